@@ -1,0 +1,3 @@
+"""pyrosynth: probabilistic programming of sound synthesizers."""
+
+__version__ = "0.1.0"

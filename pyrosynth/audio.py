@@ -1,0 +1,136 @@
+"""Sound: the note that is played, and mono float32 audio in and out of files."""
+
+import math
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyrosynth.errors import InputError
+
+Audio = NDArray[np.float32]
+
+SILENCE = 1e-4  # peak below which a sound counts as silent, -80 dB full scale
+SHORTEST_SECONDS = 0.05  # a shorter sound holds less than one analysis window
+
+
+@dataclass(frozen=True)
+class Note:
+    """The note a synth is asked to play.
+
+    Args:
+        pitch: MIDI note number, 0 to 127; 60 is C4.
+        velocity: MIDI velocity, 1 to 127.
+        hold_seconds: Time from note-on to note-off.
+        duration_seconds: Length of the recording, release included.
+
+    Raises:
+        InputError: A number is out of range.
+    """
+
+    pitch: int = 60
+    velocity: int = 100
+    hold_seconds: float = 3.0
+    duration_seconds: float = 4.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not 0 <= self.pitch <= 127 or not 1 <= self.velocity <= 127:
+            raise InputError(
+                f"note {self.pitch} with velocity {self.velocity}: pitch must be 0 to 127 and "
+                "velocity 1 to 127"
+            )
+        if not 0 < self.hold_seconds <= self.duration_seconds <= 60:
+            raise InputError(
+                f"note held {self.hold_seconds} s of {self.duration_seconds} s: hold must be "
+                "above 0 and at most the duration, the duration at most 60 s"
+            )
+
+    def n_samples(self, sample_rate: int) -> int:
+        """Return the number of samples of the recording."""
+        return int(self.duration_seconds * sample_rate)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON-ready dictionary; ``Note(**data)`` reads it back."""
+        return asdict(self)
+
+
+def load_audio(path: str | os.PathLike[str], sample_rate: int) -> Audio:
+    """Read a sound file as mono float32 at the wanted rate.
+
+    Args:
+        path: Any file libsndfile reads, with any number of channels and any rate.
+        sample_rate: Rate of the result in Hz; the sound is resampled to it (soxr, high quality).
+
+    Returns:
+        Audio, shape (n_samples,).
+
+    Raises:
+        InputError: The file is missing, empty, no sound, not finite, silent or too short.
+    """
+    import soundfile
+    import soxr
+
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"no sound file '{file}'; give the path of a WAV, FLAC, OGG or AIFF file")
+    try:
+        frames, rate = soundfile.read(file, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise InputError(
+            f"'{file}' is not a readable sound file ({error}); convert it to WAV or FLAC"
+        ) from error
+    if len(frames) < SHORTEST_SECONDS * rate:
+        raise InputError(
+            f"'{file}' lasts {len(frames) / rate:.3f} s; at least {SHORTEST_SECONDS} s are needed"
+        )
+    if not np.isfinite(frames).all():
+        raise InputError(f"'{file}' contains NaN or infinite samples; export it again")
+    audio = frames.mean(axis=1)
+    if np.abs(audio).max() < SILENCE:
+        raise InputError(
+            f"'{file}' is silent (peak below {20 * math.log10(SILENCE):.0f} dB full scale); "
+            "record it louder"
+        )
+    if rate != sample_rate:
+        audio = soxr.resample(audio, rate, sample_rate)
+    return np.ascontiguousarray(audio, np.float32)
+
+
+def fit_length(audio: Audio, n_samples: int, sample_rate: int) -> Audio:
+    """Cut the silence before the onset, then cut or zero-pad to a length.
+
+    Args:
+        audio: Mono sound, shape (any,).
+        n_samples: Wanted length.
+        sample_rate: Rate in Hz; a cut end is faded out over 10 ms of it.
+
+    Returns:
+        Audio, shape (n_samples,).
+    """
+    level = np.abs(audio)
+    onset = int(np.argmax(level > 0.01 * level.max()))
+    kept = audio[onset : onset + n_samples].copy()
+    if onset + n_samples < len(audio):
+        fade = min(len(kept), sample_rate // 100)
+        kept[-fade:] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
+    return np.pad(kept, (0, n_samples - len(kept)))
+
+
+def save_audio(path: str | os.PathLike[str], audio: Audio, sample_rate: int) -> None:
+    """Write mono float32 audio as a WAV file, atomically.
+
+    Args:
+        path: Where to write; an existing file is replaced only once the new one is whole.
+        audio: Samples, shape (n_samples,).
+        sample_rate: Rate in Hz.
+    """
+    import soundfile
+
+    target = Path(path)
+    part = target.with_name(target.name + ".part")
+    soundfile.write(part, audio, sample_rate, subtype="FLOAT", format="WAV")
+    part.replace(target)

@@ -1,0 +1,267 @@
+"""The parameters of a synth: kinds, ranges, levels, and the vector ``v`` models see.
+
+A control has three views:
+
+* ``value``: what the synth itself takes, in its native range and unit;
+* ``unit``: the same on [0, 1];
+* ``level``: one of ``resolution`` evenly spaced positions, 0 … K-1.
+
+Models see ``v = (level + u) / K`` with ``u ~ U(0, 1)``: uniform dequantisation (Theis et al.,
+2016, "A note on the evaluation of generative models"). So a density over ``v`` is an ordinary
+density on the open unit cube and bounds the log-probability of the discrete preset from below,
+although real presets pile up at 0, 1/2, 1 and at defaults. ``decode`` takes any ``v`` in (0, 1)
+back to a legal setting.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pyrosynth.errors import InputError, unknown
+
+Kind = Literal["continuous", "stepped", "categorical", "toggle"]
+KINDS: tuple[Kind, ...] = ("continuous", "stepped", "categorical", "toggle")
+
+EDGE = 1e-6  # v keeps this distance from 0 and 1, where float32 logits stop being finite
+
+
+@dataclass(frozen=True)
+class Param:
+    """One control of a synth.
+
+    Args:
+        name: Its name, as the synth spells it.
+        kind: ``continuous``, ``stepped`` (ordered), ``categorical`` (unordered) or ``toggle``.
+        minimum: Lowest native value.
+        maximum: Highest native value.
+        default: Native value of an untouched control.
+        resolution: Number of levels K; for other kinds than ``continuous`` the number of settings.
+        unit: Physical unit of the native value, empty if it has none.
+        labels: Names of the settings of a categorical control, one per level.
+
+    Raises:
+        InputError: The numbers contradict each other.
+    """
+
+    name: str
+    kind: Kind = "continuous"
+    minimum: float = 0.0
+    maximum: float = 1.0
+    default: float = 0.0
+    resolution: int = 128
+    unit: str = ""
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.kind not in KINDS:
+            raise unknown("parameter kind", self.kind, KINDS)
+        if not self.minimum < self.maximum:
+            raise InputError(
+                f"parameter '{self.name}': range {self.minimum} to {self.maximum} is empty"
+            )
+        if not self.minimum <= self.default <= self.maximum:
+            raise InputError(
+                f"parameter '{self.name}': default {self.default} lies outside "
+                f"{self.minimum} to {self.maximum}"
+            )
+        if self.resolution < 2 or (self.kind == "toggle" and self.resolution != 2):
+            raise InputError(
+                f"parameter '{self.name}': a {self.kind} control cannot have "
+                f"{self.resolution} levels"
+            )
+        if self.labels and len(self.labels) != self.resolution:
+            raise InputError(
+                f"parameter '{self.name}': {len(self.labels)} labels for {self.resolution} levels"
+            )
+
+
+@dataclass(frozen=True)
+class ParamSpace:
+    """The ordered controls of a synth, or of the part of it that is learnt.
+
+    Arrays have the controls on the last axis, any leading axes.
+
+    Args:
+        params: The controls.
+        selections: Named sub-spaces of this synth, such as ``"16"`` and ``"32"``.
+
+    Raises:
+        InputError: Two controls share a name, or a selection names an unknown control.
+    """
+
+    params: tuple[Param, ...]
+    selections: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the names."""
+        if len(set(self.names)) != len(self.params):
+            raise InputError("two parameters share a name; names must be distinct")
+
+    def __len__(self) -> int:
+        """Return the number of controls."""
+        return len(self.params)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the controls, in order."""
+        return tuple(param.name for param in self.params)
+
+    @cached_property
+    def minimum(self) -> NDArray[np.float64]:
+        """Lowest native values, shape (n_params,)."""
+        return np.array([param.minimum for param in self.params])
+
+    @cached_property
+    def maximum(self) -> NDArray[np.float64]:
+        """Highest native values, shape (n_params,)."""
+        return np.array([param.maximum for param in self.params])
+
+    @cached_property
+    def defaults(self) -> NDArray[np.float64]:
+        """Native default values, shape (n_params,)."""
+        return np.array([param.default for param in self.params])
+
+    @cached_property
+    def resolution(self) -> NDArray[np.int64]:
+        """Number of levels of each control, shape (n_params,)."""
+        return np.array([param.resolution for param in self.params])
+
+    @cached_property
+    def discrete(self) -> NDArray[np.bool_]:
+        """Which controls have only the settings their levels name, shape (n_params,)."""
+        return np.array([param.kind != "continuous" for param in self.params])
+
+    def to_unit(self, value: ArrayLike) -> NDArray[np.float64]:
+        """Map native values to [0, 1], clamping to the range and rounding discrete controls.
+
+        Args:
+            value: Native values, shape (..., n_params).
+
+        Returns:
+            Unit values, same shape.
+
+        Raises:
+            InputError: A value is not finite or the last axis has the wrong size.
+        """
+        array = self._checked(value)
+        unit = np.clip((array - self.minimum) / (self.maximum - self.minimum), 0.0, 1.0)
+        steps = self.resolution - 1
+        return np.where(self.discrete, np.round(unit * steps) / steps, unit)
+
+    def from_unit(self, unit: ArrayLike) -> NDArray[np.float64]:
+        """Map unit values to native ones, rounding discrete controls to their settings.
+
+        Args:
+            unit: Values on [0, 1], shape (..., n_params); values outside are clamped.
+
+        Returns:
+            Native values, same shape.
+        """
+        array = np.clip(self._checked(unit), 0.0, 1.0)
+        steps = self.resolution - 1
+        array = np.where(self.discrete, np.round(array * steps) / steps, array)
+        return self.minimum + array * (self.maximum - self.minimum)
+
+    def levels(self, value: ArrayLike) -> NDArray[np.int64]:
+        """Return the level of each native value, an integer from 0 to resolution - 1.
+
+        Args:
+            value: Native values, shape (..., n_params).
+
+        Returns:
+            Levels, same shape.
+        """
+        return np.round(self.to_unit(value) * (self.resolution - 1)).astype(np.int64)
+
+    def encode(
+        self, value: ArrayLike, rng: np.random.Generator | None = None
+    ) -> NDArray[np.float32]:
+        """Turn native values into the vector ``v`` that models see.
+
+        Args:
+            value: Native values, shape (..., n_params).
+            rng: Source of the dequantisation noise; without it, the middle of each level.
+
+        Returns:
+            ``v`` in the open unit cube, same shape, float32.
+        """
+        levels = self.levels(value)
+        noise = 0.5 if rng is None else rng.random(levels.shape)
+        v = (levels + noise) / self.resolution
+        return np.clip(v, EDGE, 1 - EDGE).astype(np.float32)
+
+    def decode(self, v: ArrayLike) -> NDArray[np.float64]:
+        """Turn ``v`` back into native values: the level it falls in.
+
+        Args:
+            v: Points of the unit cube, shape (..., n_params).
+
+        Returns:
+            Native values, same shape; every one is legal.
+        """
+        array = np.clip(self._checked(v), 0.0, 1.0)
+        levels = np.minimum(np.floor(array * self.resolution), self.resolution - 1)
+        return self.minimum + levels / (self.resolution - 1) * (self.maximum - self.minimum)
+
+    def index(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """Return the positions of the named controls.
+
+        Raises:
+            InputError: A name is unknown; the known ones are listed.
+        """
+        position = {name: i for i, name in enumerate(self.names)}
+        for name in names:
+            if name not in position:
+                raise unknown("parameter", name, self.names)
+        return np.array([position[name] for name in names], dtype=np.int64)
+
+    def select(self, which: str | Sequence[str]) -> "ParamSpace":
+        """Return the sub-space of some controls, in this space's order.
+
+        Args:
+            which: ``"all"``, the name of one of ``selections``, names separated by commas, or
+                a sequence of names.
+
+        Returns:
+            The sub-space.
+
+        Raises:
+            InputError: A name is unknown; the known ones are listed.
+        """
+        if which == "all":
+            return self
+        if isinstance(which, str):
+            which = self.selections.get(which) or tuple(which.split(","))
+        if len(which) == 1 and which[0].isdigit():
+            raise unknown("parameter selection", which[0], ("all", *self.selections))
+        chosen = sorted(set(self.index([name.strip() for name in which]).tolist()))
+        return replace(self, params=tuple(self.params[i] for i in chosen), selections={})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready description that ``from_json`` reads back exactly."""
+        return {
+            "params": [asdict(param) for param in self.params],
+            "selections": {name: list(names) for name, names in self.selections.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "ParamSpace":
+        """Rebuild a space from ``to_json``'s description."""
+        params = tuple(Param(**{**p, "labels": tuple(p["labels"])}) for p in data["params"])
+        return cls(params, {k: tuple(v) for k, v in data["selections"].items()})
+
+    def _checked(self, array: ArrayLike) -> NDArray[np.float64]:
+        values = np.asarray(array, dtype=np.float64)
+        if values.shape[-1:] != (len(self),):
+            raise InputError(
+                f"values have shape {values.shape}; the last axis must hold {len(self)} parameters"
+            )
+        if not np.isfinite(values).all():
+            bad = self.names[int(np.argwhere(~np.isfinite(values))[0][-1])]
+            raise InputError(f"parameter '{bad}' is not a finite number; give a number")
+        return values

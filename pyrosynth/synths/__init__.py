@@ -1,0 +1,1 @@
+"""The synths that can be learnt."""
