@@ -1,0 +1,84 @@
+import time
+
+import numpy as np
+import pytest
+
+from pyrosynth.corpus import BLOCK, MOST_CHANGES, derive
+from pyrosynth.errors import InputError
+from pyrosynth.params import Param, ParamSpace
+
+SPACE = ParamSpace(
+    (
+        *(Param(f"knob{i}", minimum=-1.0, maximum=3.0) for i in range(20)),
+        Param("octave", "stepped", -2, 2, 0, 5),
+        Param("wave", "categorical", 0, 4, 0, 5),
+        Param("sync", "toggle", 0, 1, 0, 2),
+        Param("still", default=0.25),
+    )
+)
+
+
+@pytest.fixture
+def train():
+    values = SPACE.from_unit(np.random.default_rng(0).random((300, len(SPACE))))
+    values[:, SPACE.index(["still"])] = 0.25
+    return values
+
+
+def test_any_pieces_give_the_same_rows(train):
+    whole, kinds = derive(train, SPACE, 1500, seed=1)
+    edges = [0, 1, 2, BLOCK, BLOCK + 7, 1000, 1500]
+    pieces = [
+        derive(train, SPACE, b - a, seed=1, start=a)
+        for a, b in zip(edges[:-1], edges[1:], strict=True)
+    ]
+    assert np.concatenate([v for v, _ in pieces]).tobytes() == whole.tobytes()
+    assert np.concatenate([k for _, k in pieces]).tolist() == kinds.tolist()
+    assert not np.array_equal(derive(train, SPACE, 10, seed=2)[0], whole[:10])
+    assert derive(train, SPACE, 0, seed=1)[0].shape == (0, len(SPACE))
+
+
+def test_kinds_come_in_their_shares(train):
+    _, kinds = derive(train, SPACE, 20000, seed=0)
+    for kind, share in {"perturbed": 0.4, "crossed": 0.4, "marginal": 0.2}.items():
+        assert np.mean(kinds == kind) == pytest.approx(share, abs=0.015)
+
+
+def test_every_row_is_made_from_training_presets(train):
+    values, kinds = derive(train, SPACE, 2000, seed=0)
+    known = [set(column.tolist()) for column in train.T]
+
+    changes = []
+    for row in values[kinds == "perturbed"]:
+        changes.append((row != train).sum(axis=1).min())
+    assert max(changes) == MOST_CHANGES
+    assert np.mean(changes) == pytest.approx(4.2, abs=0.5)  # a redraw may draw the same value
+
+    for row in values[kinds == "crossed"][:200]:
+        same = row == train
+        best = np.argmax(same.sum(axis=1))
+        assert (same[best] | same).all(axis=1).any()
+
+    for row in values[kinds == "marginal"]:
+        assert all(value in column for value, column in zip(row.tolist(), known, strict=True))
+
+
+def test_rows_are_legal_settings(train):
+    values, _ = derive(train, SPACE, 3000, seed=0)
+    np.testing.assert_allclose(SPACE.from_unit(SPACE.to_unit(values)), values, atol=1e-12)
+    assert (values >= SPACE.minimum).all()
+    assert (values <= SPACE.maximum).all()
+
+
+def test_one_preset_is_enough_and_none_is_not(train):
+    values, _ = derive(train[:1], SPACE, 50, seed=0)
+    assert len(np.unique(values, axis=0)) > 10
+    with pytest.raises(InputError, match="no training presets"):
+        derive(train[:0], SPACE, 5, seed=0)
+
+
+def test_speed(train):
+    start = time.process_time()
+    derive(train, SPACE, 10000, seed=0)
+    rate = 10000 / (time.process_time() - start)
+    assert rate > 20000, f"{rate:.0f} rows/s"
