@@ -1,0 +1,257 @@
+"""Our own thin host for DSSI plugins, the open C interface of Linux soft-synths.
+
+What makes a sound repeatable, by measurement: the block size and the sample at which a note
+starts and ends are part of the sound, so both are fixed here; and what one sound leaves behind
+(reverb tails, held voices, the state of a noise generator) must be cleared before the next, which
+is what `Isolation` chooses.
+"""
+
+import ctypes as C
+import hashlib
+import json
+import math
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyrosynth.audio import Audio, Note
+from pyrosynth.errors import InputError, SynthError, unknown
+from pyrosynth.params import Param, ParamSpace
+from pyrosynth.synths import abi
+from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
+from pyrosynth.synths.plugin import Instance, library
+
+PROBE_SECONDS = 20.0
+
+
+def probe(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Describe a plugin library from a child process, which it may kill or hang.
+
+    Args:
+        path: The library.
+
+    Returns:
+        One dictionary per synth, as `pyrosynth.synths.abi.describe` gives it.
+
+    Raises:
+        SynthError: The file is missing, no library, damaged, or no DSSI synth.
+    """
+    file = Path(path).expanduser().resolve()
+    if not file.is_file():
+        raise SynthError(f"no plugin '{path}'; give the path of a DSSI library (.so)")
+    with tempfile.TemporaryDirectory(prefix="pyrosynth-") as home:
+        try:
+            child = subprocess.run(
+                [sys.executable, "-I", abi.__file__, str(file)],
+                capture_output=True,
+                timeout=PROBE_SECONDS,
+                env={**os.environ, **private_home(home)},
+            )
+        except subprocess.TimeoutExpired as error:
+            raise SynthError(
+                f"plugin '{file}' does not finish loading within {PROBE_SECONDS:.0f} s"
+            ) from error
+    if child.returncode < 0:
+        raise SynthError(
+            f"plugin '{file}' kills the process that opens it "
+            f"({signal.Signals(-child.returncode).name}); it is damaged or incomplete, "
+            "install it again"
+        )
+    if child.returncode:
+        lines = child.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
+        raise SynthError(f"'{file}' is not a usable DSSI plugin: {lines[-1]}")
+    synths: list[dict[str, Any]] = json.loads(child.stdout.splitlines()[-1])
+    if not synths:
+        raise SynthError(f"plugin '{file}' holds no synth that plays notes")
+    return synths
+
+
+def private_home(folder: str | os.PathLike[str]) -> dict[str, str]:
+    """Return environment variables that keep a plugin away from the user's own settings."""
+    names = ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
+    return {name: os.fspath(folder) for name in names} | {"QT_QPA_PLATFORM": "offscreen"}
+
+
+def param_of_port(port: dict[str, Any], name: str) -> Param:
+    """Turn a control port and its hints into a parameter.
+
+    A port whose range is in multiples of the sample rate keeps it so. Hints may say that a
+    control works on a logarithmic scale; its native values stay what the plugin takes.
+
+    Args:
+        port: One of ``probe``'s ports.
+        name: Its name, made distinct among the plugin's.
+    """
+    flags, lower, upper = port["flags"], port["lower"], port["upper"]
+    low = lower if flags & abi.BELOW else 0.0
+    high = upper if flags & abi.ABOVE else max(1.0, low + 1.0)
+    if flags & abi.TOGGLED:
+        low, high = 0.0, 1.0
+    how = flags & abi.DEFAULT_MASK
+    share = abi.DEFAULT_SHARE.get(how, 0.0)
+    if flags & abi.LOGARITHMIC and low > 0:
+        default = math.exp(math.log(low) * (1 - share) + math.log(high) * share)
+    else:
+        default = low * (1 - share) + high * share
+    default = abi.DEFAULT_NUMBER.get(how, default)
+    if flags & abi.TOGGLED:
+        return Param(name, "toggle", 0.0, 1.0, float(default >= 0.5), 2)
+    if flags & abi.INTEGER:
+        low, high = round(low), round(high)
+        default = min(max(round(default), low), high)
+        return Param(name, "stepped", low, high, default, high - low + 1)
+    unit = "logarithmic" if flags & abi.LOGARITHMIC else ""
+    return Param(name, "continuous", low, high, min(max(default, low), high), unit=unit)
+
+
+class DssiSynth(Synth):
+    """A synth played through the DSSI interface.
+
+    Args:
+        path: The plugin library, with ``#label`` behind it where it holds several synths.
+        isolation: What is renewed between two sounds. ``fresh`` suffices for most synths;
+            `pyrosynth.rendering.probe_isolation` tells.
+
+    Attributes:
+        logarithmic: Names of the controls that the plugin asks to be shown on a log scale.
+
+    Raises:
+        SynthError: The library is missing, damaged or no DSSI synth.
+        InputError: The label or the isolation is unknown.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], isolation: Isolation = "fresh") -> None:
+        """Read the ports in a child process; the library is opened when it first plays."""
+        if isolation not in ISOLATIONS:
+            raise unknown("isolation", isolation, ISOLATIONS)
+        file, _, label = os.fspath(path).partition("#")
+        self.isolation = isolation
+        self.path = Path(file).expanduser().resolve()
+        found = {synth["label"]: synth for synth in probe(self.path)}
+        self.label = label or next(iter(found))
+        if self.label not in found:
+            raise unknown(f"synth in '{self.path}'", self.label, found)
+        self.name = self.label.lower()
+        ports = found[self.label]["ports"]
+        self._outputs = _ports(ports, abi.AUDIO | abi.OUTPUT)
+        self._controls = _ports(ports, abi.CONTROL | abi.INPUT)
+        if not self._outputs or not self._controls:
+            raise SynthError(f"synth '{self.label}' in '{self.path}' has no output or no control")
+        taken: dict[str, int] = {}
+        params = []
+        for index in self._controls:
+            name = ports[index]["name"]
+            taken[name] = taken.get(name, 0) + 1
+            distinct = name if taken[name] == 1 else f"{name} {taken[name]}"
+            try:
+                params.append(param_of_port(ports[index], distinct))
+            except InputError as error:
+                raise SynthError(f"synth '{self.label}' in '{self.path}': {error}") from error
+        self.param_space = ParamSpace(tuple(params))
+        hints = [ports[index]["flags"] for index in self._controls]
+        self._per_rate = np.array([bool(flags & abi.PER_RATE) for flags in hints])
+        self.logarithmic = tuple(
+            param.name
+            for param, flags in zip(params, hints, strict=True)
+            if flags & abi.LOGARITHMIC
+        )
+        self._library = library(self.path)
+        self._instance: Instance | None = None
+
+    def spec(self) -> dict[str, Any]:
+        """Return the path, label and isolation."""
+        return {
+            "synth": "dssi",
+            "path": f"{self.path}#{self.label}",
+            "isolation": self.isolation,
+        }
+
+    def identity(self) -> str:
+        """Return the SHA-256 of the plugin library."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    def render(self, values: NDArray[np.float64], note: Note, sample_rate: int) -> Audio:
+        """Play one note.
+
+        Args:
+            values: Native parameter values, shape (n_params,).
+            note: What to play.
+            sample_rate: Rate in Hz.
+
+        Returns:
+            Mean of the outputs, shape (n_samples,), float32.
+
+        Raises:
+            SynthError: The plugin gives no instance, or its forked child died.
+        """
+        scale = np.where(self._per_rate, sample_rate, 1)
+        controls = (np.asarray(values, np.float64) * scale).astype(np.float32)
+        with self._library.lock:
+            if self.isolation == "fork":
+                return self._render_in_child(controls, note, sample_rate)
+            if self.isolation == "reuse":
+                return self._kept_instance(sample_rate).play(controls, note)
+            if self.isolation == "reload":
+                self._library.close()
+            try:
+                with self._new_instance(sample_rate) as instance:
+                    return instance.play(controls, note)
+            finally:
+                if self.isolation == "reload":
+                    self._library.close()
+
+    def _new_instance(self, sample_rate: int) -> "Instance":
+        try:
+            found = abi.descriptors(self._library.open())
+        except (OSError, AttributeError) as error:
+            raise SynthError(f"cannot open plugin '{self.path}': {error}") from error
+        dssi = next(d for d in found if d.ladspa.contents.label.decode() == self.label)
+        return Instance(dssi, self._controls, self._outputs, sample_rate, self._library.loads)
+
+    def _kept_instance(self, sample_rate: int) -> "Instance":
+        kept = self._instance
+        if kept and (kept.load, kept.sample_rate) == (self._library.loads, sample_rate):
+            return kept
+        self._library.open()
+        if kept and kept.load == self._library.loads:
+            kept.close()
+        self._instance = self._new_instance(sample_rate)
+        return self._instance
+
+    def _render_in_child(
+        self, controls: NDArray[np.float32], note: Note, sample_rate: int
+    ) -> Audio:
+        n_samples = note.n_samples(sample_rate)
+        self._library.open()
+        with mmap.mmap(-1, 4 * n_samples) as memory:
+            child = os.fork()
+            if child == 0:
+                try:
+                    _die_with_parent()
+                    with self._new_instance(sample_rate) as instance:
+                        memory[:] = instance.play(controls, note).tobytes()
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+            _, status = os.waitpid(child, 0)
+            if status:
+                raise SynthError(f"synth '{self.label}' crashed while playing a note")
+            return np.frombuffer(memory[:], np.float32)
+
+
+def _ports(ports: list[dict[str, Any]], bits: int) -> list[int]:
+    return [port["index"] for port in ports if port["kind"] & bits == bits]
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        C.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
