@@ -214,14 +214,13 @@ class DssiSynth(Synth):
         except (OSError, AttributeError) as error:
             raise SynthError(f"cannot open plugin '{self.path}': {error}") from error
         dssi = next(d for d in found if d.ladspa.contents.label.decode() == self.label)
-        return Instance(dssi, self._controls, self._outputs, sample_rate, self._library.loads)
+        return Instance(dssi, self._controls, self._outputs, sample_rate, self._library.generation)
 
     def _kept_instance(self, sample_rate: int) -> "Instance":
         kept = self._instance
-        if kept and (kept.load, kept.sample_rate) == (self._library.loads, sample_rate):
-            return kept
-        self._library.open()
-        if kept and kept.load == self._library.loads:
+        if kept and kept.generation == self._library.generation:
+            if kept.sample_rate == sample_rate:
+                return kept
             kept.close()
         self._instance = self._new_instance(sample_rate)
         return self._instance

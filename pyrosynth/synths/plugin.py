@@ -32,14 +32,13 @@ class Library:
         """Remember the file; it is opened when first needed."""
         self.path = path
         self.lock = threading.RLock()
-        self.loads = 0
+        self.generation = 0
         self._handle: C.CDLL | None = None
 
     def open(self) -> C.CDLL:
         """Return the handle, opening the library if it is closed."""
         if self._handle is None:
             self._handle = C.CDLL(str(self.path))
-            self.loads += 1
         return self._handle
 
     def close(self) -> None:
@@ -47,6 +46,7 @@ class Library:
         if self._handle is not None:
             _ctypes.dlclose(self._handle._handle)
             self._handle = None
+            self.generation += 1
 
 
 @functools.cache
@@ -63,17 +63,17 @@ class Instance:
         controls: Indices of the control inputs.
         outputs: Indices of the audio outputs.
         sample_rate: Rate in Hz.
-        load: Number of the load of the library that it belongs to.
+        generation: That of the library when it is opened; past it, the instance is gone.
 
     Raises:
         SynthError: The plugin gives no instance.
     """
 
     def __init__(
-        self, dssi: Any, controls: list[int], outputs: list[int], sample_rate: int, load: int
+        self, dssi: Any, controls: list[int], outputs: list[int], sample_rate: int, generation: int
     ) -> None:
         """Instantiate it and connect its ports."""
-        self.sample_rate, self.load = sample_rate, load
+        self.sample_rate, self.generation = sample_rate, generation
         self._dssi, self._ladspa = dssi, dssi.ladspa.contents
         self._controls, self._outputs = controls, outputs
         n_ports = self._ladspa.n_ports

@@ -1,0 +1,253 @@
+"""amsynth, the real synth with thousands of human presets, and its bank files.
+
+amsynth 1.13 is free software (GPL-2 or later) by Nick Dowell and others; nothing of it is part of
+this package; `install` fetches it.
+"""
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.presets import Preset
+from pyrosynth.synths.amsynth_table import SPACE
+from pyrosynth.synths.base import Isolation
+from pyrosynth.synths.debian import download, unpack
+from pyrosynth.synths.dssi import DssiSynth
+
+PLUGIN_FILE = "amsynth_dssi.so"
+BANK_PRESETS = 128  # amsynth reads no more from one bank file, and writes past its memory if asked
+BANK_HEADER = "amSynth"
+HIDDEN_SETTINGS = ("keyboard_mode", "freq_mod_osc")  # three settings, toggles by the port hints
+
+
+class Amsynth(DssiSynth):
+    """amsynth through its DSSI plugin, 41 controls.
+
+    Args:
+        path: The plugin; without it, it is looked for where `find` says.
+        isolation: ``reload`` is exact, since amsynth's noise generator is one variable of the
+            library: nothing but unloading resets it.
+
+    Raises:
+        SynthError: The plugin is not there, is damaged, or has other controls.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, isolation: Isolation = "reload"
+    ) -> None:
+        """Find the plugin and compare its ports with the table."""
+        plugin = find() if path is None else Path(path)
+        if plugin is None:
+            raise SynthError(
+                "amsynth is not installed; run 'pyrosynth install amsynth', install the package "
+                "'amsynth' with your system's tool, or use the built-in synth 'voice'"
+            )
+        super().__init__(plugin, isolation)
+        ports = self.param_space
+        plain = ~np.isin(SPACE.names, HIDDEN_SETTINGS)
+        if (
+            ports.names != SPACE.names
+            or not np.allclose(ports.minimum, SPACE.minimum, atol=1e-6)
+            or not np.allclose(ports.maximum[plain], SPACE.maximum[plain], atol=1e-6)
+        ):
+            raise SynthError(
+                f"'{plugin}' is not an amsynth with the 41 controls of version 1.13; "
+                "run 'pyrosynth install amsynth'"
+            )
+        self.name, self.param_space = "amsynth", SPACE
+
+    def spec(self) -> dict[str, Any]:
+        """Return the path and isolation."""
+        return {"synth": "amsynth", "path": str(self.path), "isolation": self.isolation}
+
+    def presets(self) -> list[Preset]:
+        """Read all presets of the bank files that come with the plugin.
+
+        Values are as amsynth takes them: outside its range clamped, steps rounded.
+
+        Raises:
+            SynthError: There is no bank file beside the plugin.
+        """
+        found: list[Preset] = []
+        for file in bank_files(self.path):
+            found.extend(_legal(preset) for preset in read_bank(file))
+        if not found:
+            raise SynthError(
+                f"no preset banks beside '{self.path}'; run 'pyrosynth install amsynth'"
+            )
+        return found
+
+    def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
+        """Write presets as a bank file that amsynth loads; see `write_bank`."""
+        write_bank(path, presets)
+        return True
+
+
+def data_folder() -> Path:
+    """Return the folder of pyrosynth's own data, which need not exist."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "pyrosynth"
+
+
+def find() -> Path | None:
+    """Look for the plugin: pyrosynth's data folder, ``DSSI_PATH``, the system's folders."""
+    folders = [data_folder() / "amsynth"]
+    folders += [Path(part) for part in os.environ.get("DSSI_PATH", "").split(":") if part]
+    for root in ("/usr/lib", "/usr/local/lib", "/usr/lib64"):
+        folders += [Path(root) / "dssi", *sorted(Path(root).glob("*-linux-gnu*/dssi"))]
+    files = (folder / PLUGIN_FILE for folder in folders)
+    return next((file for file in files if file.is_file()), None)
+
+
+def install(dest: str | os.PathLike[str] | None = None) -> Path:
+    """Fetch the distribution's amsynth package and unpack what is needed of it, without root.
+
+    Args:
+        dest: Folder to install into; pyrosynth's data folder if None. What was installed there
+            before is replaced once the new one is whole.
+
+    Returns:
+        The plugin file. Beside it lie the preset banks, amsynth's licence and ``install.json``
+        with the package's name and the SHA-256 of package and plugin.
+
+    Raises:
+        SynthError: There is no package tool, it fails, or the package lacks the plugin.
+    """
+    folder = Path(dest) if dest is not None else data_folder() / "amsynth"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".install-") as work:
+            package = download("amsynth", Path(work))
+            new = Path(work) / "new"
+            _unpack_plugin(package, new)
+            if folder.exists():
+                folder.replace(Path(work) / "old")
+            new.replace(folder)
+    except OSError as error:
+        raise SynthError(
+            f"cannot install amsynth into '{folder}': {error.strerror or error}; give another "
+            "folder by XDG_DATA_HOME"
+        ) from error
+    return folder / PLUGIN_FILE
+
+
+def _unpack_plugin(package: Path, folder: Path) -> None:
+    (folder / "banks").mkdir(parents=True)
+    for name, content in unpack(package):
+        if name.endswith(f"/dssi/{PLUGIN_FILE}"):
+            (folder / PLUGIN_FILE).write_bytes(content)
+        elif "/share/amsynth/banks/" in name:
+            (folder / "banks" / Path(name).name).write_bytes(content)
+        elif name.endswith("/doc/amsynth/copyright"):
+            (folder / "copyright").write_bytes(content)
+    plugin = folder / PLUGIN_FILE
+    if not plugin.is_file() or not bank_files(plugin):
+        raise SynthError(
+            f"the package '{package.name}' holds no DSSI plugin with banks; install 'amsynth' "
+            "with your system's tool, or use the built-in synth 'voice'"
+        )
+    record = {
+        "package": package.name,
+        "package_sha256": hashlib.sha256(package.read_bytes()).hexdigest(),
+        "plugin_sha256": hashlib.sha256(plugin.read_bytes()).hexdigest(),
+    }
+    (folder / "install.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def bank_files(plugin: Path) -> list[Path]:
+    """List the bank files that belong to a plugin file.
+
+    They lie in ``banks`` beside it, where pyrosynth installs them, or in the ``share`` folder
+    of the tree that it lies in.
+    """
+    roots = [plugin.parent / "banks"]
+    roots += [parent / "share" / "amsynth" / "banks" for parent in plugin.parents]
+    folder = next((root for root in roots if root.is_dir()), None)
+    return sorted(folder.glob("*.bank")) if folder else []
+
+
+def read_bank(path: str | os.PathLike[str]) -> list[Preset]:
+    """Read an amsynth bank file.
+
+    Args:
+        path: A text file that starts with ``amSynth``.
+
+    Returns:
+        Its presets with the values exactly as written; ``bank`` is the file's name.
+
+    Raises:
+        InputError: The file is missing, no bank, or holds an unknown control or no number.
+    """
+    file = Path(path)
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise InputError(f"cannot read the bank file '{path}': {error.strerror}") from error
+    if not lines or lines[0] != BANK_HEADER:
+        raise InputError(f"'{path}' is not an amsynth bank: its first line is not '{BANK_HEADER}'")
+    presets: list[Preset] = []
+    values: dict[str, float] = {}
+    known = set(SPACE.names)
+    for number, line in enumerate(lines[1:], 2):
+        if line.startswith("<preset> <name>"):
+            values = {}
+            presets.append(Preset(line[len("<preset> <name>") :].strip(), values, file.name))
+        elif line.startswith("<parameter> "):
+            try:
+                _, name, text = line.split()
+                values[name] = float(text)
+                legal = name in known and math.isfinite(values[name])
+            except ValueError:
+                legal = False
+            if not legal:
+                raise InputError(
+                    f"'{path}', line {number}: '{line}' does not set a control of amsynth to a "
+                    "number"
+                )
+    return presets
+
+
+def write_bank(path: str | os.PathLike[str], presets: Sequence[Preset]) -> None:
+    """Write presets as an amsynth bank file, atomically.
+
+    ``read_bank`` gives back the very same numbers. All controls are written, so that the sound
+    does not depend on the defaults of an amsynth version.
+
+    Args:
+        path: The file; amsynth finds it in ``~/.local/share/amsynth/banks``.
+        presets: At most 128, all that amsynth reads from one file.
+
+    Raises:
+        InputError: There are too many presets, or one names an unknown control.
+    """
+    if len(presets) > BANK_PRESETS:
+        raise InputError(
+            f"{len(presets)} presets for one bank file; amsynth reads at most {BANK_PRESETS}"
+        )
+    lines = [BANK_HEADER]
+    for preset in presets:
+        lines.append(f"<preset> <name> {' '.join(preset.name.split())}")
+        values = preset.array(SPACE).tolist()
+        lines += [
+            f"<parameter> {name} {value!r}"
+            for name, value in zip(SPACE.names, values, strict=True)
+        ]
+    file = Path(path)
+    part = file.with_name(file.name + ".part")
+    part.write_text("\n".join([*lines, "EOF", ""]), encoding="utf-8")
+    part.replace(file)
+
+
+def _legal(preset: Preset) -> Preset:
+    values = np.clip(preset.array(SPACE), SPACE.minimum, SPACE.maximum)
+    snapped = SPACE.from_unit(SPACE.to_unit(values))
+    values = np.where(SPACE.discrete, np.round(snapped), values)
+    return Preset.from_array(SPACE, values, preset.name, preset.bank)
