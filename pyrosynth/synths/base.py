@@ -28,11 +28,13 @@ class Synth(ABC):
         param_space: All controls, in the order ``render`` takes them.
         isolation: What is renewed between two sounds: ``reuse`` nothing, ``fresh`` the instance,
             ``reload`` the plugin library, ``fork`` the process.
+        batched: Whether ``render_batch`` is faster than one sound after the other.
     """
 
     name: str
     param_space: ParamSpace
     isolation: Isolation = "reuse"
+    batched: bool = False
 
     @abstractmethod
     def spec(self) -> dict[str, Any]:
