@@ -69,12 +69,23 @@ class FeatureSpec:
     @cached_property
     def filters(self) -> Array:
         """Triangular mel filters of unit area, shape (n_mels, n_fft // 2 + 1)."""
-        edges = mel_to_hz(np.linspace(hz_to_mel(self.fmin), hz_to_mel(self.fmax), self.n_mels + 2))
+        edges = self._edges_hz
         hz = np.arange(self.n_fft // 2 + 1) * (self.sample_rate / self.n_fft)
         rise = (hz - edges[:-2, None]) / np.diff(edges)[:-1, None]
         fall = (edges[2:, None] - hz) / np.diff(edges)[1:, None]
         triangles = np.maximum(0.0, np.minimum(rise, fall))
         return (triangles * (2.0 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
+
+    @property
+    def centers_hz(self) -> NDArray[np.float64]:
+        """Middle frequency of each band, shape (n_mels,)."""
+        return self._edges_hz[1:-1]
+
+    @property
+    def _edges_hz(self) -> NDArray[np.float64]:
+        """Feet and middles of the triangles, shape (n_mels + 2,)."""
+        low, high = hz_to_mel([self.fmin, self.fmax])
+        return mel_to_hz(np.linspace(low, high, self.n_mels + 2))
 
     @cached_property
     def window(self) -> Array:

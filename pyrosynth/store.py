@@ -1,0 +1,271 @@
+"""The files of a dataset: a Zarr store that survives kills, full disks and second thoughts.
+
+Rows are written in whole chunks, each file replaced atomically and ``status`` last, so a row
+whose status is not ``pending`` is complete. Every chunk carries a checksum. The *contract*, all
+that decides what the store must hold, is kept in its attributes and compared on every resume.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import zarr
+from numpy.typing import ArrayLike, NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from pyrosynth.errors import DataError
+
+PENDING = "pending"
+AUDIO_ROWS = 8  # sounds per chunk of audio, at most: few bytes to read for one sound
+
+
+class Variable(NamedTuple):
+    """One array of a store: its dimensions, its type, and what an unwritten cell reads as."""
+
+    dims: tuple[str, ...]
+    dtype: Any
+    fill: Any
+    meaning: str
+
+
+VARIABLES = {
+    "value": Variable(("preset", "full_param"), "float64", math.nan, "native parameter values"),
+    "v": Variable(("preset", "param"), "float32", math.nan, "middle of each learnt level"),
+    "x": Variable(("preset", "mel", "frame"), "float16", math.nan, "log(power mel + floor)"),
+    "audio": Variable(("preset", "sample"), "float32", math.nan, "sound; NaN where not kept"),
+    "name": Variable(("preset",), str, "?", "name given by its maker, empty if derived"),
+    "bank": Variable(("preset",), str, "?", "bank it comes from, empty if derived"),
+    "origin": Variable(("preset",), str, "?", "human, perturbed, crossed or marginal"),
+    "cluster": Variable(("preset",), "int32", -2, "presets that sound alike; -1 for none"),
+    "split": Variable(("preset",), str, "?", "train, valid, test or none"),
+    "mean": Variable(("mel", "frame"), "float32", math.nan, "mean of x over the train split"),
+    "std": Variable(("mel", "frame"), "float32", math.nan, "spread of x over the train split"),
+    "status": Variable(("preset",), str, PENDING, "ok, or why there is no usable sound"),
+}
+
+
+class Store:
+    """A dataset on disk, complete or not.
+
+    Args:
+        path: The folder.
+        write: Whether it may be written.
+
+    Attributes:
+        path: The folder.
+        group: The Zarr group.
+
+    Raises:
+        DataError: There is no dataset, or its metadata are damaged.
+    """
+
+    def __init__(self, path: Path, *, write: bool = False) -> None:
+        """Open an existing store."""
+        self.path = path
+        if not path.exists():
+            raise DataError(f"no dataset '{path}'; make one with `pyrosynth render SYNTH --out`")
+        try:
+            self.group = zarr.open_group(path, mode="r+" if write else "r", zarr_format=3)
+            self.contract: dict[str, Any] = self.group.attrs["contract"]  # type: ignore[assignment]
+            self.arrays = {name: self._array(name) for name in self.group.array_keys()}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"'{path}' is not a pyrosynth dataset or its metadata are damaged "
+                f"({type(error).__name__}); give another folder or render it again"
+            ) from error
+
+    def _array(self, name: str) -> "zarr.Array[Any]":
+        array = self.group[name]
+        assert isinstance(array, zarr.Array)
+        return array
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        contract: Mapping[str, Any],
+        sizes: Mapping[str, int],
+        chunk_rows: int,
+        attributes: Mapping[str, Any],
+    ) -> "Store":
+        """Make an empty store, all of it or nothing.
+
+        Args:
+            path: A folder that does not exist or is empty.
+            contract: What decides the contents; JSON-ready.
+            sizes: Length of each dimension; without ``sample`` no audio is kept.
+            chunk_rows: Presets per chunk.
+            attributes: Further attributes; JSON-ready.
+        """
+        part = path.with_name(path.name + ".part")
+        with writing(path):
+            shutil.rmtree(part, ignore_errors=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            group = zarr.create_group(part, zarr_format=3)
+            group.attrs.update({"contract": contract, "chunk_rows": chunk_rows, **attributes})
+            for name, variable in VARIABLES.items():
+                if not set(variable.dims) <= set(sizes):
+                    continue
+                shape = tuple(sizes[dim] for dim in variable.dims)
+                rows = math.gcd(chunk_rows, AUDIO_ROWS) if name == "audio" else chunk_rows
+                group.create_array(
+                    name,
+                    shape=shape,
+                    chunks=(rows if variable.dims[0] == "preset" else shape[0], *shape[1:]),
+                    dtype=variable.dtype,
+                    fill_value=variable.fill,
+                    compressors=[ZstdCodec(level=1), Crc32cCodec()],
+                    dimension_names=variable.dims,
+                    attributes={"long_name": variable.meaning},
+                )
+            part.replace(path)
+        return cls(path, write=True)
+
+    def require(self, contract: Mapping[str, Any]) -> None:
+        """Refuse to go on under another contract.
+
+        Raises:
+            DataError: A field differs; it is named with both values.
+        """
+        ours, theirs = (
+            dict(_leaves(self.contract)),
+            dict(_leaves(json.loads(json.dumps(contract)))),
+        )
+        for key in [*theirs, *ours]:
+            if ours.get(key) != theirs.get(key):
+                raise DataError(
+                    f"'{self.path}' was rendered with {key} = {_short(ours.get(key))}, not "
+                    f"{_short(theirs.get(key))}; give another --out or the first settings"
+                )
+
+    @property
+    def n_rows(self) -> int:
+        """Number of presets, rendered or not."""
+        return int(self.arrays["status"].shape[0])
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """Return an attribute of the whole store."""
+        return self.group.attrs.get(name, default)
+
+    def set_attribute(self, name: str, value: Any) -> None:
+        """Write an attribute of the whole store, atomically."""
+        with writing(self.path):
+            self.group.attrs.update({name: value})
+
+    def resize(self, n_rows: int) -> None:
+        """Make room for more presets; a killed resize is completed by the next."""
+        with writing(self.path):
+            for name, array in self.arrays.items():
+                if VARIABLES[name].dims[0] == "preset" and array.shape[0] < n_rows:
+                    array.resize((n_rows, *array.shape[1:]))
+
+    def clean(self) -> None:
+        """Remove the half-written files that a kill left behind."""
+        for partial in self.path.rglob("*.partial"):
+            partial.unlink(missing_ok=True)
+
+    def blocks(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Return the ranges to render between two rows: the chunks with a pending row."""
+        pending = self.read("status") == PENDING
+        step = self.attribute("chunk_rows")
+        edges = [start, *range(step * (start // step + 1), stop, step), stop]
+        ranges = zip(edges[:-1], edges[1:], strict=True)
+        return [(a, b) for a, b in ranges if pending[a:b].any()]
+
+    def write(self, start: int, columns: Mapping[str, ArrayLike]) -> None:
+        """Write consecutive rows; ``status``, if among the columns, after all others.
+
+        Raises:
+            DataError: The disk is full or the folder cannot be written.
+        """
+        with writing(self.path):
+            for name in sorted(columns, key=lambda name: name == "status"):
+                array = self.arrays[name]
+                rows = np.asarray(columns[name]).astype(array.dtype)
+                try:
+                    array[start : start + len(rows)] = rows
+                except (ValueError, RuntimeError) as error:  # completing a damaged chunk
+                    raise self._damaged(name, start // array.chunks[0], error) from error
+
+    def read(
+        self,
+        name: str,
+        rows: NDArray[np.integer] | None = None,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """Read a variable, one chunk at a time, so that nothing is held twice.
+
+        Args:
+            name: A variable.
+            rows: Rows in any order, shape (n,); all if left out.
+            out: Where to, shape (n, ...), converted to its type; new if left out.
+
+        Returns:
+            The rows, shape (n, ...); texts as NumPy strings.
+
+        Raises:
+            DataError: Files are damaged or missing.
+        """
+        array = self.arrays[name]
+        step = array.chunks[0]
+        rows = np.arange(array.shape[0]) if rows is None else np.asarray(rows, np.int64)
+        if out is None:
+            out = np.empty((len(rows), *array.shape[1:]), array.dtype)
+        order = np.argsort(rows, kind="stable")
+        chunks, starts = np.unique(rows[order] // step, return_index=True)
+        for chunk, where in zip(chunks.tolist(), np.split(order, starts)[1:], strict=True):
+            try:
+                part = np.asarray(array[chunk * step : (chunk + 1) * step])[rows[where] % step]
+                if name != "status" and _unwritten(part, VARIABLES[name].fill).any():
+                    raise ValueError("rows are missing")
+            except (OSError, ValueError, RuntimeError) as error:
+                raise self._damaged(name, chunk, error) from error
+            out[where] = part
+        return np.array(out.tolist(), str) if VARIABLES[name].dtype is str else out
+
+    def _damaged(self, name: str, chunk: int, error: Exception) -> DataError:
+        """Name the damaged file and the status file that makes a resume render it again."""
+        array, status = self.arrays[name], self.arrays["status"]
+        file = self.path / name / "c" / "/".join([str(chunk)] + ["0"] * (array.ndim - 1))
+        done = self.path / "status" / "c" / str(chunk * array.chunks[0] // status.chunks[0])
+        return DataError(
+            f"'{file}' is damaged ({error}); delete it and '{done}', then run the same "
+            "`pyrosynth render` again"
+        )
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failed write into one clear error."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"cannot write '{path}': {error.strerror or error}; make room or give another folder, "
+            "then run the same command again: what is complete stays"
+        ) from error
+
+
+def _unwritten(data: NDArray[Any], fill: Any) -> NDArray[np.bool_]:
+    """Tell which cells read as a chunk that was never written."""
+    return np.isnan(data) if isinstance(fill, float) else np.asarray(data == fill)
+
+
+def _leaves(data: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """List the values of nested JSON with dotted keys."""
+    if isinstance(data, dict | list) and data:
+        items = data.items() if isinstance(data, dict) else enumerate(data)
+        for name, value in items:
+            yield from _leaves(value, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, data
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,160 @@
+import json
+import resource
+
+import numpy as np
+import pytest
+
+from pyrosynth.errors import DataError
+from pyrosynth.store import PENDING, Store
+
+SIZES = {"preset": 23, "full_param": 3, "param": 2, "mel": 4, "frame": 5, "sample": 100}
+CONTRACT = {"layout": 1, "note": {"pitch": 60, "velocity": 100}, "learnt": ["a", "b"]}
+
+
+def rows(start, stop, seed=0):
+    rng = np.random.default_rng([seed, start])
+    n = stop - start
+    return {
+        "status": np.full(n, "ok"),
+        "value": rng.random((n, 3)),
+        "v": rng.random((n, 2)),
+        "x": rng.normal(-3, 2, (n, 4, 5)),
+        "name": np.array([f"Préset {i}" for i in range(start, stop)]),
+        "bank": np.full(n, "bank one"),
+        "origin": np.full(n, "human"),
+        "cluster": np.arange(start, stop),
+        "split": np.full(n, "train"),
+    }
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store.create(tmp_path / "data", CONTRACT, SIZES, 8, {"derived": 0})
+
+
+@pytest.fixture
+def full(store):
+    for start in range(0, 23, 8):
+        store.write(start, rows(start, min(start + 8, 23)))
+    return store
+
+
+def test_what_is_written_is_read(full):
+    again = Store(full.path)
+    assert again.n_rows == 23
+    assert again.read("status").tolist() == ["ok"] * 23
+    assert again.read("name")[22] == "Préset 22"
+    order = np.array([20, 3, 3, 9, 0])
+    expected = np.concatenate([rows(a, b)["x"] for a, b in ((0, 8), (8, 16), (16, 23))])
+    out = np.empty((5, 4, 5), np.float32)
+    assert again.read("x", order, out) is out
+    np.testing.assert_allclose(out, expected[order], atol=0.004)
+    assert again.read("x", np.array([], int)).shape == (0, 4, 5)
+
+
+def test_blocks_are_the_chunks_with_pending_rows(store):
+    assert store.blocks(0, 23) == [(0, 8), (8, 16), (16, 23)]
+    store.write(8, rows(8, 16))
+    assert store.blocks(0, 23) == [(0, 8), (16, 23)]
+    assert store.blocks(0, 5) == [(0, 5)]
+    assert store.blocks(5, 23) == [(5, 8), (16, 23)]
+    assert store.blocks(8, 16) == []
+    assert store.blocks(23, 23) == []
+    store.write(16, {name: column for name, column in rows(16, 23).items() if name != "status"})
+    assert (store.read("status")[16:] == PENDING).all()
+
+
+def test_a_store_is_made_whole_or_not_at_all(store, tmp_path):
+    assert not (tmp_path / "data.part").exists()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (tmp_path / "empty.part").mkdir()
+    (tmp_path / "empty.part" / "left by a kill").touch()
+    Store.create(empty, CONTRACT, SIZES, 8, {})
+    assert Store(empty).n_rows == 23
+
+
+def test_growing_keeps_rows_and_may_be_killed(full):
+    before = full.read("value")
+    full.arrays["x"].resize((40, 4, 5))  # as if killed after the first array
+    full.resize(40)
+    assert full.n_rows == 40
+    assert full.blocks(0, 40) == [(16, 24), (24, 32), (32, 40)]
+    assert full.read("value", np.arange(23)).tobytes() == before.tobytes()
+    full.write(23, rows(23, 24))
+    assert full.read("value", np.arange(23)).tobytes() == before.tobytes()
+
+
+def test_another_contract_is_refused_by_field(store):
+    store.require(json.loads(json.dumps(CONTRACT)))
+    with pytest.raises(DataError, match=r"note\.velocity = 100, not 90; give another"):
+        store.require({**CONTRACT, "note": {"pitch": 60, "velocity": 90}})
+    with pytest.raises(DataError, match=r'learnt\.1 = "b", not null'):
+        store.require({**CONTRACT, "learnt": ["a"]})
+
+
+def test_a_damaged_chunk_is_named_and_can_be_rendered_again(full):
+    file = full.path / "x" / "c" / "1" / "0" / "0"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    full.read("x", np.arange(8))
+    with pytest.raises(DataError, match="x/c/1/0/0' is damaged.*status/c/1'.*render"):
+        full.read("x", np.array([2, 9]))
+    file.write_bytes(data[:7])
+    with pytest.raises(DataError, match="damaged"):
+        full.read("x", np.array([9]))
+    file.unlink()
+    with pytest.raises(DataError, match=r"damaged \(rows are missing\)"):
+        full.read("x", np.array([9]))
+    (full.path / "status" / "c" / "1").unlink()
+    assert full.blocks(0, 23) == [(8, 16)]
+    full.write(8, rows(8, 16))
+    assert np.isfinite(full.read("x")).all()
+
+
+def test_a_damaged_text_is_named(full):
+    (full.path / "split" / "c" / "0").write_bytes(b"")
+    with pytest.raises(DataError, match="split/c/0' is damaged"):
+        full.read("split")
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "x/zarr.json"])
+def test_damaged_metadata_are_refused(full, name):
+    file = full.path / name
+    file.write_text(file.read_text()[:50])
+    with pytest.raises(DataError, match="metadata are damaged"):
+        Store(full.path)
+
+
+def test_what_is_no_dataset_is_refused(tmp_path):
+    with pytest.raises(DataError, match="no dataset .*render"):
+        Store(tmp_path / "nothing")
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="not a pyrosynth dataset"):
+        Store(tmp_path)
+    with pytest.raises(DataError, match="not a pyrosynth dataset"):
+        Store(tmp_path / "notes.txt")
+
+
+def test_a_full_disk_is_one_clear_error_and_what_is_done_stays(store):
+    store.write(0, rows(0, 8))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # the kernel refuses larger files
+    try:
+        with pytest.raises(DataError, match="cannot write .*data'.*run the same command again"):
+            store.write(8, rows(8, 16))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert store.blocks(0, 23) == [(8, 16), (16, 23)]
+    assert np.isfinite(store.read("x", np.arange(8))).all()
+    store.clean()
+    assert not list(store.path.rglob("*.partial"))
+    store.write(8, rows(8, 16))
+    assert store.blocks(0, 23) == [(16, 23)]
+
+
+def test_an_unwritable_place_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot write"):
+        Store.create(tmp_path / "file" / "data", CONTRACT, SIZES, 8, {})
