@@ -22,7 +22,7 @@ from tqdm import tqdm
 from pyrosynth.audio import Note
 from pyrosynth.errors import InputError
 from pyrosynth.synths import ISOLATIONS, Synth, from_spec
-from pyrosynth.worker import PART, REASONS, SLOTS, Job, Transform, Worker
+from pyrosynth.worker import PART, REASONS, SLOTS, Job, Slot, Transform, Worker
 
 
 @dataclass(frozen=True)
@@ -151,15 +151,15 @@ class Renderer:
             SynthError: The synth does not load in a worker.
         """
         array = self._checked(values)
-        results: dict[int, Rendered] = {}
+        rendered = self._blank(len(array))
         # Small jobs are spread over all workers instead of filling the first.
         size = min(PART, max(1, -(-len(array) // len(self._workers))))
         parts = ((i, array[i : i + size]) for i in range(0, len(array), size))
         with tqdm(total=len(array), desc=progress, unit="sound", disable=progress is None) as bar:
-            for start, rendered in self._parts(parts):
-                results[start] = rendered
-                bar.update(len(rendered.reason))
-        return _joined([results[start] for start in sorted(results)]) if results else self._none()
+            for start, slot, n in self._parts(parts):
+                _copy(slot, rendered, start, n)
+                bar.update(n)
+        return rendered
 
     def stream(self, chunks: Iterable[tuple[Any, ArrayLike]]) -> Iterator[tuple[Any, Rendered]]:
         """Render chunks as they are asked for, a few ahead, and give each when it is whole.
@@ -176,31 +176,28 @@ class Renderer:
         """
         keys: dict[int, Any] = {}
         missing: dict[int, int] = {}
-        results: dict[int, dict[int, Rendered]] = {}
-        empty: list[Any] = []
+        results: dict[int, Rendered] = {}
 
         def parts() -> Iterator[tuple[tuple[int, int], NDArray[np.float64]]]:
             for number, (key, values) in enumerate(chunks):
                 array = self._checked(values)
-                starts = range(0, len(array), PART)
-                keys[number], missing[number], results[number] = key, len(starts), {}
-                if not starts:
-                    empty.append(key)
-                for start in starts:
+                keys[number], missing[number] = key, len(array)
+                results[number] = self._blank(len(array))
+                for start in range(0, len(array), PART):
                     yield (number, start), array[start : start + PART]
 
-        for (number, start), rendered in self._parts(parts()):
-            results[number][start] = rendered
-            missing[number] -= 1
+        for (number, start), slot, n in self._parts(parts()):
+            _copy(slot, results[number], start, n)
+            missing[number] -= n
             if not missing[number]:
-                done = results.pop(number)
-                yield keys.pop(number), _joined([done[i] for i in sorted(done)])
-        for key in empty:
-            yield key, self._none()
+                yield keys.pop(number), results.pop(number)
+        for number in keys:
+            yield keys[number], results[number]  # chunks without a sound
 
     def _parts(
         self, parts: Iterable[tuple[Any, NDArray[np.float64]]]
-    ) -> Iterator[tuple[Any, Rendered]]:
+    ) -> Iterator[tuple[Any, Slot, int]]:
+        """Yield key, slot and size of each part as it is finished; read it before the next."""
         waiting = iter(parts)
         try:
             while True:
@@ -214,11 +211,7 @@ class Renderer:
                 for connection in wait(list(busy)):
                     finished = busy[connection].take()  # type: ignore[index]
                     if finished is not None:
-                        key, slot, size = finished
-                        audio = slot.audio[:size].copy() if self.keep_audio else None
-                        features = slot.features[:size].copy() if self._transforms else None
-                        reason = np.array(REASONS)[slot.reason[:size]]
-                        yield key, Rendered(audio, features, reason)
+                        yield finished
         finally:
             for worker in self._workers:
                 if worker.n_parts:
@@ -231,11 +224,13 @@ class Renderer:
         self.synth.param_space.to_unit(array)
         return array
 
-    def _none(self) -> Rendered:
-        job = self._workers[0].slots[0]
-        audio = job.audio[:0].copy() if self.keep_audio else None
-        features = job.features[:0].copy() if self._transforms else None
-        return Rendered(audio, features, np.array([], dtype=np.array(REASONS).dtype))
+    def _blank(self, n: int) -> Rendered:
+        slot = self._workers[0].slots[0]
+        audio = np.empty((n, slot.audio.shape[1]), np.float32) if self.keep_audio else None
+        features = None
+        if self._transforms:
+            features = np.empty((n, *slot.features.shape[1:]), slot.features.dtype)
+        return Rendered(audio, features, np.full(n, "", np.array(REASONS).dtype))
 
 
 def n_cores() -> int:
@@ -287,10 +282,10 @@ def probe_isolation(
     return {"identical": identical, "seconds": seconds, "exact": exact}
 
 
-def _joined(parts: list[Rendered]) -> Rendered:
-    def joined(name: str) -> NDArray[Any] | None:
-        arrays = [getattr(part, name) for part in parts]
-        return None if arrays[0] is None else np.concatenate(arrays)
-
-    reason = np.concatenate([part.reason for part in parts])
-    return Rendered(joined("audio"), joined("features"), reason)
+def _copy(slot: Slot, rendered: Rendered, start: int, n: int) -> None:
+    rows = slice(start, start + n)
+    rendered.reason[rows] = np.array(REASONS)[slot.reason[:n]]
+    if rendered.audio is not None:
+        rendered.audio[rows] = slot.audio[:n]
+    if rendered.features is not None:
+        rendered.features[rows] = slot.features[:n]
