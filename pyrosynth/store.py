@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import zarr
 from numpy.typing import ArrayLike, NDArray
-from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pyrosynth.errors import DataError
 
@@ -119,7 +119,10 @@ class Store:
                     chunks=(rows if variable.dims[0] == "preset" else shape[0], *shape[1:]),
                     dtype=variable.dtype,
                     fill_value=variable.fill,
-                    compressors=[ZstdCodec(level=1), Crc32cCodec()],
+                    compressors=[
+                        BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
+                        Crc32cCodec(),
+                    ],
                     dimension_names=variable.dims,
                     attributes={"long_name": variable.meaning},
                 )
