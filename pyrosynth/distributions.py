@@ -1,18 +1,15 @@
 """Distributions of our own, and the standard normal pushed through a flow."""
 
-import math
-
 import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
+from torch.distributions.transforms import Transform
 
-from pyrosynth.flows import Flow, FlowTransform
+from pyrosynth.flows import LOG_SQRT_2PI, Flow
 
 _Shape = torch.Size | list[int] | tuple[int, ...]
-
-LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class Known(TorchDistribution):
@@ -82,6 +79,43 @@ class MelNormal(TorchDistribution):
         squares = (value - self.loc).square().sum(-1)
         cells = 0.5 * squares * (-2 * self.log_scale).exp()
         return -(cells + n_frames * (self.log_scale + LOG_SQRT_2PI)).sum(-1)
+
+
+class FlowTransform(Transform):
+    """A whole flow as one transform of torch and Pyro.
+
+    Make a fresh one for each use: it remembers its last pair of points and their log-determinant,
+    which makes scoring a draw free, and a second use would evict them.
+
+    Args:
+        flow: The flow.
+        context: Its context, shape (..., n_context).
+    """
+
+    domain = constraints.real_vector
+    codomain = constraints.real_vector
+    bijective = True
+
+    def __init__(self, flow: Flow, context: Tensor | None = None) -> None:
+        super().__init__(cache_size=1)
+        self.flow, self.context = flow, context
+        self._known: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def _call(self, x: Tensor) -> Tensor:
+        y, ladj = self.flow(x, self.context)
+        self._known = x, y, ladj
+        return y
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        x, ladj = self.flow.inverse(y, self.context)
+        self._known = x, y, -ladj
+        return x
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return log|det dy/dx|, shape (...)."""
+        if self._known is None or self._known[0] is not x or self._known[1] is not y:
+            self._known = x, y, self.flow(x, self.context)[1]
+        return self._known[2]
 
 
 def flow_normal(

@@ -5,7 +5,7 @@ A flow is a module with ``forward(x, context) -> (y, ladj)`` and ``inverse(y, co
 Jacobian of the direction that was computed. Both directions cost the same. Every flow here
 starts as the identity (but `UnitCube`, which is fixed).
 
-`FlowTransform` shows a whole flow to Pyro as one transform.
+`pyrosynth.distributions.FlowTransform` shows a whole flow to Pyro as one transform.
 
 References:
     Dinh, Sohl-Dickstein & Bengio (2017), Density estimation using Real NVP,
@@ -19,8 +19,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import constraints
-from torch.distributions.transforms import Transform
 
 from pyrosynth.errors import InputError, unknown
 from pyrosynth.params import EDGE
@@ -315,41 +313,26 @@ def coupling_flow(
     return Chain([*flows, Permutation(order.argsort())])
 
 
-class FlowTransform(Transform):
-    """A whole flow as one transform of torch and Pyro.
-
-    Make a fresh one for each use: it remembers its last pair of points and their log-determinant,
-    which makes scoring a draw free, and a second use would evict them.
+def posterior_flow(
+    features: int, n_context: int, *, n_layers: int = 4, hidden: int = 192, bins: int = 8
+) -> Chain:
+    """Build the flow of a posterior: mean and width from the context, then spline couplings.
 
     Args:
-        flow: The flow.
-        context: Its context, shape (..., n_context).
+        features: Number of features, at least 2.
+        n_context: Size of the context.
+        n_layers: Number of couplings.
+        hidden: Width of each conditioner.
+        bins: Bins of a spline.
+
+    Returns:
+        The flow, the identity at the start.
     """
-
-    domain = constraints.real_vector
-    codomain = constraints.real_vector
-    bijective = True
-
-    def __init__(self, flow: Flow, context: Tensor | None = None) -> None:
-        super().__init__(cache_size=1)
-        self.flow, self.context = flow, context
-        self._known: tuple[Tensor, Tensor, Tensor] | None = None
-
-    def _call(self, x: Tensor) -> Tensor:
-        y, ladj = self.flow(x, self.context)
-        self._known = x, y, ladj
-        return y
-
-    def _inverse(self, y: Tensor) -> Tensor:
-        x, ladj = self.flow.inverse(y, self.context)
-        self._known = x, y, -ladj
-        return x
-
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return log|det dy/dx|, shape (...)."""
-        if self._known is None or self._known[0] is not x or self._known[1] is not y:
-            self._known = x, y, self.flow(x, self.context)[1]
-        return self._known[2]
+    spread = DiagonalAffine(features, n_context, hidden=hidden)
+    shape = coupling_flow(
+        features, n_context=n_context, n_layers=n_layers, hidden=hidden, bins=bins
+    )
+    return Chain([spread, shape])
 
 
 def zuko_flow(name: str, features: int, *, n_context: int = 0, **options: Any) -> Flow:

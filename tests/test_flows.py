@@ -5,12 +5,11 @@ import copy
 import pytest
 import torch
 
-from pyrosynth.distributions import draw, flow_normal
+from pyrosynth.distributions import FlowTransform, draw, flow_normal
 from pyrosynth.errors import InputError
 from pyrosynth.flows import (
     Chain,
     DiagonalAffine,
-    FlowTransform,
     Permutation,
     UnitCube,
     coupling_flow,
