@@ -1,0 +1,89 @@
+"""The data a fit reads: on its device once, turned into batches there."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrosynth.params import EDGE
+from pyrosynth.variant import Batch, Dims
+
+if TYPE_CHECKING:
+    from pyrosynth.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class TrainData:
+    """Sounds and the levels of the parameters that made them.
+
+    Args:
+        x: Log-mel features, shape (n, n_mels, n_frames), float16 or float32.
+        levels: Level of each parameter, shape (n, n_params), any integer type.
+        resolution: Number of levels of each parameter, shape (n_params,).
+        mean: Mean of each cell over the train split, shape (n_mels, n_frames).
+        std: Standard deviation of each cell over the train split, same shape.
+        train: Numbers of the rows to train on.
+        valid: Numbers of the held-out rows; may be empty.
+        has_v: Which rows know their parameters, shape (n,) bool; None when all do.
+    """
+
+    x: Tensor
+    levels: Tensor
+    resolution: Tensor
+    mean: Tensor
+    std: Tensor
+    train: Tensor
+    valid: Tensor
+    has_v: Tensor | None = None
+
+    @classmethod
+    def from_dataset(cls, dataset: "Dataset") -> "TrainData":
+        """Read the train split, and the human presets of the valid split, into memory."""
+        train = dataset.rows("train")
+        rows = np.concatenate([train, dataset.rows("valid", human_only=True)])
+        return cls(
+            x=torch.from_numpy(dataset.x(rows, np.float16)),
+            levels=torch.from_numpy(dataset.levels(rows).astype(np.int16)),
+            resolution=torch.from_numpy(dataset.space.resolution).float(),
+            mean=torch.from_numpy(dataset.mean),
+            std=torch.from_numpy(dataset.std),
+            train=torch.arange(len(train)),
+            valid=torch.arange(len(train), len(rows)),
+        )
+
+    @property
+    def dims(self) -> Dims:
+        """The sizes a variant for these data is built for."""
+        return Dims(self.levels.shape[1], (self.x.shape[1], self.x.shape[2]))
+
+    def to(self, device: torch.device) -> "TrainData":
+        """Move everything to a device."""
+        moved = {k: t.to(device) for k, t in vars(self).items() if isinstance(t, Tensor)}
+        return replace(self, **moved)
+
+    def fingerprint(self) -> str:
+        """Return a hash of the sizes, the split and the statistics, not of every sound."""
+        digest = hashlib.sha256(str(tuple(self.x.shape)).encode())
+        for tensor in (self.resolution, self.mean, self.std, self.train, self.valid):
+            digest.update(tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def batch(self, rows: Tensor) -> Batch:
+        """Gather rows, standardise their features and dequantise their levels afresh.
+
+        Args:
+            rows: Row numbers, shape (batch,).
+
+        Returns:
+            The batch, float32. Its noise comes from torch's generator of the device.
+        """
+        x = (self.x[rows].float() - self.mean) / self.std
+        levels = self.levels[rows].float()
+        v = ((levels + torch.rand_like(levels)) / self.resolution).clamp(EDGE, 1 - EDGE)
+        batch = {"x": x, "v": v}
+        if self.has_v is not None:
+            batch["has_v"] = self.has_v[rows]
+        return batch

@@ -1,0 +1,284 @@
+"""Stochastic variational inference: the objective of a batch, and the loop that maximises it.
+
+Every random number of a step depends on the seed and the step's number alone. So a fit that was
+stopped goes on exactly as if it had not been, and torch's own generators are left as they were.
+"""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from pyrosynth.batches import TrainData
+from pyrosynth.errors import InputError, RunError
+from pyrosynth.history import FitState, History, Row
+from pyrosynth.variant import Batch, Term, Variant
+
+CHECK_EVERY = 25  # steps between two looks at the loss; each look waits for the device
+
+
+class SyncFreeELBO:
+    """Single-draw evidence lower bound of reparameterised guides, term by term.
+
+    It reads no number back from the device, as Pyro's own bounds do at every site.
+
+    Args:
+        terms: The parts of the objective; together they name every site exactly once.
+    """
+
+    def __init__(self, terms: tuple[Term, ...]) -> None:
+        self.terms = terms
+
+    def values(self, variant: Variant, batch: Batch) -> Tensor:
+        """Return the unweighted terms of a batch in nats per preset, shape (n_terms,).
+
+        Raises:
+            RunError: A site is in no term or in several, or a term names no site.
+        """
+        batch = variant.prepare(batch)
+        guide = poutine.trace(variant.guide).get_trace(batch)
+        model = poutine.trace(poutine.replay(variant.model, trace=guide)).get_trace(batch)
+        totals: dict[str, Tensor] = {}
+        # The guide first: its flow still remembers the draw it is asked to score.
+        for trace, sign in ((guide, -1.0), (model, 1.0)):
+            trace.compute_log_prob()
+            for name, site in trace.nodes.items():
+                if site["type"] == "sample" and not poutine.util.site_is_subsample(site):
+                    total = sign * site["log_prob_sum"]
+                    totals[name] = totals[name] + total if name in totals else total
+        named = [site for term in self.terms for site in term.sites]
+        if sorted(named) != sorted(totals):
+            raise RunError(
+                f"the terms of '{type(variant).__name__}' name the sites {sorted(named)}, the "
+                f"model and guide have {sorted(totals)}; name each site in exactly one term"
+            )
+        sums = [sum(totals[site] for site in term.sites) for term in self.terms]
+        return torch.stack(sums) / len(batch["x"])  # type: ignore[arg-type]
+
+    def weights(self, step: int, device: torch.device) -> Tensor:
+        """Return the weights of the terms at a step, shape (n_terms,)."""
+        return torch.tensor([term.at(step) for term in self.terms], device=device)
+
+    def loss(self, variant: Variant, batch: Batch, weights: Tensor) -> Tensor:
+        """Return the loss of a batch per preset, to be minimised, shape ()."""
+        return -(weights * self.values(variant, batch)).sum()
+
+
+def fit(
+    variant: Variant,
+    data: TrainData,
+    *,
+    steps: int = 4000,
+    batch_size: int = 256,
+    lr: float = 1e-3,
+    warm_up: int = 200,
+    weight_decay: float = 1e-2,
+    clip: float = 20.0,
+    jitter: float = 0.0,
+    validate_every: int = 250,
+    patience: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    threads: int | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> History:
+    """Fit a variant by stochastic variational inference with AdamW.
+
+    The weights that did best on the held-out rows (highest log q(v|x)) are kept, on the device.
+
+    Args:
+        variant: What to fit, in place.
+        data: The sounds and parameters.
+        steps: Number of steps; the learning rate falls to 0 over them along a cosine.
+        batch_size: Presets per step.
+        lr: Highest learning rate.
+        warm_up: Steps over which the learning rate rises to it.
+        weight_decay: AdamW's weight decay.
+        clip: Largest norm of the gradient.
+        jitter: Standard deviation of noise added to the standardised features in training.
+        validate_every: Steps between two validations, each followed by a checkpoint.
+        patience: Validations without improvement after which to stop; None never stops early.
+        seed: Fixes every random number.
+        device: ``"cpu"`` or ``"cuda"``.
+        threads: Torch threads during the fit; None leaves the setting alone.
+        out: Folder of the run, for checkpoints; None keeps none.
+        resume: Go on from the checkpoint in ``out``, if there is one.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The history.
+
+    Raises:
+        InputError: There is no such device, or there are no training rows.
+        RunError: The loss is not finite any more, or the checkpoint cannot be used.
+        KeyboardInterrupt: The fit was interrupted; a checkpoint has been written.
+    """
+    start = time.monotonic()
+    target = find_device(device)
+    if len(data.train) == 0 or steps < 1:
+        raise InputError(
+            f"{len(data.train)} training rows, {steps} steps: give at least 1 of each"
+        )
+    settings = {
+        "steps": steps, "batch_size": batch_size, "lr": lr, "warm_up": warm_up,
+        "weight_decay": weight_decay, "clip": clip, "jitter": jitter,
+        "validate_every": validate_every, "patience": patience, "seed": seed,
+        "variant": type(variant).__name__, "data": data.fingerprint(),
+        "hyperparameters": variant.hyperparameters(),
+    }  # fmt: skip
+    variant.to(target)
+    data = data.to(target)
+    batch_size = min(batch_size, len(data.train))
+    elbo = SyncFreeELBO(variant.terms)
+    parameters = list(variant.parameters())
+    optimiser = torch.optim.AdamW(parameters, lr, weight_decay=weight_decay, fused=True)
+    loop = FitState(
+        variant, optimiser, settings, out and Path(out) / "checkpoints/last.safetensors"
+    )
+    loop.restore(resume, target)
+
+    bar = tqdm(
+        desc="fit", total=steps * batch_size, initial=loop.step * batch_size, unit=" presets",
+        unit_scale=True, disable=not progress, dynamic_ncols=True,
+    )  # fmt: skip
+    gpus = [target] if target.type == "cuda" else []
+    waiting: list[Tensor] = []
+    order = torch.empty(0, dtype=torch.long)
+    first, per_epoch = loop.step, len(data.train) // batch_size
+    with bar, _threads(threads), torch.random.fork_rng(gpus), _interrupts() as pressed:
+        while loop.step < steps and loop.stopped(patience) is None:
+            step = loop.step
+            if step == first or step % per_epoch == 0:
+                rng = torch.Generator().manual_seed(_seed(seed, 0, step // per_epoch))
+                order = data.train[torch.randperm(len(data.train), generator=rng).to(target)]
+            rows = order[step % per_epoch * batch_size :][:batch_size]
+            torch.manual_seed(_seed(seed, 1, step))
+            batch = data.batch(rows)
+            if jitter:
+                batch["x"] = batch["x"] + jitter * torch.randn_like(batch["x"])
+            # Checks of shapes and supports cost a tenth of a step: one step is enough.
+            with pyro.validation_enabled(step == first):
+                loss = elbo.loss(variant, batch, elbo.weights(step, target))
+            optimiser.param_groups[0]["lr"] = rate = _rate(step, steps, lr, warm_up)
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, clip)
+            optimiser.step()
+            waiting.append(loss.detach())
+            loop.step += 1
+            bar.update(batch_size)
+
+            validate = loop.step % validate_every == 0 or loop.step == steps
+            if validate or pressed or len(waiting) == CHECK_EVERY:
+                loop.read(waiting)
+            if validate:
+                torch.manual_seed(_seed(seed, 2, 0))
+                row = _validate(variant, elbo, data, batch_size, elbo.weights(steps, target))
+                loop.record({"step": loop.step, "lr": rate, **row})
+                bar.set_postfix({k[6:]: f"{v:.2f}" for k, v in row.items()}, refresh=False)
+            if validate or pressed:
+                loop.save()
+            if pressed:
+                raise KeyboardInterrupt(f"stopped after step {loop.step}; {loop.how_to_resume()}")
+    variant.load_state_dict(loop.best)
+    variant.eval()
+    stopped = loop.stopped(patience) or "finished"
+    return History(loop.rows, loop.best_step, stopped, time.monotonic() - start)
+
+
+def find_device(name: str) -> torch.device:
+    """Turn a device's name into a device that is there.
+
+    Raises:
+        InputError: The name is unknown, or there is no such device.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"unknown device '{name}'; give cpu or cuda") from error
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device '{name}' is not supported; give cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device '{name}' was asked for, but torch sees {torch.cuda.device_count()} CUDA "
+            "devices; use cpu, or install a driver and a CUDA build of torch"
+        )
+    return device
+
+
+def _seed(*numbers: int) -> int:
+    """Mix numbers into the seed of one stream."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _rate(step: int, steps: int, lr: float, warm_up: int) -> float:
+    """Return the learning rate: a linear rise, then a cosine to zero."""
+    rise = min(1.0, (step + 1) / max(1, warm_up))
+    return lr * rise * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+@torch.no_grad()
+def _validate(
+    variant: Variant, elbo: SyncFreeELBO, data: TrainData, batch_size: int, weights: Tensor
+) -> Row:
+    """Score the held-out rows, if there are any."""
+    if len(data.valid) == 0:
+        return {}
+    variant.eval()
+    terms, log_q, known = torch.zeros_like(weights), weights.new_zeros(()), 0.0
+    for rows in data.valid.split(batch_size):
+        batch = data.batch(rows)
+        terms = terms + len(rows) * elbo.values(variant, batch)
+        has_v = batch.get("has_v", torch.ones_like(rows, dtype=torch.bool))
+        log_q = log_q + variant.log_prob_v(batch["v"], batch["x"])[has_v].sum()
+        known += float(has_v.sum())
+    variant.train()
+    terms = terms / len(data.valid)
+    row = {"valid_loss": -float((weights * terms).sum())}
+    if known:
+        row["valid_log_q"] = float(log_q) / known
+    return row | {f"valid_{t.name}": v for t, v in zip(elbo.terms, terms.tolist(), strict=True)}
+
+
+@contextmanager
+def _threads(n: int | None) -> Iterator[None]:
+    """Use a number of torch threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Collect Ctrl-C, so that a step is never left half done; a second one stops at once."""
+    pressed: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed  # only the main thread hears signals
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

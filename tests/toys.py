@@ -1,0 +1,44 @@
+"""Small problems whose answers are known."""
+
+import torch
+
+from pyrosynth.batches import TrainData
+
+SMALL = {
+    "flow_reg": {"n_layers": 2, "n_regression_layers": 2},
+    "vae_flow": {"n_layers": 2, "latent_dim": 5, "regressor_hidden": (16,), "n_mixture": 16},
+}
+for options in SMALL.values():
+    options |= {
+        "embedding_dim": 16, "channels": (8, 16), "hidden": 16,
+        "decoder_hidden": (16,), "rank": 8,
+    }  # fmt: skip
+
+
+def toy_data(n=512, n_params=4, x_shape=(8, 11), unknown=0.0, seed=0):
+    """Sounds that are a smooth function of the parameters plus noise.
+
+    Args:
+        n: Number of sounds, a quarter of them held out.
+        n_params: Number of parameters.
+        x_shape: (n_mels, n_frames).
+        unknown: Share of the sounds whose parameters are hidden; None of has_v at 0.
+        seed: Fixes the data.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    levels = torch.randint(0, 16, (n, n_params), generator=rng)
+    mixing = torch.randn(2 * n_params, x_shape[0] * x_shape[1], generator=rng)
+    v = (levels + 0.5) / 16
+    x = torch.cat([v.sin(), (3 * v).cos()], -1) @ mixing
+    x = (x + 0.1 * torch.randn(x.shape, generator=rng)).reshape(n, *x_shape)
+    known = None if not unknown else torch.rand(n, generator=rng) >= unknown
+    return TrainData(
+        x=x.half(),
+        levels=levels.to(torch.int16),
+        resolution=torch.full((n_params,), 16.0),
+        mean=x.mean(0),
+        std=x.std(0),
+        train=torch.arange(n * 3 // 4),
+        valid=torch.arange(n * 3 // 4, n),
+        has_v=known,
+    )
