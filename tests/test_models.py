@@ -1,0 +1,234 @@
+"""One conformance suite over every variant of the zoo."""
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.infer import Trace_ELBO
+from torch._subclasses.fake_tensor import FakeTensorMode
+from toys import SMALL, toy_data
+
+from pyrosynth import zoo
+from pyrosynth.errors import InputError
+from pyrosynth.svi import SyncFreeELBO, fit
+from pyrosynth.variant import Dims, Term, WarmUp, build, where_known
+
+every_variant = pytest.mark.parametrize("name", zoo.names())
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def small(name, dims, nudge=True):
+    """Build a small variant, moved a little away from its start."""
+    variant = zoo.load(name)(dims, **SMALL.get(name, {}))
+    with torch.no_grad():
+        for parameter in variant.parameters():
+            parameter += 0.05 * nudge * torch.randn_like(parameter)
+    return variant
+
+
+def loss_of(variant, batch, seed=1):
+    elbo = SyncFreeELBO(variant.terms)
+    torch.manual_seed(seed)
+    return elbo.loss(variant, batch, elbo.weights(10**6, batch["x"].device))
+
+
+@every_variant
+@pytest.mark.parametrize("unknown", [0.0, 0.5])
+def test_every_parameter_gets_a_finite_gradient(name, unknown):
+    data = toy_data(n=64, unknown=unknown)
+    variant = small(name, data.dims)
+    pyro.clear_param_store()
+    with pyro.validation_enabled(True):
+        loss_of(variant, data.batch(data.train)).backward()
+    for key, parameter in variant.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.isfinite().all(), key
+        assert parameter.grad.abs().sum() > 0, key
+    assert len(pyro.get_param_store()) == 0
+
+
+@every_variant
+def test_fitting_lowers_the_loss_and_learns_the_parameters(name):
+    data = toy_data(n=256)
+    variant = small(name, data.dims, nudge=False)
+    batch = data.batch(data.valid)
+    with torch.no_grad():
+        before = loss_of(variant, batch), variant.log_prob_v(batch["v"], batch["x"]).mean()
+    fit(variant, data, steps=80, batch_size=64, lr=5e-3, warm_up=10, progress=False)
+    with torch.no_grad():
+        after = loss_of(variant, batch), variant.log_prob_v(batch["v"], batch["x"]).mean()
+    assert after[0] < before[0] - 5
+    assert after[1] > before[1] + 0.2
+
+
+@every_variant
+def test_a_fresh_instance_with_the_arguments_and_weights_is_equal(name):
+    data = toy_data(n=64, unknown=0.3)
+    variant = small(name, data.dims)
+    fresh = type(variant)(data.dims, **variant.hyperparameters())
+    fresh.load_state_dict(variant.state_dict())
+    batch = data.batch(data.train)
+    assert torch.equal(loss_of(fresh, batch), loss_of(variant, batch))
+
+
+@every_variant
+def test_loss_reads_nothing_back_from_the_device(name):
+    data = toy_data(n=32, unknown=0.5)
+    variant = small(name, data.dims)
+    elbo = SyncFreeELBO(variant.terms)
+    weights = elbo.weights(0, torch.device("cpu"))
+    batch = data.batch(data.train)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = {key: mode.from_tensor(tensor) for key, tensor in batch.items()}
+        # With validation on, torch's own distributions would read their checks back.
+        with pyro.validation_enabled(False):
+            loss = elbo.loss(variant, fake, weights)
+    assert loss.shape == ()
+
+
+@every_variant
+def test_rows_do_not_depend_on_each_other(name):
+    data = toy_data(n=64)
+    variant = small(name, data.dims).eval()
+    batch = data.batch(data.train[:8])
+    v, log_q = batch["v"], variant.log_prob_v
+    together = log_q(v, batch["x"], torch.Generator().manual_seed(0))
+    if variant.exact:
+        alone = torch.cat([log_q(v[i : i + 1], batch["x"][i : i + 1]) for i in range(8)])
+        torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+    assert together.shape == (8,)
+    stacked = log_q(v.expand(3, 8, 4), batch["x"], torch.Generator().manual_seed(0))
+    torch.testing.assert_close(stacked, together.expand(3, 8), atol=1e-4, rtol=1e-4)
+
+
+@every_variant
+def test_draws(name):
+    data = toy_data(n=64)
+    variant = small(name, data.dims).eval()
+    x = data.batch(data.train[:3])["x"]
+    state = torch.get_rng_state()
+    v, log_q = variant.sample_v(x, 50, torch.Generator().manual_seed(5))
+    again, _ = variant.sample_v(x, 50, torch.Generator().manual_seed(5))
+    assert torch.equal(v, again)
+    assert torch.equal(state, torch.get_rng_state())
+    assert v.shape == (50, 3, 4)
+    assert log_q.shape == (50, 3)
+    assert ((v > 0) & (v < 1)).all()
+    assert v.std(0).min() > 0.05
+    if variant.exact:
+        torch.testing.assert_close(variant.log_prob_v(v, x), log_q, atol=0.02, rtol=1e-3)
+    z = variant.posterior(variant.encode(x)).sample((7,))
+    assert z.shape == (7, 3, variant.latent_dim)
+    assert variant.expected_x(z).shape == (7, 3, 8, 11)
+    assert variant.params_of(z).shape == (7, 3, 4)
+
+
+@every_variant
+def test_a_preset_and_its_latent(name):
+    data = toy_data(n=64)
+    variant = small(name, data.dims).eval()
+    v = data.batch(data.train[:6])["v"].requires_grad_()
+    if name == "vae_flow":
+        with pytest.raises(InputError, match="does not determine its latent"):
+            variant.expected_x_of_v(v)
+        return
+    z, logdet = variant.latent(v)
+    torch.testing.assert_close(variant.params_of(z), v, atol=1e-4, rtol=1e-4)
+    assert logdet.shape == (6,)
+    variant.expected_x_of_v(v).square().sum().backward()
+    assert v.grad.isfinite().all()
+    assert (v.grad != 0).all()
+
+
+@every_variant
+def test_docstring_and_bad_arguments(name):
+    assert zoo.describe(name).endswith(".")
+    with pytest.raises(InputError, match=r"unknown argument.*known: .*n_layers"):
+        build(zoo.load(name), Dims(4, (8, 11)), {"layers": 2})
+    with pytest.raises(InputError, match="cannot build"):
+        build(zoo.load(name), Dims(4, (8, 11)), {"n_layers": "two"})
+
+
+@pytest.mark.parametrize("unknown", [0.0, 0.5])
+def test_flow_reg_through_pyro_is_the_hand_written_sum(unknown):
+    data = toy_data(n=48, unknown=unknown)
+    variant = small("flow_reg", data.dims)
+    batch = data.batch(data.train)
+    loss = loss_of(variant, batch)
+    known = batch.get("has_v", torch.ones(len(batch["x"]), dtype=torch.bool))
+
+    torch.manual_seed(1)
+    h = variant.encode(batch["x"])
+    z_star, logdet = variant.regression.inverse(batch["v"])
+    noise = torch.randn(len(h), 4) if unknown else torch.zeros(len(h), 4)
+    z_draw, ladj = variant.posterior_flow(noise, h)
+    z = torch.where(known[:, None], z_star, z_draw)
+
+    def normal(value):
+        return dist.Normal(0.0, 1.0).log_prob(value).sum(-1)
+
+    scale = variant.log_scale.exp()[:, None]
+    sound = dist.Normal(variant.decoder(z), scale).log_prob(batch["x"]).sum((-1, -2))
+    back, back_ladj = variant.posterior_flow.inverse(z_star, h)
+    log_q_v = normal(back) + back_ladj + logdet
+    exact = sound + normal(z) + logdet + log_q_v
+    bound = sound + normal(z) - (normal(noise) - ladj)
+    expected = -torch.where(known, exact, bound).mean()
+    torch.testing.assert_close(loss, expected, atol=1e-4, rtol=1e-5)
+
+    parameters = list(variant.parameters())
+    ours = torch.autograd.grad(loss, parameters)
+    theirs = torch.autograd.grad(expected, parameters)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, atol=2e-4, rtol=1e-3)
+
+
+@every_variant
+def test_own_bound_is_pyros_bound(name):
+    data = toy_data(n=48, unknown=0.5)
+    variant = small(name, data.dims)
+    batch = data.batch(data.train)
+    loss = loss_of(variant, batch) * len(batch["x"])
+    torch.manual_seed(1)
+    prepared = variant.prepare(batch)
+    theirs = Trace_ELBO().differentiable_loss(variant.model, variant.guide, prepared)
+    torch.testing.assert_close(loss, theirs, atol=1e-2, rtol=1e-5)
+
+
+def test_terms_and_schedules():
+    assert Term("a", ("x",)).at(3) == 1.0
+    assert Term("a", ("x",), 0.5).at(0) == 0.5
+    rise = Term("a", ("x",), WarmUp(2.0, 10))
+    assert rise.at(0) == pytest.approx(0.2)
+    assert rise.at(4) == pytest.approx(1.0)
+    assert rise.at(9) == rise.at(500) == 2.0
+    assert WarmUp(3.0)(0) == 3.0
+
+
+def test_where_known_masks_rows():
+    def program(batch):
+        with pyro.plate("presets", 3), where_known(batch):
+            pyro.factor("f", torch.tensor([1.0, 2.0, 4.0]))
+
+    for batch, expected in (({}, 7.0), ({"has_v": torch.tensor([True, False, True])}, 5.0)):
+        trace = pyro.poutine.trace(program).get_trace(batch)
+        assert trace.log_prob_sum().item() == expected
+
+
+@pytest.mark.gpu
+@every_variant
+def test_device_gives_the_same_loss(name, device):
+    data = toy_data(n=64)
+    variant = small(name, data.dims).eval()
+    batch = data.batch(data.train)
+    cpu = variant.log_prob_v(batch["v"], batch["x"])
+    variant.to(device)
+    gpu = variant.log_prob_v(batch["v"].to(device), batch["x"].to(device)).cpu()
+    tolerance = 1e-3 if variant.exact else 2.0
+    torch.testing.assert_close(gpu, cpu, atol=tolerance, rtol=1e-3)

@@ -1,0 +1,178 @@
+"""Run directories: exact reload, and what happens to damaged ones."""
+
+import json
+import linecache
+import subprocess
+import sys
+
+import pytest
+import torch
+from toys import SMALL, toy_data
+
+from pyrosynth import zoo
+from pyrosynth.audio import Note
+from pyrosynth.errors import RunError
+from pyrosynth.features import FeatureSpec
+from pyrosynth.history import History
+from pyrosynth.params import Param, ParamSpace
+from pyrosynth.run import Run, load_run
+from pyrosynth.variant import Variant
+
+SPACE = ParamSpace(tuple(Param(name, resolution=16) for name in "abcd"))
+FULL = ParamSpace((*SPACE.params, Param("e", "toggle", resolution=2)))
+
+
+def make_run(variant, data):
+    return Run(
+        variant.eval(),
+        space=SPACE,
+        full_space=FULL,
+        features=FeatureSpec(n_mels=8),
+        note=Note(48, 90, 1.0, 2.0),
+        synth_spec={"name": "toy"},
+        mean=data.mean,
+        std=data.std,
+        dataset={"path": "toys"},
+        seed=3,
+        history=History([{"step": 10, "loss": 0.1}], 10, "early", 1.5),
+    )
+
+
+@pytest.fixture(scope="module")
+def data():
+    return toy_data(n=64)
+
+
+@pytest.fixture
+def saved(tmp_path, data):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        run = make_run(zoo.load("flow_reg")(data.dims, **SMALL["flow_reg"]), data)
+    run.save(tmp_path / "run")
+    return run, tmp_path / "run"
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_reload_is_exact(tmp_path, data, name):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        variant = zoo.load(name)(data.dims, **SMALL[name])
+        batch = data.batch(data.valid)
+    run = make_run(variant, data)
+    run.save(tmp_path)
+    again = load_run(tmp_path)
+    assert type(again.variant).__name__ == type(variant).__name__
+    assert not again.variant.training
+    for key, tensor in variant.state_dict().items():
+        assert torch.equal(again.variant.state_dict()[key], tensor), key
+    scores = [
+        r.variant.log_prob_v(batch["v"], batch["x"], torch.Generator().manual_seed(0))
+        for r in (run, again)
+    ]
+    assert torch.equal(*scores)
+    for key in ("space", "full_space", "features", "note", "synth_spec", "dataset", "history"):
+        assert getattr(again, key) == getattr(run, key), key
+    x = data.x[:3].float()
+    assert torch.equal(again.standardise(x), run.standardise(x))
+    torch.testing.assert_close(again.restore(again.standardise(x)), x)
+    # And what was loaded can be saved again.
+    again.save(tmp_path / "second")
+    assert (tmp_path / "second/variant.py").read_text() == zoo.source(name)
+
+
+def test_contents(saved):
+    run, path = saved
+    assert sorted(p.name for p in path.iterdir()) == [
+        "run.json",
+        "variant.py",
+        "weights.safetensors",
+    ]
+    facts = json.loads((path / "run.json").read_text())
+    assert facts["variant"] == "FlowReg"
+    assert facts["arguments"]["channels"] == [8, 16]
+    assert facts["dims"] == {"n_params": 4, "x_shape": [8, 11]}
+    assert facts["terms"][2] == {
+        "name": "preset", "sites": ["v|x"], "weight": {"value": 1.0, "steps": 0},
+    }  # fmt: skip
+    assert (path / "variant.py").read_text() == zoo.source("flow_reg")
+
+
+def test_a_new_process_loads_it_alone(saved):
+    run, path = saved
+    code = (
+        "import sys; from pyrosynth.run import load_run; r = load_run(sys.argv[1]); "
+        "print(type(r.variant).__name__, 'librosa' in sys.modules, 'arviz' in sys.modules)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert out.stdout.split() == ["FlowReg", "False", "False"]
+    assert not list(path.rglob("*.pyc"))
+
+
+@pytest.mark.parametrize("name", ["run.json", "variant.py", "weights.safetensors"])
+@pytest.mark.parametrize("damage", ["missing", "changed", "cut"])
+def test_missing_and_tampered_files(saved, name, damage):
+    _, path = saved
+    file = path / name
+    if damage == "missing":
+        file.unlink()
+    elif damage == "cut":
+        file.write_bytes(file.read_bytes()[:200])
+    elif name == "run.json":
+        file.write_text(file.read_text().replace('"seed": 3', '"seed": 4'))
+    else:
+        file.write_bytes(file.read_bytes() + b"#")
+    with pytest.raises(RunError, match=name) as error:
+        load_run(path)
+    assert "\n" not in str(error.value)
+
+
+def test_no_run_at_all(tmp_path):
+    with pytest.raises(RunError, match="no run directory"):
+        load_run(tmp_path / "none")
+    with pytest.raises(RunError, match="not complete"):
+        load_run(tmp_path)
+
+
+def test_unwritable_folder(tmp_path, data):
+    (tmp_path / "run").write_text("a file, not a folder")
+    run = make_run(zoo.load("flow_reg")(data.dims, **SMALL["flow_reg"]), data)
+    with pytest.raises(RunError, match="cannot write"):
+        run.save(tmp_path / "run")
+
+
+def in_a_cell(text, names):
+    """Run a class definition as a notebook does: known to linecache, in ``__main__``."""
+    filename = "<ipython-input-1>"
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    names["__name__"] = "__main__"
+    exec(compile(text, filename, "exec"), names)
+    return names
+
+
+def test_a_class_from_a_notebook_cell(tmp_path, data):
+    import math
+
+    text = zoo.source("flow_reg").replace("class FlowReg", "class Mine")
+    imports, body = text.split("class Mine", 1)
+    names = {}
+    exec(imports + "import math as mu\n", names)  # imports made in another cell
+    cell = "class Mine" + body.replace("super().__init__(dims)", "super().__init__(dims); mu.pi")
+    variant = in_a_cell(cell, names)["Mine"](data.dims, **SMALL["flow_reg"])
+    assert isinstance(variant, Variant)
+    run = make_run(variant, data)
+    run.save(tmp_path)
+    assert "import math as mu" in (tmp_path / "variant.py").read_text()
+    again = load_run(tmp_path)
+    assert type(again.variant).__name__ == "Mine"
+    assert math.isclose(again.variant.log_scale.sum().item(), variant.log_scale.sum().item())
+
+
+def test_a_class_without_source_is_refused(tmp_path, data):
+    names = {"__name__": "nowhere"}
+    exec(zoo.source("flow_reg"), names)
+    run = make_run(names["FlowReg"](data.dims, **SMALL["flow_reg"]), data)
+    with pytest.raises(RunError, match="no source of variant 'FlowReg'"):
+        run.save(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,215 @@
+"""The loop: resuming, stopping, interrupts, and what it leaves untouched."""
+
+import os
+import signal
+
+import pyro
+import pytest
+import torch
+from toys import SMALL, toy_data
+
+from pyrosynth import zoo
+from pyrosynth.batches import TrainData
+from pyrosynth.errors import InputError, RunError
+from pyrosynth.svi import SyncFreeELBO, fit
+from pyrosynth.variant import Term
+
+QUICK = {"batch_size": 32, "validate_every": 10, "warm_up": 5, "lr": 3e-3, "progress": False}
+
+
+def small(data, name="flow_reg", **more):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return zoo.load(name)(data.dims, **SMALL[name], **more)
+
+
+def same_weights(a, b):
+    states = a.state_dict(), b.state_dict()
+    return all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Press Ctrl-C at the n-th batch from now on."""
+    batch = TrainData.batch
+
+    def press(at):
+        made = []
+
+        def counted(data, rows):
+            made.append(rows)
+            if len(made) == at:
+                os.kill(os.getpid(), signal.SIGINT)
+            return batch(data, rows)
+
+        monkeypatch.setattr(TrainData, "batch", counted)
+
+    yield press
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("stop_at", [7, 11, 18])
+@pytest.mark.parametrize("unknown", [0.0, 0.3])
+def test_resuming_is_bit_identical(tmp_path, interrupt, monkeypatch, stop_at, unknown):
+    data = toy_data(n=128, unknown=unknown)
+    whole = small(data)
+    history = fit(whole, data, steps=25, jitter=0.1, **QUICK)
+
+    stopped = small(data)
+    interrupt(stop_at)
+    with pytest.raises(KeyboardInterrupt, match="resume"):
+        fit(stopped, data, steps=25, jitter=0.1, out=tmp_path, **QUICK)
+    monkeypatch.undo()
+    assert not same_weights(stopped, whole)
+    resumed = small(data)
+    again = fit(resumed, data, steps=25, jitter=0.1, out=tmp_path, resume=True, **QUICK)
+    assert same_weights(resumed, whole)
+    assert again.rows == history.rows
+    assert again.best_step == history.best_step
+    # A finished fit is not done again.
+    third = small(data)
+    interrupt(1)
+    fit(third, data, steps=25, jitter=0.1, out=tmp_path, resume=True, **QUICK)
+    assert same_weights(third, whole)
+
+
+def test_interrupt_without_a_folder_says_so(interrupt):
+    data = toy_data(n=64)
+    interrupt(3)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 3; nothing was saved"):
+        fit(small(data), data, steps=20, **QUICK)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_seed_fixes_everything_and_global_state_is_left_alone():
+    data = toy_data(n=128)
+    before = torch.get_rng_state()
+    threads, validation = torch.get_num_threads(), pyro.distributions.is_validation_enabled()
+    models = [small(data) for _ in range(3)]
+    histories = [
+        fit(m, data, steps=12, seed=s, threads=1, **QUICK)
+        for m, s in zip(models, (1, 1, 2), strict=True)
+    ]
+    assert same_weights(models[0], models[1])
+    assert histories[0].rows == histories[1].rows
+    assert not same_weights(models[0], models[2])
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.get_num_threads() == threads
+    assert pyro.distributions.is_validation_enabled() == validation
+
+
+def test_early_stopping_keeps_the_best_weights():
+    data = toy_data(n=40)  # few sounds: the posterior overfits soon
+    variant = small(data)
+    settings = QUICK | {"lr": 3e-2, "validate_every": 5}
+    history = fit(variant, data, steps=400, patience=3, **settings)
+    assert history.stopped == "early"
+    scores = [row["valid_log_q"] for row in history.rows]
+    steps = [row["step"] for row in history.rows]
+    assert history.best_step == steps[scores.index(max(scores))]
+    assert steps[-1] == history.best_step + 3 * 5
+    # The weights are those of the best row, not of the last.
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        batch = data.batch(data.valid)
+        kept = variant.log_prob_v(batch["v"], batch["x"]).mean()
+    assert abs(kept - max(scores)) < abs(kept - scores[-1])
+
+
+def test_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(tmp_path, monkeypatch):
+    data = toy_data(n=128)
+    variant = small(data)
+    batch, made = TrainData.batch, []
+
+    def poisoned(data, rows):
+        made.append(rows)
+        found = batch(data, rows)
+        if len(made) > 20:  # 19 steps and one validation
+            found["x"][0, 0, 0] = torch.nan
+        return found
+
+    monkeypatch.setattr(TrainData, "batch", poisoned)
+    with pytest.raises(RunError, match="the loss became nan at step 20; lower lr.*last good"):
+        fit(variant, data, steps=60, out=tmp_path, **QUICK)
+    monkeypatch.undo()
+    assert (tmp_path / "checkpoints/last.safetensors").is_file()
+    history = fit(variant, data, steps=60, out=tmp_path, resume=True, **QUICK)
+    assert history.rows[-1]["step"] == 60
+
+
+def test_checkpoints_are_not_overwritten_or_mixed(tmp_path):
+    data = toy_data(n=64)
+    fit(small(data), data, steps=10, out=tmp_path, **QUICK)
+    with pytest.raises(RunError, match="earlier fit; resume it"):
+        fit(small(data), data, steps=10, out=tmp_path, **QUICK)
+    with pytest.raises(RunError, match="steps=10, not 20"):
+        fit(small(data), data, steps=20, out=tmp_path, resume=True, **QUICK)
+    with pytest.raises(RunError, match="hyperparameters="):
+        fit(small(data, gamma=2.0), data, steps=10, out=tmp_path, resume=True, **QUICK)
+    with pytest.raises(RunError, match="data="):
+        fit(small(data), toy_data(n=65), steps=10, out=tmp_path, resume=True, **QUICK)
+    file = tmp_path / "checkpoints/last.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(RunError, match="damaged"):
+        fit(small(data), data, steps=10, out=tmp_path, resume=True, **QUICK)
+
+
+def test_full_disk_is_one_clear_line(tmp_path, monkeypatch):
+    data = toy_data(n=64)
+
+    def full(fd):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(RunError, match="No space left on device"):
+        fit(small(data), data, steps=10, out=tmp_path, **QUICK)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_without_held_out_rows_the_last_weights_are_kept():
+    data = toy_data(n=64)
+    data = TrainData(**{**vars(data), "valid": torch.arange(0)})
+    history = fit(small(data), data, steps=20, **QUICK)
+    assert history.best_step == 20
+    assert set(history.rows[0]) == {"loss", "step", "lr"}
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "meta"])
+def test_missing_device(device):
+    data = toy_data(n=64)
+    with pytest.raises(InputError, match="cpu"):
+        fit(small(data), data, steps=1, device=device, **QUICK)
+
+
+def test_terms_must_name_every_site_once():
+    data = toy_data(n=64)
+    variant = small(data)
+    batch = data.batch(data.train[:8])
+    for sites in (("x", "z"), ("x", "z", "dz_dv", "v|x", "t")):
+        with pytest.raises(RunError, match="name each site in exactly one term"):
+            SyncFreeELBO((Term("all", sites),)).values(variant, batch)
+
+
+def test_batches_are_standardised_and_dequantised_afresh():
+    data = toy_data(n=256)
+    rows = data.train[:100]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        first, second = data.batch(rows), data.batch(rows)
+    assert torch.equal(first["x"], second["x"])
+    assert not torch.equal(first["v"], second["v"])
+    assert torch.equal((first["v"] * 16).floor(), data.levels[rows].float())
+    assert first["x"].dtype == first["v"].dtype == torch.float32
+    torch.testing.assert_close(first["x"].mean(), torch.tensor(0.0), atol=0.05, rtol=0)
+    assert "has_v" not in first
+    assert toy_data(unknown=0.5).batch(rows)["has_v"].float().mean() < 0.7
+
+
+@pytest.mark.gpu
+def test_device_runs_the_same_code(device, tmp_path):
+    data = toy_data(n=128, unknown=0.3)
+    cpu, gpu = small(data), small(data)
+    data_settings = QUICK | {"batch_size": 96}
+    a = fit(cpu, data, steps=10, **data_settings)
+    b = fit(gpu, data, steps=10, device=device, out=tmp_path, **data_settings)
+    assert abs(a.rows[0]["valid_sound"] - b.rows[0]["valid_sound"]) < 1.0

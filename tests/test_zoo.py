@@ -1,0 +1,70 @@
+"""Finding variants by name and by path."""
+
+import shutil
+import sys
+
+import pytest
+
+from pyrosynth import zoo
+from pyrosynth.errors import InputError
+from pyrosynth.variant import Dims, Variant
+
+
+def test_names_and_sources():
+    assert {"flow_reg", "vae_flow"} <= set(zoo.names())
+    for name in zoo.names():
+        variant = zoo.load(name)
+        assert issubclass(variant, Variant)
+        assert zoo.load(name) is variant
+        assert f"class {variant.__name__}(Variant)" in zoo.source(name)
+        assert len(zoo.describe(name)) > 20
+
+
+def test_unknown_name_lists_the_known_ones():
+    for call in (zoo.load, zoo.source, zoo.describe):
+        with pytest.raises(InputError, match="unknown model 'vae'; known: .*flow_reg"):
+            call("vae")
+
+
+def test_a_copied_file_is_a_variant_of_its_own(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(zoo.source("flow_reg").replace("gamma: float = 1.0", "gamma: float = 3.0"))
+    variant = zoo.load(path)
+    assert variant is not zoo.load("flow_reg")
+    options = {"channels": (8,), "n_layers": 1, "n_regression_layers": 1, "rank": 4}
+    assert variant(Dims(3, (8, 8)), **options).terms[2].at(0) == 3.0
+    path.write_text(path.read_text().replace("gamma: float = 3.0", "gamma: float = 4.0"))
+    assert zoo.load(str(path))(Dims(3, (8, 8)), **options).terms[2].at(0) == 4.0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.py"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "found: none"),
+        ("from pyrosynth.variant import Variant\nclass Half(Variant):\n    pass\n", "found: none"),
+        ("def broken(:\n", "cannot be run: SyntaxError"),
+        ("import pyrosynth_not_there\n", "cannot be run: ModuleNotFoundError"),
+        (zoo.source("flow_reg") + "\n\nclass Two(FlowReg):\n    pass\n", "found: FlowReg, Two"),
+    ],
+)
+def test_files_that_are_no_variant(tmp_path, text, message):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    modules = set(sys.modules)
+    with pytest.raises(InputError, match=message) as error:
+        zoo.load(path)
+    assert "\n" not in str(error.value)
+    assert set(sys.modules) - modules == set() or "found" in message
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(InputError, match="no variant file"):
+        zoo.load(tmp_path / "none.py")
+
+
+def test_wheel_layout(tmp_path, monkeypatch):
+    """In a wheel the files lie in pyrosynth/models."""
+    shutil.copytree(zoo.FOLDER, tmp_path / "models", ignore=lambda *_: ["__pycache__"])
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path / "models")
+    assert "flow_reg" in zoo.names()
