@@ -6,11 +6,13 @@ controls with three settings toggles. A test compares this table with the ports 
 
 from pyrosynth.params import Param, ParamSpace
 
+GRID = 301  # levels of a continuous control
+
 _WAVES = ("sine", "square / pulse", "triangle / saw", "white noise", "noise + sample & hold")
 
 
 def _knob(
-    name: str, minimum: float, maximum: float, default: float, resolution: int = 128
+    name: str, minimum: float, maximum: float, default: float, resolution: int = GRID
 ) -> Param:
     return Param(name, "continuous", minimum, maximum, default, resolution)
 
@@ -22,10 +24,10 @@ def _choice(name: str, default: float, *labels: str) -> Param:
 
 # In the order of the plugin's ports, with amsynth's own defaults, which the ports only hint at.
 #
-# Resolutions: rounding one control of a human preset to 128 levels changes its log-mel spectrum by
-# 0.8 dB (osc2_detune: how fast two oscillators beat), 0.6 dB (lfo_freq), 0.1 dB (freq_mod_amount,
-# filter_cutoff) and less for the rest, so the first ones get finer levels: 0.3 dB at 2,049 and
-# 0.2 dB at 1,025. An odd number puts a level on the middle of a range that is around zero.
+# Resolution: the makers' knobs moved on a grid of 300 steps, on which 73 % of all continuous values
+# of the human presets lie exactly (42 % for 128 levels). Rounding a whole preset to it changes its
+# sound by 0.08 dB in the median, against 1.5 dB for 129 levels; an odd number of levels also puts
+# one on the middle of a range around zero.
 PARAMS = (
     _knob("amp_attack", 0.0, 2.5, 0.0),
     _knob("amp_decay", 0.0, 2.5, 0.0),
@@ -37,12 +39,12 @@ PARAMS = (
     _knob("filter_sustain", 0.0, 1.0, 1.0),
     _knob("filter_release", 0.0, 2.5, 0.0),
     _knob("filter_resonance", 0.0, 0.97, 0.0),
-    _knob("filter_env_amount", -16.0, 16.0, 0.0, 257),
-    _knob("filter_cutoff", -0.5, 1.5, 1.5, 257),
-    _knob("osc2_detune", -1.0, 1.0, 0.0, 2049),
+    _knob("filter_env_amount", -16.0, 16.0, 0.0),
+    _knob("filter_cutoff", -0.5, 1.5, 1.5),
+    _knob("osc2_detune", -1.0, 1.0, 0.0),
     _choice("osc2_waveform", 2.0, *_WAVES),
     _knob("master_vol", 0.0, 1.0, 0.67),
-    _knob("lfo_freq", 0.0, 7.5, 0.0, 1025),
+    _knob("lfo_freq", 0.0, 7.5, 0.0),
     _choice(
         "lfo_waveform",
         0.0,
@@ -55,10 +57,10 @@ PARAMS = (
         "sawtooth (down)",
     ),
     Param("osc2_range", "stepped", -3.0, 4.0, 0.0, 8, "octaves"),
-    _knob("osc_mix", -1.0, 1.0, 0.0, 129),
-    _knob("freq_mod_amount", 0.0, 1.2599210739135742, 0.0, 257),
-    _knob("filter_mod_amount", -1.0, 1.0, -1.0, 129),
-    _knob("amp_mod_amount", -1.0, 1.0, -1.0, 129),
+    _knob("osc_mix", -1.0, 1.0, 0.0),
+    _knob("freq_mod_amount", 0.0, 1.2599210739135742, 0.0),
+    _knob("filter_mod_amount", -1.0, 1.0, -1.0),
+    _knob("amp_mod_amount", -1.0, 1.0, -1.0),
     _knob("osc_mix_mode", 0.0, 1.0, 0.0),
     _knob("osc1_pulsewidth", 0.0, 1.0, 1.0),
     _knob("osc2_pulsewidth", 0.0, 1.0, 1.0),
@@ -68,7 +70,7 @@ PARAMS = (
     _knob("reverb_width", 0.0, 1.0, 1.0),
     _knob("distortion_crunch", 0.0, 0.9, 0.0),
     Param("osc2_sync", "toggle", 0.0, 1.0, 0.0, 2),
-    _knob("portamento_time", 0.0, 1.0, 0.0, 257),
+    _knob("portamento_time", 0.0, 1.0, 0.0),
     _choice("keyboard_mode", 0.0, "poly", "mono", "legato"),
     Param("osc2_pitch", "stepped", -12.0, 12.0, 0.0, 25, "semitones"),
     _choice("filter_type", 0.0, "low pass", "high pass", "band pass", "notch", "bypass"),
