@@ -156,7 +156,7 @@ def build(
     ) as renderer:
         new = _render(job, store, renderer, human_rows, (0, n_human), "human presets")
         if new or store.attribute("splitting") is None:
-            _split(store, levels, seed)
+            split_human(store, levels, seed)
         in_train = store.read("split", np.arange(n_human)) == "train"
         train = values[in_train][:, job.columns]
         new |= _render(job, store, renderer, derived_rows, (n_human, n_rows), "derived presets")
@@ -232,8 +232,17 @@ def _render(
     return True
 
 
-def _split(store: Store, levels: NDArray[np.int64], seed: int) -> None:
-    """Deal the human presets that have a sound, and write down how it went."""
+def split_human(store: Store, levels: NDArray[np.int64], seed: int) -> None:
+    """Deal the human presets that have a sound, and write down how it went.
+
+    Args:
+        store: A store with all human presets rendered.
+        levels: Levels of their learnt parameters, shape (n_human, n_learnt).
+        seed: Seed of the dealing.
+
+    Raises:
+        DataError: There are too few different sounds to hold any out.
+    """
     status = store.read("status", np.arange(len(levels)))
     rows = np.flatnonzero(status == "ok")
     if not len(rows):

@@ -140,7 +140,7 @@ class Bank:
         Raises:
             DataError: The disk is full or the place cannot be written.
         """
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         tensors: dict[str, NDArray[Any]] = {
             "values": self.values,
@@ -152,7 +152,7 @@ class Bank:
         }
         part = Path(path).with_name(Path(path).name + ".part")
         with writing(Path(path)):
-            save_file(tensors, part, {"names": json.dumps(self.names)})
+            part.write_bytes(save(tensors, {"names": json.dumps(self.names)}))
             part.replace(path)
 
     @classmethod

@@ -1,0 +1,233 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from pyrosynth import synths
+from pyrosynth.audio import Note
+from pyrosynth.building import STD_FLOOR, split_human
+from pyrosynth.dataset import open_dataset, render_dataset
+from pyrosynth.errors import DataError, InputError
+from pyrosynth.presets import Preset
+from pyrosynth.splits import DB
+from pyrosynth.store import Store
+
+NOTE = Note(hold_seconds=0.2, duration_seconds=0.3)
+
+
+def bank():
+    """Sixty presets: forty of the voice's own, variants and copies of them, a silent one."""
+    presets = synths.load("voice").presets()[:40]
+    variants = [
+        Preset(f"{preset.name} new", {**preset.values, "amp_release": 0.31 + 0.01 * i}, "mine")
+        for i, preset in enumerate(presets[:18])
+    ]
+    silent = Preset("nothing", {"filter_cutoff": 16, "level": -24, "amp_attack": 1}, "mine")
+    return [*presets, *variants, presets[0], silent]
+
+
+def render(out, derived=40, **changes):
+    settings = {"params": "16", "presets": bank(), "note": NOTE, "seed": 5, "workers": 1}
+    settings.update(chunk_rows=16, **changes)
+    synth = settings.pop("synth", None) or synths.load("voice")
+    return render_dataset(synth, out, derived=derived, **settings)
+
+
+def files(path):
+    """Return the bytes of every file; metadata parsed, since their keys have no order."""
+    found = {}
+    for file in sorted(path.rglob("*")):
+        if file.is_file():
+            data = file.read_bytes()
+            found[str(file.relative_to(path))] = (
+                json.loads(data) if file.name == "zarr.json" else data
+            )
+    return found
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("dataset") / "data"
+    render(path)
+    return path
+
+
+@pytest.fixture
+def data(path):
+    return open_dataset(path)
+
+
+def test_rows(data):
+    human = np.flatnonzero(data.origin == "human")
+    assert human.tolist() == list(range(59))  # one of the sixty is a copy
+    assert len(data) == 99
+    assert data.names([58, 0]) == ["nothing", "bass 1"]
+    assert data.banks([58, 0, 98]) == ["mine", "drawn", ""]
+    assert data.names([98]) == [f"{data.origin[98]} 98"]
+    assert data.status[58] == "silent"
+    assert data.split[58] == "none"
+    everything = data.rows("all")
+    assert 58 not in everything
+    parts = [data.rows(split) for split in ("train", "valid", "test")]
+    assert sorted(np.concatenate(parts)) == everything.tolist()
+    assert all(len(part) >= 5 for part in parts)
+    assert set(data.split[59:]) == {"train"}
+    assert (data.rows(human_only=True) < 59).all()
+    with pytest.raises(InputError, match="unknown split 'dev'; known: train"):
+        data.rows("dev")
+
+
+def test_near_duplicates_stay_together(data):
+    rows = data.rows("all", human_only=True)
+    x = data.x(rows)
+    for i in range(len(rows)):
+        near = DB * np.abs(x - x[i]).mean(axis=(1, 2)) < 0.99
+        assert len(set(data.cluster[rows[near]])) == 1
+        assert len(set(data.split[rows[near]])) == 1
+    assert len(np.unique(data.cluster[rows])) < len(rows) - 5
+    assert (data.cluster[59:] == -1).all()
+
+
+def test_sounds_are_those_of_the_synth(data):
+    voice = synths.load("voice")
+    rows = np.array([70, 3, 41])
+    audio = voice.render_batch(data.values(rows), NOTE, 22050)
+    x = data.x(rows)
+    assert x.dtype == np.float32
+    assert DB * np.sqrt(((x - data.features(audio)) ** 2).mean(axis=(1, 2))).max() < 0.01
+    assert data.x(rows, np.float16).dtype == np.float16
+    assert data.audio(rows[1:]).tobytes() == audio[1:].tobytes()
+    with pytest.raises(InputError, match="keeps the sound of human presets only"):
+        data.audio(rows)
+
+
+def test_parameters_that_are_not_learnt_stay_at_default(data):
+    rows = np.arange(len(data))
+    assert len(data.space) == 16
+    fixed = ~np.isin(data.full_space.names, data.space.names)
+    assert (data.values(rows)[:, fixed] == data.full_space.defaults[fixed]).all()
+    assert data.learnt(rows).shape == data.levels(rows).shape == (99, 16)
+    assert (data.levels(rows) < data.space.resolution).all()
+    assert np.unique(data.levels(rows), axis=0).shape[0] > 90
+
+
+def test_derived_presets_come_from_training_presets_only(data):
+    levels = data.levels(np.arange(99))
+    crossed = np.flatnonzero(data.origin == "crossed")
+    held_out = [*data.rows("valid"), *data.rows("test")]
+    train = data.rows(human_only=True)
+    for row in crossed:
+        for column in range(16):
+            assert levels[row, column] in levels[train, column]
+        assert (levels[row] == levels[train]).sum(axis=1).max() >= 4
+    assert len(crossed) > 8
+    assert not np.isin(held_out, data.rows("train")).any()
+
+
+def test_statistics_are_those_of_the_train_split(data):
+    x = data.x(data.rows("train")).astype(np.float64)
+    np.testing.assert_allclose(data.mean, x.mean(axis=0), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(data.std, np.maximum(x.std(axis=0), STD_FLOOR), rtol=1e-4)
+
+
+def test_xarray_opens_it_with_names(data):
+    array = data.xarray
+    assert array.x.dims == ("preset", "mel", "frame")
+    assert array.v.sel(param="osc_mix").shape == (99,)
+    assert array.value.sel(full_param="drive").values.tolist() == [0.0] * 99
+    np.testing.assert_allclose(array.v, data.space.encode(data.learnt(np.arange(99))), rtol=1e-6)
+    assert array.x.where(array.split == "test", drop=True).sizes["preset"] == len(
+        data.rows("test")
+    )
+    assert array.attrs["splitting"]["largest_cluster"] >= 2
+    assert array.attrs["pyrosynth"]
+    assert array.attrs["contract"]["synth"]["identity"] == synths.load("voice").identity()
+
+
+def test_a_finished_dataset_is_returned_at_once(path):
+    before = {file: file.stat().st_mtime_ns for file in path.rglob("*")}
+    start = time.perf_counter()
+    assert len(render(path)) == 99
+    assert time.perf_counter() - start < 1
+    assert {file: file.stat().st_mtime_ns for file in path.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"note": Note(60, 90, 0.2, 0.3)}, r"note\.velocity = 100, not 90"),
+        ({"seed": 6}, "seed = 5, not 6"),
+        ({"params": "32"}, r"learnt\.2"),
+        ({"audio": "none"}, 'audio = "human", not "none"'),
+        ({"presets": bank()[:30]}, "presets = "),
+        ({"derived": 39}, "holds 40 derived presets, more than the 39 asked for"),
+        ({"synth": synths.load("voice", seed=1)}, r"synth\.identity"),
+    ],
+)
+def test_other_settings_are_refused_by_field(path, changes, message):
+    with pytest.raises(DataError, match=message):
+        render(path, **changes)
+    assert len(open_dataset(path)) == 99
+
+
+def test_bad_arguments_are_refused(tmp_path):
+    with pytest.raises(InputError, match="derived -1"):
+        render(tmp_path / "data", derived=-1)
+    with pytest.raises(InputError, match="unknown kind of audio to keep 'some'"):
+        render(tmp_path / "data", audio="some")
+    with pytest.raises(InputError, match="no presets"):
+        render(tmp_path / "data", presets=[])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    with pytest.raises(DataError, match="not a pyrosynth dataset"):
+        render(tmp_path / "mine")
+    assert not (tmp_path / "data").exists()
+
+
+def test_killed_resumed_damaged_and_extended_it_ends_with_the_same_bytes(path, tmp_path):
+    other = tmp_path / "data"
+    code = (
+        "import sys; from pathlib import Path; import test_dataset as t; "
+        "t.render(Path(sys.argv[1]), derived=20)"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(other)],
+        cwd=os.path.dirname(__file__),
+        env={**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(__file__))},
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while not (other / "status" / "c" / "1").exists() and child.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert Store(other).blocks(0, 79), "killed too late to test anything"
+    with pytest.raises(DataError, match=r"incomplete \(\d+ of 79 sounds\); go on with `pyrosynth"):
+        open_dataset(other)
+
+    written = {file: file.stat().st_mtime_ns for file in other.glob("x/c/[01]/0/0")}
+    assert len(render(other, derived=20)) == 79
+    assert {file: file.stat().st_mtime_ns for file in written} == written
+
+    damaged = other / "x" / "c" / "1" / "0" / "0"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"x/c/1/0/0' is damaged.*status/c/1'"):
+        open_dataset(other).x([3, 20])
+    damaged.unlink()
+    (other / "status" / "c" / "1").unlink()
+    assert len(render(other)) == 99
+    assert files(other) == files(path)
+
+
+def test_nothing_but_silence_is_refused(path, tmp_path):
+    store = Store(shutil.copytree(path, tmp_path / "data"), write=True)
+    store.write(0, {"status": np.full(59, "silent")})
+    with pytest.raises(DataError, match=r"none of the 59 human presets gave a sound \(.*'silent'"):
+        split_human(store, np.zeros((59, 16), np.int64), seed=0)
