@@ -53,6 +53,9 @@ class Renderer:
 
     A crash, a hang or a NaN costs the sound it happens in and no other.
 
+    Attributes:
+        workers: The processes, each a `pyrosynth.worker.Worker`.
+
     Args:
         synth: What to play; each worker rebuilds it from its ``spec``.
         note: The note each sound plays.
@@ -120,7 +123,7 @@ class Renderer:
             dtype,
         )
         self._home = Path(tempfile.mkdtemp(prefix="pyrosynth-"))
-        self._workers = [Worker(job, self._home) for _ in range(n_workers)]
+        self.workers = [Worker(job, self._home) for _ in range(n_workers)]
 
     def __enter__(self) -> "Renderer":
         """Return the renderer."""
@@ -132,7 +135,7 @@ class Renderer:
 
     def close(self) -> None:
         """End all workers; nothing of them is left behind."""
-        for worker in self._workers:
+        for worker in self.workers:
             worker.close()
         shutil.rmtree(self._home, ignore_errors=True)
 
@@ -153,7 +156,7 @@ class Renderer:
         array = self._checked(values)
         rendered = self._blank(len(array))
         # Small jobs are spread over all workers instead of filling the first.
-        size = min(PART, max(1, -(-len(array) // len(self._workers))))
+        size = min(PART, max(1, -(-len(array) // len(self.workers))))
         parts = ((i, array[i : i + size]) for i in range(0, len(array), size))
         with tqdm(total=len(array), desc=progress, unit="sound", disable=progress is None) as bar:
             for start, slot, n in self._parts(parts):
@@ -202,10 +205,10 @@ class Renderer:
         try:
             while True:
                 for depth in range(1, SLOTS + 1):
-                    for worker in self._workers:
+                    for worker in self.workers:
                         if worker.n_parts < depth and (part := next(waiting, None)) is not None:
                             worker.give(*part)
-                busy = {w.connection: w for w in self._workers if w.n_parts and w.connection}
+                busy = {w.connection: w for w in self.workers if w.n_parts and w.connection}
                 if not busy:
                     return
                 for connection in wait(list(busy)):
@@ -213,7 +216,7 @@ class Renderer:
                     if finished is not None:
                         yield finished
         finally:
-            for worker in self._workers:
+            for worker in self.workers:
                 if worker.n_parts:
                     worker.stop()
 
@@ -225,7 +228,7 @@ class Renderer:
         return array
 
     def _blank(self, n: int) -> Rendered:
-        slot = self._workers[0].slots[0]
+        slot = self.workers[0].slots[0]
         audio = np.empty((n, slot.audio.shape[1]), np.float32) if self.keep_audio else None
         features = None
         if self._transforms:

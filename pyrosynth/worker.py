@@ -142,6 +142,11 @@ class Worker:
         self._vain_starts = 0
 
     @property
+    def pid(self) -> int | None:
+        """Number of the process, None before it starts."""
+        return None if self._process is None else self._process.pid
+
+    @property
     def n_parts(self) -> int:
         """Number of parts it holds."""
         return len(self._parts)

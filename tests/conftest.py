@@ -1,6 +1,23 @@
 """Options and fixtures of all tests."""
 
-import pytest
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+# Before numpy or torch are imported: one thread each, and no file left in the user's home. Plugins
+# are still looked for where the user has them.
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ.setdefault("XDG_DATA_HOME", str(Path.home() / ".local" / "share"))
+HOME = tempfile.mkdtemp(prefix="pyrosynth-tests-")
+os.environ.update(HOME=HOME, XDG_CACHE_HOME=HOME, XDG_CONFIG_HOME=HOME, MPLCONFIGDIR=HOME)
+
+import pytest  # noqa: E402
+
+from pyrosynth import synths  # noqa: E402
+
+DATA = Path(__file__).parent / "data"
 
 
 def pytest_addoption(parser):
@@ -14,6 +31,30 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.skip(reason="needs a GPU; run with --device cuda"))
 
 
+def pytest_unconfigure():
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
 @pytest.fixture
 def device(request):
     return request.config.getoption("--device")
+
+
+@pytest.fixture(scope="session")
+def amsynth():
+    """The real amsynth; its tests never pass by being skipped."""
+    if not dict((name, there) for name, there, _ in synths.status())["amsynth"]:
+        pytest.fail("amsynth is not installed; run 'make test' or 'pyrosynth install amsynth'")
+    return synths.load("amsynth")
+
+
+@pytest.fixture(scope="session")
+def faulty_plugin(tmp_path_factory):
+    """Path of a DSSI synth that crashes, hangs or yields NaN on demand; see data/faulty.c."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("needs a C compiler")
+    library = tmp_path_factory.mktemp("plugin") / "faulty.so"
+    command = [compiler, "-O1", "-shared", "-fPIC", "-o", library, DATA / "faulty.c", "-lm"]
+    subprocess.run(command, check=True)
+    return library

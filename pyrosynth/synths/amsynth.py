@@ -219,7 +219,8 @@ def write_bank(path: str | os.PathLike[str], presets: Sequence[Preset]) -> None:
     """Write presets as an amsynth bank file, atomically.
 
     ``read_bank`` gives back the very same numbers. All controls are written, so that the sound
-    does not depend on the defaults of an amsynth version.
+    does not depend on the defaults of an amsynth version, and with an exponent, since amsynth
+    reads such numbers exactly and others to six digits.
 
     Args:
         path: The file; amsynth finds it in ``~/.local/share/amsynth/banks``.
@@ -237,7 +238,7 @@ def write_bank(path: str | os.PathLike[str], presets: Sequence[Preset]) -> None:
         lines.append(f"<preset> <name> {' '.join(preset.name.split())}")
         values = preset.array(SPACE).tolist()
         lines += [
-            f"<parameter> {name} {value!r}"
+            f"<parameter> {name} {np.format_float_scientific(value)}"
             for name, value in zip(SPACE.names, values, strict=True)
         ]
     file = Path(path)

@@ -82,7 +82,7 @@ class Voice(Synth):
     ) -> NDArray[np.float32]:
         """Play one note with each row of values; see `Synth.render_batch`."""
         with torch.no_grad():
-            rows = torch.as_tensor(np.asarray(values, np.float64), device=self.device)
+            rows = torch.tensor(np.ascontiguousarray(values, np.float64), device=self.device)
             audio: NDArray[np.float32] = self.synthesize(rows, note, sample_rate).cpu().numpy()
         return audio
 
@@ -101,7 +101,8 @@ class Voice(Synth):
         size = GROUP[self.device.type]
         noise = _noise(self.seed, note.n_samples(sample_rate)).to(self.device)
         sounds = []
-        for group in values.double().split(size):
+        for start in range(0, len(values), size):
+            group = values[start : start + size].double()
             padded = torch.cat([group, group[-1:].expand(size - len(group), -1)])
             sounds.append(_play(padded, noise, note, sample_rate)[: len(group)])
         return torch.cat(sounds) if sounds else noise.new_zeros((0, len(noise)))

@@ -45,7 +45,7 @@ static void run_synth(void *h, unsigned long n, void *events, unsigned long coun
 
 static const int kinds[] = {10, 5, 5, 5};
 static const char *const names[] = {"out", "fault", "frequency", "level"};
-static const Hint hints[] = {{0, 0, 0}, {0x223, 0, 5}, {0x293, 50, 5000}, {0x1, 0, 0}};
+static const Hint hints[] = {{0, 0, 0}, {0x223, 0, 5}, {0x93, 50, 5000}, {0x1, 0, 0}};
 static const Ladspa ladspa = {1, "faulty", 0, "Faulty", "tests", "none", 4, kinds, names, hints,
     0, instantiate, connect, 0, 0, 0, 0, 0, cleanup};
 static const Dssi dssi = {1, &ladspa, 0, 0, 0, 0, run_synth, 0, 0, 0};

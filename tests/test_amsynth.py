@@ -1,0 +1,228 @@
+"""The real amsynth: its table, its banks, its installation."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pyrosynth.audio import Note
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.presets import Preset, distinct, preset_array
+from pyrosynth.synths.amsynth import (
+    Amsynth,
+    bank_files,
+    install,
+    read_bank,
+    write_bank,
+)
+from pyrosynth.synths.amsynth_table import SPACE
+from pyrosynth.synths.debian import unpack
+from pyrosynth.synths.dssi import DssiSynth, private_home
+
+SCRIPT = Path(__file__).parent / "data" / "load_in_amsynth.py"
+
+
+def random_presets(n, seed=0):
+    values = SPACE.from_unit(np.random.default_rng(seed).random((n, len(SPACE))))
+    return [
+        Preset.from_array(SPACE, row, f"sound {i}", "ours.bank") for i, row in enumerate(values)
+    ]
+
+
+def test_the_table_has_the_counts_of_the_real_synth():
+    assert len(SPACE) == 41
+    assert int(SPACE.discrete.sum()) == 11
+    assert len(SPACE.select("16")) == 16
+    assert len(SPACE.select("32")) == 32
+    assert set(SPACE.select("16").names) < set(SPACE.select("32").names)
+
+
+def test_defaults_are_levels_where_a_control_is_around_zero():
+    around_zero = SPACE.minimum == -SPACE.maximum
+    back = SPACE.decode(SPACE.encode(SPACE.defaults))
+    np.testing.assert_array_equal(back[around_zero], SPACE.defaults[around_zero])
+
+
+def test_bank_files_come_back_exactly(tmp_path):
+    presets = random_presets(20)
+    write_bank(tmp_path / "ours.bank", presets)
+    assert read_bank(tmp_path / "ours.bank") == presets
+    assert [file.name for file in tmp_path.iterdir()] == ["ours.bank"]
+
+
+def test_bank_files_that_amsynth_cannot_hold_are_refused(tmp_path):
+    with pytest.raises(InputError, match="at most 128"):
+        write_bank(tmp_path / "a.bank", random_presets(129))
+    with pytest.raises(InputError, match="unknown parameter 'warp'"):
+        write_bank(tmp_path / "a.bank", [Preset("x", {"warp": 1.0})])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        ("hello\n", "first line"),
+        ("", "first line"),
+        ("amSynth\n<preset> <name> a\n<parameter> warp 1\n", "line 3"),
+        ("amSynth\n<preset> <name> a\n<parameter> amp_decay x\n", "line 3"),
+        ("amSynth\n<preset> <name> a\n<parameter> amp_decay nan\n", "line 3"),
+        ("amSynth\n<preset> <name> a\n<parameter> amp_decay\n", "line 3"),
+    ],
+)
+def test_bad_bank_files_are_refused(tmp_path, content, word):
+    (tmp_path / "a.bank").write_text(content)
+    with pytest.raises(InputError, match=word):
+        read_bank(tmp_path / "a.bank")
+    with pytest.raises(InputError, match="cannot read"):
+        read_bank(tmp_path / "missing.bank")
+
+
+@pytest.mark.plugin
+def test_the_table_agrees_with_the_ports_and_the_banks(amsynth):
+    ports = DssiSynth(amsynth.path).param_space
+    assert ports.names == SPACE.names
+    np.testing.assert_allclose(ports.minimum, SPACE.minimum, atol=1e-6)
+    different = np.flatnonzero(np.abs(ports.maximum - SPACE.maximum) > 1e-6)
+    assert [SPACE.names[i] for i in different] == ["keyboard_mode", "freq_mod_osc"]
+    # Where the hints name the default itself, it is the pinned one.
+    named = [i for i, param in enumerate(ports.params) if param.default in (0.0, 1.0)]
+    np.testing.assert_allclose(ports.defaults[named], SPACE.defaults[named])
+
+    raw = [preset for file in bank_files(amsynth.path) for preset in read_bank(file)]
+    values = preset_array(raw, SPACE)
+    assert (values >= SPACE.minimum - 1e-6).all()
+    assert (values <= SPACE.maximum + 1e-6).all()
+    for name in ("keyboard_mode", "freq_mod_osc"):
+        assert set(values[:, SPACE.index([name])[0]]) == {0.0, 1.0, 2.0}
+    stepped = SPACE.discrete & ~np.isin(SPACE.names, "portamento_mode")  # 24 presets are between
+    np.testing.assert_array_equal(values[:, stepped], np.round(values[:, stepped]))
+
+
+@pytest.mark.plugin
+def test_all_human_presets_are_read(amsynth):
+    presets = amsynth.presets()
+    assert len(presets) == 3482
+    assert len(distinct(presets, SPACE)) == 3303
+    assert len({preset.bank for preset in presets}) == 28
+    values = preset_array(presets, SPACE)
+    np.testing.assert_allclose(SPACE.from_unit(SPACE.to_unit(values)), values, atol=1e-9)
+
+
+@pytest.mark.plugin
+def test_a_bank_we_write_loads_in_amsynth_itself(amsynth, tmp_path):
+    folder = tmp_path / "amsynth" / "banks"
+    folder.mkdir(parents=True)
+    presets = random_presets(40, seed=1)
+    amsynth.write_bank(folder / "default", presets)
+    run = subprocess.run(
+        [sys.executable, SCRIPT, amsynth.path, "40"],
+        env={
+            **os.environ,
+            **private_home(tmp_path),
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        },
+        capture_output=True,
+        check=True,
+    )
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert [name for name, _ in found] == [preset.name for preset in presets]
+    for (_, values), preset in zip(found, presets, strict=True):
+        got = np.array([values[name] for name in SPACE.names], np.float32)
+        np.testing.assert_array_equal(got, preset.array(SPACE).astype(np.float32))
+
+
+@pytest.mark.plugin
+def test_reloading_makes_every_sound_repeatable(amsynth):
+    note = Note(hold_seconds=0.2, duration_seconds=0.4)
+    values = preset_array(amsynth.presets()[::120], SPACE)
+    sounds = amsynth.render_batch(values, note, 22050)
+    assert np.isfinite(sounds).all()
+    assert (np.abs(sounds).max(axis=1) > 1e-4).all()
+    backwards = amsynth.render_batch(values[::-1], note, 22050)
+    np.testing.assert_array_equal(sounds, backwards[::-1])
+
+
+@pytest.mark.plugin
+def test_denormals_are_handled_as_before_once_a_sound_is_played(amsynth):
+    tiny = np.float32(1e-40)
+    before = (tiny / np.float32(2)) > 0
+    amsynth.render(SPACE.defaults, Note(hold_seconds=0.05, duration_seconds=0.1), 22050)
+    assert before
+    assert (tiny / np.float32(2)) > 0
+
+
+def test_other_plugins_are_not_amsynth(faulty_plugin):
+    with pytest.raises(SynthError, match="is not an amsynth"):
+        Amsynth(faulty_plugin)
+
+
+def test_installation_without_a_package_tool_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SynthError, match="no apt-get here.*built-in synth 'voice'"):
+        install(tmp_path / "amsynth")
+    assert not list(tmp_path.iterdir())
+
+
+def test_damaged_packages_are_refused(tmp_path):
+    for content in (b"", b"no archive", b"!<arch>\n" + b"data.tar.xz".ljust(48) + b"4".ljust(12)):
+        (tmp_path / "x.deb").write_bytes(content)
+        with pytest.raises(SynthError, match="damaged"):
+            list(unpack(tmp_path / "x.deb"))
+
+
+def fake_apt(folder, package):
+    """A package tool that has just this package, to install without a network."""
+    tool = folder / "apt-get"
+    tool.write_text(f'#!/bin/sh\n[ "$1" = download ] && /bin/cp "{package}" .\n')
+    tool.chmod(0o755)
+
+
+def archive(folder, files):
+    """Pack files as a Debian package does, uncompressed members in an ``ar`` archive."""
+    memory = io.BytesIO()
+    with tarfile.open(fileobj=memory, mode="w:xz") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    data = memory.getvalue()
+    package = b"!<arch>\n"
+    for name, content in (("debian-binary", b"2.0\n"), ("data.tar.xz", data)):
+        package += (
+            f"{name:<48}{len(content):<10}`\n".encode() + content + b"\n" * (len(content) % 2)
+        )
+    file = folder / "amsynth_1_any.deb"
+    file.write_bytes(package)
+    return file
+
+
+def test_installation_is_whole_or_not_at_all(monkeypatch, tmp_path, faulty_plugin):
+    (tmp_path / "bin").mkdir()
+    write_bank(tmp_path / "one.bank", random_presets(2))
+    files = {
+        "./usr/lib/dssi/amsynth_dssi.so": faulty_plugin.read_bytes(),
+        "./usr/share/amsynth/banks/one.bank": (tmp_path / "one.bank").read_bytes(),
+        "./usr/share/doc/amsynth/copyright": b"free",
+        "./usr/bin/../../../evil": b"never written",
+    }
+    fake_apt(tmp_path / "bin", archive(tmp_path, files))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    for _ in range(2):  # the second replaces the first
+        plugin = install()
+        names = sorted(file.name for file in plugin.parent.iterdir())
+        assert names == ["amsynth_dssi.so", "banks", "copyright", "install.json"]
+    assert [len(read_bank(file)) for file in bank_files(plugin)] == [2]
+
+    archive(tmp_path, {"./usr/bin/amsynth": b"no plugin"})
+    with pytest.raises(SynthError, match="holds no DSSI plugin"):
+        install()
+    assert plugin.read_bytes() == faulty_plugin.read_bytes()
+    assert [file.name for file in plugin.parent.parent.iterdir()] == ["amsynth"]
+    assert not list(tmp_path.rglob("evil"))

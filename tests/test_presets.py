@@ -1,0 +1,58 @@
+import json
+
+import numpy as np
+import pytest
+
+from pyrosynth.audio import Note
+from pyrosynth.errors import InputError
+from pyrosynth.params import Param, ParamSpace
+from pyrosynth.presets import Preset, distinct, preset_array, preset_json, read_preset
+
+SPACE = ParamSpace((Param("a", default=0.5), Param("b", "stepped", 0, 3, 1, 4)))
+
+
+def test_missing_values_are_defaults_and_arrays_come_back():
+    preset = Preset("one", {"b": 2})
+    np.testing.assert_array_equal(preset.array(SPACE), [0.5, 2.0])
+    again = Preset.from_array(SPACE, preset.array(SPACE), "one")
+    assert again.values == {"a": 0.5, "b": 2.0}
+
+
+def test_distinct_keeps_the_first_of_equal_sounds_in_order():
+    presets = [
+        Preset("first", {"a": 0.1}),
+        Preset("other", {"a": 0.2}),
+        Preset("same", {"a": 0.1 + 1e-9, "b": 1.2}),
+    ]
+    assert [preset.name for preset in distinct(presets, SPACE)] == ["first", "other"]
+    assert preset_array(presets, SPACE).shape == (3, 2)
+
+
+def test_json_is_complete_and_exact(tmp_path):
+    preset = Preset("third", {"a": 1 / 3})
+    data = preset_json(preset, "toy", SPACE, Note().to_json(), score={"lsd": 1.5})
+    assert data["parameters"] == {"a": 1 / 3, "b": 1.0}
+    file = tmp_path / "third.json"
+    file.write_text(json.dumps(data))
+    back = read_preset(file, SPACE, "toy")
+    assert (back.name, back.bank) == ("third", "third")
+    np.testing.assert_array_equal(back.array(SPACE), preset.array(SPACE))
+    assert Note(**data["note"]) == Note()
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (None, "cannot read"),
+        ("{", "cannot read"),
+        ('{"synth": "toy", "name": "x"}', "parameters"),
+        ('{"synth": "other", "name": "x", "parameters": {}}', "of 'other', not of 'toy'"),
+        ('{"synth": "toy", "name": "x", "parameters": {"c": 1}}', "known: a, b"),
+    ],
+)
+def test_unreadable_presets_are_refused(tmp_path, content, word):
+    file = tmp_path / "x.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(InputError, match=word):
+        read_preset(file, SPACE, "toy")

@@ -1,0 +1,237 @@
+"""Worker processes: what goes wrong in a sound costs that sound."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import renderings
+
+from pyrosynth import synths
+from pyrosynth.audio import Note
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.presets import preset_array
+from pyrosynth.rendering import Renderer, probe_isolation
+
+RATE = 22050
+NOTE = Note(hold_seconds=0.1, duration_seconds=0.2)
+FINE, SEGFAULT, HANG, NAN, SILENCE, STATE = range(6)
+REASON = {SEGFAULT: "crashed", HANG: "timed out", NAN: "not finite", SILENCE: "silent"}
+
+
+@pytest.fixture(scope="module")
+def faulty(faulty_plugin):
+    return synths.load(faulty_plugin, isolation="reload")
+
+
+def settings(n, faults=None):
+    values = np.zeros((n, 3))
+    values[:, 1] = np.linspace(100, 1000, n)
+    for index, fault in (faults or {}).items():
+        values[index, 0] = fault
+    return values
+
+
+def render(synth, values, workers=1, **options):
+    with Renderer(synth, NOTE, RATE, workers=workers, timeout_seconds=0.5, **options) as renderer:
+        return renderer.render(values)
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state != "Z"
+
+
+def leftovers():
+    return set(Path(tempfile.gettempdir()).glob("pyrosynth-[!t]*"))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_faulty_sound_costs_only_itself(faulty, workers):
+    faults = {0: HANG, 3: SEGFAULT, 4: SEGFAULT, 17: NAN, 20: SILENCE, 39: SEGFAULT}
+    rendered = render(faulty, settings(40, faults), workers)
+    fine = render(faulty, settings(40))
+    assert fine.reason.tolist() == [""] * 40
+    expected = [REASON.get(faults.get(i), "") for i in range(40)]
+    assert rendered.reason.tolist() == expected
+    good = np.array([not reason for reason in expected])
+    np.testing.assert_array_equal(rendered.audio[good], fine.audio[good])
+    assert not rendered.audio[~good].any()
+    np.testing.assert_array_equal(rendered.failed, ~good & (np.arange(40) != 20))
+
+
+def test_a_crash_in_a_forked_child_does_not_end_the_worker(faulty_plugin):
+    synth = synths.load(faulty_plugin, isolation="fork")
+    faults = {2: SEGFAULT, 5: HANG}
+    rendered = render(synth, settings(8, faults))
+    assert rendered.reason.tolist() == [REASON.get(faults.get(i), "") for i in range(8)]
+    np.testing.assert_array_equal(
+        rendered.audio[~rendered.failed], render(synth, settings(8)).audio[~rendered.failed]
+    )
+
+
+def test_order_and_number_of_workers_do_not_matter(faulty):
+    values = settings(37)
+    values[:, 0] = STATE  # needs what one sound leaves behind to be cleared
+    order = np.random.default_rng(0).permutation(37)
+    one = render(faulty, values)
+    for workers in (1, 3):
+        shuffled = render(faulty, values[order], workers)
+        np.testing.assert_array_equal(shuffled.audio, one.audio[order])
+
+
+def test_the_probe_finds_the_cheapest_exact_isolation(faulty):
+    values = settings(6)
+    values[:, 0] = STATE
+    found = probe_isolation(faulty, NOTE, RATE, values)
+    assert found["exact"] == "reload"
+    assert found["identical"]["reuse"] < 1
+    assert found["identical"]["fresh"] < 1
+    assert found["identical"]["fork"] == 1
+    assert all(seconds > 0 for seconds in found["seconds"].values())
+
+
+def test_features_come_from_the_workers(faulty):
+    values = settings(20, {3: SEGFAULT})
+    rendered = render(faulty, values, transform=renderings.loudness)
+    np.testing.assert_array_equal(rendered.features, renderings.loudness(rendered.audio))
+    assert not rendered.features[3].any()
+    without = render(faulty, values, transform=renderings.loudness, keep_audio=False)
+    assert without.audio is None
+    np.testing.assert_array_equal(without.features, rendered.features)
+
+
+def test_chunks_stream_whole_and_lazily(faulty):
+    values = settings(100)
+    whole = render(faulty, values)
+    asked = []
+
+    def chunks():
+        for start in (0, 40, 41, 60):
+            asked.append(start)
+            yield start, values[start : {0: 40, 40: 40, 41: 60, 60: 100}[start]]
+
+    with Renderer(faulty, NOTE, RATE, workers=2) as renderer:
+        found = dict(renderer.stream(chunks()))
+        for start, rendered in found.items():
+            assert len(rendered.reason) == {0: 40, 40: 0, 41: 19, 60: 40}[start]
+            np.testing.assert_array_equal(
+                rendered.audio, whole.audio[start : start + len(rendered.audio)]
+            )
+        assert len(found) == 4
+
+        # Someone who stops listening leaves no half-done work for the next one.
+        endless = ((i, values[:20]) for i in range(10**9))
+        for key, _ in renderer.stream(endless):
+            if key >= 1:
+                break
+        np.testing.assert_array_equal(renderer.render(values[:5]).audio, whole.audio[:5])
+        assert renderer.render(np.zeros((0, 3))).audio.shape == (0, NOTE.n_samples(RATE))
+
+
+def test_a_worker_killed_from_outside_costs_nothing(faulty):
+    values = settings(200)
+    with Renderer(faulty, Note(duration_seconds=4.0), RATE, workers=1) as renderer:
+        whole = renderer.render(values)
+        killed = 0
+        for start, rendered in renderer.stream((i, values[i : i + 16]) for i in range(0, 200, 16)):
+            if killed < 3:
+                os.kill(renderer.workers[0].pid, signal.SIGKILL)
+                killed += 1
+            assert rendered.reason.tolist() == [""] * len(rendered.reason)
+            np.testing.assert_array_equal(rendered.audio, whole.audio[start : start + 16])
+
+
+def test_workers_and_files_are_gone_when_it_closes(faulty):
+    before = leftovers()
+    with Renderer(faulty, NOTE, RATE, workers=2) as renderer:
+        renderer.render(settings(8, {3: SEGFAULT}))
+        pids = [worker.pid for worker in renderer.workers]
+        assert all(alive(pid) for pid in pids)
+        assert len(leftovers() - before) == 1
+    assert not any(alive(pid) for pid in pids)
+    assert leftovers() == before
+
+
+def test_workers_and_files_are_gone_when_the_parent_is_killed(faulty_plugin):
+    before = leftovers()
+    parent = subprocess.Popen(
+        [sys.executable, renderings.__file__, faulty_plugin],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    with parent:
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and (any(map(alive, pids)) or leftovers() != before):
+        time.sleep(0.05)
+    assert not any(map(alive, pids))
+    assert leftovers() == before
+
+
+def test_the_users_home_is_out_of_reach_and_threads_are_limited(faulty):
+    with Renderer(faulty, NOTE, RATE, workers=1) as renderer:
+        renderer.render(settings(1))
+        environment = Path(f"/proc/{renderer.workers[0].pid}/environ").read_bytes().split(b"\0")
+    seen = dict(entry.decode().split("=", 1) for entry in environment if b"=" in entry)
+    assert seen["OMP_NUM_THREADS"] == "1"
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        assert seen[name] != os.environ.get(name)
+        assert "pyrosynth-" in seen[name]
+
+
+@pytest.mark.parametrize(
+    ("transform", "word"), [(renderings.die, "exit code 3"), (renderings.complain, "no such luck")]
+)
+def test_a_failing_transform_is_an_error_and_not_a_sound(faulty, transform, word):
+    with pytest.raises(SynthError, match=word):
+        render(faulty, settings(3), transform=transform)
+
+
+def test_a_plugin_that_is_gone_is_one_clear_error(faulty_plugin, tmp_path):
+    library = tmp_path / "gone.so"
+    library.write_bytes(faulty_plugin.read_bytes())
+    synth = synths.load(library)
+    library.unlink()
+    with pytest.raises(SynthError, match=r"no plugin .*gone\.so"):
+        render(synth, settings(3))
+
+
+def test_bad_arguments_are_refused(faulty):
+    for options in ({"workers": 0}, {"timeout_seconds": 0.0}, {"transform": lambda audio: audio}):
+        with pytest.raises(InputError):
+            Renderer(faulty, NOTE, RATE, **options)
+    with Renderer(faulty, NOTE, RATE, workers=1) as renderer:
+        for values in (np.zeros(3), np.zeros((2, 4)), np.full((1, 3), np.nan)):
+            with pytest.raises(InputError):
+                renderer.render(values)
+
+
+def test_the_voice_sounds_the_same_in_a_worker():
+    voice = synths.load("voice")
+    values = preset_array(voice.presets()[:20], voice.param_space)
+    rendered = render(voice, values, workers=1)
+    np.testing.assert_array_equal(rendered.audio, voice.render_batch(values, NOTE, RATE))
+
+
+@pytest.mark.plugin
+def test_amsynth_does_not_depend_on_order_or_workers(amsynth):
+    values = preset_array(amsynth.presets()[::70], amsynth.param_space)
+    order = np.random.default_rng(0).permutation(len(values))
+    one = render(amsynth, values)
+    two = render(amsynth, values[order], 2)
+    assert not one.failed.any()
+    np.testing.assert_array_equal(two.audio, one.audio[order])
+    direct = amsynth.render_batch(values[:10], NOTE, RATE)
+    np.testing.assert_array_equal(one.audio[:10], direct)

@@ -1,0 +1,157 @@
+"""Plugins: probing, the DSSI host, and a second synth through it."""
+
+import faulthandler
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pyrosynth import synths
+from pyrosynth.audio import Note
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.synths.amsynth import find
+from pyrosynth.synths.debian import download, unpack
+from pyrosynth.synths.dssi import DssiSynth
+
+RATE = 22050
+NOTE = Note(hold_seconds=0.2, duration_seconds=0.4)
+
+
+def fault(plugin, number, **options):
+    synth = DssiSynth(plugin, **options)
+    return synth, np.array([number, 441.0, 0.0])
+
+
+def test_ports_become_parameters(faulty_plugin):
+    kind, frequency, level = DssiSynth(faulty_plugin).param_space.params
+    assert (kind.kind, kind.minimum, kind.maximum, kind.default) == ("stepped", 0, 5, 0)
+    assert kind.resolution == 6
+    assert (frequency.minimum, frequency.maximum) == (50, 5000)
+    assert frequency.default == pytest.approx(50 * 100**0.25)
+    assert frequency.unit == "logarithmic"
+    assert (level.minimum, level.maximum) == (0, 1)
+
+
+def test_a_note_has_the_pitch_asked_for(faulty_plugin):
+    synth, values = fault(faulty_plugin, 0)
+    audio = synth.render(values, NOTE, RATE)
+    assert audio.dtype == np.float32
+    assert audio.shape == (NOTE.n_samples(RATE),)
+    expected = 0.5 * np.sin(2 * np.pi * 441 / RATE * np.arange(len(audio)))
+    np.testing.assert_allclose(audio, expected, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("isolation", "clean"),
+    [("reuse", False), ("fresh", False), ("reload", True), ("fork", True)],
+)
+def test_reload_and_fork_clear_what_the_library_keeps(faulty_plugin, isolation, clean):
+    synth, values = fault(faulty_plugin, 5, isolation=isolation)
+    first = synth.render(values, NOTE, RATE)
+    second = synth.render(values, NOTE, RATE)
+    assert (np.array_equal(first, second)) == clean
+
+
+def test_a_kept_instance_survives_its_library_being_reloaded(faulty_plugin):
+    kept, values = fault(faulty_plugin, 0, isolation="reuse")
+    reloading, _ = fault(faulty_plugin, 0, isolation="reload")
+    for _ in range(3):
+        assert np.isfinite(kept.render(values, NOTE, RATE)).all()
+        reloading.render(values, NOTE, RATE)
+        kept.render(values, NOTE, 2 * RATE)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_crash_in_a_forked_child_is_an_error(faulty_plugin):
+    synth, values = fault(faulty_plugin, 1, isolation="fork")
+    faulthandler.disable()  # else the child prints a trace
+    with pytest.raises(SynthError, match="crashed"):
+        synth.render(values, NOTE, RATE)
+    faulthandler.enable()
+
+
+def test_specs_rebuild_a_synth(faulty_plugin):
+    synth, _ = fault(faulty_plugin, 0, isolation="reload")
+    again = synths.from_spec(synth.spec())
+    assert again.spec() == synth.spec()
+    assert again.param_space == synth.param_space
+    assert again.identity() == synth.identity()
+    assert len(synth.identity()) == 64
+
+
+def test_scan_lists_the_synths_of_a_library(faulty_plugin):
+    (found,) = synths.scan(faulty_plugin)
+    assert found["name"] == "Faulty"
+    assert synths.load(found["path"]).name == "faulty"
+    with pytest.raises(InputError, match="known: faulty"):
+        synths.load(f"{faulty_plugin}#other")
+
+
+def test_unusable_libraries_cost_one_line_and_not_the_process(tmp_path, faulty_plugin):
+    whole = faulty_plugin.read_bytes()
+    (tmp_path / "text.so").write_text("not a library")
+    (tmp_path / "empty.so").touch()
+    shutil.copy(next(Path("/").glob("lib*/**/libm.so.6"), faulty_plugin), tmp_path / "libm.so")
+    for name in ("missing.so", "text.so", "empty.so", "libm.so"):
+        with pytest.raises(SynthError) as caught:
+            synths.load(tmp_path / name)
+        assert "\n" not in str(caught.value)
+        assert str(tmp_path / name) in str(caught.value)
+    refused = 0
+    for size in range(1000, len(whole), 1500):
+        (tmp_path / "cut.so").write_bytes(whole[:size])
+        with suppress(SynthError):  # a library that lacks only its tail may still open
+            synths.scan(tmp_path / "cut.so")
+            refused -= 1
+        refused += 1
+    assert refused > 3
+
+
+def test_unknown_names_and_options_are_listed(monkeypatch, tmp_path):
+    with pytest.raises(InputError, match="known: voice, amsynth"):
+        synths.load("moog")
+    with pytest.raises(InputError, match="unknown synth 'None'"):
+        synths.from_spec({})
+    with pytest.raises(InputError, match="colour"):
+        synths.load("voice", colour="red")
+    for name in ("XDG_DATA_HOME", "DSSI_PATH"):
+        monkeypatch.setenv(name, str(tmp_path))
+    if find() is None:
+        with pytest.raises(SynthError, match="pyrosynth install amsynth"):
+            synths.load("amsynth")
+        assert not synths.status()[1][1]
+
+
+@pytest.fixture(scope="module")
+def xsynth_plugin(tmp_path_factory):
+    """The plugin of Debian's package xsynth-dssi, from the system or fetched like amsynth."""
+    name = "xsynth-dssi.so"
+    folders = [Path(part) for part in os.environ.get("DSSI_PATH", "").split(":") if part]
+    folders += [Path("/usr/lib/dssi"), *sorted(Path("/usr/lib").glob("*/dssi"))]
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    file = tmp_path_factory.mktemp("xsynth") / name
+    try:
+        package = download("xsynth-dssi", file.parent)
+    except SynthError as error:
+        pytest.fail(str(error))
+    file.write_bytes(dict(unpack(package))[f"./usr/lib/dssi/{name}"])
+    return file
+
+
+@pytest.mark.plugin
+def test_a_second_synth_needs_no_code_of_its_own(xsynth_plugin):
+    xsynth = synths.load(xsynth_plugin)
+    assert len(xsynth.param_space) == 32
+    rng = np.random.default_rng(0)
+    values = xsynth.param_space.from_unit(rng.random((8, 32)))
+    sounds = xsynth.render_batch(values, NOTE, RATE)
+    assert np.isfinite(sounds).all()
+    assert len(np.unique(sounds, axis=0)) == 8
+    backwards = xsynth.render_batch(values[::-1], NOTE, RATE)
+    np.testing.assert_array_equal(sounds, backwards[::-1])
