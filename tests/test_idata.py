@@ -1,0 +1,91 @@
+"""Labelled data: dimensions, names, and the file."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pyrosynth.errors import DataError
+from pyrosynth.idata import arviz, distinct_names, inference_data, save_idata
+
+PRESETS = ("bass", "lead", "bass")
+PARAMS = ("cutoff", "attack")
+
+
+def example():
+    rng = np.random.default_rng(0)
+    return inference_data(
+        presets=PRESETS,
+        params=PARAMS,
+        posterior={"v": rng.random((5, 3, 2)), "z": rng.random((5, 3, 4))},
+        posterior_predictive={"descriptors": rng.random((5, 3, 2)), "x": rng.random((5, 3, 6, 7))},
+        prior_predictive={"descriptors": rng.random((9, 2))},
+        observed_data={"x": rng.random((3, 6, 7)), "v": rng.random((3, 2))},
+        log_likelihood={"x": rng.random((5, 3))},
+        sample_stats={"lsd": rng.random((5, 3))},
+        coords={"descriptor": ["loudness", "centroid"], "mel": np.arange(6) * 100.0},
+        attrs={"seed": 3, "run": "toy"},
+    )
+
+
+def test_dimensions_and_names():
+    data = example()
+    assert set(data.groups()) == {
+        "posterior", "posterior_predictive", "prior_predictive", "observed_data",
+        "log_likelihood", "sample_stats",
+    }  # fmt: skip
+    assert data.posterior["v"].dims == ("chain", "draw", "preset", "param")
+    assert data.posterior["z"].dims == ("chain", "draw", "preset", "latent")
+    assert data.posterior_predictive["x"].dims == ("chain", "draw", "preset", "mel", "frame")
+    assert data.prior_predictive["descriptors"].dims == ("chain", "draw", "descriptor")
+    assert data.observed_data["x"].dims == ("preset", "mel", "frame")
+    assert data.log_likelihood["x"].dims == ("chain", "draw", "preset")
+    assert data.sample_stats["lsd"].dims == ("chain", "draw", "preset")
+    assert data.posterior["preset"].values.tolist() == ["bass", "lead", "bass (2)"]
+    assert data.posterior["param"].values.tolist() == list(PARAMS)
+    assert data.posterior.attrs["seed"] == 3
+    one = data.posterior["v"].sel(preset="lead", param="attack")
+    assert one.shape == (1, 5)
+
+
+def test_file_opens_with_arviz(tmp_path):
+    data = example()
+    save_idata(data, tmp_path / "new" / "check.nc")
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["check.nc"]
+    again = arviz().from_netcdf(tmp_path / "new" / "check.nc")
+    assert set(again.groups()) == set(data.groups())
+    for group in data.groups():
+        for name, array in data[group].data_vars.items():
+            assert again[group][name].equals(array), (group, name)
+    assert again.posterior.attrs["run"] == "toy"
+    summary = arviz().summary(again, var_names=["v"], kind="stats")
+    assert "v[bass (2), attack]" in summary.index
+
+
+def test_unwritable_place(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot write"):
+        save_idata(example(), tmp_path / "file" / "check.nc")
+
+
+def test_imports_without_a_cache_folder(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    code = (
+        "import os; from pyrosynth.idata import arviz; print(arviz().__version__);"
+        "assert os.environ['XDG_CACHE_HOME'].endswith('file')"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(blocked), "MPLCONFIGDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-W", "error::FutureWarning", "-c", code],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("0.23")
+
+
+def test_distinct_names():
+    names = ["a", "a", "a (2)", "b", "a"]
+    assert distinct_names(names) == ["a", "a (3)", "a (2)", "b", "a (4)"]
