@@ -62,7 +62,7 @@ def inference_data(
     observed_data: Arrays | None = None,
     log_likelihood: Arrays | None = None,
     sample_stats: Arrays | None = None,
-    coords: Mapping[str, Sequence[Any]] | None = None,
+    coords: Mapping[str, ArrayLike] | None = None,
     attrs: Mapping[str, Any] | None = None,
 ) -> "InferenceData":
     """Label what is known of some sounds and of their presets.

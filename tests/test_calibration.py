@@ -1,0 +1,95 @@
+"""Calibration tests on posteriors that are known to be right or wrong."""
+
+import numpy as np
+import pytest
+from scipy.stats import kstest
+
+from pyrosynth.calibration import (
+    LEVELS,
+    central_coverage,
+    coverage_table,
+    density_uniform,
+    expected_range,
+    rank_uniform,
+    region_coverage,
+    tarp_uniform,
+)
+
+N, DRAWS = 2000, 64
+MIX = np.array([[1.0, 0.0], [0.9, 0.5]])
+
+
+def problem(spread=1.0, shift=0.0, correlated=True):
+    """Truth and draws from correlated normals around known centres, perhaps of a wrong width."""
+    rng = np.random.default_rng(1)
+    centre = rng.standard_normal((N, 2))
+    mix = MIX if correlated else np.diag(np.linalg.norm(MIX, axis=1))
+    truth = centre + rng.standard_normal((N, 2)) @ MIX.T
+    noise = rng.standard_normal((DRAWS, N, 2))
+    draws = centre + shift + spread * noise @ mix.T
+
+    def log_q(v):
+        return -0.5 * np.sum(
+            np.linalg.solve(spread * mix, (v - centre - shift)[..., None]) ** 2, (-2, -1)
+        )
+
+    return draws, truth, log_q(draws), log_q(truth), rng
+
+
+def p_value(u):
+    return kstest(u, "uniform").pvalue
+
+
+def test_a_calibrated_posterior_passes_everything():
+    draws, truth, log_q, log_q_truth, rng = problem()
+    places = rank_uniform(draws, truth, rng)
+    contents = density_uniform(log_q, log_q_truth, rng)
+    shares = tarp_uniform(draws, truth, rng.standard_normal(truth.shape), rng)
+    assert p_value(places[:, 0]) > 0.01
+    assert p_value(places[:, 1]) > 0.01
+    assert p_value(contents) > 0.01
+    assert p_value(shares) > 0.01
+    for level in LEVELS:
+        low, high = expected_range(level, N, content=0.999)[1:]
+        assert ((low <= (c := central_coverage(places, level))) & (c <= high)).all()
+        assert low <= region_coverage(contents, level) <= high
+        assert low <= region_coverage(shares, level) <= high
+
+
+def test_too_narrow_covers_too_little():
+    draws, truth, log_q, log_q_truth, rng = problem(spread=0.5)
+    places = rank_uniform(draws, truth, rng)
+    # A normal of half the width: its central 90 % hold P(|z| < 1.645 / 2) = 0.589 of the truth.
+    assert central_coverage(places, 0.9) == pytest.approx([0.589, 0.589], abs=0.04)
+    assert region_coverage(density_uniform(log_q, log_q_truth, rng), 0.9) < 0.8
+    shares = tarp_uniform(draws, truth, rng.standard_normal(truth.shape), rng)
+    assert p_value(shares) < 1e-6
+
+
+def test_ranks_miss_wrong_correlation_and_tarp_sees_it():
+    draws, truth, *_, rng = problem(correlated=False)
+    places = rank_uniform(draws, truth, rng)
+    assert p_value(places[:, 0]) > 0.01
+    assert p_value(places[:, 1]) > 0.01
+    # A reference far off on the diagonal, along which the truth varies the most.
+    shares = tarp_uniform(draws, truth, np.full(truth.shape, 20.0), rng)
+    assert p_value(shares) < 1e-6
+
+
+def test_shifted_draws_fail_the_rank_test():
+    draws, truth, *_, rng = problem(shift=0.3)
+    assert p_value(rank_uniform(draws, truth, rng)[:, 0]) < 1e-6
+
+
+def test_ties_stay_uniform():
+    rng = np.random.default_rng(0)
+    draws, truth = rng.integers(0, 2, (DRAWS, N)), rng.integers(0, 2, N)
+    assert p_value(rank_uniform(draws, truth, rng)) > 0.01
+
+
+def test_expected_range_and_table():
+    assert expected_range(0.9, 288) == pytest.approx((0.9, 0.865, 0.934), abs=0.002)
+    places = np.linspace(0, 1, 1001)[:, None] * [1.0, 0.0] + [0.0, 0.5]
+    table = coverage_table(places, ["a", "b"])
+    assert table[0] == ("a", pytest.approx([0.5, 0.8, 0.9], abs=0.002))
+    assert table[1] == ("b", [1.0, 1.0, 1.0])
