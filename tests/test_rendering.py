@@ -38,7 +38,7 @@ def settings(n, faults=None):
 
 
 def render(synth, values, workers=1, **options):
-    with Renderer(synth, NOTE, RATE, workers=workers, timeout_seconds=0.5, **options) as renderer:
+    with Renderer(synth, NOTE, RATE, workers=workers, timeout_seconds=1.0, **options) as renderer:
         return renderer.render(values)
 
 
@@ -51,8 +51,12 @@ def alive(pid):
     return state != "Z"
 
 
-def leftovers():
-    return set(Path(tempfile.gettempdir()).glob("pyrosynth-[!t]*"))
+@pytest.fixture
+def scratch(monkeypatch, tmp_path):
+    """An own folder for temporary files, to see that none is left."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return tmp_path
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -151,19 +155,17 @@ def test_a_worker_killed_from_outside_costs_nothing(faulty):
             np.testing.assert_array_equal(rendered.audio, whole.audio[start : start + 16])
 
 
-def test_workers_and_files_are_gone_when_it_closes(faulty):
-    before = leftovers()
+def test_workers_and_files_are_gone_when_it_closes(faulty, scratch):
     with Renderer(faulty, NOTE, RATE, workers=2) as renderer:
         renderer.render(settings(8, {3: SEGFAULT}))
         pids = [worker.pid for worker in renderer.workers]
         assert all(alive(pid) for pid in pids)
-        assert len(leftovers() - before) == 1
+        assert len(list(scratch.iterdir())) == 1
     assert not any(alive(pid) for pid in pids)
-    assert leftovers() == before
+    assert not list(scratch.iterdir())
 
 
-def test_workers_and_files_are_gone_when_the_parent_is_killed(faulty_plugin):
-    before = leftovers()
+def test_workers_and_files_are_gone_when_the_parent_is_killed(faulty_plugin, scratch):
     parent = subprocess.Popen(
         [sys.executable, renderings.__file__, faulty_plugin],
         stdout=subprocess.PIPE,
@@ -174,10 +176,10 @@ def test_workers_and_files_are_gone_when_the_parent_is_killed(faulty_plugin):
         assert len(pids) == 2
         parent.kill()
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and (any(map(alive, pids)) or leftovers() != before):
+    while time.monotonic() < deadline and (any(map(alive, pids)) or any(scratch.iterdir())):
         time.sleep(0.05)
     assert not any(map(alive, pids))
-    assert leftovers() == before
+    assert not list(scratch.iterdir())
 
 
 def test_the_users_home_is_out_of_reach_and_threads_are_limited(faulty):
