@@ -45,6 +45,7 @@ class Run:
         std: Standard deviation of each cell, same shape.
         dataset: Where the training data came from; JSON-ready.
         seed: Seed of the fit.
+        settings: How it was fitted; JSON-ready.
         history: What happened during the fit.
     """
 
@@ -58,6 +59,7 @@ class Run:
     std: Tensor
     dataset: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
     history: History = field(default_factory=History)
 
     def standardise(self, x: Tensor) -> Tensor:
@@ -95,6 +97,7 @@ class Run:
             "synth": self.synth_spec,
             "dataset": self.dataset,
             "seed": self.seed,
+            "settings": self.settings,
             "history": asdict(self.history),
             "files": {name: _sha256(folder / name) for name in (SOURCE, WEIGHTS)},
         }
@@ -150,6 +153,7 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
             std=tensors["std"],
             dataset=facts["dataset"],
             seed=facts["seed"],
+            settings=facts["settings"],
             history=History(**facts["history"]),
         )
     except (InputError, KeyError, TypeError, RuntimeError) as error:

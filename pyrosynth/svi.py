@@ -25,6 +25,7 @@ from pyrosynth.errors import InputError, RunError
 from pyrosynth.history import FitState, History, Row
 from pyrosynth.variant import Batch, Term, Variant
 
+CHECKPOINT = "checkpoints/last.safetensors"  # inside the folder of a run
 CHECK_EVERY = 25  # steps between two looks at the loss; each look waits for the device
 
 
@@ -145,9 +146,7 @@ def fit(
     elbo = SyncFreeELBO(variant.terms)
     parameters = list(variant.parameters())
     optimiser = torch.optim.AdamW(parameters, lr, weight_decay=weight_decay, fused=True)
-    loop = FitState(
-        variant, optimiser, settings, out and Path(out) / "checkpoints/last.safetensors"
-    )
+    loop = FitState(variant, optimiser, settings, out and Path(out) / CHECKPOINT)
     loop.restore(resume, target)
 
     bar = tqdm(
