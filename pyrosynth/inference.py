@@ -1,0 +1,257 @@
+"""From sound files to folders: preset, the synth's own file, sound, posterior and report."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from pyrosynth import __version__
+from pyrosynth.audio import save_audio
+from pyrosynth.errors import InputError, PyrosynthError
+from pyrosynth.folders import whole, writable
+from pyrosynth.idata import inference_data, save_idata
+from pyrosynth.metrics import log_distance
+from pyrosynth.posterior import Draws, Posterior
+from pyrosynth.presets import Preset, preset_json
+from pyrosynth.rendering import Rendered, Renderer
+from pyrosynth.search import Match
+
+PRESET, SOUND, POSTERIOR = "preset.json", "render.wav", "posterior.nc"
+IN_BANK = 8  # presets in the synth's own file: the best, then the draws that sound nearest
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What came of one sound.
+
+    Attributes:
+        sound: The file.
+        folder: Where the results are.
+        lsd_db: Log-spectral distance of the best preset's sound in dB.
+        source: What proposed it, see `pyrosynth.search.Match`.
+        n_renders: Number of sounds that were rendered to find it.
+        kept: Whether the folder was there before and has been left as it was.
+        same: Whether a folder that was kept was made from this sound with these settings.
+    """
+
+    sound: str
+    folder: str
+    lsd_db: float
+    source: str
+    n_renders: int
+    kept: bool = False
+    same: bool = True
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A sound from which nothing could be inferred, and why."""
+
+    sound: str
+    error: str
+
+
+def infer_sounds(
+    posterior: Posterior,
+    sounds: Sequence[str | Path],
+    out: str | Path,
+    *,
+    budget: int = 256,
+    draws: int = 64,
+    seed: int = 0,
+    workers: int | None = None,
+    force: bool = False,
+    progress: bool = True,
+) -> tuple[list[Inferred], list[Failed]]:
+    """Infer the presets behind sound files; a file that cannot be used costs only itself.
+
+    Args:
+        posterior: The run.
+        sounds: Sound files with distinct stems, which name the folders.
+        out: Folder that the folders go into.
+        budget: Sounds to render in the search for the best preset.
+        draws: Posterior draws to render and keep beside it.
+        seed: Of everything random.
+        workers: Processes that render; all cores if left out.
+        force: Whether to replace folders that are there already.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        What came of the sounds, and those that failed.
+
+    Raises:
+        InputError: Two sounds have the same stem, a number is out of range, or ``out`` cannot
+            be written.
+    """
+    files = [Path(sound) for sound in sounds]
+    for stem, count in Counter(file.stem for file in files).items():
+        if count > 1:
+            alike = ", ".join(str(file) for file in files if file.stem == stem)
+            raise InputError(
+                f"{count} sounds are called '{stem}' ({alike}), which names the folder of each; "
+                "rename one or infer them into different folders"
+            )
+    if budget < 1 or draws < 1:
+        raise InputError(f"budget {budget} and draws {draws}: give at least 1 of each")
+    parent = writable(out)
+    done: list[Inferred] = []
+    failed: list[Failed] = []
+    total = len(files) * (budget + draws)
+    with (
+        posterior.renderer(workers, keep_audio=True) as renderer,
+        tqdm(total=total, desc="infer", unit="sound", disable=not progress) as bar,
+    ):
+        for i, file in enumerate(files):
+            bar.set_postfix_str(file.name)
+            try:
+                result = infer_sound(
+                    posterior, file, parent / file.stem, renderer, budget=budget, draws=draws,
+                    seed=seed, force=force, report=bar.update,
+                )  # fmt: skip
+                done.append(result)
+            except PyrosynthError as error:
+                failed.append(Failed(str(file), str(error)))
+            bar.update((i + 1) * (budget + draws) - bar.n)
+    return done, failed
+
+
+def infer_sound(
+    posterior: Posterior,
+    path: str | Path,
+    folder: str | Path,
+    renderer: Renderer,
+    *,
+    budget: int = 256,
+    draws: int = 64,
+    seed: int = 0,
+    force: bool = False,
+    report: Callable[[int], object] = lambda n: None,
+) -> Inferred:
+    """Infer the preset behind one sound file and write its folder, which appears complete.
+
+    The folder holds ``preset.json``, the synth's own file if it has one, ``render.wav`` (what
+    the synth plays for exactly that preset), ``posterior.nc`` and ``report.html``.
+
+    Args:
+        posterior: The run.
+        path: The sound file.
+        folder: The folder to write.
+        renderer: From ``posterior.renderer(keep_audio=True)``.
+        budget: Sounds to render in the search.
+        draws: Posterior draws to render and keep.
+        seed: Of everything random.
+        force: Whether to replace the folder if it is there already.
+        report: Called with the number of sounds each time some were rendered.
+
+    Returns:
+        What came of it.
+
+    Raises:
+        InputError: The sound cannot be used, or the folder cannot be written.
+        SynthError: The synth cannot play.
+    """
+    file, target = Path(path), Path(folder)
+    audio = posterior.listen(file)
+    made = {
+        "pyrosynth": __version__,
+        "sound_sha256": _sha256(audio.tobytes()),
+        "run": posterior.run.settings,
+        "budget": budget,
+        "draws": draws,
+        "seed": seed,
+    }
+    if (target / PRESET).is_file() and not force:
+        return _kept(file, target, made)
+    x = posterior.features(audio)
+    match = posterior.refine(x, renderer, budget, seed, report)
+    drawn = posterior.sample(x, draws, seed)
+    heard = renderer.render(drawn.values)
+    report(draws)
+    space, synth = posterior.run.full_space, posterior.synth
+    best = Preset.from_array(space, match.values[0], file.stem, "pyrosynth")
+    played = renderer.render(best.array(space)[None])
+    assert played.audio is not None
+    result = Inferred(
+        str(file), str(target), float(match.lsd[0]), str(match.source[0]), match.n_renders
+    )
+    score = {
+        "lsd_db": result.lsd_db,
+        "log_q": float(posterior.log_prob(match.values[:1], x, seed)[0]),
+        "source": result.source,
+        "n_renders": result.n_renders,
+    }
+    note = posterior.run.note.to_json()
+    facts = preset_json(best, synth.name, space, note, score=score, made=made)
+    with whole(target) as new:
+        (new / PRESET).write_text(json.dumps(facts, indent=1) + "\n")
+        synth.write_bank(new / f"{file.stem}.bank", [best, *_nearest(posterior, match, file.stem)])
+        save_audio(new / SOUND, played.audio[0], posterior.run.features.sample_rate)
+        save_idata(_idata(posterior, x, drawn, heard, file.stem, made), new / POSTERIOR)
+    return result
+
+
+def _kept(file: Path, folder: Path, made: dict[str, Any]) -> Inferred:
+    """Describe a folder that was made earlier."""
+    try:
+        facts = json.loads((folder / PRESET).read_text())
+        score = facts["score"]
+        same = facts["made"] == json.loads(json.dumps(made))
+        return Inferred(
+            str(file), str(folder), float(score["lsd_db"]), str(score["source"]),
+            int(score["n_renders"]), kept=True, same=same,
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"'{folder}' holds something else than an inferred preset ({error!r}); give another "
+            "folder, or replace it with --force (force=True)"
+        ) from error
+
+
+def _nearest(posterior: Posterior, match: Match, name: str) -> list[Preset]:
+    """Return the posterior's draws that sound nearest, as presets."""
+    drawn = match.values[1:][match.source[1:] == "posterior"][: IN_BANK - 1]
+    space = posterior.run.full_space
+    return [
+        Preset.from_array(space, values, f"{name} draw {i}", "pyrosynth")
+        for i, values in enumerate(drawn, 1)
+    ]
+
+
+def _idata(
+    posterior: Posterior, x: Any, drawn: Draws, heard: Rendered, name: str, made: dict[str, Any]
+) -> Any:
+    """Label draws and what they sound like; a draw that could not be played is NaN."""
+    assert heard.features is not None
+    features = np.where(heard.failed[:, None, None], np.nan, heard.features)
+    spec = posterior.run.features
+    return inference_data(
+        presets=[name],
+        params=posterior.run.space.names,
+        posterior={"v": drawn.v[:, None], "value": posterior.learnt(drawn.values)[:, None]},
+        posterior_predictive={"x": features[:, None]},
+        observed_data={"x": x[None]},
+        sample_stats={
+            "log_q": drawn.log_q[:, None],
+            "lsd": log_distance(features, x)[:, None],
+        },
+        coords={
+            "mel": spec.centers_hz,
+            "frame": np.arange(x.shape[1]) * spec.hop_length / spec.sample_rate,
+        },
+        attrs={key: json.dumps(value) for key, value in made.items()},
+    )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def to_json(done: Sequence[Inferred], failed: Sequence[Failed]) -> dict[str, Any]:
+    """Return both lists JSON-ready."""
+    return {"sounds": [asdict(item) for item in done], "failed": [asdict(f) for f in failed]}
