@@ -1,0 +1,8 @@
+"""`python -m pyrosynth` is the command `pyrosynth`."""
+
+import sys
+
+from pyrosynth.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

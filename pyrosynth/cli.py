@@ -1,0 +1,316 @@
+"""The command line: each command reads its options, calls one function, prints what came of it.
+
+Results go to standard output (with ``--json`` one JSON document and nothing else), progress and
+errors to standard error. Exit codes: 0 done, 2 for a mistake one can put right (one line says
+how), 130 after Ctrl-C; whatever else fails is a bug and shows where.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pyrosynth import __version__
+from pyrosynth.errors import InputError, PyrosynthError
+
+# Everything heavy is imported inside the commands, so that --help answers at once.
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Out = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Seed = Annotated[int, typer.Option(help="Fixes everything random.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Rendering processes, else all cores.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `fit` wrote.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"pyrosynth {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Learn a synthesizer from its presets, then find the preset behind a sound."""
+
+
+@app.command()
+def synths(as_json: Json = False) -> None:
+    """List the synths that are here."""
+    from pyrosynth import synths as found
+
+    keys = ("name", "available", "note")
+    rows = [dict(zip(keys, row, strict=True)) for row in found.status()]
+    lines = [f"{r['name']:10}{'yes' if r['available'] else 'no':5}{r['note']}" for r in rows]
+    lines.append("any DSSI plugin works too: pyrosynth scan PATH")
+    _print({"synths": rows}, lines, as_json)
+
+
+@app.command()
+def install(
+    synth: Annotated[str, typer.Argument(metavar="SYNTH", help="Only amsynth so far.")],
+    force: Annotated[bool, typer.Option("--force", help="Fetch it anew.")] = False,
+) -> None:
+    """Fetch a synth with the system's package tool, without root."""
+    from pyrosynth.errors import unknown
+    from pyrosynth.synths import amsynth
+
+    if synth != "amsynth":
+        raise unknown("synth to install", synth, ("amsynth",))
+    found = None if force else amsynth.find()
+    if found:
+        print(f"amsynth is here already: {found}")
+    else:
+        print(f"installed {amsynth.install()}")
+
+
+@app.command()
+def scan(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A DSSI plugin library (.so).")],
+    as_json: Json = False,
+) -> None:
+    """Describe the synths in a plugin, from a process that it may crash."""
+    from dataclasses import asdict
+
+    from pyrosynth.synths import scan as look
+
+    found = look(path)
+    lines = []
+    for synth in found:
+        lines.append(f"{synth['path']}: {synth['name']} by {synth['maker']}")
+        lines += [
+            f"  {p.name:28}{p.kind:12}{p.minimum:g} to {p.maximum:g}, default {p.default:g}"
+            for p in synth["params"]
+        ]
+    listed = [{**synth, "params": [asdict(p) for p in synth["params"]]} for synth in found]
+    _print({"synths": listed}, lines, as_json)
+
+
+@app.command()
+def render(
+    synth: Annotated[str, typer.Argument(metavar="SYNTH", help="A name, or a DSSI plugin.")],
+    out: Out,
+    params: Annotated[
+        str, typer.Option(help="Learnt parameters: all, 32, 16, or names with commas.")
+    ] = "all",
+    derived: Annotated[
+        int, typer.Option(min=0, help="Presets derived from the human training presets.")
+    ] = 0,
+    note: Annotated[int, typer.Option(help="MIDI note; 60 is C4.")] = 60,
+    velocity: Annotated[int, typer.Option(help="MIDI velocity.")] = 100,
+    hold: Annotated[float, typer.Option(help="Seconds from note-on to note-off.")] = 3.0,
+    duration: Annotated[float, typer.Option(help="Seconds in all.")] = 4.0,
+    audio: Annotated[str, typer.Option(help="Whose sound is kept: none, human, all.")] = "human",
+    feature: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Of the features, such as n_mels=128; repeatable."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Of the synth; repeatable."),
+    ] = None,
+    seed: Seed = 0,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Render a synth's presets to a dataset; call it again to go on, or to extend it."""
+    from pyrosynth.audio import Note
+    from pyrosynth.dataset import render_dataset
+    from pyrosynth.features import FeatureSpec
+    from pyrosynth.synths import load
+
+    try:
+        features = FeatureSpec(**_settings(feature))
+    except TypeError as error:
+        raise InputError(f"--feature: {error}; known: {', '.join(vars(FeatureSpec()))}") from error
+    data = render_dataset(
+        load(synth, **_settings(option)),
+        out,
+        params=params,
+        derived=derived,
+        note=Note(note, velocity, hold, duration),
+        features=features,
+        audio=audio,  # type: ignore[arg-type]
+        seed=seed,
+        workers=workers,
+    )
+    human = {part: len(data.rows(part, human_only=True)) for part in ("train", "valid", "test")}
+    usable = len(data.rows("all"))
+    facts = {"dataset": str(out), "presets": len(data), "usable": usable, "human": human}
+    counts = ", ".join(f"{n} {part}" for part, n in human.items())
+    line = f"{out}: {usable} of {len(data)} sounds usable; human presets: {counts}"
+    _print(facts, [line], as_json)
+
+
+@app.command()
+def fit(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name, or a .py file.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder that `render` wrote.")],
+    out: Out,
+    steps: Annotated[int, typer.Option(min=1, help="Optimisation steps.")] = 4000,
+    batch_size: Annotated[int, typer.Option(min=1, help="Presets per step.")] = 256,
+    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many validations without gain.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Hyper-parameter, as JSON; repeatable."),
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    threads: Annotated[int | None, typer.Option(min=1, help="Torch threads.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Discard an earlier fit.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Fit a model to a dataset; call it again to go on. The code of a .py MODEL is run."""
+    from pyrosynth.dataset import open_dataset
+    from pyrosynth.fitting import fit as fit_model
+
+    run = fit_model(
+        model,
+        open_dataset(data),
+        out,
+        options=_settings(set_),
+        seed=seed,
+        device=device,
+        threads=threads,
+        force=force,
+        steps=steps,
+        batch_size=batch_size,
+        lr=lr,
+        patience=patience,
+    )
+    last = run.history.rows[-1] if run.history.rows else {}
+    facts = {"run": str(out), "best_step": run.history.best_step, "last": last}
+    scores = ", ".join(f"{key} {value:.4g}" for key, value in last.items())
+    _print(facts, [f"{out}: kept step {run.history.best_step}; at the end {scores}"], as_json)
+
+
+@app.command()
+def infer(
+    run: Run,
+    sounds: Annotated[list[Path], typer.Argument(metavar="SOUND...", help="Sound files.")],
+    out: Out,
+    budget: Annotated[int, typer.Option(min=1, help="Sounds to render in the search.")] = 256,
+    draws: Annotated[int, typer.Option(min=1, help="Posterior draws to keep.")] = 64,
+    seed: Seed = 0,
+    workers: Workers = None,
+    device: Device = "cpu",
+    force: Annotated[bool, typer.Option("--force", help="Replace results made earlier.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Find the presets behind sounds: one folder per sound. The code in RUN is run."""
+    from pyrosynth.inference import infer_sounds, to_json
+    from pyrosynth.posterior import Posterior
+
+    done, failed = infer_sounds(
+        Posterior.load(run, device),
+        sounds,
+        out,
+        budget=budget,
+        draws=draws,
+        seed=seed,
+        workers=workers,
+        force=force,
+    )
+    lines = []
+    for item in done:
+        kept = "" if not item.kept else ", made earlier"
+        kept += "" if item.same else " with other settings (--force makes it anew)"
+        lines.append(
+            f"{item.folder}: {item.lsd_db:.2f} dB after {item.n_renders} renders "
+            f"({item.source}){kept}"
+        )
+    _print(to_json(done, failed), lines, as_json)
+    for bad in failed:
+        _complain(bad.error)
+    if failed:
+        raise typer.Exit(2)
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print its source.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the models, or print the source of one to start your own from."""
+    from pyrosynth import zoo
+
+    if name is not None:
+        source = zoo.source(name)
+        _print({"name": name, "source": source}, [source.rstrip("\n")], as_json)
+        return
+    rows = [{"name": name, "about": zoo.describe(name)} for name in zoo.names()]
+    _print({"models": rows}, [f"{row['name']:12}{row['about']}" for row in rows], as_json)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Args:
+        arguments: What follows the program's name; that of the process if left out.
+
+    Returns:
+        The exit code.
+    """
+    # typer's own class, whichever library it takes it from
+    usage_error: Any = typer.BadParameter.__mro__[1]
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(given or ["--help"], prog_name="pyrosynth", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except PyrosynthError as error:
+        _complain(str(error))
+        return 2
+    except usage_error as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "pyrosynth"
+        _complain(f"{error.format_message()} (see {command} --help)")
+        return 2
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f" '{error.filename}'" if error.filename else ""
+        _complain(f"cannot read or write{where} ({error.strerror or error}); see to it, try again")
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted; run the same command again to go on")
+        return 130
+
+
+def _settings(given: Sequence[str] | None) -> dict[str, Any]:
+    """Read ``KEY=VALUE`` settings; a value that is not JSON is text."""
+    settings = {}
+    for text in given or ():
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise InputError(f"'{text}' is not a setting; write KEY=VALUE, such as hidden=128")
+        try:
+            settings[key] = json.loads(value)
+        except ValueError:
+            settings[key] = value
+    return settings
+
+
+def _print(facts: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
+    print(json.dumps(facts, indent=1) if as_json else "\n".join(lines))
+
+
+def _complain(message: str) -> None:
+    print(f"pyrosynth: {' '.join(message.split())}", file=sys.stderr)
