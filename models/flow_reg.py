@@ -38,8 +38,9 @@ class FlowReg(Variant):
         n_regression_layers: Couplings of the regression flow.
         hidden: Width of the networks inside the flows.
         bins: Bins of each spline.
-        decoder_hidden: Hidden layers of the decoder.
+        decoder_hidden: Width of the decoder's residual blocks.
         rank: Spectrograms the decoder mixes.
+        alpha: Weight of log p(x|z).
         beta: Weight of the latent terms, reached after ``beta_steps`` steps.
         beta_steps: Steps of beta's warm-up.
         gamma: Weight of log q(v|x), reached after ``gamma_steps`` steps.
@@ -60,21 +61,22 @@ class FlowReg(Variant):
         dims: Dims,
         *,
         embedding_dim: int = 256,
-        channels: Sequence[int] = (48, 96, 128),
-        n_layers: int = 4,
+        channels: Sequence[int] = (128, 192, 256),
+        n_layers: int = 6,
         n_regression_layers: int = 4,
-        hidden: int = 192,
+        hidden: int = 256,
         bins: int = 8,
-        decoder_hidden: Sequence[int] = (256, 512),
-        rank: int = 128,
-        beta: float = 1.0,
+        decoder_hidden: int = 512,
+        rank: int = 256,
+        alpha: float = 0.01,
+        beta: float = 0.1,
         beta_steps: int = 0,
         gamma: float = 1.0,
         gamma_steps: int = 0,
     ) -> None:
         super().__init__(dims)
         self.terms = (
-            Term("sound", ("x",)),
+            Term("sound", ("x",), alpha),
             Term("latent", ("z", "dz_dv"), WarmUp(beta, beta_steps)),
             Term("preset", ("v|x",), WarmUp(gamma, gamma_steps)),
         )

@@ -38,10 +38,11 @@ class VAEFlow(Variant):
         n_layers: Couplings of the posterior flow.
         hidden: Width of the networks inside the flow.
         bins: Bins of each spline.
-        decoder_hidden: Hidden layers of the decoder.
+        decoder_hidden: Width of the decoder's residual blocks.
         rank: Spectrograms the decoder mixes.
         regressor_hidden: Hidden layers of the regressor.
         n_mixture: Draws of z that estimate q(v|x).
+        alpha: Weight of log p(x|z).
         beta: Weight of the divergence from the prior, reached after ``beta_steps`` steps.
         beta_steps: Steps of beta's warm-up.
         gamma: Weight of log p(v|z), reached after ``gamma_steps`` steps.
@@ -60,15 +61,16 @@ class VAEFlow(Variant):
         *,
         latent_dim: int = 32,
         embedding_dim: int = 256,
-        channels: Sequence[int] = (48, 96, 128),
+        channels: Sequence[int] = (128, 192, 256),
         n_layers: int = 4,
         hidden: int = 192,
         bins: int = 8,
-        decoder_hidden: Sequence[int] = (256, 512),
-        rank: int = 128,
+        decoder_hidden: int = 512,
+        rank: int = 256,
         regressor_hidden: Sequence[int] = (256, 256),
         n_mixture: int = 64,
-        beta: float = 1.0,
+        alpha: float = 0.01,
+        beta: float = 0.1,
         beta_steps: int = 500,
         gamma: float = 1.0,
         gamma_steps: int = 500,
@@ -76,7 +78,7 @@ class VAEFlow(Variant):
         super().__init__(dims)
         self.latent_dim, self.n_mixture = latent_dim, n_mixture
         self.terms = (
-            Term("sound", ("x",)),
+            Term("sound", ("x",), alpha),
             Term("latent", ("z",), WarmUp(beta, beta_steps)),
             Term("preset", ("v", "dv"), WarmUp(gamma, gamma_steps)),
         )

@@ -73,7 +73,7 @@ def test_bimodal_posterior_is_calibrated():
     data = folded_data(22000)
     variant = zoo.load("flow_reg")(
         data.dims, n_layers=4, n_regression_layers=1, hidden=32, embedding_dim=32,
-        channels=(8,), decoder_hidden=(32,), rank=4,
+        channels=(8,), decoder_hidden=32, rank=4,
     )  # fmt: skip
     variant.encoder = nn.Sequential(nn.Flatten(-2), MLP(2, (64,), 32))  # no spectrogram here
     fit(

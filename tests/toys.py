@@ -11,7 +11,7 @@ SMALL = {
 for options in SMALL.values():
     options |= {
         "embedding_dim": 16, "channels": (8, 16), "hidden": 16,
-        "decoder_hidden": (16,), "rank": 8,
+        "decoder_hidden": 16, "rank": 8, "alpha": 1.0, "beta": 1.0,
     }  # fmt: skip
 
 
