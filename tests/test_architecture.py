@@ -21,7 +21,7 @@ ROOMS = """
     worker rendering features corpus splits store building dataset
     nn splines flows distributions variant batches checkpoints history svi sources run zoo
     idata retrieval search posterior fitting
-    baselines descriptors calibration plots report checks inference sounds demo cli __main__
+    baselines descriptors calibration tables trials plots report checks inference sounds demo cli __main__
 """.split()
 
 SYNTH_SIDE = ROOMS[: ROOMS.index("nn")]
