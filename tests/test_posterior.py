@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import soundfile
+from small import small_run
+
+from pyrosynth.errors import InputError
+from pyrosynth.metrics import log_distance
+from pyrosynth.posterior import Posterior
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    return small_run(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="module")
+def target(fitted):
+    dataset, _ = fitted
+    return dataset.x(dataset.rows("test"))[0]
+
+
+def test_draws_are_legal_presets_with_their_density(fitted, target):
+    _, posterior = fitted
+    draws = posterior.sample(target, 32, seed=1)
+    space = posterior.run.full_space
+    assert draws.values.shape == (32, len(space))
+    assert (draws.values >= space.minimum).all()
+    assert (draws.values <= space.maximum).all()
+    unlearnt = [i for i, n in enumerate(space.names) if n not in posterior.run.space.names]
+    assert (draws.values[:, unlearnt] == space.defaults[unlearnt]).all()
+    np.testing.assert_array_equal(draws.values, posterior.sample(target, 32, seed=1).values)
+    assert (draws.values != posterior.sample(target, 32, seed=2).values).any()
+
+
+def test_log_prob_scores_the_level_a_draw_falls_in(fitted, target):
+    """Of many draws, those in the middle of their level keep the density they were drawn with."""
+    _, posterior = fitted
+    draws = posterior.sample(target, 256, seed=1)
+    scored = posterior.log_prob(draws.values, target)
+    assert np.corrcoef(scored, draws.log_q)[0, 1] > 0.9
+
+
+def test_decode_and_encode_close_the_loop(fitted, target):
+    _, posterior = fitted
+    z = posterior.encode(target, 8, seed=0)
+    values, x = posterior.decode(z)
+    np.testing.assert_array_equal(z, posterior.encode(target, 8, seed=0))
+    assert x.shape == (8, *target.shape)
+    # What the model expects of the decoded preset is what it expects of the latent, up to levels.
+    assert log_distance(posterior.predict(values), x).mean() < 1.0
+
+
+def test_refine_improves_with_the_budget_and_repeats(fitted, target):
+    _, posterior = fitted
+    with posterior.renderer(workers=1) as renderer:
+        short = posterior.refine(target, renderer, budget=8)
+        done = []
+        long = posterior.refine(target, renderer, budget=96, report=done.append)
+        again = posterior.refine(target, renderer, budget=96)
+        rendered = renderer.render(long.values[:1])
+    assert short.n_renders <= 8
+    assert long.n_renders == sum(done) == 96
+    assert long.lsd[0] < short.lsd[0]
+    assert set(long.source.tolist()) == {"posterior", "bank", "model", "cma"}
+    np.testing.assert_array_equal(long.values, again.values)
+    # The distance reported is the distance of the sound that these values make.
+    assert log_distance(rendered.features[0], target) == pytest.approx(long.lsd[0], abs=1e-6)
+
+
+def test_refine_without_bank_or_with_one_render(fitted, target):
+    _, posterior = fitted
+    bare = Posterior(posterior.run)
+    with bare.renderer(workers=1) as renderer:
+        match = bare.refine(target, renderer, budget=1)
+        with pytest.raises(InputError, match="at least 1"):
+            bare.refine(target, renderer, budget=0)
+    assert match.source.tolist() == ["posterior"]
+
+
+def test_features_of_another_length_are_refused(fitted):
+    _, posterior = fitted
+    with pytest.raises(InputError, match="fit_length"):
+        posterior.features(np.zeros(100, np.float32))
+
+
+def test_listening_to_any_file_gives_the_length_of_the_note(fitted, tmp_path):
+    _, posterior = fitted
+    tone = np.sin(np.arange(96000) * 0.05)[:, None] * [0.3, 0.2]
+    soundfile.write(tmp_path / "tone.wav", tone, 96000)
+    audio = posterior.listen(tmp_path / "tone.wav")
+    assert posterior.features(audio).shape == posterior.run.variant.dims.x_shape

@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+
+from pyrosynth.params import Param, ParamSpace
+from pyrosynth.rendering import Rendered
+from pyrosynth.search import TRUST, Pool, descend, evolve
+
+SHAPE = (6, 5)
+SPACE = ParamSpace((
+    *(Param(f"knob{i}", minimum=-1.0, default=0.5) for i in range(4)),
+    Param("switch", "toggle", resolution=2),
+    Param("unlearnt", default=0.25),
+))  # fmt: skip
+LEARNT = SPACE.select([name for name in SPACE.names if name != "unlearnt"])
+MIXING = np.random.default_rng(0).normal(size=(6, 30)).astype(np.float32)
+
+
+class LinearSynth:
+    """A synth in closed form in place of worker processes: features linear in the values."""
+
+    def __init__(self):
+        self.played = []
+
+    def render(self, values):
+        self.played.append(values)
+        failed = values[:, 0] < -0.99
+        x = (SPACE.to_unit(values).astype(np.float32) @ MIXING).reshape(-1, *SHAPE)
+        reason = np.where(failed, "crashed", "")
+        return Rendered(None, np.where(failed[:, None, None], 0, x).astype(np.float32), reason)
+
+
+def sound(unit):
+    return (np.append(unit, 0.625 - 0.375) @ MIXING).reshape(SHAPE).astype(np.float32)
+
+
+def predict(unit):
+    full = torch.cat([unit, torch.full((len(unit), 1), 0.25)], -1)
+    return (full @ torch.from_numpy(MIXING)).unflatten(-1, SHAPE)
+
+
+@pytest.fixture
+def pool():
+    target = sound(np.array([0.3, 0.8, 0.45, 0.6, 1.0]))
+    return Pool(target, SPACE, LEARNT, LinearSynth())
+
+
+def test_pool_renders_counts_and_sorts(pool):
+    pool.add([[0.3, 0.8, 0.45, 0.5, 1.0], [0.3, 0.8, 0.45, 0.6, 1.0]], "posterior")
+    pool.add([[0.0, 0.5, 0.5, 0.5, 0.0]], "bank")
+    match = pool.match()
+    assert match.n_renders == 3
+    assert match.trace.tolist() == [[2, match.lsd[0]], [3, match.lsd[0]]]
+    assert match.lsd[0] == pytest.approx(0, abs=1e-4)
+    assert (np.diff(match.lsd) >= 0).all()
+    assert match.source.tolist() == ["posterior", "posterior", "bank"]
+    assert (match.values[:, -1] == 0.25).all(), "what is not learnt stays at its default"
+
+
+def test_failed_sound_is_infinitely_far_and_never_best(pool):
+    lsd = pool.add([[0.0, 0.8, 0.45, 0.6, 1.0], [0.9, 0.1, 0.9, 0.1, 0.0]], "cma")
+    assert np.isinf(lsd[0])
+    assert np.isfinite(pool.match().lsd[0])
+
+
+def test_model_steps_reach_the_target_when_the_model_is_right(pool):
+    before = pool.add([[0.4, 0.7, 0.5, 0.5, 1.0]], "posterior")[0]
+    for _ in range(3):
+        descend(pool, predict, torch.device("cpu"))
+    assert pool.match().lsd[0] < before / 10
+    assert pool.match().source[0] == "model"
+
+
+def test_model_steps_are_corrected_by_what_was_heard(pool):
+    """A model that is wrong by a constant proposes the same as one that is right."""
+    other = Pool(pool.target, SPACE, LEARNT, LinearSynth())
+    for tried, shift in ((pool, 0.0), (other, 5.0)):
+        tried.add([[0.4, 0.7, 0.5, 0.5, 1.0]], "posterior")
+        descend(tried, lambda unit, by=shift: predict(unit) + by, torch.device("cpu"))
+    np.testing.assert_allclose(other.unit, pool.unit, atol=1e-4)
+
+
+def test_model_steps_leave_switches_alone(pool):
+    pool.add([[0.4, 0.7, 0.5, 0.5, 0.0]], "posterior")
+    descend(pool, predict, torch.device("cpu"))
+    assert len(pool) == 1 + len(TRUST)
+    assert (pool.unit[:, 4] == 0.0).all()
+
+
+@pytest.mark.parametrize("budget", [0, 1, 5, 40, 300])
+def test_evolution_uses_its_budget_and_repeats(budget):
+    runs = []
+    for _ in range(2):
+        pool = Pool(sound(np.array([0.3, 0.8, 0.45, 0.6, 1.0])), SPACE, LEARNT, LinearSynth())
+        pool.add([[0.6, 0.6, 0.6, 0.6, 1.0]], "posterior")
+        evolve(pool, np.full(5, 0.1), budget, seed=3)
+        runs.append(pool)
+    assert len(runs[0]) <= 1 + budget
+    assert len(runs[0]) == 1 + budget or budget == 300, "CMA may stop early once it converged"
+    np.testing.assert_array_equal(runs[0].unit, runs[1].unit)
+    if budget == 300:
+        assert runs[0].match().lsd[0] < 0.05 * runs[0].lsd[0]
