@@ -1,0 +1,85 @@
+# make demo    set up everything and run the main job on the real synth; the report is in demo/
+# make test    set up what the tests need, and run them
+# make check   lint, format and types
+# make docs    build the documentation in docs/_build
+# make clean   delete what make made: .venv, demo, caches
+#
+# Needs Python 3.11 or newer. All is installed into .venv, except amsynth, which
+# `pyrosynth install` puts into the user's data folder. Every step may be interrupted and run again.
+
+CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c "$(NEW_ENOUGH)" 2>/dev/null && echo $$p && break; done)
+CPU_TORCH := https://download.pytorch.org/whl/cpu
+ARGS :=
+
+PY := .venv/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check install -c constraints.txt
+# Caches of ArviZ, numba and matplotlib go here: they cannot do without, and HOME may be empty.
+RUN := XDG_CACHE_HOME="$(CURDIR)/.venv/cache" MPLCONFIGDIR="$(CURDIR)/.venv/cache" $(PY)
+
+.PHONY: demo test check docs clean
+.DELETE_ON_ERROR:
+
+demo: .venv/.package
+	@$(RUN) -m pyrosynth demo --out demo $(ARGS)
+
+test: .venv/.dev .venv/.plugins
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 $(ARGS)
+
+check: .venv/.dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+docs: .venv/.docs
+	$(RUN) -m sphinx -W --keep-going -b html docs docs/_build/html
+
+clean:
+	rm -rf .venv demo build dist docs/_build docs/api .pytest_cache .mypy_cache .ruff_cache
+
+.venv/.python:
+	@if [ -z "$(PYTHON)" ]; then \
+	  echo "pyrosynth needs Python 3.11 or newer, found $$(python3 --version 2>&1);" \
+	    "install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; fi
+	@$(PYTHON) -c "$(NEW_ENOUGH)" || { echo "$(PYTHON) is older than Python 3.11" >&2; exit 1; }
+	@# Debian keeps pip's wheel in a package of its own; it is fetched where it is missing.
+	@if $(PYTHON) -c "import ensurepip, pyexpat" 2>/dev/null; then \
+	  $(PYTHON) -m venv --clear .venv; \
+	else \
+	  $(PYTHON) -m venv --clear --without-pip .venv && cd .venv && mkdir pip && cd pip && \
+	  { apt-get -qq download python3-pip-whl 2>/dev/null && dpkg-deb -x python3-pip-whl_*.deb . && \
+	    wheel=$$(echo usr/share/python-wheels/pip-*.whl) && \
+	    ../bin/python $$wheel/pip -q install --no-index --no-warn-script-location $$wheel || \
+	    { echo "Python's venv module is incomplete; run: sudo apt install python3-venv" >&2; \
+	      exit 1; }; }; \
+	fi
+	@touch $@
+
+# PyPI's torch brings gigabytes of CUDA libraries; without an NVIDIA card the CPU build will do.
+.venv/.torch: .venv/.python constraints.txt
+	@index=; if ! command -v nvidia-smi >/dev/null && $(PY) -c \
+	  "import urllib.request as r; r.urlopen('$(CPU_TORCH)/torch/', timeout=5)" 2>/dev/null; then \
+	  index="--extra-index-url $(CPU_TORCH)"; fi; \
+	$(PIP) $$index torch
+	@touch $@
+
+.venv/.package: .venv/.torch pyproject.toml
+	$(PIP) -e .
+	@touch $@
+
+.venv/.dev: .venv/.package
+	$(PIP) -e ".[dev]"
+	@touch $@
+
+.venv/.docs: .venv/.dev
+	$(PIP) -e ".[dev,docs]"
+	@touch $@
+
+# The tests build a faulty plugin, and play the real synth.
+.venv/.plugins: .venv/.package
+	@$(PY) -m pyrosynth install amsynth
+	@if ! command -v cc >/dev/null; then \
+	  $(PIP) ziglang && printf '#!/bin/sh\nexec "%s/$(PY)" -m ziglang cc "$$@"\n' "$(CURDIR)" \
+	    > .venv/bin/cc && chmod +x .venv/bin/cc; fi
+	@touch $@
