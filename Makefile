@@ -10,7 +10,6 @@
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c "$(NEW_ENOUGH)" 2>/dev/null && echo $$p && break; done)
-CPU_TORCH := https://download.pytorch.org/whl/cpu
 ARGS :=
 
 PY := .venv/bin/python
@@ -56,12 +55,10 @@ clean:
 	fi
 	@touch $@
 
-# PyPI's torch brings gigabytes of CUDA libraries; without an NVIDIA card the CPU build will do.
+# Alone and first: asked for by a range, torch may bring another build than the one pinned. Without
+# an NVIDIA card a CPU build will do and is much smaller; pip finds one through PIP_EXTRA_INDEX_URL.
 .venv/.torch: .venv/.python constraints.txt
-	@index=; if ! command -v nvidia-smi >/dev/null && $(PY) -c \
-	  "import urllib.request as r; r.urlopen('$(CPU_TORCH)/torch/', timeout=5)" 2>/dev/null; then \
-	  index="--extra-index-url $(CPU_TORCH)"; fi; \
-	$(PIP) $$index torch
+	$(PIP) torch
 	@touch $@
 
 .venv/.package: .venv/.torch pyproject.toml
