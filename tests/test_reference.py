@@ -77,7 +77,7 @@ def test_bimodal_posterior_is_calibrated():
     )  # fmt: skip
     variant.encoder = nn.Sequential(nn.Flatten(-2), MLP(2, (64,), 32))  # no spectrogram here
     fit(
-        variant, data, steps=900, batch_size=256, lr=4e-3, warm_up=50, validate_every=500,
+        variant, data, steps=600, batch_size=256, lr=5e-3, warm_up=50, validate_every=600,
         progress=False,
     )  # fmt: skip
 
