@@ -17,6 +17,8 @@ import typer
 from pyrosynth import __version__
 from pyrosynth.errors import InputError, PyrosynthError
 
+INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
+
 # Everything heavy is imported inside the commands, so that --help answers at once.
 app = typer.Typer(
     add_completion=False,
@@ -272,7 +274,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = app(given or ["--help"], prog_name="pyrosynth", standalone_mode=False)
-        sys.stdout.flush()
+        if code == INTERRUPTED:  # typer's way to say so, in some versions
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except PyrosynthError as error:
         _complain(str(error))
@@ -282,16 +285,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = context.command_path if context else "pyrosynth"
         _complain(f"{error.format_message()} (see {command} --help)")
         return 2
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         where = f" '{error.filename}'" if error.filename else ""
         _complain(f"cannot read or write{where} ({error.strerror or error}); see to it, try again")
         return 2
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted; run the same command again to go on")
-        return 130
+        return INTERRUPTED
 
 
 def _settings(given: Sequence[str] | None) -> dict[str, Any]:
@@ -309,7 +309,10 @@ def _settings(given: Sequence[str] | None) -> dict[str, Any]:
 
 
 def _print(facts: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
-    print(json.dumps(facts, indent=1) if as_json else "\n".join(lines))
+    try:
+        print(json.dumps(facts, indent=1) if as_json else "\n".join(lines), flush=True)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str) -> None:

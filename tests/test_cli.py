@@ -1,0 +1,184 @@
+"""The command line: what each command prints, writes and returns."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+from small import small_run
+from toys import SMALL
+
+from pyrosynth import __version__, zoo
+from pyrosynth.cli import main
+from pyrosynth.idata import arviz
+from pyrosynth.presets import read_preset
+from pyrosynth.synths import load
+
+SETTINGS = [f"--set={key}={json.dumps(value)}" for key, value in SMALL["flow_reg"].items()]
+RENDER = ["render", "voice", "--params", "16", "--derived", "20", "--duration", "0.3"]
+RENDER += ["--hold", "0.2", "--feature", "n_mels=16", "--workers", "1"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run's folder, with a held-out sound beside it."""
+    folder = tmp_path_factory.mktemp("cli")
+    dataset, posterior = small_run(folder)
+    row = dataset.rows("test")[:1]
+    soundfile.write(folder / "target.wav", dataset.audio(row)[0], 22050, subtype="FLOAT")
+    return folder / "run"
+
+
+@pytest.fixture
+def call(capfd):
+    """Run a command in this process; return exit code, standard output, standard error."""
+
+    def call(*arguments):
+        capfd.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return code, *capfd.readouterr()
+
+    return call
+
+
+def test_help_is_quick_and_complete(call):
+    before = time.process_time()
+    code, out, _ = call("--help")
+    assert code == 0
+    assert time.process_time() - before < 0.5
+    for command in ("synths", "install", "scan", "render", "fit", "infer", "models"):
+        assert f"  {command} " in out
+        assert call(command, "--help")[0] == 0
+    assert call()[1] == out
+    assert call("--version")[1] == f"pyrosynth {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["play"], "No such command 'play'"),
+        (["fit"], "Missing argument 'MODEL'"),
+        (["fit", "flow_reg", "data"], "Missing option '--out'"),
+        (["fit", "flow_reg", "data", "--out", "run", "--steps", "many"], "'--steps'"),
+        (["infer", "run", "--out", "here"], "Missing argument 'SOUND...'"),
+    ],
+)
+def test_usage_errors_are_one_line(call, arguments, message):
+    code, out, error = call(*arguments)
+    assert (code, out) == (2, "")
+    assert message in error
+    assert "--help)\n" in error
+    assert error.count("\n") == 1
+
+
+def test_synths_and_models(call):
+    assert "voice     yes  built in" in call("synths")[1]
+    listed = json.loads(call("synths", "--json")[1])["synths"]
+    assert listed[0] == {"name": "voice", "available": True, "note": "built in"}
+    assert [row["name"] for row in json.loads(call("models", "--json")[1])["models"]] == [
+        *zoo.names()
+    ]
+    assert call("models", "flow_reg")[1] == zoo.source("flow_reg")
+
+
+def test_scan(call, faulty_plugin):
+    code, out, _ = call("scan", faulty_plugin)
+    assert code == 0
+    assert "stepped" in out
+    (synth,) = json.loads(call("scan", faulty_plugin, "--json")[1])["synths"]
+    assert [p["name"] for p in synth["params"]]
+
+
+def test_render_and_fit(call, tmp_path):
+    data, run = tmp_path / "data", tmp_path / "run"
+    code, out, error = call(*RENDER, "--out", data, "--json")
+    assert code == 0, error
+    facts = json.loads(out)
+    assert facts["presets"] == 500
+    assert "human presets" in error  # progress
+    assert call(*RENDER, "--out", data)[1].startswith(f"{data}: ")
+
+    fit = ["fit", "flow_reg", data, "--out", run, "--steps", "3", "--batch-size", "32", *SETTINGS]
+    code, out, error = call(*fit)
+    assert code == 0, error
+    assert "kept step 3" in out
+    files = {f.name: f.stat().st_mtime_ns for f in run.rglob("*") if f.is_file()}
+    assert {"run.json", "weights.safetensors", "variant.py", "bank.safetensors"} <= set(files)
+    assert json.loads(call(*fit, "--json")[1])["best_step"] == 3
+    assert {f.name: f.stat().st_mtime_ns for f in run.rglob("*") if f.is_file()} == files
+    code, out, error = call(*fit, "--seed", "1")
+    assert (code, out) == (2, "")
+    assert "holds a finished run with seed 0, not 1" in error
+    assert call(*fit, "--seed", "1", "--force")[0] == 0
+
+
+def test_infer(call, run, tmp_path):
+    sound, out = run.parent / "target.wav", tmp_path / "out"
+    infer = ["infer", run, sound, "--out", out, "--budget", "24", "--draws", "4", "--workers", "1"]
+    code, printed, error = call(*infer, "--json")
+    assert code == 0, error
+    ((item,), failed) = json.loads(printed).values()
+    assert failed == []
+    assert item["n_renders"] == 24
+    folder = out / "target"
+    names = {"preset.json", "render.wav", "posterior.nc"}
+    assert names <= {f.name for f in folder.iterdir()}
+    assert [f.name for f in out.iterdir()] == ["target"]
+
+    facts = json.loads((folder / "preset.json").read_text())
+    synth = load("voice")
+    assert set(facts["parameters"]) == set(synth.param_space.names)
+    assert facts["score"]["lsd_db"] == item["lsd_db"]
+    preset = read_preset(folder / "preset.json", synth.param_space, "voice")
+    audio, rate = soundfile.read(folder / "render.wav", dtype="float32")
+    assert (rate, audio.ndim) == (22050, 1)
+    from pyrosynth.audio import Note
+
+    played = synth.render(preset.array(synth.param_space), Note(**facts["note"]), rate)
+    np.testing.assert_array_equal(audio, played)
+    idata = arviz().from_netcdf(folder / "posterior.nc")
+    assert dict(idata.posterior.sizes) == {"chain": 1, "draw": 4, "preset": 1, "param": 16}
+    assert idata.sample_stats.lsd.notnull().all()
+    assert idata.posterior.preset.values.tolist() == ["target"]
+
+    again = [*infer[:4], tmp_path / "again", *infer[5:-1], "2"]  # with two workers
+    assert call(*again)[0] == 0
+    for name in ("preset.json", "render.wav"):
+        same = (tmp_path / "again" / "target" / name).read_bytes()
+        assert same == (folder / name).read_bytes()
+
+    before = (folder / "preset.json").stat().st_mtime_ns
+    assert "made earlier" in call(*infer)[1]
+    assert "with other settings" in call(*infer, "--seed", "4")[1]
+    assert (folder / "preset.json").stat().st_mtime_ns == before
+    assert "made earlier" not in call(*infer, "--seed", "4", "--force")[1]
+    assert (folder / "preset.json").stat().st_mtime_ns != before
+
+
+def test_a_reader_that_stops_early_is_no_error():
+    command = f"{sys.executable} -m pyrosynth models flow_reg | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path):
+    command = [sys.executable, "-m", "pyrosynth", *RENDER, "--derived", "100000"]
+    child = subprocess.Popen(
+        [*command, "--out", tmp_path / "data"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    seen = ""
+    while "presets:" not in seen:
+        seen += child.stderr.read(1)
+    child.send_signal(signal.SIGINT)
+    _, error = child.communicate(timeout=60)
+    assert child.returncode == 130, error
+    assert error.splitlines()[-1].endswith("interrupted; run the same command again to go on")
+    assert "Traceback" not in error
