@@ -99,7 +99,7 @@ class Run:
             "seed": self.seed,
             "settings": self.settings,
             "history": asdict(self.history),
-            "files": {name: _sha256(folder / name) for name in (SOURCE, WEIGHTS)},
+            "files": {name: _sha256(folder / name) for name in (SOURCE, *_tensor_files(folder))},
         }
         facts["sha256"] = _sha256_of(facts)
         write_bytes(folder / FACTS, json.dumps(facts, indent=1).encode())
@@ -131,10 +131,10 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
         raise RunError(f"'{folder / FACTS}' is damaged ({error!r}); fit again") from error
     if _sha256_of(facts) != expected:
         raise RunError(f"'{folder / FACTS}' was changed after the fit; restore it or fit again")
-    for name in (SOURCE, WEIGHTS):
+    for name, digest in files.items():
         if not (folder / name).is_file():
             raise RunError(f"'{folder / name}' is missing; the run is incomplete, fit again")
-        if _sha256(folder / name) != files.get(name):
+        if _sha256(folder / name) != digest:
             raise RunError(f"'{folder / name}' is not what the fit wrote; restore it or fit again")
     tensors, _ = read_tensors(folder / WEIGHTS, target)
     weights = {k.removeprefix("variant."): t for k, t in tensors.items() if "." in k}
@@ -171,6 +171,11 @@ def _term(term: Term) -> dict[str, Any]:
     else:
         described = repr(weight) if callable(weight) else weight
     return {"name": term.name, "sites": list(term.sites), "weight": described}
+
+
+def _tensor_files(folder: Path) -> list[str]:
+    """Return the weights, and the bank if it has been put beside them."""
+    return sorted(file.name for file in folder.glob("*.safetensors"))
 
 
 def _sha256(path: Path) -> str:
