@@ -1,0 +1,50 @@
+"""Every notebook runs at smoke size, in an empty folder."""
+
+import os
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SECONDS = 120  # per cell, on a busy machine
+
+
+def test_all_are_here():
+    names = ["01_render_and_listen", "02_first_fit", "03_compose_a_variant", "05_posterior_checks"]
+    assert [path.stem for path in NOTEBOOKS] == names
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_outputs_are_kept(path):
+    for cell in nbformat.read(path, 4).cells:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_runs(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYROSYNTH_SMOKE", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    # The package of this checkout, also in the processes that a notebook starts.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.getenv("PYTHONPATH", "")]))
+    # Jupyter keeps its own files in the home folder.
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "jupyter"))
+    notebook = nbformat.read(path, 4)
+    here = tmp_path / "work"
+    here.mkdir()
+    client = NotebookClient(
+        notebook, timeout=SECONDS, resources={"metadata": {"path": str(here)}},
+        kernel_name="python3", startup_timeout=SECONDS,
+    )  # fmt: skip
+    # The interpreter of these tests, whichever kernels are installed.
+    client.create_kernel_manager().kernel_spec.argv[0] = sys.executable
+    client.execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(pictures) >= 2 or "compose" in path.stem
+    assert not any("Traceback" in output.get("text", "") for output in outputs)
