@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 REFERENCE = "retrieval, human presets"  # whom the wins are counted against
+BANK = "retrieval, whole training bank"
 
 HEADERS = {
     "method": "method",
@@ -79,7 +80,7 @@ def table(scores: Mapping[str, Scores]) -> "DataFrame":
                 "sc_median": float(np.median(score.sc)),
                 "mse_n_mean": float(np.mean(score.mse_n)),
                 "wins": wins,
-                "renders": score.renders,
+                "renders": float(score.renders),
             }
         )
     return pd.DataFrame(rows)

@@ -1,0 +1,243 @@
+"""How good a run is: held-out presets, found again through the real synth and beside rivals."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyrosynth import __version__
+from pyrosynth.baselines import cnn, median_preset, mlp, nearest_presets, random_presets, ridge
+from pyrosynth.check_report import check_report, pictures
+from pyrosynth.checkpoints import write_bytes
+from pyrosynth.dataset import Dataset
+from pyrosynth.descriptors import NAMES, Heard
+from pyrosynth.errors import DataError, InputError, unknown
+from pyrosynth.findings import Findings
+from pyrosynth.fitting import contract_hash, require_same_contract
+from pyrosynth.folders import writable
+from pyrosynth.idata import inference_data, save_idata
+from pyrosynth.posterior import Posterior
+from pyrosynth.rendering import Renderer
+from pyrosynth.retrieval import Bank
+from pyrosynth.tables import BANK, REFERENCE, Scores, markdown, table
+from pyrosynth.trials import Trials
+
+if TYPE_CHECKING:
+    from arviz import InferenceData
+    from pandas import DataFrame
+
+Float = NDArray[np.float64]
+
+Baselines = Literal["fast", "all"]
+BASELINES: tuple[Baselines, ...] = ("fast", "all")
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check found.
+
+    Attributes:
+        folder: Where ``report.html``, ``table.csv``, ``table.md``, ``check.nc``,
+            ``summary.json`` and the pictures are.
+        table: One row per method, see `pyrosynth.tables.table`.
+        scores: Scores of each method.
+        summary: The main numbers, JSON-ready.
+        idata: Draws, what they sound like, and the truth, labelled.
+    """
+
+    folder: Path
+    table: "DataFrame"
+    scores: Mapping[str, Scores]
+    summary: dict[str, Any]
+    idata: "InferenceData"
+
+
+def check(
+    posterior: Posterior,
+    dataset: Dataset,
+    out: str | Path,
+    *,
+    n_presets: int | None = None,
+    draws: int = 64,
+    budget: int = 256,
+    baselines: Baselines = "fast",
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
+) -> CheckResult:
+    """Check a run on the held-out human presets of its dataset, by re-rendering.
+
+    What was rendered is kept below ``out``, so a killed check goes on where it stopped.
+
+    Args:
+        posterior: The run.
+        dataset: The dataset it was fitted on.
+        out: Folder for the results.
+        n_presets: Number of held-out presets, picked at random; None for all.
+        draws: Posterior draws rendered for each.
+        budget: Sounds that the search may render for each; 0 leaves it out.
+        baselines: ``fast``, or ``all`` for plain CMA-ES with the same budget as well.
+        seed: Of everything random.
+        workers: Processes that render; all cores if left out.
+        progress: Whether to show progress bars.
+
+    Returns:
+        The results, which have been written too.
+
+    Raises:
+        InputError: An argument is out of range, or ``out`` cannot be written.
+        DataError: The dataset is of another synth, note, parameters or features, or has no
+            held-out presets.
+    """
+    if baselines not in BASELINES:
+        raise unknown("set of baselines", baselines, BASELINES)
+    if draws < 2 or budget < 0 or (n_presets is not None and n_presets < 1):
+        raise InputError(
+            f"{draws} draws, budget {budget}, {n_presets} presets: give at least 2 draws, a "
+            "budget of at least 0 and at least 1 preset"
+        )
+    require_same_contract(posterior.run, dataset)
+    folder = writable(out)
+    rows = dataset.rows("test", human_only=True)
+    if not len(rows):
+        raise DataError(f"dataset '{dataset.path}' has no held-out presets; render more presets")
+    if n_presets is not None:
+        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:n_presets])
+    x = dataset.x(rows)
+    run, rate = posterior.run, posterior.run.features.sample_rate
+    heard = Heard(run.features)
+    with (
+        Renderer(
+            posterior.synth, run.note, rate, workers=workers, transform=heard, keep_audio=False
+        ) as listener,
+        posterior.renderer(workers) as searcher,
+    ):
+        trials = Trials(
+            posterior, dataset, rows, folder / "trials", listener, searcher, seed, progress
+        )
+        answers = trials.answers(lambda: guesses(posterior, dataset, x, seed, progress))
+        played, rivals = trials.play(draws), trials.rivals(answers)
+        searched = {}
+        if budget and baselines == "all":
+            middle = np.full((len(rows), len(run.space)), 0.5)
+            starts = {
+                "retrieval": answers[REFERENCE],
+                "scratch": posterior.complete(run.space.from_unit(middle)),
+            }
+            for start, values in starts.items():
+                label = f"CMA-ES from {start}, {budget} renders"
+                searched[label] = trials.evolve(start, values, budget)
+        if budget:
+            searched[f"infer, {budget} renders"] = trials.infer(budget)
+        findings = Findings(trials, draws, answers, rivals, played, searched)
+        return _write(findings, folder, budget)
+
+
+def guesses(
+    posterior: Posterior, dataset: Dataset, x: NDArray[Any], seed: int, progress: bool
+) -> dict[str, Float]:
+    """Return what methods that render nothing answer to sounds.
+
+    Args:
+        posterior: The run; its bank is used if it has one.
+        dataset: To learn from.
+        x: Features of the sounds, shape (n, n_mels, n_frames).
+        seed: Of everything random.
+        progress: Whether to show progress bars.
+
+    Returns:
+        Native values of all parameters, shape (n, n_params), for each method.
+    """
+    human = Bank.from_dataset(dataset, derived=False)
+    found = {
+        "random human preset": random_presets(dataset, len(x), seed),
+        "median preset": median_preset(dataset, len(x)),
+        "ridge regression": ridge(dataset, x, seed),
+        "MLP": mlp(dataset, x, seed, progress=progress),
+        "CNN": cnn(dataset, x, seed, progress=progress),
+        REFERENCE: nearest_presets(human, x),
+    }
+    bank = posterior.bank or Bank.from_dataset(dataset)
+    if len(bank) > len(human):
+        found[BANK] = nearest_presets(bank, x)
+    return found
+
+
+def labelled(findings: Findings, facts: Mapping[str, Any]) -> "InferenceData":
+    """Label a check's findings for ArviZ.
+
+    Args:
+        findings: The findings.
+        facts: Attributes of each group.
+
+    Returns:
+        Draws, what they sound like, their scores; the truth, and descriptors of random human
+        presets as what the prior predicts.
+    """
+    dataset, rows = findings.trials.dataset, findings.trials.rows
+    spec, space = dataset.features, dataset.space
+    played, draws = findings.played, findings.draws
+    x = dataset.x(rows)
+    drawn = {name: played[name][:, :draws].T for name in ("lsd", "failed")}
+    heard = played["descriptors"].swapaxes(0, 1)
+    return inference_data(
+        presets=dataset.names(rows),
+        params=space.names,
+        posterior={
+            "v": played["v"].swapaxes(0, 1),
+            "value": space.decode(played["v"]).swapaxes(0, 1),
+        },
+        posterior_predictive={"descriptors": heard[:draws]},
+        prior_predictive={"descriptors": findings.rivals["descriptors"][:, 0]},  # random presets
+        observed_data={
+            "x": x,
+            "descriptors": heard[draws],
+            "v": played["v_true"],
+            "value": dataset.learnt(rows),
+            "row": rows,
+        },
+        sample_stats={"log_q": played["log_q"].T, **drawn},
+        coords={
+            "descriptor": list(NAMES),
+            "mel": spec.centers_hz,
+            "frame": np.arange(x.shape[2]) * spec.hop_length / spec.sample_rate,
+        },
+        attrs={k: int(v) if isinstance(v, bool) else v for k, v in facts.items()},
+    )
+
+
+def _write(findings: Findings, folder: Path, budget: int) -> CheckResult:
+    """Write all files of a check; the report last."""
+    posterior, dataset = findings.trials.posterior, findings.trials.dataset
+    frame = table(findings.scores)
+    facts = {
+        "pyrosynth": __version__,
+        "synth": posterior.synth.name,
+        "variant": type(posterior.variant).__name__,
+        "dataset": str(dataset.path),
+        "same_dataset": posterior.run.dataset.get("contract") == contract_hash(dataset),
+        "presets": len(findings.trials.rows),
+        "draws": findings.draws,
+        "budget": budget,
+        "seed": findings.trials.seed,
+    }
+    summary = {
+        **facts,
+        "failed_draws": int(findings.played["failed"][:, : findings.draws].sum()),
+        "methods": json.loads(frame.to_json(orient="records")),
+        **findings.coverage(),
+    }
+    idata = labelled(findings, facts)
+    save_idata(idata, folder / "check.nc")
+    write_bytes(folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
+    write_bytes(folder / "table.csv", frame.to_csv(index=False).encode())
+    write_bytes(folder / "table.md", markdown(frame).encode())
+    drawn = pictures(findings)
+    for name, (content, _) in drawn.items():
+        write_bytes(folder / f"{name}.png", content)
+    check_report(folder / "report.html", findings, frame, drawn, summary)
+    return CheckResult(folder, frame, findings.scores, summary, idata)

@@ -1,0 +1,331 @@
+"""Pictures of results: figures of matplotlib's object interface; no global state is touched.
+
+Every function returns a figure, which ``png`` turns into a file's bytes and Jupyter shows as is.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike, NDArray
+
+from pyrosynth.calibration import LEVELS, central_coverage, expected_range, region_coverage
+from pyrosynth.features import FeatureSpec, hz_to_mel
+from pyrosynth.idata import arviz
+from pyrosynth.metrics import DB, interval
+from pyrosynth.params import Param, ParamSpace
+
+if TYPE_CHECKING:
+    from pyrosynth.tables import Scores
+
+Float = NDArray[np.float64]
+
+# Okabe and Ito's colours, which everybody can tell apart.
+BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#777777",
+)  # fmt: skip
+WIDTH = 9.0  # inches
+DPI = 110
+TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 16000)
+RANGE_DB = 30.0  # largest difference shown of two spectrograms
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as a PNG file's bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white", bbox_inches="tight")
+    return buffer.getvalue()
+
+
+def spectrograms(target: ArrayLike, result: ArrayLike, spec: FeatureSpec) -> Figure:
+    """Show two sounds and where they differ.
+
+    Args:
+        target: Log-mel features of the wanted sound, shape (n_mels, n_frames).
+        result: Those of the found one.
+        spec: What the features are.
+    """
+    pair = [DB * np.asarray(x, np.float64) for x in (target, result)]
+    low, high = 10 * np.log10(spec.floor), max(p.max() for p in pair)
+    figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
+    axes = figure.subplots(1, 3, sharey=True)
+    seconds = pair[0].shape[1] * spec.hop_length / spec.sample_rate
+    bottom, top = (float(m) for m in hz_to_mel([spec.fmin, spec.fmax]))
+    place = {"origin": "lower", "aspect": "auto", "extent": (0, seconds, bottom, top)}
+    images = [
+        ax.imshow(p, vmin=low, vmax=high, cmap="magma", **place)
+        for ax, p in zip(axes, pair, strict=False)
+    ]
+    difference = axes[2].imshow(
+        pair[1] - pair[0], vmin=-RANGE_DB, vmax=RANGE_DB, cmap="RdBu_r", **place
+    )
+    distance = np.sqrt(np.mean((pair[1] - pair[0]) ** 2))
+    titles = ("target", "inferred", f"inferred − target, LSD {distance:.2f} dB")
+    for ax, title in zip(axes, titles, strict=True):
+        ax.set_title(title, fontsize=11)
+        ax.set_xlabel("time (s)")
+    ticks = [hz for hz in TICKS_HZ if spec.fmin <= hz <= spec.fmax]
+    axes[0].set_yticks(hz_to_mel(ticks), [f"{hz:,}" for hz in ticks])
+    axes[0].set_ylabel("frequency (Hz)")
+    figure.colorbar(images[0], ax=axes[1], label="power (dB)", pad=0.02)
+    figure.colorbar(difference, ax=axes[2], label="difference (dB)", pad=0.02)
+    return figure
+
+
+def forest(
+    space: ParamSpace, draws: ArrayLike, chosen: ArrayLike, truth: ArrayLike | None = None
+) -> Figure:
+    """Show what is known of each parameter: intervals of the draws, the answer, the truth.
+
+    Args:
+        space: The learnt parameters.
+        draws: Their native values in each draw, shape (n_draws, n_params).
+        chosen: Native values of the inferred preset, shape (n_params,).
+        truth: Those of the true preset, where there is one.
+    """
+    unit = space.to_unit(draws)
+    n = len(space)
+    figure = Figure(figsize=(WIDTH, 1.3 + 0.235 * n), layout="constrained")
+    ax = figure.subplots()
+    y = np.arange(n)
+    ends = np.quantile(unit, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
+    ax.hlines(y, ends[0], ends[4], color=BLUE, alpha=0.45, linewidth=1.6)
+    ax.hlines(y, ends[1], ends[3], color=BLUE, alpha=0.8, linewidth=5)
+    ax.plot(ends[2], y, "|", color="white", markersize=5, markeredgewidth=1.4)
+    handles = [
+        Line2D([], [], color=BLUE, alpha=0.45, linewidth=1.6, label="90 % of the draws"),
+        Line2D([], [], color=BLUE, alpha=0.8, linewidth=5, label="50 %"),
+        Line2D([], [], color=ORANGE, marker="D", linestyle="", label="inferred preset"),
+    ]
+    ax.plot(space.to_unit(chosen), y, "D", color=ORANGE, markersize=5.5, zorder=4)
+    if truth is not None:
+        ax.plot(
+            space.to_unit(truth), y, "o", markerfacecolor="none", markeredgecolor="black",
+            markersize=8, markeredgewidth=1.3, zorder=5,
+        )  # fmt: skip
+        handles.append(
+            Line2D(
+                [], [], marker="o", linestyle="", markerfacecolor="none",
+                markeredgecolor="black", markersize=8, label="true preset",
+            )
+        )  # fmt: skip
+    ax.set_yticks(y, space.names, fontsize=9)
+    ax.set_ylim(n - 0.4, -0.6)
+    ax.set_xlim(-0.02, 1.02)
+    ax.set_xlabel("position in the parameter's range (0 = lowest, 1 = highest)")
+    ax.grid(axis="x", color="0.9")
+    ax.hlines(y, 0, 1, color="0.93", linewidth=0.8, zorder=0)
+    labels = [
+        native(param, value) for param, value in zip(space.params, _row(chosen), strict=True)
+    ]
+    right = ax.secondary_yaxis("right")
+    right.set_yticks(y, labels, fontsize=8.5, color="#8a5f00")
+    right.tick_params(length=0)
+    _bare(ax)
+    right.spines["right"].set_visible(False)
+    figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
+    return figure
+
+
+def trace(curves: Mapping[str, ArrayLike], levels: Mapping[str, float] | None = None) -> Figure:
+    """Show the smallest distance so far against the number of sounds rendered.
+
+    Args:
+        curves: Pairs of renders and distance in dB, shape (k, 2), of each search.
+        levels: Distances in dB of answers that need no search, drawn as lines.
+    """
+    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+    ax = figure.subplots()
+    for (label, curve), color in zip(curves.items(), (ORANGE, BLUE, GREEN, PURPLE), strict=False):
+        renders, best = np.asarray(curve, np.float64).T
+        text = f"{label}: {best[-1]:.2f} dB"
+        ax.step(renders, best, where="post", color=color, linewidth=2, label=text)
+        ax.plot(renders[-1], best[-1], "o", color=color)
+    for (label, level), style in zip((levels or {}).items(), ("--", ":", "-."), strict=False):
+        ax.axhline(
+            level, color=GREY, linestyle=style, linewidth=1.2, label=f"{label}: {level:.2f} dB"
+        )
+    ax.set_xlabel("sounds rendered")
+    ax.set_ylabel("best LSD so far (dB)")
+    ax.set_ylim(bottom=0)
+    ax.set_xlim(left=0)
+    ax.grid(color="0.92")
+    ax.legend(fontsize=9, loc="upper right", framealpha=0.9, edgecolor="white")
+    _bare(ax)
+    return figure
+
+
+def distances(scores: Mapping[str, "Scores"]) -> Figure:
+    """Show how the distances of each method spread over the sounds, and their mean.
+
+    Args:
+        scores: Of each method, as in `pyrosynth.tables.table`.
+    """
+    figure = Figure(figsize=(WIDTH, 0.9 + 0.36 * len(scores)), layout="constrained")
+    ax = figure.subplots()
+    for y, (method, score) in enumerate(scores.items()):
+        low, left, right, high = np.quantile(score.per_sound, [0.05, 0.25, 0.75, 0.95])
+        color = ORANGE if method.startswith("infer") else BLUE
+        ax.plot([low, high], [y, y], color=color, alpha=0.4, linewidth=1.6)
+        ax.plot([left, right], [y, y], color=color, alpha=0.4, linewidth=11, solid_capstyle="butt")
+        mean = interval(score.per_sound)
+        ax.errorbar(
+            mean.estimate, y, xerr=[[mean.estimate - mean.low], [mean.high - mean.estimate]],
+            fmt="o", color="black", markersize=4.5, capsize=3, linewidth=1.5,
+        )  # fmt: skip
+        ax.annotate(
+            f"{mean.estimate:.2f}", (high, y), xytext=(6, 0), textcoords="offset points",
+            va="center", fontsize=9,
+        )  # fmt: skip
+    ax.set_yticks(range(len(scores)), list(scores))
+    ax.set_ylim(len(scores) - 0.4, -0.6)
+    ax.set_xlim(left=0)
+    ax.margins(x=0.08)
+    ax.set_xlabel("LSD (dB): 5–95 % and 25–75 % of the sounds; dot: mean and its 95 % interval")
+    ax.grid(axis="x", color="0.92")
+    ax.set_axisbelow(True)
+    _bare(ax)
+    return figure
+
+
+def calibration(places: ArrayLike, joint: Mapping[str, ArrayLike], names: Sequence[str]) -> Figure:
+    """Show whether the posterior means what it says.
+
+    Args:
+        places: Place of each truth among its draws, shape (n, n_params).
+        joint: Uniform numbers of joint tests, shape (n,) each: content of the highest-density
+            region, TARP.
+        names: Of the parameters.
+    """
+    u = np.asarray(places, np.float64)
+    n = len(u)
+    figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
+    ranks, coverage, curves = figure.subplots(1, 3)
+    _ranks(ranks, u, names)
+    for level in LEVELS:
+        expected = expected_range(level, n)
+        coverage.plot([level] * 2, expected[1:], color="0.8", linewidth=16, solid_capstyle="butt")
+        found = central_coverage(u, level)
+        spread = np.random.default_rng(0).uniform(-0.015, 0.015, len(found))
+        coverage.plot(level + spread, found, "o", color=BLUE, alpha=0.5, markersize=4)
+        coverage.plot(level, found.mean(), "D", color=ORANGE, markersize=6)
+    coverage.plot([0.4, 1], [0.4, 1], color=GREY, linewidth=1, zorder=0)
+    coverage.set_xticks(LEVELS)
+    coverage.set_title("central intervals", fontsize=11)
+    coverage.set_xlabel("should hold")
+    coverage.set_ylabel("share of truths inside")
+    coverage.legend(
+        handles=[
+            Line2D([], [], color=BLUE, marker="o", linestyle="", alpha=0.5, label="a parameter"),
+            Line2D([], [], color=ORANGE, marker="D", linestyle="", label="their mean"),
+            Line2D([], [], color="0.8", linewidth=8, label="95 % by chance"),
+        ],
+        frameon=False, fontsize=8.5, loc="lower right",
+    )  # fmt: skip
+    levels = np.linspace(0, 1, 101)
+    limits = np.array([expected_range(level, n)[1:] for level in levels])
+    curves.fill_between(levels, *limits.T, color="0.88", linewidth=0)
+    for (label, numbers), color in zip(joint.items(), (PURPLE, GREEN), strict=False):
+        shares = [float(region_coverage(numbers, level)) for level in levels]
+        curves.plot(levels, shares, color=color, linewidth=1.8, label=label)
+    curves.plot([0, 1], [0, 1], color=GREY, linewidth=1)
+    curves.set_title("all parameters together", fontsize=11)
+    curves.set_xlabel("should hold")
+    curves.set_ylabel("share of truths inside")
+    curves.legend(frameon=False, fontsize=8.5, loc="upper left")
+    for ax in (ranks, coverage, curves):
+        _bare(ax)
+    return figure
+
+
+def _ranks(ax: Axes, u: Float, names: Sequence[str]) -> None:
+    """Draw the rank plot: lines outside the band are of parameters that are off."""
+    levels = np.linspace(0, 1, 51)
+    gaps = np.array([np.mean(u[:, [i]] <= levels, axis=0) - levels for i in range(u.shape[1])])
+    worst = np.argsort(-np.abs(gaps).max(axis=1))[:3]
+    for i in range(u.shape[1]):
+        color, alpha = ("0.5", 0.35)
+        if i in worst:
+            color, alpha = (RED, PURPLE, GREEN)[int(np.flatnonzero(worst == i)[0])], 1.0
+        arviz().plot_ecdf(
+            u[:, i], cdf=_uniform_cdf, eval_points=levels, difference=True, ax=ax, show=False,
+            confidence_bands="simulated" if i == 0 else False, rvs=_uniform_draws,
+            random_state=np.random.default_rng(0), num_trials=500, ci_prob=0.95,
+            plot_kwargs={"color": color, "alpha": alpha, "linewidth": 1.4 if alpha == 1 else 0.8},
+            fill_kwargs={"color": "0.88", "alpha": 1.0},
+            plot_outline_kwargs={"color": "0.6", "linewidth": 0.8},
+        )  # fmt: skip
+    ax.set_title("ranks of the truth (SBC)", fontsize=11)
+    ax.set_xlabel("place among the draws")
+    ax.set_ylabel("ECDF − uniform")
+    ax.axhline(0, color=GREY, linewidth=1)
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(bottom, top + 0.5 * (top - bottom))  # room for the legend
+    handles = [
+        Line2D([], [], color=c, label=names[i])
+        for c, i in zip((RED, PURPLE, GREEN), worst, strict=False)
+    ]
+    ax.legend(handles=handles, title="farthest off", frameon=False, fontsize=8.5, loc="upper left")
+
+
+def descriptors(truth: ArrayLike, draws: ArrayLike, units: Mapping[str, str]) -> Figure:
+    """Show descriptors of sounds beside what the draws predict of them.
+
+    Args:
+        truth: Descriptors of the sounds, shape (n, n_descriptors).
+        draws: Those of the draws, shape (n_draws, n, n_descriptors); NaN for a failed one.
+        units: Unit of each descriptor, in order.
+    """
+    true, drawn = np.asarray(truth, np.float64), np.asarray(draws, np.float64)
+    low, middle, high = np.nanquantile(drawn, [0.05, 0.5, 0.95], axis=0)
+    figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
+    for i, (ax, (name, unit)) in enumerate(
+        zip(figure.subplots(2, 3).flat, units.items(), strict=True)
+    ):
+        x = true[:, i]
+        inside = (low[:, i] <= x) & (x <= high[:, i])
+        for chosen, color in ((inside, BLUE), (~inside, RED)):
+            ax.vlines(x[chosen], low[chosen, i], high[chosen, i], color=color, alpha=0.35)
+            ax.plot(x[chosen], middle[chosen, i], "o", color=color, markersize=3, alpha=0.8)
+        ends = [np.nanmin([x, low[:, i]]), np.nanmax([x, high[:, i]])]
+        ax.plot(ends, ends, color=GREY, linewidth=1, zorder=0)
+        ax.set_title(f"{name}: {100 * inside.mean():.0f} % inside", fontsize=11)
+        ax.set_xlabel(f"of the sound ({unit})")
+        if i % 3 == 0:
+            ax.set_ylabel("of the draws: median, 5–95 %")
+        if unit == "Hz":
+            ax.set_xscale("log")
+            ax.set_yscale("log")
+        _bare(ax)
+    return figure
+
+
+def native(param: Param, value: float) -> str:
+    """Return a native value as people read it: by its label, or with its unit."""
+    if param.labels:
+        level = round((value - param.minimum) / (param.maximum - param.minimum)
+                      * (param.resolution - 1))  # fmt: skip
+        return str(param.labels[level])
+    text = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{text} {param.unit}".rstrip()
+
+
+def _uniform_cdf(x: ArrayLike) -> Float:
+    return np.clip(np.asarray(x, np.float64), 0.0, 1.0)
+
+
+def _uniform_draws(size: Any, random_state: np.random.Generator) -> Float:
+    return random_state.uniform(size=size)
+
+
+def _row(values: ArrayLike) -> list[float]:
+    return [float(value) for value in np.ravel(np.asarray(values, np.float64))]
+
+
+def _bare(ax: Axes) -> None:
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)

@@ -1,0 +1,245 @@
+"""A check from end to end on the built-in voice, killed and called again; and its arithmetic."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import kstest
+from small import small_run
+from test_report import assert_self_contained
+
+from pyrosynth import baselines, checks, trials
+from pyrosynth.audio import Note
+from pyrosynth.checks import check
+from pyrosynth.descriptors import NAMES, describe
+from pyrosynth.errors import DataError, InputError
+from pyrosynth.findings import TRUTH, Findings
+from pyrosynth.idata import arviz
+from pyrosynth.metrics import log_distance
+from pyrosynth.run import load_run
+from pyrosynth.tables import REFERENCE
+
+FAST = {"draws": 16, "budget": 0, "n_presets": 4, "workers": 1, "progress": False}
+OPTIONS = {**FAST, "budget": 20, "baselines": "all"}
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checks")
+    return (*small_run(folder), folder)
+
+
+@pytest.fixture(scope="module")
+def result(fitted):
+    dataset, posterior, folder = fitted
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "STEPS", 20)
+        return check(posterior, dataset, folder / "check", **OPTIONS)
+
+
+def test_table(result):
+    frame = result.table.set_index("method")
+    assert list(frame.index) == [
+        "random human preset", "median preset", "ridge regression", "MLP", "CNN", REFERENCE,
+        "retrieval, whole training bank", "one draw", "best of 4 draws", "best of 16 draws",
+        "CMA-ES from retrieval, 20 renders", "CMA-ES from scratch, 20 renders",
+        "infer, 20 renders", TRUTH,
+    ]  # fmt: skip
+    assert (frame["n"] == 4).all()
+    lsd = frame["lsd_mean_db"]
+    assert lsd[TRUTH] < 0.005
+    assert frame.loc[TRUTH, "mse_n_mean"] == 0
+    assert lsd["best of 16 draws"] <= lsd["best of 4 draws"] <= lsd["one draw"]
+    assert lsd["CMA-ES from retrieval, 20 renders"] <= lsd[REFERENCE] < lsd["random human preset"]
+    assert lsd["infer, 20 renders"] < lsd["one draw"]
+    assert frame.loc["infer, 20 renders", "renders"] == 20
+    stored = pd.read_csv(result.folder / "table.csv")
+    np.testing.assert_allclose(stored["lsd_mean_db"], result.table["lsd_mean_db"])
+    assert (result.folder / "table.md").read_text().count("\n") == len(frame) + 2
+
+
+def test_distances_are_of_the_sounds_themselves(result, fitted):
+    """The draws of one preset, decoded and rendered apart from the check."""
+    dataset, posterior, _ = fitted
+    row = int(result.idata.observed_data["row"][1])
+    stored = result.idata.posterior["value"][0, :, 1].values
+    with posterior.renderer(1, keep_audio=True) as renderer:
+        rendered = renderer.render(posterior.complete(stored))
+    found = log_distance(rendered.features, dataset.x([row])[0])
+    np.testing.assert_allclose(result.idata.sample_stats["lsd"][0, :, 1], found, rtol=1e-5)
+    predicted = result.idata.posterior_predictive["descriptors"][0, :, 1]
+    np.testing.assert_allclose(
+        predicted, describe(rendered.audio, dataset.features), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_file_opens_with_arviz(result, fitted):
+    dataset, *_ = fitted
+    data = arviz().from_netcdf(result.folder / "check.nc")
+    rows = data.observed_data["row"].values
+    assert set(rows) < set(dataset.rows("test", human_only=True))
+    v = data.posterior["v"]
+    assert v.dims == ("chain", "draw", "preset", "param")
+    assert v.shape == (1, 16, len(rows), len(dataset.space))
+    assert data.posterior["param"].values.tolist() == list(dataset.space.names)
+    assert data.posterior["preset"].values.tolist() == dataset.names(rows)
+    np.testing.assert_allclose(data.observed_data["value"], dataset.learnt(rows))
+    assert data.posterior_predictive["descriptor"].values.tolist() == list(NAMES)
+    assert data.posterior.attrs["draws"] == 16
+    truth = data.observed_data["v"].values
+    assert (dataset.space.levels(dataset.learnt(rows)) == np.floor(
+        truth * dataset.space.resolution
+    )).all()  # fmt: skip
+
+
+def test_log_q_of_the_draws_is_that_of_the_truth(result, fitted):
+    """The density that scores the truth is the one that scores the draws."""
+    dataset, posterior, _ = fitted
+    import torch
+
+    rows = result.idata.observed_data["row"].values
+    x = posterior.run.standardise(torch.as_tensor(dataset.x(rows)))
+    v = torch.as_tensor(result.idata.posterior["v"][0].values)
+    with torch.no_grad():
+        log_q = posterior.variant.log_prob_v(v, x)
+    np.testing.assert_allclose(result.idata.sample_stats["log_q"][0], log_q, rtol=1e-3, atol=0.02)
+
+
+def test_report_and_pictures(result):
+    page = assert_self_contained(result.folder / "report.html")
+    html = (result.folder / "report.html").read_text()
+    pictures = sorted(file.stem for file in result.folder.glob("*.png"))
+    assert pictures == ["calibration", "descriptors", "distances", "search"]
+    assert page.tags.count("img") == 4
+    assert page.tags.count("audio") == 3 * page.tags.count("h3") == 12
+    for method in result.table["method"]:
+        assert f"<td>{method}</td>" in html
+    assert not list(result.folder.glob("*.part"))
+
+
+def test_summary(result):
+    stored = json.loads((result.folder / "summary.json").read_text())
+    assert stored == json.loads(json.dumps(result.summary))
+    assert stored["same_dataset"] is True
+    assert stored["failed_draws"] == 0
+    assert set(stored["coverage"]) == {"mean of parameters", "highest density", "TARP"}
+    for name in ("coverage_of_parameters", "coverage_of_descriptors"):
+        for shares in stored[name].values():
+            assert len(shares) == 3
+            assert sorted(shares) == shares
+
+
+def test_again_makes_only_what_is_missing_or_damaged(result, fitted, monkeypatch):
+    dataset, posterior, folder = fitted
+    kept = {f: f.read_bytes() for f in result.folder.glob("*.*") if f.suffix != ".nc"}
+    damaged = sorted(result.folder.glob("trials/infer-*/*.npz"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    scored, score = [], trials.Trials._scores
+
+    def count(self, row, values, x):
+        scored.append(row)
+        return score(self, row, values, x)
+
+    def refuse(*_):
+        raise AssertionError("these answers are there already")
+
+    monkeypatch.setattr(trials.Trials, "_scores", count)
+    monkeypatch.setattr(checks, "guesses", refuse)
+    again = check(posterior, dataset, folder / "check", **OPTIONS)
+    assert scored == [int(damaged.stem)]
+    pd.testing.assert_frame_equal(again.table, result.table)
+    for file, content in kept.items():
+        assert file.read_bytes() == content, file.name
+
+
+def test_killed_check_goes_on(result, fitted, tmp_path):
+    _, _, folder = fitted
+    code = f"""
+import sys
+from pyrosynth import baselines
+from pyrosynth.checks import check
+from pyrosynth.dataset import open_dataset
+from pyrosynth.posterior import Posterior
+baselines.STEPS = 20
+check(Posterior.load({str(folder / "run")!r}), open_dataset({str(folder / "data")!r}),
+      {str(tmp_path)!r}, **{FAST!r})
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("trials/draws-*/*.npz"))) < 2 and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = {f: f.stat().st_mtime_ns for f in tmp_path.glob("trials/*/*.npz")}
+    assert kept
+    assert not (tmp_path / "report.html").exists()
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=240)
+    assert all(file.stat().st_mtime_ns == when for file, when in kept.items())
+    table = pd.read_csv(tmp_path / "table.csv").set_index("method")
+    other = pd.read_csv(result.folder / "table.csv").set_index("method")
+    assert not table.index.str.contains("infer|CMA").any()
+    assert not (tmp_path / "search.png").exists()
+    assert "best of 16 draws" in (tmp_path / "report.html").read_text()
+    pd.testing.assert_frame_equal(table, other.loc[table.index])
+
+
+def test_more_presets_use_what_is_there(result, fitted, monkeypatch):
+    dataset, posterior, folder = fitted
+    monkeypatch.setattr(baselines, "STEPS", 20)
+    kept = set(folder.glob("check/trials/draws-*/*.npz"))
+    options = {**OPTIONS, "n_presets": 5, "budget": 0}
+    found = check(posterior, dataset, folder / "check", **options)
+    assert (found.table["n"] == 5).all()
+    new = set(folder.glob("check/trials/draws-*/*.npz")) - kept
+    assert len(kept) == 4
+    assert len(new) == 1
+    again = found.idata.posterior["v"].sel(preset=result.idata.posterior["preset"])
+    np.testing.assert_array_equal(again, result.idata.posterior["v"])
+
+
+def test_a_calibrated_run_has_uniform_numbers(fitted):
+    """Draws and truth from one distribution pass; draws that are too narrow do not."""
+    dataset, posterior, folder = fitted
+    rng = np.random.default_rng(0)
+    n, draws, n_params = 400, 32, len(dataset.space)
+    rows = np.zeros(n, np.int64)
+    numbers = {"descriptors": rng.normal(size=(n, draws + 1, 6)), "log_q_true": np.full(n, np.nan)}
+    numbers |= {"v": rng.random((n, draws, n_params)), "v_true": rng.random((n, n_params))}
+    numbers["log_q"] = numbers["v"].sum(-1)
+    many = trials.Trials(posterior, dataset, rows, folder, None, None)
+    good = Findings(many, draws, {}, {}, numbers, {})
+    assert "highest density" not in good.uniform  # the variant had no density
+    assert kstest(good.uniform["parameters"].ravel(), "uniform").pvalue > 0.001
+    assert kstest(good.uniform["TARP"], "uniform").pvalue > 0.001
+    assert kstest(good.uniform["descriptors"].ravel(), "uniform").pvalue > 0.001
+    assert good.coverage()["coverage"]["mean of parameters"] == pytest.approx(
+        [0.5, 0.8, 0.9], abs=0.02
+    )
+    narrow = {**numbers, "v": 0.5 + 0.2 * (numbers["v"] - 0.5)}
+    bad = replace(good, played=narrow).coverage()
+    assert bad["coverage"]["mean of parameters"] == pytest.approx([0.1, 0.16, 0.18], abs=0.03)
+
+
+def test_bad_arguments(fitted, tmp_path):
+    dataset, posterior, folder = fitted
+    for options in ({"draws": 1}, {"budget": -1}, {"n_presets": 0}, {"baselines": "some"}):
+        with pytest.raises(InputError):
+            check(posterior, dataset, tmp_path, **options)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        check(posterior, dataset, tmp_path / "file" / "out")
+    run = load_run(folder / "run")
+    other = type(posterior)(replace(run, note=Note(40)), posterior.bank)
+    with pytest.raises(DataError, match=re.escape("another note")):
+        check(other, dataset, tmp_path)

@@ -1,0 +1,116 @@
+"""Pictures: what they show, not how they look, and that they leave matplotlib's state alone."""
+
+import io
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from pyrosynth import plots
+from pyrosynth.descriptors import UNITS
+from pyrosynth.features import FeatureSpec
+from pyrosynth.params import Param, ParamSpace
+from pyrosynth.tables import REFERENCE, Scores
+
+RNG = np.random.default_rng(0)
+SPACE = ParamSpace(
+    (
+        Param("cutoff", minimum=20, maximum=20020, default=100, unit="Hz"),
+        Param("wave", "categorical", 0, 2, 0, 3, labels=("sine", "saw", "pulse")),
+        Param("sync", "toggle", resolution=2),
+    )
+)
+
+
+def texts(figure):
+    axes = figure.axes
+    labels = [label for ax in axes for label in (ax.get_title(), ax.get_xlabel(), ax.get_ylabel())]
+    return " | ".join(labels)
+
+
+def is_png(figure):
+    content = plots.png(figure)
+    picture = mpl.image.imread(io.BytesIO(content))
+    return content.startswith(b"\x89PNG") and picture.shape[1] > 700 and picture.std() > 0.01
+
+
+def test_spectrograms():
+    spec = FeatureSpec()
+    x = RNG.normal(-3, 1, (64, 87))
+    figure = plots.spectrograms(x, x + 0.5, spec)
+    shown = texts(figure)
+    assert "LSD 2.17 dB" in shown  # half a neper of power
+    assert all(unit in shown for unit in ("(s)", "(Hz)", "(dB)"))
+    assert figure.axes[0].images[0].get_clim() == figure.axes[1].images[0].get_clim()
+    assert figure.axes[0].images[0].get_extent()[1] == pytest.approx(87 * 1024 / 22050)
+    assert is_png(figure)
+
+
+def test_forest():
+    draws = SPACE.from_unit(RNG.random((50, 3)))
+    figure = plots.forest(SPACE, draws, [520.0, 1.0, 1.0], truth=[20.0, 2.0, 0.0])
+    ax = figure.axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(SPACE.names)
+    marks = {line.get_marker(): line.get_xdata() for line in ax.lines}
+    np.testing.assert_allclose(marks["D"], [0.025, 0.5, 1.0])
+    np.testing.assert_allclose(marks["o"], [0.0, 1.0, 0.0])
+    right = [t.get_text() for child in ax.child_axes for t in child.get_yticklabels()]
+    assert right == ["520 Hz", "saw", "1"]
+    assert is_png(figure)
+
+
+def test_forest_of_many_parameters_grows():
+    space = ParamSpace(tuple(Param(f"parameter_{i}") for i in range(41)))
+    figure = plots.forest(space, RNG.random((20, 41)), np.full(41, 0.5))
+    assert figure.get_size_inches()[1] > 8
+
+
+def test_trace():
+    figure = plots.trace({"this": [[4, 9.0], [10, 3.5]]}, {"known": 5.0})
+    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert legend == ["this: 3.50 dB", "known: 5.00 dB"]
+    assert is_png(figure)
+
+
+def test_distances():
+    ones = np.ones(20)
+    scores = {REFERENCE: Scores(5 * ones, ones, ones, 0), "infer": Scores(3 * ones, ones, ones, 9)}
+    figure = plots.distances(scores)
+    assert {text.get_text() for text in figure.axes[0].texts} == {"5.00", "3.00"}
+    assert is_png(figure)
+
+
+def test_calibration_names_the_worst():
+    u = RNG.random((200, 5))
+    u[:, 3] **= 3
+    figure = plots.calibration(u, {"TARP": RNG.random(200)}, list("abcde"))
+    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert legend[0] == "d"
+    assert is_png(figure)
+
+
+def test_descriptors():
+    truth = RNG.uniform(100, 200, (9, 6))
+    draws = truth + RNG.normal(0, 10, (40, 9, 6))
+    draws[0, 0] = np.nan
+    draws[:, :3, 1] += 500
+    figure = plots.descriptors(truth, draws, UNITS)
+    assert "centroid: 67 % inside" in texts(figure)
+    assert "loudness: 100 % inside" in texts(figure)
+    assert is_png(figure)
+
+
+def test_no_global_state():
+    before, backend = dict(mpl.rcParams), mpl.get_backend()
+    plots.png(plots.trace({"this": [[4, 9.0], [10, 3.5]]}))
+    assert dict(mpl.rcParams) == before
+    assert mpl.get_backend() == backend
+    from matplotlib import pyplot
+
+    plots.distances({"a": Scores(*np.ones((3, 4)), 0)})
+    assert not pyplot.get_fignums()
+
+
+def test_native_values_read_well():
+    found = [plots.native(p, v) for p, v in zip(SPACE.params, (12345.6, 2.0, 1.0), strict=True)]
+    assert found == ["12,346 Hz", "pulse", "1"]

@@ -1,0 +1,126 @@
+"""Reports: one file, nothing from elsewhere, and what people named cannot run in them."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import soundfile
+from small import small_run
+
+from pyrosynth.errors import RunError
+from pyrosynth.report import (
+    candidates,
+    heading,
+    infer_report,
+    player,
+    players,
+    section,
+    table,
+    text,
+    wav_sources,
+    write_report,
+)
+from pyrosynth.search import Match
+
+LINKS = {"src", "href", "srcset", "poster", "data", "action", "background"}
+
+
+class Page(HTMLParser):
+    """What a page would load, and its tags."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.links, self.tags = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in LINKS]
+
+
+def assert_self_contained(path):
+    html = path.read_text(encoding="utf-8")
+    page = Page(html)
+    assert all(link.startswith("data:") for link in page.links)
+    without_data = re.sub(r"data:[a-z]+/[a-z]+;base64,[A-Za-z0-9+/=]+", "", html)
+    assert not re.search(r"https?://|url\(|@import", without_data)
+    assert "script" not in page.tags
+    assert "default-src 'none'" in html
+    assert "prefers-color-scheme: dark" in html
+    return page
+
+
+def match(n=12):
+    rng = np.random.default_rng(0)
+    source = np.array(["cma"] * 6 + ["model"] * 3 + ["bank"] * 2 + ["posterior"])
+    return Match(
+        rng.random((n, 3)), rng.random((n, 2, 2)), np.sort(rng.random(n)), source,
+        np.array([[6.0, 2.0], [12.0, 1.0]]),
+    )  # fmt: skip
+
+
+def test_candidates_show_every_source():
+    found = match()
+    assert candidates(found).tolist() == [0, 1, 6, 9, 11]
+    assert candidates(found, 2).tolist() == [0, 6]
+    assert candidates(found, 99).tolist() == list(range(12))
+
+
+def test_sounds_keep_their_relative_level():
+    loud, soft = np.array([2.0, -1.0]), np.array([0.5, 0.0])
+    heard = []
+    for source in wav_sources([loud, soft], 8000):
+        assert source.startswith("data:audio/wav;base64,")
+        audio, rate = soundfile.read(io.BytesIO(base64.b64decode(source.partition(",")[2])))
+        assert rate == 8000
+        heard.append(audio)
+    np.testing.assert_allclose(heard[0], [0.98, -0.49], atol=1e-4)
+    np.testing.assert_allclose(heard[1], [0.245, 0.0], atol=1e-4)
+
+
+def test_names_are_text(tmp_path):
+    evil = '<script>alert(1)</script> "quoted" <img src=http://example.org/x.png>'
+    blocks = [text(evil), heading(evil), table((evil,), [[evil]], note=evil, folded=evil)]
+    sound = player(evil, evil, wav_sources([np.zeros(4)], 8000)[0])
+    blocks += [players([sound]), table(("sound",), [[sound]])]
+    write_report(tmp_path / "r.html", evil, evil, {evil: evil}, [section(evil, *blocks)])
+    html = (tmp_path / "r.html").read_text()
+    page = Page(html)
+    assert "script" not in page.tags
+    assert "img" not in page.tags
+    assert page.tags.count("audio") == 2
+    assert all(link.startswith("data:") for link in page.links)
+
+
+def test_unwritable_place(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot write"):
+        write_report(tmp_path / "file" / "r.html", "t", "l", {}, [])
+
+
+def test_report_of_one_sound(tmp_path):
+    dataset, posterior = small_run(tmp_path)
+    row = dataset.rows("test")[0]
+    target = dataset.audio([row])[0]
+    x = posterior.features(target)
+    with posterior.renderer(1, keep_audio=True) as renderer:
+        found = posterior.refine(x, renderer, 24)
+        chosen = candidates(found)
+        audio = renderer.render(found.values[chosen]).audio
+    infer_report(
+        tmp_path / "report.html", name="a <sound>", posterior=posterior, target=target,
+        match=found, audio=audio, draws=posterior.sample(x, 16),
+        files={"preset.json": "every parameter", "a.bank": "the synth's own"},
+        truth=dataset.values([row])[0],
+    )  # fmt: skip
+    page = assert_self_contained(tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text()
+    assert page.tags.count("audio") == 2 + len(chosen)
+    assert page.tags.count("img") == 3
+    assert "a &lt;sound&gt;: inferred preset" in html
+    assert f"{found.lsd[0]:.2f} dB" in html
+    for name in dataset.full_space.names:
+        assert f"<td>{name}</td>" in html
