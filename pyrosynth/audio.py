@@ -1,7 +1,9 @@
 """Sound: the note that is played, and mono float32 audio in and out of files."""
 
+import io
 import math
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -121,16 +123,30 @@ def fit_length(audio: Audio, n_samples: int, sample_rate: int) -> Audio:
 
 
 def save_audio(path: str | os.PathLike[str], audio: Audio, sample_rate: int) -> None:
-    """Write mono float32 audio as a WAV file, atomically.
+    """Write float32 audio as a WAV file, atomically.
 
     Args:
         path: Where to write; an existing file is replaced only once the new one is whole.
-        audio: Samples, shape (n_samples,).
+        audio: Samples, shape (n_samples,), or (n_samples, n_channels).
         sample_rate: Rate in Hz.
+
+    Raises:
+        InputError: The file cannot be written, for example on a full disk.
     """
     import soundfile
 
+    # In memory first: what libsndfile says of a full disk is not to be understood.
+    content = io.BytesIO()
+    soundfile.write(content, audio, sample_rate, subtype="FLOAT", format="WAV")
     target = Path(path)
     part = target.with_name(target.name + ".part")
-    soundfile.write(part, audio, sample_rate, subtype="FLOAT", format="WAV")
-    part.replace(target)
+    try:
+        part.write_bytes(content.getvalue())
+        part.replace(target)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise InputError(
+            f"cannot write '{target}' ({error.strerror or error}); free space or choose another "
+            "folder"
+        ) from error
