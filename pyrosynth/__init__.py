@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyrosynth.audio import Note, load_audio, save_audio
+    from pyrosynth.checks import check
     from pyrosynth.dataset import Dataset, open_dataset, render_dataset
     from pyrosynth.errors import PyrosynthError
     from pyrosynth.features import FeatureSpec
@@ -45,6 +46,7 @@ __all__ = [
     "Run",
     "Term",
     "Variant",
+    "check",
     "fit",
     "infer_sounds",
     "load_audio",
@@ -57,6 +59,7 @@ __all__ = [
 
 _HOMES = {
     "audio": ("Note", "load_audio", "save_audio"),
+    "checks": ("check",),
     "dataset": ("Dataset", "open_dataset", "render_dataset"),
     "errors": ("PyrosynthError",),
     "features": ("FeatureSpec",),

@@ -237,11 +237,80 @@ def infer(
             f"{item.folder}: {item.lsd_db:.2f} dB after {item.n_renders} renders "
             f"({item.source}){kept}"
         )
-    _print(to_json(done, failed), lines, as_json)
+    if done or as_json:
+        _print(to_json(done, failed), lines, as_json)
     for bad in failed:
         _complain(bad.error)
     if failed:
         raise typer.Exit(2)
+
+
+@app.command()
+def check(
+    run: Run,
+    out: Out,
+    data: Annotated[
+        Path | None, typer.Option(help="Its dataset, if it is no longer where it was.")
+    ] = None,
+    presets: Annotated[
+        int | None, typer.Option(min=1, help="Held-out presets to check on, else all.")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=2, help="Posterior draws of each.")] = 64,
+    budget: Annotated[
+        int, typer.Option(min=0, help="Sounds to render in the search for each; 0: none.")
+    ] = 256,
+    baselines: Annotated[
+        str, typer.Option(help="fast, or all for plain CMA-ES as well.")
+    ] = "fast",
+    seed: Seed = 0,
+    workers: Workers = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Check a run on held-out presets, against baselines; call it again to go on."""
+    from pyrosynth.checks import check as check_run
+    from pyrosynth.dataset import open_dataset
+    from pyrosynth.posterior import Posterior
+
+    posterior = Posterior.load(run, device)
+    found = check_run(
+        posterior,
+        open_dataset(data or posterior.run.dataset.get("path", "")),
+        out,
+        n_presets=presets,
+        draws=draws,
+        budget=budget,
+        baselines=baselines,  # type: ignore[arg-type]
+        seed=seed,
+        workers=workers,
+    )
+    lines = [(out / "table.md").read_text().rstrip(), f"report: {out / 'report.html'}"]
+    _print(found.summary, lines, as_json)
+
+
+@app.command()
+def demo(
+    out: Out = Path("demo"),
+    synth: Annotated[str, typer.Option(help="amsynth, or voice.")] = "amsynth",
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="As little as possible, to see that it runs.")
+    ] = False,
+    seed: Seed = 0,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Run the main job from end to end; call it again to go on."""
+    from pyrosynth.demo import SMOKE
+    from pyrosynth.demo import demo as run_demo
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
+
+    facts = run_demo(
+        out, synth, sizes=SMOKE if smoke else None, seed=seed, workers=workers, say=say
+    )
+    if as_json:
+        _print(facts, [], as_json)
 
 
 @app.command()

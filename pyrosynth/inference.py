@@ -20,9 +20,11 @@ from pyrosynth.metrics import log_distance
 from pyrosynth.posterior import Draws, Posterior
 from pyrosynth.presets import Preset, preset_json
 from pyrosynth.rendering import Rendered, Renderer
+from pyrosynth.report import candidates, infer_report
 from pyrosynth.search import Match
 
 PRESET, SOUND, POSTERIOR = "preset.json", "render.wav", "posterior.nc"
+REPORT = "report.html"
 IN_BANK = 8  # presets in the synth's own file: the best, then the draws that sound nearest
 
 
@@ -175,7 +177,7 @@ def infer_sound(
     report(draws)
     space, synth = posterior.run.full_space, posterior.synth
     best = Preset.from_array(space, match.values[0], file.stem, "pyrosynth")
-    played = renderer.render(best.array(space)[None])
+    played = renderer.render(match.values[candidates(match)])  # the best one first
     assert played.audio is not None
     result = Inferred(
         str(file), str(target), float(match.lsd[0]), str(match.source[0]), match.n_renders
@@ -188,11 +190,22 @@ def infer_sound(
     }
     note = posterior.run.note.to_json()
     facts = preset_json(best, synth.name, space, note, score=score, made=made)
+    bank = f"{file.stem}.bank"
+    files = {
+        PRESET: "the preset in full: native value of each parameter, note, score",
+        SOUND: f"what {synth.name} plays for it",
+        POSTERIOR: "draws and what they sound like, for ArviZ",
+    }
     with whole(target) as new:
         (new / PRESET).write_text(json.dumps(facts, indent=1) + "\n")
-        synth.write_bank(new / f"{file.stem}.bank", [best, *_nearest(posterior, match, file.stem)])
+        if synth.write_bank(new / bank, [best, *_nearest(posterior, match, file.stem)]):
+            files[bank] = f"{synth.name}'s own file: the preset, then the nearest draws"
         save_audio(new / SOUND, played.audio[0], posterior.run.features.sample_rate)
         save_idata(_idata(posterior, x, drawn, heard, file.stem, made), new / POSTERIOR)
+        infer_report(
+            new / REPORT, name=file.stem, posterior=posterior, target=audio, match=match,
+            audio=played.audio, draws=drawn, files=files,
+        )  # fmt: skip
     return result
 
 

@@ -51,7 +51,17 @@ def test_help_is_quick_and_complete(call):
     code, out, _ = call("--help")
     assert code == 0
     assert time.process_time() - before < 0.5
-    for command in ("synths", "install", "scan", "render", "fit", "infer", "models"):
+    for command in (
+        "synths",
+        "install",
+        "scan",
+        "render",
+        "fit",
+        "infer",
+        "check",
+        "demo",
+        "models",
+    ):
         assert f"  {command} " in out
         assert call(command, "--help")[0] == 0
     assert call()[1] == out
@@ -126,7 +136,7 @@ def test_infer(call, run, tmp_path):
     assert failed == []
     assert item["n_renders"] == 24
     folder = out / "target"
-    names = {"preset.json", "render.wav", "posterior.nc"}
+    names = {"preset.json", "render.wav", "posterior.nc", "report.html"}
     assert names <= {f.name for f in folder.iterdir()}
     assert [f.name for f in out.iterdir()] == ["target"]
 
@@ -148,9 +158,9 @@ def test_infer(call, run, tmp_path):
 
     again = [*infer[:4], tmp_path / "again", *infer[5:-1], "2"]  # with two workers
     assert call(*again)[0] == 0
-    for name in ("preset.json", "render.wav"):
-        same = (tmp_path / "again" / "target" / name).read_bytes()
-        assert same == (folder / name).read_bytes()
+    same = tmp_path / "again" / "target"
+    assert (same / "preset.json").read_bytes() == (folder / "preset.json").read_bytes()
+    np.testing.assert_array_equal(soundfile.read(same / "render.wav", dtype="float32")[0], audio)
 
     before = (folder / "preset.json").stat().st_mtime_ns
     assert "made earlier" in call(*infer)[1]
@@ -158,6 +168,19 @@ def test_infer(call, run, tmp_path):
     assert (folder / "preset.json").stat().st_mtime_ns == before
     assert "made earlier" not in call(*infer, "--seed", "4", "--force")[1]
     assert (folder / "preset.json").stat().st_mtime_ns != before
+
+
+def test_check(call, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("pyrosynth.baselines.STEPS", 2)
+    check = ["check", run, "--out", tmp_path, "--presets", "2", "--draws", "4", "--budget", "8"]
+    code, out, error = call(*check, "--workers", "1", "--json")
+    assert code == 0, error
+    assert json.loads(out)["presets"] == 2
+    assert (tmp_path / "report.html").is_file()
+    code, out, _ = call(*check, "--workers", "1")
+    assert code == 0
+    assert out.startswith("| method")
+    assert out.endswith(f"report: {tmp_path / 'report.html'}\n")
 
 
 def test_a_reader_that_stops_early_is_no_error():
