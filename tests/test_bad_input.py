@@ -1,0 +1,366 @@
+"""Whatever is wrong with the input: one clear line, exit code 2, and nothing is lost."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from small import small_run
+
+from pyrosynth import zoo
+from pyrosynth.cli import main
+
+RATE = 22050
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """A folder with a dataset `data`, a run `run` and a sound `good.wav`."""
+    folder = tmp_path_factory.mktemp("bad")
+    dataset, _ = small_run(folder)
+    soundfile.write(folder / "good.wav", dataset.audio(dataset.rows("test")[:1])[0], RATE)
+    return folder
+
+
+@pytest.fixture
+def refused(capfd):
+    """Run a command that must fail; return its one line."""
+
+    def refused(*arguments):
+        capfd.readouterr()
+        assert main([str(argument) for argument in arguments]) == 2
+        out, error = capfd.readouterr()
+        lines = [line for line in error.splitlines() if line.startswith("pyrosynth: ")]
+        assert len(lines) == 1, error
+        assert "Traceback" not in error
+        assert out == "" or "dB after" in out
+        return lines[0]
+
+    return refused
+
+
+def contents(folder):
+    return {
+        file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()
+    }
+
+
+# Names
+
+
+def test_unknown_names_list_the_known_ones(refused, here, tmp_path):
+    out = ["--out", tmp_path / "out"]
+    assert "unknown synth 'moog'; known: voice, amsynth" in refused("render", "moog", *out)
+    assert "unknown synth to install 'moog'; known: amsynth" in refused("install", "moog")
+    line = refused("render", "voice", "--params", "warmth", *out)
+    assert "unknown parameter 'warmth'; known: osc1_waveform" in line
+    assert "unknown parameter selection '17'; known: all, 16" in refused(
+        "render", "voice", "--params", "17", *out
+    )
+    assert "unknown model 'gan'; known: flow_reg" in refused("fit", "gan", here / "data", *out)
+    assert "unknown model 'gan'" in refused("models", "gan")
+    line = refused("fit", "flow_reg", here / "data", *out, "--set", "depth=3")
+    assert "unknown argument of FlowReg 'depth'; known: embedding_dim" in line
+    assert "unexpected keyword argument 'mels'" in refused(
+        "render", "voice", *out, "--feature", "mels=3"
+    )
+    assert "unknown kind of audio to keep 'some'" in refused(
+        "render", "voice", *out, "--audio", "some"
+    )
+    assert not (tmp_path / "out").exists() or not contents(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--set", "hidden"], "'hidden' is not a setting; write KEY=VALUE"),
+        (["--set", "hidden=wide"], "cannot build FlowReg"),
+        (["--lr", "fast"], "'--lr'"),
+        (["--device", "abacus"], "device 'abacus'"),
+    ],
+)
+def test_settings_that_cannot_be(refused, here, tmp_path, option, message):
+    line = refused("fit", "flow_reg", here / "data", "--out", tmp_path / "run", *option)
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    "option", [["--note", "200"], ["--velocity", "0"], ["--hold", "9"], ["--feature", "fmin=-1"]]
+)
+def test_numbers_out_of_range(refused, tmp_path, option):
+    refused("render", "voice", "--out", tmp_path / "data", *option)
+    assert not (tmp_path / "data").exists()
+
+
+# Plugins
+
+
+def test_plugins(refused, faulty_plugin, tmp_path):
+    cut, text = tmp_path / "cut.so", tmp_path / "text.so"
+    cut.write_bytes(faulty_plugin.read_bytes()[:9000])
+    text.write_text("no library")
+    assert "no plugin" in refused("scan", tmp_path / "none.so")
+    assert str(cut) in refused("scan", cut)
+    assert "is not a usable DSSI plugin" in refused("scan", text)
+    assert str(cut) in refused("render", cut, "--out", tmp_path / "data")
+    assert "unknown synth in" in refused(
+        "render", f"{faulty_plugin}#Moog", "--out", tmp_path / "data"
+    )
+    assert "no presets of its own" in refused("render", faulty_plugin, "--out", tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+# Sounds
+
+
+def write_sound(path, kind):
+    tone = np.sin(np.arange(RATE) / 20).astype(np.float32)
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path.write_text("this is not a sound\n" * 50)
+    elif kind == "cut":
+        soundfile.write(path, tone, RATE)
+        path.write_bytes(path.read_bytes()[:30])
+    elif kind == "nan":
+        tone[100] = np.nan
+        soundfile.write(path, tone, RATE, subtype="FLOAT")
+    elif kind == "silent":
+        soundfile.write(path, 0 * tone, RATE)
+    elif kind == "short":
+        soundfile.write(path, tone[:200], RATE)
+    elif kind == "folder":
+        path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("missing", "no sound file"),
+        ("folder", "no sound file"),
+        ("empty", "not a readable sound file"),
+        ("text", "not a readable sound file"),
+        ("cut", "not a readable sound file"),
+        ("nan", "NaN or infinite"),
+        ("silent", "silent"),
+        ("short", "at least 0.05 s"),
+    ],
+)
+def test_sounds_that_cannot_be_used(refused, here, tmp_path, kind, message):
+    sound = tmp_path / "sound.wav"
+    write_sound(sound, kind)
+    assert message in refused("infer", here / "run", sound, "--out", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_many_channels_and_high_rates_are_fine(here, tmp_path):
+    tone = np.sin(np.arange(96000) * 2 * np.pi * 262 / 96000)
+    soundfile.write(tmp_path / "wide.flac", np.outer(tone, np.linspace(0.1, 0.5, 8)), 96000)
+    out, few = tmp_path / "out", ["--budget", "2", "--draws", "1", "--workers", "1"]
+    assert (
+        main(["infer", str(here / "run"), str(tmp_path / "wide.flac"), "--out", str(out), *few])
+        == 0
+    )
+    assert (out / "wide" / "preset.json").is_file()
+
+
+def test_one_bad_sound_among_others_costs_only_itself(refused, here, tmp_path):
+    write_sound(tmp_path / "bad.wav", "silent")
+    out, few = tmp_path / "out", ["--budget", "2", "--draws", "1", "--workers", "1"]
+    line = refused(
+        "infer", here / "run", tmp_path / "bad.wav", here / "good.wav", "--out", out, *few
+    )
+    assert "bad.wav' is silent" in line
+    assert [folder.name for folder in out.iterdir()] == ["good"]
+
+
+def test_sounds_of_the_same_stem_are_refused_before_any_work(refused, here, tmp_path):
+    shutil.copy(here / "good.wav", tmp_path / "good.aiff")
+    line = refused(
+        "infer", here / "run", here / "good.wav", tmp_path / "good.aiff", "--out", tmp_path / "out"
+    )
+    assert "2 sounds are called 'good'" in line
+    assert not (tmp_path / "out").exists()
+
+
+# Outputs
+
+
+@pytest.mark.parametrize("command", ["render", "fit", "infer", "check"])
+def test_outputs_that_cannot_be_written(refused, here, tmp_path, command):
+    (tmp_path / "file").write_text("mine")
+    given = {
+        "render": ["voice", "--duration", "0.3", "--hold", "0.2", "--workers", "1"],
+        "fit": ["flow_reg", here / "data", "--steps", "1"],
+        "infer": [here / "run", here / "good.wav"],
+        "check": [here / "run"],
+    }[command]
+    line = refused(command, *given, "--out", tmp_path / "file" / "out")
+    assert "cannot write" in line
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+# From the moment the results are written on; what renderers share with workers is larger.
+FULL_DISK = """
+import resource, sys
+from pyrosynth import fitting, inference
+from pyrosynth.cli import main
+
+def limited(begin):
+    def limit(*arguments):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+        return begin(*arguments)
+    return limit
+
+inference.whole, fitting.writable = limited(inference.whole), limited(fitting.writable)
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def on_a_full_disk(kilobytes, *arguments):
+    """Run a command that may not write files larger than so much."""
+    command = [sys.executable, "-c", FULL_DISK, kilobytes * 1024, *arguments]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+def test_full_disk_while_fitting(here, tmp_path):
+    line = on_a_full_disk(
+        64, "fit", "flow_reg", here / "data", "--out", tmp_path / "run", "--steps", "1"
+    )
+    assert "cannot write" in line
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+
+
+@pytest.mark.parametrize("kilobytes", [20, 100])
+def test_full_disk_while_inferring(here, tmp_path, kilobytes):
+    """The sound or the report does not fit."""
+    out, few = tmp_path / "out", ["--budget", "2", "--draws", "1", "--workers", "1"]
+    line = on_a_full_disk(kilobytes, "infer", here / "run", here / "good.wav", "--out", out, *few)
+    assert "cannot write" in line
+    assert not list(out.iterdir())
+
+
+# Datasets
+
+
+@pytest.fixture
+def data(here, tmp_path):
+    """A copy of the dataset, to be damaged."""
+    return shutil.copytree(here / "data", tmp_path / "data")
+
+
+def test_datasets_that_cannot_be_used(refused, here, data, tmp_path):
+    fit = ["fit", "flow_reg", "--out", tmp_path / "run", "--steps", "1"]
+    assert "no dataset" in refused(*fit, tmp_path / "none")
+    assert "is not a pyrosynth dataset" in refused(*fit, here)
+    (data / "zarr.json").write_text("{}")
+    assert "is not a pyrosynth dataset" in refused(*fit, data)
+
+
+def test_an_interrupted_dataset_says_how_to_go_on(refused, data, tmp_path):
+    meta = json.loads((data / "zarr.json").read_text())
+    meta["attributes"]["derived"] += 10
+    (data / "zarr.json").write_text(json.dumps(meta))
+    line = refused("fit", "flow_reg", data, "--out", tmp_path / "run")
+    assert "is incomplete (140 of 150 sounds)" in line
+    assert f"pyrosynth render voice --out {data} --derived 70" in line
+
+
+def test_a_damaged_chunk(refused, data, tmp_path):
+    for chunk in (data / "x" / "c").rglob("*"):
+        if chunk.is_file():
+            content = bytearray(chunk.read_bytes())
+            content[len(content) // 2] ^= 1
+            chunk.write_bytes(content)
+    assert "damaged" in refused("fit", "flow_reg", data, "--out", tmp_path / "run", "--steps", "1")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [["--note", "50"], ["--feature", "n_mels=32"], ["--params", "32"], ["--seed", "7"]],
+)
+def test_a_dataset_of_other_settings_is_left_alone(refused, data, option):
+    before = contents(data)
+    same = ["--params", "16", "--hold", "0.3", "--duration", "0.5", "--derived", "60"]
+    refused("render", "voice", "--out", data, *same, *option)
+    assert contents(data) == before
+
+
+def test_a_check_on_another_dataset(refused, here, tmp_path):
+    from pyrosynth import synths
+    from pyrosynth.audio import Note
+    from pyrosynth.dataset import render_dataset
+
+    voice = synths.load("voice")
+    render_dataset(
+        voice, tmp_path / "other", params="16", note=Note(50, 100, 0.3, 0.5), workers=1,
+        presets=voice.presets()[:30],
+    )  # fmt: skip
+    out = ["--out", tmp_path / "out"]
+    line = refused("check", here / "run", "--data", tmp_path / "other", *out)
+    assert "another note than the run" in line
+    assert "no dataset" in refused("check", here / "run", "--data", tmp_path / "none", *out)
+
+
+# Runs
+
+
+@pytest.fixture
+def run(here, tmp_path):
+    """A copy of the run, to be damaged."""
+    return shutil.copytree(here / "run", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "file", ["run.json", "weights.safetensors", "variant.py", "bank.safetensors"]
+)
+def test_runs_with_a_tampered_or_missing_file(refused, here, run, tmp_path, file):
+    infer = ["infer", run, here / "good.wav", "--out", tmp_path / "out"]
+    content = (run / file).read_bytes()
+    half = len(content) // 2
+    (run / file).write_bytes(content[: half - 1] + b"!" + content[half:])
+    assert file in refused(*infer)
+    (run / file).unlink()
+    assert file in refused(*infer)
+
+
+def test_runs_that_are_none(refused, here, tmp_path):
+    infer = [here / "good.wav", "--out", tmp_path / "out"]
+    assert "no run directory" in refused("infer", tmp_path / "none", *infer)
+    assert "run.json' is missing" in refused("infer", here, *infer)
+
+
+def test_a_variant_that_cannot_be(refused, here, tmp_path):
+    own = tmp_path / "own.py"
+    fit = ["fit", own, here / "data", "--out", tmp_path / "run"]
+    assert "no variant file" in refused(*fit)
+    own.write_text("def broken(:\n")
+    assert "cannot be run: SyntaxError" in refused(*fit)
+    own.write_text(zoo.source("flow_reg") + "\nassert False\n")
+    assert "cannot be run: AssertionError" in refused(*fit)
+
+
+def test_an_unfinished_fit_with_other_settings_is_kept(refused, here, run):
+    (run / "run.json").unlink()
+    before = contents(run)
+    assert "was fitted with" in refused("fit", "flow_reg", here / "data", "--out", run)
+    assert contents(run) == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_cuda_where_there_is_none(refused, here, tmp_path):
+    out = ["--device", "cuda", "--out", tmp_path / "out"]
+    for command in (
+        ["fit", "flow_reg", here / "data"],
+        ["infer", here / "run", here / "good.wav"],
+        ["check", here / "run"],
+    ):
+        assert "torch sees 0 CUDA devices" in refused(*command, *out)
+    assert not (tmp_path / "out").exists()
