@@ -1,0 +1,52 @@
+"""The demonstration at smoke size: complete, honest about its synth, and not done twice."""
+
+import re
+
+import pytest
+
+from pyrosynth import baselines
+from pyrosynth.demo import SMOKE, demo
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.synths import amsynth
+
+
+def state(folder):
+    return {
+        file.relative_to(folder): file.stat().st_mtime_ns
+        for file in folder.rglob("*")
+        if file.is_file() and file.name != "report.html"
+    }
+
+
+def test_demo(tmp_path, monkeypatch):
+    def no_package(dest=None):
+        raise SynthError("there is no apt-get here")
+
+    monkeypatch.setattr(amsynth, "find", lambda: None)
+    monkeypatch.setattr(amsynth, "install", no_package)
+    monkeypatch.setattr(baselines, "STEPS", 2)
+    lines = []
+    facts = demo(tmp_path, sizes=SMOKE, workers=1, say=lines.append)
+    assert any("'voice' takes the place of amsynth: there is no apt-get" in line for line in lines)
+    assert facts["synth"] == "voice"
+    assert lines[-1] == f"report: {tmp_path / 'report.html'}"
+    assert re.search(r"infer, 12 renders \d+\.\d\d dB, best of 4 draws \d+\.\d\d dB", lines[-3])
+    assert re.search(r"nearest human preset \d+\.\d\d dB, .* on (0|50|100) % of the", lines[-2])
+    html = (tmp_path / "report.html").read_text()
+    assert html.count("<audio") == 4
+    links = re.findall(r'href="([^"]+)"', html)
+    assert len(links) == 3
+    assert all((tmp_path / link).is_file() for link in links)
+    names = {folder.name for folder in (tmp_path / "voice" / "infer").iterdir()}
+    assert len(names) == 2
+    assert "string-and-flute" in names
+
+    before = state(tmp_path)
+    assert demo(tmp_path, sizes=SMOKE, workers=1, say=lines.append)["methods"] == facts["methods"]
+    assert state(tmp_path) == before
+
+
+def test_unknown_synth(tmp_path):
+    with pytest.raises(InputError, match="unknown synth of the demonstration 'moog'; known"):
+        demo(tmp_path / "out", "moog")
+    assert not (tmp_path / "out").exists()
