@@ -1,0 +1,119 @@
+"""What the README shows works, and what the wheel holds is what is needed."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pyrosynth import zoo
+from pyrosynth.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+# What the README says, and what it takes to see that it runs.
+SMALLER = {
+    "--derived 4000": "--derived 20 --hold 0.2 --duration 0.4 --feature n_mels=16",
+    "--steps 1000": "--steps 3 --batch-size 32 --set channels=[8,16] --set rank=8",
+    "--out found": "--out found --budget 16 --draws 2",
+    "--presets 20": "--presets 2 --draws 2 --budget 0",
+    "derived=4000": "derived=20, note=ps.Note(hold_seconds=0.2, duration_seconds=0.4), "
+    "features=ps.FeatureSpec(n_mels=16)",
+    "steps=1000": "steps=3, batch_size=32, options={'channels': (8, 16), 'hidden': 16}",
+    "budget=256": "budget=16",
+}
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def smaller(text):
+    for said, done in SMALLER.items():
+        text = text.replace(said, done)
+    return text
+
+
+def test_what_is_made_smaller_is_there():
+    for said in SMALLER:
+        assert said in README
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """A folder with a sound."""
+    folder = tmp_path_factory.mktemp("readme")
+    tone = np.sin(2 * np.pi * 262 / 48000 * np.arange(48000)).astype(np.float32)
+    soundfile.write(folder / "flute.wav", np.stack([tone, 0.5 * tone], axis=1), 48000)
+    return folder
+
+
+def test_the_commands_run(here, monkeypatch, capfd):
+    monkeypatch.chdir(here)
+    monkeypatch.setattr("pyrosynth.baselines.STEPS", 2)
+    text = "".join(blocks("bash"))
+    commands = [shlex.split(smaller(line), comments=True) for line in text.splitlines()]
+    for command in (words for words in commands if words[0] == "pyrosynth"):
+        target = command[command.index(">") + 1] if ">" in command else None
+        capfd.readouterr()
+        assert main(command[1:-2] if target else command[1:]) == 0, capfd.readouterr().err
+        if target:
+            Path(target).write_text(capfd.readouterr().out)
+    assert {"data", "run", "found", "check", "mine", "mine.py"} <= set(os.listdir())
+    assert (here / "found" / "flute" / "report.html").is_file()
+
+
+def test_targets_of_make_exist():
+    for target in re.findall(r"^make (\w+)", "".join(blocks("bash")), re.MULTILINE):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_the_script_runs(here):
+    script, excerpt = blocks("python")
+    folder = here / "python"
+    folder.mkdir()
+    (folder / "flute.wav").symlink_to(here / "flute.wav")
+    done = subprocess.run(
+        [sys.executable, "-c", smaller(script)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "osc1_waveform" in done.stdout
+    assert len(script.splitlines()) <= 13
+    assert excerpt in zoo.source("flow_reg")
+
+
+def test_models_and_links():
+    assert set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)) == set(zoo.names())
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (ROOT / link).exists(), link
+
+
+def test_the_wheel(tmp_path):
+    """It holds the package, the models inside it, and nothing else."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    tops = {name.partition("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"pyrosynth"}
+    assert {f"pyrosynth/models/{name}.py" for name in zoo.names()} <= names
+    here = {
+        f"pyrosynth/{file.relative_to(ROOT / 'pyrosynth')}"
+        for file in (ROOT / "pyrosynth").rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    assert here <= names
+    assert any(name.endswith("entry_points.txt") for name in names)
+    assert not [name for name in names if "__pycache__" in name]
