@@ -4,6 +4,7 @@ Every function returns a figure, which ``png`` turns into a file's bytes and Jup
 """
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -281,7 +282,9 @@ def descriptors(truth: ArrayLike, draws: ArrayLike, units: Mapping[str, str]) ->
         units: Unit of each descriptor, in order.
     """
     true, drawn = np.asarray(truth, np.float64), np.asarray(draws, np.float64)
-    low, middle, high = np.nanquantile(drawn, [0.05, 0.5, 0.95], axis=0)
+    with warnings.catch_warnings():  # a sound of which every draw failed has no interval
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+        low, middle, high = np.nanquantile(drawn, [0.05, 0.5, 0.95], axis=0)
     figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
     for i, (ax, (name, unit)) in enumerate(
         zip(figure.subplots(2, 3).flat, units.items(), strict=True)

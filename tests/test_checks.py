@@ -24,6 +24,7 @@ from pyrosynth.errors import DataError, InputError
 from pyrosynth.findings import TRUTH, Findings
 from pyrosynth.idata import arviz
 from pyrosynth.metrics import log_distance
+from pyrosynth.rendering import Rendered
 from pyrosynth.run import load_run
 from pyrosynth.tables import REFERENCE
 
@@ -229,6 +230,29 @@ def test_a_calibrated_run_has_uniform_numbers(fitted):
     narrow = {**numbers, "v": 0.5 + 0.2 * (numbers["v"] - 0.5)}
     bad = replace(good, played=narrow).coverage()
     assert bad["coverage"]["mean of parameters"] == pytest.approx([0.1, 0.16, 0.18], abs=0.03)
+
+
+class Broken:
+    """A renderer whose every second sound fails."""
+
+    def stream(self, chunks):
+        for key, values in chunks:
+            reason = np.where(np.arange(len(values)) % 2, "crashed", "")
+            yield key, Rendered(None, np.zeros((len(values), 64 * 11 + len(NAMES)), np.float32), reason)
+
+
+def test_a_draw_that_cannot_be_played_is_silence(fitted, tmp_path):
+    dataset, posterior, _ = fitted
+    rows = dataset.rows("test", human_only=True)[:1]
+    many = trials.Trials(posterior, dataset, rows, tmp_path, Broken(), None, progress=False)
+    played = many.play(4)
+    assert played["failed"].tolist() == [[False, True, False, True, False]]
+    silence = np.full(dataset.mean.shape, np.log(dataset.features.floor))
+    expected = log_distance(silence, dataset.x(rows)[0])
+    np.testing.assert_allclose(played["lsd"][0, [1, 3]], expected)
+    assert played["sc"][0, [1, 3]] == pytest.approx(1)
+    assert np.isnan(played["descriptors"][0, [1, 3]]).all()
+    assert np.isfinite(Findings(many, 4, {}, {}, played, {}).uniform["descriptors"]).all()
 
 
 def test_bad_arguments(fitted, tmp_path):
