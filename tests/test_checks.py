@@ -238,7 +238,8 @@ class Broken:
     def stream(self, chunks):
         for key, values in chunks:
             reason = np.where(np.arange(len(values)) % 2, "crashed", "")
-            yield key, Rendered(None, np.zeros((len(values), 64 * 11 + len(NAMES)), np.float32), reason)
+            rows = np.zeros((len(values), 64 * 11 + len(NAMES)), np.float32)
+            yield key, Rendered(None, rows, reason)
 
 
 def test_a_draw_that_cannot_be_played_is_silence(fitted, tmp_path):
