@@ -1,0 +1,150 @@
+"""The documentation: what it shows runs, at small size, and every page can be reached."""
+
+import ast
+import inspect
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import soundfile
+import typer
+from toys import SMALL
+
+import pyrosynth as ps
+from pyrosynth import cli, sounds
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = [DOCS / "start.md", *sorted((DOCS / "howto").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+# Commands that these tests cannot run: they install, test, need a plugin or a screen.
+NOT_RUN = {
+    "make demo",
+    "make test",
+    "pip install -c constraints.txt .",
+    'pip install -c constraints.txt ".[notebooks]"',
+    "jupyter lab notebooks",
+    'python -c "import torch; print(torch.cuda.is_available())"',
+    "pytest tests/test_models.py -k plain",
+    "pytest --device cuda -m gpu",
+}
+# Commands and calls whose options are only read, since other tests run them.
+ONLY_READ = ("scan", "check", "install")
+ONLY_COMPARED = ("ps.check(", "az.from_netcdf(")
+
+SMALLER = {"derived": 40, "steps": 4, "budget": 12, "draws": 4, "n_presets": 3, "device": "cpu"}
+OPTIONS = {
+    "render": "--hold 0.2 --duration 0.3 --feature n_mels=16 --workers 1",
+    "fit": "--steps 4",
+    "infer": "--budget 12 --draws 4 --workers 1",
+}
+NETWORKS = {"flow_reg": SMALL["flow_reg"], "mine.py": SMALL["flow_reg"]}
+CALLS = {
+    "render_dataset": "note=ps.Note(hold_seconds=0.2, duration_seconds=0.3), workers=1, "
+    "features=ps.FeatureSpec(n_mels=16)",
+    "fit": "steps=4, progress=False",
+    "renderer": "workers=1",
+}
+
+
+def small_command(arguments):
+    """Return the arguments of a command with small numbers."""
+    arguments = ["voice" if a == "amsynth" else a for a in arguments]
+    for i, option in enumerate(arguments[:-1]):
+        name = option.removeprefix("--")
+        if option.startswith("--") and name in SMALLER:
+            arguments[i + 1] = str(SMALLER[name])
+    arguments += shlex.split(OPTIONS.get(arguments[0], ""))
+    if arguments[0] == "fit":
+        network = NETWORKS.get(arguments[1], {})
+        arguments += [f"--set={key}={json.dumps(value)}" for key, value in network.items()]
+    return arguments
+
+
+class Small(ast.NodeTransformer):
+    """Puts small numbers into calls, and small sizes where a call leaves them out."""
+
+    def visit_Call(self, node):
+        self.generic_visit(node)
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        for keyword in node.keywords:
+            if keyword.arg in SMALLER:
+                keyword.value = ast.Constant(SMALLER[keyword.arg])
+        given = {keyword.arg for keyword in node.keywords}
+        more = CALLS.get(name, "")
+        if name == "fit" and ast.unparse(node.args[0]) == "'flow_reg'":
+            more += f", options={NETWORKS['flow_reg']}"
+        call = ast.parse(f"f({more})", mode="eval").body
+        node.keywords += [keyword for keyword in call.keywords if keyword.arg not in given]
+        return node
+
+
+def run_command(line, capfd):
+    """Run a line of a console block, or read its options only."""
+    line, _, target = line.partition(" > ")
+    if line in NOT_RUN:
+        return
+    program, *arguments = shlex.split(line)
+    assert program == "pyrosynth", f"'{line}' is neither run nor listed in NOT_RUN"
+    command = typer.main.get_command(cli.app)
+    with command.make_context("pyrosynth", list(arguments), resilient_parsing=True) as context:
+        name, found, rest = command.resolve_command(context, list(arguments))
+        found.make_context(name, list(rest)).close()
+    if name not in ONLY_READ and "--device cuda" not in line:
+        capfd.readouterr()
+        code = cli.main(small_command(arguments))
+        out, err = capfd.readouterr()
+        assert code == 0, err
+        if target:
+            Path(target).write_text(out)
+
+
+def compare_calls(tree):
+    """Make sure that public functions take the arguments they are given."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("ps."):
+            name = node.func.attr
+            if isinstance(function := getattr(ps, name, None), type(compare_calls)):
+                keywords = {keyword.arg: None for keyword in node.keywords}
+                inspect.signature(function).bind(*node.args, **keywords)
+
+
+def test_what_the_pages_show_runs(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("sound.wav", sounds.string_and_flute(seconds=1.0), 96000)
+    for page in PAGES:
+        names = {"__name__": page.stem}
+        for block in BLOCK.finditer(text := page.read_text()):
+            language, code = block.groups()
+            where = f"{page.name}, line {text[: block.start()].count(chr(10)) + 2}"
+            if language == "console":
+                for line in code.splitlines():
+                    assert line.startswith("$ "), f"{where}: '{line}' lacks its prompt"
+                    run_command(line.removeprefix("$ "), capfd)
+            elif language == "python" and (file := re.match(r"# (\w+\.py)\n", code)):
+                Path(file[1]).write_text(code)
+            elif language == "python" and any(call in code for call in ONLY_COMPARED):
+                compare_calls(ast.parse(code))
+            elif language == "python":
+                tree = ast.fix_missing_locations(Small().visit(ast.parse(code)))
+                exec(compile(tree, where, "exec"), names)
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.stem)
+def test_pages_can_be_reached(page):
+    if "_build" in page.parts:
+        pytest.skip("made by the build")
+    listed = re.findall(r"```\{toctree\}.*?\n\n(.*?)\n```", (DOCS / "index.md").read_text(), re.S)
+    entries = {entry for block in listed for entry in block.split()}
+    name = page.relative_to(DOCS).with_suffix("").as_posix()
+    assert name == "index" or name in entries
+    for target in re.findall(r"\]\(([^)#]+\.md)[)#]", page.read_text()):
+        assert (page.parent / target).is_file(), target
+
+
+def test_the_api_lists_every_public_module():
+    listed = (DOCS / "api.md").read_text()
+    for home in ps._HOMES:
+        assert f"   pyrosynth.{home}\n" in listed
