@@ -24,10 +24,10 @@ def _choice(name: str, default: float, *labels: str) -> Param:
 
 # In the order of the plugin's ports, with amsynth's own defaults, which the ports only hint at.
 #
-# Resolution: the makers' knobs moved on a grid of 300 steps, on which 73 % of all continuous values
-# of the human presets lie exactly (42 % for 128 levels). Rounding a whole preset to it changes its
-# sound by 0.08 dB in the median, against 1.5 dB for 129 levels; an odd number of levels also puts
-# one on the middle of a range around zero.
+# Resolution: the makers' knobs moved on a grid of 300 steps, on which 73 % of all continuous
+# values of the human presets lie exactly (42 % for 128 levels). Rounding a whole preset to it
+# changes its sound by 0.08 dB in the median, against 1.5 dB for 129 levels; an odd number of
+# levels also puts one on the middle of a range around zero.
 PARAMS = (
     _knob("amp_attack", 0.0, 2.5, 0.0),
     _knob("amp_decay", 0.0, 2.5, 0.0),
