@@ -17,7 +17,7 @@ from tqdm import tqdm
 from pyrosynth.dataset import Dataset, Rows
 from pyrosynth.nn import MLP, MelEncoder
 from pyrosynth.retrieval import Bank, principal_axes
-from pyrosynth.search import Pool
+from pyrosynth.search import Pool, evolve
 
 Float = NDArray[np.float64]
 Array = NDArray[np.float32]
@@ -80,7 +80,7 @@ def ridge(dataset: Dataset, x: ArrayLike, seed: int = 0) -> Float:
         weight[-1] = 1e-9  # the offset is free
         fits.append(np.linalg.solve(codes.T @ codes + np.diag(weight), codes.T @ unit))
     errors = [float(np.sum((held_out @ fit - answer) ** 2)) for fit in fits]
-    return full_values(dataset, read(x) @ fits[int(np.argmin(errors))])
+    return _full(dataset, read(x) @ fits[int(np.argmin(errors))])
 
 
 def mlp(dataset: Dataset, x: ArrayLike, seed: int = 0, *, progress: bool = False) -> Float:
@@ -112,34 +112,10 @@ def cma_es(pool: Pool, start: ArrayLike, sigma: float, budget: int, seed: int = 
         sigma: First step size in unit values.
         budget: Number of sounds to render, the start among them.
         seed: Of the search.
-
-    References:
-        Hansen and Ostermeier, 2001, "Completely derandomized self-adaptation in evolution
-        strategies"; package ``cma``.
     """
-    import cma
-
-    rng = np.random.default_rng(seed)
-    options = {
-        "bounds": [0, 1], "popsize": POPULATION, "verbose": -9,
-        # Its own seed would be numpy's global one.
-        "seed": np.nan, "randn": lambda *size: rng.standard_normal(size),
-    }  # fmt: skip
-    pool.add(np.asarray(start)[None], "bank")
-    strategy = cma.CMAEvolutionStrategy(np.clip(start, 0.0, 1.0), sigma, options)
-    while (left := budget - len(pool)) > 0 and not strategy.stop():
-        asked = strategy.ask()
-        answer = pool.add(np.array(asked[:left]), "cma")
-        if len(answer) == len(asked):
-            strategy.tell(asked, np.minimum(answer, 1e6).tolist())
-
-
-def full_values(dataset: Dataset, unit: ArrayLike) -> Float:
-    """Return native values of all parameters from unit values of the learnt ones."""
-    learnt = dataset.space.from_unit(unit)
-    values = np.tile(dataset.full_space.defaults, (len(learnt), 1))
-    values[:, dataset.full_space.index(dataset.space.names)] = learnt
-    return values
+    unit = np.asarray(start, np.float64)
+    pool.add(unit[None], "bank")
+    evolve(pool, unit, np.full(len(unit), sigma), budget - 1, seed, POPULATION)
 
 
 def _network(
@@ -171,7 +147,7 @@ def _network(
     with torch.no_grad():
         given: Tensor = torch.from_numpy(_standardise(dataset, x))
         found = torch.cat([network(part) for part in given.split(BLOCK)])
-    return full_values(dataset, found.sigmoid().double().numpy())
+    return _full(dataset, found.sigmoid().double().numpy())
 
 
 def _rows(dataset: Dataset, rng: np.random.Generator) -> Rows:
@@ -188,3 +164,8 @@ def _unit(dataset: Dataset, rows: Rows) -> Float:
 
 def _standardise(dataset: Dataset, x: ArrayLike) -> Array:
     return (np.asarray(x, np.float32) - dataset.mean) / dataset.std
+
+
+def _full(dataset: Dataset, unit: ArrayLike) -> Float:
+    """Return native values of all parameters from unit values of the learnt ones."""
+    return dataset.full_space.complete(dataset.space, dataset.space.from_unit(unit))

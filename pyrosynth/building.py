@@ -82,9 +82,7 @@ class Job:
 
     def complete(self, learnt: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the values of all parameters given the learnt ones, shape (n, n_params)."""
-        full = np.tile(self.synth.param_space.defaults, (len(learnt), 1))
-        full[:, self.columns] = learnt
-        return full
+        return self.synth.param_space.complete(self.learnt, learnt)
 
     def contract(self, human: Sequence[Preset], seed: int) -> dict[str, Any]:
         """Return all that decides what the rows hold, JSON-ready."""

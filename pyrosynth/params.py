@@ -242,6 +242,22 @@ class ParamSpace:
         chosen = sorted(set(self.index([name.strip() for name in which]).tolist()))
         return replace(self, params=tuple(self.params[i] for i in chosen), selections={})
 
+    def complete(self, part: "ParamSpace", value: ArrayLike) -> NDArray[np.float64]:
+        """Add the defaults of the controls that a sub-space leaves out.
+
+        Args:
+            part: The sub-space, made by ``select``.
+            value: Native values of its controls, shape (..., len(part)).
+
+        Returns:
+            Native values of all controls, shape (..., n_params).
+        """
+        array = np.asarray(value, np.float64)
+        full = np.empty((*array.shape[:-1], len(self)))
+        full[...] = self.defaults
+        full[..., self.index(part.names)] = array
+        return full
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready description that ``from_json`` reads back exactly."""
         return {

@@ -23,6 +23,7 @@ from pyrosynth.variant import Variant
 
 BANK = "bank.safetensors"
 
+SMALLEST, LARGEST = 0.01, 0.3  # bounds of the first steps of the evolution, in unit values
 CONSIDERED = 1024  # draws that the model ranks by its own prediction before any is rendered
 Array = NDArray[np.float32]
 
@@ -232,15 +233,14 @@ class Posterior:
         if self.predicts:
             for _ in range(budget // (4 * PROPOSALS)):
                 descend(pool, self._predict, self.device)
-        evolve(pool, unit[: max(2, n_draws // 2)].std(axis=0), budget - len(pool), seed)
+        spread = np.clip(unit[: max(2, n_draws // 2)].std(axis=0), SMALLEST, LARGEST)
+        spread[self.run.space.discrete] = 0.0
+        evolve(pool, pool.unit[pool.best(1)[0]], spread, budget - len(pool), seed)
         return pool.match()
 
     def complete(self, learnt: ArrayLike) -> NDArray[np.float64]:
         """Return native values of all parameters from those learnt, shape (n, n_params)."""
-        array = np.asarray(learnt, np.float64)
-        values = np.tile(self.run.full_space.defaults, (len(array), 1))
-        values[:, self.run.full_space.index(self.run.space.names)] = array
-        return values
+        return self.run.full_space.complete(self.run.space, learnt)
 
     def learnt(self, values: ArrayLike) -> NDArray[np.float64]:
         """Return the learnt columns of native values, shape (n, n_learnt)."""

@@ -3,7 +3,7 @@
 Every proposal is rendered and counted; what comes out is the best that was heard.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,7 +20,7 @@ from pyrosynth.rendering import Renderer
 Source = Literal["posterior", "bank", "model", "cma"]
 
 POPULATION = 12  # sounds per generation of the search, a little below CMA's own 4 + 3 ln n
-SMALLEST, LARGEST = 0.01, 0.3  # bounds of the first step sizes, in unit values
+FAILED = 1e6  # distance in dB that CMA-ES is told of a failed sound; it takes no infinity
 
 ELITES = 8  # presets that a round of model steps starts from
 TRUST = (3.0, 100.0)  # cost in dB² of a squared unit step: a bold and a careful one from each
@@ -101,7 +101,7 @@ class Pool:
         proposed = np.clip(np.asarray(unit, np.float64), 0.0, 1.0)
         if not len(proposed):
             return np.empty(0)
-        rendered = self.renderer.render(self.complete(proposed))
+        rendered = self.renderer.render(self.values(proposed))
         if rendered.features is None:
             raise InputError("the search needs features; give the renderer its transform")
         lsd = np.where(rendered.failed, np.inf, log_distance(rendered.features, self.target))
@@ -113,11 +113,9 @@ class Pool:
         self.report(len(lsd))
         return lsd
 
-    def complete(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
+    def values(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return native values of all parameters from unit values of the learnt ones."""
-        values = np.tile(self.full_space.defaults, (len(unit), 1))
-        values[:, self.full_space.index(self.space.names)] = self.space.from_unit(unit)
-        return values
+        return self.full_space.complete(self.space, self.space.from_unit(unit))
 
     def best(self, n: int) -> NDArray[np.int64]:
         """Return the positions of the nearest presets, nearest first."""
@@ -127,7 +125,7 @@ class Pool:
         """Return all presets, nearest first."""
         order = self.best(len(self))
         return Match(
-            self.complete(self.unit[order]),
+            self.values(self.unit[order]),
             self.x[order],
             self.lsd[order],
             self.source[order],
@@ -171,54 +169,46 @@ def descend(pool: Pool, predict: Callable[[Tensor], Tensor], device: torch.devic
     pool.add(moved().detach().cpu().numpy(), "model")
 
 
-def evolve(pool: Pool, spread: NDArray[np.float64], budget: int, seed: int) -> None:
-    """Improve the nearest preset by CMA-ES on the continuous parameters.
+def evolve(
+    pool: Pool,
+    start: NDArray[np.float64],
+    spread: NDArray[np.float64],
+    budget: int,
+    seed: int,
+    population: int = POPULATION,
+) -> None:
+    """Search around a preset by CMA-ES.
 
     Args:
-        pool: Where proposals go; holds at least one preset.
-        spread: First standard deviation of each learnt parameter in unit values, such as the
-            posterior's, shape (n_learnt,).
-        budget: Number of sounds to render.
+        pool: Where proposals go.
+        start: Unit values of the learnt parameters, shape (n_learnt,).
+        spread: First standard deviation of each in unit values, shape (n_learnt,); a parameter
+            with none keeps its value.
+        budget: Number of sounds to render at most; fewer if the search converges.
         seed: Of the proposals.
+        population: Sounds per generation.
 
     References:
         Hansen and Ostermeier, 2001, "Completely derandomized self-adaptation in evolution
         strategies"; package ``cma``.
     """
-    free = np.flatnonzero(~pool.space.discrete)
-    if budget < 1 or not len(free):
-        return
-    start = pool.unit[pool.best(1)[0]]
-    for proposals, answer in _generations(start[free], spread[free], budget, seed):
-        unit = np.tile(start, (len(proposals), 1))
-        unit[:, free] = proposals
-        answer[:] = pool.add(unit, "cma")
-
-
-def _generations(
-    start: NDArray[np.float64], spread: NDArray[np.float64], budget: int, seed: int
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Yield proposals and an array for their distances until the budget is used."""
     import cma
 
-    population = min(POPULATION, max(4, budget))
-    strategy = cma.CMAEvolutionStrategy(
-        start,
-        1.0,
-        {
-            "bounds": [0, 1],
-            "CMA_stds": np.clip(spread, SMALLEST, LARGEST),
-            "popsize": population,
-            "seed": seed + 1,  # 0 would mean the time of day
-            "verbose": -9,
-        },
-    )
-    while budget > 0 and not strategy.stop():
+    free = np.flatnonzero(spread > 0)
+    if budget < 1 or len(free) < 2:  # the strategy is not defined on a line
+        return
+    rng = np.random.default_rng(seed)
+    options = {
+        "bounds": [0, 1], "popsize": population, "CMA_stds": spread[free], "verbose": -9,
+        # Its own seed would be numpy's global one.
+        "seed": np.nan, "randn": lambda *size: rng.standard_normal(size),
+    }  # fmt: skip
+    strategy = cma.CMAEvolutionStrategy(np.clip(start[free], 0.0, 1.0), 1.0, options)
+    end = len(pool) + budget
+    while (left := end - len(pool)) > 0 and not strategy.stop():
         asked = strategy.ask()
-        answer = np.full(len(asked), np.inf)
-        n = min(budget, len(asked))
-        yield np.array(asked[:n]), (part := np.full(n, np.inf))
-        answer[:n] = part
-        budget -= n
-        if n == len(asked):
-            strategy.tell(asked, np.minimum(answer, 1e6).tolist())
+        unit = np.tile(start, (min(left, len(asked)), 1))
+        unit[:, free] = asked[: len(unit)]
+        answer = pool.add(unit, "cma")
+        if len(answer) == len(asked):
+            strategy.tell(asked, np.minimum(answer, FAILED).tolist())

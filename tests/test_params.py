@@ -82,3 +82,9 @@ def test_json_round_trip():
 def test_errors_name_the_value_and_the_rule(action, word):
     with pytest.raises(InputError, match=word):
         action()
+
+
+def test_completing_a_part_adds_the_defaults_of_the_rest():
+    part = SPACE.select("2")
+    full = SPACE.complete(part, [[[1.0, 2.0], [0.5, 0.0]]])
+    assert full.tolist() == [[[1.0, 0.0, 2.0, 0.0], [0.5, 0.0, 0.0, 0.0]]]

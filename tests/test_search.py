@@ -93,10 +93,19 @@ def test_evolution_uses_its_budget_and_repeats(budget):
     for _ in range(2):
         pool = Pool(sound(np.array([0.3, 0.8, 0.45, 0.6, 1.0])), SPACE, LEARNT, LinearSynth())
         pool.add([[0.6, 0.6, 0.6, 0.6, 1.0]], "posterior")
-        evolve(pool, np.full(5, 0.1), budget, seed=3)
+        evolve(pool, pool.unit[0], np.array([0.1, 0.1, 0.1, 0.1, 0.0]), budget, seed=3)
         runs.append(pool)
     assert len(runs[0]) <= 1 + budget
     assert len(runs[0]) == 1 + budget or budget == 300, "CMA may stop early once it converged"
     np.testing.assert_array_equal(runs[0].unit, runs[1].unit)
     if budget == 300:
         assert runs[0].match().lsd[0] < 0.05 * runs[0].lsd[0]
+
+
+def test_evolution_leaves_numpys_own_generator_alone(pool):
+    np.random.seed(7)
+    expected = np.random.random()
+    np.random.seed(7)
+    pool.add([[0.6, 0.6, 0.6, 0.6, 1.0]], "posterior")
+    evolve(pool, pool.unit[0], np.full(5, 0.1), 30, seed=3)
+    assert np.random.random() == expected
