@@ -60,7 +60,8 @@ def test_refine_improves_with_the_budget_and_repeats(fitted, target):
         rendered = renderer.render(long.values[:1])
     assert short.n_renders <= 8
     assert long.n_renders == sum(done) == 96
-    assert long.lsd[0] < short.lsd[0]
+    assert (np.diff(long.trace[:, 1]) <= 0).all()
+    assert long.lsd[0] == long.trace[-1, 1] < long.trace[0, 1]
     assert set(long.source.tolist()) == {"posterior", "bank", "model", "cma"}
     np.testing.assert_array_equal(long.values, again.values)
     # The distance reported is the distance of the sound that these values make.
