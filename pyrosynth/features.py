@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import scipy.fft
-import scipy.signal
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
@@ -90,7 +89,7 @@ class FeatureSpec:
     @cached_property
     def window(self) -> Array:
         """Periodic Hann window, shape (n_fft,)."""
-        return np.asarray(scipy.signal.get_window("hann", self.n_fft), np.float32)
+        return np.hanning(self.n_fft + 1)[:-1].astype(np.float32)
 
     def mel(self, audio: ArrayLike) -> Array:
         """Return the power mel spectrogram.
