@@ -94,7 +94,7 @@ def short_types(app, what, name, thing, options, signature, returns):
 def visit_math(self, node):
     """Write an equation as MathML, which browsers draw by themselves."""
     block = node.tagname == "math_block"
-    text = re.sub(r"\\(log|det) ", r"\\\1\\, ", node.astext())
+    text = re.sub(r"\\(log|ln|det) ", r"\\\1\\, ", node.astext())
     if block and ("&" in text or r"\\" in text):
         text = rf"\begin{{aligned}}{text}\end{{aligned}}"
     mathml = tex2mathml(text, as_block=block)

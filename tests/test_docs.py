@@ -22,6 +22,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Commands that these tests cannot run: they install, test, need a plugin or a screen.
 NOT_RUN = {
     "make demo",
+    "PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo",
     "make test",
     "pip install -c constraints.txt .",
     'pip install -c constraints.txt ".[notebooks]"',
