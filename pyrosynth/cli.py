@@ -110,7 +110,7 @@ def render(
     ] = "all",
     derived: Annotated[
         int, typer.Option(min=0, help="Presets derived from the human training presets.")
-    ] = 0,
+    ] = 20_000,
     note: Annotated[int, typer.Option(help="MIDI note; 60 is C4.")] = 60,
     velocity: Annotated[int, typer.Option(help="MIDI velocity.")] = 100,
     hold: Annotated[float, typer.Option(help="Seconds from note-on to note-off.")] = 3.0,

@@ -156,12 +156,6 @@ def test_infer(call, run, tmp_path):
     assert idata.sample_stats.lsd.notnull().all()
     assert idata.posterior.preset.values.tolist() == ["target"]
 
-    again = [*infer[:4], tmp_path / "again", *infer[5:-1], "2"]  # with two workers
-    assert call(*again)[0] == 0
-    same = tmp_path / "again" / "target"
-    assert (same / "preset.json").read_bytes() == (folder / "preset.json").read_bytes()
-    np.testing.assert_array_equal(soundfile.read(same / "render.wav", dtype="float32")[0], audio)
-
     before = (folder / "preset.json").stat().st_mtime_ns
     assert "made earlier" in call(*infer)[1]
     assert "with other settings" in call(*infer, "--seed", "4")[1]
@@ -177,10 +171,7 @@ def test_check(call, run, tmp_path, monkeypatch):
     assert code == 0, error
     assert json.loads(out)["presets"] == 2
     assert (tmp_path / "report.html").is_file()
-    code, out, _ = call(*check, "--workers", "1")
-    assert code == 0
-    assert out.startswith("| method")
-    assert out.endswith(f"report: {tmp_path / 'report.html'}\n")
+    assert (tmp_path / "table.md").read_text().startswith("| method")
 
 
 def test_a_reader_that_stops_early_is_no_error():
@@ -196,12 +187,18 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # A job that a shell started in the background ignores the signal, and so do its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    seen = ""
-    while "presets:" not in seen:
-        seen += child.stderr.read(1)
-    child.send_signal(signal.SIGINT)
-    _, error = child.communicate(timeout=60)
+    with child:
+        seen = ""
+        while "presets:" not in seen:
+            seen += child.stderr.read(1)
+        child.send_signal(signal.SIGINT)
+        try:
+            _, error = child.communicate(timeout=60)
+        finally:
+            child.kill()
     assert child.returncode == 130, error
     assert error.splitlines()[-1].endswith("interrupted; run the same command again to go on")
     assert "Traceback" not in error
