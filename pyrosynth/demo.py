@@ -220,10 +220,10 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
         for name, label in BARS.items()
         if name in methods
     )
-    wins = 100 * methods[best[0]]["wins"]
+    share = f"{100 * methods[best[0]]['wins']:.0f} %"
     return [
         f"mean distance on {summary['presets']} held-out presets: {ours}",
-        f"to beat: {others}; {best[0]} is nearer than the former on {wins:.0f} % of the sounds",
+        f"to beat: {others}; {best[0]}, come nearer than the former on {share} of the sounds",
     ]
 
 

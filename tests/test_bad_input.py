@@ -157,25 +157,17 @@ def test_sounds_that_cannot_be_used(refused, here, tmp_path, kind, message):
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_many_channels_and_high_rates_are_fine(here, tmp_path):
+def test_a_bad_sound_costs_only_itself_and_eight_channels_at_96_khz_are_fine(
+    refused, here, tmp_path
+):
+    write_sound(tmp_path / "bad.wav", "silent")
     tone = np.sin(np.arange(96000) * 2 * np.pi * 262 / 96000)
     soundfile.write(tmp_path / "wide.flac", np.outer(tone, np.linspace(0.1, 0.5, 8)), 96000)
     out, few = tmp_path / "out", ["--budget", "2", "--draws", "1", "--workers", "1"]
-    assert (
-        main(["infer", str(here / "run"), str(tmp_path / "wide.flac"), "--out", str(out), *few])
-        == 0
-    )
+    sounds = [tmp_path / "bad.wav", tmp_path / "wide.flac"]
+    assert "bad.wav' is silent" in refused("infer", here / "run", *sounds, "--out", out, *few)
+    assert [folder.name for folder in out.iterdir()] == ["wide"]
     assert (out / "wide" / "preset.json").is_file()
-
-
-def test_one_bad_sound_among_others_costs_only_itself(refused, here, tmp_path):
-    write_sound(tmp_path / "bad.wav", "silent")
-    out, few = tmp_path / "out", ["--budget", "2", "--draws", "1", "--workers", "1"]
-    line = refused(
-        "infer", here / "run", tmp_path / "bad.wav", here / "good.wav", "--out", out, *few
-    )
-    assert "bad.wav' is silent" in line
-    assert [folder.name for folder in out.iterdir()] == ["good"]
 
 
 def test_sounds_of_the_same_stem_are_refused_before_any_work(refused, here, tmp_path):
@@ -238,13 +230,26 @@ def test_full_disk_while_fitting(here, tmp_path):
     assert not [file for file in tmp_path.rglob("*") if file.is_file()]
 
 
-@pytest.mark.parametrize("kilobytes", [20, 100])
-def test_full_disk_while_inferring(here, tmp_path, kilobytes):
-    """The sound or the report does not fit."""
+def test_full_disk_while_inferring(here, tmp_path):
     out, few = tmp_path / "out", ["--budget", "2", "--draws", "1", "--workers", "1"]
-    line = on_a_full_disk(kilobytes, "infer", here / "run", here / "good.wav", "--out", out, *few)
+    line = on_a_full_disk(100, "infer", here / "run", here / "good.wav", "--out", out, *few)
     assert "cannot write" in line
     assert not list(out.iterdir())
+
+
+def test_full_disk_while_writing_a_sound(tmp_path):
+    sound = tmp_path / "sound.wav"
+    write_sound(sound, "short")
+    before = sound.read_bytes()
+    script = f"""
+import resource, numpy
+from pyrosynth.audio import save_audio
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
+save_audio({str(sound)!r}, numpy.zeros(22050, numpy.float32), 22050)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "InputError: cannot write" in done.stderr
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [before]
 
 
 # Datasets
