@@ -64,9 +64,10 @@ class Voice(Synth):
         return {"synth": "voice", "device": str(self.device), "seed": self.seed}
 
     def identity(self) -> str:
-        """Return a hash of this file, its table and the seed."""
+        """Return a hash of this file, its table, the seed and the kind of device."""
         table = Path(__file__).with_name("voice_table.py")
-        content = Path(__file__).read_bytes() + table.read_bytes() + str(self.seed).encode()
+        settings = f"{self.seed} {self.device.type}".encode()
+        content = Path(__file__).read_bytes() + table.read_bytes() + settings
         return hashlib.sha256(content).hexdigest()
 
     def presets(self) -> list[Preset]:
