@@ -61,7 +61,7 @@ class Sizes:
 # Eight minutes on two cores, after two for the set-up: a quarter each for rendering, fitting,
 # checking, and reserve.
 SIZES = {
-    "amsynth": Sizes(derived=10_000, steps=700, batch_size=256, presets=30, draws=64, budget=256),
+    "amsynth": Sizes(derived=8_000, steps=550, batch_size=256, presets=24, draws=64, budget=256),
     "voice": Sizes(derived=6_000, steps=700, batch_size=256, presets=24, draws=64, budget=256),
 }
 SMOKE = Sizes(
