@@ -57,7 +57,8 @@ class TrainData:
     @property
     def dims(self) -> Dims:
         """The sizes a variant for these data is built for."""
-        return Dims(self.levels.shape[1], (self.x.shape[1], self.x.shape[2]))
+        shape = self.x.shape[1], self.x.shape[2]
+        return Dims(self.levels.shape[1], shape, tuple(self.resolution.int().tolist()))
 
     def to(self, device: torch.device) -> "TrainData":
         """Move everything to a device."""

@@ -162,15 +162,25 @@ def fit(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A name, or a .py file.")],
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder that `render` wrote.")],
     out: Out,
-    steps: Annotated[int, typer.Option(min=1, help="Optimisation steps.")] = 4000,
-    batch_size: Annotated[int, typer.Option(min=1, help="Presets per step.")] = 256,
-    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimisation steps, 4000 if not said.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Presets per step, 256 if not said.")
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Highest learning rate, 0.001 if not said.")
+    ] = None,
     patience: Annotated[
         int | None, typer.Option(min=1, help="Stop after so many validations without gain.")
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Hyper-parameter, as JSON; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Hyper-parameter, as JSON; size=paper for all of the paper's; repeatable.",
+        ),
     ] = None,
     seed: Seed = 0,
     device: Device = "cpu",
@@ -182,6 +192,9 @@ def fit(
     from pyrosynth.dataset import open_dataset
     from pyrosynth.fitting import fit as fit_model
 
+    training: dict[str, Any] = {
+        "steps": steps, "batch_size": batch_size, "lr": lr, "patience": patience,
+    }  # fmt: skip
     run = fit_model(
         model,
         open_dataset(data),
@@ -191,10 +204,7 @@ def fit(
         device=device,
         threads=threads,
         force=force,
-        steps=steps,
-        batch_size=batch_size,
-        lr=lr,
-        patience=patience,
+        **{name: value for name, value in training.items() if value is not None},
     )
     last = run.history.rows[-1] if run.history.rows else {}
     facts = {"run": str(out), "best_step": run.history.best_step, "last": last}

@@ -18,7 +18,7 @@ from pyrosynth.posterior import BANK
 from pyrosynth.retrieval import Bank
 from pyrosynth.run import FACTS, Run, load_run
 from pyrosynth.sources import variant_source
-from pyrosynth.variant import Dims, Variant, build
+from pyrosynth.variant import Dims, Variant, build, sized
 
 # Arguments of a fit that do not change its result, or that are given apart.
 APART = ("seed", "device", "threads", "out", "resume", "progress")
@@ -45,7 +45,8 @@ def fit(
         model: Name of a variant, path of a ``.py`` file that defines one, or the class.
         dataset: What to learn.
         out: Folder of the run; without it nothing is written.
-        options: Hyper-parameters of the variant; the others keep their defaults.
+        options: Hyper-parameters of the variant; the others keep their defaults. ``size`` names
+            one of its sizes, whose architecture and schedule hold where nothing else is given.
         seed: Of the first weights and of all else that is random.
         device: ``"cpu"`` or ``"cuda"``.
         threads: Torch threads during the fit; None leaves the setting alone.
@@ -67,10 +68,13 @@ def fit(
     """
     svi.find_device(device)
     kind = model if isinstance(model, type) else zoo.load(model)
+    options, size = sized(kind, options or {})
+    training = {**size.training, **training}
     shape = dataset.features.shape(dataset.note.n_samples(dataset.features.sample_rate))
+    dims = Dims(len(dataset.space), shape, tuple(dataset.space.resolution.tolist()))
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        variant = build(kind, Dims(len(dataset.space), shape), dict(options or {}))
+        variant = build(kind, dims, options)
     settings = {
         "model": hashlib.sha256(variant_source(kind).encode()).hexdigest(),
         "options": variant.hyperparameters(),

@@ -90,6 +90,16 @@ class FitState:
         late = sum(row["step"] > self.best_step for row in self.rows)
         return "early" if patience is not None and late >= patience else None
 
+    def halved(self, patience: int) -> float:
+        """Return 2 to the minus number of times that validation has stalled so long."""
+        best, late, halvings = -math.inf, 0, 0
+        for row in self.rows:
+            late = 0 if score(row) > best else late + 1
+            best = max(best, score(row))
+            if late == patience:
+                late, halvings = 0, halvings + 1
+        return 0.5**halvings
+
     def save(self) -> None:
         """Write the checkpoint."""
         if self.path is None:

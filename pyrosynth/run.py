@@ -139,7 +139,7 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
     tensors, _ = read_tensors(folder / WEIGHTS, target)
     weights = {k.removeprefix("variant."): t for k, t in tensors.items() if "." in k}
     try:
-        dims = Dims(facts["dims"]["n_params"], tuple(facts["dims"]["x_shape"]))
+        dims = _dims(facts["dims"])
         variant = build(load_copy(folder / SOURCE), dims, facts["arguments"])
         variant.load_state_dict(weights)
         return Run(
@@ -162,6 +162,11 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
             f"run '{folder}' of pyrosynth {facts.get('pyrosynth')} cannot be rebuilt: "
             f"{' '.join(reason.split())}"
         ) from error
+
+
+def _dims(facts: dict[str, Any]) -> Dims:
+    n_params, *others = facts.values()
+    return Dims(n_params, *map(tuple, others))
 
 
 def _term(term: Term) -> dict[str, Any]:

@@ -87,6 +87,7 @@ def fit(
     weight_decay: float = 1e-2,
     clip: float = 20.0,
     jitter: float = 0.0,
+    halve_after: int | None = None,
     validate_every: int = 250,
     patience: int | None = None,
     seed: int = 0,
@@ -103,13 +104,15 @@ def fit(
     Args:
         variant: What to fit, in place.
         data: The sounds and parameters.
-        steps: Number of steps; the learning rate falls to 0 over them along a cosine.
+        steps: Number of steps.
         batch_size: Presets per step.
         lr: Highest learning rate.
         warm_up: Steps over which the learning rate rises to it.
         weight_decay: AdamW's weight decay.
         clip: Largest norm of the gradient.
         jitter: Standard deviation of noise added to the standardised features in training.
+        halve_after: Validations without improvement after which the rate is halved; None lets it
+            fall to 0 over the steps along a cosine.
         validate_every: Steps between two validations, each followed by a checkpoint.
         patience: Validations without improvement after which to stop; None never stops early.
         seed: Fixes every random number.
@@ -136,8 +139,8 @@ def fit(
     settings = {
         "steps": steps, "batch_size": batch_size, "lr": lr, "warm_up": warm_up,
         "weight_decay": weight_decay, "clip": clip, "jitter": jitter,
-        "validate_every": validate_every, "patience": patience, "seed": seed,
-        "variant": type(variant).__name__, "data": data.fingerprint(),
+        "halve_after": halve_after, "validate_every": validate_every, "patience": patience,
+        "seed": seed, "variant": type(variant).__name__, "data": data.fingerprint(),
         "hyperparameters": variant.hyperparameters(),
     }  # fmt: skip
     variant.to(target)
@@ -171,7 +174,9 @@ def fit(
             # Checks of shapes and supports cost a tenth of a step: one step is enough.
             with pyro.validation_enabled(step == first):
                 loss = elbo.loss(variant, batch, elbo.weights(step, target))
-            optimiser.param_groups[0]["lr"] = rate = _rate(step, steps, lr, warm_up)
+            rate = lr * min(1.0, (step + 1) / max(1, warm_up))
+            rate *= _cosine(step, steps) if halve_after is None else loop.halved(halve_after)
+            optimiser.param_groups[0]["lr"] = rate
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, clip)
@@ -223,10 +228,9 @@ def _seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _rate(step: int, steps: int, lr: float, warm_up: int) -> float:
-    """Return the learning rate: a linear rise, then a cosine to zero."""
-    rise = min(1.0, (step + 1) / max(1, warm_up))
-    return lr * rise * 0.5 * (1 + math.cos(math.pi * step / steps))
+def _cosine(step: int, steps: int) -> float:
+    """Return the factor that falls from 1 to 0 along half a cosine."""
+    return 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 @torch.no_grad()

@@ -10,11 +10,12 @@ the open unit cube, ``z`` (latent_dim,) latent, ``h`` embedding of ``x``.
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
+import torch
 from pyro import poutine
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
@@ -33,10 +34,14 @@ class Dims:
     Args:
         n_params: Number of synth parameters learnt.
         x_shape: (n_mels, n_frames) of the features.
+        resolution: Number of levels of each parameter; empty where nobody needs to know.
+        tags: Names of the tags, none by default.
     """
 
     n_params: int
     x_shape: tuple[int, int]
+    resolution: tuple[int, ...] = ()
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,20 +80,50 @@ class Term:
         return self.weight(step) if callable(self.weight) else self.weight
 
 
+@dataclass(frozen=True)
+class Size:
+    """Hyper-parameters and a schedule that go by one name.
+
+    Args:
+        options: Hyper-parameters of the variant; the others keep their defaults.
+        training: Arguments of `pyrosynth.svi.fit`; the others keep theirs.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+# The schedule of Esling et al. (2019): 500 epochs of 11,000 presets, a rate of 2e-4 that is
+# halved when validation has stalled for 20 epochs. They do not say how large a batch is; 64 is
+# what their code has.
+PAPER_TRAINING: Mapping[str, Any] = {
+    "steps": 86_000,
+    "batch_size": 64,
+    "lr": 2e-4,
+    "warm_up": 0,
+    "weight_decay": 0.0,
+    "validate_every": 172,
+    "halve_after": 20,
+}
+
+
 class Variant(nn.Module, ABC):
     """A generative model of presets and sounds, and the guide that inverts it.
 
     To write one: take ``dims`` and keyword-only hyper-parameters with defaults that JSON can
-    hold, define the terms, and implement the abstract methods.
+    hold, define the terms, and implement the abstract methods; with a latent, also those that
+    read it.
 
     Attributes:
         exact: Whether ``log_prob_v`` is the density itself or a Monte-Carlo estimate of it.
-        latent_dim: Size of ``z``.
+        sizes: Settings that go by a name, given as ``size``.
+        latent_dim: Size of ``z``; 0 in a variant that has none.
         terms: The objective.
     """
 
     exact: ClassVar[bool] = False
-    latent_dim: int
+    sizes: ClassVar[Mapping[str, Size]] = {}
+    latent_dim: int = 0
     terms: tuple[Term, ...]
 
     def __init__(self, dims: Dims) -> None:
@@ -124,10 +159,6 @@ class Variant(nn.Module, ABC):
         """Embed features (..., n_mels, n_frames) as ``h``, (..., n_embedding)."""
 
     @abstractmethod
-    def posterior(self, h: Tensor) -> TorchDistribution:
-        """Return q(z|x) for embeddings (..., n_embedding)."""
-
-    @abstractmethod
     def sample_v(
         self, x: Tensor, n: int, generator: Generator | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -155,13 +186,48 @@ class Variant(nn.Module, ABC):
             log q(v|x) in nats, shape (..., batch).
         """
 
-    @abstractmethod
-    def expected_x(self, z: Tensor) -> Tensor:
-        """Decode latents (..., latent_dim) to features (..., n_mels, n_frames)."""
+    @torch.no_grad()
+    def mean_v(self, x: Tensor, n: int = 64, generator: Generator | None = None) -> Tensor:
+        """Return the mean of q(v|x), the answer of least squared error.
 
-    @abstractmethod
+        Args:
+            x: Features, shape (batch, n_mels, n_frames).
+            n: Number of draws it is the mean of, where it has no closed form.
+            generator: Source of their noise.
+
+        Returns:
+            Parameters in (0, 1), shape (batch, n_params).
+        """
+        return self.sample_v(x, n, generator)[0].mean(0)
+
+    @property
+    def has_latent(self) -> bool:
+        """Whether there is a latent ``z``."""
+        return self.latent_dim > 0
+
+    def posterior(self, h: Tensor) -> TorchDistribution:
+        """Return q(z|x) for embeddings (..., n_embedding).
+
+        Raises:
+            InputError: The variant has no latent.
+        """
+        raise self._no_latent()
+
+    def expected_x(self, z: Tensor) -> Tensor:
+        """Decode latents (..., latent_dim) to features (..., n_mels, n_frames).
+
+        Raises:
+            InputError: The variant has no latent.
+        """
+        raise self._no_latent()
+
     def params_of(self, z: Tensor) -> Tensor:
-        """Map latents (..., latent_dim) to parameters (..., n_params)."""
+        """Map latents (..., latent_dim) to parameters (..., n_params).
+
+        Raises:
+            InputError: The variant has no latent.
+        """
+        raise self._no_latent()
 
     def latent(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """Map parameters to the latent they determine.
@@ -194,6 +260,12 @@ class Variant(nn.Module, ABC):
         """
         return self.expected_x(self.latent(v)[0])
 
+    def _no_latent(self) -> InputError:
+        return InputError(
+            f"variant '{type(self).__name__}' has no latent space; use one that has, such as "
+            "flow_reg"
+        )
+
 
 def where_known(batch: Batch) -> AbstractContextManager[Any]:
     """Count the sites inside only on the rows that know their parameters."""
@@ -202,6 +274,29 @@ def where_known(batch: Batch) -> AbstractContextManager[Any]:
 
 
 V = TypeVar("V", bound=Variant)
+
+
+def sized(variant: type[Variant], options: Mapping[str, Any]) -> tuple[dict[str, Any], Size]:
+    """Resolve the option ``size``.
+
+    Args:
+        variant: The class.
+        options: Its hyper-parameters, and perhaps ``size``, the name of one of its sizes.
+
+    Returns:
+        The hyper-parameters, those given before those of the size; and the size.
+
+    Raises:
+        InputError: There is no such size (the known ones are listed).
+    """
+    given = dict(options)
+    name = given.pop("size", None)
+    if name is None:
+        return given, Size()
+    if name not in variant.sizes:
+        raise unknown(f"size of {variant.__name__}", str(name), variant.sizes)
+    size = variant.sizes[name]
+    return {**size.options, **given}, size
 
 
 def build(variant: type[V], dims: Dims, options: dict[str, Any]) -> V:

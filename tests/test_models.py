@@ -1,5 +1,7 @@
 """One conformance suite over every variant of the zoo."""
 
+import inspect
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -11,7 +13,7 @@ from toys import SMALL, toy_data
 from pyrosynth import zoo
 from pyrosynth.errors import InputError
 from pyrosynth.svi import SyncFreeELBO, fit
-from pyrosynth.variant import Dims, Term, WarmUp, build, where_known
+from pyrosynth.variant import Dims, Term, Variant, WarmUp, build, sized, where_known
 
 every_variant = pytest.mark.parametrize("name", zoo.names())
 
@@ -123,6 +125,12 @@ def test_draws(name):
     assert v.std(0).min() > 0.05
     if variant.exact:
         torch.testing.assert_close(variant.log_prob_v(v, x), log_q, atol=0.02, rtol=1e-3)
+    assert variant.mean_v(x, 50, torch.Generator().manual_seed(5)).shape == (3, 4)
+    if not variant.has_latent:
+        for method in (variant.posterior, variant.expected_x, variant.params_of):
+            with pytest.raises(InputError, match="has no latent space"):
+                method(x)
+        return
     z = variant.posterior(variant.encode(x)).sample((7,))
     assert z.shape == (7, 3, variant.latent_dim)
     assert variant.expected_x(z).shape == (7, 3, 8, 11)
@@ -134,7 +142,7 @@ def test_a_preset_and_its_latent(name):
     data = toy_data(n=64)
     variant = small(name, data.dims).eval()
     v = data.batch(data.train[:6])["v"].requires_grad_()
-    if name == "vae_flow":
+    if type(variant).latent is Variant.latent:
         with pytest.raises(InputError, match="does not determine its latent"):
             variant.expected_x_of_v(v)
         return
@@ -149,10 +157,27 @@ def test_a_preset_and_its_latent(name):
 @every_variant
 def test_docstring_and_bad_arguments(name):
     assert zoo.describe(name).endswith(".")
-    with pytest.raises(InputError, match=r"unknown argument.*known: .*n_layers"):
-        build(zoo.load(name), Dims(4, (8, 11)), {"layers": 2})
+    kind = zoo.load(name)
+    known = sorted(small(name, toy_data(n=8).dims).hyperparameters())
+    with pytest.raises(InputError, match=rf"unknown argument.*known: .*{known[0]}"):
+        build(kind, Dims(4, (8, 11)), {"no_such": 2})
     with pytest.raises(InputError, match="cannot build"):
-        build(zoo.load(name), Dims(4, (8, 11)), {"n_layers": "two"})
+        build(kind, Dims(4, (8, 11)), dict.fromkeys(known, object()))
+
+
+@every_variant
+def test_sizes(name):
+    """Every size builds, and what is given by name comes before it."""
+    kind, dims = zoo.load(name), Dims(16, (64, 87), (16,) * 16)
+    for size in kind.sizes:
+        options, settings = sized(kind, {"size": size})
+        variant = build(kind, dims, options)
+        assert variant.hyperparameters().items() >= dict(settings.options).items()
+        assert set(settings.training) <= set(inspect.signature(fit).parameters)
+        key = next(iter(settings.options))
+        assert sized(kind, {"size": size, key: 1})[0][key] == 1
+    with pytest.raises(InputError, match="unknown size"):
+        sized(kind, {"size": "huge"})
 
 
 @pytest.mark.parametrize("unknown", [0.0, 0.5])

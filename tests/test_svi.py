@@ -1,5 +1,6 @@
 """The loop: resuming, stopping, interrupts, and what it leaves untouched."""
 
+import math
 import os
 import signal
 
@@ -114,6 +115,21 @@ def test_early_stopping_keeps_the_best_weights():
         batch = data.batch(data.valid)
         kept = variant.log_prob_v(batch["v"], batch["x"]).mean()
     assert abs(kept - max(scores)) < abs(kept - scores[-1])
+
+
+def test_the_rate_is_halved_where_validation_stalls():
+    data = toy_data(n=128)
+    history = fit(small(data), data, steps=80, halve_after=2, **QUICK | {"lr": 0.05})
+    scores = [row["valid_log_q"] for row in history.rows]
+    best, late, rate, expected = -math.inf, 0, 0.05, []
+    for value in scores:
+        expected.append(rate)  # of the steps before this validation
+        late = 0 if value > best else late + 1
+        best = max(best, value)
+        if late == 2:
+            late, rate = 0, rate / 2
+    assert [row["lr"] for row in history.rows] == pytest.approx(expected)
+    assert rate < 0.05
 
 
 def test_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(tmp_path, monkeypatch):
