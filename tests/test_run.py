@@ -90,7 +90,9 @@ def test_contents(saved):
     facts = json.loads((path / "run.json").read_text())
     assert facts["variant"] == "FlowReg"
     assert facts["arguments"]["channels"] == [8, 16]
-    assert facts["dims"] == {"n_params": 4, "x_shape": [8, 11]}
+    assert facts["dims"] == {
+        "n_params": 4, "x_shape": [8, 11], "resolution": [16] * 4, "tags": [],
+    }  # fmt: skip
     assert facts["terms"][2] == {
         "name": "preset", "sites": ["v|x"], "weight": {"value": 1.0, "steps": 0},
     }  # fmt: skip
