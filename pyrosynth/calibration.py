@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.metrics import Interval
+from pyrosynth.statistics import Interval
 
 Float = NDArray[np.float64]
 

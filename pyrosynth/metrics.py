@@ -1,15 +1,10 @@
-"""Distances between sounds and between presets, and how sure a mean of them is.
+"""Distances between sounds and between presets.
 
 All distances work on the last axes, with any leading axes, which broadcast.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from pyrosynth.errors import InputError
 
 Float = NDArray[np.float64]
 
@@ -82,68 +77,6 @@ def mse_n(unit: ArrayLike, other: ArrayLike) -> Float:
     target = np.asarray(unit, np.float64)
     error = np.mean((target - np.asarray(other, np.float64)) ** 2, axis=-1)
     return _ratio(error, np.mean(target**2, axis=-1))
-
-
-class Interval(NamedTuple):
-    """A number and the interval it lies in."""
-
-    estimate: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """Return such as ``5.39 [5.15–5.63]``."""
-        return f"{self.estimate:.2f} [{self.low:.2f}–{self.high:.2f}]"
-
-
-def interval(
-    values: ArrayLike,
-    statistic: Callable[..., Float] = np.mean,
-    *,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """Return a statistic with its bootstrap percentile interval over sounds.
-
-    Args:
-        values: One number per sound, shape (n,).
-        statistic: Such as ``np.mean`` or ``np.median``; takes an array and ``axis``.
-        level: Share of the resampled statistics inside the interval.
-        resamples: Number of resamples.
-        seed: Seed of the resampling.
-
-    Returns:
-        The statistic of ``values`` and its interval.
-
-    Raises:
-        InputError: ``values`` is empty or not a plain list of numbers.
-
-    References:
-        Efron and Tibshirani, 1993, "An Introduction to the Bootstrap", chapter 13.
-    """
-    array = np.asarray(values, np.float64)
-    if array.ndim != 1 or not len(array):
-        raise InputError(f"values have shape {array.shape}; give one number per sound")
-    rng = np.random.default_rng(seed)
-    means = statistic(array[rng.integers(len(array), size=(resamples, len(array)))], axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(statistic(array, axis=0)), float(low), float(high))
-
-
-def paired_difference(first: ArrayLike, second: ArrayLike, **options: Any) -> Interval:
-    """Return the mean of ``first − second`` over the same sounds with its interval.
-
-    Negative is in favour of ``first`` where lower is better. The options are those of
-    ``interval``.
-    """
-    difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
-    return interval(difference, **options)
-
-
-def share_of_wins(first: ArrayLike, second: ArrayLike) -> float:
-    """Return the share of sounds for which ``first`` is strictly lower than ``second``."""
-    return float(np.mean(np.asarray(first) < np.asarray(second)))
 
 
 def _ratio(numerator: Float, denominator: Float) -> Float:

@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from pyrosynth.calibration import LEVELS, central_coverage, expected_range, region_coverage
 from pyrosynth.features import FeatureSpec, hz_to_mel
 from pyrosynth.idata import arviz
-from pyrosynth.metrics import DB, interval
+from pyrosynth.metrics import DB
 from pyrosynth.params import Param, ParamSpace
+from pyrosynth.statistics import interval
 
 if TYPE_CHECKING:
     from pyrosynth.tables import Scores

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.metrics import Interval, interval
+from pyrosynth.statistics import Interval, interval
 
 if TYPE_CHECKING:
     from pandas import DataFrame

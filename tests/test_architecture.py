@@ -15,7 +15,7 @@ ROOT = PACKAGE.parent
 
 # A room imports only from rooms before it.
 ROOMS = """
-    errors folders params presets audio metrics
+    errors folders params presets audio statistics metrics
     synths.base synths.abi synths.plugin synths.dssi synths.debian
     synths.amsynth_table synths.amsynth synths.voice_table synths.voice synths
     worker rendering features corpus splits store building dataset

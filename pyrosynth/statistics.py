@@ -1,0 +1,154 @@
+"""How sure one is of a mean over sounds, and of one method's lead over another."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pyrosynth.errors import InputError
+
+Float = NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """A number and the interval it lies in."""
+
+    estimate: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """Return such as ``5.39 [5.15–5.63]``."""
+        return f"{self.estimate:.2f} [{self.low:.2f}–{self.high:.2f}]"
+
+
+def interval(
+    values: ArrayLike,
+    statistic: Callable[..., Float] = np.mean,
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Return a statistic with its bootstrap percentile interval over sounds.
+
+    Args:
+        values: One number per sound, shape (n,).
+        statistic: Such as ``np.mean`` or ``np.median``; takes an array and ``axis``.
+        level: Share of the resampled statistics inside the interval.
+        resamples: Number of resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        The statistic of ``values`` and its interval.
+
+    Raises:
+        InputError: ``values`` is empty or not a plain list of numbers.
+
+    References:
+        Efron and Tibshirani, 1993, "An Introduction to the Bootstrap", chapter 13.
+    """
+    array = np.asarray(values, np.float64)
+    if array.ndim != 1 or not len(array):
+        raise InputError(f"values have shape {array.shape}; give one number per sound")
+    rng = np.random.default_rng(seed)
+    means = statistic(array[rng.integers(len(array), size=(resamples, len(array)))], axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(statistic(array, axis=0)), float(low), float(high))
+
+
+def paired_difference(first: ArrayLike, second: ArrayLike, **options: Any) -> Interval:
+    """Return the mean of ``first − second`` over the same sounds with its interval.
+
+    Negative is in favour of ``first`` where lower is better. The options are those of
+    ``interval``.
+    """
+    difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+    return interval(difference, **options)
+
+
+def share_of_wins(first: ArrayLike, second: ArrayLike) -> float:
+    """Return the share of sounds for which ``first`` is strictly lower than ``second``."""
+    return float(np.mean(np.asarray(first) < np.asarray(second)))
+
+
+class Comparison(NamedTuple):
+    """The best of some methods, and how probable the lead over each other one is by chance.
+
+    Attributes:
+        best: Its name.
+        p_values: Of every other method, corrected for their number; small where the best is
+            better for sure.
+    """
+
+    best: str
+    p_values: dict[str, float]
+
+
+def against_best(
+    scores: Mapping[str, ArrayLike], statistic: Callable[..., Any] = np.mean
+) -> Comparison:
+    """Test each method against the best: two-sided Wilcoxon tests on pairs, Holm's correction.
+
+    The test asks whether the differences of the same sounds lie evenly around 0, by their ranks:
+    a few enormous ones count no more than a few large ones. Sounds without a difference are left
+    out. The best is chosen on the same sounds, so a lead over the second is judged kindly.
+
+    Args:
+        scores: Of each method one number per sound, lower is better, all of shape (n,) and in
+            the same order. Infinite ones count as larger than all others.
+        statistic: By which the best is the lowest; ``np.mean`` or ``np.median``.
+
+    Returns:
+        The best method (of equal ones the first) and the corrected p-values of the others; 1
+        for one that does the same on every sound.
+
+    Raises:
+        InputError: There is no method, shapes differ, or a score is NaN.
+
+    References:
+        Wilcoxon, 1945, "Individual comparisons by ranking methods"; Holm, 1979, "A simple
+        sequentially rejective multiple test procedure".
+    """
+    arrays = {name: np.asarray(values, np.float64) for name, values in scores.items()}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if len(set(shapes.values())) != 1 or any(len(s) != 1 or not s[0] for s in shapes.values()):
+        raise InputError(f"scores have shapes {shapes}; give every method one number per sound")
+    for name, array in arrays.items():
+        if np.isnan(array).any():
+            raise InputError(f"scores of '{name}' contain NaN; count a failed sound as silence")
+    best = min(arrays, key=lambda name: float(statistic(arrays[name])))
+    others = [name for name in arrays if name != best]
+    p_values = holm([_signed_rank(arrays[name], arrays[best]) for name in others])
+    return Comparison(best, dict(zip(others, p_values.tolist(), strict=True)))
+
+
+def holm(p_values: ArrayLike) -> Float:
+    """Correct p-values of several tests, so that any false alarm has the stated probability.
+
+    The smallest of m is multiplied by m, the next by m − 1 and so on; none gets smaller than
+    one before it, or larger than 1 (Holm, 1979).
+
+    Args:
+        p_values: Of each test, shape (m,).
+
+    Returns:
+        Corrected ones, shape (m,).
+    """
+    p = np.asarray(p_values, np.float64)
+    order = np.argsort(p, kind="stable")
+    steps = p[order] * np.arange(len(p), 0, -1)
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return corrected
+
+
+def _signed_rank(first: Float, second: Float) -> float:
+    """Return the p-value of the signed-rank test, exact for few sounds (see SciPy)."""
+    import scipy.stats
+
+    differs = first != second  # infinite ones too, which have no difference
+    if not differs.any():
+        return 1.0
+    return float(scipy.stats.wilcoxon(first[differs] - second[differs]).pvalue)
