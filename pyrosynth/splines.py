@@ -30,21 +30,24 @@ def spline(
     Returns:
         Images and log-derivatives, both of shape (...).
     """
-    # Widths and heights are one tensor, (..., 2, bins): half as many kernels.
-    share = shape[..., : 2 * bins].unflatten(-1, (2, bins)).softmax(-1)
+    # Bins come first: over a short last axis a softmax is ten times slower on a CPU. Widths and
+    # heights are one tensor, half as many kernels.
+    raw = shape.movedim(-1, 0)
+    share = raw[: 2 * bins].unflatten(0, (2, bins)).softmax(1)
     size = 2 * bound * (SMALLEST + (1 - bins * SMALLEST) * share)
-    end = size.cumsum(-1) - bound
-    one = math.log(math.expm1(1 - SMALLEST))  # softplus of this plus SMALLEST is a slope of 1
-    slope = SMALLEST + F.softplus(F.pad(shape[..., 2 * bins :], (1, 1)) + one)
+    end = size.cumsum(1) - bound
 
     inside = x.clamp(-bound, bound)
-    searched = end[..., 1 if invert else 0, :-1].detach()
-    bin_ = (inside.detach().unsqueeze(-1) >= searched).sum(-1, keepdim=True)
-    pair = bin_.unsqueeze(-2).expand(*bin_.shape[:-1], 2, 1)
-    width, height = size.gather(-1, pair).squeeze(-1).unbind(-1)
-    right, top = end.gather(-1, pair).squeeze(-1).unbind(-1)
+    searched = end[1 if invert else 0, :-1].detach()
+    bin_ = (inside.detach() >= searched).sum(0, keepdim=True)
+    pair = bin_.expand(2, 1, *bin_.shape[1:])
+    width, height = size.gather(1, pair).squeeze(1).unbind(0)
+    right, top = end.gather(1, pair).squeeze(1).unbind(0)
     left, bottom = right - width, top - height
-    d0, d1 = slope.gather(-1, torch.cat([bin_, bin_ + 1], -1)).unbind(-1)
+    one = math.log(math.expm1(1 - SMALLEST))  # softplus of this plus SMALLEST is a slope of 1
+    flat = torch.zeros_like(raw[:1])
+    slope = torch.cat([flat, raw[2 * bins :], flat]).gather(0, torch.cat([bin_, bin_ + 1]))
+    d0, d1 = (SMALLEST + F.softplus(slope + one)).unbind(0)
 
     mean = height / width
     bend = d0 + d1 - 2 * mean
