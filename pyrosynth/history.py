@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,15 @@ class History:
             per preset) and each term as ``valid_<name>``.
         best_step: Step of the weights that were kept.
         stopped: ``"finished"``, or ``"early"`` when validation had stopped improving.
-        seconds: Duration of the last call.
+        seconds: Duration of the fit, over all calls that it took.
+        cpu_seconds: Processor time of this process meanwhile.
     """
 
     rows: list[Row] = field(default_factory=list)
     best_step: int = 0
     stopped: str = "finished"
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 def score(row: Row) -> float:
@@ -62,6 +65,12 @@ class FitState:
         self.rows: list[Row] = []
         self.losses: list[float] = []  # since the last row
         self.best = _copy(variant.state_dict())
+        self._began = time.monotonic(), time.process_time()
+
+    @property
+    def times(self) -> tuple[float, float]:
+        """Seconds spent so far, by the clock and by the processor."""
+        return time.monotonic() - self._began[0], time.process_time() - self._began[1]
 
     def read(self, waiting: list[Tensor]) -> None:
         """Read losses back from the device and make sure that they are finite."""
@@ -110,7 +119,7 @@ class FitState:
             tensors |= {f"optimiser.{i}.{k}": t for k, t in moments.items()}
         info = {
             "settings": self.settings, "step": self.step, "best_step": self.best_step,
-            "rows": self.rows, "losses": self.losses,
+            "rows": self.rows, "losses": self.losses, "times": self.times,
         }  # fmt: skip
         write_tensors(self.path, tensors, info)
 
@@ -133,6 +142,8 @@ class FitState:
                 )
         self.step, self.best_step = info["step"], info["best_step"]
         self.rows, self.losses = info["rows"], info["losses"]
+        clock, processor = info["times"]
+        self._began = self._began[0] - clock, self._began[1] - processor
         self.variant.load_state_dict(_part(tensors, "model."))
         self.best = _part(tensors, "best.")
         state: dict[int, dict[str, Tensor]] = {}

@@ -7,7 +7,6 @@ stopped goes on exactly as if it had not been, and torch's own generators are le
 import math
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -130,7 +129,6 @@ def fit(
         RunError: The loss is not finite any more, or the checkpoint cannot be used.
         KeyboardInterrupt: The fit was interrupted; a checkpoint has been written.
     """
-    start = time.monotonic()
     target = find_device(device)
     if len(data.train) == 0 or steps < 1:
         raise InputError(
@@ -200,7 +198,7 @@ def fit(
     variant.load_state_dict(loop.best)
     variant.eval()
     stopped = loop.stopped(patience) or "finished"
-    return History(loop.rows, loop.best_step, stopped, time.monotonic() - start)
+    return History(loop.rows, loop.best_step, stopped, *loop.times)
 
 
 def find_device(name: str) -> torch.device:

@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import time
 
 import pyro
 import pytest
@@ -11,8 +12,9 @@ from toys import SMALL, toy_data
 
 from pyrosynth import zoo
 from pyrosynth.batches import TrainData
+from pyrosynth.checkpoints import read_tensors
 from pyrosynth.errors import InputError, RunError
-from pyrosynth.svi import SyncFreeELBO, fit
+from pyrosynth.svi import CHECKPOINT, SyncFreeELBO, fit
 from pyrosynth.variant import Term
 
 QUICK = {"batch_size": 32, "validate_every": 10, "warm_up": 5, "lr": 3e-3, "progress": False}
@@ -56,17 +58,23 @@ def test_resuming_is_bit_identical(tmp_path, interrupt, monkeypatch, stop_at, un
     whole = small(data)
     history = fit(whole, data, steps=25, jitter=0.1, **QUICK)
 
+    began = time.monotonic()
     stopped = small(data)
     interrupt(stop_at)
     with pytest.raises(KeyboardInterrupt, match="resume"):
         fit(stopped, data, steps=25, jitter=0.1, out=tmp_path, **QUICK)
     monkeypatch.undo()
+    half = read_tensors(tmp_path / CHECKPOINT)[1]["times"]
     assert not same_weights(stopped, whole)
     resumed = small(data)
     again = fit(resumed, data, steps=25, jitter=0.1, out=tmp_path, resume=True, **QUICK)
     assert same_weights(resumed, whole)
     assert again.rows == history.rows
     assert again.best_step == history.best_step
+    # It took as long as both calls together.
+    whole_time = read_tensors(tmp_path / CHECKPOINT)[1]["times"]
+    assert 0 < half[0] < whole_time[0] < again.seconds < time.monotonic() - began
+    assert 0 < half[1] < whole_time[1] < again.cpu_seconds
     # A finished fit is not done again.
     third = small(data)
     interrupt(1)
