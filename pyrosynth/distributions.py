@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.transforms import Transform
 
-from pyrosynth.flows import LOG_SQRT_2PI, Flow
+from pyrosynth.bijections import LOG_SQRT_2PI, Flow
 
 _Shape = torch.Size | list[int] | tuple[int, ...]
 

@@ -19,7 +19,8 @@ ROOMS = """
     synths.base synths.abi synths.plugin synths.dssi synths.debian
     synths.amsynth_table synths.amsynth synths.voice_table synths.voice synths
     worker rendering features corpus splits store building dataset
-    nn splines flows distributions variant batches checkpoints history svi sources run zoo
+    nn splines bijections couplings autoregressive flows distributions
+    variant batches checkpoints history svi sources run zoo
     idata retrieval search posterior fitting
     baselines descriptors calibration tables trials findings plots report check_report checks
     inference sounds demo cli __main__

@@ -5,14 +5,15 @@ import copy
 import pytest
 import torch
 
+from pyrosynth.autoregressive import Autoregressive
+from pyrosynth.bijections import Chain, DiagonalAffine, Inverse, Permutation, UnitCube
 from pyrosynth.distributions import FlowTransform, draw, flow_normal
 from pyrosynth.errors import InputError
 from pyrosynth.flows import (
-    Chain,
-    DiagonalAffine,
-    Permutation,
-    UnitCube,
+    autoregressive_flow,
     coupling_flow,
+    posterior_flow,
+    regression_flow,
     zuko_flow,
 )
 from pyrosynth.splines import spline
@@ -22,6 +23,11 @@ CATALOGUE = {
     "affine": lambda: coupling_flow(D, n_context=C, n_layers=4, hidden=16, kind="affine"),
     "spline": lambda: coupling_flow(D, n_context=C, n_layers=4, hidden=16),
     "spline without context": lambda: coupling_flow(D, n_layers=3, hidden=16, bins=4, bound=3.0),
+    "iaf": lambda: autoregressive_flow(D, n_context=C, n_layers=4, hidden=16),
+    "maf": lambda: autoregressive_flow(D, n_context=C, n_layers=3, hidden=16, kind="maf"),
+    "iaf without context": lambda: autoregressive_flow(D, n_layers=16, hidden=8),
+    "posterior": lambda: posterior_flow(D, C, n_layers=2, hidden=16, kind="maf"),
+    "inverse": lambda: Inverse(coupling_flow(D, n_context=C, n_layers=2, hidden=16)),
     "diagonal": lambda: DiagonalAffine(D, C, hidden=16),
     "permutation": lambda: Permutation(torch.tensor([3, 1, 4, 0, 2])),
     "chain": lambda: Chain(
@@ -212,10 +218,45 @@ def test_unit_cube():
     assert (cube(100 * faces)[0] < 1).all()
 
 
+@pytest.mark.parametrize(("kind", "at_once"), [("iaf", "forward"), ("maf", "inverse")])
+def test_autoregressive_steps(kind, at_once):
+    """One direction takes one evaluation of the network, the other one for each feature."""
+    flow = autoregressive_flow(D, n_layers=1, hidden=16, kind=kind)
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    (step,) = [m for m in flow.modules() if isinstance(m, Autoregressive)]
+    calls = []
+    step.net.register_forward_hook(lambda *_: calls.append(1))
+    x, _ = points(1)
+    for direction in ("forward", "inverse"):
+        calls.clear()
+        jacobian = torch.autograd.functional.jacobian(
+            lambda p, d=direction: getattr(flow, d)(p)[0], x[0]
+        )
+        assert len(calls) == (1 if direction == at_once else D)
+        assert (jacobian.triu(1) == 0).all()
+        assert (jacobian.tril(-1) != 0).sum() == D * (D - 1) // 2
+
+
+@pytest.mark.parametrize("kind", ["spline", "affine", "iaf", "maf"])
+def test_flow_onto_the_unit_cube(kind):
+    flow = regression_flow(D, n_layers=2, hidden=16, kind=kind)
+    v = torch.rand(50, D, generator=torch.Generator().manual_seed(0))
+    z, ladj = flow.inverse(v)
+    torch.testing.assert_close(flow(z)[0], v, atol=1e-5, rtol=0)
+    torch.testing.assert_close(UnitCube()(z)[0], v, atol=1e-5, rtol=0)  # at the start
+    torch.testing.assert_close(flow(z)[1], -ladj, atol=1e-3, rtol=1e-3)
+
+
 def test_bad_arguments():
     with pytest.raises(InputError, match="known: spline, affine"):
         coupling_flow(4, kind="planar")
     with pytest.raises(InputError, match="at least 2"):
         coupling_flow(1)
+    with pytest.raises(InputError, match="known: iaf, maf"):
+        autoregressive_flow(4, kind="planar")
+    with pytest.raises(InputError, match="known: spline, affine, iaf, maf"):
+        posterior_flow(4, 2, kind="planar")
     with pytest.raises(InputError, match="NSF"):
         zuko_flow("Nothing", 4)
