@@ -19,6 +19,7 @@ ROOMS = """
     synths.base synths.abi synths.plugin synths.dssi synths.debian
     synths.amsynth_table synths.amsynth synths.voice_table synths.voice synths
     worker rendering features corpus splits store building dataset
+    tags tag_files tagging
     nn splines bijections couplings autoregressive flows distributions
     variant batches checkpoints history svi sources run zoo
     idata retrieval search posterior fitting

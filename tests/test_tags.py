@@ -1,0 +1,231 @@
+"""Tags: what is known of them, their files, and where they come from."""
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+from small import small_dataset
+
+from pyrosynth.descriptors import NAMES, describe
+from pyrosynth.errors import InputError
+from pyrosynth.tag_files import read_tags, write_tags
+from pyrosynth.tagging import DESCRIBED, describe_features, descriptor_tags, name_tags
+from pyrosynth.tags import Tag, TagTable, labelled, missing
+
+TONE = Tag("tone", ("dark", "bright"))
+SIZE = Tag("size", ("small", "medium", "large"))
+UNKNOWN = np.nan
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return small_dataset(tmp_path_factory.mktemp("tags"))
+
+
+@pytest.fixture
+def read(dataset, tmp_path):
+    """Read a CSV file given as text."""
+
+    def reader(text, encoding="utf-8"):
+        file = tmp_path / "tags.csv"
+        file.write_text(text, encoding=encoding)
+        return read_tags(file, dataset)
+
+    return reader
+
+
+def test_tag():
+    assert str(TONE) == "tone: dark/bright"
+    assert Tag.parse(" size:small / medium/large ") == SIZE
+    assert TONE.classes("Bright ") == TONE.classes("1") == [1]
+    assert SIZE.classes("") == [0, 1, 2]
+    assert SIZE.classes("large | small") == [2, 0]
+    with pytest.raises(InputError, match="unknown value of tone 'dim'; known: dark, bright"):
+        TONE.classes("dim")
+
+
+@pytest.mark.parametrize("text", ["tone", "tone: dark", ": a/b", "tone: a/A", "tone: a//b"])
+def test_bad_tag(text):
+    with pytest.raises(InputError, match="such as 'brightness: dark/bright'"):
+        Tag.parse(text)
+
+
+def test_evidence_of_labels():
+    table = labelled([TONE, SIZE], [[0, 2], [UNKNOWN, 1], [1, UNKNOWN]])
+    assert missing(table.tags).tolist() == [[True, True, False], [True, True, True]]
+    assert table.evidence[:, 0].astype(int).tolist() == [[1, 0, 0], [1, 1, 0], [0, 1, 0]]
+    assert table.evidence[:, 1].astype(int).tolist() == [[0, 0, 1], [0, 1, 0], [1, 1, 1]]
+    np.testing.assert_equal(table.labels, [[0, 2], [UNKNOWN, 1], [1, UNKNOWN]])
+    assert (len(table), table.names, table.words[0]) == (3, ("tone", "size"), ("dark", "bright"))
+
+
+def test_bad_tables():
+    with pytest.raises(InputError, match="a name of its own"):
+        labelled([TONE, TONE], [[0, 0]])
+    impossible = np.array([[[False, False, True], [True, True, True]]])
+    with pytest.raises(InputError, match="rules out every word"):
+        TagTable((TONE, SIZE), impossible)
+
+
+def test_hiding():
+    labels = np.tile([[0.0, 2.0], [1.0, UNKNOWN]], (1000, 1))
+    table = labelled([TONE, SIZE], labels)
+    hidden = table.hide(0.7, seed=3)
+    known = ~np.isnan(hidden.labels)
+    assert known[:, 0].mean() == pytest.approx(0.3, abs=0.03)
+    assert not known[1::2, 1].any()
+    np.testing.assert_equal(hidden.labels[known], labels[known])
+    assert not hidden.evidence[:, 0, 2].any()  # there is no third word of the first tag
+    # By seed; what is hidden does not depend on the presets that follow.
+    assert hidden.fingerprint() == table.hide(0.7, seed=3).fingerprint()
+    assert hidden.fingerprint() != table.hide(0.7, seed=4).fingerprint()
+    first = labelled([TONE, SIZE], labels[:500]).hide(0.7, seed=3)
+    assert np.array_equal(first.evidence, hidden.evidence[:500])
+    assert np.isnan(table.hide(1.0).labels).all()
+    assert table.hide(0.0).fingerprint() == table.fingerprint()
+    with pytest.raises(InputError, match="give a share from 0 to 1"):
+        table.hide(70)
+
+
+def test_a_file_comes_back_as_it_was_written(dataset, tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (len(dataset), 2)).astype(float)
+    labels[rng.random(labels.shape) < 0.4] = UNKNOWN
+    table = labelled([TONE, SIZE], labels)
+    table.evidence[0, 1] = [True, False, True]
+    file = tmp_path / "new" / "tags.csv"
+    rows = dataset.rows("all", human_only=True)
+    assert write_tags(file, table, dataset) == len(rows)
+    again = read_tags(file, dataset)
+    assert again.tags == table.tags
+    assert np.array_equal(again.evidence[rows], table.evidence[rows])
+    others = np.setdiff1d(np.arange(len(dataset)), rows)
+    assert len(others)
+    assert np.isnan(again.labels[others]).all()
+    first, second, *_ = file.read_text().splitlines()
+    assert first == "preset,name,tone: dark/bright,size: small/medium/large"
+    assert second.startswith("0,")
+    assert second.endswith(",small|large")
+    assert [f.name for f in file.parent.iterdir()] == ["tags.csv"]
+    with pytest.raises(InputError, match="cannot write"):
+        write_tags(file / "below", table, dataset)
+
+
+def test_presets_are_found_by_name_as_well(dataset, read):
+    names = dataset.names([3, 4])
+    by_name = read(f"tone: dark/bright,name\nbright,{names[0]}\n,{names[1]}\n")
+    by_number = read("preset,tone: dark/bright\n3,1\n", encoding="utf-8-sig")
+    assert by_name.fingerprint() == by_number.fingerprint()
+    assert by_name.labels[3] == 1
+    assert np.isnan(by_name.labels[4:]).all()
+
+
+HEAD = "preset,name,tone: dark/bright\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: the columns are none"),
+        ("id,tone: dark/bright\n", "line 1: the columns are id, tone: dark/bright; there must"),
+        ("preset,preset,tone: a/b\n", "none twice"),
+        ("preset,name\n", "line 1: there is no tag"),
+        ("preset,tone\n", "line 1: tag 'tone: ' is not usable"),
+        ("preset,tone: a/b,tone: c/d\n", "line 1: tags tone, tone: each needs a name of its own"),
+        (HEAD + "\n0,,dark\n1,,dim\n", "line 4: unknown value of tone 'dim'; known: dark, bright"),
+        (HEAD + "9999,,dark\n", "line 2: there is no preset '9999'; give 0 to 139"),
+        (HEAD + "-1,,dark\n", "line 2: there is no preset '-1'"),
+        (HEAD + "0,somebody else,dark\n", "line 2: preset 0 is '.*', not 'somebody else'"),
+        (HEAD + ",nobody,dark\n", "line 2: no preset has the name 'nobody'; give the number"),
+        (HEAD + "5,,dark\n5,,bright\n", "line 3: preset 5 was in line 2 already"),
+        (HEAD + "5,,dark,bright\n", "line 2: 4 cells, the header has 3"),
+        (HEAD + '5,"a,dark\n', "line 2: unexpected end of data; mend the line"),
+    ],
+)
+def test_wrong_files(read, text, message):
+    with pytest.raises(InputError, match=message) as error:
+        read(text)
+    assert "tags.csv" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_ambiguous_names_and_unreadable_files(dataset, read, tmp_path, monkeypatch):
+    names = dataset.names
+    monkeypatch.setattr(dataset, "names", lambda rows: ["same"] * len(names(rows)))
+    with pytest.raises(InputError, match="line 2: 80 presets have the name 'same'; give the"):
+        read(HEAD + ",same,dark\n")
+    with pytest.raises(InputError, match="cannot read tags from '.*none.csv' .No such file"):
+        read_tags(tmp_path / "none.csv", dataset)
+    (tmp_path / "sound.wav").write_bytes(b"RIFF\xff\xfe")
+    with pytest.raises(InputError, match=r"cannot read tags from '.*sound.wav'"):
+        read_tags(tmp_path / "sound.wav", dataset)
+
+
+def test_descriptors_know_sounds_apart(dataset):
+    spec = dataset.features
+    rate, t = spec.sample_rate, np.arange(spec.sample_rate) / spec.sample_rate
+    rng = np.random.default_rng(0)
+    tone = 0.3 * np.sin(2 * np.pi * 300 * t)
+    sounds = {
+        "tone": tone,
+        "quieter": tone / 10,
+        "higher": 0.3 * np.sin(2 * np.pi * 600 * t),
+        "noise": 0.1 * rng.standard_normal(rate),
+        "plucked": tone * np.exp(-8 * t),
+        "trembling": tone * (1 + 0.9 * np.sin(2 * np.pi * 6 * t)),
+        "silence": 0 * t,
+    }
+    found = describe_features(spec(np.stack(list(sounds.values()))), spec)
+    assert np.isfinite(found).all()
+    by = dict(zip(sounds, found, strict=True))
+    loudness, brightness, noisiness, length, movement = range(len(DESCRIBED))
+    assert by["tone"][loudness] - by["quieter"][loudness] == pytest.approx(20, abs=0.3)
+    assert by["higher"][brightness] - by["tone"][brightness] == pytest.approx(1, abs=0.3)
+    assert by["noise"][noisiness] > by["tone"][noisiness] + 3
+    assert by["tone"][length] == pytest.approx(0.5, abs=0.02)
+    assert by["plucked"][length] < 0.15
+    assert by["trembling"][movement] > 3 * by["tone"][movement]
+    # A sound that is only less loud differs in nothing else.
+    np.testing.assert_allclose(by["quieter"][1:4], by["tone"][1:4], atol=0.15)
+
+
+def test_descriptors_agree_with_those_of_the_audio(dataset):
+    rows = dataset.rows("all", human_only=True)
+    ours = descriptor_tags(dataset, progress=False).descriptors[rows]
+    theirs = describe(dataset.audio(rows), dataset.features)
+    for i, name, at_least in ((0, "loudness", 0.99), (1, "centroid", 0.85)):
+        assert spearmanr(ours[:, i], theirs[:, NAMES.index(name)])[0] > at_least, name
+
+
+def test_thirds_are_those_of_the_training_presets(dataset):
+    table = descriptor_tags(dataset, progress=False)
+    assert table.tags == DESCRIBED
+    assert len(table) == len(dataset)
+    train = dataset.rows("train", human_only=True)
+    labels, n = table.labels[train], len(train)
+    for count in ((labels == 0).sum(0), (labels == 1).sum(0), np.isnan(labels).sum(0)):
+        assert (abs(count - n / 3) <= 2).all()
+    for i in range(len(DESCRIBED)):
+        low, high = (table.descriptors[table.labels[:, i] == c, i] for c in (0, 1))
+        assert low.max() < high.min()
+    silent = np.setdiff1d(np.arange(len(dataset)), dataset.rows("all"))
+    assert np.isnan(table.labels[silent]).all()
+
+
+def test_tags_from_names(dataset, monkeypatch):
+    said = {
+        0: "DarkPad2",
+        1: "PLUCKED brite",
+        2: "dark shiny thing",
+        3: "Harddrive",
+        4: "WARM-lead",
+    }
+    names = dataset.names
+    monkeypatch.setattr(
+        dataset, "names", lambda rows: [said.get(r, "") for r in rows] if said else names(rows)
+    )
+    table = name_tags(dataset)
+    of = {tag.name: table.labels[:, i] for i, tag in enumerate(table.tags)}
+    np.testing.assert_equal(of["brightness"][:5], [0, 1, UNKNOWN, UNKNOWN, 0])
+    np.testing.assert_equal(of["length"][:5], [1, 0, UNKNOWN, UNKNOWN, UNKNOWN])
+    np.testing.assert_equal(of["hardness"][:5], [UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, 0])
+    assert np.isnan(table.labels[5:]).all()
