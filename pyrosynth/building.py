@@ -17,14 +17,14 @@ from tqdm import tqdm
 
 from pyrosynth import __version__
 from pyrosynth.audio import Note
-from pyrosynth.corpus import derive
+from pyrosynth.corpus import PRIORS, Prior, derive
 from pyrosynth.errors import DataError, InputError, unknown
 from pyrosynth.features import FeatureSpec
 from pyrosynth.params import ParamSpace
 from pyrosynth.presets import Preset, distinct, preset_array
 from pyrosynth.rendering import Renderer
 from pyrosynth.splits import SPLITS, THRESHOLD_DB, cluster, deal
-from pyrosynth.store import Store
+from pyrosynth.store import IMPLIED, Store
 from pyrosynth.synths.base import Synth
 
 Kept = Literal["none", "human", "all"]
@@ -47,6 +47,7 @@ class Job:
         note: The note to play.
         features: How a sound becomes ``x``.
         audio: Whose sound is kept.
+        prior: How derived presets are made.
     """
 
     synth: Synth
@@ -54,6 +55,7 @@ class Job:
     note: Note
     features: FeatureSpec
     audio: Kept
+    prior: Prior = "broadened"
 
     @cached_property
     def columns(self) -> NDArray[np.int64]:
@@ -89,7 +91,7 @@ class Job:
         space = self.synth.param_space
         digest = hashlib.sha256(preset_array(human, space).tobytes())
         digest.update("\n".join(f"{preset.bank}/{preset.name}" for preset in human).encode())
-        return {
+        contract: dict[str, Any] = {
             "layout": LAYOUT,
             "synth": {
                 "name": self.synth.name,
@@ -104,6 +106,9 @@ class Job:
             "presets": digest.hexdigest(),
             "parameters": space.to_json(),
         }
+        if self.prior != IMPLIED["prior"]:
+            contract["prior"] = self.prior
+        return contract
 
 
 def build(
@@ -118,6 +123,8 @@ def build(
     """Make a dataset, complete it, or extend it; see `pyrosynth.dataset.render_dataset`."""
     if job.audio not in KEPT:
         raise unknown("kind of audio to keep", job.audio, KEPT)
+    if job.prior not in PRIORS:
+        raise unknown("training prior", job.prior, PRIORS)
     if derived < 0 or chunk_rows < 1:
         raise InputError(
             f"derived {derived} and chunk_rows {chunk_rows}: give at least 0 and at least 1"
@@ -139,7 +146,7 @@ def build(
 
     def derived_rows(start: int, stop: int) -> Columns:
         n = stop - start
-        learnt, kinds = derive(train, job.learnt, n, seed, start - n_human)
+        learnt, kinds = derive(train, job.learnt, n, seed, start - n_human, job.prior)
         return {
             "value": job.complete(learnt),
             "name": np.full(n, ""),

@@ -116,6 +116,9 @@ def render(
     hold: Annotated[float, typer.Option(help="Seconds from note-on to note-off.")] = 3.0,
     duration: Annotated[float, typer.Option(help="Seconds in all.")] = 4.0,
     audio: Annotated[str, typer.Option(help="Whose sound is kept: none, human, all.")] = "human",
+    prior: Annotated[
+        str, typer.Option(help="How presets are derived: broadened, uniform.")
+    ] = "broadened",
     feature: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Of the features, such as n_mels=128; repeatable."),
@@ -146,6 +149,7 @@ def render(
         note=Note(note, velocity, hold, duration),
         features=features,
         audio=audio,  # type: ignore[arg-type]
+        prior=prior,  # type: ignore[arg-type]
         seed=seed,
         workers=workers,
     )

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from pyrosynth.audio import Note
 from pyrosynth.building import Job, Kept, build
+from pyrosynth.corpus import Prior
 from pyrosynth.errors import DataError, InputError, unknown
 from pyrosynth.features import FeatureSpec
 from pyrosynth.params import ParamSpace
@@ -201,6 +202,7 @@ def render_dataset(
     note: Note | None = None,
     features: FeatureSpec | None = None,
     audio: Kept = "human",
+    prior: Prior = "broadened",
     seed: int = 0,
     workers: int | None = None,
     chunk_rows: int = 256,
@@ -220,6 +222,8 @@ def render_dataset(
         note: The note to play.
         features: How a sound becomes ``x``; its rate is the rate of rendering.
         audio: Whose sound is kept beside the features.
+        prior: How derived presets are made: ``broadened`` from the training presets, or
+            ``uniform`` over every parameter's range, see `pyrosynth.corpus.derive`.
         seed: Seed of the split and of the derived presets.
         workers: Processes that render; all cores if left out.
         chunk_rows: Presets per chunk, the most that a kill costs per worker.
@@ -233,7 +237,12 @@ def render_dataset(
             or it cannot be written.
     """
     job = Job(
-        synth, synth.param_space.select(params), note or Note(), features or FeatureSpec(), audio
+        synth,
+        synth.param_space.select(params),
+        note or Note(),
+        features or FeatureSpec(),
+        audio,
+        prior,
     )
     build(job, Path(out), presets, derived, seed, workers, chunk_rows)
     return Dataset(out)

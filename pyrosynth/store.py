@@ -21,6 +21,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from pyrosynth.errors import DataError
 
 PENDING = "pending"
+IMPLIED = {"prior": "broadened"}  # what a contract without the key means: it came later
 AUDIO_ROWS = 8  # sounds per chunk of audio, at most: few bytes to read for one sound
 
 
@@ -40,7 +41,7 @@ VARIABLES = {
     "audio": Variable(("preset", "sample"), "float32", math.nan, "sound; NaN where not kept"),
     "name": Variable(("preset",), str, "?", "name given by its maker, empty if derived"),
     "bank": Variable(("preset",), str, "?", "bank it comes from, empty if derived"),
-    "origin": Variable(("preset",), str, "?", "human, perturbed, crossed or marginal"),
+    "origin": Variable(("preset",), str, "?", "human, or how it was derived"),
     "cluster": Variable(("preset",), "int32", -2, "presets that sound alike; -1 for none"),
     "split": Variable(("preset",), str, "?", "train, valid, test or none"),
     "mean": Variable(("mel", "frame"), "float32", math.nan, "mean of x over the train split"),
@@ -136,8 +137,8 @@ class Store:
             DataError: A field differs; it is named with both values.
         """
         ours, theirs = (
-            dict(_leaves(self.contract)),
-            dict(_leaves(json.loads(json.dumps(contract)))),
+            dict(_leaves({**IMPLIED, **self.contract})),
+            dict(_leaves({**IMPLIED, **json.loads(json.dumps(contract))})),
         )
         for key in [*theirs, *ours]:
             if ours.get(key) != theirs.get(key):

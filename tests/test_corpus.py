@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from pyrosynth.corpus import BLOCK, MOST_CHANGES, derive
+from pyrosynth.corpus import BLOCK, MOST_CHANGES, PRIORS, derive
 from pyrosynth.errors import InputError
 from pyrosynth.params import Param, ParamSpace
 
@@ -25,17 +25,18 @@ def train():
     return values
 
 
-def test_any_pieces_give_the_same_rows(train):
-    whole, kinds = derive(train, SPACE, 1500, seed=1)
+@pytest.mark.parametrize("prior", PRIORS)
+def test_any_pieces_give_the_same_rows(train, prior):
+    whole, kinds = derive(train, SPACE, 1500, seed=1, prior=prior)
     edges = [0, 1, 2, BLOCK, BLOCK + 7, 1000, 1500]
     pieces = [
-        derive(train, SPACE, b - a, seed=1, start=a)
+        derive(train, SPACE, b - a, seed=1, start=a, prior=prior)
         for a, b in zip(edges[:-1], edges[1:], strict=True)
     ]
     assert np.concatenate([v for v, _ in pieces]).tobytes() == whole.tobytes()
     assert np.concatenate([k for _, k in pieces]).tolist() == kinds.tolist()
-    assert not np.array_equal(derive(train, SPACE, 10, seed=2)[0], whole[:10])
-    assert derive(train, SPACE, 0, seed=1)[0].shape == (0, len(SPACE))
+    assert not np.array_equal(derive(train, SPACE, 10, seed=2, prior=prior)[0], whole[:10])
+    assert derive(train, SPACE, 0, seed=1, prior=prior)[0].shape == (0, len(SPACE))
 
 
 def test_kinds_come_in_their_shares(train):
@@ -70,11 +71,34 @@ def test_rows_are_legal_settings(train):
     assert (values <= SPACE.maximum).all()
 
 
-def test_one_preset_is_enough_and_none_is_not(train):
-    values, _ = derive(train[:1], SPACE, 50, seed=0)
+def test_uniform_presets_know_nothing_of_the_training_presets(train):
+    n = 20000
+    values, kinds = derive(train[:1], SPACE, n, seed=3, prior="uniform")
+    assert values.shape == (n, len(SPACE))
+    assert set(kinds) == {"uniform"}
+    assert derive(train, SPACE, n, seed=3, prior="uniform")[0].tobytes() == values.tobytes()
+    np.testing.assert_array_equal(SPACE.from_unit(SPACE.to_unit(values)), values)
+    for column, param in zip(values.T, SPACE.params, strict=True):
+        if param.kind == "continuous":
+            counts, _ = np.histogram(column, 10, (param.minimum, param.maximum))
+        else:
+            counts = np.unique(column, return_counts=True)[1]
+            assert len(counts) == param.resolution
+        # five standard deviations of a count: the outer settings are as frequent as the others
+        share = 1 / len(counts)
+        assert np.abs(counts / n - share).max() < 5 * np.sqrt(share * (1 - share) / n)
+    correlation = np.corrcoef(values.T)
+    assert np.abs(correlation - np.eye(len(SPACE))).max() < 0.05
+    with pytest.raises(InputError, match="unknown training prior 'flat'; known: broadened"):
+        derive(train, SPACE, 5, seed=0, prior="flat")
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_one_preset_is_enough_and_none_is_not(train, prior):
+    values, _ = derive(train[:1], SPACE, 50, seed=0, prior=prior)
     assert len(np.unique(values, axis=0)) > 10
     with pytest.raises(InputError, match="no training presets"):
-        derive(train[:0], SPACE, 5, seed=0)
+        derive(train[:0], SPACE, 5, seed=0, prior=prior)
 
 
 def test_speed(train):

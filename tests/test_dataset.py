@@ -166,6 +166,7 @@ def test_a_finished_dataset_is_returned_at_once(path):
         ({"seed": 6}, "seed = 5, not 6"),
         ({"params": "32"}, r"learnt\.2"),
         ({"audio": "none"}, 'audio = "human", not "none"'),
+        ({"prior": "uniform"}, 'prior = "broadened", not "uniform"'),
         ({"presets": bank()[:30]}, "presets = "),
         ({"derived": 39}, "holds 40 derived presets, more than the 39 asked for"),
         ({"synth": synths.load("voice", seed=1)}, r"synth\.identity"),
@@ -182,6 +183,8 @@ def test_bad_arguments_are_refused(tmp_path):
         render(tmp_path / "data", derived=-1)
     with pytest.raises(InputError, match="unknown kind of audio to keep 'some'"):
         render(tmp_path / "data", audio="some")
+    with pytest.raises(InputError, match="unknown training prior 'flat'; known: broadened, uni"):
+        render(tmp_path / "data", prior="flat")
     with pytest.raises(InputError, match="no presets"):
         render(tmp_path / "data", presets=[])
     (tmp_path / "mine").mkdir()
@@ -189,6 +192,21 @@ def test_bad_arguments_are_refused(tmp_path):
     with pytest.raises(DataError, match="not a pyrosynth dataset"):
         render(tmp_path / "mine")
     assert not (tmp_path / "data").exists()
+
+
+def test_the_prior_changes_the_derived_presets_alone(data, tmp_path):
+    assert "prior" not in data.contract  # as in datasets made before there was a choice
+    other = render(tmp_path / "data", prior="uniform")
+    human = np.arange(59)
+    assert other.values(human).tobytes() == data.values(human).tobytes()
+    assert other.x(human).tobytes() == data.x(human).tobytes()
+    assert other.split.tolist() == data.split.tolist()
+    assert set(other.origin[59:]) == {"uniform"}
+    filled = np.array([len(set(column)) for column in other.levels(np.arange(59, 99)).T])
+    assert (filled[~other.space.discrete] > 25).all()  # of 40, however few presets use
+    with pytest.raises(DataError, match='prior = "uniform", not "broadened"'):
+        render(tmp_path / "data", derived=60)
+    assert len(render(tmp_path / "data", derived=60, prior="uniform")) == 119
 
 
 KILLED = """
