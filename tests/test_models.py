@@ -65,7 +65,8 @@ def test_fitting_lowers_the_loss_and_learns_the_parameters(name):
     fit(variant, data, steps=80, batch_size=64, lr=5e-3, warm_up=10, progress=False)
     with torch.no_grad():
         after = loss_of(variant, batch), variant.log_prob_v(batch["v"], batch["x"]).mean()
-    assert after[0] < before[0] - 5
+    # A variant with a latent also pictures the sound, which has more to gain than the preset.
+    assert after[0] < before[0] - (5 if variant.has_latent else 2)
     assert after[1] > before[1] + 0.2
 
 

@@ -4,15 +4,16 @@ import torch
 
 from pyrosynth.batches import TrainData
 
+READER = {"embedding_dim": 16, "channels": (8, 16), "hidden": 16}
+PAINTER = {"decoder_hidden": 16, "rank": 8, "alpha": 1.0, "beta": 1.0}
 SMALL = {
-    "flow_reg": {"n_layers": 2, "n_regression_layers": 2},
-    "vae_flow": {"n_layers": 2, "latent_dim": 5, "regressor_hidden": (16,), "n_mixture": 16},
-}
-for options in SMALL.values():
-    options |= {
-        "embedding_dim": 16, "channels": (8, 16), "hidden": 16,
-        "decoder_hidden": 16, "rank": 8, "alpha": 1.0, "beta": 1.0,
-    }  # fmt: skip
+    "flow_reg": {"n_layers": 2, "n_regression_layers": 2, **READER, **PAINTER},
+    "npe": {"n_layers": 3, **READER},
+    "vae_flow": {
+        "n_layers": 2, "latent_dim": 5, "regressor_hidden": (16,), "n_mixture": 16,
+        **READER, **PAINTER,
+    },
+}  # fmt: skip
 
 
 def toy_data(n=512, n_params=4, x_shape=(8, 11), unknown=0.0, seed=0):
