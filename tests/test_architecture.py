@@ -15,14 +15,14 @@ ROOT = PACKAGE.parent
 
 # A room imports only from rooms before it.
 ROOMS = """
-    errors folders params presets audio statistics metrics
+    errors folders params presets audio statistics
     synths.base synths.abi synths.plugin synths.dssi synths.debian
     synths.amsynth_table synths.amsynth synths.voice_table synths.voice synths
     worker rendering features corpus splits store building dataset
     tags tag_files tagging
     nn splines bijections couplings autoregressive flows distributions
     variant batches checkpoints history svi sources run zoo
-    idata retrieval search posterior fitting
+    metrics pitch panel idata retrieval search posterior fitting
     baselines descriptors calibration tables trials findings plots report check_report checks
     inference sounds demo cli __main__
 """.split()
