@@ -81,6 +81,70 @@ class MelNormal(TorchDistribution):
         return -(cells + n_frames * (self.log_scale + LOG_SQRT_2PI)).sum(-1)
 
 
+class TagBase(TorchDistribution):
+    """Standard normals, but for the first coordinates, one for each tag: there lie its words.
+
+    Given word c of tag j, coordinate j is N(loc[j, c], scale[j]²). Where several words may hold,
+    it is the mixture of theirs by their probabilities: a missing label is summed over, never
+    guessed. A coordinate meets the tags only through its own, so the sum is closed and linear in
+    their number.
+
+    Args:
+        loc: Where each word lies, shape (n_tags, n_classes).
+        scale: Standard deviation about it, shape (n_tags, 1) or (n_tags, n_classes).
+        log_weight: Log probability of each word, shape (n_tags, n_classes).
+        evidence: Which words may hold, at least one of each tag, shape (..., n_tags, n_classes).
+        features: Number of coordinates, at least n_tags.
+    """
+
+    support = constraints.real_vector
+    arg_constraints: dict[str, constraints.Constraint] = {}
+
+    def __init__(
+        self, loc: Tensor, scale: Tensor, log_weight: Tensor, evidence: Tensor, features: int
+    ) -> None:
+        self.loc, self.scale, self.evidence = loc, scale, evidence
+        self.log_joint = log_weight.masked_fill(~evidence, -torch.inf)  # (..., n_tags, n_classes)
+        super().__init__(evidence.shape[:-2], torch.Size([features]), validate_args=False)
+
+    def log_evidence(self) -> Tensor:
+        """Return the log probability of what is known of the tags, shape (...)."""
+        return self.log_joint.logsumexp(-1).sum(-1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log-density of points (..., features) given what is known of the tags."""
+        steered, free = value.tensor_split([self.loc.shape[0]], -1)
+        both = self._log_joint(steered).logsumexp(-1) - self.log_joint.logsumexp(-1)
+        return both.sum(-1) + log_normal(free)
+
+    def responsibilities(self, value: Tensor) -> Tensor:
+        """Return the probability of each word given points (..., features).
+
+        Returns:
+            Shape (..., n_tags, n_classes); the last axis sums to 1.
+        """
+        return self._log_joint(value[..., : self.loc.shape[0]]).softmax(-1)
+
+    def sample(self, sample_shape: _Shape = ()) -> Tensor:
+        """Draw words among those that may hold, then points, (*sample_shape, ..., features)."""
+        shape = (*sample_shape, *self.batch_shape, *self.event_shape)
+        noise = torch.randn(shape, device=self.loc.device, dtype=self.loc.dtype)
+        n_tags = self.loc.shape[0]
+        if not n_tags:
+            return noise
+        word = dist.Categorical(logits=self.log_joint).sample(torch.Size(sample_shape))
+        loc, scale = (
+            t.expand(*word.shape, -1).gather(-1, word.unsqueeze(-1)).squeeze(-1)
+            for t in (self.loc, self.scale.expand_as(self.loc))
+        )
+        return torch.cat([loc + scale * noise[..., :n_tags], noise[..., n_tags:]], -1).detach()
+
+    def _log_joint(self, steered: Tensor) -> Tensor:
+        """Return log p(word and evidence) + log p(coordinate | word), (..., n_tags, n_classes)."""
+        distance = (steered.unsqueeze(-1) - self.loc) / self.scale
+        return self.log_joint - 0.5 * distance.square() - self.scale.log() - LOG_SQRT_2PI
+
+
 class FlowTransform(Transform):
     """A whole flow as one transform of torch and Pyro.
 

@@ -1,11 +1,19 @@
-"""The two distributions of our own against torch's."""
+"""The distributions of our own against torch's and Pyro's."""
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.infer import TraceEnum_ELBO, config_enumerate
 
-from pyrosynth.distributions import Known, MelNormal, flow_normal, log_normal
+from pyrosynth.distributions import (
+    FlowTransform,
+    Known,
+    MelNormal,
+    TagBase,
+    flow_normal,
+    log_normal,
+)
 from pyrosynth.flows import coupling_flow
 
 
@@ -73,3 +81,140 @@ def test_known_is_a_pyro_site():
         ).get_trace()
     trace.compute_log_prob()
     assert trace.nodes["z"]["log_prob"].shape == (5,)
+
+
+def tag_base(evidence, features=3, **changes):
+    """A binary tag and one of three words, of unequal weight and width."""
+    parts = {
+        "loc": torch.tensor([[-0.8, 0.8, 0.0], [-1.0, 0.2, 1.0]]),
+        "scale": torch.tensor([[0.6], [0.3]]),
+        "log_weight": torch.tensor([[0.3, 0.7, 0.0], [0.2, 0.5, 0.3]]).log(),
+        **changes,
+    }
+    return TagBase(**parts, evidence=torch.tensor(evidence), features=features)
+
+
+YES, NO = True, False
+MISSING = [[YES, YES, NO], [YES, YES, YES]]
+OBSERVED = [[NO, YES, NO], [YES, NO, NO]]
+EXCLUDED = [[YES, YES, NO], [YES, NO, YES]]
+
+
+@pytest.mark.parametrize("evidence", [MISSING, OBSERVED, EXCLUDED])
+def test_tag_base_integrates_to_one(evidence):
+    axis = torch.linspace(-7, 7, 141, dtype=torch.float64)
+    grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1)
+    total = tag_base(evidence).log_prob(grid).exp().sum() * (axis[1] - axis[0]) ** 3
+    assert total.item() == pytest.approx(1, abs=1e-5)
+
+
+def test_missing_tag_is_the_mixture():
+    u = torch.randn(50, 3)
+    weight = tag_base(MISSING).log_joint
+    whole = []
+    for first in range(2):
+        for second in range(3):
+            held = torch.zeros(2, 3, dtype=torch.bool)
+            held[0, first] = held[1, second] = True
+            whole.append(
+                tag_base(held.tolist()).log_prob(u) + weight[0, first] + weight[1, second]
+            )
+    torch.testing.assert_close(torch.stack(whole).logsumexp(0), tag_base(MISSING).log_prob(u))
+    # The joint of evidence and point is what is left of that sum.
+    for evidence in (MISSING, OBSERVED, EXCLUDED):
+        base = tag_base(evidence)
+        kept = [
+            term
+            for i, term in enumerate(whole)
+            if evidence[0][i // 3] and evidence[1][i % 3]
+        ]  # fmt: skip
+        joint = base.log_prob(u) + base.log_evidence()
+        torch.testing.assert_close(joint, torch.stack(kept).logsumexp(0))
+    assert tag_base(MISSING).log_evidence() == pytest.approx(0, abs=1e-6)
+    assert tag_base(EXCLUDED).log_evidence().exp() == pytest.approx(0.5)
+
+
+def test_tag_base_is_what_pyro_enumerates():
+    """The closed form against Pyro's own sum over the missing words, value and gradients."""
+    loc = torch.tensor([[-0.8, 0.8], [-1.0, 0.5]], dtype=torch.float64, requires_grad=True)
+    log_scale = torch.tensor([[-0.5], [-1.0]], dtype=torch.float64, requires_grad=True)
+    logits = torch.tensor([[0.4, -0.2], [-1.0, 0.3]], dtype=torch.float64, requires_grad=True)
+    label = torch.tensor([[0, 1], [1, 0], [0, 0], [1, 1], [0, 1]])
+    known = torch.tensor([[YES, YES], [NO, YES], [YES, NO], [NO, NO], [YES, YES]])
+    u = torch.randn(5, 3, dtype=torch.float64)
+    parameters = (loc, log_scale, logits)
+
+    def model():
+        with pyro.plate("presets", 5):
+            for j in range(2):
+                word = pyro.sample(
+                    f"t{j}", dist.Categorical(logits=logits[j]),
+                    obs=label[:, j], obs_mask=known[:, j],
+                )  # fmt: skip
+                around = dist.Normal(loc[j][word], log_scale[j].exp())
+                pyro.sample(f"u{j}", around, obs=u[:, j])
+            pyro.sample("free", dist.Normal(0.0, 1.0), obs=u[:, 2])
+
+    def guide():
+        """Draw nothing: what is not observed is enumerated."""
+
+    elbo = TraceEnum_ELBO(max_plate_nesting=1)
+    enumerated = -elbo.differentiable_loss(config_enumerate(model), guide)
+    evidence = torch.nn.functional.one_hot(label, 2).bool() | ~known.unsqueeze(-1)
+    base = TagBase(loc, log_scale.exp(), logits.log_softmax(-1), evidence, 3)
+    closed = (base.log_prob(u) + base.log_evidence()).sum()
+    torch.testing.assert_close(closed, enumerated, atol=1e-12, rtol=1e-12)
+    ours = torch.autograd.grad(closed, parameters)
+    theirs = torch.autograd.grad(enumerated, parameters)
+    torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-10)
+
+
+def test_responsibilities_are_bayes_rule():
+    u = torch.randn(20, 3)
+    for evidence in (MISSING, EXCLUDED, OBSERVED):
+        base = tag_base(evidence)
+        found = base.responsibilities(u)
+        prior = base.log_joint.exp()
+        normal = dist.Normal(base.loc, base.scale).log_prob(u[:, :2, None]).exp()
+        expected = prior * normal / (prior * normal).sum(-1, keepdim=True)
+        torch.testing.assert_close(found, expected)
+        assert (found[:, ~torch.tensor(evidence)] == 0).all()
+
+
+def test_tag_base_draws():
+    evidence = torch.tensor([MISSING, OBSERVED])
+    base = tag_base(evidence.tolist(), features=4)
+    assert base.batch_shape == (2,)
+    draws = base.sample((100_000,))
+    assert draws.shape == (100_000, 2, 4)
+    weight = torch.tensor([[0.3, 0.7, 0.0], [0.2, 0.5, 0.3]])
+    mean = torch.stack([(weight * base.loc).sum(-1), torch.tensor([0.8, -1.0])])
+    torch.testing.assert_close(draws[..., :2].mean(0), mean, atol=0.02, rtol=0)
+    spread = (weight * (base.loc - mean[0, :, None]).square()).sum(-1) + base.scale[:, 0] ** 2
+    torch.testing.assert_close(draws[:, 0, :2].var(0), spread, atol=0.02, rtol=0)
+    torch.testing.assert_close(draws[:, 1, :2].std(0), base.scale[:, 0], atol=0.02, rtol=0)
+    torch.testing.assert_close(draws[..., 2:].std(0), torch.ones(2, 2), atol=0.02, rtol=0)
+
+
+def test_without_tags_it_is_a_standard_normal():
+    nothing = torch.zeros(0, 2)
+    base = TagBase(nothing, nothing, nothing, torch.zeros(5, 0, 2, dtype=torch.bool), 3)
+    u = torch.randn(5, 3)
+    torch.testing.assert_close(base.log_prob(u), log_normal(u))
+    assert torch.equal(base.log_evidence(), torch.zeros(5))
+    assert base.sample((2,)).shape == (2, 5, 3)
+
+
+def test_tag_base_behind_a_flow_integrates_to_one():
+    """What the disentangling flow makes of it, with the whole log-determinant."""
+    flow = coupling_flow(2, n_layers=4, hidden=16).double()
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    axis = torch.linspace(-8, 8, 401, dtype=torch.float64)
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1)
+    for evidence in (MISSING, OBSERVED, EXCLUDED):
+        base = tag_base(evidence, features=2)
+        density = dist.TransformedDistribution(base, [FlowTransform(flow)])
+        total = density.log_prob(grid).exp().sum() * (axis[1] - axis[0]) ** 2
+        assert total.item() == pytest.approx(1, abs=2e-3)
