@@ -1,5 +1,7 @@
 """Distributions of our own, and the standard normal pushed through a flow."""
 
+import math
+
 import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
@@ -202,6 +204,31 @@ def flow_normal(
 def log_normal(x: Tensor) -> Tensor:
     """Return the log-density of a standard normal summed over the last axis."""
     return -(0.5 * x.square() + LOG_SQRT_2PI).sum(-1)
+
+
+def log_mixture(y: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
+    """Return the log-density of points under mixtures of normals of equal weight.
+
+    Args:
+        y: Points, shape (..., batch, features).
+        loc: Means, one mixture for each row of the batch, shape (n_mixture, batch, features).
+        log_scale: Log standard deviations, of a shape that broadcasts with ``loc``.
+
+    Returns:
+        Nats, shape (..., batch).
+    """
+    log_scale = log_scale.expand_as(loc).movedim(0, 1)
+    centre = loc.mean(0)  # less is lost to rounding where the numbers are small
+    points = (y - centre).reshape(-1, *y.shape[-2:]).movedim(1, 0)
+    loc = (loc - centre).movedim(1, 0)
+    precision = (-2 * log_scale).exp()
+    # Every point against every component of its row, (batch, points, n_mixture), in one product.
+    left = torch.cat([points.square(), points], -1)
+    right = torch.cat([precision, -2 * precision * loc], -1)
+    parts = 0.5 * precision * loc.square() + log_scale + LOG_SQRT_2PI
+    log_p = -0.5 * left @ right.mT - parts.sum(-1).unsqueeze(1)
+    log_p = log_p.logsumexp(-1) - math.log(loc.shape[1])
+    return log_p.movedim(0, -1).reshape(y.shape[:-1])
 
 
 def draw(

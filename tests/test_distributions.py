@@ -12,6 +12,7 @@ from pyrosynth.distributions import (
     MelNormal,
     TagBase,
     flow_normal,
+    log_mixture,
     log_normal,
 )
 from pyrosynth.flows import coupling_flow
@@ -102,7 +103,7 @@ EXCLUDED = [[YES, YES, NO], [YES, NO, YES]]
 
 @pytest.mark.parametrize("evidence", [MISSING, OBSERVED, EXCLUDED])
 def test_tag_base_integrates_to_one(evidence):
-    axis = torch.linspace(-7, 7, 141, dtype=torch.float64)
+    axis = torch.linspace(-6, 6, 81, dtype=torch.float64)
     grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1)
     total = tag_base(evidence).log_prob(grid).exp().sum() * (axis[1] - axis[0]) ** 3
     assert total.item() == pytest.approx(1, abs=1e-5)
@@ -218,3 +219,13 @@ def test_tag_base_behind_a_flow_integrates_to_one():
         density = dist.TransformedDistribution(base, [FlowTransform(flow)])
         total = density.log_prob(grid).exp().sum() * (axis[1] - axis[0]) ** 2
         assert total.item() == pytest.approx(1, abs=2e-3)
+
+
+@pytest.mark.parametrize("leading", [(), (4,), (7, 4)])
+def test_mixture_of_normals(leading):
+    y, loc = torch.randn(*leading, 2, 3), torch.randn(5, 2, 3)
+    for log_scale in (0.3 * torch.randn(5, 2, 3), 0.3 * torch.randn(3)):
+        scale = log_scale.exp().expand(5, 2, 3)
+        parts = dist.Normal(loc, scale).to_event(1).log_prob(y.unsqueeze(-3))
+        expected = parts.logsumexp(-2) - torch.tensor(5.0).log()
+        torch.testing.assert_close(log_mixture(y, loc, log_scale), expected, atol=1e-5, rtol=1e-5)
