@@ -1,15 +1,22 @@
 import math
 
+import librosa
 import numpy as np
 import pytest
+import torch
 
 from pyrosynth.features import FeatureSpec
 from pyrosynth.metrics import (
     log_distance,
+    log_magnitude,
     lsd,
+    mel_mse,
+    mfcc_distance,
     mse_n,
     spectral_convergence,
 )
+
+ALL = (log_distance, log_magnitude, lsd, mel_mse, mfcc_distance, mse_n, spectral_convergence)
 
 
 @pytest.fixture
@@ -58,3 +65,63 @@ def test_mse_n_is_the_formula():
     p = np.array([[0.0, 0.5, 1.0], [0.2, 0.2, 0.2]])
     q = np.array([[0.5, 0.5, 0.0], [0.2, 0.2, 0.2]])
     np.testing.assert_allclose(mse_n(p, q), [1.25 / 1.25, 0.0])
+
+
+def test_mse_n_of_a_batch_is_the_published_number():
+    rng = np.random.default_rng(3)
+    p, q = rng.uniform(size=(2, 50, 9))
+    error = square = 0.0
+    for a, b in zip(p.ravel(), q.ravel(), strict=True):
+        error, square = error + (b - a) ** 2, square + a**2
+    ratios = mse_n(p, q, batch=True)
+    assert ratios.shape == (50,)
+    assert ratios.mean() == pytest.approx(error / square, rel=1e-12)
+    assert ratios.mean() != pytest.approx(mse_n(p, q).mean(), rel=1e-3)
+
+
+def test_mel_mse_is_the_formula(mels):
+    a, b = mels
+    total = sum((p - q) ** 2 for p, q in zip(a[2].ravel(), b[2].ravel(), strict=True))
+    assert mel_mse(a, b)[2] == pytest.approx(total / a[2].size, rel=1e-12)
+
+
+def test_log_magnitude_is_the_formula(mels):
+    a, b = mels
+    a[1, 0, 0] = 0.0  # the offset makes it finite
+    error = size = 0.0
+    for p, q in zip(a[1].ravel(), b[1].ravel(), strict=True):
+        error += abs(math.log(p + 1e-9) - math.log(q + 1e-9))
+        size += abs(math.log(p + 1e-9))
+    assert log_magnitude(a, b)[1] == pytest.approx(error / size, rel=1e-12)
+    silence = 0 * a[0]
+    assert log_magnitude(silence, silence) == 0
+    assert log_magnitude(silence, silence + 1.0 - 1e-9) == pytest.approx(1)
+
+
+def test_mfcc_distance_is_that_of_librosa(mels):
+    a, b = np.log(mels[:, 0] + 1e-3)
+    coefficients = [librosa.feature.mfcc(S=10 / np.log(10) * x, n_mfcc=13) for x in (a, b)]
+    assert len(coefficients[0]) == 8  # no more than there are bands
+    expected = np.abs(coefficients[0] - coefficients[1]).mean()
+    assert mfcc_distance(a, b) == pytest.approx(expected, rel=1e-9)
+    flat = np.zeros((64, 3))
+    # Ten dB more everywhere: the first coefficient differs by 10 sqrt(64), the others do not.
+    assert mfcc_distance(flat, flat + np.log(10)) == pytest.approx(80 / 13)
+
+
+@pytest.mark.parametrize("metric", ALL)
+def test_tensors_in_tensors_out(metric, mels, device):
+    a, b = mels.astype(np.float32)
+    a[0], b[1] = 0, 0
+    expected = metric(a, b)
+    found = metric(*(torch.from_numpy(m).to(device) for m in (a, b)))
+    assert isinstance(expected, np.ndarray)
+    assert found.dtype == torch.float64
+    assert found.device.type == device.partition(":")[0]
+    np.testing.assert_allclose(found.cpu().numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("metric", ALL)
+def test_equal_ones_have_no_distance(metric, mels):
+    assert (metric(mels[0], mels[0]) == 0).all()
+    assert (metric(0 * mels[0], 0 * mels[0]) == 0).all()
