@@ -1,4 +1,4 @@
-"""Organised latent, invertible regression flow, and a posterior that treats switches as switches."""
+"""Organised latent, invertible regression flow, and a posterior that knows switches."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from pyrosynth.variant import Batch, Dims, Term, Variant, WarmUp, where_known
 
 
 class FlowMixed(Variant):
-    """Organised latent, invertible regression flow, and a posterior that treats switches as such.
+    """Organised latent, invertible regression flow, and a posterior that knows switches.
 
     The generative process is that of ``flow_reg``, ``r`` the regression flow:
 

@@ -1,4 +1,4 @@
-"""Presets whose controls are partly switches: categorical levels first, then a flow of the rest."""
+"""Presets whose controls are partly switches: their levels first, then a flow of the rest."""
 
 import math
 

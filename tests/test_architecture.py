@@ -21,9 +21,9 @@ ROOMS = """
     worker rendering features corpus splits store building dataset
     tags tag_files tagging
     nn splines bijections couplings autoregressive flows distributions
-    variant batches checkpoints history svi sources run zoo
+    variant mixed batches checkpoints history svi sources run zoo
     metrics pitch panel idata retrieval search posterior fitting
-    baselines descriptors calibration tables trials findings plots report check_report checks
+    baselines descriptors calibration tables results targets trials findings plots report check_report checks
     inference sounds demo cli __main__
 """.split()
 
@@ -35,7 +35,7 @@ PLACES = {  # the rooms that may import a library; ArviZ and pandas inside funct
     "pandas": set(ROOMS),
     "matplotlib": {"plots"},
 }
-BLOCKS = {"nn", "flows", "distributions", "variant"}
+BLOCKS = {"nn", "flows", "distributions", "variant", "mixed"}
 LONGEST = 400
 
 

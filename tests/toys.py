@@ -1,12 +1,24 @@
 """Small problems whose answers are known."""
 
+import numpy as np
 import torch
 
 from pyrosynth.batches import TrainData
+from pyrosynth.tags import Tag, labelled
+
+TAGS = Tag("tone", ("dark", "bright")), Tag("size", ("small", "medium", "large"))
 
 READER = {"embedding_dim": 16, "channels": (8, 16), "hidden": 16}
 PAINTER = {"decoder_hidden": 16, "rank": 8, "alpha": 1.0, "beta": 1.0}
 SMALL = {
+    "flow_mixed": {"n_layers": 2, "n_regression_layers": 2, **READER, **PAINTER},
+    "flow_post": {
+        "n_layers": 2, "n_regression_layers": 2, "n_mixture": 16, "n_presets": 1,
+        **READER, **PAINTER,
+    },
+    "flow_dis": {
+        "n_layers": 2, "n_regression_layers": 2, "n_disentangling_layers": 2, **READER, **PAINTER,
+    },
     "flow_reg": {"n_layers": 2, "n_regression_layers": 2, **READER, **PAINTER},
     "npe": {"n_layers": 3, **READER},
     "vae_flow": {
@@ -18,6 +30,9 @@ SMALL = {
 
 def toy_data(n=512, n_params=4, x_shape=(8, 11), unknown=0.0, seed=0):
     """Sounds that are a smooth function of the parameters plus noise.
+
+    The first parameter says which tone a sound has, the second which size; two labels in three
+    are hidden.
 
     Args:
         n: Number of sounds, a quarter of them held out.
@@ -33,6 +48,8 @@ def toy_data(n=512, n_params=4, x_shape=(8, 11), unknown=0.0, seed=0):
     x = torch.cat([v.sin(), (3 * v).cos()], -1) @ mixing
     x = (x + 0.1 * torch.randn(x.shape, generator=rng)).reshape(n, *x_shape)
     known = None if not unknown else torch.rand(n, generator=rng) >= unknown
+    thirds = np.searchsorted([1 / 3, 2 / 3], v[:, 1].numpy())
+    labels = np.stack([v[:, 0].numpy() > 0.5, thirds], 1)
     return TrainData(
         x=x.half(),
         levels=levels.to(torch.int16),
@@ -42,4 +59,6 @@ def toy_data(n=512, n_params=4, x_shape=(8, 11), unknown=0.0, seed=0):
         train=torch.arange(n * 3 // 4),
         valid=torch.arange(n * 3 // 4, n),
         has_v=known,
+        tags=TAGS,
+        evidence=torch.from_numpy(labelled(TAGS, labels).hide(2 / 3, seed).evidence),
     )
