@@ -31,7 +31,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Seed = Annotated[int, typer.Option(help="Fixes everything random.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Rendering processes, else all cores.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `fit` wrote.")]
+Run = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="Folder that `fit` wrote, or a pretrained run's name."),
+]
 
 
 def _version(asked: bool) -> None:
@@ -162,6 +165,42 @@ def render(
 
 
 @app.command()
+def outside(
+    out: Out,
+    families: Annotated[
+        str, typer.Option(help="Which, with commas: gm, zyn, drums, speech.")
+    ] = "gm,zyn,drums,speech",
+    each: Annotated[
+        int | None, typer.Option(min=1, help="At most so many of each family, else all.")
+    ] = None,
+    note: Annotated[int, typer.Option(help="MIDI note; 60 is C4.")] = 60,
+    velocity: Annotated[int, typer.Option(help="MIDI velocity.")] = 100,
+    hold: Annotated[float, typer.Option(help="Seconds from note-on to note-off.")] = 3.0,
+    duration: Annotated[float, typer.Option(help="Seconds in all.")] = 4.0,
+    rate: Annotated[int, typer.Option(help="Sample rate in Hz.")] = 22050,
+    workers: Annotated[int | None, typer.Option(min=1, help="Programs at once.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make sounds that no synth here made, to test on; what plays them is fetched without root."""
+    from pyrosynth.audio import Note
+    from pyrosynth.outside import make
+
+    facts = make(
+        out,
+        Note(note, velocity, hold, duration),
+        sample_rate=rate,
+        families=[name.strip() for name in families.split(",")],
+        each=each,
+        workers=workers,
+    )
+    for file, reason in facts["left_out"].items():
+        print(f"left out {file}: {reason}", file=sys.stderr)
+    counts = ", ".join(f"{n} {family}" for family, n in facts["sounds"].items())
+    line = f"{out}: {sum(facts['sounds'].values())} sounds: {counts}"
+    _print({"folder": str(out), **facts}, [line], as_json)
+
+
+@app.command()
 def fit(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A name, or a .py file.")],
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder that `render` wrote.")],
@@ -257,6 +296,25 @@ def infer(
         _complain(bad.error)
     if failed:
         raise typer.Exit(2)
+
+
+@app.command()
+def pack(
+    run: Run,
+    out: Out,
+    presets: Annotated[int, typer.Option(min=1, help="Presets kept in its bank.")] = 8000,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COMMAND", help="A command that made the run; repeatable."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a run in OUT.")] = False,
+) -> None:
+    """Make a run small enough to give away: 16-bit weights and a smaller bank of presets."""
+    from pyrosynth.packing import pack as pack_run
+
+    folder = pack_run(run, out, presets=presets, recipe=recipe or (), force=force)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    print(f"{folder}: {size / 1e6:.1f} MB")
 
 
 @app.command()

@@ -134,8 +134,34 @@ class Bank:
             lsd[part] = DB * np.sqrt(near / self.mean.size)
         return found, lsd
 
+    def first(self, n: int, dims: int = DIMS) -> "Bank":
+        """Return a smaller bank: its first presets, human ones before derived ones.
+
+        Args:
+            n: Number of presets at most.
+            dims: Number of principal axes at most; what the others held counts as missed.
+        """
+        codes, dropped = self.codes[:n, :dims], self.codes[:n, dims:]
+        missed = np.sqrt(self.missed[:n] ** 2 + np.einsum("nd,nd->n", dropped, dropped))
+        return Bank(
+            self.values[:n], self.names[:n], self.rows[:n], self.mean, self.axes[:dims], codes,
+            missed,
+        )  # fmt: skip
+
+    def sounds(self, found: ArrayLike) -> Array:
+        """Return what the codes keep of the features of presets.
+
+        Args:
+            found: Positions in the bank, shape (n,).
+
+        Returns:
+            Features, shape (n, n_mels, n_frames).
+        """
+        x = self.codes[np.asarray(found)] @ self.axes
+        return x.reshape(-1, *self.mean.shape) + self.mean
+
     def save(self, path: str | Path) -> None:
-        """Write the bank to one file, atomically; codes keep 16 bits each.
+        """Write the bank to one file, atomically; codes and axes keep 16 bits each.
 
         Raises:
             DataError: The disk is full or the place cannot be written.
@@ -146,7 +172,7 @@ class Bank:
             "values": self.values,
             "rows": self.rows,
             "mean": self.mean,
-            "axes": self.axes,
+            "axes": self.axes.astype(np.float16),
             "codes": self.codes.astype(np.float16),
             "missed": self.missed,
         }
@@ -168,7 +194,8 @@ class Bank:
             with safe_open(path, framework="numpy") as file:
                 names = tuple(json.loads(file.metadata()["names"]))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            tensors["codes"] = tensors["codes"].astype(np.float32)
+            for name in ("axes", "codes"):
+                tensors[name] = tensors[name].astype(np.float32)
             return cls(names=names, **tensors)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise RunError(

@@ -28,6 +28,7 @@ from pyrosynth.svi import find_device
 from pyrosynth.variant import Dims, Term, Variant, build
 
 WEIGHTS, SOURCE, FACTS = "weights.safetensors", "variant.py", "run.json"
+PRETRAINED = Path(__file__).parent / "pretrained"  # runs that come with the package, by name
 
 
 @dataclass
@@ -70,11 +71,12 @@ class Run:
         """Turn what the variant predicts back into log-mel features."""
         return x * self.std + self.mean
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, half: bool = False) -> None:
         """Write the run directory.
 
         Args:
             path: The folder; made if missing. ``run.json`` is written last and completes it.
+            half: Whether weights are rounded to 16 bits, which halves the file.
 
         Raises:
             RunError: A file cannot be written, or the variant's source is not to be found.
@@ -83,6 +85,8 @@ class Run:
         source = variant_source(type(variant))
         write_bytes(folder / SOURCE, source.encode())
         tensors = {f"variant.{k}": t for k, t in variant.state_dict().items()}
+        if half:
+            tensors = {k: t.half() if t.is_floating_point() else t for k, t in tensors.items()}
         write_tensors(folder / WEIGHTS, {**tensors, "mean": self.mean, "std": self.std}, {})
         facts: dict[str, Any] = {
             "pyrosynth": __version__,
@@ -105,11 +109,25 @@ class Run:
         write_bytes(folder / FACTS, json.dumps(facts, indent=1).encode())
 
 
+def pretrained() -> tuple[str, ...]:
+    """Return the names of the runs that come with the package, sorted."""
+    return tuple(sorted(folder.name for folder in PRETRAINED.glob("[!_.]*")))
+
+
+def run_folder(path: str | Path) -> Path:
+    """Return the folder of a run given by its path, or by name if it is a pretrained one.
+
+    A path that exists comes before a name.
+    """
+    folder = Path(path)
+    return PRETRAINED / folder if not folder.exists() and str(path) in pretrained() else folder
+
+
 def load_run(path: str | Path, device: str = "cpu") -> Run:
     """Read a run directory. The code in its ``variant.py`` is run; nothing is unpickled.
 
     Args:
-        path: The folder.
+        path: The folder, or the name of a pretrained run.
         device: Where the variant and the statistics go, ``"cpu"`` or ``"cuda"``.
 
     Returns:
@@ -119,9 +137,10 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
         RunError: A file is missing, damaged, or not what was written.
         InputError: There is no such device.
     """
-    folder, target = Path(path), find_device(device)
+    folder, target = run_folder(path), find_device(device)
     if not folder.is_dir():
-        raise RunError(f"no run directory '{folder}'; make one with pyrosynth fit")
+        named = f", or take a pretrained one: {', '.join(pretrained())}" if pretrained() else ""
+        raise RunError(f"no run directory '{folder}'; make one with pyrosynth fit{named}")
     try:
         facts = json.loads((folder / FACTS).read_text())
         files, expected = facts["files"], facts.pop("sha256")
@@ -166,7 +185,12 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
 
 def _dims(facts: dict[str, Any]) -> Dims:
     n_params, *others = facts.values()
-    return Dims(n_params, *map(tuple, others))
+    return Dims(n_params, *map(_tuples, others))
+
+
+def _tuples(value: Any) -> Any:
+    """Turn lists in lists back into the tuples they were."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _term(term: Term) -> dict[str, Any]:

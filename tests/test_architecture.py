@@ -22,7 +22,7 @@ ROOMS = """
     tags tag_files tagging
     nn splines bijections couplings autoregressive flows distributions
     variant mixed batches checkpoints history svi sources run zoo
-    metrics pitch panel idata retrieval search posterior fitting
+    metrics pitch panel idata retrieval search posterior packing fitting
     baselines descriptors calibration tables results targets trials findings plots report check_report checks
     inference sounds demo cli __main__
 """.split()

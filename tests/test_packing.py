@@ -1,0 +1,79 @@
+"""Runs that are given away."""
+
+import json
+
+import numpy as np
+import pytest
+from small import small_run
+
+from pyrosynth import run as runs
+from pyrosynth.cli import main
+from pyrosynth.errors import RunError
+from pyrosynth.packing import pack
+from pyrosynth.posterior import Posterior
+from pyrosynth.run import run_folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    dataset, posterior = small_run(folder)
+    return folder / "run", posterior, dataset.x(dataset.rows("test")[:1])[0]
+
+
+def test_a_packed_run_is_smaller_and_infers_the_same(whole, tmp_path, capsys):
+    folder, posterior, x = whole
+    recipe = "pyrosynth fit flow_reg data"
+    assert main([
+        "pack", str(folder), "--out", str(tmp_path / "small"), "--presets", "20",
+        "--recipe", recipe,
+    ]) == 0  # fmt: skip
+    assert "MB" in capsys.readouterr().out
+    packed = Posterior.load(tmp_path / "small")
+    sizes = [(f / "weights.safetensors").stat().st_size for f in (folder, tmp_path / "small")]
+    assert sizes[1] < 0.6 * sizes[0]
+    assert sorted(file.name for file in (tmp_path / "small").iterdir()) == [
+        "bank.safetensors", "run.json", "variant.py", "weights.safetensors",
+    ]  # fmt: skip
+    np.testing.assert_allclose(packed.sample(x, 20).v, posterior.sample(x, 20).v, atol=0.01)
+    assert len(packed.bank) == 20
+    assert packed.bank.names == posterior.bank.names[:20]
+    assert (packed.bank.values == posterior.bank.values[:20]).all()
+    before, after = (p.bank.nearest(x[None])[1][0, 0] for p in (posterior, packed))
+    assert after == pytest.approx(posterior.bank.first(20).nearest(x[None])[1][0, 0], rel=0.1)
+    assert before <= after + 0.5
+    facts = json.loads((tmp_path / "small" / "run.json").read_text())
+    assert facts["dataset"]["recipe"] == [recipe]
+    assert str(folder.parent) not in json.dumps(facts)
+
+
+def test_a_run_that_is_there_is_kept_unless_asked(whole, tmp_path):
+    folder = pack(whole[0], tmp_path / "small", presets=5)
+    with pytest.raises(RunError, match="--force"):
+        pack(whole[0], folder, presets=6)
+    assert len(Posterior.load(folder).bank) == 5
+    pack(whole[0], folder, presets=6, force=True)
+    assert len(Posterior.load(folder).bank) == 6
+
+
+def test_a_path_comes_before_a_name(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "PRETRAINED", tmp_path / "pretrained")
+    pack(whole[0], tmp_path / "pretrained" / "tiny", presets=5)
+    monkeypatch.chdir(tmp_path)
+    assert runs.pretrained() == ("tiny",)
+    assert run_folder("tiny") == tmp_path / "pretrained" / "tiny"
+    assert len(Posterior.load("tiny").bank) == 5
+    with pytest.raises(RunError, match="pretrained one: tiny"):
+        Posterior.load("tiniest")
+    (tmp_path / "tiny").mkdir()
+    assert run_folder("tiny").resolve() == tmp_path / "tiny"
+
+
+def test_what_fewer_axes_keep(whole):
+    bank = whole[1].bank
+    small = bank.first(len(bank), 8)
+    assert small.codes.shape[1] == 8
+    x = bank.sounds([3])
+    kept = small.sounds([3])
+    lost = np.linalg.norm((x - kept).ravel()) ** 2
+    assert small.missed[3] ** 2 - bank.missed[3] ** 2 == pytest.approx(lost, rel=1e-3, abs=1e-3)
