@@ -15,7 +15,7 @@ from pyrosynth.errors import InputError
 from pyrosynth.metrics import log_distance
 from pyrosynth.rendering import Renderer
 from pyrosynth.retrieval import Bank
-from pyrosynth.run import Run, load_run
+from pyrosynth.run import Run, load_run, run_folder
 from pyrosynth.search import PROPOSALS, Match, Pool, descend, evolve
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.base import Synth
@@ -67,12 +67,16 @@ class Posterior:
     def load(cls, path: str | Path, device: str = "cpu") -> "Posterior":
         """Load a run directory and its bank. The code in its ``variant.py`` is run.
 
+        Args:
+            path: The folder, or the name of a pretrained run.
+            device: ``"cpu"`` or ``"cuda"``.
+
         Raises:
             RunError: A file is missing, damaged, or not what was written.
             InputError: There is no such device.
         """
         run = load_run(path, device)
-        bank = Path(path) / BANK
+        bank = run_folder(path) / BANK
         return cls(run, Bank.load(bank) if bank.exists() else None)
 
     @cached_property
@@ -128,6 +132,21 @@ class Posterior:
         v = points[:, 0].cpu().numpy()
         values = self.complete(self.run.space.decode(v))
         return Draws(v, values, log_q[:, 0].cpu().numpy())
+
+    @torch.no_grad()
+    def mean(self, x: ArrayLike, n: int = 64, seed: int = 0) -> NDArray[np.float64]:
+        """Return the preset at the mean of q(v|x), the one answer of a regression.
+
+        Args:
+            x: Features of one sound, shape (n_mels, n_frames), not standardised.
+            n: Number of draws it is the mean of, where it has no closed form.
+            seed: Of these draws.
+
+        Returns:
+            Native values of all parameters, shape (n_params,).
+        """
+        v = self.variant.mean_v(self._sound(x), n, self._generator(seed))[0].cpu().numpy()
+        return self.complete(self.run.space.decode(v))
 
     @torch.no_grad()
     def encode(self, x: ArrayLike, n: int = 1, seed: int = 0) -> Array:
