@@ -2,13 +2,14 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pyrosynth.params import EDGE
+from pyrosynth.tags import Tag, TagTable
 from pyrosynth.variant import Batch, Dims
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class TrainData:
         train: Numbers of the rows to train on.
         valid: Numbers of the held-out rows; may be empty.
         has_v: Which rows know their parameters, shape (n,) bool; None when all do.
+        tags: The tags; none by default.
+        evidence: What is known of them, shape (n, n_tags, n_classes) bool, see `pyrosynth.tags`.
     """
 
     x: Tensor
@@ -38,9 +41,11 @@ class TrainData:
     train: Tensor
     valid: Tensor
     has_v: Tensor | None = None
+    tags: tuple[Tag, ...] = ()
+    evidence: Tensor | None = None
 
     @classmethod
-    def from_dataset(cls, dataset: "Dataset") -> "TrainData":
+    def from_dataset(cls, dataset: "Dataset", tags: TagTable | None = None) -> "TrainData":
         """Read the train split, and the human presets of the valid split, into memory."""
         train = dataset.rows("train")
         rows = np.concatenate([train, dataset.rows("valid", human_only=True)])
@@ -52,17 +57,23 @@ class TrainData:
             std=torch.from_numpy(dataset.std),
             train=torch.arange(len(train)),
             valid=torch.arange(len(train), len(rows)),
+            tags=tags.tags if tags else (),
+            evidence=torch.from_numpy(tags.evidence[rows]) if tags else None,
         )
 
     @property
     def dims(self) -> Dims:
         """The sizes a variant for these data is built for."""
         shape = self.x.shape[1], self.x.shape[2]
-        return Dims(self.levels.shape[1], shape, tuple(self.resolution.int().tolist()))
+        resolution = tuple(self.resolution.int().tolist())
+        names, words = tuple(t.name for t in self.tags), tuple(t.words for t in self.tags)
+        return Dims(self.levels.shape[1], shape, resolution, names, words)
 
     def to(self, device: torch.device) -> "TrainData":
         """Move everything to a device."""
-        moved = {k: t.to(device) for k, t in vars(self).items() if isinstance(t, Tensor)}
+        moved: dict[str, Any] = {
+            name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)
+        }
         return replace(self, **moved)
 
     def fingerprint(self) -> str:
@@ -70,6 +81,8 @@ class TrainData:
         digest = hashlib.sha256(str(tuple(self.x.shape)).encode())
         for tensor in (self.resolution, self.mean, self.std, self.train, self.valid):
             digest.update(tensor.cpu().numpy().tobytes())
+        if self.evidence is not None:
+            digest.update(TagTable(self.tags, self.evidence.cpu().numpy()).fingerprint().encode())
         return digest.hexdigest()
 
     def batch(self, rows: Tensor) -> Batch:
@@ -87,4 +100,6 @@ class TrainData:
         batch = {"x": x, "v": v}
         if self.has_v is not None:
             batch["has_v"] = self.has_v[rows]
+        if self.evidence is not None:
+            batch["evidence"] = self.evidence[rows]
         return batch

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,19 @@ import torch
 from pyrosynth import svi, zoo
 from pyrosynth.batches import TrainData
 from pyrosynth.dataset import Dataset
-from pyrosynth.errors import DataError, RunError, unknown
+from pyrosynth.errors import DataError, InputError, RunError, unknown
 from pyrosynth.folders import writable
 from pyrosynth.posterior import BANK
 from pyrosynth.retrieval import Bank
 from pyrosynth.run import FACTS, Run, load_run
 from pyrosynth.sources import variant_source
+from pyrosynth.tag_files import read_tags
+from pyrosynth.tagging import HIDDEN, default_tags
+from pyrosynth.tags import TagTable
 from pyrosynth.variant import Dims, Variant, build, sized
 
+# What to say of settings that are kept as a hash, when they differ.
+HASHED = {"model": "another model", "dataset": "another dataset", "tags": "other tags"}
 # Arguments of a fit that do not change its result, or that are given apart.
 APART = ("seed", "device", "threads", "out", "resume", "progress")
 
@@ -29,6 +35,7 @@ def fit(
     dataset: Dataset,
     out: str | Path | None = None,
     *,
+    tags: str | Path | TagTable | None = None,
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -45,6 +52,8 @@ def fit(
         model: Name of a variant, path of a ``.py`` file that defines one, or the class.
         dataset: What to learn.
         out: Folder of the run; without it nothing is written.
+        tags: Tags of its presets, or the CSV file that holds them, for a variant that uses tags;
+            those of `pyrosynth.tagging.default_tags` if left out. Other variants ignore them.
         options: Hyper-parameters of the variant; the others keep their defaults. ``size`` names
             one of its sizes, whose architecture and schedule hold where nothing else is given.
         seed: Of the first weights and of all else that is random.
@@ -58,7 +67,8 @@ def fit(
         The run, on the device.
 
     Raises:
-        InputError: The model, an option or the device is unknown, or ``out`` cannot be written.
+        InputError: The model, an option or the device is unknown, the tags are not usable, or
+            ``out`` cannot be written.
         RunError: ``out`` holds a fit with other settings, or one that is damaged.
 
     Example:
@@ -70,8 +80,12 @@ def fit(
     kind = model if isinstance(model, type) else zoo.load(model)
     options, size = sized(kind, options or {})
     training = {**size.training, **training}
+    table = _tags(tags, dataset, progress) if kind.uses_tags else None
     shape = dataset.features.shape(dataset.note.n_samples(dataset.features.sample_rate))
-    dims = Dims(len(dataset.space), shape, tuple(dataset.space.resolution.tolist()))
+    dims = Dims(
+        len(dataset.space), shape, tuple(dataset.space.resolution.tolist()),
+        *((table.names, table.words) if table else ()),
+    )  # fmt: skip
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         variant = build(kind, dims, options)
@@ -80,6 +94,7 @@ def fit(
         "options": variant.hyperparameters(),
         "dataset": contract_hash(dataset),
         "presets": len(dataset),
+        "tags": table.fingerprint() if table else None,
         "seed": seed,
         **_training(training),
     }
@@ -90,8 +105,8 @@ def fit(
     if folder and (folder / FACTS).exists():
         return _finished(folder, settings, device)
     history = svi.fit(
-        variant, TrainData.from_dataset(dataset), seed=seed, device=device, threads=threads,
-        out=folder, resume=True, progress=progress, **training,
+        variant, TrainData.from_dataset(dataset, table), seed=seed, device=device,
+        threads=threads, out=folder, resume=True, progress=progress, **training,
     )  # fmt: skip
     target = torch.device(device)
     run = Run(
@@ -141,6 +156,23 @@ def require_same_contract(run: Run, dataset: Dataset) -> None:
             )
 
 
+def _tags(given: str | Path | TagTable | None, dataset: Dataset, progress: bool) -> TagTable:
+    """Return the tags of a dataset: those given, or those that follow from its sounds."""
+    if given is None:
+        print(
+            f"no tags were given: they are made from how the presets sound, {HIDDEN:.0%} of the "
+            "labels hidden (--tags takes a file, pyrosynth tags writes one)",
+            file=sys.stderr,
+        )
+        return default_tags(dataset, progress=progress)
+    table = given if isinstance(given, TagTable) else read_tags(given, dataset)
+    if len(table) != len(dataset):
+        raise InputError(
+            f"tags of {len(table)} presets for a dataset of {len(dataset)}; give those of this one"
+        )
+    return table
+
+
 def _training(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return all arguments of the training loop that decide its result."""
     arguments = inspect.signature(svi.fit).parameters.values()
@@ -159,8 +191,8 @@ def _finished(folder: Path, settings: dict[str, Any], device: str) -> Run:
     asked, held = _flat(json.loads(json.dumps(settings))), _flat(run.settings)
     for name in asked:
         if held.get(name) != asked[name]:
-            hashed = name in ("model", "dataset")
-            what = f"another {name}" if hashed else f"{name} {held.get(name)}, not {asked[name]}"
+            shown = f"{name} {held.get(name)}, not {asked[name]}"
+            what = HASHED.get(name, shown)
             raise RunError(
                 f"'{folder}' holds a finished run with {what}; give another folder, or fit it "
                 "anew with --force (force=True)"

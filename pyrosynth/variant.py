@@ -24,7 +24,8 @@ from pyrosynth.errors import InputError, unknown
 
 Batch = dict[str, Tensor]
 """``x`` (batch, n_mels, n_frames), ``v`` (batch, n_params) and, unless every row knows its
-``v``, ``has_v`` (batch,) bool; where unknown, ``v`` holds any legal numbers."""
+``v``, ``has_v`` (batch,) bool; where unknown, ``v`` holds any legal numbers. With tags,
+``evidence`` (batch, n_tags, n_classes) bool, see `pyrosynth.tags`."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,14 @@ class Dims:
         x_shape: (n_mels, n_frames) of the features.
         resolution: Number of levels of each parameter; empty where nobody needs to know.
         tags: Names of the tags, none by default.
+        words: Words of each tag.
     """
 
     n_params: int
     x_shape: tuple[int, int]
     resolution: tuple[int, ...] = ()
     tags: tuple[str, ...] = ()
+    words: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,12 +119,14 @@ class Variant(nn.Module, ABC):
 
     Attributes:
         exact: Whether ``log_prob_v`` is the density itself or a Monte-Carlo estimate of it.
+        uses_tags: Whether it reads ``evidence``; a fit then sees to it that there is some.
         sizes: Settings that go by a name, given as ``size``.
         latent_dim: Size of ``z``; 0 in a variant that has none.
         terms: The objective.
     """
 
     exact: ClassVar[bool] = False
+    uses_tags: ClassVar[bool] = False
     sizes: ClassVar[Mapping[str, Size]] = {}
     latent_dim: int = 0
     terms: tuple[Term, ...]
@@ -259,6 +264,58 @@ class Variant(nn.Module, ABC):
             InputError: In this variant a preset does not determine its latent.
         """
         return self.expected_x(self.latent(v)[0])
+
+    def axes(self, z: Tensor) -> Tensor:
+        """Map latents to coordinates of which the first follow the tags, one each.
+
+        Along a tag's coordinate its words lie in order; 1 is about the spread of all presets.
+
+        Args:
+            z: Latents, shape (..., latent_dim).
+
+        Returns:
+            Coordinates, shape (..., latent_dim).
+
+        Raises:
+            InputError: The variant has no such coordinates.
+        """
+        raise self._no_axes()
+
+    def latent_of(self, axes: Tensor) -> Tensor:
+        """Map coordinates (..., latent_dim) to latents, the inverse of ``axes``.
+
+        Raises:
+            InputError: The variant has no such coordinates.
+        """
+        raise self._no_axes()
+
+    def steer(self, z: Tensor, tag: str, amount: float | Tensor) -> Tensor:
+        """Move latents along the axis of a tag, and keep all other coordinates.
+
+        Args:
+            z: Latents, shape (..., latent_dim).
+            tag: Name of the tag.
+            amount: How far, towards the last word; negative towards the first. Shape (...).
+
+        Returns:
+            The latents there.
+
+        Raises:
+            InputError: The tag is unknown, or the variant has no axes of tags.
+        """
+        coordinates = self.axes(z)
+        if tag not in self.dims.tags:
+            raise unknown("tag", tag, self.dims.tags)
+        along = coordinates.new_zeros(coordinates.shape[-1])
+        along[self.dims.tags.index(tag)] = 1.0
+        step = torch.as_tensor(amount, dtype=z.dtype, device=z.device).unsqueeze(-1)
+        return self.latent_of(coordinates + step * along)
+
+    def _no_axes(self) -> InputError:
+        return InputError(
+            f"variant '{type(self).__name__}' has no axes of tags; use one that has, such as "
+            "flow_dis"
+        )
 
     def _no_latent(self) -> InputError:
         return InputError(

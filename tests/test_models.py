@@ -8,11 +8,12 @@ import pytest
 import torch
 from pyro.infer import Trace_ELBO
 from torch._subclasses.fake_tensor import FakeTensorMode
-from toys import SMALL, toy_data
+from toys import SMALL, TAGS, toy_data
 
 from pyrosynth import zoo
 from pyrosynth.errors import InputError
 from pyrosynth.svi import SyncFreeELBO, fit
+from pyrosynth.tags import missing
 from pyrosynth.variant import Dims, Term, Variant, WarmUp, build, sized, where_known
 
 every_variant = pytest.mark.parametrize("name", zoo.names())
@@ -156,6 +157,43 @@ def test_a_preset_and_its_latent(name):
 
 
 @every_variant
+def test_evidence(name):
+    """It counts where tags are used, and only there; none is all of it missing."""
+    data = toy_data(n=64)
+    variant = small(name, data.dims)
+    batch = data.batch(data.train)
+    loss = loss_of(variant, batch)
+    unlabelled = {**batch, "evidence": torch.from_numpy(missing(TAGS)).expand(48, -1, -1)}
+    without = {key: tensor for key, tensor in batch.items() if key != "evidence"}
+    torch.testing.assert_close(loss_of(variant, without), loss_of(variant, unlabelled))
+    assert torch.equal(loss_of(variant, without), loss) != variant.uses_tags
+    # And a dataset without tags needs none.
+    plain = Dims(data.dims.n_params, data.dims.x_shape, data.dims.resolution)
+    assert loss_of(small(name, plain), without).isfinite()
+
+
+@every_variant
+def test_axes_of_tags(name):
+    data = toy_data(n=64)
+    variant = small(name, data.dims).eval()
+    z = torch.randn(7, 3, max(2, variant.latent_dim))
+    if not variant.uses_tags:
+        for method in (variant.axes, variant.latent_of):
+            with pytest.raises(InputError, match="has no axes of tags; use one"):
+                method(z)
+        return
+    u = variant.axes(z)
+    torch.testing.assert_close(variant.latent_of(u), z, atol=1e-4, rtol=1e-4)
+    brighter = variant.axes(variant.steer(z, "size", -0.7))
+    expected = u - 0.7 * torch.eye(variant.latent_dim)[1]
+    torch.testing.assert_close(brighter, expected, atol=1e-4, rtol=1e-4)
+    each = variant.axes(variant.steer(z, "tone", torch.arange(3.0)))
+    torch.testing.assert_close(each[..., 0], u[..., 0] + torch.arange(3.0), atol=1e-4, rtol=1e-4)
+    with pytest.raises(InputError, match="unknown tag 'warmth'; known: tone, size"):
+        variant.steer(z, "warmth", 1.0)
+
+
+@every_variant
 def test_docstring_and_bad_arguments(name):
     assert zoo.describe(name).endswith(".")
     kind = zoo.load(name)
@@ -213,6 +251,43 @@ def test_flow_reg_through_pyro_is_the_hand_written_sum(unknown):
     theirs = torch.autograd.grad(expected, parameters)
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("unknown", [0.0, 0.5])
+def test_flow_dis_is_flow_reg_with_another_prior(unknown):
+    """The whole loss, through Pyro: that of flow_reg, and the prior written by hand."""
+    data = toy_data(n=48, unknown=unknown)
+    variant, plain = small("flow_dis", data.dims), small("flow_reg", data.dims)
+    plain.load_state_dict(variant.state_dict(), strict=False)
+    batch = data.batch(data.train)
+    loss, without = loss_of(variant, batch), loss_of(plain, batch)
+
+    torch.manual_seed(1)
+    h = variant.encode(batch["x"])
+    z_star, _ = variant.regression.inverse(batch["v"])
+    noise = torch.randn(len(h), 4) if unknown else torch.zeros(len(h), 4)
+    known = batch.get("has_v", torch.ones(len(h), dtype=torch.bool))
+    z = torch.where(known[:, None], z_star, variant.posterior_flow(noise, h)[0])
+    u, ladj = variant.disentangling.inverse(z)
+    scale = variant.logit_scale.sigmoid()
+    log_p = dist.Normal(0.0, 1.0).log_prob(u[:, 2:]).sum(-1) + ladj
+    for j, n_words in enumerate((2, 3)):
+        place = torch.linspace(-1, 1, n_words) * (1 - scale[j] ** 2).sqrt()
+        weight = variant.log_weight[j, :n_words].softmax(-1)
+        each = weight * dist.Normal(place, scale[j]).log_prob(u[:, j, None]).exp()
+        log_p = log_p + (each * batch["evidence"][:, j, :n_words]).sum(-1).log()
+    standard = dist.Normal(0.0, 1.0).log_prob(z).sum(-1)
+    expected = without + (standard - log_p).mean()
+    torch.testing.assert_close(loss, expected, atol=1e-4, rtol=1e-5)
+
+    parameters = list(variant.parameters())
+    shared = dict(plain.named_parameters())
+    ours = torch.autograd.grad(loss, parameters)
+    prior = torch.autograd.grad((standard - log_p).mean(), parameters, allow_unused=True)
+    theirs = dict(zip(shared, torch.autograd.grad(without, list(shared.values())), strict=True))
+    for (key, _), a, b in zip(variant.named_parameters(), ours, prior, strict=True):
+        expected = (0.0 if b is None else b) + theirs.get(key, 0.0)
+        torch.testing.assert_close(a, expected, atol=2e-4, rtol=1e-3)
 
 
 @every_variant

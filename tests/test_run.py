@@ -91,7 +91,8 @@ def test_contents(saved):
     assert facts["variant"] == "FlowReg"
     assert facts["arguments"]["channels"] == [8, 16]
     assert facts["dims"] == {
-        "n_params": 4, "x_shape": [8, 11], "resolution": [16] * 4, "tags": [],
+        "n_params": 4, "x_shape": [8, 11], "resolution": [16] * 4, "tags": ["tone", "size"],
+        "words": [["dark", "bright"], ["small", "medium", "large"]],
     }  # fmt: skip
     assert facts["terms"][2] == {
         "name": "preset", "sites": ["v|x"], "weight": {"value": 1.0, "steps": 0},
