@@ -27,6 +27,7 @@ AXES = 512  # principal axes of the features that the ridge regression reads
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # tried on the validation split
 STEPS, BATCH, RATE = 800, 128, 1e-3  # of the networks: 100,000 examples
 POPULATION = 15  # of CMA-ES
+CMA_STEPS = {"retrieval": 0.1, "draw": 0.1, "scratch": 0.3}  # first step size from each start
 BLOCK = 1024  # rows read at once
 
 

@@ -41,7 +41,7 @@ LEGEND = (
 def pictures(findings: Findings) -> dict[str, tuple[bytes, str]]:
     """Return PNG and caption of each picture of a check, by name."""
     played, draws, scores = findings.played, findings.draws, findings.scores
-    names = findings.trials.posterior.run.space.names
+    names = findings.trials.targets.space.names
     heard = played["descriptors"].swapaxes(0, 1)
     figures = {
         "distances": (
@@ -140,12 +140,13 @@ def check_report(
 def _examples(findings: Findings) -> list[Block]:
     """Return players of presets from the nearest to the farthest, and of what was found."""
     trials, best, scores = findings.trials, findings.best, findings.scores
-    rows, dataset = trials.rows, trials.dataset
-    distance = scores[best].per_sound
+    targets = trials.targets
+    assert targets.values is not None
+    distance = scores[best].per_sound()
     order = np.argsort(distance, kind="stable")
-    chosen = order[np.unique(np.round(np.array(HEARD) * (len(rows) - 1)).astype(int))]
-    values = {"held-out preset": dataset.values(rows)}
-    details = {"held-out preset": [""] * len(rows)}
+    chosen = order[np.unique(np.round(np.array(HEARD) * (len(targets) - 1)).astype(int))]
+    values = {"held-out preset": targets.values}
+    details = {"held-out preset": [""] * len(targets)}
     if findings.inferred:
         values["inferred"] = findings.searched[findings.inferred]["values"]
         details["inferred"] = [f"{d:.2f} dB away" for d in distance]
@@ -155,13 +156,13 @@ def _examples(findings: Findings) -> list[Block]:
     rendered = trials.listener.render(np.concatenate([v[chosen] for v in values.values()]))
     assert rendered.audio is not None
     audio = rendered.audio.reshape(len(values), len(chosen), -1)
-    rate = dataset.features.sample_rate
+    rate = targets.features.sample_rate
     blocks = []
-    for k, (i, name) in enumerate(zip(chosen, dataset.names(rows[chosen]), strict=True)):
+    for k, i in enumerate(chosen):
         sources = wav_sources(list(audio[:, k]), rate)
         sounds = [
             player(label, details[label][i], source)
             for label, source in zip(values, sources, strict=True)
         ]
-        blocks += [heading(name), players(sounds)]
+        blocks += [heading(targets.names[i]), players(sounds)]
     return blocks

@@ -10,12 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth import __version__
-from pyrosynth.baselines import cnn, median_preset, mlp, nearest_presets, random_presets, ridge
+from pyrosynth.baselines import (
+    CMA_STEPS,
+    cnn,
+    median_preset,
+    mlp,
+    nearest_presets,
+    random_presets,
+    ridge,
+)
 from pyrosynth.check_report import check_report, pictures
 from pyrosynth.checkpoints import write_bytes
 from pyrosynth.dataset import Dataset
 from pyrosynth.descriptors import NAMES, Heard
-from pyrosynth.errors import DataError, InputError, unknown
+from pyrosynth.errors import InputError, unknown
 from pyrosynth.findings import Findings
 from pyrosynth.fitting import contract_hash, require_same_contract
 from pyrosynth.folders import writable
@@ -24,7 +32,8 @@ from pyrosynth.posterior import Posterior
 from pyrosynth.rendering import Renderer
 from pyrosynth.retrieval import Bank
 from pyrosynth.tables import BANK, REFERENCE, Scores, markdown, table
-from pyrosynth.trials import Trials
+from pyrosynth.targets import held_out
+from pyrosynth.trials import Trials, run_hash
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -102,12 +111,7 @@ def check(
         )
     require_same_contract(posterior.run, dataset)
     folder = writable(out)
-    rows = dataset.rows("test", human_only=True)
-    if not len(rows):
-        raise DataError(f"dataset '{dataset.path}' has no held-out presets; render more presets")
-    if n_presets is not None:
-        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:n_presets])
-    x = dataset.x(rows)
+    targets = held_out(dataset, n_presets, seed)
     run, rate = posterior.run, posterior.run.features.sample_rate
     heard = Heard(run.features)
     with (
@@ -116,25 +120,23 @@ def check(
         ) as listener,
         posterior.renderer(workers) as searcher,
     ):
-        trials = Trials(
-            posterior, dataset, rows, folder / "trials", listener, searcher, seed, progress
-        )
-        answers = trials.answers(lambda: guesses(posterior, dataset, x, seed, progress))
-        played, rivals = trials.play(draws), trials.rivals(answers)
+        trials = Trials(targets, folder / "trials", listener, searcher, seed, progress)
+        answers = trials.answers(
+            lambda: guesses(posterior, dataset, targets.x, seed, progress),
+            run=run_hash(posterior), presets=len(dataset),
+        )  # fmt: skip
+        played, rivals = trials.play(posterior, draws), trials.rivals(answers)
         searched = {}
         if budget and baselines == "all":
-            middle = np.full((len(rows), len(run.space)), 0.5)
-            starts = {
-                "retrieval": answers[REFERENCE],
-                "scratch": posterior.complete(run.space.from_unit(middle)),
-            }
-            for start, values in starts.items():
+            scratch = np.full((len(targets), len(run.space)), 0.5)
+            starts = {"retrieval": targets.unit(answers[REFERENCE]), "scratch": scratch}
+            for start, unit in starts.items():
                 label = f"CMA-ES from {start}, {budget} renders"
-                searched[label] = trials.evolve(start, values, budget)
+                searched[label] = trials.evolve(start, unit, CMA_STEPS[start], budget)
         if budget:
-            searched[f"infer, {budget} renders"] = trials.infer(budget)
+            searched[f"infer, {budget} renders"] = trials.infer(posterior, budget)
         findings = Findings(trials, draws, answers, rivals, played, searched)
-        return _write(findings, folder, budget)
+        return _write(posterior, findings, folder, budget)
 
 
 def guesses(
@@ -178,14 +180,13 @@ def labelled(findings: Findings, facts: Mapping[str, Any]) -> "InferenceData":
         Draws, what they sound like, their scores; the truth, and descriptors of random human
         presets as what the prior predicts.
     """
-    dataset, rows = findings.trials.dataset, findings.trials.rows
-    spec, space = dataset.features, dataset.space
-    played, draws = findings.played, findings.draws
-    x = dataset.x(rows)
+    targets, played, draws = findings.trials.targets, findings.played, findings.draws
+    spec, space = targets.features, targets.space
+    assert targets.values is not None
     drawn = {name: played[name][:, :draws].T for name in ("lsd", "failed")}
     heard = played["descriptors"].swapaxes(0, 1)
     return inference_data(
-        presets=dataset.names(rows),
+        presets=targets.names,
         params=space.names,
         posterior={
             "v": played["v"].swapaxes(0, 1),
@@ -194,25 +195,25 @@ def labelled(findings: Findings, facts: Mapping[str, Any]) -> "InferenceData":
         posterior_predictive={"descriptors": heard[:draws]},
         prior_predictive={"descriptors": findings.rivals["descriptors"][:, 0]},  # random presets
         observed_data={
-            "x": x,
-            "descriptors": heard[draws],
+            "x": targets.x,
+            "descriptors": heard[-1],
             "v": played["v_true"],
-            "value": dataset.learnt(rows),
-            "row": rows,
+            "value": targets.learnt(targets.values),
+            "row": targets.ids,
         },
         sample_stats={"log_q": played["log_q"].T, **drawn},
         coords={
             "descriptor": list(NAMES),
             "mel": spec.centers_hz,
-            "frame": np.arange(x.shape[2]) * spec.hop_length / spec.sample_rate,
+            "frame": np.arange(targets.x.shape[2]) * spec.hop_length / spec.sample_rate,
         },
         attrs={k: int(v) if isinstance(v, bool) else v for k, v in facts.items()},
     )
 
 
-def _write(findings: Findings, folder: Path, budget: int) -> CheckResult:
+def _write(posterior: Posterior, findings: Findings, folder: Path, budget: int) -> CheckResult:
     """Write all files of a check; the report last."""
-    posterior, dataset = findings.trials.posterior, findings.trials.dataset
+    dataset = findings.trials.targets.dataset
     frame = table(findings.scores)
     facts = {
         "pyrosynth": __version__,
@@ -220,7 +221,7 @@ def _write(findings: Findings, folder: Path, budget: int) -> CheckResult:
         "variant": type(posterior.variant).__name__,
         "dataset": str(dataset.path),
         "same_dataset": posterior.run.dataset.get("contract") == contract_hash(dataset),
-        "presets": len(findings.trials.rows),
+        "presets": len(findings.trials.targets),
         "draws": findings.draws,
         "budget": budget,
         "seed": findings.trials.seed,

@@ -18,14 +18,13 @@ from pyrosynth.calibration import (
     tarp_uniform,
 )
 from pyrosynth.descriptors import NAMES
-from pyrosynth.tables import Scores
-from pyrosynth.trials import Arrays, Trials
+from pyrosynth.results import Arrays
+from pyrosynth.tables import Scores, drawn, measured
+from pyrosynth.trials import Trials
 
 Float = NDArray[np.float64]
 
 TRUTH = "truth, rendered again"
-BEST_OF = (4, 16, 64, 256)  # draws of which the nearest is taken
-MEASURES = ("lsd", "sc", "mse_n")
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Findings:
     """The results of a check's trials.
 
     Args:
-        trials: The presets.
+        trials: The sounds; their presets are known.
         draws: Number of posterior draws of each.
         answers: Native values that rivals answered, shape (n, n_params) each.
         rivals: From ``Trials.rivals``.
@@ -51,27 +50,14 @@ class Findings:
     @cached_property
     def scores(self) -> dict[str, Scores]:
         """Scores of each method: guesses first, then draws and searches, the truth last."""
-
-        def score(arrays: Mapping[str, Float], renders: float) -> Scores:
-            lsd, sc, mse_n = (arrays[name] for name in MEASURES)
-            return Scores(lsd, sc, mse_n, renders)
-
-        measured = {name: self.played[name] for name in MEASURES}
         rivals = {
-            name: score({k: self.rivals[k][:, i] for k in MEASURES}, 0)
+            name: Scores(measured(self.rivals, np.s_[:, i]), 0)
             for i, name in enumerate(self.answers)
         }
-        drawn = {name: a[:, : self.draws] for name, a in measured.items()}
-        own = {"one draw": score({name: a.T for name, a in drawn.items()}, 0)}
-        for k in BEST_OF:
-            if k <= self.draws:
-                best = np.argmin(drawn["lsd"][:, :k], axis=1)[:, None]
-                chosen = {m: np.take_along_axis(a, best, 1)[:, 0] for m, a in drawn.items()}
-                own[f"best of {k} draws"] = score(chosen, k)
+        own = drawn(self.played, self.draws)
         for name, found in self.searched.items():
-            own[name] = score(found, float(np.mean(found["renders"])))
-        truth = score({name: a[:, self.draws] for name, a in measured.items()}, 0)
-        return {**rivals, **own, TRUTH: truth}
+            own[name] = Scores(measured(found), float(np.mean(found["renders"])))
+        return {**rivals, **own, TRUTH: Scores(measured(self.played, np.s_[:, -1]), 0)}
 
     @property
     def inferred(self) -> str | None:
@@ -95,11 +81,11 @@ class Findings:
         v, truth = self.played["v"].swapaxes(0, 1), self.played["v_true"]
         heard = self.played["descriptors"]
         # A draw that cannot be played is as far off as can be, not missing.
-        drawn = np.nan_to_num(heard[:, : self.draws], nan=-np.inf).swapaxes(0, 1)
+        guesses = np.nan_to_num(heard[:, : self.draws], nan=-np.inf).swapaxes(0, 1)
         found = {
             "parameters": rank_uniform(v, truth, rng),
             "TARP": tarp_uniform(v, truth, rng.random(truth.shape), rng),
-            "descriptors": rank_uniform(drawn, heard[:, self.draws], rng),
+            "descriptors": rank_uniform(guesses, heard[:, -1], rng),
         }
         log_q = self.played["log_q_true"]
         if np.isfinite(log_q).all():
@@ -114,8 +100,8 @@ class Findings:
 
     def coverage(self) -> dict[str, Any]:
         """Return how often intervals and regions of ``LEVELS`` hold the truth, JSON-ready."""
-        params = self.trials.posterior.run.space.names
-        n = len(self.trials.rows)
+        params = self.trials.targets.space.names
+        n = len(self.trials.targets)
         parameters = dict(coverage_table(self.uniform["parameters"], params))
         regions = {
             name: [float(region_coverage(numbers, level)) for level in LEVELS]

@@ -170,11 +170,11 @@ def distances(scores: Mapping[str, "Scores"]) -> Figure:
     figure = Figure(figsize=(WIDTH, 0.9 + 0.36 * len(scores)), layout="constrained")
     ax = figure.subplots()
     for y, (method, score) in enumerate(scores.items()):
-        low, left, right, high = np.quantile(score.per_sound, [0.05, 0.25, 0.75, 0.95])
+        low, left, right, high = np.quantile(score.per_sound(), [0.05, 0.25, 0.75, 0.95])
         color = ORANGE if method.startswith("infer") else BLUE
         ax.plot([low, high], [y, y], color=color, alpha=0.4, linewidth=1.6)
         ax.plot([left, right], [y, y], color=color, alpha=0.4, linewidth=11, solid_capstyle="butt")
-        mean = interval(score.per_sound)
+        mean = interval(score.per_sound())
         ax.errorbar(
             mean.estimate, y, xerr=[[mean.estimate - mean.low], [mean.high - mean.estimate]],
             fmt="o", color="black", markersize=4.5, capsize=3, linewidth=1.5,

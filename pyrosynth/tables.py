@@ -1,17 +1,22 @@
 """Tables of how well methods do, by re-rendering what they found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pyrosynth.panel import METRICS
 from pyrosynth.statistics import Interval, interval
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+BEST_OF = (4, 16, 64, 256)  # draws of which the nearest is taken
 REFERENCE = "retrieval, human presets"  # whom the wins are counted against
 BANK = "retrieval, whole training bank"
 
@@ -32,21 +37,73 @@ class Scores:
     """How a method did on some sounds.
 
     Args:
-        lsd: Log-spectral distances in dB, shape (n,), or (k, n) for k answers to each sound.
-        sc: Spectral convergences, same shape.
-        mse_n: Normalised parameter errors, same shape.
+        measures: By the names of `pyrosynth.panel.METRICS`, shape (n,), or (k, n) for k answers
+            to each sound.
         renders: Sounds rendered for each to find the answer.
     """
 
-    lsd: NDArray[np.float64]
-    sc: NDArray[np.float64]
-    mse_n: NDArray[np.float64]
+    measures: Mapping[str, Float]
     renders: float
 
     @property
-    def per_sound(self) -> NDArray[np.float64]:
-        """Log-spectral distance of each sound, the mean over its answers, shape (n,)."""
-        return self.lsd.mean(axis=0) if self.lsd.ndim == 2 else self.lsd
+    def lsd(self) -> Float:
+        """Log-spectral distances in dB."""
+        return self.measures["lsd"]
+
+    def per_sound(self, measure: str = "lsd") -> Float:
+        """Return a measure of each sound, the mean over its answers, shape (n,)."""
+        values = self.measures[measure]
+        return values.mean(axis=0) if values.ndim == 2 else values
+
+
+def measured(arrays: Mapping[str, Float], where: Any = ...) -> dict[str, Float]:
+    """Return the part of each array that holds a measure, by the names of ``METRICS``."""
+    return {name: arrays[name][where] for name in METRICS if name in arrays}
+
+
+def picks(lsd: Float, draws: int, best_of: Sequence[int] = BEST_OF) -> dict[str, Int]:
+    """Say which of the sounds that were rendered for a target are an answer to it.
+
+    Args:
+        lsd: Log-spectral distances, shape (n, n_sounds): of the draws, then of their mean.
+        draws: Number of draws.
+        best_of: Numbers of draws of which the nearest is an answer; larger ones are left out.
+
+    Returns:
+        Position of the sound for each target, shape (n,), by answer: ``mean draw``,
+        ``one draw`` and such as ``best of 16 draws``.
+    """
+    n = len(lsd)
+    found = {"mean draw": np.full(n, draws), "one draw": np.zeros(n, np.int64)}
+    for k in best_of:
+        if k <= draws:
+            found[f"best of {k} draws"] = np.argmin(lsd[:, :k], axis=1)
+    return found
+
+
+def drawn(
+    played: Mapping[str, Float], draws: int, best_of: Sequence[int] = BEST_OF
+) -> dict[str, Scores]:
+    """Score the answers that come of draws.
+
+    Args:
+        played: From `pyrosynth.trials.Trials.play`, shape (n, n_sounds) each.
+        draws: Number of draws.
+        best_of: As in ``picks``.
+
+    Returns:
+        Scores of each answer. Where all draws were measured, each of them is one draw.
+    """
+    measures = measured(played)
+    scores = {}
+    for answer, where in picks(played["lsd"], draws, best_of).items():
+        taken = {m: np.take_along_axis(a, where[:, None], 1)[:, 0] for m, a in measures.items()}
+        if answer == "one draw":
+            of_all = {m: a[:, :draws].T for m, a in measures.items()}
+            taken |= {m: a for m, a in of_all.items() if not np.isnan(a).any()}
+        renders = int(answer.split()[2]) if answer.startswith("best of") else 0
+        scores[answer] = Scores(taken, renders)
+    return scores
 
 
 def table(scores: Mapping[str, Scores]) -> "DataFrame":
@@ -65,20 +122,20 @@ def table(scores: Mapping[str, Scores]) -> "DataFrame":
     reference = scores.get(REFERENCE)
     rows = []
     for method, score in scores.items():
-        mean = interval(score.per_sound)
+        mean = interval(score.per_sound())
         wins = np.nan
         if reference is not None and method != REFERENCE:
             wins = float(np.mean(score.lsd < reference.lsd))
         rows.append(
             {
                 "method": method,
-                "n": len(score.per_sound),
+                "n": len(score.per_sound()),
                 "lsd_mean_db": mean.estimate,
                 "lsd_low_db": mean.low,
                 "lsd_high_db": mean.high,
-                "lsd_median_db": float(np.median(score.per_sound)),
-                "sc_median": float(np.median(score.sc)),
-                "mse_n_mean": float(np.mean(score.mse_n)),
+                "lsd_median_db": float(np.median(score.per_sound())),
+                "sc_median": float(np.median(score.measures["sc"])),
+                "mse_n_mean": float(np.mean(score.measures["mse_n"])),
                 "wins": wins,
                 "renders": float(score.renders),
             }

@@ -21,9 +21,10 @@ ROOMS = """
     worker rendering features corpus splits store building dataset
     tags tag_files tagging
     nn splines bijections couplings autoregressive flows distributions
-    variant mixed batches checkpoints history svi sources run zoo
+    variant mixed batches checkpoints history elbo steps svi sources run zoo
     metrics pitch panel idata retrieval search posterior packing fitting
-    baselines descriptors calibration tables results targets trials findings plots report check_report checks
+    baselines descriptors calibration tables results targets trials findings
+    plots report check_report checks provenance rivals
     inference sounds demo cli __main__
 """.split()
 

@@ -27,6 +27,7 @@ from pyrosynth.metrics import log_distance
 from pyrosynth.rendering import Rendered
 from pyrosynth.run import load_run
 from pyrosynth.tables import REFERENCE
+from pyrosynth.targets import held_out
 
 FAST = {"draws": 16, "budget": 0, "n_presets": 4, "workers": 1, "progress": False}
 OPTIONS = {**FAST, "budget": 20, "baselines": "all"}
@@ -50,7 +51,7 @@ def test_table(result):
     frame = result.table.set_index("method")
     assert list(frame.index) == [
         "random human preset", "median preset", "ridge regression", "MLP", "CNN", REFERENCE,
-        "retrieval, whole training bank", "one draw", "best of 4 draws", "best of 16 draws",
+        "retrieval, whole training bank", "mean draw", "one draw", "best of 4 draws", "best of 16 draws",
         "CMA-ES from retrieval, 20 renders", "CMA-ES from scratch, 20 renders",
         "infer, 20 renders", TRUTH,
     ]  # fmt: skip
@@ -145,9 +146,9 @@ def test_again_makes_only_what_is_missing_or_damaged(result, fitted, monkeypatch
     damaged.write_bytes(damaged.read_bytes()[:100])
     scored, score = [], trials.Trials._scores
 
-    def count(self, row, values, x):
-        scored.append(row)
-        return score(self, row, values, x)
+    def count(self, i, values, x):
+        scored.append(int(self.targets.ids[i]))
+        return score(self, i, values, x)
 
     def refuse(*_):
         raise AssertionError("these answers are there already")
@@ -214,11 +215,10 @@ def test_a_calibrated_run_has_uniform_numbers(fitted):
     dataset, posterior, folder = fitted
     rng = np.random.default_rng(0)
     n, draws, n_params = 400, 32, len(dataset.space)
-    rows = np.zeros(n, np.int64)
+    many = repeated(dataset, folder, n, None)
     numbers = {"descriptors": rng.normal(size=(n, draws + 1, 6)), "log_q_true": np.full(n, np.nan)}
     numbers |= {"v": rng.random((n, draws, n_params)), "v_true": rng.random((n, n_params))}
     numbers["log_q"] = numbers["v"].sum(-1)
-    many = trials.Trials(posterior, dataset, rows, folder, None, None)
     good = Findings(many, draws, {}, {}, numbers, {})
     assert "highest density" not in good.uniform  # the variant had no density
     assert kstest(good.uniform["parameters"].ravel(), "uniform").pvalue > 0.001
@@ -230,6 +230,14 @@ def test_a_calibrated_run_has_uniform_numbers(fitted):
     narrow = {**numbers, "v": 0.5 + 0.2 * (numbers["v"] - 0.5)}
     bad = replace(good, played=narrow).coverage()
     assert bad["coverage"]["mean of parameters"] == pytest.approx([0.1, 0.16, 0.18], abs=0.03)
+
+
+def repeated(dataset, folder, n, listener):
+    """Trials of one held-out preset, n times."""
+    one = held_out(dataset, 1)
+    same = {k: np.repeat(getattr(one, k), n, axis=0) for k in ("ids", "x", "values")}
+    targets = replace(one, names=one.names * n, **same)
+    return trials.Trials(targets, folder, listener, None, progress=False)
 
 
 class Broken:
@@ -244,12 +252,11 @@ class Broken:
 
 def test_a_draw_that_cannot_be_played_is_silence(fitted, tmp_path):
     dataset, posterior, _ = fitted
-    rows = dataset.rows("test", human_only=True)[:1]
-    many = trials.Trials(posterior, dataset, rows, tmp_path, Broken(), None, progress=False)
-    played = many.play(4)
-    assert played["failed"].tolist() == [[False, True, False, True, False]]
+    many = repeated(dataset, tmp_path, 1, Broken())
+    played = many.play(posterior, 4)
+    assert played["failed"].tolist() == [[False, True, False, True, False, True]]
     silence = np.full(dataset.mean.shape, np.log(dataset.features.floor))
-    expected = log_distance(silence, dataset.x(rows)[0])
+    expected = log_distance(silence, many.targets.x[0])
     np.testing.assert_allclose(played["lsd"][0, [1, 3]], expected)
     assert played["sc"][0, [1, 3]] == pytest.approx(1)
     assert np.isnan(played["descriptors"][0, [1, 3]]).all()

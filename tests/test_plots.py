@@ -74,7 +74,7 @@ def test_trace():
 
 def test_distances():
     ones = np.ones(20)
-    scores = {REFERENCE: Scores(5 * ones, ones, ones, 0), "infer": Scores(3 * ones, ones, ones, 9)}
+    scores = {REFERENCE: Scores({"lsd": 5 * ones}, 0), "infer": Scores({"lsd": 3 * ones}, 9)}
     figure = plots.distances(scores)
     assert {text.get_text() for text in figure.axes[0].texts} == {"5.00", "3.00"}
     assert is_png(figure)
@@ -107,7 +107,7 @@ def test_no_global_state():
     assert mpl.get_backend() == backend
     from matplotlib import pyplot
 
-    plots.distances({"a": Scores(*np.ones((3, 4)), 0)})
+    plots.distances({"a": Scores({"lsd": np.ones(4)}, 0)})
     assert not pyplot.get_fignums()
 
 

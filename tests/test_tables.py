@@ -7,11 +7,14 @@ from pyrosynth.tables import HEADERS, REFERENCE, Scores, markdown, table, text_r
 
 
 def example():
-    ones = np.ones(4)
+    def scores(lsd, sc, mse_n, renders):
+        ones = np.ones(4)
+        return Scores({"lsd": np.array(lsd), "sc": sc * ones, "mse_n": mse_n * ones}, renders)
+
     return {
-        REFERENCE: Scores(np.array([5.0, 5.0, 6.0, 6.0]), ones, 0.4 * ones, 0),
-        "one draw": Scores(np.array([[4.0] * 4, [8.0] * 4]), np.ones((2, 4)), ones, 0),
-        "best": Scores(np.array([1.0, 5.0, 5.0, 5.0]), 0.5 * ones, 0.2 * ones, 256),
+        REFERENCE: scores([5.0, 5.0, 6.0, 6.0], 1.0, 0.4, 0),
+        "one draw": scores([[4.0] * 4, [8.0] * 4], 1.0, 1.0, 0),
+        "best": scores([1.0, 5.0, 5.0, 5.0], 0.5, 0.2, 256),
     }
 
 
