@@ -104,6 +104,42 @@ def autoregressive_flow(
     return Chain(flows) if kind == "iaf" else Inverse(Chain(flows))
 
 
+def flow_stack(
+    features: int,
+    *,
+    n_context: int = 0,
+    n_layers: int = 4,
+    hidden: int = 192,
+    bins: int = 8,
+    kind: Kind = "spline",
+) -> Flow:
+    """Build a stack of couplings or of autoregressive steps.
+
+    Args:
+        features: Number of features, at least 2.
+        n_context: Size of the context; 0 for none.
+        n_layers: Number of couplings or steps.
+        hidden: Width of each conditioner.
+        bins: Bins of a spline.
+        kind: What the stack is made of.
+
+    Returns:
+        The flow, the identity at the start.
+
+    Raises:
+        InputError: The kind is unknown, or there are fewer than 2 features.
+    """
+    if kind == "spline" or kind == "affine":
+        return coupling_flow(
+            features, n_context=n_context, n_layers=n_layers, hidden=hidden, kind=kind, bins=bins
+        )
+    if kind == "iaf" or kind == "maf":
+        return autoregressive_flow(
+            features, n_context=n_context, n_layers=n_layers, hidden=hidden, kind=kind
+        )
+    raise unknown("kind of flow", kind, get_args(Kind))
+
+
 def posterior_flow(
     features: int,
     n_context: int,
@@ -113,7 +149,7 @@ def posterior_flow(
     bins: int = 8,
     kind: Kind = "spline",
 ) -> Chain:
-    """Build the flow of a posterior: mean and width from the context, then a stack of steps.
+    """Build the flow of a posterior: mean and width from the context, then a stack.
 
     Args:
         features: Number of features, at least 2.
@@ -121,7 +157,7 @@ def posterior_flow(
         n_layers: Number of couplings or autoregressive steps.
         hidden: Width of each conditioner.
         bins: Bins of a spline.
-        kind: What the steps are.
+        kind: What the stack is made of.
 
     Returns:
         The flow, the identity at the start.
@@ -130,7 +166,10 @@ def posterior_flow(
         InputError: The kind is unknown, or there are fewer than 2 features.
     """
     spread = DiagonalAffine(features, n_context, hidden=hidden)
-    return Chain([spread, _stack(features, n_context, n_layers, hidden, bins, kind)])
+    shape = flow_stack(
+        features, n_context=n_context, n_layers=n_layers, hidden=hidden, bins=bins, kind=kind
+    )
+    return Chain([spread, shape])
 
 
 def regression_flow(
@@ -141,14 +180,14 @@ def regression_flow(
     bins: int = 8,
     kind: Kind = "spline",
 ) -> Chain:
-    """Build the flow from a latent to parameters: a stack of steps that ends in the unit cube.
+    """Build the flow from a latent to parameters: a stack that ends in the unit cube.
 
     Args:
         features: Number of features, at least 2.
         n_layers: Number of couplings or autoregressive steps.
         hidden: Width of each conditioner.
         bins: Bins of a spline.
-        kind: What the steps are.
+        kind: What the stack is made of.
 
     Returns:
         The flow, `UnitCube` at the start.
@@ -156,21 +195,8 @@ def regression_flow(
     Raises:
         InputError: The kind is unknown, or there are fewer than 2 features.
     """
-    return Chain([_stack(features, 0, n_layers, hidden, bins, kind), UnitCube()])
-
-
-def _stack(
-    features: int, n_context: int, n_layers: int, hidden: int, bins: int, kind: Kind
-) -> Flow:
-    if kind == "spline" or kind == "affine":
-        return coupling_flow(
-            features, n_context=n_context, n_layers=n_layers, hidden=hidden, kind=kind, bins=bins
-        )
-    if kind == "iaf" or kind == "maf":
-        return autoregressive_flow(
-            features, n_context=n_context, n_layers=n_layers, hidden=hidden, kind=kind
-        )
-    raise unknown("kind of flow", kind, get_args(Kind))
+    stack = flow_stack(features, n_layers=n_layers, hidden=hidden, bins=bins, kind=kind)
+    return Chain([stack, UnitCube()])
 
 
 def zuko_flow(name: str, features: int, *, n_context: int = 0, **options: Any) -> Flow:
