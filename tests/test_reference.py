@@ -49,7 +49,7 @@ def test_density_of_parameters_integrates_to_one(name):
         )
     mass = (weight[:, None] * log_q.exp()).sum(0)
     assert log_q.std() > 0.1  # not the uniform density
-    torch.testing.assert_close(mass, torch.ones(3, dtype=torch.float64), atol=1e-3, rtol=0)
+    torch.testing.assert_close(mass, torch.ones(3, dtype=torch.float64), atol=3e-3, rtol=0)
 
 
 NOISE = 0.1

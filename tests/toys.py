@@ -12,6 +12,10 @@ READER = {"embedding_dim": 16, "channels": (8, 16), "hidden": 16}
 PAINTER = {"decoder_hidden": 16, "rank": 8, "alpha": 1.0, "beta": 1.0}
 SMALL = {
     "flow_mixed": {"n_layers": 2, "n_regression_layers": 2, **READER, **PAINTER},
+    "flow_cond": {
+        "n_layers": 2, "n_regression_layers": 2, "latent_dim": 5, "n_mixture": 8,
+        **READER, **PAINTER,
+    },
     "flow_post": {
         "n_layers": 2, "n_regression_layers": 2, "n_mixture": 16, "n_presets": 1,
         **READER, **PAINTER,

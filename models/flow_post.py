@@ -1,0 +1,175 @@
+"""VAE with a flow posterior and a noisy invertible regression (the paper's first form)."""
+
+from collections.abc import Sequence
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Generator, Tensor, nn
+
+from pyrosynth.distributions import FlowTransform, MelNormal, draw, flow_normal, log_mixture
+from pyrosynth.flows import Kind, UnitCube, flow_stack, posterior_flow
+from pyrosynth.nn import MelDecoder, MelEncoder
+from pyrosynth.variant import Batch, Dims, Term, Variant, WarmUp, where_known
+
+
+class FlowPost(Variant):
+    """VAE with a flow posterior and a noisy invertible regression (the paper's first form).
+
+    Generative process, f the regression flow, Phi the normal distribution function:
+
+        f(z) ~ N(loc, scale²)            prior over the parameters, learnt; z follows from it
+        x | z ~ N(decoder(z), sigma²)    sound, one sigma for each mel band
+        s ~ N(0, I)                      logarithm of the noise scale of each parameter
+        Phi⁻¹(v) | z, s ~ N(f(z), e^2s)  parameters
+
+    Guide: q(z|x) is a standard normal pushed through a flow that reads the encoder, and
+    q(s) = N(loc_s, scale_s²) belongs to all presets. Every row maximises its evidence lower
+    bound, with the parameters where they are known.
+
+    Published is the "posterior parameterisation": f itself is a point estimate, the noise scale
+    is variational, and a prior over the parameters comes with the log-determinant of f. What is
+    corrected against the released code:
+
+    - the prior is evaluated at f(z), where it was evaluated at v and constant, and the
+      log-determinant is counted in full, once; together they are the density of z, and take the
+      place of the standard normal, which would count the latent twice;
+    - the divergence of q(s) is subtracted, not added, and counted once for all presets;
+    - s is drawn from the law whose density is used (it was uniform), by reparameterisation;
+    - the noise is put on Phi⁻¹(v), so that no draw leaves the unit cube;
+    - the posterior's flow reads the sound.
+
+    ``flow_reg`` is the better form: here the map from z to v is invertible but noisy, so a preset
+    does not determine its latent, and q(v|x) = E over q of p(v|z, s) is estimated by a mixture
+    over draws: a lower bound on average.
+
+    Args:
+        dims: The sizes.
+        embedding_dim: Size of the encoder's output.
+        channels: Channels of the encoder's convolutions.
+        n_layers: Steps of the posterior flow.
+        n_regression_layers: Steps of the regression flow.
+        hidden: Width of the networks inside the flows.
+        bins: Bins of each spline.
+        kind: What both flows are made of: "spline", "affine" or "iaf".
+        decoder_hidden: Width of the decoder's residual blocks.
+        rank: Spectrograms the decoder mixes.
+        n_mixture: Draws of z and s that estimate q(v|x).
+        n_presets: Number of training presets, over which the divergence of q(s) is shared.
+        alpha: Weight of log p(x|z).
+        beta: Weight of the divergence from the prior, reached after ``beta_steps`` steps.
+        beta_steps: Steps of beta's warm-up.
+        gamma: Weight of log p(v|z, s), reached after ``gamma_steps`` steps.
+        gamma_steps: Steps of gamma's warm-up.
+
+    References:
+        Esling et al. (2020), Flow synthesizer: universal audio synthesizer control with
+        normalizing flows, section 3.2.1, https://doi.org/10.3390/app10010302.
+    """
+
+    origin: Tensor
+
+    def __init__(
+        self,
+        dims: Dims,
+        *,
+        embedding_dim: int = 256,
+        channels: Sequence[int] = (128, 192, 256),
+        n_layers: int = 5,
+        n_regression_layers: int = 3,
+        hidden: int = 256,
+        bins: int = 8,
+        kind: Kind = "spline",
+        decoder_hidden: int = 512,
+        rank: int = 256,
+        n_mixture: int = 64,
+        n_presets: int = 10_000,
+        alpha: float = 0.01,
+        beta: float = 0.1,
+        beta_steps: int = 500,
+        gamma: float = 1.0,
+        gamma_steps: int = 0,
+    ) -> None:
+        super().__init__(dims)
+        self.n_mixture = n_mixture
+        self.terms = (
+            Term("sound", ("x",), alpha),
+            Term("latent", ("z",), WarmUp(beta, beta_steps)),
+            Term("preset", ("v", "dv"), WarmUp(gamma, gamma_steps)),
+            Term("noise", ("s",), gamma / n_presets),
+        )
+        n = self.latent_dim = dims.n_params
+        self.encoder = MelEncoder(dims.x_shape, embedding_dim, channels=channels)
+        self.decoder = MelDecoder(n, dims.x_shape, hidden=decoder_hidden, rank=rank)
+        self.log_scale = nn.Parameter(torch.zeros(dims.x_shape[0]))
+        self.posterior_flow = posterior_flow(
+            n, embedding_dim, n_layers=n_layers, hidden=hidden, bins=bins, kind=kind
+        )
+        self.regression = flow_stack(
+            n, n_layers=n_regression_layers, hidden=hidden, bins=bins, kind=kind
+        )
+        self.loc, self.log_width = nn.Parameter(torch.zeros(n)), nn.Parameter(torch.zeros(n))
+        self.loc_s = nn.Parameter(torch.zeros(n))
+        self.log_scale_s = nn.Parameter(torch.full((n,), -3.0))
+        self.cube = UnitCube()
+        self.register_buffer("origin", torch.zeros(n), persistent=False)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Embed features (..., n_mels, n_frames)."""
+        return self.encoder(x)
+
+    def posterior(self, h: Tensor) -> TorchDistribution:
+        """Return q(z|x) for embeddings."""
+        return flow_normal(self.posterior_flow, self.origin.expand(*h.shape[:-1], -1), h)
+
+    def params_of(self, z: Tensor) -> Tensor:
+        """Return the median of v given z."""
+        return self.cube(self.regression(z)[0])[0]
+
+    def expected_x(self, z: Tensor) -> Tensor:
+        """Decode latents."""
+        return self.decoder(z)
+
+    def model(self, batch: Batch) -> None:
+        """Score the sound, and the preset where it is known."""
+        y, logdet = self.cube.inverse(batch["v"])
+        f = FlowTransform(self.regression)  # its density and its image share one evaluation
+        parameters = dist.Normal(self.loc, self.log_width.exp()).to_event(1)
+        with pyro.plate("presets", len(batch["x"])):
+            z = pyro.sample("z", dist.TransformedDistribution(parameters, [f.inv]))
+            pyro.sample("x", MelNormal(self.decoder(z), self.log_scale), obs=batch["x"])
+            with where_known(batch):
+                s = pyro.sample("s", dist.Normal(self.origin, 1.0).to_event(1))
+                pyro.sample("v", dist.Normal(f(z), s.exp()).to_event(1), obs=y)
+                pyro.factor("dv", logdet)
+
+    def guide(self, batch: Batch) -> None:
+        """Draw the latent, and the noise scale anew for every preset."""
+        with pyro.plate("presets", len(batch["x"])):
+            pyro.sample("z", self.posterior(batch["h"]))
+            with where_known(batch):
+                q = dist.Normal(self.loc_s, self.log_scale_s.exp())
+                pyro.sample("s", q.to_event(1))
+
+    def sample_v(
+        self, x: Tensor, n: int, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw parameters (n, batch, n_params) and estimate their log q(v|x)."""
+        loc, s = self._components(x, n, generator)
+        noise = torch.randn(loc.shape, generator=generator, device=loc.device, dtype=loc.dtype)
+        v, _ = self.cube(loc + s.exp() * noise)
+        return v, self.log_prob_v(v, x, generator)
+
+    def log_prob_v(self, v: Tensor, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """Estimate log q(v|x) by a mixture over draws of z and s."""
+        loc, s = self._components(x, self.n_mixture, generator)
+        y, logdet = self.cube.inverse(v)
+        return log_mixture(y, loc, s) + logdet
+
+    def _components(self, x: Tensor, n: int, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        """Draw f(z) and s, both of shape (n, batch, n_params)."""
+        origin = self.origin.expand(len(x), -1)
+        z, _ = draw(self.posterior_flow, n, origin, self.encode(x), generator)
+        noise = torch.randn(z.shape, generator=generator, device=z.device, dtype=z.dtype)
+        return self.regression(z)[0], self.loc_s + self.log_scale_s.exp() * noise
