@@ -14,7 +14,7 @@ from pyrosynth import svi, zoo
 from pyrosynth.batches import TrainData
 from pyrosynth.dataset import Dataset
 from pyrosynth.errors import DataError, InputError, RunError, unknown
-from pyrosynth.folders import writable
+from pyrosynth.folders import share, writable
 from pyrosynth.posterior import BANK
 from pyrosynth.retrieval import Bank
 from pyrosynth.run import FACTS, Run, load_run
@@ -27,7 +27,7 @@ from pyrosynth.variant import Dims, Variant, build, sized
 # What to say of settings that are kept as a hash, when they differ.
 HASHED = {"model": "another model", "dataset": "another dataset", "tags": "other tags"}
 # Arguments of a fit that do not change its result, or that are given apart.
-APART = ("seed", "device", "threads", "out", "resume", "progress")
+APART = ("seed", "device", "threads", "capture", "out", "resume", "progress")
 
 
 def fit(
@@ -40,6 +40,7 @@ def fit(
     seed: int = 0,
     device: str = "cpu",
     threads: int | None = None,
+    bank: str | Path | None = None,
     force: bool = False,
     progress: bool = True,
     **training: Any,
@@ -59,6 +60,7 @@ def fit(
         seed: Of the first weights and of all else that is random.
         device: ``"cpu"`` or ``"cuda"``.
         threads: Torch threads during the fit; None leaves the setting alone.
+        bank: File of a bank of the same dataset, to be shared instead of made anew.
         force: Whether to discard what ``out`` holds of an earlier fit.
         progress: Whether to show a progress bar.
         **training: Arguments of `pyrosynth.svi.fit`, such as ``steps``, ``batch_size``, ``lr``.
@@ -124,7 +126,10 @@ def fit(
         history=history,
     )
     if folder:
-        Bank.from_dataset(dataset).save(folder / BANK)
+        if bank is None:
+            Bank.from_dataset(dataset).save(folder / BANK)
+        else:
+            share(bank, folder / BANK)
         run.save(folder)
     return run
 

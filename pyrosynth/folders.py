@@ -1,5 +1,6 @@
 """Folders of results: checked before the work starts, and there only once they are whole."""
 
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -32,6 +33,28 @@ def writable(path: str | Path) -> Path:
             f"cannot write into '{folder}' ({error.strerror or error}); give another folder"
         ) from error
     return folder
+
+
+def share(file: str | Path, target: str | Path) -> None:
+    """Put a file at another place too, without a second copy of its bytes where that is possible.
+
+    Nothing may write into either afterwards; replacing one leaves the other as it is.
+
+    Raises:
+        InputError: It cannot be written there.
+    """
+    part = Path(target).with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        try:
+            os.link(file, part)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(file, part)
+        part.replace(target)
+    except OSError as error:
+        raise InputError(
+            f"cannot write '{target}' ({error.strerror or error}); free space or give another "
+            "folder"
+        ) from error
 
 
 @contextmanager
