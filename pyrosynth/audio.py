@@ -122,13 +122,17 @@ def fit_length(audio: Audio, n_samples: int, sample_rate: int) -> Audio:
     return np.pad(kept, (0, n_samples - len(kept)))
 
 
-def save_audio(path: str | os.PathLike[str], audio: Audio, sample_rate: int) -> None:
-    """Write float32 audio as a WAV file, atomically.
+def save_audio(
+    path: str | os.PathLike[str], audio: Audio, sample_rate: int, subtype: str = "FLOAT"
+) -> None:
+    """Write audio as a WAV file, atomically.
 
     Args:
         path: Where to write; an existing file is replaced only once the new one is whole.
         audio: Samples, shape (n_samples,), or (n_samples, n_channels).
         sample_rate: Rate in Hz.
+        subtype: ``FLOAT``, whose files carry the time they were written at, or ``PCM_16``, whose
+            bytes depend on the sound alone.
 
     Raises:
         InputError: The file cannot be written, for example on a full disk.
@@ -137,7 +141,7 @@ def save_audio(path: str | os.PathLike[str], audio: Audio, sample_rate: int) -> 
 
     # In memory first: what libsndfile says of a full disk is not to be understood.
     content = io.BytesIO()
-    soundfile.write(content, audio, sample_rate, subtype="FLOAT", format="WAV")
+    soundfile.write(content, audio, sample_rate, subtype=subtype, format="WAV")
     target = Path(path)
     part = target.with_name(target.name + ".part")
     try:

@@ -16,9 +16,10 @@ ROOT = PACKAGE.parent
 # A room imports only from rooms before it.
 ROOMS = """
     errors folders params presets audio statistics
-    synths.base synths.abi synths.plugin synths.dssi synths.debian
+    synths.base synths.abi synths.plugin synths.dssi synths.zyn synths.debian
     synths.amsynth_table synths.amsynth synths.voice_table synths.voice synths
-    worker rendering features corpus splits store building dataset
+    worker rendering families players outside
+    features corpus splits store building dataset
     tags tag_files tagging
     nn splines bijections couplings autoregressive flows distributions
     variant mixed batches checkpoints history elbo steps svi sources run zoo

@@ -1,14 +1,22 @@
 """Debian packages: fetched with the system's own tool, opened without root."""
 
 import io
+import json
 import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote
+
+from tqdm import tqdm
 
 from pyrosynth.errors import SynthError
+
+VERSIONS = "versions.json"
+GROUP = 8  # packages per call of the tool, so that progress is seen
 
 
 def download(package: str, folder: Path) -> Path:
@@ -33,14 +41,10 @@ def download(package: str, folder: Path) -> Path:
             f"there is no apt-get here to fetch '{package}' with; install the package "
             f"'{package}' with your system's tool, or use the built-in synth 'voice'"
         )
-    own = folder / "apt"
-    (own / "lists" / "partial").mkdir(parents=True)
-    (own / "cache" / "archives" / "partial").mkdir(parents=True)
-    lists = ["-o", f"Dir::State::Lists={own / 'lists'}", "-o", f"Dir::Cache={own / 'cache'}"]
-    message = _run([tool, "download", package], folder)
+    message = _error(_run([tool, "download", package], folder))
     if not _found(folder, package):
-        _run([tool, *lists, "update"], folder)
-        message = _run([tool, *lists, "download", package], folder)
+        lists = _own_lists(tool, folder)
+        message = _error(_run([tool, *lists, "download", package], folder))
     file = _found(folder, package)
     if file is None:
         raise SynthError(
@@ -48,6 +52,66 @@ def download(package: str, folder: Path) -> Path:
             f"package '{package}' with your system's tool"
         )
     return file
+
+
+def fetch(packages: Sequence[str], folder: Path) -> None:
+    """Download packages with the libraries that are missing here, and unpack them; no root.
+
+    Args:
+        packages: Their names.
+        folder: Where their files go, side by side, and `VERSIONS`, the version of each package;
+            made whole or not at all.
+
+    Raises:
+        SynthError: There is no ``apt-get``, it cannot get a package, or the folder cannot be
+            written.
+    """
+    tool, unpacker = shutil.which("apt-get"), shutil.which("dpkg-deb")
+    wanted = " and ".join(packages)
+    if tool is None or unpacker is None:
+        raise SynthError(
+            f"there is no apt-get with dpkg-deb here to fetch {wanted} with; run the command on "
+            "Debian or Ubuntu and copy what it makes"
+        )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetch-") as name:
+            work, tree = Path(name), Path(name) / "tree"
+            tree.mkdir()
+            command = [tool]
+            sizes, message = _needed(command, packages, work)
+            if not set(packages) <= set(sizes):
+                command += _own_lists(tool, work)
+                sizes, message = _needed(command, packages, work)
+            if not set(packages) <= set(sizes):
+                raise SynthError(
+                    f"apt-get finds no {wanted} ({message}); check the network and that your "
+                    "system's sources have them"
+                )
+            versions = {}
+            label = f"fetching {packages[0]}"
+            with tqdm(total=sum(sizes.values()), desc=label, unit="B", unit_scale=True) as bar:
+                for start in range(0, len(sizes), GROUP):
+                    group = sorted(sizes)[start : start + GROUP]
+                    done = _run([*command, "download", *group], work)
+                    for package in group:
+                        file = _found(work, package)
+                        if file is None:
+                            raise SynthError(
+                                f"apt-get cannot download '{package}', needed for {wanted} "
+                                f"({_error(done)}); check the network, then try again"
+                            )
+                        _extract(unpacker, file, tree)
+                        versions[package] = unquote(file.name.split("_")[1])
+                        file.unlink()
+                        bar.update(sizes[package])
+            (tree / VERSIONS).write_text(json.dumps(versions, indent=1) + "\n")
+            tree.replace(folder)
+    except OSError as error:
+        raise SynthError(
+            f"cannot unpack {wanted} into '{folder}': {error.strerror or error}; make room, or "
+            "give another folder by XDG_DATA_HOME"
+        ) from error
 
 
 def unpack(package: Path) -> Iterator[tuple[str, bytes]]:
@@ -97,9 +161,49 @@ def _data_tar(package: Path) -> bytes:
     ).stdout
 
 
-def _run(command: list[str], folder: Path) -> str:
-    """Run a command in a folder and return its last line on standard error."""
-    done = subprocess.run(
+def _own_lists(tool: str, folder: Path) -> list[str]:
+    """Fetch package lists into a folder and return the options that make the tool use them."""
+    own = folder / "apt"
+    (own / "lists" / "partial").mkdir(parents=True)
+    (own / "cache" / "archives" / "partial").mkdir(parents=True)
+    lists = ["-o", f"Dir::State::Lists={own / 'lists'}", "-o", f"Dir::Cache={own / 'cache'}"]
+    _run([tool, *lists, "update"], folder)
+    return lists
+
+
+def _needed(
+    command: Sequence[str], packages: Sequence[str], folder: Path
+) -> tuple[dict[str, int], str]:
+    """Ask which packages an installation would fetch: bytes of each, and the last error.
+
+    Those asked for are among them even if they are installed here.
+    """
+    empty = folder / "none"
+    (empty / "partial").mkdir(parents=True, exist_ok=True)
+    kept = ["-o", f"Dir::Cache::archives={empty}"]  # else what lies there already is left out
+    plan = ["--print-uris", "--reinstall", "--no-install-recommends", "install"]
+    done = _run([*command, *kept, *plan, *packages], folder)
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("'")]
+    return {line[1].split("_")[0]: int(line[2]) for line in lines}, _error(done)
+
+
+def _extract(unpacker: str, file: Path, tree: Path) -> None:
+    """Unpack a package with all its links.
+
+    Raises:
+        SynthError: It is damaged, or there is no room.
+    """
+    done = _run([unpacker, "-x", str(file), str(tree)], tree)
+    if done.returncode:
+        raise SynthError(
+            f"cannot unpack '{file.name}' into '{tree.parent.parent}' ({_error(done)}); make "
+            "room, then try again"
+        )
+
+
+def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder."""
+    return subprocess.run(
         command,
         cwd=folder,
         capture_output=True,
@@ -108,7 +212,12 @@ def _run(command: list[str], folder: Path) -> str:
         stdin=subprocess.DEVNULL,
         env={**os.environ, "LC_ALL": "C"},
     )
-    errors = [line for line in done.stderr.splitlines() if line.startswith("E:")]
+
+
+def _error(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the line of a command's standard error that says what went wrong."""
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("E:")] or lines[-1:]
     return errors[0] if errors else "no message"
 
 

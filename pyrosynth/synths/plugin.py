@@ -134,6 +134,24 @@ class Instance:
         mono: Audio = sound.mean(axis=0, dtype=np.float32)
         return mono
 
+    def select(self, program: str) -> None:
+        """Choose one of the plugin's own programs, which it may load in a thread of its own.
+
+        Raises:
+            SynthError: The plugin has none of that name.
+        """
+        found = 0
+        while self._dssi.get_program and (at := self._dssi.get_program(self._handle, found)):
+            if at.contents.name.decode("utf-8", "replace") == program:
+                self._dssi.select_program(self._handle, at.contents.bank, at.contents.program)
+                return
+            found += 1
+        raise SynthError(f"the plugin has no program '{program}' among its {found}")
+
+    def rest(self) -> None:
+        """Run one block without a note, in which the plugin takes up what was chosen."""
+        self._dssi.run_synth(self._handle, BLOCK, (abi.Event * 0)(), 0)
+
     def close(self) -> None:
         """Let the plugin free the instance."""
         if self._active and self._ladspa.deactivate:
