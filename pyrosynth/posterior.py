@@ -16,7 +16,7 @@ from pyrosynth.metrics import log_distance
 from pyrosynth.rendering import Renderer
 from pyrosynth.retrieval import Bank
 from pyrosynth.run import Run, load_run, run_folder
-from pyrosynth.search import PROPOSALS, Match, Pool, descend, evolve
+from pyrosynth.search import PROPOSALS, TRUST, Match, Pool, descend, evolve, move
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.base import Synth
 from pyrosynth.variant import Variant
@@ -24,6 +24,7 @@ from pyrosynth.variant import Variant
 BANK = "bank.safetensors"
 
 SMALLEST, LARGEST = 0.01, 0.3  # bounds of the first steps of the evolution, in unit values
+NEIGHBOURS = 16  # known presets that a guess starts from
 CONSIDERED = 1024  # draws that the model ranks by its own prediction before any is rendered
 Array = NDArray[np.float32]
 
@@ -220,9 +221,10 @@ class Posterior:
     ) -> Match:
         """Find the preset behind a sound with the real synth, better the more it may render.
 
-        Draws of the posterior and the nearest known presets are rendered and ranked; the best
-        are moved along the gradient of the model's own prediction, corrected by what was heard;
-        then CMA-ES goes on from the best with the posterior's spread.
+        The first render is of ``guess``. Then draws of the posterior and the nearest known
+        presets are rendered and ranked; the best are moved along the gradient of the model's own
+        prediction, corrected by what was heard; then CMA-ES goes on from the best with the
+        posterior's spread.
 
         Args:
             x: Features of the sound, shape (n_mels, n_frames).
@@ -241,21 +243,45 @@ class Posterior:
             raise InputError(f"a budget of {budget} renders; give at least 1")
         target = np.asarray(x, np.float32)
         pool = Pool(target, self.run.full_space, self.run.space, renderer, report)
-        n_draws = max(1, budget * 3 // 16)
+        guesses = self._guesses(target, max(1, budget // 16))
+        pool.add(guesses, "model")
+        n_draws = max(2, budget * 3 // 16)
         draws = self._ranked(target, max(n_draws, CONSIDERED), seed)
         unit = self.run.space.to_unit(self.learnt(draws.values))
-        pool.add(unit[:n_draws], "posterior")
-        if self.bank and budget >= 8:
-            found = self.bank.nearest(target[None], min(budget // 8, len(self.bank)))[0][0]
+        pool.add(unit[: min(n_draws, budget - len(pool))], "posterior")
+        if self.bank and budget >= 16:
+            found = self.bank.nearest(target[None], min(budget // 16, len(self.bank)))[0][0]
             known = self.learnt(self.bank.values[found])
             pool.add(self.run.space.to_unit(known), "bank")
         if self.predicts:
             for _ in range(budget // (4 * PROPOSALS)):
                 descend(pool, self._predict, self.device)
-        spread = np.clip(unit[: max(2, n_draws // 2)].std(axis=0), SMALLEST, LARGEST)
+        spread = np.clip(unit[: 1 + n_draws // 2].std(axis=0), SMALLEST, LARGEST)
         spread[self.run.space.discrete] = 0.0
         evolve(pool, pool.unit[pool.best(1)[0]], spread, budget - len(pool), seed)
         return pool.match()
+
+    def guess(self, x: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
+        """Return the preset that should come nearest to a sound, without rendering any.
+
+        Of the known presets that sound nearest, each is moved towards the sound along the
+        gradient of the model's own prediction, corrected by how the preset is known to sound;
+        the one that is then expected nearest is the guess. Without a bank, or in a variant that
+        predicts no sound, it is the draw of the posterior whose predicted sound is nearest, or
+        just a draw.
+
+        Args:
+            x: Features of the sound, shape (n_mels, n_frames).
+            seed: Of the draws.
+
+        Returns:
+            Native values of all parameters, shape (n_params,).
+        """
+        target = np.asarray(x, np.float32)
+        unit = self._guesses(target, 1)
+        if len(unit):
+            return self.complete(self.run.space.from_unit(unit))[0]
+        return self._ranked(target, CONSIDERED, seed).values[0]
 
     def complete(self, learnt: ArrayLike) -> NDArray[np.float64]:
         """Return native values of all parameters from those learnt, shape (n, n_params)."""
@@ -265,6 +291,18 @@ class Posterior:
         """Return the learnt columns of native values, shape (n, n_learnt)."""
         columns = self.run.full_space.index(self.run.space.names)
         return np.asarray(values, np.float64)[..., columns]
+
+    def _guesses(self, x: Array, n: int) -> NDArray[np.float64]:
+        """Return unit values (n, n_learnt) of known presets moved towards a sound, best first."""
+        if self.bank is None or not self.predicts:
+            return np.empty((0, len(self.run.space)))
+        found = self.bank.nearest(x[None], min(max(n, NEIGHBOURS), len(self.bank)))[0][0]
+        unit = self.run.space.to_unit(self.learnt(self.bank.values[found]))
+        trust, fixed = np.full(len(found), max(TRUST)), self.run.space.discrete
+        there, expected = move(
+            self._predict, x, unit, self.bank.sounds(found), trust, fixed, self.device
+        )
+        return there[np.argsort(expected, kind="stable")[:n]]
 
     def _ranked(self, x: Array, n: int, seed: int) -> Draws:
         """Draw presets, those first whose predicted sound is nearest."""

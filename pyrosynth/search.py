@@ -133,40 +133,71 @@ class Pool:
         )
 
 
-def descend(pool: Pool, predict: Callable[[Tensor], Tensor], device: torch.device) -> None:
-    """Propose moves of the nearest presets along the gradient of a model of the synth.
+def move(
+    predict: Callable[[Tensor], Tensor],
+    target: NDArray[np.float32],
+    unit: NDArray[np.float64],
+    heard: NDArray[np.float32],
+    trust: NDArray[np.float64],
+    fixed: NDArray[np.bool_],
+    device: torch.device,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Move presets of known sound towards a target along the gradient of a model of the synth.
 
     What the model predicts is corrected at each preset by what was heard there (space mapping),
     so a move is right to first order however far off the model's own sound is.
 
     Args:
-        pool: Where proposals go; holds at least one preset.
         predict: Features expected of unit values (n, n_learnt), differentiable.
+        target: Features to come near, shape (n_mels, n_frames).
+        unit: Where the moves start, shape (n, n_learnt).
+        heard: Features of the presets there, shape (n, n_mels, n_frames).
+        trust: Cost in dB² of a squared unit step from each, shape (n,).
+        fixed: Which parameters do not move, shape (n_learnt,).
         device: Where ``predict`` computes.
+
+    Returns:
+        Where the moves end, shape (n, n_learnt), and the distance in dB expected there, lengthened
+        by the cost of the step, shape (n,).
 
     References:
         Bandler et al., 2004, "Space mapping: the state of the art".
     """
-    best = np.tile(pool.best(ELITES), len(TRUST))
-    here = torch.tensor(pool.unit[best], dtype=torch.float32, device=device)
-    trust = torch.tensor(np.repeat(TRUST, len(best) // len(TRUST)), device=device).float()
-    fixed = torch.tensor(pool.space.discrete, device=device)
-    heard = torch.tensor(pool.x[best], device=device)
+    here = torch.tensor(unit, dtype=torch.float32, device=device)
+    cost = torch.tensor(trust, dtype=torch.float32, device=device)
+    held = torch.tensor(fixed, device=device)
     with torch.no_grad():
-        missing = torch.tensor(pool.target, device=device) - (heard - predict(here))
+        off = torch.tensor(heard, device=device) - predict(here)
+    corrected = torch.tensor(target, device=device) - off
     logits = torch.logit(here.clamp(INSIDE, 1 - INSIDE)).requires_grad_()
     optimiser = torch.optim.Adam([logits], RATE)
 
-    def moved() -> Tensor:
-        return torch.where(fixed, here, logits.sigmoid())
+    def look() -> tuple[Tensor, Tensor]:
+        there = torch.where(held, here, logits.sigmoid())
+        distance = DB**2 * (predict(there) - corrected).square().mean((-1, -2))
+        return there, distance + cost * (there - here).square().sum(-1)
 
     for _ in range(STEPS):
-        unit = moved()
-        distance = DB**2 * (predict(unit) - missing).square().mean((-1, -2))
-        loss = distance + trust * (unit - here).square().sum(-1)
-        (logits.grad,) = torch.autograd.grad(loss.sum(), logits)
+        (logits.grad,) = torch.autograd.grad(look()[1].sum(), logits)
         optimiser.step()
-    pool.add(moved().detach().cpu().numpy(), "model")
+    with torch.no_grad():
+        there, squares = look()
+    return there.double().cpu().numpy(), squares.sqrt().double().cpu().numpy()
+
+
+def descend(pool: Pool, predict: Callable[[Tensor], Tensor], device: torch.device) -> None:
+    """Propose moves of the nearest presets, a bold and a careful one from each; see `move`.
+
+    Args:
+        pool: Where proposals go; holds at least one preset.
+        predict: Features expected of unit values (n, n_learnt), differentiable.
+        device: Where ``predict`` computes.
+    """
+    best = pool.best(ELITES)
+    starts = np.tile(best, len(TRUST))
+    trust, fixed = np.repeat(TRUST, len(best)), pool.space.discrete
+    there, _ = move(predict, pool.target, pool.unit[starts], pool.x[starts], trust, fixed, device)
+    pool.add(there, "model")
 
 
 def evolve(

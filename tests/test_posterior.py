@@ -75,7 +75,22 @@ def test_refine_without_bank_or_with_one_render(fitted, target):
         match = bare.refine(target, renderer, budget=1)
         with pytest.raises(InputError, match="at least 1"):
             bare.refine(target, renderer, budget=0)
+        guess = bare.guess(target)
     assert match.source.tolist() == ["posterior"]
+    np.testing.assert_array_equal(match.values[0], guess)
+
+
+def test_the_first_render_is_the_guess_and_it_starts_from_known_presets(fitted, target):
+    _, posterior = fitted
+    with posterior.renderer(workers=1) as renderer:
+        match = posterior.refine(target, renderer, budget=1)
+        nearest = posterior.bank.values[posterior.bank.nearest(target[None], 16)[0][0]]
+    assert match.source.tolist() == ["model"]
+    guess = posterior.guess(target)
+    np.testing.assert_array_equal(match.values[0], guess)
+    space = posterior.run.space
+    switches = posterior.learnt(np.vstack([guess, nearest]))[:, space.discrete]
+    assert (switches[1:] == switches[0]).all(axis=1).any()
 
 
 def test_features_of_another_length_are_refused(fitted):

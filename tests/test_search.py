@@ -4,7 +4,7 @@ import torch
 
 from pyrosynth.params import Param, ParamSpace
 from pyrosynth.rendering import Rendered
-from pyrosynth.search import TRUST, Pool, descend, evolve
+from pyrosynth.search import TRUST, Pool, descend, evolve, move
 
 SHAPE = (6, 5)
 SPACE = ParamSpace((
@@ -107,3 +107,26 @@ def test_evolution_leaves_numpys_own_generator_alone(pool):
     pool.add([[0.6, 0.6, 0.6, 0.6, 1.0]], "posterior")
     evolve(pool, pool.unit[0], np.full(5, 0.1), 30, seed=3)
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+def test_a_move_follows_the_gradient_from_what_was_heard():
+    """The model is off by a constant, which what was heard takes out."""
+    start, goal = np.array([[0.5, 0.5, 0.5, 0.5, 1.0]]), np.array([0.55, 0.45, 0.5, 0.6, 1.0])
+    target, heard = sound(goal), sound(start[0])[None]
+    fixed = LEARNT.discrete
+
+    def biased(unit):
+        return predict(unit) + 3.0
+
+    def go(trust):
+        return move(biased, target, start, heard, np.array([trust]), fixed, torch.device("cpu"))
+
+    there, expected = go(0.1)
+    assert there[0, -1] == 1.0
+    assert np.abs(there - goal).max() < 0.5 * np.abs(start - goal).max()
+    real = sound(there[0])
+    assert expected[0] == pytest.approx(
+        10 / np.log(10) * np.sqrt(np.mean((real - target) ** 2) + 0), abs=0.3
+    )
+    careful, _ = go(1e4)
+    assert np.abs(careful - start).max() < np.abs(there - start).max()
