@@ -23,7 +23,7 @@ ROOMS = """
     tags tag_files tagging
     nn splines bijections couplings autoregressive flows distributions
     variant mixed batches checkpoints history elbo steps svi sources run zoo
-    metrics pitch panel idata retrieval search posterior packing fitting
+    metrics pitch panel idata retrieval search posterior packing fitting axes
     baselines descriptors calibration tables results targets trials findings
     plots report check_report checks provenance rivals
     inference sounds demo cli __main__

@@ -1,0 +1,223 @@
+"""How well the axes of a variant follow their tags, and what steering along them does.
+
+Measured on held-out presets: whether an axis tells the words of its tag apart, whether it follows
+the number behind the tag, what else it follows, and whether the other coordinates have kept their
+spread, which an objective that is not a density makes them lose.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from pyrosynth.dataset import Dataset, Rows
+from pyrosynth.errors import InputError
+from pyrosynth.features import FeatureSpec
+from pyrosynth.posterior import Posterior
+from pyrosynth.rendering import Rendered, Renderer
+from pyrosynth.run import Run
+from pyrosynth.tagging import describe_features
+from pyrosynth.tags import TagTable
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Axes:
+    """How the coordinates of presets agree with what is known of them.
+
+    Attributes:
+        tags: Names of the tags.
+        auc: How well each axis tells the first word of its tag from the last, see `auc`.
+        follows: Rank correlation of each axis (rows) with the number behind each tag (columns);
+            NaN where there is none.
+        related: Rank correlation of these numbers with each other, the least that can leak.
+        spread: Standard deviation of each of the other coordinates; 1 in the model.
+        n_presets: Number of presets.
+    """
+
+    tags: tuple[str, ...]
+    auc: Float
+    follows: Float
+    related: Float
+    spread: Float
+    n_presets: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures by tag, and the least and largest spread; NaN as None."""
+        leaks = np.abs(self.follows)
+        np.fill_diagonal(leaks, np.nan)
+        columns = {
+            "auc": self.auc,
+            "spearman": self.follows.diagonal(),
+            "leakage": np.max(leaks, axis=1, initial=0.0, where=np.isfinite(leaks)),
+        }
+        by_tag = {
+            tag: {
+                name: float(column[i]) if np.isfinite(column[i]) else None
+                for name, column in columns.items()
+            }
+            for i, tag in enumerate(self.tags)
+        }
+        spread = [float(self.spread.min(initial=1.0)), float(self.spread.max(initial=1.0))]
+        return {"n_presets": self.n_presets, "spread": spread, "tags": by_tag}
+
+
+def measure(run: Run, dataset: Dataset, truth: TagTable, split: str = "test") -> Axes:
+    """Measure the axes of a run on the human presets of a split.
+
+    Args:
+        run: The run; of a variant with axes of tags.
+        dataset: The presets.
+        truth: The tags of the run with no label hidden, such as those of
+            `pyrosynth.tagging.descriptor_tags`; it may have others too.
+        split: Which presets.
+
+    Returns:
+        The measures.
+
+    Raises:
+        InputError: The run has no axes of tags, or the truth lacks one of them.
+    """
+    rows = dataset.rows(split, human_only=True)
+    names = run.variant.dims.tags
+    lacking = [name for name in names if name not in truth.names]
+    if lacking:
+        raise InputError(
+            f"the run has an axis for {', '.join(lacking)}, the tags are {', '.join(truth.names)}"
+            "; give the tags it was fitted with"
+        )
+    columns = [truth.names.index(name) for name in names]
+    u = coordinates(run, dataset.levels(rows))
+    n_words = [len(truth.tags[i].words) for i in columns]
+    labels = truth.labels[rows][:, columns]
+    numbers = np.full(labels.shape, np.nan)
+    if truth.descriptors is not None:
+        numbers = truth.descriptors[rows][:, columns]
+    steered, free = u[:, : len(names)], u[:, len(names) :]
+    return Axes(
+        tags=names,
+        auc=np.array(list(map(_ends, steered.T, labels.T, n_words))),
+        follows=np.array([[spearman(axis, number) for number in numbers.T] for axis in steered.T]),
+        related=np.array([[spearman(a, b) for b in numbers.T] for a in numbers.T]),
+        spread=free.std(axis=0),
+        n_presets=len(rows),
+    )
+
+
+@torch.no_grad()
+def coordinates(run: Run, levels: ArrayLike) -> Float:
+    """Return the coordinates of presets, those of the tags first.
+
+    Args:
+        run: The run; of a variant with axes of tags in which a preset determines its latent.
+        levels: Level of each learnt parameter, shape (n, n_params).
+
+    Returns:
+        Shape (n, latent_dim).
+
+    Raises:
+        InputError: The variant has no axes of tags, or a preset does not determine its latent.
+    """
+    v = (np.asarray(levels) + 0.5) / run.space.resolution
+    z, _ = run.variant.latent(torch.as_tensor(v).to(run.mean))
+    return run.variant.axes(z).cpu().numpy().astype(np.float64)
+
+
+@torch.no_grad()
+def steer(posterior: Posterior, values: ArrayLike, tag: str, amount: float) -> Float:
+    """Move presets along the axis of a tag, and keep what the other axes hold.
+
+    Args:
+        posterior: A run of a variant with axes of tags.
+        values: Native values of all parameters, shape (n, n_params).
+        tag: Name of the tag.
+        amount: How far, in spreads of the axis; positive towards the last word.
+
+    Returns:
+        Native values of the presets there; parameters that were not learnt are at their defaults.
+
+    Raises:
+        InputError: The tag is unknown, or the variant has no axes of tags.
+    """
+    run = posterior.run
+    v = torch.as_tensor(run.space.encode(posterior.learnt(values))).to(run.mean)
+    z = run.variant.steer(run.variant.latent(v)[0], tag, amount)
+    return posterior.complete(run.space.decode(run.variant.params_of(z).cpu().numpy()))
+
+
+def steering(
+    posterior: Posterior, dataset: Dataset, rows: Rows, renderer: Renderer, amount: float = 1.0
+) -> Float:
+    """Measure by rendering what steering presets does to how they sound.
+
+    Args:
+        posterior: A run of a variant with axes of tags.
+        dataset: The presets.
+        rows: Those to steer, shape (n,).
+        renderer: From ``posterior.renderer()``.
+        amount: How far to steer, in spreads of the axis.
+
+    Returns:
+        By how much the numbers of `pyrosynth.tagging.describe_features` differ between
+        the presets steered that far down and up an axis, shape (n_tags, n, 5), in standard
+        deviations of the presets; NaN where either makes no sound.
+    """
+    values, spec = dataset.values(rows), posterior.run.features
+    spread = describe_features(dataset.x(rows), spec).std(axis=0)
+    changes = []
+    for tag in posterior.variant.dims.tags:
+        down, up = (
+            _heard(renderer.render(steer(posterior, values, tag, end)), spec)
+            for end in (-amount, amount)
+        )
+        changes.append((up - down) / spread)
+    return np.stack(changes)
+
+
+def auc(scores: ArrayLike, positive: ArrayLike) -> float:
+    """Return the probability that a positive one scores higher than a negative one.
+
+    Args:
+        scores: Shape (n,); ties count half.
+        positive: Which are positive, shape (n,) bool.
+
+    Returns:
+        From 0 to 1, the area under the receiver operating characteristic; NaN if either kind is
+        missing.
+
+    References:
+        Hanley and McNeil, 1982, "The meaning and use of the area under a receiver operating
+        characteristic (ROC) curve".
+    """
+    ranks, of = rankdata(scores), np.asarray(positive, bool)
+    n, others = int(of.sum()), int((~of).sum())
+    return (ranks[of].sum() / n - (n + 1) / 2) / others if n and others else float("nan")
+
+
+def spearman(first: ArrayLike, second: ArrayLike) -> float:
+    """Return the rank correlation of two lists, NaN entries left out; NaN if one is constant."""
+    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    known = np.isfinite(a) & np.isfinite(b)
+    ranks = np.stack([rankdata(a[known]), rankdata(b[known])])
+    ranks -= ranks.mean(axis=1, keepdims=True) if known.any() else 0.0
+    norm = np.linalg.norm(ranks, axis=1).prod()
+    return float(ranks[0] @ ranks[1] / norm) if norm > 0 else float("nan")
+
+
+def _ends(axis: Float, label: Float, n_words: int) -> float:
+    """Return how well an axis tells presets of the first word from those of the last."""
+    last = label == n_words - 1
+    either = last | (label == 0)
+    return auc(axis[either], last[either])
+
+
+def _heard(rendered: Rendered, spec: FeatureSpec) -> Float:
+    """Describe rendered sounds, shape (n, 5), NaN where there is none."""
+    assert rendered.features is not None
+    described = describe_features(rendered.features, spec)
+    described[rendered.reason != ""] = np.nan
+    return described
