@@ -31,7 +31,7 @@ from pyrosynth.idata import inference_data, save_idata
 from pyrosynth.posterior import Posterior
 from pyrosynth.rendering import Renderer
 from pyrosynth.retrieval import Bank
-from pyrosynth.tables import BANK, REFERENCE, Scores, markdown, table
+from pyrosynth.tables import BANK, GUESS, REFERENCE, Scores, markdown, table
 from pyrosynth.targets import held_out
 from pyrosynth.trials import Trials, run_hash
 
@@ -142,7 +142,7 @@ def check(
 def guesses(
     posterior: Posterior, dataset: Dataset, x: NDArray[Any], seed: int, progress: bool
 ) -> dict[str, Float]:
-    """Return what methods that render nothing answer to sounds.
+    """Return what methods that render nothing answer to sounds, the run's own guess last.
 
     Args:
         posterior: The run; its bank is used if it has one.
@@ -166,6 +166,7 @@ def guesses(
     bank = posterior.bank or Bank.from_dataset(dataset)
     if len(bank) > len(human):
         found[BANK] = nearest_presets(bank, x)
+    found[GUESS] = np.stack([posterior.guess(sound, seed) for sound in x])
     return found
 
 

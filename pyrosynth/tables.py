@@ -19,6 +19,7 @@ Int = NDArray[np.int64]
 BEST_OF = (4, 16, 64, 256)  # draws of which the nearest is taken
 REFERENCE = "retrieval, human presets"  # whom the wins are counted against
 BANK = "retrieval, whole training bank"
+GUESS = "guess from bank and model"  # of the run, before anything is rendered
 
 HEADERS = {
     "method": "method",

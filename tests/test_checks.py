@@ -51,7 +51,8 @@ def test_table(result):
     frame = result.table.set_index("method")
     assert list(frame.index) == [
         "random human preset", "median preset", "ridge regression", "MLP", "CNN", REFERENCE,
-        "retrieval, whole training bank", "mean draw", "one draw", "best of 4 draws", "best of 16 draws",
+        "retrieval, whole training bank", "guess from bank and model",
+        "mean draw", "one draw", "best of 4 draws", "best of 16 draws",
         "CMA-ES from retrieval, 20 renders", "CMA-ES from scratch, 20 renders",
         "infer, 20 renders", TRUTH,
     ]  # fmt: skip
