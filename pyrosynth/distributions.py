@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.transforms import Transform
 
-from pyrosynth.bijections import LOG_SQRT_2PI, Flow
+from pyrosynth.bijections import LOG_SQRT_2PI, Flow, UnitCube
 
 _Shape = torch.Size | list[int] | tuple[int, ...]
 
@@ -145,6 +145,50 @@ class TagBase(TorchDistribution):
         """Return log p(word and evidence) + log p(coordinate | word), (..., n_tags, n_classes)."""
         distance = (steered.unsqueeze(-1) - self.loc) / self.scale
         return self.log_joint - 0.5 * distance.square() - self.scale.log() - LOG_SQRT_2PI
+
+
+class CubeNormal(TorchDistribution):
+    """Independent normals pushed onto the open unit cube: Phi⁻¹(v) ~ N(loc, scale²).
+
+    A density of parameters around one answer. On the stretched axis a control at its lowest or
+    highest level is a bump like any other, draws never leave the cube, and the mean is known.
+
+    Args:
+        loc: Means of Phi⁻¹(v), shape (..., features).
+        log_scale: Their log standard deviations, of a shape that broadcasts with ``loc``.
+
+    References:
+        Owen (1980), A table of normal integrals, for the mean (10,010.8),
+        https://doi.org/10.1080/03610918008812164.
+    """
+
+    has_rsample = True
+    support = constraints.independent(constraints.unit_interval, 1)
+    arg_constraints: dict[str, constraints.Constraint] = {}
+    cube = UnitCube()
+
+    def __init__(self, loc: Tensor, log_scale: Tensor) -> None:
+        self.loc, self.log_scale = loc, log_scale
+        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of v, shape (..., features)."""
+        return self.cube(self.loc * (1 + (2 * self.log_scale).exp()).rsqrt())[0]
+
+    def rsample(
+        self, sample_shape: _Shape = (), generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw from the cube, shape (*sample_shape, ..., features)."""
+        shape, loc = (*sample_shape, *self.loc.shape), self.loc
+        noise = torch.randn(shape, generator=generator, device=loc.device, dtype=loc.dtype)
+        return self.cube(loc + self.log_scale.exp() * noise)[0]
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log-density of points of the cube, shape (...)."""
+        y, logdet = self.cube.inverse(value)
+        away = (y - self.loc) * (-self.log_scale).exp()
+        return logdet - (0.5 * away.square() + self.log_scale + LOG_SQRT_2PI).sum(-1)
 
 
 class FlowTransform(Transform):

@@ -56,6 +56,28 @@ class ResidualMLP(nn.Module):
         return self.last(h)
 
 
+class DenseLayers(nn.Sequential):
+    """Hidden layers with batch norm, ELU and dropout; the last one is hidden as well.
+
+    Args:
+        n_in: Size of the input's last axis.
+        hidden: Sizes of the layers.
+        dropout: Share of the units that are dropped in training.
+    """
+
+    def __init__(self, n_in: int, hidden: Sequence[int], *, dropout: float = 0.0) -> None:
+        layers: list[nn.Module] = []
+        for left, right in pairwise((n_in, *hidden)):
+            # Batch norm would take away a bias: it would have no gradient.
+            layers += [nn.Linear(left, right, bias=False), nn.BatchNorm1d(right), nn.ELU()]
+            layers += [nn.Dropout(dropout)] if dropout else []
+        super().__init__(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., n_in) to (..., hidden[-1])."""
+        return super().forward(x.reshape(-1, x.shape[-1])).unflatten(0, x.shape[:-1])
+
+
 class MelEncoder(nn.Module):
     """Convolutions over time from a log-mel spectrogram to an embedding.
 

@@ -21,7 +21,7 @@ ROOMS = """
     worker rendering families players outside
     features corpus splits store building dataset
     tags tag_files tagging
-    nn splines bijections couplings autoregressive flows distributions
+    nn convolutions splines bijections couplings autoregressive flows distributions
     variant mixed batches checkpoints history elbo steps svi sources run zoo
     metrics pitch panel idata retrieval search posterior packing fitting axes
     baselines descriptors calibration tables results targets trials findings
@@ -37,7 +37,7 @@ PLACES = {  # the rooms that may import a library; ArviZ and pandas inside funct
     "pandas": set(ROOMS),
     "matplotlib": {"plots"},
 }
-BLOCKS = {"nn", "flows", "distributions", "variant", "mixed"}
+BLOCKS = {"nn", "convolutions", "flows", "distributions", "variant", "mixed"}
 LONGEST = 400
 
 

@@ -7,6 +7,7 @@ import torch
 from pyro.infer import TraceEnum_ELBO, config_enumerate
 
 from pyrosynth.distributions import (
+    CubeNormal,
     FlowTransform,
     Known,
     MelNormal,
@@ -48,6 +49,24 @@ def test_mel_normal_draws():
     torch.testing.assert_close(draws.mean(0), loc, atol=0.1, rtol=0)
     std = draws.std(0).mean(-1)
     torch.testing.assert_close(std, log_scale.exp(), atol=0, rtol=0.02)
+
+
+def test_cube_normal_is_a_normal_seen_through_its_distribution_function():
+    loc, log_scale = torch.randn(3, 4), torch.linspace(-1, 0.5, 4)
+    ours = CubeNormal(loc, log_scale)
+    squash = dist.transforms.CumulativeDistributionTransform(dist.Normal(0.0, 1.0))
+    stretched = dist.Normal(loc.double(), log_scale.double().exp())
+    theirs = dist.TransformedDistribution(stretched, [squash]).to_event(1)
+    v = torch.rand(5, 3, 4) * 0.98 + 0.01
+    torch.testing.assert_close(ours.log_prob(v), theirs.log_prob(v.double()).float())
+    assert (ours.batch_shape, ours.event_shape) == ((3,), (4,))
+    draws = ours.rsample((40000,), torch.Generator().manual_seed(0))
+    assert ((draws > 0) & (draws < 1)).all()
+    torch.testing.assert_close(draws.mean(0), ours.mean, atol=0.01, rtol=0)
+    grid = torch.linspace(0, 1, 4002)[1:-1]
+    density = CubeNormal(loc[0, :1], log_scale[:1]).log_prob(grid[:, None]).exp()
+    assert density.mean() == pytest.approx(1.0, abs=0.01)
+    assert CubeNormal(torch.tensor([-9.0, 9.0]), torch.zeros(2)).log_prob(v[0, 0, :2]).isfinite()
 
 
 def test_known_scores_only_the_unknown_rows():
