@@ -108,18 +108,8 @@ class ConvDecoder(nn.Module):
             step = dilation**i
             height, width = shapes[i]
             more = 1 - height % 2, 1 - width % 2  # halving rounded an odd side up
-            layers.append(
-                nn.ConvTranspose2d(
-                    channels[i],
-                    n_out,
-                    kernel,
-                    2,
-                    step * (kernel // 2),
-                    odd,
-                    bias=i == 0,
-                    dilation=step,
-                )  # fmt: skip
-            )
+            sizes = channels[i], n_out, kernel, 2, step * (kernel // 2), more
+            layers.append(nn.ConvTranspose2d(*sizes, bias=i == 0, dilation=step))
             layers += [nn.BatchNorm2d(n_out), nn.ELU()] if i else []
         self.convolutions = nn.Sequential(*layers)
 
