@@ -23,7 +23,7 @@ from pyrosynth.check_report import check_report, pictures
 from pyrosynth.checkpoints import write_bytes
 from pyrosynth.dataset import Dataset
 from pyrosynth.descriptors import NAMES, Heard
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import DataError, InputError, unknown
 from pyrosynth.findings import Findings
 from pyrosynth.fitting import contract_hash, require_same_contract
 from pyrosynth.folders import writable
@@ -32,7 +32,7 @@ from pyrosynth.posterior import Posterior
 from pyrosynth.rendering import Renderer
 from pyrosynth.retrieval import Bank
 from pyrosynth.tables import BANK, GUESS, REFERENCE, Scores, markdown, table
-from pyrosynth.targets import held_out
+from pyrosynth.targets import Targets, held_out
 from pyrosynth.trials import Trials, run_hash
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def check(
     draws: int = 64,
     budget: int = 256,
     baselines: Baselines = "fast",
+    beside: Mapping[str, Posterior] | None = None,
     seed: int = 0,
     workers: int | None = None,
     progress: bool = True,
@@ -90,6 +91,8 @@ def check(
         draws: Posterior draws rendered for each.
         budget: Sounds that the search may render for each; 0 leaves it out.
         baselines: ``fast``, or ``all`` for plain CMA-ES with the same budget as well.
+        beside: Other runs of the same synth, by the names they go by in the table, that infer the
+            same presets with the same budget.
         seed: Of everything random.
         workers: Processes that render; all cores if left out.
         progress: Whether to show progress bars.
@@ -99,8 +102,8 @@ def check(
 
     Raises:
         InputError: An argument is out of range, or ``out`` cannot be written.
-        DataError: The dataset is of another synth, note, parameters or features, or has no
-            held-out presets.
+        DataError: The dataset is of another synth, note, parameters or features, it has no
+            held-out presets, or a run has learnt some of them.
     """
     if baselines not in BASELINES:
         raise unknown("set of baselines", baselines, BASELINES)
@@ -109,9 +112,13 @@ def check(
             f"{draws} draws, budget {budget}, {n_presets} presets: give at least 2 draws, a "
             "budget of at least 0 and at least 1 preset"
         )
-    require_same_contract(posterior.run, dataset)
+    others = dict(beside or {})
+    for one in (posterior, *others.values()):
+        require_same_contract(one.run, dataset)
     folder = writable(out)
     targets = held_out(dataset, n_presets, seed)
+    for one in (posterior, *others.values()):
+        _require_unseen(one, targets)
     run, rate = posterior.run, posterior.run.features.sample_rate
     heard = Heard(run.features)
     with (
@@ -135,8 +142,27 @@ def check(
                 searched[label] = trials.evolve(start, unit, CMA_STEPS[start], budget)
         if budget:
             searched[f"infer, {budget} renders"] = trials.infer(posterior, budget)
+            for name, other in others.items():
+                searched[f"{name}, {budget} renders"] = trials.infer(other, budget)
         findings = Findings(trials, draws, answers, rivals, played, searched)
         return _write(posterior, findings, folder, budget)
+
+
+def _require_unseen(posterior: Posterior, targets: Targets) -> None:
+    """Make sure that no held-out preset is among those that a run has learnt.
+
+    Raises:
+        DataError: Some are.
+    """
+    if posterior.bank is None or targets.values is None:
+        return
+    learnt = {row.tobytes() for row in posterior.bank.values}
+    seen = sum(row.tobytes() in learnt for row in np.ascontiguousarray(targets.values))
+    if seen:
+        raise DataError(
+            f"{seen} of {len(targets)} held-out presets were learnt by the run, so a check would "
+            "flatter it; give the dataset it was fitted on, or one split alike"
+        )
 
 
 def guesses(

@@ -22,12 +22,15 @@ from pyrosynth.folders import writable
 from pyrosynth.inference import REPORT, SOUND, Failed, Inferred, infer_sounds
 from pyrosynth.posterior import Posterior
 from pyrosynth.report import player, section, table, text, wav_sources, write_report
+from pyrosynth.run import pretrained, run_folder
 from pyrosynth.sounds import string_and_flute
 from pyrosynth.synths import amsynth
 from pyrosynth.synths.base import Synth
 from pyrosynth.tables import BANK, HEADERS, REFERENCE, text_rows
 
 MODEL = "flow_reg"
+THIS = "this run"
+PRETRAINED = "pretrained run"  # what it is called beside the one just fitted
 STRANGER = "string-and-flute"  # name of the sound that the synth did not make
 
 BARS = {REFERENCE: "nearest human preset", BANK: "nearest preset of the whole bank"}
@@ -111,12 +114,18 @@ def demo(
     fit(MODEL, data, folder / "run", steps=size.steps, batch_size=size.batch_size, seed=seed)
     posterior = Posterior.load(folder / "run")
     say(f"3/4 check it on {size.presets} held-out presets, against other methods")
-    summary = _check(posterior, data, folder / "check", size, seed, workers)
+    beside = {}
+    if source.name in pretrained():
+        beside[PRETRAINED] = Posterior.load(run_folder(source.name))
+    summary = _check(posterior, beside, data, folder / "check", size, seed, workers)
     say("4/4 find presets behind held-out sounds, and behind one that the synth did not make")
     files = _sounds(data, folder / "sounds", size)
-    found, failed = _infer(posterior, files, folder / "infer", size, seed, workers)
-    for bad in failed:
-        say(f"{bad.sound}: {bad.error}")
+    found = {}
+    for name, one in {THIS: posterior, **beside}.items():
+        place = folder / ("infer" if name == THIS else "infer-pretrained")
+        found[name], failed = _infer(one, files, place, size, seed, workers)
+        for bad in failed:
+            say(f"{bad.sound}: {bad.error}")
     report = top / REPORT
     rate = posterior.run.features.sample_rate
     lines = _verdict(summary)
@@ -128,7 +137,7 @@ def demo(
         "synth": source.name,
         "verdict": lines,
         "methods": summary["methods"],
-        "sounds": [asdict(item) for item in found],
+        "sounds": {name: [asdict(item) for item in items] for name, items in found.items()},
     }
 
 
@@ -147,6 +156,7 @@ def _synth(name: str, say: Callable[[str], object]) -> Synth:
 
 def _check(
     posterior: Posterior,
+    beside: dict[str, Posterior],
     data: Dataset,
     folder: Path,
     size: Sizes,
@@ -155,7 +165,8 @@ def _check(
 ) -> dict[str, Any]:
     """Check the run, unless the folder holds that check already."""
     stamp = folder / "made.json"
-    made = {"run": posterior.run.settings, "sizes": asdict(size), "seed": seed}
+    runs = [one.run.settings for one in (posterior, *beside.values())]
+    made = {"runs": runs, "sizes": asdict(size), "seed": seed}
     wanted = json.dumps(made, sort_keys=True)
     try:
         if stamp.read_text() == wanted:
@@ -165,7 +176,7 @@ def _check(
         pass
     result = check(
         posterior, data, folder, n_presets=size.presets, draws=size.draws, budget=size.budget,
-        seed=seed, workers=workers,
+        beside=beside, seed=seed, workers=workers,
     )  # fmt: skip
     write_bytes(stamp, wanted.encode())
     return result.summary
@@ -214,7 +225,8 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
     methods = {row["method"]: row for row in summary["methods"]}
     shown = [name for name in methods if name.startswith(("infer", "best of"))]
     best = [shown[-1], *[name for name in shown[:-1] if name.startswith("best of")][-1:]]
-    ours = ", ".join(f"{name} {methods[name]['lsd_mean_db']:.2f} dB" for name in best)
+    beside = [name for name in methods if name.startswith(PRETRAINED)]
+    ours = ", ".join(f"{name} {methods[name]['lsd_mean_db']:.2f} dB" for name in best + beside)
     others = ", ".join(
         f"{label} {methods[name]['lsd_mean_db']:.2f} dB"
         for name, label in BARS.items()
@@ -233,35 +245,35 @@ def _report(
     rate: int,
     verdict: list[str],
     summary: dict[str, Any],
-    found: list[Inferred],
+    found: dict[str, list[Inferred]],
 ) -> None:
     """Write the page that leads to all others."""
     import pandas as pd
 
-    heard = []
-    for item in found:
-        file, folder = Path(item.sound), Path(item.folder)
-        pair = wav_sources([load_audio(file, rate), load_audio(folder / SOUND, rate)], rate)
-        link = (folder / REPORT).relative_to(path.parent).as_posix()
-        heard.append(
-            [
-                file.stem,
-                player(f"{file.stem}, target", "", pair[0]),
-                player(f"{file.stem}, inferred", "", pair[1]),
-                f"{item.lsd_db:.2f}",
-                {"href": link, "text": "report"},
-            ]
-        )
+    heard: dict[str, list[Any]] = {}
+    for name, items in found.items():
+        for item in items:
+            file, folder = Path(item.sound), Path(item.folder)
+            pair = wav_sources([load_audio(file, rate), load_audio(folder / SOUND, rate)], rate)
+            link = (folder / REPORT).relative_to(path.parent).as_posix()
+            target = [file.stem, player(f"{file.stem}, target", "", pair[0])]
+            heard.setdefault(item.sound, target).extend(
+                [
+                    player(f"{file.stem}, {name}", f"{item.lsd_db:.2f} dB", pair[1]),
+                    {"href": link, "text": "report"},
+                ]
+            )
     rows = text_rows(pd.DataFrame(summary["methods"]))
-    ours = [i for i, row in enumerate(rows) if row[0].startswith("infer")]
+    ours = [i for i, row in enumerate(rows) if row[0].startswith(("infer", PRETRAINED))]
     shown = [i for i, row in enumerate(rows) if row[0] in (REFERENCE, BANK)] + ours
     facts = {rows[i][0]: f"{rows[i][2].split()[0]} dB" for i in shown}
     all_of_it = {"href": f"{synth}/check/{REPORT}", "text": "all about the check"}
+    columns = ["sound", "target", *[cell for name in found for cell in (name, "")]]
     sections = [
         section(
             "Listen",
             table(
-                ("sound", "target", "inferred preset", "LSD dB", ""), heard,
+                tuple(columns), list(heard.values()),
                 note=f"The last sound was not made by {synth}: it comes as close as it can.",
             ),
         ),

@@ -24,6 +24,7 @@ from pyrosynth.errors import DataError, InputError
 from pyrosynth.findings import TRUTH, Findings
 from pyrosynth.idata import arviz
 from pyrosynth.metrics import log_distance
+from pyrosynth.posterior import Posterior
 from pyrosynth.rendering import Rendered
 from pyrosynth.run import load_run
 from pyrosynth.tables import REFERENCE
@@ -53,8 +54,8 @@ def test_table(result):
         "random human preset", "median preset", "ridge regression", "MLP", "CNN", REFERENCE,
         "retrieval, whole training bank", "guess from bank and model",
         "mean draw", "one draw", "best of 4 draws", "best of 16 draws",
-        "CMA-ES from retrieval, 20 renders", "CMA-ES from scratch, 20 renders",
-        "infer, 20 renders", TRUTH,
+        "CMA-ES from retrieval, 20 renders",
+        "CMA-ES from scratch, 20 renders", "infer, 20 renders", TRUTH,
     ]  # fmt: skip
     assert (frame["n"] == 4).all()
     lsd = frame["lsd_mean_db"]
@@ -161,6 +162,14 @@ def test_again_makes_only_what_is_missing_or_damaged(result, fitted, monkeypatch
     pd.testing.assert_frame_equal(again.table, result.table)
     for file, content in kept.items():
         assert file.read_bytes() == content, file.name
+
+
+def test_other_runs_are_shown_beside(result, fitted):
+    dataset, posterior, folder = fitted
+    options = {**OPTIONS, "baselines": "fast"}
+    both = check(posterior, dataset, folder / "check", beside={"its twin": posterior}, **options)
+    rows = both.table.set_index("method").loc[["infer, 20 renders", "its twin, 20 renders"]]
+    assert rows.iloc[0].equals(rows.iloc[1])
 
 
 def test_killed_check_goes_on(result, fitted, tmp_path):
@@ -276,3 +285,11 @@ def test_bad_arguments(fitted, tmp_path):
     other = type(posterior)(replace(run, note=Note(40)), posterior.bank)
     with pytest.raises(DataError, match=re.escape("another note")):
         check(other, dataset, tmp_path)
+
+
+def test_a_run_that_has_learnt_the_held_out_presets_is_refused(fitted, tmp_path):
+    dataset, posterior, _ = fitted
+    seen = dataset.values(dataset.rows("test", human_only=True))
+    knows = replace(posterior.bank, values=np.vstack([seen[:1], posterior.bank.values[1:]]))
+    with pytest.raises(DataError, match=r"[1-9] of \d+ held-out presets were learnt by the run"):
+        check(Posterior(posterior.run, knows), dataset, tmp_path, **{**FAST, "n_presets": None})
