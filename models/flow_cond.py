@@ -82,7 +82,7 @@ class FlowCond(Variant):
         regression_kind: Kind = "spline",
         decoder_hidden: int = 512,
         rank: int = 256,
-        n_mixture: int = 32,
+        n_mixture: int = 16,
         alpha: float = 0.01,
         beta: float = 0.1,
         beta_steps: int = 500,

@@ -52,6 +52,26 @@ def test_density_of_parameters_integrates_to_one(name):
     torch.testing.assert_close(mass, torch.ones(3, dtype=torch.float64), atol=3e-3, rtol=0)
 
 
+def test_density_along_the_paths_of_a_flow():
+    """Draws are scored as they were drawn; random directions give the same density on average."""
+    data = toy_data(n=64)
+    variant = zoo.load("flow_matching")(data.dims, **{**SMALL["flow_matching"], "n_steps": 10})
+    with torch.no_grad():
+        for parameter in variant.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    x = data.batch(data.train[:3])["x"]
+    v, log_q = variant.sample_v(x, 5, torch.Generator().manual_seed(0))
+    exact = variant.log_prob_v(v, x)
+    assert exact.std() > 0.5
+    torch.testing.assert_close(log_q, exact, atol=2e-3, rtol=1e-3)
+
+    variant.n_probes = 1
+    guesses = variant.log_prob_v(v[:, None].expand(-1, 500, 3, 4).movedim(1, 0), x)
+    error = guesses.std(0) / math.sqrt(500)
+    assert error.min() > 0
+    assert ((guesses.mean(0) - exact).abs() < 5 * error).all()
+
+
 NOISE = 0.1
 
 

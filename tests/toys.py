@@ -16,6 +16,7 @@ SMALL = {
         "n_layers": 2, "n_regression_layers": 2, "latent_dim": 5, "n_mixture": 8,
         **READER, **PAINTER,
     },
+    "flow_matching": {"n_blocks": 1, "n_steps": 4, "n_probes": 4, **READER},
     "flow_post": {
         "n_layers": 2, "n_regression_layers": 2, "n_mixture": 16, "n_presets": 1,
         **READER, **PAINTER,
