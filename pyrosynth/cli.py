@@ -5,8 +5,6 @@ errors to standard error. Exit codes: 0 done, 2 for a mistake one can put right 
 how), 130 after Ctrl-C; whatever else fails is a bug and shows where.
 """
 
-import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pyrosynth import __version__
+from pyrosynth import __version__, cli_models
+from pyrosynth.cli_options import Device, Json, Out, Run, Seed, Workers, complain, settings, show
 from pyrosynth.errors import InputError, PyrosynthError
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
@@ -25,16 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-Out = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Seed = Annotated[int, typer.Option(help="Fixes everything random.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Rendering processes, else all cores.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Run = Annotated[
-    Path,
-    typer.Argument(metavar="RUN", help="Folder that `fit` wrote, or a pretrained run's name."),
-]
 
 
 def _version(asked: bool) -> None:
@@ -61,7 +50,7 @@ def synths(as_json: Json = False) -> None:
     rows = [dict(zip(keys, row, strict=True)) for row in found.status()]
     lines = [f"{r['name']:10}{'yes' if r['available'] else 'no':5}{r['note']}" for r in rows]
     lines.append("any DSSI plugin works too: pyrosynth scan PATH")
-    _print({"synths": rows}, lines, as_json)
+    show({"synths": rows}, lines, as_json)
 
 
 @app.command()
@@ -101,7 +90,7 @@ def scan(
             for p in synth["params"]
         ]
     listed = [{**synth, "params": [asdict(p) for p in synth["params"]]} for synth in found]
-    _print({"synths": listed}, lines, as_json)
+    show({"synths": listed}, lines, as_json)
 
 
 @app.command()
@@ -141,11 +130,11 @@ def render(
     from pyrosynth.synths import load
 
     try:
-        features = FeatureSpec(**_settings(feature))
+        features = FeatureSpec(**settings(feature))
     except TypeError as error:
         raise InputError(f"--feature: {error}; known: {', '.join(vars(FeatureSpec()))}") from error
     data = render_dataset(
-        load(synth, **_settings(option)),
+        load(synth, **settings(option)),
         out,
         params=params,
         derived=derived,
@@ -161,7 +150,7 @@ def render(
     facts = {"dataset": str(out), "presets": len(data), "usable": usable, "human": human}
     counts = ", ".join(f"{n} {part}" for part, n in human.items())
     line = f"{out}: {usable} of {len(data)} sounds usable; human presets: {counts}"
-    _print(facts, [line], as_json)
+    show(facts, [line], as_json)
 
 
 @app.command()
@@ -197,62 +186,11 @@ def outside(
         print(f"left out {file}: {reason}", file=sys.stderr)
     counts = ", ".join(f"{n} {family}" for family, n in facts["sounds"].items())
     line = f"{out}: {sum(facts['sounds'].values())} sounds: {counts}"
-    _print({"folder": str(out), **facts}, [line], as_json)
+    show({"folder": str(out), **facts}, [line], as_json)
 
 
-@app.command()
-def fit(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name, or a .py file.")],
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder that `render` wrote.")],
-    out: Out,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Optimisation steps, 4000 if not said.")
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Presets per step, 256 if not said.")
-    ] = None,
-    lr: Annotated[
-        float | None, typer.Option(help="Highest learning rate, 0.001 if not said.")
-    ] = None,
-    patience: Annotated[
-        int | None, typer.Option(min=1, help="Stop after so many validations without gain.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Hyper-parameter, as JSON; size=paper for all of the paper's; repeatable.",
-        ),
-    ] = None,
-    seed: Seed = 0,
-    device: Device = "cpu",
-    threads: Annotated[int | None, typer.Option(min=1, help="Torch threads.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Discard an earlier fit.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Fit a model to a dataset; call it again to go on. The code of a .py MODEL is run."""
-    from pyrosynth.dataset import open_dataset
-    from pyrosynth.fitting import fit as fit_model
-
-    training: dict[str, Any] = {
-        "steps": steps, "batch_size": batch_size, "lr": lr, "patience": patience,
-    }  # fmt: skip
-    run = fit_model(
-        model,
-        open_dataset(data),
-        out,
-        options=_settings(set_),
-        seed=seed,
-        device=device,
-        threads=threads,
-        force=force,
-        **{name: value for name, value in training.items() if value is not None},
-    )
-    last = run.history.rows[-1] if run.history.rows else {}
-    facts = {"run": str(out), "best_step": run.history.best_step, "last": last}
-    scores = ", ".join(f"{key} {value:.4g}" for key, value in last.items())
-    _print(facts, [f"{out}: kept step {run.history.best_step}; at the end {scores}"], as_json)
+for command in (cli_models.fit, cli_models.compare, cli_models.models, cli_models.pack):
+    app.command()(command)
 
 
 @app.command()
@@ -291,30 +229,11 @@ def infer(
             f"({item.source}){kept}"
         )
     if done or as_json:
-        _print(to_json(done, failed), lines, as_json)
+        show(to_json(done, failed), lines, as_json)
     for bad in failed:
-        _complain(bad.error)
+        complain(bad.error)
     if failed:
         raise typer.Exit(2)
-
-
-@app.command()
-def pack(
-    run: Run,
-    out: Out,
-    presets: Annotated[int, typer.Option(min=1, help="Presets kept in its bank.")] = 8000,
-    recipe: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COMMAND", help="A command that made the run; repeatable."),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a run in OUT.")] = False,
-) -> None:
-    """Make a run small enough to give away: 16-bit weights and a smaller bank of presets."""
-    from pyrosynth.packing import pack as pack_run
-
-    folder = pack_run(run, out, presets=presets, recipe=recipe or (), force=force)
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    print(f"{folder}: {size / 1e6:.1f} MB")
 
 
 @app.command()
@@ -357,7 +276,7 @@ def check(
         workers=workers,
     )
     lines = [(out / "table.md").read_text().rstrip(), f"report: {out / 'report.html'}"]
-    _print(found.summary, lines, as_json)
+    show(found.summary, lines, as_json)
 
 
 @app.command()
@@ -382,23 +301,7 @@ def demo(
         out, synth, sizes=SMOKE if smoke else None, seed=seed, workers=workers, say=say
     )
     if as_json:
-        _print(facts, [], as_json)
-
-
-@app.command()
-def models(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print its source.")] = None,
-    as_json: Json = False,
-) -> None:
-    """List the models, or print the source of one to start your own from."""
-    from pyrosynth import zoo
-
-    if name is not None:
-        source = zoo.source(name)
-        _print({"name": name, "source": source}, [source.rstrip("\n")], as_json)
-        return
-    rows = [{"name": name, "about": zoo.describe(name)} for name in zoo.names()]
-    _print({"models": rows}, [f"{row['name']:12}{row['about']}" for row in rows], as_json)
+        show(facts, [], as_json)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -419,42 +322,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except PyrosynthError as error:
-        _complain(str(error))
+        complain(str(error))
         return 2
     except usage_error as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "pyrosynth"
-        _complain(f"{error.format_message()} (see {command} --help)")
+        complain(f"{error.format_message()} (see {command} --help)")
         return 2
     except OSError as error:
         where = f" '{error.filename}'" if error.filename else ""
-        _complain(f"cannot read or write{where} ({error.strerror or error}); see to it, try again")
+        complain(f"cannot read or write{where} ({error.strerror or error}); see to it, try again")
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted; run the same command again to go on")
+        complain("interrupted; run the same command again to go on")
         return INTERRUPTED
-
-
-def _settings(given: Sequence[str] | None) -> dict[str, Any]:
-    """Read ``KEY=VALUE`` settings; a value that is not JSON is text."""
-    settings = {}
-    for text in given or ():
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise InputError(f"'{text}' is not a setting; write KEY=VALUE, such as hidden=128")
-        try:
-            settings[key] = json.loads(value)
-        except ValueError:
-            settings[key] = value
-    return settings
-
-
-def _print(facts: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
-    try:
-        print(json.dumps(facts, indent=1) if as_json else "\n".join(lines), flush=True)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _complain(message: str) -> None:
-    print(f"pyrosynth: {' '.join(message.split())}", file=sys.stderr)

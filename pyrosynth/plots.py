@@ -127,7 +127,7 @@ def forest(
     right = ax.secondary_yaxis("right")
     right.set_yticks(y, labels, fontsize=8.5, color="#8a5f00")
     right.tick_params(length=0)
-    _bare(ax)
+    bare(ax)
     right.spines["right"].set_visible(False)
     figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
     return figure
@@ -157,7 +157,7 @@ def trace(curves: Mapping[str, ArrayLike], levels: Mapping[str, float] | None = 
     ax.set_xlim(left=0)
     ax.grid(color="0.92")
     ax.legend(fontsize=9, loc="upper right", framealpha=0.9, edgecolor="white")
-    _bare(ax)
+    bare(ax)
     return figure
 
 
@@ -190,7 +190,7 @@ def distances(scores: Mapping[str, "Scores"]) -> Figure:
     ax.set_xlabel("LSD (dB): 5–95 % and 25–75 % of the sounds; dot: mean and its 95 % interval")
     ax.grid(axis="x", color="0.92")
     ax.set_axisbelow(True)
-    _bare(ax)
+    bare(ax)
     return figure
 
 
@@ -240,7 +240,7 @@ def calibration(places: ArrayLike, joint: Mapping[str, ArrayLike], names: Sequen
     curves.set_ylabel("share of truths inside")
     curves.legend(frameon=False, fontsize=8.5, loc="upper left")
     for ax in (ranks, coverage, curves):
-        _bare(ax)
+        bare(ax)
     return figure
 
 
@@ -304,7 +304,7 @@ def descriptors(truth: ArrayLike, draws: ArrayLike, units: Mapping[str, str]) ->
         if unit == "Hz":
             ax.set_xscale("log")
             ax.set_yscale("log")
-        _bare(ax)
+        bare(ax)
     return figure
 
 
@@ -330,6 +330,7 @@ def _row(values: ArrayLike) -> list[float]:
     return [float(value) for value in np.ravel(np.asarray(values, np.float64))]
 
 
-def _bare(ax: Axes) -> None:
+def bare(ax: Axes) -> None:
+    """Leave out the lines above and to the right of a plot."""
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)

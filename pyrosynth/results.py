@@ -1,5 +1,6 @@
 """Results of long work, a file each: what was killed goes on, what was damaged is redone."""
 
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,16 +25,20 @@ def each(
             any order.
 
     Returns:
-        The arrays of the results, each with a first axis more, in the order of ``files``.
+        The arrays of the results, each with a first axis more, in the order of ``files``; and
+        ``seconds``, what each has cost when it was made.
 
     Raises:
         DataError: A file cannot be written.
     """
     results = [read_arrays(file) for file in files]
     missing = [i for i, result in enumerate(results) if result is None]
-    for i, result in work(missing) if missing else ():
+    since = time.monotonic()
+    for i, made in work(missing) if missing else ():
+        now = time.monotonic()
+        results[i] = result = {**made, "seconds": np.array(now - since)}
         write_arrays(files[i], result)
-        results[i] = result
+        since = now
     done = [result for result in results if result is not None]
     return {name: np.stack([result[name] for result in done]) for name in done[0]}
 

@@ -1,8 +1,10 @@
 """Sounds whose presets are to be found again, and what is known of them."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from pyrosynth.dataset import Dataset
 from pyrosynth.errors import DataError
 from pyrosynth.features import FeatureSpec
 from pyrosynth.fitting import contract_hash
+from pyrosynth.outside import load
 from pyrosynth.params import ParamSpace
 
 Float = NDArray[np.float64]
@@ -111,3 +114,27 @@ def held_out(dataset: Dataset, n: int | None = None, seed: int = 0) -> Targets:
     return Targets(
         dataset, rows, dataset.names(rows), dataset.x(rows), dataset.values(rows), None, {}
     )
+
+
+def outside(dataset: Dataset, folder: str | Path, n: int | None = None, seed: int = 0) -> Targets:
+    """Return sounds that no preset is behind, to be met by the synth of a dataset.
+
+    Args:
+        dataset: Its note and features are those the sounds are heard with.
+        folder: The folder that `pyrosynth.outside.make` made.
+        n: Number of sounds, picked at random; None or too many for all.
+        seed: Of the choice.
+
+    Raises:
+        DataError: The folder holds no such sounds, or such for another note.
+    """
+    sounds = load(folder, dataset.note, dataset.features.sample_rate)
+    rows = np.arange(len(sounds.names))
+    if n is not None:
+        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:n])
+    audio = sounds.audio[rows]
+    hashes = [hashlib.sha256(sound.tobytes()).digest() for sound in audio]
+    ids = np.array([int.from_bytes(digest[:7], "big") for digest in hashes], np.int64)
+    names = [sounds.names[row] for row in rows]
+    x = np.stack([dataset.features(sound) for sound in audio])
+    return Targets(dataset, ids, names, x, None, audio, {"outside": True})

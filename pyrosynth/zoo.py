@@ -45,6 +45,18 @@ def describe(name: str) -> str:
     return (inspect.getdoc(load(name)) or "").partition("\n")[0]
 
 
+def paper(name: str) -> str:
+    """Return the first reference of a variant's docstring, empty without one."""
+    text = (inspect.getdoc(load(name)) or "").partition("References:\n")[2]
+    # A reference ends with its address or a full stop at the end of a line.
+    words: list[str] = []
+    for line in text.partition("\n\n")[0].splitlines():
+        words += line.split()
+        if line.rstrip().endswith("."):
+            break
+    return " ".join(words).rstrip(".")
+
+
 def _file(name: str) -> Path:
     if name not in names():
         raise unknown("model", name, names())

@@ -25,8 +25,11 @@ ROOMS = """
     variant mixed batches checkpoints history elbo steps svi sources run zoo
     metrics pitch panel idata retrieval search posterior packing fitting axes
     baselines descriptors calibration tables results targets trials findings
-    plots report check_report checks provenance rivals
-    inference sounds demo cli __main__
+    plots report check_report checks
+    atlas timbre explore_plots macros morphs maps explore explore_report
+    inference sounds demo
+    provenance progress entrants rivals standings scoreboard compare_plots contest
+    compare_report compare cli_options cli_models cli __main__
 """.split()
 
 SYNTH_SIDE = ROOMS[: ROOMS.index("nn")]
@@ -35,7 +38,7 @@ PLACES = {  # the rooms that may import a library; ArviZ and pandas inside funct
     "arviz": {"idata"},
     "librosa": set(),
     "pandas": set(ROOMS),
-    "matplotlib": {"plots"},
+    "matplotlib": {"plots", "explore_plots", "compare_plots"},
 }
 BLOCKS = {"nn", "convolutions", "flows", "distributions", "variant", "mixed"}
 LONGEST = 400

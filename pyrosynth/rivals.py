@@ -1,0 +1,154 @@
+"""What the models of a comparison are set against: known presets, and search with the synth."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyrosynth.baselines import CMA_STEPS, median_preset, nearest_presets
+from pyrosynth.errors import InputError, unknown
+from pyrosynth.posterior import Posterior
+from pyrosynth.retrieval import Bank
+from pyrosynth.tables import BANK, REFERENCE, Scores, measured
+from pyrosynth.trials import Trials, run_hash
+
+Float = NDArray[np.floating]
+
+BEST = "best"  # stands for the model that does best
+GUESSES = {"median": "median preset", "retrieval": REFERENCE, "bank": BANK}
+STOCK = (
+    *GUESSES, "cma-200", "cma-1000", "retrieval+cma-200",
+    "best+cma-200", "best+cma-1000", "best+infer-200", "best+infer-1000",
+)  # fmt: skip
+SEARCH = re.compile(r"(?:(?P<start>.+)\+)?(?P<method>cma|infer)-(?P<budget>[1-9]\d*)")
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search with the real synth.
+
+    Args:
+        start: What it starts from: a model, ``best``, ``retrieval`` or, empty, from scratch.
+        method: ``cma`` for plain CMA-ES over all learnt parameters, from the start alone (one
+            draw of a model); ``infer`` for all that `pyrosynth.posterior.Posterior.refine` does.
+        budget: Number of sounds it may render for each target.
+    """
+
+    start: str
+    method: str
+    budget: int
+
+    def __str__(self) -> str:
+        """Return the name it was asked for by."""
+        return f"{self.start}{'+' * bool(self.start)}{self.method}-{self.budget}"
+
+    @property
+    def starts_from_model(self) -> bool:
+        """Whether it needs a model."""
+        return self.start not in ("", "retrieval")
+
+    @property
+    def method_name(self) -> str:
+        """What it is called in tables: a model's own search by the model."""
+        if self.method == "infer":
+            return self.start
+        if self.starts_from_model:
+            return f"CMA-ES from a draw of {self.start}"
+        return f"CMA-ES from {self.start or 'scratch'}"
+
+    @property
+    def answer(self) -> str:
+        """Which of a method's answers it is."""
+        return f"{'infer, ' if self.method == 'infer' else ''}{self.budget} renders"
+
+
+def parse(names: Sequence[str], models: Sequence[str]) -> tuple[list[str], list[Search]]:
+    """Read names of rivals.
+
+    Args:
+        names: Such as ``median``, ``cma-200``, ``retrieval+cma-200``, ``flow_reg+infer-1000``;
+            ``all`` stands for those of ``STOCK``, ``none`` for none.
+        models: Names of the models that are compared.
+
+    Returns:
+        Those of ``GUESSES``, and the searches.
+
+    Raises:
+        InputError: A name is none of these (the known ones are listed).
+    """
+    given = [one for name in names for one in {"all": STOCK, "none": ()}.get(name, (name,))]
+    guesses, searches = [], []
+    for name in dict.fromkeys(given):
+        found = SEARCH.fullmatch(name)
+        if name in GUESSES:
+            guesses.append(name)
+        elif found:
+            search = Search(found["start"] or "", found["method"], int(found["budget"]))
+            if search.starts_from_model and search.start not in (BEST, *models):
+                raise unknown("start of a search", search.start, ("retrieval", BEST, *models))
+            if search.method == "infer" and not search.starts_from_model:
+                raise InputError(f"'{name}' searches with a model; write such as best+{name}")
+            searches.append(search)
+        else:
+            raise unknown("rival", name, (*STOCK, "all", "none"))
+    return guesses, searches
+
+
+def guess(names: Sequence[str], trials: Trials, bank: Bank) -> dict[str, Scores]:
+    """Let those that render nothing answer, and play what they say.
+
+    Args:
+        names: Those of ``GUESSES`` to ask.
+        trials: The sounds.
+        bank: All training presets of their dataset.
+
+    Returns:
+        Scores by the labels of ``GUESSES``; without ``bank`` where it holds no derived presets.
+    """
+    dataset, x = trials.targets.dataset, trials.targets.x
+    answers = {}
+    if "median" in names:
+        answers[GUESSES["median"]] = median_preset(dataset, len(x))
+    if {"retrieval", "bank"} & {*names}:
+        human = Bank.from_dataset(dataset, derived=False)
+        if "retrieval" in names:
+            answers[REFERENCE] = nearest_presets(human, x)
+        if "bank" in names and len(bank) > len(human):
+            answers[BANK] = nearest_presets(bank, x)
+    heard = trials.rivals(answers) if answers else {}
+    return {name: Scores(measured(heard, np.s_[:, i]), 0) for i, name in enumerate(answers)}
+
+
+def search(
+    what: Search, trials: Trials, posterior: Posterior | None, played: Float | None
+) -> Scores:
+    """Let one search for every sound, and play what it found.
+
+    Args:
+        what: The search.
+        trials: The sounds.
+        posterior: The model that it starts from, if it starts from one.
+        played: Points of the unit cube of draws from it for each sound, (n, draws, n_learnt).
+
+    Returns:
+        Scores of the best presets found.
+    """
+    targets = trials.targets
+    if what.method == "infer" and posterior is not None:
+        found = trials.infer(posterior, what.budget)
+    elif posterior is not None and played is not None:
+        unit = targets.space.to_unit(targets.space.decode(played[:, 0]))
+        found = trials.evolve(
+            what.start, unit, CMA_STEPS["draw"], what.budget, run=run_hash(posterior)
+        )
+    elif what.start == "retrieval":
+        human = Bank.from_dataset(targets.dataset, derived=False)
+        unit = targets.unit(nearest_presets(human, targets.x))
+        found = trials.evolve(what.start, unit, CMA_STEPS["retrieval"], what.budget)
+    else:
+        unit = np.full((len(targets), len(targets.space)), 0.5)
+        found = trials.evolve("scratch", unit, CMA_STEPS["scratch"], what.budget)
+    heard = trials.rivals({what.method_name: found["values"]})
+    return Scores(measured(heard, np.s_[:, 0]), float(np.mean(found["renders"])))
