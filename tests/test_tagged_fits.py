@@ -1,0 +1,82 @@
+"""Fits with tags: where these come from, what a run keeps of them, and when it is another fit."""
+
+import json
+
+import numpy as np
+import pytest
+from small import small_dataset
+from toys import SMALL, TAGS
+
+from pyrosynth.errors import InputError, RunError
+from pyrosynth.fitting import fit
+from pyrosynth.run import load_run
+from pyrosynth.svi import CHECKPOINT
+from pyrosynth.tag_files import write_tags
+from pyrosynth.tagging import DESCRIBED, default_tags
+from pyrosynth.tags import labelled
+
+QUICK = {"steps": 2, "batch_size": 32, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return small_dataset(tmp_path_factory.mktemp("fits"), derived=10)
+
+
+@pytest.fixture(scope="module")
+def table(dataset):
+    rng = np.random.default_rng(0)
+    return labelled(TAGS, rng.integers(0, 2, (len(dataset), 2)))
+
+
+def dis(dataset, out=None, **more):
+    return fit("flow_dis", dataset, out, options=SMALL["flow_dis"], **{**QUICK, **more})
+
+
+def test_a_run_knows_its_tags(dataset, table, tmp_path):
+    write_tags(tmp_path / "tags.csv", table, dataset)
+    run = dis(dataset, tmp_path / "run", tags=tmp_path / "tags.csv")
+    again = load_run(tmp_path / "run")
+    for dims in (run.variant.dims, again.variant.dims):
+        assert dims.tags == ("tone", "size")
+        assert dims.words == tuple(tag.words for tag in TAGS)
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    # Of the file only the human presets have labels, of the table all of them.
+    assert facts["settings"]["tags"] != table.fingerprint()
+    assert again.settings == facts["settings"]
+
+
+def test_other_tags_are_another_fit(dataset, table, tmp_path):
+    first = dis(dataset, tmp_path, tags=table)
+    assert dis(dataset, tmp_path, tags=table).history == first.history
+    with pytest.raises(RunError, match="a finished run with other tags; give another folder"):
+        dis(dataset, tmp_path, tags=table.hide(0.5))
+    (tmp_path / "run.json").unlink()  # as if it had been stopped before its end
+    with pytest.raises(RunError, match=f"{CHECKPOINT}' was fitted with data="):
+        dis(dataset, tmp_path, tags=table.hide(0.5))
+    assert dis(dataset, tmp_path, tags=table).history.rows == first.history.rows
+
+
+def test_without_tags_they_are_made_from_the_sounds(dataset, capsys):
+    run = dis(dataset)
+    said = capsys.readouterr()
+    assert said.err.startswith("no tags were given: they are made from how the presets sound, 70%")
+    assert said.out == ""
+    assert run.variant.dims.tags == tuple(tag.name for tag in DESCRIBED)
+    assert run.settings["tags"] == default_tags(dataset, progress=False).fingerprint()
+
+
+def test_other_variants_ignore_tags(dataset, table, tmp_path, capsys):
+    settings = {"options": SMALL["flow_reg"], **QUICK}
+    run = fit("flow_reg", dataset, tmp_path, tags=table, **settings)
+    assert run.variant.dims.tags == ()
+    assert run.settings["tags"] is None
+    assert fit("flow_reg", dataset, tmp_path, **settings).history == run.history
+    assert capsys.readouterr().err == ""
+
+
+def test_tags_of_another_dataset(dataset):
+    with pytest.raises(InputError, match="tags of 3 presets for a dataset of 90"):
+        dis(dataset, tags=labelled(TAGS, np.zeros((3, 2))))
+    with pytest.raises(InputError, match=r"cannot read tags from 'none.csv'"):
+        dis(dataset, tags="none.csv")
