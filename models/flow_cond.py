@@ -4,12 +4,11 @@ import math
 from collections.abc import Sequence
 
 import pyro
-import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
-from pyrosynth.distributions import MelNormal, draw, flow_normal
+from pyrosynth.distributions import MelNormal, draw, flow_normal, standard_normal
 from pyrosynth.flows import Chain, Kind, UnitCube, posterior_flow
 from pyrosynth.nn import MLP, MelDecoder, MelEncoder
 from pyrosynth.variant import Batch, Dims, Term, Variant, WarmUp, where_known
@@ -137,7 +136,7 @@ class FlowCond(Variant):
     def model(self, batch: Batch) -> None:
         """Score the sound, and the preset where it is known."""
         with pyro.plate("presets", len(batch["x"])):
-            z = pyro.sample("z", dist.Normal(self.origin, 1.0).to_event(1))
+            z = pyro.sample("z", standard_normal(self.origin))
             pyro.sample("x", MelNormal(self.decoder(z), self.log_scale), obs=batch["x"])
             with where_known(batch):
                 pyro.sample("v", self.preset(z), obs=batch["v"])

@@ -8,7 +8,14 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
-from pyrosynth.distributions import FlowTransform, MelNormal, draw, flow_normal, log_mixture
+from pyrosynth.distributions import (
+    FlowTransform,
+    MelNormal,
+    draw,
+    flow_normal,
+    log_mixture,
+    standard_normal,
+)
 from pyrosynth.flows import Kind, UnitCube, flow_stack, posterior_flow
 from pyrosynth.nn import MelDecoder, MelEncoder
 from pyrosynth.variant import Batch, Dims, Term, Variant, WarmUp, where_known
@@ -140,7 +147,7 @@ class FlowPost(Variant):
             z = pyro.sample("z", dist.TransformedDistribution(parameters, [f.inv]))
             pyro.sample("x", MelNormal(self.decoder(z), self.log_scale), obs=batch["x"])
             with where_known(batch):
-                s = pyro.sample("s", dist.Normal(self.origin, 1.0).to_event(1))
+                s = pyro.sample("s", standard_normal(self.origin))
                 pyro.sample("v", dist.Normal(f(z), s.exp()).to_event(1), obs=y)
                 pyro.factor("dv", logdet)
 

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 import pyro
-import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
-from pyrosynth.distributions import Known, MelNormal, draw, flow_normal
+from pyrosynth.distributions import Known, MelNormal, draw, flow_normal, standard_normal
 from pyrosynth.flows import Chain, UnitCube, coupling_flow, posterior_flow
 from pyrosynth.nn import MelDecoder, MelEncoder
 from pyrosynth.variant import Batch, Dims, Term, Variant, WarmUp, where_known
@@ -119,7 +118,7 @@ class FlowReg(Variant):
     def model(self, batch: Batch) -> None:
         """Score the sound, and the preset where it is known."""
         with pyro.plate("presets", len(batch["x"])):
-            z = pyro.sample("z", dist.Normal(self.origin, 1.0).to_event(1))
+            z = pyro.sample("z", standard_normal(self.origin))
             pyro.sample("x", MelNormal(self.decoder(z), self.log_scale), obs=batch["x"])
             with where_known(batch):
                 log_q = self.posterior(batch["h"]).log_prob(batch["z"])

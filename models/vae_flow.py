@@ -9,7 +9,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
-from pyrosynth.distributions import LOG_SQRT_2PI, MelNormal, draw, flow_normal
+from pyrosynth.distributions import LOG_SQRT_2PI, MelNormal, draw, flow_normal, standard_normal
 from pyrosynth.flows import UnitCube, posterior_flow
 from pyrosynth.nn import MLP, MelDecoder, MelEncoder
 from pyrosynth.variant import Batch, Dims, Term, Variant, WarmUp, where_known
@@ -117,7 +117,7 @@ class VAEFlow(Variant):
         """Score the sound, and the preset where it is known."""
         y, logdet = self.cube.inverse(batch["v"])
         with pyro.plate("presets", len(batch["x"])):
-            z = pyro.sample("z", dist.Normal(self.origin, 1.0).to_event(1))
+            z = pyro.sample("z", standard_normal(self.origin))
             pyro.sample("x", MelNormal(self.decoder(z), self.log_scale), obs=batch["x"])
             with where_known(batch):
                 pyro.sample("v", self.stretched(z), obs=y)

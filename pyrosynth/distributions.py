@@ -228,6 +228,17 @@ class FlowTransform(Transform):
         return self._known[2]
 
 
+def standard_normal(origin: Tensor) -> TorchDistribution:
+    """Return independent standard normals, with event shape (features,).
+
+    A scale given as a number would be copied from the host at every call, which a GPU waits for.
+
+    Args:
+        origin: Zeros of shape (..., features) that give the size, type and device.
+    """
+    return dist.Normal(origin, torch.ones_like(origin)).to_event(1)
+
+
 def flow_normal(
     flow: Flow, origin: Tensor, context: Tensor | None = None
 ) -> dist.TransformedDistribution:
@@ -241,8 +252,7 @@ def flow_normal(
     Returns:
         The distribution, with event shape (features,).
     """
-    base = dist.Normal(origin, torch.ones_like(origin)).to_event(1)
-    return dist.TransformedDistribution(base, [FlowTransform(flow, context)])
+    return dist.TransformedDistribution(standard_normal(origin), [FlowTransform(flow, context)])
 
 
 def log_normal(x: Tensor) -> Tensor:

@@ -96,10 +96,12 @@ class FitState:
 
     def stopped(self, patience: int | None) -> str | None:
         """Say whether validation has stopped improving."""
+        if patience is None:
+            return None
         late = sum(row["step"] > self.best_step for row in self.rows)
-        return "early" if patience is not None and late >= patience else None
+        return "early" if late >= patience else None
 
-    def halved(self, patience: int) -> float:
+    def halved(self, patience: int | None) -> float:
         """Return 2 to the minus number of times that validation has stalled so long."""
         best, late, halvings = -math.inf, 0, 0
         for row in self.rows:

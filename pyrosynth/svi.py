@@ -1,4 +1,4 @@
-"""Stochastic variational inference: the objective of a batch, and the loop that maximises it.
+"""Stochastic variational inference: the loop that maximises the objective of a variant.
 
 Every random number of a step depends on the seed and the step's number alone. So a fit that was
 stopped goes on exactly as if it had not been, and torch's own generators are left as they were.
@@ -15,64 +15,18 @@ from types import FrameType
 import numpy as np
 import pyro
 import torch
-from pyro import poutine
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyrosynth.batches import TrainData
-from pyrosynth.errors import InputError, RunError
+from pyrosynth.elbo import SyncFreeELBO
+from pyrosynth.errors import InputError
 from pyrosynth.history import FitState, History, Row
-from pyrosynth.variant import Batch, Term, Variant
+from pyrosynth.steps import Step, side_stream
+from pyrosynth.variant import Variant
 
 CHECKPOINT = "checkpoints/last.safetensors"  # inside the folder of a run
 CHECK_EVERY = 25  # steps between two looks at the loss; each look waits for the device
-
-
-class SyncFreeELBO:
-    """Single-draw evidence lower bound of reparameterised guides, term by term.
-
-    It reads no number back from the device, as Pyro's own bounds do at every site.
-
-    Args:
-        terms: The parts of the objective; together they name every site exactly once.
-    """
-
-    def __init__(self, terms: tuple[Term, ...]) -> None:
-        self.terms = terms
-
-    def values(self, variant: Variant, batch: Batch) -> Tensor:
-        """Return the unweighted terms of a batch in nats per preset, shape (n_terms,).
-
-        Raises:
-            RunError: A site is in no term or in several, or a term names no site.
-        """
-        batch = variant.prepare(batch)
-        guide = poutine.trace(variant.guide).get_trace(batch)
-        model = poutine.trace(poutine.replay(variant.model, trace=guide)).get_trace(batch)
-        totals: dict[str, Tensor] = {}
-        # The guide first: its flow still remembers the draw it is asked to score.
-        for trace, sign in ((guide, -1.0), (model, 1.0)):
-            trace.compute_log_prob()
-            for name, site in trace.nodes.items():
-                if site["type"] == "sample" and not poutine.util.site_is_subsample(site):
-                    total = sign * site["log_prob_sum"]
-                    totals[name] = totals[name] + total if name in totals else total
-        named = [site for term in self.terms for site in term.sites]
-        if sorted(named) != sorted(totals):
-            raise RunError(
-                f"the terms of '{type(variant).__name__}' name the sites {sorted(named)}, the "
-                f"model and guide have {sorted(totals)}; name each site in exactly one term"
-            )
-        sums = [sum(totals[site] for site in term.sites) for term in self.terms]
-        return torch.stack(sums) / len(batch["x"])  # type: ignore[arg-type]
-
-    def weights(self, step: int, device: torch.device) -> Tensor:
-        """Return the weights of the terms at a step, shape (n_terms,)."""
-        return torch.tensor([term.at(step) for term in self.terms], device=device)
-
-    def loss(self, variant: Variant, batch: Batch, weights: Tensor) -> Tensor:
-        """Return the loss of a batch per preset, to be minimised, shape ()."""
-        return -(weights * self.values(variant, batch)).sum()
 
 
 def fit(
@@ -92,6 +46,7 @@ def fit(
     seed: int = 0,
     device: str = "cpu",
     threads: int | None = None,
+    capture: bool = True,
     out: Path | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -117,6 +72,7 @@ def fit(
         seed: Fixes every random number.
         device: ``"cpu"`` or ``"cuda"``.
         threads: Torch threads during the fit; None leaves the setting alone.
+        capture: Whether to record the step on a GPU and replay it, see `pyrosynth.steps`.
         out: Folder of the run, for checkpoints; None keeps none.
         resume: Go on from the checkpoint in ``out``, if there is one.
         progress: Whether to show a progress bar.
@@ -145,10 +101,19 @@ def fit(
     data = data.to(target)
     batch_size = min(batch_size, len(data.train))
     elbo = SyncFreeELBO(variant.terms)
-    parameters = list(variant.parameters())
-    optimiser = torch.optim.AdamW(parameters, lr, weight_decay=weight_decay, fused=True)
+    # The rate is a tensor, so that a recorded step sees it change.
+    optimiser = torch.optim.AdamW(
+        variant.parameters(),
+        torch.tensor(lr, device=target),
+        weight_decay=weight_decay,
+        fused=True,
+    )
     loop = FitState(variant, optimiser, settings, out and Path(out) / CHECKPOINT)
     loop.restore(resume, target)
+    take = Step(
+        variant, elbo, data, optimiser,
+        batch_size=batch_size, clip=clip, jitter=jitter, capture=capture,
+    )  # fmt: skip
 
     bar = tqdm(
         desc="fit", total=steps * batch_size, initial=loop.step * batch_size, unit=" presets",
@@ -158,28 +123,22 @@ def fit(
     waiting: list[Tensor] = []
     order = torch.empty(0, dtype=torch.long)
     first, per_epoch = loop.step, len(data.train) // batch_size
-    with bar, _threads(threads), torch.random.fork_rng(gpus), _interrupts() as pressed:
+    halved = loop.halved(halve_after)
+    with (
+        bar, _threads(threads), torch.random.fork_rng(gpus), side_stream(target),
+        _interrupts() as pressed,
+    ):  # fmt: skip
         while loop.step < steps and loop.stopped(patience) is None:
             step = loop.step
             if step == first or step % per_epoch == 0:
                 rng = torch.Generator().manual_seed(_seed(seed, 0, step // per_epoch))
                 order = data.train[torch.randperm(len(data.train), generator=rng).to(target)]
             rows = order[step % per_epoch * batch_size :][:batch_size]
-            torch.manual_seed(_seed(seed, 1, step))
-            batch = data.batch(rows)
-            if jitter:
-                batch["x"] = batch["x"] + jitter * torch.randn_like(batch["x"])
+            rate = lr * min(1.0, (step + 1) / max(1, warm_up))
+            rate *= _cosine(step, steps) if halve_after is None else halved
             # Checks of shapes and supports cost a tenth of a step: one step is enough.
             with pyro.validation_enabled(step == first):
-                loss = elbo.loss(variant, batch, elbo.weights(step, target))
-            rate = lr * min(1.0, (step + 1) / max(1, warm_up))
-            rate *= _cosine(step, steps) if halve_after is None else loop.halved(halve_after)
-            optimiser.param_groups[0]["lr"] = rate
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, clip)
-            optimiser.step()
-            waiting.append(loss.detach())
+                waiting.append(take(step, rows, rate, _seed(seed, 1, step)))
             loop.step += 1
             bar.update(batch_size)
 
@@ -190,6 +149,7 @@ def fit(
                 torch.manual_seed(_seed(seed, 2, 0))
                 row = _validate(variant, elbo, data, batch_size, elbo.weights(steps, target))
                 loop.record({"step": loop.step, "lr": rate, **row})
+                halved = loop.halved(halve_after)
                 bar.set_postfix({k[6:]: f"{v:.2f}" for k, v in row.items()}, refresh=False)
             if validate or pressed:
                 loop.save()

@@ -127,9 +127,10 @@ def test_early_stopping_keeps_the_best_weights():
 
 def test_the_rate_is_halved_where_validation_stalls():
     data = toy_data(n=128)
-    history = fit(small(data), data, steps=80, halve_after=2, **QUICK | {"lr": 0.05})
+    settings = QUICK | {"lr": 0.1, "warm_up": 1, "validate_every": 4}
+    history = fit(small(data), data, steps=60, halve_after=2, **settings)
     scores = [row["valid_log_q"] for row in history.rows]
-    best, late, rate, expected = -math.inf, 0, 0.05, []
+    best, late, rate, expected = -math.inf, 0, 0.1, []
     for value in scores:
         expected.append(rate)  # of the steps before this validation
         late = 0 if value > best else late + 1
@@ -137,7 +138,7 @@ def test_the_rate_is_halved_where_validation_stalls():
         if late == 2:
             late, rate = 0, rate / 2
     assert [row["lr"] for row in history.rows] == pytest.approx(expected)
-    assert rate < 0.05
+    assert rate < 0.1
 
 
 def test_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(tmp_path, monkeypatch):

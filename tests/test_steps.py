@@ -1,0 +1,175 @@
+"""The step of a fit: equal to a loop written out, and fit to be recorded on a GPU."""
+
+import math
+
+import pyro
+import pytest
+import torch
+from test_svi import QUICK, same_weights, small
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from toys import SMALL, toy_data
+
+from pyrosynth import zoo
+from pyrosynth.elbo import SyncFreeELBO
+from pyrosynth.history import FitState
+from pyrosynth.steps import Step, side_stream
+from pyrosynth.svi import _seed, fit
+from pyrosynth.variant import WarmUp
+
+
+def step_of(variant, data, **options):
+    optimiser = torch.optim.AdamW(
+        variant.parameters(), torch.tensor(1e-3, device=data.x.device), fused=True
+    )
+    elbo = SyncFreeELBO(variant.terms)
+    return Step(variant, elbo, data, optimiser, batch_size=16, clip=20.0, **options)
+
+
+@pytest.mark.parametrize("name", ["flow_reg", "vae_flow"])
+@pytest.mark.parametrize("unknown", [0.0, 0.3])
+def test_a_fit_is_the_loop_written_out_bit_for_bit(name, unknown):
+    data = toy_data(n=128, unknown=unknown)
+    fitted, by_hand = (small(data, name, gamma_steps=9) for _ in range(2))
+    data = type(data)(**{**vars(data), "valid": torch.arange(0)})
+    fit(fitted, data, steps=20, jitter=0.1, seed=3, **QUICK)
+
+    elbo, parameters = SyncFreeELBO(by_hand.terms), list(by_hand.parameters())
+    optimiser = torch.optim.AdamW(parameters, 1.0, weight_decay=1e-2, fused=True)
+    with torch.random.fork_rng(devices=[]):
+        for step in range(20):
+            if step % 3 == 0:
+                rng = torch.Generator().manual_seed(_seed(3, 0, step // 3))
+                order = torch.randperm(96, generator=rng)
+            torch.manual_seed(_seed(3, 1, step))
+            batch = data.batch(order[step % 3 * 32 :][:32])
+            batch["x"] = batch["x"] + 0.1 * torch.randn_like(batch["x"])
+            loss = elbo.loss(by_hand, batch, elbo.weights(step, torch.device("cpu")))
+            rate = 3e-3 * min(1.0, (step + 1) / 5) * 0.5 * (1 + math.cos(math.pi * step / 20))
+            optimiser.param_groups[0]["lr"] = torch.tensor(rate).item()
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 20.0)
+            optimiser.step()
+    assert same_weights(fitted, by_hand)
+
+
+def test_what_changes_is_read_from_tensors_that_stay():
+    """A recorded step sees only what lies where it lay during the recording."""
+    data = toy_data(n=64)
+    variant = small(data, gamma=2.0, gamma_steps=3)
+    step = step_of(variant, data)
+    rate = step.optimiser.param_groups[0]["lr"]
+    places = [t.data_ptr() for t in (step.rows, step.weights, rate)]
+    for i in range(4):
+        step(i, data.train[i : i + 16], 0.1 / (i + 1), seed=i)
+        assert step.weights.tolist() == pytest.approx([1.0, 1.0, WarmUp(2.0, 3)(i)])
+        assert torch.equal(step.rows, data.train[i : i + 16])
+        assert step.optimiser.param_groups[0]["lr"].item() == pytest.approx(0.1 / (i + 1))
+    assert [t.data_ptr() for t in (step.rows, step.weights, rate)] == places
+
+
+def test_the_seed_of_a_step_fixes_its_noise():
+    data, losses = toy_data(n=64, unknown=0.5), []
+    for seed in (1, 1, 2):
+        step = step_of(small(data), data, jitter=0.5)
+        with torch.random.fork_rng(devices=[]):
+            losses.append(step(0, data.train[:16], 1e-3, seed).item())
+    assert losses[0] == losses[1] != losses[2]
+
+
+class NoNumbersFromTheHost(TorchFunctionMode):
+    """Forbids tensors made of Python's numbers on the device: each is a copy from the host."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func in (torch.tensor, torch.as_tensor) and str(kwargs.get("device")) == "meta":
+            pytest.fail(f"{func.__name__}({args[0]}) copies from the host; use a buffer")
+        return func(*args, **kwargs)
+
+
+class NoCopies(TorchDispatchMode):
+    """Forbids copies between devices."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        copies = torch.ops.aten._to_copy, torch.ops.aten.copy_
+        if func.overloadpacket in copies:
+            source = args[1] if func.overloadpacket is copies[1] else args[0]
+            assert source.device == out.device, f"{source.device} is copied to {out.device}"
+        return out
+
+
+@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("unknown", [0.0, 0.5])
+def test_no_step_talks_to_the_host(name, unknown):
+    """On torch's meta device, which holds no numbers, reading one back is an error."""
+    data = toy_data(n=64, unknown=unknown)
+    variant = zoo.load(name)(data.dims, **SMALL.get(name, {})).to("meta")
+    data = data.to(torch.device("meta"))
+    idle = torch.optim.AdamW([torch.zeros(1)], 1e-3)  # torch's fused one needs a real device
+    idle.param_groups[0]["lr"] = torch.zeros((), device="meta")
+    step = Step(
+        variant, SyncFreeELBO(variant.terms), data, idle, batch_size=16, clip=1.0, jitter=0.1
+    )
+    with pyro.validation_enabled(False), NoNumbersFromTheHost(), NoCopies():
+        loss = step(0, data.train[:16], 1e-3, seed=0)
+    assert loss.shape == ()
+    assert all(p.grad is not None for p in variant.parameters())
+
+
+def losses_of(variant, data, device, capture):
+    """Take some steps; return their losses, and whether they were recorded."""
+    target = torch.device(device)
+    variant.to(target)
+    data = data.to(target)
+    step = step_of(variant, data, jitter=0.1, capture=capture)
+    with torch.random.fork_rng([target]), side_stream(target):
+        losses = [step(i, data.train[i : i + 16], 1e-3, seed=i) for i in range(12)]
+        return torch.stack(losses).cpu(), step.capture
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", zoo.names())
+def test_recorded_steps_are_ordinary_steps(name, device):
+    data = toy_data(n=128, unknown=0.3)
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        ordinary, _ = losses_of(small(data, name), data, device, capture=False)
+        recorded, captured = losses_of(small(data, name), data, device, capture=True)
+    assert captured
+    torch.testing.assert_close(recorded, ordinary, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.gpu
+def test_a_step_that_cannot_be_recorded_is_taken_all_the_same(device, caplog, monkeypatch):
+    data = toy_data(n=128)
+    ordinary, _ = losses_of(small(data), data, device, capture=False)
+    variant = small(data)
+    encode = variant.encode
+    monkeypatch.setattr(variant, "encode", lambda x: encode(x) + 0.0 * x.sum().item())
+    losses, captured = losses_of(variant, data, device, capture=True)
+    assert not captured
+    torch.testing.assert_close(losses, ordinary, rtol=1e-4, atol=1e-3)
+    assert len(caplog.records) == 1
+    assert "'FlowReg' cannot be recorded as a CUDA graph" in caplog.text
+
+
+@pytest.mark.gpu
+def test_a_fit_goes_on_where_its_recorded_steps_stopped(device, tmp_path, monkeypatch):
+    data = toy_data(n=128, unknown=0.3)
+    whole = fit(small(data), data, steps=30, device=device, **QUICK)
+    save = FitState.save
+
+    def save_and_stop(state):
+        save(state)
+        if state.step == 20:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(FitState, "save", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit(small(data), data, steps=30, device=device, out=tmp_path, **QUICK)
+    monkeypatch.undo()
+    rest = fit(small(data), data, steps=30, device=device, out=tmp_path, resume=True, **QUICK)
+    assert [row["step"] for row in rest.rows] == [10, 20, 30]
+    for name, value in whole.rows[-1].items():
+        assert rest.rows[-1][name] == pytest.approx(value, rel=1e-3, abs=0.05), name
