@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pyrosynth.corpus import KINDS, UNIFORM
 from pyrosynth.dataset import Dataset
 from pyrosynth.errors import InputError, RunError
 from pyrosynth.metrics import DB
@@ -57,6 +58,12 @@ class Bank:
     def __len__(self) -> int:
         """Return the number of presets."""
         return len(self.codes)
+
+    @property
+    def human(self) -> NDArray[np.bool_]:
+        """Which presets people made, shape (n,); derived ones are called by origin and row."""
+        derived = {f"{kind} {row}" for row in self.rows for kind in (*KINDS, UNIFORM)}
+        return np.array([name not in derived for name in self.names], bool)
 
     @classmethod
     def from_dataset(
