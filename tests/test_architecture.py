@@ -52,7 +52,7 @@ def room(file):
 FILES = {
     room(file): file
     for file in sorted(PACKAGE.rglob("*.py"))
-    if "models" not in file.relative_to(PACKAGE).parts
+    if not {"models", "pretrained"} & set(file.relative_to(PACKAGE).parts)
 }
 ROOM_FILES = {name: file for name, file in FILES.items() if name}
 
