@@ -189,7 +189,10 @@ def outside(
     show({"folder": str(out), **facts}, [line], as_json)
 
 
-for command in (cli_models.fit, cli_models.compare, cli_models.models, cli_models.pack):
+COMMANDS = (
+    cli_models.tags, cli_models.fit, cli_models.compare, cli_models.models, cli_models.pack,
+)  # fmt: skip
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -21,6 +21,10 @@ Run = Annotated[
     typer.Argument(metavar="RUN", help="Folder that `fit` wrote, or a pretrained run's name."),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="Torch threads.")]
+Tags = Annotated[
+    Path | None,
+    typer.Option(help="CSV file of tags, such as `tags` writes; else made from the sounds."),
+]
 Options = Annotated[
     list[str] | None,
     typer.Option(

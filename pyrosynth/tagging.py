@@ -5,7 +5,7 @@ preset; `pyrosynth.descriptors` has finer ones, for those that have audio.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -150,6 +150,13 @@ def name_tags(dataset: Dataset) -> TagTable:
             if sum(said) == 1:
                 labels[row, i] = said.index(True)
     return labelled(tuple(NAMED), labels)
+
+
+SOURCES: Mapping[str, Callable[[Dataset], TagTable]] = {
+    "descriptors": descriptor_tags,
+    "names": name_tags,
+}
+"""Where tags can come from, by name."""
 
 
 def _words(name: str) -> list[str]:

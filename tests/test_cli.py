@@ -56,6 +56,7 @@ def test_help_is_quick_and_complete(call):
         "install",
         "scan",
         "render",
+        "tags",
         "fit",
         "infer",
         "check",
@@ -102,6 +103,44 @@ def test_scan(call, faulty_plugin):
     assert "stepped" in out
     (synth,) = json.loads(call("scan", faulty_plugin, "--json")[1])["synths"]
     assert [p["name"] for p in synth["params"]]
+
+
+def test_tags_and_a_fit_with_them(call, run, tmp_path):
+    data, file = run.parent / "data", tmp_path / "tags.csv"
+    write = ["tags", data, "--out", file]
+    code, out, error = call(*write, "--hidden", "0.5", "--json")
+    assert code == 0, error
+    facts = json.loads(out)
+    assert facts["presets"] == len(file.read_text().splitlines()) - 1
+    assert set(facts["labels"]["length"]) == {"short", "long"}
+    code, out, error = call(*write)
+    assert (code, out) == (2, "")
+    assert "is there already; give another --out, or --force" in error
+    assert call(*write, "--force", "--from", "names")[1].startswith(f"{file}: ")
+    assert (
+        "unknown source of tags 'ears'; known: descriptors, names"
+        in (call("tags", data, "--out", tmp_path / "new.csv", "--from", "ears")[2])
+    )
+    settings = [f"--set={key}={json.dumps(value)}" for key, value in SMALL["flow_dis"].items()]
+    fit = [
+        "fit",
+        "flow_dis",
+        data,
+        "--out",
+        tmp_path / "run",
+        "--steps",
+        "2",
+        "--batch-size",
+        "32",
+    ]
+    code, out, error = call(*fit, "--tags", file, *settings)
+    assert code == 0, error
+    assert "no tags were given" not in error
+    file.write_text(file.read_text() + "0,,dark,,,\n")
+    number = len(file.read_text().splitlines())
+    code, _, error = call(*fit, "--tags", file, *settings)
+    assert code == 2
+    assert f"tags.csv' line {number}: preset 0 was in line 2 already" in error
 
 
 def test_render_and_fit(call, tmp_path):
