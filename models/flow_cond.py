@@ -8,10 +8,20 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
+from pyrosynth.convolutions import Networks, sound_decoder, sound_encoder
 from pyrosynth.distributions import MelNormal, draw, flow_normal, standard_normal
 from pyrosynth.flows import Chain, Kind, UnitCube, posterior_flow
-from pyrosynth.nn import MLP, MelDecoder, MelEncoder
-from pyrosynth.variant import Batch, Dims, Term, Variant, WarmUp, where_known
+from pyrosynth.nn import MLP
+from pyrosynth.variant import (
+    PAPER_TRAINING,
+    Batch,
+    Dims,
+    Size,
+    Term,
+    Variant,
+    WarmUp,
+    where_known,
+)
 
 
 class FlowCond(Variant):
@@ -39,9 +49,15 @@ class FlowCond(Variant):
     q(v|x) = E over q(z|x) of p(v|z) is estimated by a mixture over draws of z: a lower bound on
     average.
 
+    Size ``paper``: the published convolutions, as many latent dimensions as there are parameters,
+    16 autoregressive steps in either flow, those of the posterior drawing and those of the
+    parameters scoring all features at once, 64 units inside, warm-ups of 100 epochs, and no
+    weight below 1.
+
     Args:
         dims: The sizes.
-        latent_dim: Size of the latent.
+        latent_dim: Size of the latent; None for as many as there are parameters.
+        networks: ``"mel"`` for the package's networks, ``"conv"`` for the published ones.
         embedding_dim: Size of the encoder's output.
         channels: Channels of the encoder's convolutions.
         n_layers: Steps of the posterior flow.
@@ -50,8 +66,8 @@ class FlowCond(Variant):
         bins: Bins of each spline.
         kind: What the posterior flow is made of: "spline", "affine" or "iaf".
         regression_kind: What the conditional flow is made of: "spline", "affine" or "maf".
-        decoder_hidden: Width of the decoder's residual blocks.
-        rank: Spectrograms the decoder mixes.
+        decoder_hidden: Width of the decoder's layers.
+        rank: Spectrograms the ``"mel"`` decoder mixes.
         n_mixture: Draws of z that estimate q(v|x).
         alpha: Weight of log p(x|z).
         beta: Weight of the divergence from the prior, reached after ``beta_steps`` steps.
@@ -64,13 +80,25 @@ class FlowCond(Variant):
         normalizing flows, section 3.2.2, https://doi.org/10.3390/app10010302.
     """
 
+    sizes = {
+        "paper": Size(
+            {
+                "networks": "conv", "embedding_dim": 1024, "channels": (64,) * 5,
+                "decoder_hidden": 1024, "latent_dim": None, "n_layers": 16,
+                "n_regression_layers": 16, "hidden": 64, "kind": "iaf", "regression_kind": "maf",
+                "alpha": 1.0, "beta": 1.0, "beta_steps": 17_200, "gamma_steps": 17_200,
+            },
+            PAPER_TRAINING,
+        )
+    }  # fmt: skip
     origin: Tensor
 
     def __init__(
         self,
         dims: Dims,
         *,
-        latent_dim: int = 32,
+        latent_dim: int | None = 32,
+        networks: Networks = "mel",
         embedding_dim: int = 256,
         channels: Sequence[int] = (128, 192, 256),
         n_layers: int = 4,
@@ -89,19 +117,22 @@ class FlowCond(Variant):
         gamma_steps: int = 0,
     ) -> None:
         super().__init__(dims)
-        self.latent_dim, self.n_mixture = latent_dim, n_mixture
+        n = self.latent_dim = dims.n_params if latent_dim is None else latent_dim
+        self.n_mixture = n_mixture
         self.terms = (
             Term("sound", ("x",), alpha),
             Term("latent", ("z",), WarmUp(beta, beta_steps)),
             Term("preset", ("v",), WarmUp(gamma, gamma_steps)),
         )
-        self.encoder = MelEncoder(dims.x_shape, embedding_dim, channels=channels)
-        self.decoder = MelDecoder(latent_dim, dims.x_shape, hidden=decoder_hidden, rank=rank)
+        self.encoder = sound_encoder(networks, dims.x_shape, embedding_dim, channels)
+        self.decoder = sound_decoder(
+            networks, n, dims.x_shape, channels=channels, hidden=decoder_hidden, rank=rank
+        )
         self.log_scale = nn.Parameter(torch.zeros(dims.x_shape[0]))
         self.posterior_flow = posterior_flow(
-            latent_dim, embedding_dim, n_layers=n_layers, hidden=hidden, bins=bins, kind=kind
+            n, embedding_dim, n_layers=n_layers, hidden=hidden, bins=bins, kind=kind
         )
-        self.reader = MLP(latent_dim, (hidden,), hidden)
+        self.reader = MLP(n, (hidden,), hidden)
         regression = posterior_flow(
             dims.n_params,
             hidden,
@@ -111,7 +142,7 @@ class FlowCond(Variant):
             kind=regression_kind,
         )
         self.regression = Chain([regression, UnitCube()])
-        self.register_buffer("origin", torch.zeros(latent_dim), persistent=False)
+        self.register_buffer("origin", torch.zeros(n), persistent=False)
 
     def encode(self, x: Tensor) -> Tensor:
         """Embed features (..., n_mels, n_frames)."""

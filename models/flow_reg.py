@@ -7,10 +7,19 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
+from pyrosynth.convolutions import Networks, sound_decoder, sound_encoder
 from pyrosynth.distributions import Known, MelNormal, draw, flow_normal, standard_normal
-from pyrosynth.flows import Chain, UnitCube, coupling_flow, posterior_flow
-from pyrosynth.nn import MelDecoder, MelEncoder
-from pyrosynth.variant import Batch, Dims, Term, Variant, WarmUp, where_known
+from pyrosynth.flows import Kind, posterior_flow, regression_flow
+from pyrosynth.variant import (
+    PAPER_TRAINING,
+    Batch,
+    Dims,
+    Size,
+    Term,
+    Variant,
+    WarmUp,
+    where_known,
+)
 
 
 class FlowReg(Variant):
@@ -29,16 +38,24 @@ class FlowReg(Variant):
     log q(v|x) = log q(z*|x) + log|det dz*/dv|, which alone trains the guide there. A sound
     without preset maximises its evidence lower bound.
 
+    Size ``paper``: the published convolutions, 16 autoregressive steps in either flow, beta's
+    warm-up of 100 epochs, and no weight below 1. The published steps draw all features at once
+    (IAF), because there the flows are only drawn from; this objective scores with them, so the
+    same steps are turned around (MAF). Drawing, also where a preset is unknown, then goes feature
+    by feature. Inside the steps are 64 units, no fewer than there are parameters.
+
     Args:
         dims: The sizes.
+        networks: ``"mel"`` for the package's networks, ``"conv"`` for the published ones.
         embedding_dim: Size of the encoder's output.
         channels: Channels of the encoder's convolutions.
-        n_layers: Couplings of the posterior flow.
-        n_regression_layers: Couplings of the regression flow.
+        n_layers: Steps of the posterior flow.
+        n_regression_layers: Steps of the regression flow.
         hidden: Width of the networks inside the flows.
         bins: Bins of each spline.
-        decoder_hidden: Width of the decoder's residual blocks.
-        rank: Spectrograms the decoder mixes.
+        kind: What both flows are made of: "spline", "affine" or "maf".
+        decoder_hidden: Width of the decoder's layers.
+        rank: Spectrograms the ``"mel"`` decoder mixes.
         alpha: Weight of log p(x|z).
         beta: Weight of the latent terms, reached after ``beta_steps`` steps.
         beta_steps: Steps of beta's warm-up.
@@ -53,18 +70,30 @@ class FlowReg(Variant):
     """
 
     exact = True
+    sizes = {
+        "paper": Size(
+            {
+                "networks": "conv", "embedding_dim": 1024, "channels": (64,) * 5,
+                "decoder_hidden": 1024, "n_layers": 16, "n_regression_layers": 16, "hidden": 64,
+                "kind": "maf", "alpha": 1.0, "beta": 1.0, "beta_steps": 17_200,
+            },
+            PAPER_TRAINING,
+        )
+    }  # fmt: skip
     origin: Tensor
 
     def __init__(
         self,
         dims: Dims,
         *,
+        networks: Networks = "mel",
         embedding_dim: int = 256,
         channels: Sequence[int] = (128, 192, 256),
         n_layers: int = 5,
         n_regression_layers: int = 3,
         hidden: int = 256,
         bins: int = 8,
+        kind: Kind = "spline",
         decoder_hidden: int = 512,
         rank: int = 256,
         alpha: float = 0.01,
@@ -80,14 +109,17 @@ class FlowReg(Variant):
             Term("preset", ("v|x",), WarmUp(gamma, gamma_steps)),
         )
         n = self.latent_dim = dims.n_params
-        self.encoder = MelEncoder(dims.x_shape, embedding_dim, channels=channels)
-        self.decoder = MelDecoder(n, dims.x_shape, hidden=decoder_hidden, rank=rank)
+        self.encoder = sound_encoder(networks, dims.x_shape, embedding_dim, channels)
+        self.decoder = sound_decoder(
+            networks, n, dims.x_shape, channels=channels, hidden=decoder_hidden, rank=rank
+        )
         self.log_scale = nn.Parameter(torch.zeros(dims.x_shape[0]))
         self.posterior_flow = posterior_flow(
-            n, embedding_dim, n_layers=n_layers, hidden=hidden, bins=bins
+            n, embedding_dim, n_layers=n_layers, hidden=hidden, bins=bins, kind=kind
         )
-        regression = coupling_flow(n, n_layers=n_regression_layers, hidden=hidden, bins=bins)
-        self.regression = Chain([regression, UnitCube()])
+        self.regression = regression_flow(
+            n, n_layers=n_regression_layers, hidden=hidden, bins=bins, kind=kind
+        )
         self.register_buffer("origin", torch.zeros(n), persistent=False)
 
     def encode(self, x: Tensor) -> Tensor:

@@ -200,7 +200,7 @@ def test_docstring_and_bad_arguments(name):
     known = sorted(small(name, toy_data(n=8).dims).hyperparameters())
     with pytest.raises(InputError, match=rf"unknown argument.*known: .*{known[0]}"):
         build(kind, Dims(4, (8, 11)), {"no_such": 2})
-    with pytest.raises(InputError, match="cannot build"):
+    with pytest.raises(InputError, match="cannot build|unknown kind"):
         build(kind, Dims(4, (8, 11)), dict.fromkeys(known, object()))
 
 
@@ -217,6 +217,30 @@ def test_sizes(name):
         assert sized(kind, {"size": size, key: 1})[0][key] == 1
     with pytest.raises(InputError, match="unknown size"):
         sized(kind, {"size": "huge"})
+
+
+@every_variant
+def test_sizes_learn_and_draw(name):
+    """What a size is made of, at the measures of the toy."""
+    data = toy_data(n=32, unknown=0.5)
+    batch = data.batch(data.train)
+    kind = zoo.load(name)
+    for size in kind.sizes:
+        options = {**sized(kind, {"size": size})[0], **SMALL[name]}
+        variant = build(kind, data.dims, options)
+        with torch.no_grad():
+            for parameter in variant.parameters():
+                parameter += 0.05 * torch.randn_like(parameter)
+        loss_of(variant, batch).backward()
+        for key, parameter in variant.named_parameters():
+            assert parameter.grad is not None, key
+            assert parameter.grad.isfinite().all(), key
+            assert parameter.grad.abs().sum() > 0, key
+        x = batch["x"][:3]
+        v, log_q = variant.eval().sample_v(x, 5, torch.Generator().manual_seed(0))
+        assert ((v > 0) & (v < 1)).all()
+        if variant.exact:
+            torch.testing.assert_close(variant.log_prob_v(v, x), log_q, atol=0.02, rtol=1e-3)
 
 
 @pytest.mark.parametrize("unknown", [0.0, 0.5])
