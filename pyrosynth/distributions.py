@@ -190,6 +190,19 @@ class CubeNormal(TorchDistribution):
         away = (y - self.loc) * (-self.log_scale).exp()
         return logdet - (0.5 * away.square() + self.log_scale + LOG_SQRT_2PI).sum(-1)
 
+    def log_mixture(self, value: Tensor) -> Tensor:
+        """Score points by the mixture over the first axis of ``loc``, in equal parts.
+
+        Args:
+            value: Points of the cube, shape (..., batch, features); ``loc`` is of shape
+                (n_mixture, batch, features).
+
+        Returns:
+            Nats, shape (..., batch).
+        """
+        y, logdet = self.cube.inverse(value)
+        return log_mixture(y, self.loc, self.log_scale) + logdet
+
 
 class FlowTransform(Transform):
     """A whole flow as one transform of torch and Pyro.

@@ -1,5 +1,7 @@
 """The distributions of our own against torch's and Pyro's."""
 
+import math
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -66,6 +68,9 @@ def test_cube_normal_is_a_normal_seen_through_its_distribution_function():
     grid = torch.linspace(0, 1, 4002)[1:-1]
     density = CubeNormal(loc[0, :1], log_scale[:1]).log_prob(grid[:, None]).exp()
     assert density.mean() == pytest.approx(1.0, abs=0.01)
+    parts = torch.stack([CubeNormal(part, log_scale).log_prob(v[:, 0]) for part in loc])
+    mixture = CubeNormal(loc.unsqueeze(1), log_scale).log_mixture(v[:, :1])[:, 0]
+    torch.testing.assert_close(mixture, parts.logsumexp(0) - math.log(3), atol=1e-4, rtol=1e-4)
     assert CubeNormal(torch.tensor([-9.0, 9.0]), torch.zeros(2)).log_prob(v[0, 0, :2]).isfinite()
 
 
