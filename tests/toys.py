@@ -10,7 +10,16 @@ TAGS = Tag("tone", ("dark", "bright")), Tag("size", ("small", "medium", "large")
 
 READER = {"embedding_dim": 16, "channels": (8, 16), "hidden": 16}
 PAINTER = {"decoder_hidden": 16, "rank": 8, "alpha": 1.0, "beta": 1.0}
+LATENT = {"latent_dim": 5, "regressor_hidden": (16,)}
+AUTOENCODER = {
+    "embedding_dim": 16, "channels": (8, 16), "decoder_hidden": 16, "rank": 8, "alpha": 1.0,
+    "delta": 1.0, **LATENT,
+}  # fmt: skip
+CONVOLUTIONS = {"channels": (4, 8), "hidden": (16,), "delta": 1.0}
 SMALL = {
+    "mlp": {"hidden": (16, 16), "delta": 1.0}, "cnn": CONVOLUTIONS, "resnet": CONVOLUTIONS,
+    "ae": AUTOENCODER, "wae": {"beta": 1.0, **AUTOENCODER},
+    "vae": {"n_mixture": 16, "beta": 1.0, **AUTOENCODER},
     "flow_mixed": {"n_layers": 2, "n_regression_layers": 2, **READER, **PAINTER},
     "flow_cond": {
         "n_layers": 2, "n_regression_layers": 2, "latent_dim": 5, "n_mixture": 8,
@@ -27,8 +36,7 @@ SMALL = {
     "flow_reg": {"n_layers": 2, "n_regression_layers": 2, **READER, **PAINTER},
     "npe": {"n_layers": 3, **READER},
     "vae_flow": {
-        "n_layers": 2, "latent_dim": 5, "regressor_hidden": (16,), "n_mixture": 16,
-        **READER, **PAINTER,
+        "n_layers": 2, "n_mixture": 16, **LATENT, **READER, **PAINTER,
     },
 }  # fmt: skip
 
