@@ -1,0 +1,127 @@
+"""Residual convolutions from the sound to the parameters."""
+
+from collections.abc import Sequence
+
+import pyro
+import torch
+from torch import Generator, Tensor, nn
+
+from pyrosynth.convolutions import ConvBlock, ConvEncoder
+from pyrosynth.distributions import CubeNormal
+from pyrosynth.variant import PAPER_TRAINING, Batch, Dims, Size, Term, Variant, where_known
+
+
+class ResidualBlock(nn.Module):
+    """Convolution that halves both axes, plus a shortcut: a 1×1 convolution to the same size.
+
+    Args:
+        n_in: Channels of the input.
+        n_out: Channels of the output.
+        kernel: Width of the convolution, odd.
+        dilation: Distance between the cells it reads.
+    """
+
+    def __init__(self, n_in: int, n_out: int, kernel: int, dilation: int) -> None:
+        super().__init__()
+        self.path = ConvBlock(n_in, n_out, kernel, dilation)
+        self.shortcut = nn.Conv2d(n_in, n_out, 1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, n_in, height, width) to (batch, n_out, height / 2, width / 2)."""
+        return self.path(x) + self.shortcut(x)
+
+
+class ResNet(Variant):
+    """Residual convolutions from the sound to the parameters.
+
+    Direct regression, a baseline of the paper: no latent, one answer per sound. With Phi the
+    normal distribution function,
+
+        Phi⁻¹(v) | x ~ N(answer(encoder(x)), scale²)    one learnt scale for each parameter
+
+    ``encoder`` is that of ``cnn`` with shortcuts: to each convolution with its batch norm and ELU
+    a plain 1×1 convolution of the same stride is added. (In the authors' code the shortcut was a
+    frozen random projection; here it learns.) The answer, ``mean_v``, is the mean of v; why it is
+    scored so is said in ``mlp``.
+
+    Size ``paper``: that of ``cnn``.
+
+    Args:
+        dims: The sizes.
+        channels: Channels of the convolutions.
+        kernel: Their width, odd.
+        dilation: Base of their dilation.
+        hidden: Sizes of the dense layers.
+        dropout: Share of the dense units that are dropped in training.
+        delta: Weight of the squared error.
+
+    References:
+        Esling et al. (2019), Universal audio synthesizer control with normalizing flows,
+        https://arxiv.org/abs/1907.00971.
+    """
+
+    exact = True
+    sizes = {
+        "paper": Size(
+            {
+                "channels": (128,) * 5, "kernel": 7, "dilation": 2,
+                "hidden": (2048,) * 3, "dropout": 0.3,
+            },
+            PAPER_TRAINING,
+        )
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        dims: Dims,
+        *,
+        channels: Sequence[int] = (8, 16, 32, 64, 128),
+        kernel: int = 3,
+        dilation: int = 1,
+        hidden: Sequence[int] = (512, 256),
+        dropout: float = 0.0,
+        delta: float = 100.0,
+    ) -> None:
+        super().__init__(dims)
+        self.terms = Term("preset", ("v",)), Term("error", ("error",), delta)
+        self.encoder = ConvEncoder(
+            dims.x_shape, hidden, channels=channels, kernel=kernel, dilation=dilation,
+            dropout=dropout, block=ResidualBlock,
+        )  # fmt: skip
+        self.answer = nn.Linear(hidden[-1], dims.n_params)
+        self.log_scale = nn.Parameter(torch.zeros(dims.n_params))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Embed features (..., n_mels, n_frames) as the last dense layer."""
+        return self.encoder(x)
+
+    def preset(self, h: Tensor) -> CubeNormal:
+        """Return q(v|x) for embeddings."""
+        return CubeNormal(self.answer(h), self.log_scale)
+
+    def model(self, batch: Batch) -> None:
+        """Score the preset where it is known."""
+        q, v = self.preset(batch["h"]), batch["v"]
+        with pyro.plate("presets", len(batch["x"])), where_known(batch):
+            pyro.sample("v", q, obs=v)
+            pyro.factor("error", -(q.mean - v).square().sum(-1))
+
+    def guide(self, batch: Batch) -> None:
+        """Do nothing: there is nothing hidden."""
+
+    def sample_v(
+        self, x: Tensor, n: int, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw parameters (n, batch, n_params) and their exact log q(v|x)."""
+        q = self.preset(self.encode(x))
+        v = q.rsample((n,), generator)
+        return v, q.log_prob(v)
+
+    def log_prob_v(self, v: Tensor, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """Return the exact log q(v|x)."""
+        return self.preset(self.encode(x)).log_prob(v)
+
+    @torch.no_grad()
+    def mean_v(self, x: Tensor, n: int = 64, generator: Generator | None = None) -> Tensor:
+        """Return the answer: the exact mean of q(v|x)."""
+        return self.preset(self.encode(x)).mean
