@@ -38,6 +38,10 @@ def fit(
     patience: Annotated[
         int | None, typer.Option(min=1, help="Stop after so many validations without gain.")
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(metavar="bfloat16", help="Round the products of the large networks."),
+    ] = None,
     tags: Tags = None,
     set_: Options = None,
     seed: Seed = 0,
@@ -52,6 +56,7 @@ def fit(
 
     training: dict[str, Any] = {
         "steps": steps, "batch_size": batch_size, "lr": lr, "patience": patience,
+        "precision": precision,
     }  # fmt: skip
     run = fit_model(
         model,

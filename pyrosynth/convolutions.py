@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from pyrosynth.errors import unknown
-from pyrosynth.nn import DenseLayers, MelDecoder, MelEncoder
+from pyrosynth.nn import DenseLayers, MelDecoder, MelEncoder, Network
 
 Networks = Literal["mel", "conv"]
 
@@ -36,7 +36,7 @@ class ConvBlock(nn.Sequential):
         super().__init__(convolution, nn.BatchNorm2d(n_out), nn.ELU())
 
 
-class ConvEncoder(nn.Module):
+class ConvEncoder(Network):
     """Convolutions over bands and frames, then dense layers: the published encoder.
 
     Args:
@@ -74,7 +74,7 @@ class ConvEncoder(nn.Module):
         return self.dense(h).unflatten(0, x.shape[:-2])
 
 
-class ConvDecoder(nn.Module):
+class ConvDecoder(Network):
     """The published decoder: a `ConvEncoder` the other way round.
 
     Args:

@@ -1,10 +1,43 @@
 """Networks that variants are made of; all take any leading dimensions."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """A large network from tensor to tensor, whose products may be rounded to bfloat16.
+
+    Rounded, they are up to twice as fast where the processor has instructions for them. Weights,
+    sums, and what goes in and out keep their type.
+    """
+
+    rounded = False
+
+    def __call__(self, x: Tensor) -> Any:
+        """Apply the network."""
+        if not self.rounded:
+            return super().__call__(x)
+        with torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False):
+            return super().__call__(x).to(x.dtype)
+
+
+@contextmanager
+def rounded(networks: Iterable[Network]) -> Iterator[None]:
+    """Round the products of networks for a while."""
+    networks = tuple(networks)
+    for network in networks:
+        network.rounded = True
+    try:
+        yield
+    finally:
+        for network in networks:
+            network.rounded = False
 
 
 class MLP(nn.Sequential):
@@ -78,7 +111,7 @@ class DenseLayers(nn.Sequential):
         return super().forward(x.reshape(-1, x.shape[-1])).unflatten(0, x.shape[:-1])
 
 
-class MelEncoder(nn.Module):
+class MelEncoder(Network):
     """Convolutions over time from a log-mel spectrogram to an embedding.
 
     The mel bands are the channels of the input: with one note played, a band means the same
@@ -117,7 +150,7 @@ class MelEncoder(nn.Module):
         return h.unflatten(0, x.shape[:-2])
 
 
-class MelDecoder(nn.Module):
+class MelDecoder(Network):
     """Perceptron from a latent point to an expected log-mel spectrogram.
 
     The last layer mixes ``rank`` learnt spectrograms: two matrix products, several times

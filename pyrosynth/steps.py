@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from pyrosynth import nn
 from pyrosynth.batches import TrainData
 from pyrosynth.elbo import SyncFreeELBO
 from pyrosynth.variant import Variant
@@ -35,6 +36,7 @@ class Step:
         batch_size: Presets per step.
         clip: Largest norm of the gradient.
         jitter: Standard deviation of the noise added to the features.
+        rounded: Whether the products of the large networks are rounded to bfloat16.
         capture: Whether to record the step where the device is a GPU; all steps are then to be
             taken inside one `side_stream`.
     """
@@ -49,10 +51,12 @@ class Step:
         batch_size: int,
         clip: float,
         jitter: float = 0.0,
+        rounded: bool = False,
         capture: bool = True,
     ) -> None:
         self.variant, self.elbo, self.data, self.optimiser = variant, elbo, data, optimiser
         self.parameters, self.clip, self.jitter = list(variant.parameters()), clip, jitter
+        self.networks = [m for m in variant.modules() if rounded and isinstance(m, nn.Network)]
         device = data.x.device
         self.rows = torch.zeros(batch_size, dtype=torch.long, device=device)
         self.weights = torch.zeros(len(elbo.terms), device=device)
@@ -96,7 +100,8 @@ class Step:
         batch = self.data.batch(self.rows)
         if self.jitter:
             batch["x"] = batch["x"] + self.jitter * torch.randn_like(batch["x"])
-        loss = self.elbo.loss(self.variant, batch, self.weights)
+        with nn.rounded(self.networks):
+            loss = self.elbo.loss(self.variant, batch, self.weights)
         self.optimiser.zero_grad()
         loss.backward()
         clip_grad_norm_(self.parameters, self.clip)
