@@ -98,7 +98,7 @@ class Family:
 
 def environment(tree: Path, home: Path) -> dict[str, str]:
     """Return variables that let a program find its libraries, and nothing of the user's."""
-    folders = sorted({str(file.parent) for file in tree.rglob("lib*.so.*")})
+    folders = sorted({str(file.parent) for file in tree.rglob("lib*.so*")})
     given = os.environ.get("LD_LIBRARY_PATH")
     return {
         **private_home(home),

@@ -39,6 +39,7 @@ SMALLER = {"derived": 40, "steps": 4, "budget": 12, "draws": 4, "n_presets": 3, 
 OPTIONS = {
     "render": "--hold 0.2 --duration 0.3 --feature n_mels=16 --workers 1",
     "fit": "--steps 4",
+    "outside": "--families speech --each 1 --hold 0.2 --duration 0.3",
     "infer": "--budget 12 --draws 4 --workers 1",
 }
 NETWORKS = {"flow_reg": SMALL["flow_reg"], "mine.py": SMALL["flow_reg"]}

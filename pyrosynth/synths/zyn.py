@@ -11,7 +11,6 @@ import json
 import os
 import select
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -63,11 +62,9 @@ def main(arguments: list[str]) -> None:
     while _turns(loader) < ready:
         select.poll().poll(1)  # not time.sleep, which fails under a clock that stands still
     synth.rest()
-    save_audio(
-        out, synth.play(np.array(values, np.float32), Note(**json.loads(note))), int(sample_rate)
-    )
-    sys.stdout.flush()
-    os._exit(0)  # the plugin's own end would wait for clocks
+    sound = synth.play(np.array(values, np.float32), Note(**json.loads(note)))
+    save_audio(out, sound, int(sample_rate))
+    synth.close()
 
 
 def _threads() -> set[str]:
