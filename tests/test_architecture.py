@@ -27,9 +27,10 @@ ROOMS = """
     baselines descriptors calibration tables results targets trials findings
     plots report check_report checks
     atlas timbre explore_plots macros morphs maps explore explore_report
+    sliders paths exchange live session messages osc scene export serve
     inference sounds demo
     provenance progress entrants rivals standings scoreboard compare_plots contest
-    compare_report compare cli_options cli_models cli __main__
+    compare_report compare cli_options cli_models cli_live cli __main__
 """.split()
 
 SYNTH_SIDE = ROOMS[: ROOMS.index("nn")]

@@ -1,0 +1,137 @@
+"""A run that is played: points, axes, sounds, files."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import soundfile
+from lively import small_posterior
+
+from pyrosynth import live as live_module
+from pyrosynth.errors import InputError
+from pyrosynth.live import Live
+from pyrosynth.metrics import log_distance
+from pyrosynth.sliders import FURTHEST
+from pyrosynth.tagging import DESCRIBED, describe_features
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("sounds")
+
+
+@pytest.fixture(scope="module")
+def live(folder):
+    with Live(small_posterior()[1], [folder]) as live:
+        yield live
+
+
+def test_known_presets_and_axes(live):
+    assert len(live.atlas) == live.posterior.bank.human.sum()
+    z = live.place(live.atlas.names[3])
+    bank = live.posterior.bank.values[live.atlas.found[3]]
+    space = live.posterior.run.full_space
+    np.testing.assert_array_equal(space.levels(live.values(z)), space.levels(bank))
+    assert list(live.sliders)[:5] == ["loudness", "brightness", "noisiness", "length", "movement"]
+    assert sum(s.kind == "macro" for s in live.sliders.values()) > 0
+    with pytest.raises(InputError, match="unknown preset 'nobody'; known: .*in all"):
+        live.place("nobody")
+
+
+def test_moving_sets_one_axis_and_steps_add_up(live):
+    z = live.random(1)
+    np.testing.assert_array_equal(z, live.random(1))
+    there = live.move(z, {"brightness": 1.5})
+    assert live.positions(there)["brightness"] == pytest.approx(1.5, abs=1e-4)
+    twice = live.move(live.move(z, {"pc1": 0.5}, by=True), {"pc1": 0.5}, by=True)
+    once = live.move(z, {"pc1": 1.0}, by=True)
+    np.testing.assert_allclose(twice, once, atol=1e-4)
+    assert np.isfinite(live.values(live.move(z, {"pc1": 1e30}))).all()
+    with pytest.raises(InputError, match="unknown axis 'x'; known: loudness, .*z1 to z16"):
+        live.move(z, {"x": 1})
+    with pytest.raises(InputError, match="finite"):
+        live.move(z, {"pc1": float("nan")})
+    with pytest.raises(InputError, match="16 finite numbers"):
+        live.point([0.0])
+
+
+def test_a_step_on_a_slider_raises_one_number_by_its_spread_and_keeps_the_others(live):
+    atlas = live.atlas
+    numbers = describe_features(atlas.sounds, live.posterior.run.features)
+    slopes, *_ = np.linalg.lstsq(
+        np.column_stack([atlas.z, np.ones(len(atlas))]), numbers / numbers.std(0), rcond=None
+    )
+    steps = np.stack([live.sliders[tag.name].axis.direction for tag in DESCRIBED])
+    raised = steps @ slopes[:-1]
+    shortened = np.linalg.norm(steps, axis=1) > FURTHEST - 1e-3
+    np.testing.assert_allclose(raised.diagonal()[~shortened], 1.0, atol=0.1)
+    assert (raised.diagonal() > 0).all()
+    np.testing.assert_allclose(raised - np.diag(raised.diagonal()), 0.0, atol=0.1)
+
+
+def test_a_sound_finds_a_place_that_is_expected_to_sound_like_it(live):
+    values = live.values(live.place(live.atlas.names[0]))
+    played = live.render(values)
+    found = live.encode(played.audio)
+    np.testing.assert_array_equal(found.x, live.posterior.features(played.audio))
+    typical = log_distance(live.atlas.sounds, found.x)
+    assert found.lsd_db <= typical.min() + 0.5
+    assert live.near(live.atlas.z[0], 3)[0][1] <= live.near(live.atlas.z[0], 3)[2][1]
+    with pytest.raises(InputError, match="neighbours"):
+        live.near(found.z, 0)
+
+
+def test_rendering_from_many_threads_is_the_synths_own_sound(live):
+    values = [live.values(z) for z in live.atlas.z[:6]]
+    with ThreadPoolExecutor(6) as pool:
+        sounds = list(pool.map(live.render, values * 2))
+    with live.posterior.renderer(1, keep_audio=True) as renderer:
+        expected = renderer.render(values).audio
+    for i, played in enumerate(sounds):
+        np.testing.assert_array_equal(played.audio, expected[i % 6])
+    assert live.render(values[0]) is sounds[0] or live_module.KEPT < 6
+
+
+def test_what_is_rendered_is_remembered_up_to_a_limit(live, monkeypatch):
+    monkeypatch.setattr(live_module, "KEPT", 2)
+    values = [live.values(z) for z in live.atlas.z[10:14]]
+    first = live.render(values[0])
+    assert live.render(values[0]) is first
+    for row in values[1:]:
+        live.render(row)
+    assert live.render(values[0]) is not first
+
+
+def test_only_sounds_in_the_folders_are_read(live, folder, tmp_path):
+    tone = 0.3 * np.sin(np.arange(22050) * 0.05)
+    soundfile.write(folder / "tone.wav", tone, 22050)
+    soundfile.write(tmp_path / "secret.wav", tone, 22050)
+    os.symlink(tmp_path / "secret.wav", folder / "link.wav")
+    soundfile.write(folder / "silent.wav", 0 * tone, 22050)
+    soundfile.write(folder / "long.wav", np.zeros(8000 * 200, "int16"), 8000)
+    (folder / "text.wav").write_text("no sound")
+    n_samples = live.posterior.run.note.n_samples(22050)
+    assert live.files.sound("tone.wav").shape == (n_samples,)
+    outside = ("link.wav", "../secret.wav", str(tmp_path / "secret.wav"), "\0", "", "a" * 5000)
+    for name in outside:
+        with pytest.raises(InputError, match="unknown sound|not the name of a file"):
+            live.files.sound(name)
+    with pytest.raises(InputError, match=r"^'silent.wav' is silent"):
+        live.files.sound("silent.wav")
+    with pytest.raises(InputError, match="'long.wav' lasts 200 s"):
+        live.files.sound("long.wav")
+    with pytest.raises(InputError, match="'text.wav' is not a readable"):
+        live.files.sound("text.wav")
+    with pytest.raises(InputError, match=r"^'dropped' is not a readable"):
+        live.files.upload(b"nothing", "dropped")
+    with pytest.raises(InputError, match="no folder"):
+        Live(live.posterior, [tmp_path / "nowhere"])
+
+
+def test_a_preset_leaves_in_full(live):
+    suffix, content = live.files.preset(live.values(live.atlas.z[0]), "mine")
+    facts = json.loads(content)
+    assert (suffix, facts["name"], facts["synth"]) == (".json", "mine", "voice")
+    assert list(facts["parameters"]) == list(live.posterior.run.full_space.names)
