@@ -223,8 +223,8 @@ class Posterior:
 
         The first render is of ``guess``. Then draws of the posterior and the nearest known
         presets are rendered and ranked; the best are moved along the gradient of the model's own
-        prediction, corrected by what was heard; then CMA-ES goes on from the best with the
-        posterior's spread.
+        prediction, corrected by what was heard; then CMA-ES goes on from the nearest, with the
+        spread of those that are nearly as near.
 
         Args:
             x: Features of the sound, shape (n_mels, n_frames).
@@ -256,7 +256,8 @@ class Posterior:
         if self.predicts:
             for _ in range(budget // (4 * PROPOSALS)):
                 descend(pool, self._predict, self.device)
-        spread = np.clip(unit[: 1 + n_draws // 2].std(axis=0), SMALLEST, LARGEST)
+        # The best that was heard, not the posterior, says how far there is still to go.
+        spread = np.clip(pool.unit[pool.best(PROPOSALS)].std(axis=0), SMALLEST, LARGEST)
         spread[self.run.space.discrete] = 0.0
         evolve(pool, pool.unit[pool.best(1)[0]], spread, budget - len(pool), seed)
         return pool.match()
