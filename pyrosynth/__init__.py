@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pyrosynth.audio import Note, load_audio, save_audio
     from pyrosynth.checks import check
+    from pyrosynth.comparisons import compare
     from pyrosynth.dataset import Dataset, open_dataset, render_dataset
     from pyrosynth.errors import PyrosynthError
     from pyrosynth.features import FeatureSpec
@@ -47,6 +48,7 @@ __all__ = [
     "Term",
     "Variant",
     "check",
+    "compare",
     "fit",
     "infer_sounds",
     "load_audio",
@@ -60,6 +62,7 @@ __all__ = [
 _HOMES = {
     "audio": ("Note", "load_audio", "save_audio"),
     "checks": ("check",),
+    "comparisons": ("compare",),
     "dataset": ("Dataset", "open_dataset", "render_dataset"),
     "errors": ("PyrosynthError",),
     "features": ("FeatureSpec",),

@@ -152,7 +152,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare models and rivals on one split; call it again to go on. The code of .py is run."""
-    from pyrosynth.compare import compare as compare_models
+    from pyrosynth.comparisons import compare as compare_models
     from pyrosynth.dataset import open_dataset
     from pyrosynth.provenance import command
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 SHOWN = {"lsd_mean": "mean LSD (dB)", "sc_median": "median SC"}
-STYLES = {FIRST["mean draw"]: ("D", GREY), FIRST["one draw"]: ("o", BLUE)}
-MORE = (("s", GREEN), ("^", ORANGE), ("v", PURPLE), ("P", RED), ("X", "black"))
+STYLES = dict(zip(FIRST, (("D", GREY), ("o", BLUE), ("*", RED)), strict=True))
+MORE = (("s", GREEN), ("^", ORANGE), ("v", PURPLE), ("P", "black"), ("X", BLUE))
 SPREAD = 0.3  # half the height of a line that its dots are spread over
 
 
@@ -35,7 +35,7 @@ def standings_plot(frame: "DataFrame", sounds: str) -> Figure:
     more = [name for name in columns if name not in STYLES]
     styles = {**STYLES, **{name: MORE[i % len(MORE)] for i, name in enumerate(more)}}
     columns = [name for name in styles if name in columns]
-    n_models = here[here["answer"].isin(list(FIRST))]["method"].nunique()
+    n_models = here[here["answer"].isin(FIRST)]["method"].nunique()
     figure = Figure(figsize=(WIDTH, 1.3 + 0.42 * len(methods)), layout="constrained")
     axes = figure.subplots(1, len(SHOWN), sharey=True)
     offsets = dict(zip(columns, np.linspace(-SPREAD, SPREAD, len(columns) + 2)[1:-1], strict=True))
@@ -61,8 +61,9 @@ def standings_plot(frame: "DataFrame", sounds: str) -> Figure:
         for c in columns
     ]
     figure.legend(
-        handles=handles, loc="outside upper center", ncols=min(6, len(handles)), frameon=False
-    )
+        handles=handles, loc="outside upper center", ncols=min(7, len(handles)), frameon=False,
+        fontsize=9.5, columnspacing=1.2,
+    )  # fmt: skip
     return figure
 
 

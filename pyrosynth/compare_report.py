@@ -1,5 +1,6 @@
 """The pictures and the report of a comparison."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 NAMES = {HELD_OUT: "plot"}  # of the pictures; those of other sounds by what they are
+STAR = "★"  # before the best of those that cost as many renders
 HEARD = (0.1, 0.5, 0.9)  # quantiles of the distance that examples are taken at
 
 
@@ -75,12 +77,11 @@ def compare_report(
     sections = []
     for sounds, plot in zip(_shown(frame), drawn.values(), strict=True):
         headers, rows = standings_table(frame, sounds)
-        plain = [[cell.replace(SURE, "") for cell in row] for row in rows]
-        marked = [i for i, row in enumerate(rows) if any(SURE in cell for cell in row)]
+        brief = [[_brief(cell) for cell in row] for row in rows]
         sections.append(
             section(
                 sounds.capitalize(),
-                table(headers, plain, marked=marked, note=LEGEND.replace("Bold", "Marked rows")),
+                table(headers, brief, note=LEGEND.format(best=STAR)),
                 picture(
                     plot, f"Distances of all methods to {sounds}",
                     "Dots: each answer of each method, with the 95 % interval; left: mean "
@@ -108,6 +109,12 @@ def compare_report(
         "sounds, one budget for all, every answer played by the real synth."
     )
     write_report(path, title, lead, facts, sections)
+
+
+def _brief(cell: str) -> str:
+    """Leave out the interval, which the picture shows, and mark the best by a star."""
+    text = re.sub(r" \[.*?\]", "", cell)
+    return f"{STAR} {text.strip('*')}" if text.startswith(SURE) else text
 
 
 def _shown(frame: "DataFrame") -> list[str]:

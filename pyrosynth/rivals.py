@@ -1,8 +1,9 @@
 """What the models of a comparison are set against: known presets, and search with the synth."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from pyrosynth.baselines import CMA_STEPS, median_preset, nearest_presets
 from pyrosynth.errors import InputError, unknown
 from pyrosynth.posterior import Posterior
 from pyrosynth.retrieval import Bank
-from pyrosynth.tables import BANK, REFERENCE, Scores, measured
+from pyrosynth.tables import BANK, GUESS, REFERENCE, Scores, measured
 from pyrosynth.trials import Trials, run_hash
 
 Float = NDArray[np.floating]
@@ -20,9 +21,9 @@ BEST = "best"  # stands for the model that does best
 GUESSES = {"median": "median preset", "retrieval": REFERENCE, "bank": BANK}
 STOCK = (
     *GUESSES, "cma-200", "cma-1000", "retrieval+cma-200",
-    "best+cma-200", "best+cma-1000", "best+infer-200", "best+infer-1000",
+    "best+guess", "best+cma-200", "best+cma-1000", "best+infer-200", "best+infer-1000",
 )  # fmt: skip
-SEARCH = re.compile(r"(?:(?P<start>.+)\+)?(?P<method>cma|infer)-(?P<budget>[1-9]\d*)")
+SEARCH = re.compile(r"(?:(?P<start>.+)\+)?(?:(?P<method>cma|infer)-(?P<budget>[1-9]\d*)|guess)")
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,9 @@ class Search:
     Args:
         start: What it starts from: a model, ``best``, ``retrieval`` or, empty, from scratch.
         method: ``cma`` for plain CMA-ES over all learnt parameters, from the start alone (one
-            draw of a model); ``infer`` for all that `pyrosynth.posterior.Posterior.refine` does.
-        budget: Number of sounds it may render for each target.
+            draw of a model); ``infer`` for all that `pyrosynth.posterior.Posterior.refine` does;
+            ``guess`` for what `pyrosynth.posterior.Posterior.guess` says.
+        budget: Number of sounds it may render for each target; a guess needs none.
     """
 
     start: str
@@ -42,7 +44,8 @@ class Search:
 
     def __str__(self) -> str:
         """Return the name it was asked for by."""
-        return f"{self.start}{'+' * bool(self.start)}{self.method}-{self.budget}"
+        budget = f"-{self.budget}" if self.budget else ""
+        return f"{self.start}{'+' * bool(self.start)}{self.method}{budget}"
 
     @property
     def starts_from_model(self) -> bool:
@@ -52,7 +55,7 @@ class Search:
     @property
     def method_name(self) -> str:
         """What it is called in tables: a model's own search by the model."""
-        if self.method == "infer":
+        if self.method != "cma":
             return self.start
         if self.starts_from_model:
             return f"CMA-ES from a draw of {self.start}"
@@ -61,6 +64,8 @@ class Search:
     @property
     def answer(self) -> str:
         """Which of a method's answers it is."""
+        if self.method == "guess":
+            return GUESS
         return f"{'infer, ' if self.method == 'infer' else ''}{self.budget} renders"
 
 
@@ -85,10 +90,11 @@ def parse(names: Sequence[str], models: Sequence[str]) -> tuple[list[str], list[
         if name in GUESSES:
             guesses.append(name)
         elif found:
-            search = Search(found["start"] or "", found["method"], int(found["budget"]))
+            method, budget = found["method"] or "guess", int(found["budget"] or 0)
+            search = Search(found["start"] or "", method, budget)
             if search.starts_from_model and search.start not in (BEST, *models):
                 raise unknown("start of a search", search.start, ("retrieval", BEST, *models))
-            if search.method == "infer" and not search.starts_from_model:
+            if search.method != "cma" and not search.starts_from_model:
                 raise InputError(f"'{name}' searches with a model; write such as best+{name}")
             searches.append(search)
         else:
@@ -136,7 +142,13 @@ def search(
         Scores of the best presets found.
     """
     targets = trials.targets
-    if what.method == "infer" and posterior is not None:
+    found: Mapping[str, NDArray[Any]]
+    if what.method == "guess" and posterior is not None:
+        guesses = [
+            posterior.guess(x, targets.seed(i, trials.seed)) for i, x in enumerate(targets.x)
+        ]
+        found = {"values": np.stack(guesses), "renders": np.zeros(len(targets))}
+    elif what.method == "infer" and posterior is not None:
         found = trials.infer(posterior, what.budget)
     elif posterior is not None and played is not None:
         unit = targets.space.to_unit(targets.space.decode(played[:, 0]))

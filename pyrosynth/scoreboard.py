@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyrosynth.panel import METRICS
-from pyrosynth.standings import estimate
+from pyrosynth.standings import RANKED, estimate
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -16,21 +16,21 @@ Table = tuple[Cells, list[Cells]]
 
 ALIKE = 0.05  # p-value from which a method is not told apart from the best
 SURE, UNSURE = "**", " ≈"  # around the best, after what is not told apart from it
-FIRST = {"mean draw": "mean of draws", "one draw": "one answer"}  # columns that render nothing
+FIRST = ("mean draw", "one draw", "guess")  # columns that render nothing, for a guess of any kind
 LEGEND = (
-    "LSD in dB, the mean over sounds with its 95 % bootstrap interval; the seeds of a sound are "
-    "averaged first. Every answer was played by the real synth. A column holds answers that "
-    "cost as many renders; of those, the nearest was taken by LSD, as a user would. Bold: the "
-    f"best of all that cost as many; ≈: not told apart from it (p ≥ {ALIKE}, Wilcoxon signed "
-    "ranks with Holm's correction). SC: median of one answer. MSE_n: of the mean of the draws. "
-    "log q(v given x): nats that the model gives to the true preset, where it is exact. 90 % "
-    "region, TARP 90 %: how many true presets lie in the regions that should hold 90 %."
+    "LSD in dB, the mean over sounds; the seeds of a sound are averaged first. Every answer was "
+    "played by the real synth. A column holds answers that cost as many renders; of those, the "
+    "nearest was taken by LSD, as a user would. {best}: the best of all that cost as many; ≈: not "
+    f"told apart from it (p ≥ {ALIKE}, Wilcoxon signed ranks with Holm's correction). SC: median, "
+    "of one draw. MSE_n: of the mean draw. log q(v given x): nats that the model gives to the "
+    "true preset, where it is exact. 90 % region, TARP 90 %: how many true presets lie in the "
+    "regions that should hold 90 %."
 )
 
 
 def order(frame: "DataFrame") -> list[str]:
     """Return the methods: models from the best to the worst by their best draws, then others."""
-    models = frame[frame["answer"].isin(list(FIRST))]["method"].unique().tolist()
+    models = frame[frame["answer"].isin(FIRST)]["method"].unique().tolist()
     last = {}
     for method in models:
         own = frame[(frame["method"] == method) & ~frame["answer"].str.startswith("infer")]
@@ -43,7 +43,7 @@ def order(frame: "DataFrame") -> list[str]:
 def column(row: Mapping[str, Any]) -> str:
     """Return the column of the table of standings that an answer belongs into."""
     if row["budget"] == 0:
-        return FIRST.get(row["answer"], FIRST["one draw"])
+        return row["answer"] if row["answer"] in FIRST else FIRST[-1]
     if row["answer"].startswith("best of"):
         return f"best of {row['budget']:.0f}"
     return f"{row['budget']:.0f} renders"
@@ -62,8 +62,10 @@ def standings_table(frame: "DataFrame", sounds: str) -> Table:
     here = frame[frame["sounds"] == sounds]
     rows = _records(here)
     done = [row for row in rows if not _missing(row, "lsd_mean")]
-    columns = sorted({(row["budget"], c != FIRST["mean draw"], c) for row in done
-                      for c in (column(row),)})  # fmt: skip
+    named = {column(row): row["budget"] for row in done}
+    columns = sorted(
+        (budget, FIRST.index(name) if name in FIRST else 0, name) for name, budget in named.items()
+    )
     best = {
         budget: min(r["lsd_mean"] for r in done if r["budget"] == budget) for budget, *_ in columns
     }
@@ -80,8 +82,8 @@ def standings_table(frame: "DataFrame", sounds: str) -> Table:
             table.append([method, f"failed: {reason}", *[""] * (len(columns) + len(more) - 1)])
             continue
         cells = [_lsd(own.get(name), best[budget]) for budget, _, name in columns]
-        one = own.get(FIRST["one draw"], next(iter(own.values())))
-        mean = own.get(FIRST["mean draw"], one)
+        one = own.get("one draw", next(iter(own.values())))
+        mean = own.get("mean draw", one)
         table.append([method, *cells, *(_plain(mean if name == "mse_n_mean" else one, name)
                                         for name in more.values())])  # fmt: skip
     return ["method", *(name for *_, name in columns), *more], table
@@ -99,7 +101,8 @@ def measures_table(frame: "DataFrame", sounds: str) -> Table:
     heads = {name: head for name, head in heads.items() if name in here}
     table = []
     for method in order(here):
-        for row in _records(here[here["method"] == method]):
+        own = here[here["method"] == method].sort_values("budget", kind="stable")
+        for row in _records(own):
             cells = [_plain(row, name) for name in heads]
             table.append([method, row["answer"], *cells])
     return ["method", "answer", *heads.values()], table
@@ -152,10 +155,15 @@ def markdown_page(frame: "DataFrame", tests: "DataFrame") -> str:
     parts = []
     for sounds in frame["sounds"].unique() if len(frame) else ():
         n = int(frame[frame["sounds"] == sounds]["n"].max())
-        parts += [f"## {sounds.capitalize()} ({n})", markdown(*standings_table(frame, sounds)),
-                  LEGEND, "### All measures", markdown(*measures_table(frame, sounds)),
-                  "### Against the best", markdown(*differences_table(tests, sounds, "lsd")),
-                  markdown(*differences_table(tests, sounds, "sc"))]  # fmt: skip
+        parts += [
+            f"## {sounds.capitalize()} ({n})",
+            markdown(*standings_table(frame, sounds)),
+            f"{LEGEND.format(best='Bold')} In brackets: 95 % bootstrap intervals.",
+            "### All measures",
+            markdown(*measures_table(frame, sounds)),
+            "### Against the best",
+            *(markdown(*differences_table(tests, sounds, measure)) for measure in RANKED),
+        ]
     parts += ["## Cost of a fit", markdown(*costs_table(frame))]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
@@ -186,7 +194,7 @@ def _plain(row: Mapping[str, Any], name: str) -> str:
         return f"{100 * value:.0f} %"
     if name == "log_q":
         return f"{value:.1f}"
-    return f"{value:.3f}" if name.startswith("mse_n") else f"{value:#.3g}"
+    return f"{value:.3f}" if name.startswith("mse_n") else f"{value:#.3g}".rstrip(".")
 
 
 def _missing(row: Mapping[str, Any], name: str) -> bool:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 Float = NDArray[np.float64]
 
 HELD_OUT, OUTSIDE = "held-out presets", "outside sounds"
+COLUMNS = (  # in every table, whatever there is to put into them
+    "sounds", "method", "answer", "n", "seeds", "budget", "renders", "failed", "wins",
+    "p_lsd", "p_sc", "lsd_mean",
+)  # fmt: skip
 # What methods are ranked by. The mean of SC is that of its few largest values.
 RANKED: Mapping[str, Callable[..., Any]] = {"lsd": np.mean, "sc": np.median}
 
@@ -92,7 +96,7 @@ def standings(rows: Sequence[Row]) -> "DataFrame":
     for row in rows:
         cells: dict[str, Any] = {
             "sounds": row.sounds, "method": row.method, "answer": row.answer,
-            "seeds": row.seeds, "budget": row.budget,
+            "n": 0, "seeds": row.seeds, "budget": row.budget,
         }  # fmt: skip
         if row.scores is not None:
             cells |= {"n": len(row.scores.per_sound()), "renders": row.scores.renders}
@@ -104,7 +108,8 @@ def standings(rows: Sequence[Row]) -> "DataFrame":
                 key = (row.sounds, row.method, row.answer, measure)
                 cells[f"p_{measure}"] = p_values.get(key, np.nan)
         table.append({**cells, **row.facts, "failed": row.failed})
-    return pd.DataFrame(table)
+    frame = pd.DataFrame(table)
+    return frame.reindex(columns=list(dict.fromkeys([*COLUMNS, *frame.columns])))
 
 
 def statistics(rows: Sequence[Row]) -> "DataFrame":
@@ -128,7 +133,13 @@ def statistics(rows: Sequence[Row]) -> "DataFrame":
     tests = []
     for (sounds, budget), group in groups.items():
         for measure, statistic in RANKED.items():
-            values = {n: r.scores.per_sound(measure) for n, r in group.items() if r.scores}
+            values = {
+                name: row.scores.per_sound(measure)
+                for name, row in group.items()
+                if row.scores is not None and measure in row.scores.measures
+            }
+            if not values:
+                continue
             best, p_values = against_best(values, statistic)
             for name, p in p_values.items():
                 difference = paired_difference(*_finite(values[name], values[best]))

@@ -24,6 +24,7 @@ from pyrosynth.posterior import Posterior
 from pyrosynth.rendering import Rendered, Renderer
 from pyrosynth.results import Arrays, each, read_arrays, write_arrays
 from pyrosynth.search import Match, Pool
+from pyrosynth.sources import variant_source
 from pyrosynth.tables import picks
 from pyrosynth.targets import Targets
 
@@ -287,8 +288,10 @@ class Trials:
 
 
 def run_hash(posterior: Posterior) -> str:
-    """Return a hash of the weights."""
-    digest = hashlib.sha256(type(posterior.variant).__name__.encode())
-    for name, tensor in sorted(posterior.variant.state_dict().items()):
+    """Return a hash of all that decides what a run answers: source, options and weights."""
+    variant = posterior.variant
+    digest = hashlib.sha256(variant_source(type(variant)).encode())
+    digest.update(json.dumps(variant.hyperparameters(), sort_keys=True).encode())
+    for name, tensor in sorted(variant.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -30,7 +30,7 @@ ROOMS = """
     sliders paths exchange live session messages osc scene export serve
     inference sounds demo
     provenance progress entrants rivals standings scoreboard compare_plots contest
-    compare_report compare cli_options cli_models cli_live cli __main__
+    compare_report comparisons cli_options cli_models cli_live cli __main__
 """.split()
 
 SYNTH_SIDE = ROOMS[: ROOMS.index("nn")]

@@ -125,7 +125,7 @@ def compare(
     if outside_sounds is not None:
         targets[OUTSIDE] = outside(dataset, outside_sounds, n_presets)
     folder = writable(out)
-    _settle(folder, _settings(dataset, options or {}, training), force=force)
+    _settle(folder, _settings(dataset, training), force=force)
     table = _tags(folder, dataset, entered, tags, progress)
     bank = folder / BANK
     if not bank.exists():
@@ -189,13 +189,10 @@ def _tags(
     return made
 
 
-def _settings(
-    dataset: Dataset, options: Mapping[str, Any], training: Mapping[str, Any]
-) -> dict[str, Any]:
+def _settings(dataset: Dataset, training: Mapping[str, Any]) -> dict[str, Any]:
     """Return what all fits of a comparison have in common."""
     return {
-        "dataset": contract_hash(dataset), "presets": len(dataset),
-        "options": dict(options), "training": dict(training),
+        "dataset": contract_hash(dataset), "presets": len(dataset), "training": dict(training),
     }  # fmt: skip
 
 
