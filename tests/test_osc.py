@@ -132,6 +132,7 @@ def test_every_message_is_answered_as_the_table_says(client, live, tmp_path):
         answers = client.ask(address, *given.get(address, ()))
         assert isinstance(answers, dict), answers
         assert set(answers) == set(known.answers.replace("...", "").split()), address
+    client.ask("/path/clear")
     client.ask("/path/add", names[0])
     client.ask("/path/add", names[1])
     start, end = (client.ask("/path/play", ratio)["/z"] for ratio in (0.0, 1.0))

@@ -1,0 +1,154 @@
+"use strict";
+// The page: what the user does becomes questions to `source`, and the answers are shown.
+
+const $ = (id) => document.getElementById(id);
+const FURTHEST = 4; // of the sliders to either side
+
+const player = new Player();
+let state = null;
+let now = null; // the current point: latent, values, positions, place
+let title = ""; // what the current point is called
+let before = []; // points to go back to
+let hovering = null;
+let walking = 0; // how many paths were begun or stopped
+
+function say(text, bad = false) {
+  $("status").textContent = text;
+  $("status").classList.toggle("bad", bad);
+}
+
+/** Run something; what goes wrong is told, the page goes on. */
+async function trying(action) {
+  try {
+    await action();
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    say(error.message, true);
+    if (!(error instanceof Told)) throw error;
+  }
+}
+
+/** Keep calling with the latest value: one call at a time, those in between are left out. */
+function latest(action) {
+  let busy = false;
+  let waiting = null;
+  return async (value) => {
+    waiting = { value };
+    if (busy) return;
+    busy = true;
+    while (waiting) {
+      const next = waiting.value;
+      waiting = null;
+      await trying(() => action(next));
+    }
+    busy = false;
+  };
+}
+
+/** Go to a point and play it. */
+async function go(point, called, { goOn = false, moving = null } = {}) {
+  if (now && !moving) before.push({ point: now, title });
+  before = before.slice(-50);
+  now = point;
+  title = called;
+  $("name").textContent = called;
+  $("back").disabled = !before.length;
+  map.go(point.place);
+  showParams();
+  showSliders(moving);
+  const sound = await source.sound(point);
+  if (now !== point) return;
+  drawPicture($("result"), sound.picture);
+  await player.play(sound.url, goOn);
+  say("");
+}
+
+function showParams() {
+  state.params.forEach((param, i) => {
+    const value = now.values[i];
+    const share = (value - param.min) / (param.max - param.min);
+    const shown = $("params").children[i].lastElementChild;
+    const label = param.labels[Math.round(share * (param.labels.length - 1))];
+    shown.textContent = label ?? `${Number(value.toPrecision(3))} ${param.unit}`;
+    shown.style.setProperty("--at", `${100 * share}%`);
+  });
+}
+
+function showSliders(except) {
+  for (const input of document.querySelectorAll(".slider input")) {
+    const position = now.positions[input.name] ?? 0;
+    if (input.name !== except) input.value = position;
+    input.closest(".slider").querySelector("output").textContent = position.toFixed(1).replace("-0.0", "0.0");
+  }
+}
+
+const drag = latest(async ({ start, slider, position }) => {
+  const point = await source.point({ z: start.z, to: { [slider]: position } });
+  await go(point, `${title.replace(/ \(moved\)$/, "")} (moved)`, { goOn: true, moving: slider });
+});
+
+function buildSlider({ name: called, kind, words, moves }) {
+  const box = document.createElement("div");
+  box.className = "slider";
+  const label = document.createElement("label");
+  const input = Object.assign(document.createElement("input"), {
+    type: "range", min: -FURTHEST, max: FURTHEST, step: 0.05, value: 0, name: called, id: `s-${called}`,
+  });
+  label.htmlFor = input.id;
+  label.append(called, document.createElement("output"));
+  const ends = document.createElement("div");
+  ends.className = "ends";
+  const [low, high] = kind === "macro" || !words[0] ? [moves.slice(0, 3).join(", "), ""] : words;
+  for (const text of [low, high]) {
+    ends.append(Object.assign(document.createElement("span"), { textContent: text }));
+  }
+  if (words[0]) input.setAttribute("aria-label", `${called}, from ${words[0]} to ${words[1]}`);
+  input.title = `moves ${moves.join(", ")}`;
+  let start = null;
+  input.addEventListener("input", () => {
+    if (!now) return;
+    if (!start) { start = now; before.push({ point: now, title }); }
+    drag({ start, slider: called, position: Number(input.value) });
+  });
+  input.addEventListener("change", () => { start = null; });
+  box.append(label, input, ends);
+  return box;
+}
+
+function paintRamp() {
+  const chosen = state.colours[$("colour").selectedIndex];
+  map.colour(chosen.of);
+  $("low").textContent = chosen.words[0];
+  $("high").textContent = chosen.words.at(-1);
+  const context = $("ramp").getContext("2d");
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  for (let x = 0; x < 160; x += 1) {
+    const share = x / 159;
+    context.fillStyle = `rgb(${shade(dark ? 0.25 + 0.75 * share : 0.05 + 0.78 * share)})`;
+    context.fillRect(x, 0, 1, 10);
+  }
+}
+
+const load = (number) => trying(async () => {
+  await go(await source.point({ preset: number }), state.names[number]);
+});
+
+async function hover(number) {
+  hovering?.abort();
+  hovering = null;
+  if (number === null || walking) return;
+  const asking = new AbortController();
+  hovering = asking;
+  await trying(async () => {
+    await new Promise((resolve) => { setTimeout(resolve, 70); }); // passing over is not asking
+    if (asking.signal.aborted) return;
+    const sound = await source.known(number, { signal: asking.signal });
+    if (!asking.signal.aborted) await player.play(sound.url);
+  });
+}
+
+const map = new PresetMap($("map"), $("tip"), {
+  hover,
+  choose: load,
+  drawn: () => setPath(),
+});

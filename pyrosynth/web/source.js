@@ -1,0 +1,121 @@
+"use strict";
+// Where the page gets what it shows: from the server, or from the data of a static export.
+
+/** An error to be shown to the user as it is. */
+class Told extends Error {}
+
+/** Turn base64 into bytes. */
+function bytes(text) {
+  return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+}
+
+class Server {
+  constructor() {
+    this.canFind = true;
+    this.kept = new Map(); // sounds by what was asked, the latest last
+  }
+
+  async ask(path, options = {}) {
+    let response;
+    try {
+      response = await fetch(path, options);
+    } catch (error) {
+      throw error.name === "AbortError" ? error : new Told("the server does not answer");
+    }
+    if (!response.ok) {
+      const said = await response.json().catch(() => ({}));
+      throw new Told(said.error || `the server answers ${response.status}`);
+    }
+    return response;
+  }
+
+  async question(path, asked, options = {}) {
+    return this.ask(path, { method: "POST", body: JSON.stringify(asked), ...options });
+  }
+
+  async ping() { return (await this.ask("api/ping")).json(); }
+
+  async state() { return (await this.ask("api/state")).json(); }
+
+  async point(asked) { return (await this.question("api/point", asked)).json(); }
+
+  async path(places) { return (await this.point({ path: places })).path.map((z) => ({ z })); }
+
+  known(number, options) {
+    return this.keep(`p${number}`, () => this.ask(`api/sound/${number}`, options));
+  }
+
+  sound(point, options) {
+    return this.keep(JSON.stringify(point.z), () => this.question("api/sound", { z: point.z }, options));
+  }
+
+  async keep(key, ask) {
+    if (!this.kept.has(key)) {
+      const said = await (await ask()).json();
+      const url = URL.createObjectURL(new Blob([bytes(said.wav)], { type: "audio/wav" }));
+      this.kept.set(key, { url, picture: said.picture });
+      for (const [old, { url: gone }] of this.kept) {
+        if (this.kept.size <= 80) break;
+        URL.revokeObjectURL(gone);
+        this.kept.delete(old);
+      }
+    }
+    return this.kept.get(key);
+  }
+
+  async find(file, name) {
+    const path = `api/encode?name=${encodeURIComponent(name)}`;
+    return (await this.ask(path, { method: "POST", body: file })).json();
+  }
+
+  async file(point, name, format) {
+    const response = await this.question("api/file", { z: point.z, name, format });
+    return { blob: await response.blob(), suffix: response.headers.get("X-Suffix") };
+  }
+}
+
+class Exported {
+  constructor(data) {
+    this.data = data;
+    this.canFind = false;
+  }
+
+  async ping() { return {}; }
+
+  async state() { return this.data.state; }
+
+  async point(asked) {
+    const { presets, sweeps } = this.data;
+    if ("to" in asked) {
+      const [[name, position]] = Object.entries(asked.to);
+      const near = (s) => Math.abs(s.position - position);
+      return sweeps[name].reduce((best, s) => (near(s) < near(best) ? s : best));
+    }
+    if ("random" in asked) return presets[asked.random % presets.length];
+    if ("preset" in asked) return presets[asked.preset];
+    return presets[0];
+  }
+
+  async path(places) {
+    const at = this.data.state.map;
+    const nearest = ([x, y]) => at.reduce((best, [u, v], i) => {
+      const d = (u - x) ** 2 + (v - y) ** 2;
+      return d < best.d ? { d, i } : best;
+    }, { d: Infinity, i: 0 }).i;
+    return places.map((place) => this.data.presets[nearest(place)]);
+  }
+
+  async known(number) { return this.sound(this.data.presets[number]); }
+
+  async sound(point) { return { url: point.sound, picture: point.picture }; }
+
+  async file(point, name, format) {
+    if (format !== "json" && point.bank) return { blob: new Blob([bytes(point.bank)]), suffix: ".bank" };
+    const { params, synth, note } = this.data.state;
+    const parameters = Object.fromEntries(params.map((p, i) => [p.name, point.values[i]]));
+    const text = JSON.stringify({ synth, name, note, parameters }, null, 1);
+    return { blob: new Blob([`${text}\n`], { type: "application/json" }), suffix: ".json" };
+  }
+}
+
+const source = EXPORTED ? new Exported(EXPORTED) : new Server();

@@ -1,0 +1,265 @@
+"""The explorer end to end: the real server, the real page, a real browser."""
+
+import asyncio
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+import soundfile
+from browser import WAIT, Browser, chromium
+from lively import small_posterior
+
+from pyrosynth.export import export
+from pyrosynth.live import Live
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _browser():
+    if chromium() is None:
+        pytest.skip("needs Chromium; install it, such as by apt install chromium")
+
+
+class Server:
+    """`pyrosynth serve` in a process of its own."""
+
+    def __init__(self, port=0):
+        command = [sys.executable, "-m", "pyrosynth", "serve", str(small_posterior()[0])]
+        self.process = subprocess.Popen(
+            [*command, "--port", str(port), "--osc-port", "0"], stderr=subprocess.PIPE, text=True
+        )
+        self.address = None
+        lines = []
+        for line in self.process.stderr:
+            lines.append(line)
+            if found := re.search(r"explorer: (http://\S+:(\d+)/)", line):
+                self.address, self.port = found[1], int(found[2])
+            if "Ctrl-C" in line:
+                return
+        raise AssertionError("".join(lines))
+
+    def end(self):
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(WAIT)
+        self.process.stderr.close()
+        return code
+
+
+SHOWN = "document.getElementById('name').textContent"
+STATUS = "document.getElementById('status').textContent"
+
+
+async def dot(page, number):
+    """Return where a preset is on the screen."""
+    box = await page.box("#map")
+    x, y = await page.js(f"map.pixel(map.at[{number}])")
+    return box["x"] + x, box["y"] + y
+
+
+async def alone(page):
+    """Return numbers of presets with no other one close by, and far from each other."""
+    return await page.js(
+        """map.at.map((a, i) => [i, Math.min(...map.at.map((b, j) => {
+            const [x, y] = map.pixel(a), [u, v] = map.pixel(b);
+            return i === j ? Infinity : Math.hypot(x - u, y - v);
+        }))]).sort((a, b) => b[1] - a[1]).slice(0, 8).map(([i]) => i)"""
+    )
+
+
+async def drop(page, file):
+    """Drop a file on the middle of the page, as a file manager does."""
+    data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        await page.send("Input.dispatchDragEvent", type=kind, x=300, y=300, data=data)
+
+
+async def names_of_controls(page):
+    """Return role and name of everything one can operate, as a screen reader has them."""
+    tree = (await page.send("Accessibility.getFullAXTree"))["nodes"]
+    roles = ("button", "slider", "combobox", "searchbox", "application", "DisclosureTriangle")
+    return [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in tree
+        if node.get("role", {}).get("value") in roles and not node.get("ignored")
+    ]
+
+
+def test_the_whole_page(tmp_path):
+    asyncio.run(_the_whole_page(tmp_path))
+
+
+async def _the_whole_page(tmp_path):
+    server = Server()
+    async with Browser() as page:
+        await page.size(1280, 900)
+        await page.open(server.address)
+        names = await page.js("state.names")
+        assert len(names) > 10
+        assert await page.js(SHOWN) == names[0]
+
+        # hover to hear, click to load
+        first, second, third = (await alone(page))[:3]
+        plays = await page.js("player.plays")
+        await page.mouse("Moved", *await dot(page, first))
+        await page.true(f"player.plays > {plays}")
+        assert await page.js("document.getElementById('tip').textContent") == names[first]
+        assert await page.js(SHOWN) == names[0]
+        await page.click(*await dot(page, second))
+        await page.true(f"{SHOWN} === {json.dumps(names[second])}")
+
+        # a slider moves the sound while it is dragged
+        before = await page.js("now.values")
+        plays = await page.js("player.plays")
+        box = await page.box("#s-brightness")
+        y, x = box["y"] + box["height"] / 2, box["x"]
+        await page.mouse("Moved", x + box["width"] * 0.5, y)
+        await page.mouse("Pressed", x + box["width"] * 0.5, y, True)
+        for share in (0.55, 0.6, 0.7, 0.8, 0.9):
+            await page.mouse("Moved", x + box["width"] * share, y, True)
+            await page.true(f"player.plays > {plays}")
+        await page.mouse("Released", x + box["width"] * 0.9, y, True)
+        await page.true("Math.abs(now.positions.brightness - 3.2) < 0.4")
+        assert await page.js("now.values") != before
+        assert (await page.js(SHOWN)).endswith("(moved)")
+        await page.press("#back")
+        await page.true(f"{SHOWN} === {json.dumps(names[second])}")
+        assert await page.js("now.values") == before
+
+        # the keyboard alone: to another preset, load it, move a slider
+        await page.js("document.getElementById('map').focus()")
+        focus = await page.js("map.focus")
+        await page.key("ArrowRight")
+        await page.true(f"map.focus !== {focus}")
+        focus = await page.js("map.focus")
+        await page.key("Enter")
+        await page.true(f"{SHOWN} === state.names[{focus}]")
+        position = await page.js("now.positions.loudness")
+        await page.js("document.getElementById('s-loudness').focus()")
+        await page.key("ArrowRight")
+        await page.true(f"now.positions.loudness !== {position}")
+
+        # find by name
+        await page.js("document.getElementById('search').focus()")
+        await page.send("Input.insertText", text=names[third])
+        await page.true("document.querySelector('#results button') !== null")
+        await page.press("#results button")
+        await page.true(f"{SHOWN} === document.querySelector('#results button').textContent")
+
+        # drop a file, see target and result
+        await page.js("source.kept.clear()")
+        tone = tmp_path / "tone.wav"
+        _, posterior = small_posterior()
+        with posterior.renderer(1, keep_audio=True) as renderer:
+            audio = renderer.render(posterior.bank.values[:1]).audio[0]
+        soundfile.write(tone, audio, 22050)
+        await drop(page, tone)
+        await page.true(f"{SHOWN} === 'like tone.wav'")
+        await page.true(f"{STATUS}.startsWith('Found a preset for tone.wav')")
+        assert await page.js("document.getElementById('target').dataset.drawn > 0")
+        assert not await page.js("document.getElementById('target-figure').hidden")
+        bad = tmp_path / "bad.wav"
+        bad.write_text("no sound")
+        await drop(page, bad)
+        await page.true(f"{STATUS}.includes(\"'bad.wav' is not a readable sound file\")")
+
+        # a recording, from the browser's own test tone
+        await page.press("#record")
+        await page.true(f"{STATUS}.startsWith('Recording')")
+        await asyncio.sleep(1.5)
+        await page.press("#record")
+        await page.true(
+            f"{STATUS}.includes('your recording') || {SHOWN} === 'like your recording'"
+        )
+
+        # download what is shown
+        await page.js("load(0)")
+        await page.true(f"{SHOWN} === {json.dumps(names[0])}")
+        await page.press("#save")
+        await page.until(lambda: list(page.downloads.glob("*.json")))
+        (file,) = page.downloads.glob("*.json")
+        await page.until(file.read_text)
+        values = dict(
+            zip(posterior.run.full_space.names, await page.js("now.values"), strict=True)
+        )
+        assert json.loads(file.read_text())["parameters"] == pytest.approx(values)
+
+        # draw a path and play it
+        await page.press("#draw")
+        (x, y), (u, v) = await dot(page, first), await dot(page, third)
+        await page.mouse("Moved", x, y)
+        await page.mouse("Pressed", x, y, True)
+        for share in (0.25, 0.5, 0.75, 1.0):
+            await page.mouse("Moved", x + share * (u - x), y + share * (v - y), True)
+        await page.mouse("Released", u, v, True)
+        assert await page.js("map.path.length") == 5
+        await page.press("#walk")
+        await page.true(f"{SHOWN}.startsWith('path 3')")
+        await page.press("#stop")
+        await page.press("#clear")
+
+        # every control has a name, nothing is wider than a phone, both themes are there
+        controls = await names_of_controls(page)
+        assert len(controls) > 20
+        assert not [role for role, name in controls if not name.strip()]
+        light = await page.js("getComputedStyle(document.body).backgroundColor")
+        await page.size(390, 844, dark=True)
+        assert await page.js("document.documentElement.scrollWidth") <= 390
+        assert await page.js("getComputedStyle(document.body).backgroundColor") != light
+        await page.size(1280, 900)
+
+        # the server ends and comes back
+        assert server.end() == 0
+        await page.true(f"{STATUS}.startsWith('The server has gone')")
+        again = Server(server.port)
+        try:
+            await page.true(f"{STATUS} === 'The server is back.'")
+            await page.click(*await dot(page, second))
+            await page.true(f"{SHOWN} === {json.dumps(names[second])}")
+            assert not page.errors
+        finally:
+            again.end()
+
+
+def test_the_export_opens_without_a_server(tmp_path):
+    with Live(small_posterior()[1]) as live:
+        export(live, "small", tmp_path / "page", presets=6, progress=False)
+    asyncio.run(_the_export(tmp_path / "page"))
+
+
+async def _the_export(folder):
+    async with Browser() as page:
+        await page.size(390, 844)
+        await page.open((folder / "index.html").as_uri())
+        names = await page.js("state.names")
+        assert len(names) == 6
+        plays = await page.js("player.plays")
+        await page.js("load(3)")
+        await page.true(f"{SHOWN} === {json.dumps(names[3])}")
+        await page.true(f"player.plays > {plays}")
+        await page.js("document.getElementById('s-brightness').focus()")
+        await page.key("ArrowRight")
+        await page.true(f"{SHOWN}.endsWith('(moved)')")
+        assert await page.js("document.getElementById('result').dataset.drawn > 0")
+        assert await page.js("document.getElementById('find').hidden")
+        await page.press("#save")
+        await page.until(lambda: list(page.downloads.glob("*.json")))
+        assert await page.js("document.documentElement.scrollWidth") <= 390
+        assert not page.errors
+
+
+def test_serve_says_what_is_wrong_in_one_line(tmp_path):
+    for more, says in (
+        (["--sounds", str(tmp_path / "nowhere")], "no folder"),
+        (["--host", "203.0.113.1"], "cannot serve at http://203.0.113.1"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "pyrosynth", "serve", str(small_posterior()[0]), *more],
+            capture_output=True, text=True, timeout=WAIT,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert says in done.stderr
+        assert done.stderr.count("\n") == 1

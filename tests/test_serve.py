@@ -1,0 +1,231 @@
+"""The server behind the page, without a browser; see test_explorer for one with."""
+
+import asyncio
+import base64
+import io
+import json
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+from aiohttp import ClientError, ClientTimeout
+from aiohttp.test_utils import TestClient, TestServer
+from lively import small_posterior
+
+from pyrosynth import serve
+from pyrosynth.errors import InputError
+from pyrosynth.export import export, spread
+from pyrosynth.live import Live
+from pyrosynth.scene import Scene
+
+
+@pytest.fixture(scope="module")
+def live():
+    with Live(small_posterior()[1]) as live:
+        yield live
+
+
+def ask(live, *questions):
+    """Ask the site in order; return status and answer of each."""
+
+    async def run():
+        hosts = set()
+        server = TestServer(serve.Site(live, "small", hosts).app())
+        async with TestClient(server) as client:
+            hosts.add(f"{server.host}:{server.port}")
+            answers = []
+            for method, path, options in questions:
+                async with client.request(method, path, **options) as response:
+                    answers.append((response.status, await response.read(), response.headers))
+            return answers
+
+    return asyncio.run(run())
+
+
+def post(path, question):
+    return (
+        "POST",
+        path,
+        {"data": question if isinstance(question, bytes) else json.dumps(question)},
+    )
+
+
+def test_page_and_files_come_with_a_policy_and_need_nothing_from_elsewhere(live):
+    paths = list(serve.FILES)
+    for path, (status, content, headers) in zip(
+        paths, ask(live, *(("GET", path, {}) for path in paths)), strict=True
+    ):
+        assert status == 200, path
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert b"http://" not in content
+        assert b"https://" not in content
+    assert {"/", "/index.html", "/explorer.js", "/style.css"} <= set(paths)
+
+
+def test_state_points_sounds_and_files(live):
+    z = live.atlas.z[1].tolist()
+    state, point, moved, path, sound, known, file, text = (
+        (status, content)
+        for status, content, _ in ask(
+            live,
+            ("GET", "/api/state", {}),
+            post("/api/point", {"preset": 1}),
+            post("/api/point", {"z": z, "to": {"brightness": 1.0}}),
+            post("/api/point", {"path": [[0.1, 0.2], [0.9, 0.5]]}),
+            post("/api/sound", {"z": z}),
+            ("GET", "/api/sound/1", {}),
+            post("/api/file", {"z": z, "name": "mine"}),
+            post("/api/file", {"z": z, "name": "mine", "format": "json"}),
+        )
+    )
+    facts = json.loads(state[1])
+    assert len(facts["names"]) == len(facts["map"]) == len(live.atlas)
+    assert all(len(colour["of"]) == len(live.atlas) for colour in facts["colours"])
+    here = json.loads(point[1])
+    np.testing.assert_allclose(here["z"], z)
+    np.testing.assert_allclose(here["values"], live.values(live.atlas.z[1]))
+    assert np.ptp(here["place"]) <= 1
+    assert json.loads(moved[1])["positions"]["brightness"] == pytest.approx(1.0, abs=1e-3)
+    assert np.shape(json.loads(path[1])["path"]) == (2, live.latent_dim)
+    played = json.loads(sound[1])
+    audio, rate = soundfile.read(io.BytesIO(base64.b64decode(played["wav"])))
+    expected = live.render(live.values(live.atlas.z[1])).audio
+    np.testing.assert_allclose(audio, np.clip(expected, -1, 1), atol=1e-4)
+    assert rate == live.posterior.run.features.sample_rate
+    picture = played["picture"]
+    cells = base64.b64decode(picture["cells"])
+    assert len(cells) == picture["bands"] * picture["frames"]
+    assert max(cells) == 255
+    assert json.loads(known[1])["wav"]
+    assert json.loads(file[1]) == json.loads(text[1])
+
+
+def test_a_dropped_sound_is_found(live):
+    values = live.values(live.atlas.z[2])
+    sound = serve.wave(live.render(values).audio, 22050)
+    ((status, content, _),) = ask(live, ("POST", "/api/encode?name=a.wav", {"data": sound}))
+    found = json.loads(content)
+    assert status == 200
+    assert len(found["z"]) == live.latent_dim
+    assert found["target"]["frames"] == live.posterior.run.variant.dims.x_shape[1]
+
+
+@pytest.mark.parametrize(
+    ("question", "says"),
+    [
+        (post("/api/point", {}), "has z, preset, random or path"),
+        (post("/api/point", {"z": [1, 2]}), "16 finite numbers"),
+        (post("/api/point", {"z": "much"}), "a point is 16 numbers"),
+        (post("/api/point", {"preset": 10**9}), "preset number 1000000000; there are"),
+        (post("/api/point", {"preset": None}), "cannot be understood"),
+        (post("/api/point", {"preset": 0, "to": {"x": 1}}), "unknown axis 'x'; known:"),
+        (post("/api/point", {"preset": 0, "to": 5}), "cannot be understood"),
+        (post("/api/point", {"path": [[0, 0]] * 1000}), "1 to 200 places"),
+        (post("/api/point", {"path": [[0, 1e999]]}), "finite"),
+        (post("/api/point", [1]), "a JSON object"),
+        (post("/api/point", b"\xff\x00"), "cannot be understood"),
+        (post("/api/point", b" " * 2**19), "more than 256 KiB"),
+        (post("/api/sound", {}), "cannot be understood"),
+        (post("/api/encode?name=x.wav", b"no sound"), "'x.wav' is not a readable sound file"),
+        (post("/api/encode?name=x.wav", b""), "'x.wav' is not a readable sound file"),
+        (("GET", "/api/sound/9999999", {}), "preset number 9999999"),
+        (("GET", "/../pyproject.toml", {}), "Not Found"),
+        (("GET", "/api/ping", {"headers": {"Origin": "http://elsewhere"}}), "its own page only"),
+        (("GET", "/api/ping", {"headers": {"Host": "elsewhere:80"}}), "its own page only"),
+        (("DELETE", "/api/point", {}), "Method Not Allowed"),
+    ],
+    ids=range(20),
+)
+def test_mistakes_get_one_clear_line(live, question, says):
+    (status, content, _), (after, _, _) = ask(live, question, ("GET", "/api/ping", {}))
+    text = json.loads(content)["error"]
+    assert 400 <= status < 500
+    assert says in text
+    assert "\n" not in text
+    assert after == 200
+
+
+def test_a_sound_that_says_it_is_huge_is_refused_before_it_is_read(live):
+    wave = bytearray(serve.wave(np.zeros(100), 8000))
+    struct.pack_into("<I", wave, 40, 2**31)  # length of its data
+    struct.pack_into("<I", wave, 24, 1)  # one sample a second
+    ((status, content, _),) = ask(
+        live, ("POST", "/api/encode?name=big.wav", {"data": bytes(wave)})
+    )
+    assert status == 400
+    assert "big.wav" in json.loads(content)["error"]
+
+
+def test_who_goes_away_while_a_sound_is_rendered_takes_nothing_along(live):
+    async def run():
+        hosts = set()
+        server = TestServer(serve.Site(live, "small", hosts).app())
+        async with TestClient(server) as client:
+            hosts.add(f"{server.host}:{server.port}")
+            for seed in range(5):
+                question = {"z": live.random(seed).tolist()}
+                with pytest.raises((ClientError, TimeoutError)):
+                    await client.post(
+                        "/api/sound", json=question, timeout=ClientTimeout(sock_read=0.0001)
+                    )
+            async with client.post("/api/sound", json={"z": live.random(9).tolist()}) as response:
+                return response.status
+
+    assert asyncio.run(run()) == 200
+
+
+def test_two_servers_and_ports_in_use_are_one_message_each(live):
+    async def run(name, first):
+        hosts = set()
+        server = TestServer(serve.Site(live, "small", hosts).app())
+        await server.start_server()
+        hosts.add(f"{server.host}:{server.port}")
+        try:
+            await serve.serve(live, name, port=server.port, osc_port=0)
+        finally:
+            await server.close()
+
+    with pytest.raises(InputError, match="^'small' is being served at http://127.* already"):
+        asyncio.run(run("small", True))
+    with pytest.raises(InputError, match=r"^another run \('small'\) is being served at"):
+        asyncio.run(run("other", True))
+
+    async def blocked():
+        taken = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0)
+        async with taken:
+            await serve.serve(live, "small", port=taken.sockets[0].getsockname()[1], osc_port=0)
+
+    with pytest.raises(InputError, match="cannot serve at http://127.*give another --port, or 0"):
+        asyncio.run(blocked())
+
+
+def test_a_place_on_the_map_is_a_mixture_of_presets_around_it(live):
+    scene = Scene(live, "small")
+    at = scene.map[5].astype(float)
+    np.testing.assert_allclose(scene.mixture(at), live.atlas.z[5], atol=0.05)
+    assert scene.map.min() >= 0
+    assert scene.map.max() <= 1
+
+
+def test_export_is_a_whole_folder(live, tmp_path):
+    facts = export(live, "small", tmp_path / "page", presets=5, progress=False)
+    assert facts["presets"] == 5
+    page = tmp_path / "page"
+    data = (page / "data.js").read_text()
+    _, _, content = data.partition("const EXPORTED = ")
+    exported = json.loads(content.rstrip().rstrip(";"))
+    sounds = {point["sound"] for point in exported["presets"]}
+    sounds |= {p["sound"] for sweep in exported["sweeps"].values() for p in sweep}
+    assert len(sounds) == facts["sounds"] == len(list((page / "sounds").iterdir()))
+    for name in sounds:
+        audio, _ = soundfile.read(page / name)
+        assert len(audio) >= live.posterior.run.note.n_samples(22050)
+    assert {f.name for f in page.iterdir()} >= {"index.html", "explorer.js", "style.css"}
+    assert set(exported["sweeps"]) == set(live.sliders)
+
+
+def test_places_are_spread():
+    line = np.stack([np.linspace(0, 1, 101), np.zeros(101)], axis=1).astype(np.float32)
+    assert spread(line, 3) == [0, 50, 100]
+    assert spread(line[:4], 10) == [0, 1, 2, 3]
