@@ -59,6 +59,7 @@ pygments_style = "friendly"
 pygments_dark_style = "github-dark"
 
 COMMANDS = "<!-- commands -->"
+MESSAGES = "<!-- messages -->"
 ARRAY_LIKE = stringify_annotation(ArrayLike, "smart")
 
 
@@ -72,6 +73,21 @@ def commands(app, page, source):
         )  # fmt: skip
         _, _, listed = done.stdout.partition("\n## ")
         source[0] = source[0].replace(COMMANDS, f"## {listed}")
+
+
+def messages(app, page, source):
+    """Write the table of OSC messages into its page, from the program."""
+    if MESSAGES in source[0]:
+        from pyrosynth.messages import PROTOCOL
+        from pyrosynth.session import MESSAGES as known
+
+        rows = [f"Protocol {PROTOCOL}.\n", "| message | answers | what it does |", "|---|---|---|"]
+        for m in known.values():
+            sent = f"`{m.address} {m.arguments}`" if m.arguments else f"`{m.address}`"
+            answers = " ".join(f"`{a}`" for a in m.answers.replace(" ...", "").split())
+            does = f"{m.does} *(later)*" if m.slow else m.does
+            rows.append(f"| {sent} | {answers} | {does} |".replace("0|1", "0/1"))
+        source[0] = source[0].replace(MESSAGES, "\n".join(rows))
 
 
 def literal_blocks(app, what, name, thing, options, lines):
@@ -106,5 +122,6 @@ def setup(app):
     """Connect the above."""
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.connect("source-read", commands)
+    app.connect("source-read", messages)
     app.connect("autodoc-process-signature", short_types)
     app.connect("autodoc-process-docstring", literal_blocks, priority=900)  # after napoleon
