@@ -5,7 +5,7 @@ Nothing here knows of networks. Every method may be called from any thread.
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock, Semaphore
 from typing import Any
@@ -91,7 +91,11 @@ class Live:
         self.files = Files(posterior, folders)
         bank = posterior.bank
         assert bank is not None
-        self._human = bank.first(int(self.atlas.found.max()) + 1)
+        found = self.atlas.found
+        self._human = replace(
+            bank, values=bank.values[found], names=self.atlas.names, rows=bank.rows[found],
+            codes=bank.codes[found], missed=bank.missed[found],
+        )  # fmt: skip
         self._renderer = posterior.renderer(1, keep_audio=True)
         self._rendering, self._waiting = Lock(), Semaphore(WAITING)
         self._kept: OrderedDict[bytes, Played] = OrderedDict()
@@ -125,8 +129,7 @@ class Live:
 
     def known(self, number: int) -> Values:
         """Return the values of a known preset by its number, shape (n_params,)."""
-        assert self.posterior.bank is not None
-        return self.posterior.bank.values[self.atlas.found[number]]
+        return self._human.values[number]
 
     def point(self, z: ArrayLike) -> Array:
         """Check numbers that should be a latent.
@@ -191,8 +194,7 @@ class Live:
         lsd = log_distance(self.atlas.expected(z), x)
         best = int(lsd.argmin())
         if near_lsd[0, 0] < lsd[best]:
-            known = int(np.searchsorted(self.atlas.found, near[0, 0]))
-            return Found(self.atlas.z[known], x, float(near_lsd[0, 0]))
+            return Found(self.atlas.z[near[0, 0]], x, float(near_lsd[0, 0]))
         return Found(z[best], x, float(lsd[best]))
 
     def near(self, z: Array, n: int = 8) -> list[tuple[str, float]]:
@@ -204,8 +206,7 @@ class Live:
         if not 1 <= n <= len(self.atlas):
             raise InputError(f"{n} neighbours of {len(self.atlas)} presets; ask for at least 1")
         found, lsd = self._human.nearest(self.atlas.expected(z[None]), n)
-        numbers = np.searchsorted(self.atlas.found, found[0])
-        return [(self.atlas.names[i], float(d)) for i, d in zip(numbers, lsd[0], strict=True)]
+        return [(self.atlas.names[i], float(d)) for i, d in zip(found[0], lsd[0], strict=True)]
 
     def random(self, seed: int) -> Array:
         """Draw a latent from the prior."""

@@ -60,6 +60,7 @@ def test_help_is_quick_and_complete(call):
         "fit",
         "infer",
         "check",
+        "serve",
         "demo",
         "models",
     ):
