@@ -87,11 +87,19 @@ def _imports(cell: str, names: dict[str, Any]) -> str:
     tree = ast.parse(cell)
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     lines = []
-    for name in sorted(used - set(dir(builtins))):
-        value: Any = names.get(name)
+    for name in sorted(used & set(names) - set(dir(builtins))):
+        value: Any = names[name]
         module = getattr(value, "__module__", None)
         if isinstance(value, ModuleType):
             lines.append(f"import {value.__name__} as {name}")
         elif hasattr(value, "__qualname__") and module not in (None, "__main__"):
             lines.append(f"from {module} import {value.__qualname__} as {name}")
+        elif home := _home(name, value):
+            lines.append(f"from {home} import {name}")
     return "\n".join([*lines, "", ""])
+
+
+def _home(name: str, value: Any) -> str | None:
+    """Return the module of this package that a constant or an alias is from, by its name there."""
+    own = {key: module for key, module in sys.modules.items() if key.startswith("pyrosynth.")}
+    return next((key for key in sorted(own) if vars(own[key]).get(name) is value), None)

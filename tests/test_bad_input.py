@@ -61,7 +61,7 @@ def test_unknown_names_list_the_known_ones(refused, here, tmp_path):
     assert "unknown parameter selection '17'; known: all, 16" in refused(
         "render", "voice", "--params", "17", *out
     )
-    assert "unknown model 'gan'; known: flow_reg" in refused("fit", "gan", here / "data", *out)
+    assert "unknown model 'gan'; known: ae, cnn" in refused("fit", "gan", here / "data", *out)
     assert "unknown model 'gan'" in refused("models", "gan")
     line = refused("fit", "flow_reg", here / "data", *out, "--set", "depth=3")
     assert "unknown argument of FlowReg 'depth'; known: embedding_dim" in line
