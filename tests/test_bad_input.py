@@ -64,7 +64,7 @@ def test_unknown_names_list_the_known_ones(refused, here, tmp_path):
     assert "unknown model 'gan'; known: ae, cnn" in refused("fit", "gan", here / "data", *out)
     assert "unknown model 'gan'" in refused("models", "gan")
     line = refused("fit", "flow_reg", here / "data", *out, "--set", "depth=3")
-    assert "unknown argument of FlowReg 'depth'; known: embedding_dim" in line
+    assert "unknown argument of FlowReg 'depth'; known: networks" in line
     assert "unexpected keyword argument 'mels'" in refused(
         "render", "voice", *out, "--feature", "mels=3"
     )
