@@ -60,6 +60,7 @@ def measure(name: str) -> None:
     one = data.batch(torch.arange(1))["x"]
     print(f"{name}: {sum(p.numel() for p in parameters) / 1e6:.2f} M weights")
     print(f"  training            {BATCH / seconds(step):8.0f} presets/s")
+    variant.eval()
     with torch.no_grad():
         print(
             f"  1,000 draws         {1e3 * seconds(lambda: variant.sample_v(one, 1000)):8.1f} ms"

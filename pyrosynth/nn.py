@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyrosynth.errors import InputError
+
 
 class Network(nn.Module):
     """A large network from tensor to tensor, whose products may be rounded to bfloat16.
@@ -107,8 +109,15 @@ class DenseLayers(nn.Sequential):
         super().__init__(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (..., n_in) to (..., hidden[-1])."""
-        return super().forward(x.reshape(-1, x.shape[-1])).unflatten(0, x.shape[:-1])
+        """Map (..., n_in) to (..., hidden[-1]).
+
+        Raises:
+            InputError: There is a single row in training, which batch norm cannot learn from.
+        """
+        rows = x.reshape(-1, x.shape[-1])
+        if self.training and len(rows) == 1:
+            raise InputError("batch norm learns from at least 2 presets a step; raise batch_size")
+        return super().forward(rows).unflatten(0, x.shape[:-1])
 
 
 class MelEncoder(Network):

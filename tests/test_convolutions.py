@@ -6,6 +6,7 @@ from torch import nn
 
 from pyrosynth.convolutions import ConvDecoder, ConvEncoder, sound_decoder, sound_encoder
 from pyrosynth.errors import InputError
+from pyrosynth.nn import DenseLayers
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +50,11 @@ def test_rows_are_alone_once_trained():
     h = encoder(x)
     torch.testing.assert_close(encoder(x[2:3]), h[2:3], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(decoder(h[2:3]), decoder(h)[2:3], atol=1e-5, rtol=1e-4)
+
+
+def test_one_row_teaches_nothing():
+    with pytest.raises(InputError, match="at least 2 presets a step; raise batch_size"):
+        DenseLayers(3, (4,))(torch.randn(1, 3))
 
 
 def test_unknown_networks():
