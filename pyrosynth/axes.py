@@ -35,7 +35,8 @@ class Axes:
         follows: Rank correlation of each axis (rows) with the number behind each tag (columns);
             NaN where there is none.
         related: Rank correlation of these numbers with each other, the least that can leak.
-        spread: Standard deviation of each of the other coordinates; 1 in the model.
+        spread: Standard deviation of each of the other coordinates, of presets somewhere within
+            their levels, as the model has them; 1 in the model.
         n_presets: Number of presets.
     """
 
@@ -91,13 +92,14 @@ def measure(run: Run, dataset: Dataset, truth: TagTable, split: str = "test") ->
             "; give the tags it was fitted with"
         )
     columns = [truth.names.index(name) for name in names]
-    u = coordinates(run, dataset.levels(rows))
+    levels = dataset.levels(rows)
+    u, within = coordinates(run, levels), coordinates(run, levels, np.random.default_rng(0))
     n_words = [len(truth.tags[i].words) for i in columns]
     labels = truth.labels[rows][:, columns]
     numbers = np.full(labels.shape, np.nan)
     if truth.descriptors is not None:
         numbers = truth.descriptors[rows][:, columns]
-    steered, free = u[:, : len(names)], u[:, len(names) :]
+    steered, free = u[:, : len(names)], within[:, len(names) :]
     return Axes(
         tags=names,
         auc=np.array(list(map(_ends, steered.T, labels.T, n_words))),
@@ -109,12 +111,13 @@ def measure(run: Run, dataset: Dataset, truth: TagTable, split: str = "test") ->
 
 
 @torch.no_grad()
-def coordinates(run: Run, levels: ArrayLike) -> Float:
+def coordinates(run: Run, levels: ArrayLike, rng: np.random.Generator | None = None) -> Float:
     """Return the coordinates of presets, those of the tags first.
 
     Args:
         run: The run; of a variant with axes of tags in which a preset determines its latent.
         levels: Level of each learnt parameter, shape (n, n_params).
+        rng: Where within its level a parameter is; without it, in the middle.
 
     Returns:
         Shape (n, latent_dim).
@@ -122,7 +125,8 @@ def coordinates(run: Run, levels: ArrayLike) -> Float:
     Raises:
         InputError: The variant has no axes of tags, or a preset does not determine its latent.
     """
-    v = (np.asarray(levels) + 0.5) / run.space.resolution
+    array = np.asarray(levels)
+    v = (array + (0.5 if rng is None else rng.random(array.shape))) / run.space.resolution
     z, _ = run.variant.latent(torch.as_tensor(v).to(run.mean))
     return run.variant.axes(z).cpu().numpy().astype(np.float64)
 

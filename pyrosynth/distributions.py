@@ -127,6 +127,20 @@ class TagBase(TorchDistribution):
         """
         return self._log_joint(value[..., : self.loc.shape[0]]).softmax(-1)
 
+    def log_posterior(self, value: Tensor, evidence: Tensor) -> Tensor:
+        """Return the log probability that further evidence has given points (..., features).
+
+        Args:
+            value: The points.
+            evidence: Words of each tag of which one holds, shape (..., n_tags, n_classes).
+
+        Returns:
+            Nats summed over the tags, shape (...); 0 where the evidence says nothing new.
+        """
+        joint = self._log_joint(value[..., : self.loc.shape[0]])
+        kept = joint.masked_fill(~evidence, -torch.inf)
+        return (kept.logsumexp(-1) - joint.logsumexp(-1)).sum(-1)
+
     def sample(self, sample_shape: _Shape = ()) -> Tensor:
         """Draw words among those that may hold, then points, (*sample_shape, ..., features)."""
         shape = (*sample_shape, *self.batch_shape, *self.event_shape)

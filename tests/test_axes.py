@@ -98,7 +98,9 @@ def test_measures_of_a_run(run):
     u = axes.coordinates(posterior.run, dataset.levels(rows))
     assert found.n_presets == len(rows)
     assert found.auc.shape == (5,)
-    assert found.spread == pytest.approx(u[:, 5:].std(0))
+    within = axes.coordinates(posterior.run, dataset.levels(rows), np.random.default_rng(0))
+    assert found.spread == pytest.approx(within[:, 5:].std(0))
+    assert not np.allclose(found.spread, u[:, 5:].std(0))
     label = truth.labels[rows, 1]
     told = ~np.isnan(label)
     assert found.auc[1] == pytest.approx(axes.auc(u[told, 1], label[told] == 1))

@@ -204,6 +204,12 @@ def test_responsibilities_are_bayes_rule():
         expected = prior * normal / (prior * normal).sum(-1, keepdim=True)
         torch.testing.assert_close(found, expected)
         assert (found[:, ~torch.tensor(evidence)] == 0).all()
+    anything = tag_base(MISSING)
+    assert anything.log_posterior(u, torch.tensor(MISSING)).abs().max() < 1e-5
+    for evidence in (EXCLUDED, OBSERVED):
+        held = torch.tensor(evidence)
+        expected = (anything.responsibilities(u) * held).sum(-1).log().sum(-1)
+        torch.testing.assert_close(anything.log_posterior(u, held), expected)
 
 
 def test_tag_base_draws():
