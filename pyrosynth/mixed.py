@@ -70,6 +70,7 @@ class Switches(nn.Module):
             self.register_buffer(name, constant, persistent=False)
         if found:
             self.net = MLP(n_context, (hidden,), self.n_one_hot)
+        if len(found) > 1:
             self.among = nn.Parameter(torch.zeros(self.n_one_hot, self.n_one_hot))
 
     def split(self, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,7 +90,7 @@ class Switches(nn.Module):
 
     def log_prob(self, level: Tensor, context: Tensor) -> Tensor:
         """Return the log-density of the switches' v, even within a level, shape (...)."""
-        logits = self.net(context) + self.one_hot(level) @ (self.among * self.earlier)
+        logits = self.net(context) + self.one_hot(level) @ self._weights()
         logits = nn.functional.pad(logits, (0, 1), value=-1e9)
         rows = logits[..., self.padded].log_softmax(-1)
         found = rows.gather(-1, level[..., None].expand(*rows.shape[:-1], 1))
@@ -102,13 +103,17 @@ class Switches(nn.Module):
         # Gumbel noise turns the largest logit into a draw.
         noise = torch.rand(shape, generator=generator, device=logits.device).clamp(1e-20, 1 - 1e-7)
         logits = logits - (-noise.log()).log()
-        weights, drawn, start = self.among * self.earlier, [], 0
+        weights, drawn, start = self._weights(), [], 0
         for k in self.levels:
             level = logits[..., start : start + k].argmax(-1)
             logits = logits + weights[start : start + k][level]
             drawn.append(level)
             start += k
         return torch.stack(drawn, -1)
+
+    def _weights(self) -> Tensor:
+        """Return how much each level (rows) raises the logits of the switches after its own."""
+        return self.among * self.earlier if len(self.levels) > 1 else self.earlier
 
 
 class MixedPreset(TorchDistribution):
