@@ -1,0 +1,235 @@
+"""Time the paper's schedule on a GPU, and compare its losses with those of the CPU.
+
+    python benchmarks/gpu.py [--full] [--out gpu.json] [MODEL ...]
+
+Esling et al. (2019) train for 500 epochs of 11,000 presets in batches of 64, which took them five
+hours on a Titan Xp. This fits the same schedule, `size=paper`, to as many random sounds, 64 x 87
+mel cells and 41 parameters each, with a validation after every epoch. Without ``--full`` it fits
+two pieces of it, one ten times as long as the other, and extrapolates along the line through both.
+It also takes steps kernel by kernel, to say what recording them gains, and holds loss and gradient
+of one batch against those of the CPU. JSON goes to standard output or a file, the rest to
+standard error. Without a GPU it says so and ends with exit code 2; a rehearsal without one:
+
+    python benchmarks/gpu.py --device cpu --steps 20
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from pyrosynth import zoo
+from pyrosynth.batches import TrainData
+from pyrosynth.elbo import SyncFreeELBO
+from pyrosynth.errors import InputError
+from pyrosynth.provenance import provenance
+from pyrosynth.steps import Step, side_stream
+from pyrosynth.svi import find_device, fit
+from pyrosynth.variant import PAPER_TRAINING, Batch, Dims, Variant, build, sized
+
+PRESETS, HELD_OUT, N_PARAMS, X_SHAPE = 11_000, 1_000, 41, (64, 87)
+TARGET_SECONDS = 300
+
+
+def random_data() -> TrainData:
+    """Return sounds that depend smoothly on their parameters, with noise."""
+    rng = torch.Generator().manual_seed(0)
+    n = PRESETS + HELD_OUT
+    levels = torch.randint(0, 128, (n, N_PARAMS), generator=rng)
+    v = (levels + 0.5) / 128
+    mixing = torch.randn(2 * N_PARAMS, X_SHAPE[0] * X_SHAPE[1], generator=rng)
+    x = torch.cat([(6 * v).sin(), (6 * v).cos()], -1) @ mixing / N_PARAMS**0.5
+    x = (x + 0.3 * torch.randn(x.shape, generator=rng)).reshape(n, *X_SHAPE)
+    return TrainData(
+        x=x.half(),
+        levels=levels.to(torch.int16),
+        resolution=torch.full((N_PARAMS,), 128.0),
+        mean=x.mean(0),
+        std=x.std(0),
+        train=torch.arange(PRESETS),
+        valid=torch.arange(PRESETS, n),
+    )
+
+
+def fresh(model: str, dims: Dims, size: str | None) -> Variant:
+    """Build a variant, always with the same weights."""
+    kind = zoo.load(model)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        return build(kind, dims, sized(kind, {"size": size} if size else {})[0])
+
+
+class NoiseOfTheCpu(TorchFunctionMode):
+    """Draws all noise on the CPU, so that two devices see the same."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        """Replace what a function that draws has drawn."""
+        out = func(*args, **(kwargs or {}))
+        if func in (torch.randn_like, torch.randn, torch.Tensor.normal_):
+            return out.copy_(torch.empty(out.shape).normal_())
+        if func in (torch.rand_like, torch.rand):
+            return out.copy_(torch.empty(out.shape).uniform_())
+        return out
+
+
+def loss_and_gradient(
+    variant: Variant, batch: Batch, device: torch.device
+) -> tuple[float, Tensor]:
+    """Return the loss of a batch and its gradient as one vector, on the CPU."""
+    variant.to(device).zero_grad()
+    elbo = SyncFreeELBO(variant.terms)
+    torch.manual_seed(0)
+    with NoiseOfTheCpu():
+        batch = {key: tensor.to(device) for key, tensor in batch.items()}
+        loss = elbo.loss(variant, batch, elbo.weights(10**6, device))
+    loss.backward()
+    gradients = [p.grad.flatten().cpu() for p in variant.parameters() if p.grad is not None]
+    return loss.item(), torch.cat(gradients)
+
+
+def compare(variant: Variant, data: TrainData, device: torch.device) -> dict[str, float]:
+    """Return how far loss and gradient on the device are from those on the CPU, as shares."""
+    variant.eval()  # dropout has no common stream
+    torch.manual_seed(0)
+    batch = data.batch(data.train[:64])
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        here, there = (loss_and_gradient(variant, batch, d) for d in (torch.device("cpu"), device))
+    rounded = loss_and_gradient(variant, batch, device)  # as torch comes: products in TF32
+    distance = (there[1] - here[1]).norm() / here[1].norm()
+    return {
+        "cpu_loss": here[0],
+        "loss_difference": abs(there[0] - here[0]) / abs(here[0]),
+        "gradient_difference": float(distance),
+        "loss_difference_tf32": abs(rounded[0] - here[0]) / abs(here[0]),
+    }
+
+
+def seconds_per_step(
+    variant: Variant, data: TrainData, device: torch.device, steps: int, *, capture: bool
+) -> float:
+    """Return the duration of a step after the first ones, without validation."""
+    variant.to(device).train()
+    optimiser = torch.optim.AdamW(
+        variant.parameters(), torch.tensor(1e-4, device=device), fused=True
+    )
+    elbo, rows = SyncFreeELBO(variant.terms), data.train[:64]
+    step = Step(variant, elbo, data, optimiser, batch_size=64, clip=20.0, capture=capture)
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(gpus), side_stream(device):
+        for i in range(5):  # the last ones are replays
+            step(i, rows, 1e-4, i)
+        start = _now(device)
+        for i in range(steps):
+            step(i, rows, 1e-4, i)
+        elapsed = _now(device) - start
+    if capture and device.type == "cuda" and not step.capture:
+        print("  the step could not be recorded, see above", file=sys.stderr)
+    return elapsed / steps
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def time_schedule(
+    model: str, data: TrainData, size: str | None, device: str, steps: int | None
+) -> dict[str, float]:
+    """Fit the schedule, or two pieces of it, and return its duration.
+
+    Args:
+        model: Name of the variant.
+        data: What to fit.
+        size: Name of its size.
+        device: Torch device.
+        steps: Steps of the longer piece; None fits all.
+    """
+    whole = dict(PAPER_TRAINING)
+    every, total = whole["validate_every"], whole["steps"]
+
+    def duration(n: int) -> float:
+        settings = whole | {"steps": n, "validate_every": min(every, n)}
+        variant = fresh(model, data.dims, size)
+        with TemporaryDirectory() as folder:
+            history = fit(
+                variant, data, device=device, out=Path(folder), progress=steps is None, **settings
+            )
+        return history.seconds
+
+    if steps is None:
+        return {"measured_steps": total, "seconds": duration(total)}
+    few = max(1, steps // 10)
+    short, long = duration(few), duration(steps)
+    each = (long - short) / (steps - few)
+    return {"measured_steps": steps, "seconds": long + each * (total - steps)}
+
+
+def measure(model: str, size: str | None, device: str, steps: int | None) -> dict[str, Any]:
+    """Return all figures of a variant, and print them."""
+    target, data = find_device(device), random_data()
+    variant = fresh(model, data.dims, size)
+    weights = sum(p.numel() for p in variant.parameters())
+    print(f"{model} ({size or 'default'} size, {weights / 1e6:.1f} M weights)", file=sys.stderr)
+    facts: dict[str, Any] = {"model": model, "size": size, "weights": weights}
+    facts |= compare(variant, data, target)
+    there, taken = data.to(target), min(steps or 200, 200)
+    if target.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(target)
+    for name, capture in (("ordinary", False), ("recorded", True)):
+        if capture and target.type != "cuda":
+            continue  # only a GPU records
+        variant = fresh(model, data.dims, size)
+        each = seconds_per_step(variant, there, target, taken, capture=capture)
+        facts[f"milliseconds_per_{name}_step"] = 1e3 * each
+    facts |= time_schedule(model, data, size, device, steps)
+    if target.type == "cuda":
+        facts["gigabytes"] = torch.cuda.max_memory_allocated(target) / 1e9
+        facts["speed_up_by_recording"] = (
+            facts["milliseconds_per_ordinary_step"] / facts["milliseconds_per_recorded_step"]
+        )
+        facts["target_seconds"], facts["met"] = TARGET_SECONDS, facts["seconds"] <= TARGET_SECONDS
+    for name, value in facts.items():
+        print(f"  {name:32}{value}", file=sys.stderr)
+    return facts
+
+
+def main() -> None:
+    """Measure and write the figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("models", nargs="*", default=["flow_reg"])
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument(
+        "--size", default="paper", help="one of the variant's, '' for its defaults"
+    )
+    parser.add_argument("--steps", type=int, default=1720, help="of 86,000, to extrapolate from")
+    parser.add_argument("--full", action="store_true", help="fit the whole schedule")
+    parser.add_argument("--out", type=Path, help="file for the JSON")
+    arguments = parser.parse_args()
+    try:
+        find_device(arguments.device)
+    except InputError as error:
+        print(f"gpu.py: {error}", file=sys.stderr)
+        sys.exit(2)
+    steps = None if arguments.full else arguments.steps
+    size = arguments.size or None
+    results = [measure(model, size, arguments.device, steps) for model in arguments.models]
+    text = json.dumps({"provenance": provenance(arguments.device), "results": results}, indent=1)
+    if arguments.out:
+        arguments.out.write_text(text + "\n")
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
