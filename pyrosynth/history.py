@@ -14,6 +14,8 @@ from pyrosynth.checkpoints import read_tensors, write_tensors
 from pyrosynth.errors import RunError
 from pyrosynth.variant import Variant
 
+SAVE_EVERY = 10.0  # seconds between two checkpoints, at least
+
 Row = dict[str, float]
 
 
@@ -65,6 +67,7 @@ class FitState:
         self.rows: list[Row] = []
         self.losses: list[float] = []  # since the last row
         self.best = _copy(variant.state_dict())
+        self._saved = -math.inf
         self._began = time.monotonic(), time.process_time()
 
     @property
@@ -111,10 +114,15 @@ class FitState:
                 late, halvings = 0, halvings + 1
         return 0.5**halvings
 
+    def due(self) -> bool:
+        """Say whether the last checkpoint is old: fast steps shall not wait for slow disks."""
+        return time.monotonic() - self._saved > SAVE_EVERY
+
     def save(self) -> None:
         """Write the checkpoint."""
         if self.path is None:
             return
+        self._saved = time.monotonic()
         tensors = {f"model.{k}": t for k, t in self.variant.state_dict().items()}
         tensors |= {f"best.{k}": t for k, t in self.best.items()}
         for i, moments in self.optimiser.state_dict()["state"].items():

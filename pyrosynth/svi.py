@@ -27,6 +27,7 @@ from pyrosynth.steps import Step, side_stream
 from pyrosynth.variant import Variant
 
 CHECKPOINT = "checkpoints/last.safetensors"  # inside the folder of a run
+SCORED = 256  # held-out rows that are scored at once, or more where batches are larger
 CHECK_EVERY = 25  # steps between two looks at the loss; each look waits for the device
 
 
@@ -69,7 +70,7 @@ def fit(
         jitter: Standard deviation of noise added to the standardised features in training.
         halve_after: Validations without improvement after which the rate is halved; None lets it
             fall to 0 over the steps along a cosine.
-        validate_every: Steps between two validations, each followed by a checkpoint.
+        validate_every: Steps between two validations; checkpoints are written after them.
         patience: Validations without improvement after which to stop; None never stops early.
         precision: ``"bfloat16"`` rounds the products of the large networks in the steps, which is
             faster on processors made for it; None computes in float32 throughout.
@@ -132,7 +133,7 @@ def fit(
     first, per_epoch = loop.step, len(data.train) // batch_size
     halved = loop.halved(halve_after)
     with (
-        bar, _threads(threads), torch.random.fork_rng(gpus), side_stream(target),
+        bar, torch_threads(threads), torch.random.fork_rng(gpus), side_stream(target),
         _interrupts() as pressed,
     ):  # fmt: skip
         while loop.step < steps and loop.stopped(patience) is None:
@@ -154,11 +155,12 @@ def fit(
                 loop.read(waiting)
             if validate:
                 torch.manual_seed(_seed(seed, 2, 0))
-                row = _validate(variant, elbo, data, batch_size, elbo.weights(steps, target))
+                row = _validate(variant, elbo, data, elbo.weights(steps, target), batch_size)
                 loop.record({"step": loop.step, "lr": rate, **row})
                 halved = loop.halved(halve_after)
                 bar.set_postfix({k[6:]: f"{v:.2f}" for k, v in row.items()}, refresh=False)
-            if validate or pressed:
+            over = loop.step == steps or loop.stopped(patience) is not None
+            if pressed or (validate and (over or loop.due())):
                 loop.save()
             if pressed:
                 raise KeyboardInterrupt(f"stopped after step {loop.step}; {loop.how_to_resume()}")
@@ -200,14 +202,14 @@ def _cosine(step: int, steps: int) -> float:
 
 @torch.no_grad()
 def _validate(
-    variant: Variant, elbo: SyncFreeELBO, data: TrainData, batch_size: int, weights: Tensor
+    variant: Variant, elbo: SyncFreeELBO, data: TrainData, weights: Tensor, batch_size: int
 ) -> Row:
     """Score the held-out rows, if there are any."""
     if len(data.valid) == 0:
         return {}
     variant.eval()
     terms, log_q, known = torch.zeros_like(weights), weights.new_zeros(()), 0.0
-    for rows in data.valid.split(batch_size):
+    for rows in data.valid.split(max(batch_size, SCORED)):
         batch = data.batch(rows)
         terms = terms + len(rows) * elbo.values(variant, batch)
         has_v = batch.get("has_v", torch.ones_like(rows, dtype=torch.bool))
@@ -222,7 +224,7 @@ def _validate(
 
 
 @contextmanager
-def _threads(n: int | None) -> Iterator[None]:
+def torch_threads(n: int | None) -> Iterator[None]:
     """Use a number of torch threads for a while."""
     before = torch.get_num_threads()
     torch.set_num_threads(n or before)
