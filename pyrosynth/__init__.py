@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pyrosynth import explore as explore
     from pyrosynth.audio import Note, load_audio, save_audio
     from pyrosynth.checks import check
     from pyrosynth.comparisons import compare
@@ -77,11 +78,14 @@ _HOMES = {
     "synths": ("load_synth",),
     "variant": ("Dims", "Term", "Variant"),
 }
+_MODULES = ("explore",)  # public themselves
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
+    if name in _MODULES:
+        return import_module(f"pyrosynth.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'pyrosynth' has no attribute '{name}'")
     found = getattr(import_module(f"pyrosynth.{_HOME[name]}"), name.replace("load_synth", "load"))
@@ -91,4 +95,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """List the public names beside those imported already."""
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

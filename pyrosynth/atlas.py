@@ -3,91 +3,27 @@
 Everything here is the model's own computation, a few milliseconds for a point; nothing renders.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
+from pyrosynth.directions import Array, Axis, Curve, Line
 from pyrosynth.errors import InputError, unknown
 from pyrosynth.idata import distinct_names
 from pyrosynth.posterior import Posterior
 from pyrosynth.presets import Preset
+from pyrosynth.tagging import describe_features
 
-Array = NDArray[np.float32]
 Place = str | Preset | ArrayLike | None
 """A place of the latent space: the name of a known preset, any preset, a latent, or the origin."""
 
 CODED_DRAWS = 16  # a preset that does not determine its latent is at the mean of so many draws
 LISTED = 12  # names an error lists at most
 BLOCK = 512  # sounds encoded at once
-
-
-@dataclass(frozen=True, eq=False)
-class Line:
-    """A straight axis.
-
-    Args:
-        name: Of the axis, such as ``z3`` or ``pc1``.
-        origin: Where its position is 0, shape (latent_dim,).
-        direction: From there to position 1, shape (latent_dim,).
-    """
-
-    name: str
-    origin: Array
-    direction: Array
-
-    def position(self, z: Array) -> Array:
-        """Return where latents (..., latent_dim) are along the axis, shape (...)."""
-        along: Array = (z - self.origin) @ self.direction / (self.direction @ self.direction)
-        return along
-
-    def at(self, z: Array, position: ArrayLike) -> Array:
-        """Move latents (..., latent_dim) to positions (...) along the axis, and nowhere else."""
-        step = np.asarray(position, np.float32) - self.position(z)
-        return np.asarray(z + step[..., None] * self.direction, np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """The axis of a tag, which bends with the flow that made it.
-
-    Args:
-        name: Of the tag.
-        posterior: Its run.
-    """
-
-    name: str
-    posterior: Posterior
-
-    def position(self, z: Array) -> Array:
-        """Return where latents (..., latent_dim) are along the axis, shape (...)."""
-        return self._axes(z)[..., self._column].cpu().numpy()
-
-    @torch.no_grad()
-    def at(self, z: Array, position: ArrayLike) -> Array:
-        """Move latents (..., latent_dim) to positions (...) along the axis, and nowhere else."""
-        axes = self._axes(z)
-        goal = torch.as_tensor(np.asarray(position, np.float32), device=axes.device)
-        axes = axes.expand(*goal.shape, axes.shape[-1]).clone()
-        axes[..., self._column] = goal
-        return self.posterior.variant.latent_of(axes).cpu().numpy()
-
-    @torch.no_grad()
-    def _axes(self, z: Array) -> Tensor:
-        latent = torch.as_tensor(np.asarray(z, np.float32), device=self.posterior.device)
-        return self.posterior.variant.axes(latent)
-
-    @property
-    def _column(self) -> int:
-        return self.posterior.variant.dims.tags.index(self.name)
-
-
-Axis = Line | Curve
-"""A direction of the latent space with a scale; 1 is about the spread of all presets."""
 
 
 class Atlas:
@@ -101,6 +37,7 @@ class Atlas:
     Attributes:
         posterior: The run.
         found: Positions of the presets in ``posterior.bank``, shape (n,).
+        bank: The bank of these presets only.
         names: What they are called; those of the same name get a number.
         z: Their latents, shape (n, latent_dim).
         lines: The straight axes by name: ``z1``, ``z2``, … (each latent dimension), ``pc1``,
@@ -124,11 +61,9 @@ class Atlas:
             raise InputError("the run has no bank of presets to explore; fit it again")
         if posterior not in _KNOWN:
             _KNOWN[posterior] = _Known(posterior)
-        known = _KNOWN[posterior]
-        self.posterior = posterior
-        self.found, self.names, self.z, self.lines = (
-            known.found, known.names, known.z, known.lines,
-        )  # fmt: skip
+        self.posterior, self._known = posterior, _KNOWN[posterior]
+        self.found, self.bank = self._known.found, self._known.bank
+        self.names, self.z, self.lines = self.bank.names, self._known.z, self._known.lines
 
     def __len__(self) -> int:
         """Return the number of presets."""
@@ -140,16 +75,14 @@ class Atlas:
         return self.posterior.variant.dims.tags
 
     @property
-    def bank_values(self) -> NDArray[np.float64]:
-        """Native values of the presets, all parameters, shape (n, n_params)."""
-        assert self.posterior.bank is not None
-        return self.posterior.bank.values[self.found]
-
-    @cached_property
     def sounds(self) -> Array:
         """What the bank keeps of the presets' features, shape (n, n_mels, n_frames)."""
-        assert self.posterior.bank is not None
-        return self.posterior.bank.sounds(self.found)
+        return self._known.sounds
+
+    @property
+    def numbers(self) -> NDArray[np.float64]:
+        """How the presets sound, see `pyrosynth.tagging.describe_features`, shape (n, 5)."""
+        return self._known.numbers
 
     def axis(self, name: str) -> Axis:
         """Return an axis by its name.
@@ -234,21 +167,29 @@ class Atlas:
 
 
 class _Known:
-    """What an atlas computes once."""
+    """What is computed once for all atlases of a posterior."""
 
     def __init__(self, posterior: Posterior) -> None:
         bank = posterior.bank
         assert bank is not None
+        self.spec = posterior.run.features
         self.found = np.flatnonzero(bank.human)
         if len(self.found) < 2:
             raise InputError(
                 f"the bank of the run has {len(self.found)} human presets; exploring needs 2"
             )
-        self.names = tuple(distinct_names(bank.names[i] for i in self.found))
+        self.bank = replace(
+            bank,
+            values=bank.values[self.found],
+            names=tuple(distinct_names(bank.names[i] for i in self.found)),
+            rows=bank.rows[self.found],
+            codes=bank.codes[self.found],
+            missed=bank.missed[self.found],
+        )
         if posterior.predicts:
-            self.z = latents(posterior, bank.values[self.found])
+            self.z = latents(posterior, self.bank.values)
         else:
-            self.z = _coded(posterior, bank.sounds(self.found))
+            self.z = _coded(posterior, self.sounds)
         size = self.z.shape[1]
         center = self.z.mean(axis=0)
         _, spread, axes = np.linalg.svd(self.z - center, full_matrices=False)
@@ -266,6 +207,14 @@ class _Known:
             if spread[i] > 0
         ]
         self.lines = {line.name: line for line in lines}
+
+    @cached_property
+    def sounds(self) -> Array:
+        return self.bank.sounds(np.arange(len(self.bank)))
+
+    @cached_property
+    def numbers(self) -> NDArray[np.float64]:
+        return describe_features(self.sounds, self.spec)
 
 
 _KNOWN: WeakKeyDictionary[Posterior, _Known] = WeakKeyDictionary()

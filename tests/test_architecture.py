@@ -26,7 +26,8 @@ ROOMS = """
     metrics pitch panel idata retrieval search posterior packing fitting axes
     baselines descriptors calibration tables results targets trials findings
     plots report check_report checks
-    atlas timbre explore_plots macros morphs maps explore explore_report
+    directions atlas timbre explore_plots macros rankings neighbourhoods morphs smoothness maps
+    explore explore_report
     sliders paths exchange live session messages osc scene export serve
     inference sounds demo
     provenance progress entrants rivals standings scoreboard compare_plots contest

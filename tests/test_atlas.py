@@ -29,12 +29,12 @@ def test_it_holds_the_human_presets(run, atlas):
     assert (dataset.origin[rows] == "human").all()
     assert len(atlas) == (dataset.origin[posterior.bank.rows] == "human").sum()
     assert len(set(atlas.names)) == len(atlas)
-    np.testing.assert_array_equal(atlas.bank_values, dataset.values(rows))
+    np.testing.assert_array_equal(atlas.bank.values, dataset.values(rows))
 
 
 def test_presets_come_back_from_their_latents(run, atlas):
     space = run[1].run.space
-    there, back = run[1].learnt(atlas.bank_values), run[1].learnt(atlas.values(atlas.z))
+    there, back = run[1].learnt(atlas.bank.values), run[1].learnt(atlas.values(atlas.z))
     assert (space.levels(there) == space.levels(back)).mean() > 0.999
 
 
@@ -78,7 +78,7 @@ def test_axes_of_tags(run, tmp_path):
 def test_places(run, atlas):
     posterior = run[1]
     name = atlas.names[3]
-    preset_z = latents(posterior, atlas.bank_values[3:4])[0]
+    preset_z = latents(posterior, atlas.bank.values[3:4])[0]
     np.testing.assert_allclose(atlas.place(name), preset_z, atol=1e-3)
     np.testing.assert_array_equal(atlas.place(None), np.zeros(16))
     np.testing.assert_array_equal(atlas.place(preset_z), preset_z)

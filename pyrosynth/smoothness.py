@@ -1,0 +1,153 @@
+"""How smooth morphs are: many numbers of the timbre along real renders, way against way.
+
+As in the evaluation of SPINVAE (Le Vaillant and Dutoit, 2023, "Synthesizer preset interpolation
+using transformer auto-encoders"): the roughness of a morph is the root mean square of the second
+differences of a number along it, its bend the root mean square distance from the straight line
+between its ends; both against the morph that interpolates every knob.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from tqdm.auto import tqdm
+
+from pyrosynth.atlas import Atlas
+from pyrosynth.errors import InputError
+from pyrosynth.morphs import WAYS, Way, path
+from pyrosynth.posterior import Posterior
+from pyrosynth.rendering import Renderer
+from pyrosynth.timbre import NAMES, Timbre
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from xarray import Dataset
+
+Float = NDArray[np.float64]
+
+
+def roughness(numbers: ArrayLike) -> Float:
+    """Return the root mean square of second differences, (..., steps, n) to (..., n)."""
+    bends = np.diff(np.asarray(numbers, np.float64), 2, axis=-2)
+    return np.sqrt((bends**2).mean(axis=-2))
+
+
+def bend(numbers: ArrayLike) -> Float:
+    """Return the root mean square distance from the line of the ends, (..., steps, n)."""
+    array = np.asarray(numbers, np.float64)
+    share = np.linspace(0.0, 1.0, array.shape[-2])[:, None]
+    line = (1 - share) * array[..., :1, :] + share * array[..., -1:, :]
+    return np.sqrt(((array - line) ** 2).mean(axis=-2))
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Ways of morphing compared.
+
+    Attributes:
+        data: ``roughness`` and ``bend`` (way, pair, feature); ``change`` and ``bend_change``
+            (way, feature), the mean over the pairs relative to that of ``knobs``, less 1.
+    """
+
+    data: "Dataset"
+
+    def plot(self) -> "Figure":
+        """Draw the change of each feature."""
+        from pyrosynth.explore_plots import roughness
+
+        return roughness(self.data)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the figures of each way, JSON-ready."""
+        found: dict[str, Any] = {
+            "pairs": self.data.sizes["pair"],
+            "steps": self.data.attrs["steps"],
+            "features": self.data.sizes["feature"],
+        }
+        for way in self.data["way"].values:
+            if way != "knobs":
+                change, bends = (
+                    self.data[key].sel(way=way).values for key in ("change", "bend_change")
+                )
+                found[str(way)] = {
+                    "smoother_on": int((change < 0).sum()),
+                    "roughness_change": float(np.nanmean(change)),
+                    "straighter_on": int((bends < 0).sum()),
+                    "bend_change": float(np.nanmean(bends)),
+                }
+        return found
+
+
+def trial(
+    posterior: Posterior,
+    n_pairs: int = 16,
+    *,
+    steps: int = 9,
+    workers: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Trial:
+    """Play morphs between presets drawn from the bank, each way, and measure how smooth they are.
+
+    Args:
+        posterior: The run.
+        n_pairs: Number of pairs; a pair of which a sound fails is left out.
+        steps: Number of presets of a morph, both ends included.
+        workers: Processes that render; all cores if left out.
+        seed: Of the choice of pairs; the first of many are those of few.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The trial, of the way ``sound`` only where the variant says how presets sound.
+
+    Raises:
+        InputError: There are not so many presets, or fewer than three steps.
+    """
+    import xarray
+
+    atlas = Atlas(posterior)
+    if not 1 <= n_pairs <= len(atlas) // 2 or steps < 3:
+        raise InputError(
+            f"{n_pairs} pairs of {len(atlas)} presets, {steps} steps: give 1 to {len(atlas) // 2} "
+            "pairs and at least 3 steps"
+        )
+    ways: tuple[Way, ...] = WAYS if posterior.predicts else WAYS[1:]
+    pairs = np.random.default_rng(seed).permutation(len(atlas))[: 2 * n_pairs].reshape(-1, 2)
+    position = np.linspace(0.0, 1.0, steps)
+    run = posterior.run
+    timbre = Timbre(run.features, run.note)
+    numbers, names = [], []
+    with (
+        Renderer(
+            posterior.synth, run.note, run.features.sample_rate, workers=workers,
+            transform=timbre, keep_audio=False,
+        ) as renderer,
+        tqdm(pairs, desc="morph", unit="pair", dynamic_ncols=True, disable=not progress) as bar,
+    ):  # fmt: skip
+        for pair in bar:
+            presets = [atlas.names[i] for i in pair]
+            ends = atlas.bank.values[pair]
+            between = [path(posterior, presets, way).values(position[1:-1]) for way in ways]
+            rendered = renderer.render(np.concatenate([ends, *between]))
+            if rendered.failed.any() or rendered.features is None:
+                continue
+            inner = rendered.features[2:].reshape(len(ways), steps - 2, -1)
+            first, last = (np.tile(end, (len(ways), 1, 1)) for end in rendered.features[:2])
+            numbers.append(np.concatenate([first, inner, last], axis=1))
+            names.append(" → ".join(presets))
+    if not numbers:
+        raise InputError("no pair of presets could be played; check the synth, or give more pairs")
+    played = np.stack(numbers, axis=1)  # (way, pair, step, feature)
+    dims = ("way", "pair", "feature")
+    data = xarray.Dataset(
+        {"roughness": (dims, roughness(played)), "bend": (dims, bend(played))},
+        {"way": list(ways), "pair": names, "feature": list(NAMES)},
+        {"steps": steps},
+    )
+    for key, found in (("change", "roughness"), ("bend_change", "bend")):
+        mean = data[found].mean("pair")
+        usual = mean.sel(way="knobs").drop_vars("way")
+        # A number that moves on neither way, such as the modulation of a short note, is as smooth.
+        data[key] = (mean / usual.where(usual > 0) - 1).where((usual > 0) | (mean > 0), 0.0)
+    return Trial(data)

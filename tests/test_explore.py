@@ -1,0 +1,328 @@
+"""Macro-controls, neighbourhoods, morphs and maps of a small run, played by the real synth."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from matplotlib.figure import Figure
+from small import small_run
+from toys import SMALL
+
+import pyrosynth as ps
+from pyrosynth import explore
+from pyrosynth.errors import InputError
+from pyrosynth.fitting import fit
+from pyrosynth.macros import labels
+from pyrosynth.metrics import log_distance
+from pyrosynth.morphs import GRID, WAYS, even
+from pyrosynth.plots import png
+from pyrosynth.rankings import title
+from pyrosynth.smoothness import bend, roughness
+from pyrosynth.timbre import NAMES
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return small_run(tmp_path_factory.mktemp("explore"))
+
+
+@pytest.fixture(scope="module")
+def posterior(run):
+    return run[1]
+
+
+@pytest.fixture(scope="module")
+def renderer(posterior):
+    with posterior.renderer(1, keep_audio=True) as renderer:
+        yield renderer
+
+
+@pytest.fixture(scope="module")
+def atlas(posterior):
+    return explore.Atlas(posterior)
+
+
+def whole(found):
+    """Return a result after making sure that it draws itself and that JSON takes its facts."""
+    assert isinstance(found.plot(), Figure)
+    assert len(png(found.plot())) > 5000
+    json.dumps(found.facts(), allow_nan=False)
+    return found
+
+
+def played(posterior, values):
+    """Play presets in this process; native values of the learnt parameters (n, n_learnt)."""
+    note, rate = posterior.run.note, posterior.run.features.sample_rate
+    return np.stack([posterior.synth.render(v, note, rate) for v in posterior.complete(values)])
+
+
+def test_macro(posterior, atlas, renderer):
+    name = atlas.names[2]
+    found = whole(explore.macro(posterior, "z3", renderer, at=name, steps=5, draws=2))
+    data = found.data
+    np.testing.assert_allclose(data["z"].values[:, 2], [-4, -2, 0, 2, 4], atol=1e-5)
+    others = np.delete(data["z"].values, 2, axis=1)
+    np.testing.assert_allclose(others, np.tile(others[0], (5, 1)), atol=1e-5)
+    np.testing.assert_allclose(others[0], np.delete(atlas.place(name), 2), atol=1e-5)
+    audio = played(posterior, data["value"].values)
+    np.testing.assert_array_equal(data["audio"].values, audio)
+    np.testing.assert_array_equal(data["x"].values, posterior.features(audio))
+    assert (data["low"] <= data["high"]).all()
+    assert data.attrs["center"] == name
+    ranked = found.ranked()
+    assert [spread for _, spread in ranked] == sorted((s for _, s in ranked), reverse=True)
+    assert set(name for name, _ in ranked) == set(posterior.run.space.names)
+
+
+def test_a_macro_becomes_a_knob_mapping(posterior):
+    found = whole(explore.macro(posterior, "pc1", steps=9))
+    assert "x" not in found.data
+    table = found.mapping()
+    assert table["macro"].tolist() == np.linspace(0, 1, 9).tolist()
+    assert table["position"].tolist() == np.linspace(-4, 4, 9).tolist()
+    space = posterior.run.space
+    for name in table.columns[2:]:
+        param = space.params[space.index([name])[0]]
+        assert table[name].between(param.minimum, param.maximum).all()
+        assert table[name].nunique() > 1
+    still = set(space.names) - set(table.columns)
+    assert all(spread < 0.02 for name, spread in found.ranked() if name in still)
+
+
+def test_macros_are_ranked_and_named(posterior, renderer):
+    axes = ["z1", "z2", "pc1", "pc2"]
+    found = whole(explore.macros(posterior, axes, centers=3))
+    effect = found.data["effect"].values
+    assert (np.diff(effect) <= 0).all()
+    assert set(found.data["axis"].values) == set(axes)
+    heard = explore.macros(posterior, axes, renderer, centers=2)
+    assert heard.data.attrs["judged_by"] == "synth"
+    assert heard.data["effect"].notnull().all()
+
+
+def test_an_axis_is_called_by_what_it_does():
+    params, spread = ["cutoff", "decay", "mix"], np.array([0.1, 0.4, 0.2])
+    change, follows = np.array([0.1, -2.0, 0.2, -1.5, 0.0]), np.array([0.5, -1, 0.1, -0.9, 0.0])
+    assert title(change, follows, spread, params) == (
+        "darkness + percussivity",
+        "brightness -2.0 spreads (ρ -1.00), length -1.5 spreads (ρ -0.90); moves decay, mix, "
+        "cutoff",
+    )
+    assert title(0.1 * change, follows, spread, params)[0] == "timbre (decay)"
+    assert title(change, 0.1 * follows, spread, params)[0] == "timbre (decay)"
+
+
+def test_neighbours(posterior, atlas, tmp_path):
+    name = atlas.names[5]
+    found = whole(explore.neighbours(posterior, name, 4))
+    lsd = log_distance(atlas.sounds, atlas.sounds[5])
+    wanted = [i for i in np.argsort(lsd, kind="stable") if i != 5][:4]
+    assert found.data["preset"].values.tolist() == [atlas.names[i] for i in wanted]
+    np.testing.assert_allclose(found.data["lsd"], lsd[wanted], atol=0.05)
+    # The same from a sound file: nearest to a preset's sound is the preset.
+    audio = played(posterior, posterior.learnt(atlas.bank.values[5:6]))[0]
+    soundfile.write(tmp_path / "sound.wav", audio, 22050, subtype="FLOAT")
+    by_file = explore.neighbours(posterior, str(tmp_path / "sound.wav"), 3)
+    by_x = explore.neighbours(
+        posterior, posterior.features(posterior.listen(tmp_path / "sound.wav")), 3
+    )
+    assert by_file.data["preset"].values.tolist() == by_x.data["preset"].values.tolist()
+    assert name in by_file.data["preset"].values
+
+
+def test_around(posterior, atlas, renderer):
+    name = atlas.names[1]
+    found = whole(explore.around(posterior, name, 6, renderer, radius=0.1))
+    assert len(found) == 6
+    assert found.data["audio"].shape == (6, 11025)
+    wide = explore.around(posterior, name, 6, radius=1.5)
+    near = explore.around(posterior, name, 6, radius=0.1)
+    assert wide.data["lsd"].mean() > near.data["lsd"].mean()
+    again = explore.around(posterior, name, 6, radius=0.1)
+    np.testing.assert_array_equal(near.data["value"], again.data["value"])
+
+
+def test_imagined_presets_and_gaps(posterior, atlas, renderer):
+    imagined = whole(explore.imagine(posterior, 5, renderer))
+    assert set(imagined.data["nearest"].values) <= set(atlas.names)
+    gaps = whole(explore.gaps(posterior, 4, renderer))
+    lonely = gaps.data["nearest_lsd"].values
+    assert (np.diff(lonely) <= 0).all()
+    expected = explore.imagine(posterior, 100).data["nearest_lsd"]
+    assert explore.gaps(posterior, 4).data["nearest_lsd"].min() > expected.mean()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_morphs(posterior, atlas, renderer, way):
+    names = list(atlas.names[:3])
+    found = whole(explore.morph(posterior, names, renderer, steps=5, way=way))
+    assert found.data["position"].values.tolist() == [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]
+    space = posterior.run.space
+    ends = posterior.learnt(atlas.bank.values[:3])
+    there = found.data["value"].values[::4]
+    # Through the latent, a value comes back as the middle of its level.
+    np.testing.assert_array_equal(space.levels(there), space.levels(ends))
+    if way != "latent":
+        np.testing.assert_allclose(there, ends, atol=1e-9)
+        free = ~space.discrete
+        unit = found.data["unit"].values[:, free]
+        np.testing.assert_allclose(unit[2], (unit[0] + unit[4]) / 2, atol=1e-9)
+    if way == "halfway":
+        switches = found.data["unit"].values[:, space.discrete]
+        assert all((switches[1] == switches[0]) & (switches[3] == switches[4]))
+    assert found.data["x"].notnull().all()
+
+
+def test_a_path_can_be_entered_anywhere(posterior, atlas):
+    path = explore.path(posterior, atlas.names[:2])
+    both = path.values([0.3, 0.9])
+    np.testing.assert_allclose(path.values(0.3), both[0])
+    np.testing.assert_allclose(path.values(-1.0), path.values(0.0))
+    space = posterior.run.space
+    unit = space.to_unit(posterior.learnt(path.values(np.linspace(0, 1, 101))))
+    turns = (np.diff(unit[:, space.discrete], axis=0) != 0).sum(axis=0)
+    assert turns.max() >= 1
+
+
+def test_switches_turn_where_the_model_expects_least(posterior, atlas):
+    space = posterior.run.space
+    units = space.to_unit(posterior.learnt(atlas.bank.values))
+    first, last = units[0], units[np.argmax((units != units[0])[:, space.discrete].sum(axis=1))]
+    way = even(posterior, first, last)
+    share = np.linspace(0, 1, GRID)[:, None]
+    line = space.to_unit(space.from_unit((1 - share) * first + share * last))
+
+    def cost(path):
+        x = posterior.predict(posterior.complete(space.from_unit(path)))
+        return (np.diff(x, 2, axis=0) ** 2).sum()
+
+    np.testing.assert_array_equal(way[[0, -1]], np.stack([first, last]))
+    np.testing.assert_allclose(way[:, ~space.discrete], line[:, ~space.discrete], atol=1e-12)
+    assert cost(way) < cost(line)
+    # No other place of one switch is better.
+    for i in np.flatnonzero(space.discrete & (first != last)):
+        for turn in range(1, GRID):
+            other = way.copy()
+            other[:, i] = np.where(np.arange(GRID) < turn, first[i], last[i])
+            assert cost(other) >= cost(way) * (1 - 1e-4)
+
+
+def test_roughness_and_bend():
+    steps = np.linspace(0, 1, 9)[:, None]
+    line = np.concatenate([steps, 3 - 2 * steps], axis=1)
+    np.testing.assert_allclose(roughness(line), 0, atol=1e-12)
+    np.testing.assert_allclose(bend(line), 0, atol=1e-12)
+    jump = (steps > 0.5).astype(float)
+    np.testing.assert_allclose(roughness(jump), np.sqrt(2 / 7))
+    np.testing.assert_allclose(roughness(jump / 2), np.sqrt(2 / 7) / 2)
+    np.testing.assert_allclose(bend(steps**2), np.sqrt(np.mean((steps**2 - steps) ** 2)))
+
+
+def test_a_trial_of_morphs(posterior):
+    found = whole(explore.trial(posterior, 2, workers=1, progress=False))
+    data = found.data
+    assert dict(data.sizes) == {"way": 4, "pair": 2, "feature": len(NAMES)}
+    np.testing.assert_array_equal(data["change"].sel(way="knobs"), 0)
+    mean = data["roughness"].mean("pair")
+    wanted = mean.sel(way="sound") / mean.sel(way="knobs") - 1
+    np.testing.assert_allclose(data["change"].sel(way="sound"), wanted.fillna(0))
+    assert set(found.facts()) == {"pairs", "steps", "features", "sound", "halfway", "latent"}
+
+
+def test_map(posterior, atlas):
+    found = whole(explore.map(posterior))
+    data = found.data
+    np.testing.assert_allclose(data["x"], atlas.lines["pc1"].position(atlas.z), atol=1e-5)
+    np.testing.assert_allclose(data["y"], atlas.lines["pc2"].position(atlas.z), atol=1e-5)
+    assert 0 < data.attrs["explained"][1] <= data.attrs["explained"][0] < 1
+    assert isinstance(found.plot("brightness"), Figure)
+    by_sound = explore.map(posterior, of="sound").data
+    np.testing.assert_allclose(by_sound[["x", "y"]].to_array().var("preset", ddof=1), 1, rtol=1e-4)
+    with pytest.raises(InputError, match="unknown colour 'taste'; known: category, loudness"):
+        found.plot("taste")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("WarmPad2", "pad"), ("sub bass", "bass"), ("DXish", "other"), ("Choir Strings", "strings")],
+)
+def test_categories(name, kind):
+    assert explore.category(name) == kind
+
+
+def test_umap_that_is_not_installed(posterior, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "umap", None)
+    with pytest.raises(InputError, match="pip install umap-learn"):
+        explore.map(posterior, by="umap")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p: explore.macro(p, "z99"), "unknown axis 'z99'; known: z1 to z16, pc1 to pc"),
+        (lambda p: explore.macro(p, "brightness"), "this run has no tags"),
+        (lambda p: explore.macro(p, at="nobody's"), "unknown preset 'nobody's'; known: "),
+        (lambda p: explore.macro(p, reach=0), "give a reach above 0"),
+        (lambda p: explore.macros(p, ["z0"]), "unknown axis 'z0'"),
+        (lambda p: explore.morph(p, ["one"]), "through 1 presets: give at least 2"),
+        (lambda p: explore.morph(p, [None, None], way="by foot"), "known: sound, halfway"),
+        (lambda p: explore.morph(p, [None, None], steps=1), "give at least 2"),
+        (lambda p: explore.neighbours(p, "nothing.wav"), "unknown preset 'nothing.wav'"),
+        (lambda p: explore.neighbours(p, np.zeros((3, 3))), r"features of shape \(1, 3, 3\)"),
+        (lambda p: explore.neighbours(p, np.zeros((64, 11)), 10**6), "neighbours among"),
+        (lambda p: explore.around(p, None, 0), "give at least 1"),
+        (lambda p: explore.imagine(p, 0), "give at least 1"),
+        (lambda p: explore.gaps(p, 10**6), "give 1 to "),
+        (lambda p: explore.map(p, by="magic"), "unknown map 'magic'; known: pca, umap"),
+        (lambda p: explore.map(p, of="magic"), "unknown space 'magic'; known: latent, sound"),
+        (lambda p: explore.trial(p, 10**6), "pairs of"),
+    ],
+)
+def test_bad_input(posterior, call, message):
+    with pytest.raises(InputError, match=message):
+        call(posterior)
+
+
+def test_a_renderer_without_sound(posterior):
+    with posterior.renderer(1) as renderer, pytest.raises(InputError, match="keep_audio=True"):
+        explore.macro(posterior, "z1", renderer, steps=2, draws=0)
+
+
+def test_a_variant_that_predicts_no_sound(run, tmp_path):
+    fit(
+        "vae_flow", run[0], tmp_path / "run", options=SMALL["vae_flow"], steps=3, batch_size=32,
+        progress=False,
+    )  # fmt: skip
+    posterior = ps.Posterior.load(tmp_path / "run")
+    with pytest.raises(InputError, match="take way='latent'"):
+        explore.morph(posterior, [None, np.ones(5)])
+    found = explore.morph(posterior, [None, np.ones(5)], way="latent", steps=3)
+    assert found.data["expected"].shape == (3, 64, 11)
+    assert set(explore.macro(posterior, "z1", steps=3).data["param"].values) == {
+        *posterior.run.space.names
+    }
+
+
+def test_axes_of_tags(run, tmp_path):
+    fit(
+        "flow_dis", run[0], tmp_path / "run", options=SMALL["flow_dis"], steps=3, batch_size=32,
+        progress=False,
+    )  # fmt: skip
+    posterior = ps.Posterior.load(tmp_path / "run")
+    atlas = explore.Atlas(posterior)
+    found = explore.macro(posterior, "length", at=atlas.names[0], steps=3)
+    axes = posterior.variant.axes(torch.as_tensor(found.data["z"].values)).detach().numpy()
+    column = atlas.tags.index("length")
+    np.testing.assert_allclose(axes[:, column], [-4, 0, 4], atol=1e-3)
+    np.testing.assert_allclose(np.delete(axes, column, 1).std(axis=0), 0, atol=1e-3)
+    found = whole(explore.map(posterior))
+    assert isinstance(found.plot("length"), Figure)
+    with pytest.raises(InputError, match="unknown axis 'warmth'.*length"):
+        explore.macro(posterior, "warmth")
+
+
+def test_labels_match_the_features(posterior, atlas):
+    coords = labels(posterior)
+    assert (len(coords["mel"][1]), len(coords["frame"][1])) == atlas.sounds.shape[1:]
