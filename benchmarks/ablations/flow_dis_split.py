@@ -4,14 +4,20 @@ import math
 from collections.abc import Sequence
 
 import pyro
-import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
-from pyrosynth.distributions import Known, MelNormal, draw, flow_normal
-from pyrosynth.flows import Chain, UnitCube, coupling_flow, posterior_flow
-from pyrosynth.nn import MelDecoder, MelEncoder
+from pyrosynth.convolutions import Networks, sound_decoder, sound_encoder
+from pyrosynth.distributions import (
+    LOG_SQRT_2PI,
+    Known,
+    MelNormal,
+    draw,
+    flow_normal,
+    standard_normal,
+)
+from pyrosynth.flows import Kind, flow_stack, posterior_flow, regression_flow
 from pyrosynth.variant import Batch, Dims, Term, Variant, WarmUp, where_known
 
 
@@ -32,15 +38,17 @@ class FlowDisSplit(Variant):
 
     Args:
         dims: The sizes.
+        networks: ``"mel"`` for the package's networks, ``"conv"`` for the published ones.
         embedding_dim: Size of the encoder's output.
         channels: Channels of the encoder's convolutions.
-        n_layers: Couplings of the posterior flow.
-        n_regression_layers: Couplings of the regression flow.
-        n_disentangling_layers: Couplings of the disentangling flow.
+        n_layers: Steps of the posterior flow.
+        n_regression_layers: Steps of the regression flow.
+        n_disentangling_layers: Steps of the disentangling flow.
         hidden: Width of the networks inside the flows.
         bins: Bins of each spline.
-        decoder_hidden: Width of the decoder's residual blocks.
-        rank: Spectrograms the decoder mixes.
+        kind: What the flows are made of: "spline", "affine" or "maf".
+        decoder_hidden: Width of the decoder's layers.
+        rank: Spectrograms the ``"mel"`` decoder mixes.
         alpha: Weight of log p(x|z).
         beta: Weight of the latent terms, reached after ``beta_steps`` steps.
         beta_steps: Steps of beta's warm-up.
@@ -50,8 +58,6 @@ class FlowDisSplit(Variant):
     References:
         Esling et al. (2019), Universal audio synthesizer control with normalizing flows,
         https://arxiv.org/abs/1907.00971.
-        Dinh, Sohl-Dickstein & Bengio (2017), Density estimation using Real NVP,
-        https://arxiv.org/abs/1605.08803, for the change of variables.
         Kingma et al. (2014), Semi-supervised learning with deep generative models,
         https://arxiv.org/abs/1406.5298.
     """
@@ -65,6 +71,7 @@ class FlowDisSplit(Variant):
         self,
         dims: Dims,
         *,
+        networks: Networks = "mel",
         embedding_dim: int = 256,
         channels: Sequence[int] = (128, 192, 256),
         n_layers: int = 5,
@@ -72,6 +79,7 @@ class FlowDisSplit(Variant):
         n_disentangling_layers: int = 4,
         hidden: int = 256,
         bins: int = 8,
+        kind: Kind = "spline",
         decoder_hidden: int = 512,
         rank: int = 256,
         alpha: float = 0.01,
@@ -84,20 +92,23 @@ class FlowDisSplit(Variant):
         self.terms = (
             Term("sound", ("x",), alpha),
             Term("latent", ("z", "dz_dv"), WarmUp(beta, beta_steps)),
-            Term("tags", ("tags",), WarmUp(beta, beta_steps)),
             Term("preset", ("v|x",), WarmUp(gamma, gamma_steps)),
+            Term("words", ("tags",), WarmUp(beta, beta_steps)),
         )
         n = self.latent_dim = dims.n_params
-        self.encoder = MelEncoder(dims.x_shape, embedding_dim, channels=channels)
-        self.decoder = MelDecoder(n, dims.x_shape, hidden=decoder_hidden, rank=rank)
+        self.encoder = sound_encoder(networks, dims.x_shape, embedding_dim, channels)
+        self.decoder = sound_decoder(
+            networks, n, dims.x_shape, channels=channels, hidden=decoder_hidden, rank=rank
+        )
         self.log_scale = nn.Parameter(torch.zeros(dims.x_shape[0]))
         self.posterior_flow = posterior_flow(
-            n, embedding_dim, n_layers=n_layers, hidden=hidden, bins=bins
+            n, embedding_dim, n_layers=n_layers, hidden=hidden, bins=bins, kind=kind
         )
-        regression = coupling_flow(n, n_layers=n_regression_layers, hidden=hidden, bins=bins)
-        self.regression = Chain([regression, UnitCube()])
-        self.disentangling = coupling_flow(
-            n, n_layers=n_disentangling_layers, hidden=hidden, bins=bins
+        self.regression = regression_flow(
+            n, n_layers=n_regression_layers, hidden=hidden, bins=bins, kind=kind
+        )
+        self.disentangling = flow_stack(
+            n, n_layers=n_disentangling_layers, hidden=hidden, bins=bins, kind=kind
         )
         counts = torch.tensor([len(words) for words in dims.words], dtype=torch.long)
         words = torch.arange(int(counts.max()) if len(counts) else 0) < counts[:, None]
@@ -140,13 +151,15 @@ class FlowDisSplit(Variant):
         known = evidence.sum(-1).expand(len(u), -1) == 1
         label = evidence.int().argmax(-1)
         first, last = known & (label == 0), known & (label == self.words.sum(-1) - 1)
-        wide = dist.Normal(0.0, math.e).log_prob(u)
+        wide = _log_normal(u / math.e) - 1
         total = ladj.mean() / u.numel()
-        for j, scales in enumerate(self.log_scale_tags.exp()):
+        for j, log_scales in enumerate(self.log_scale_tags):
             rest = wide.sum(-1) - wide[:, j]
-            for place, scale, chosen in ((-1.0, scales[0], first), (1.0, scales[1], last)):
-                around = dist.Normal(place, scale).log_prob(u[:, j])
-                total = total + 10 * (chosen[:, j] * around).sum() + _mean(rest, chosen[:, j])
+            for place, log_scale, chosen in zip(
+                (-1.0, 1.0), log_scales, (first, last), strict=True
+            ):
+                near = _log_normal((u[:, j] - place) * (-log_scale).exp()) - log_scale
+                total = total + 10 * (chosen[:, j] * near).sum() + _mean(rest, chosen[:, j])
             total = total + _mean(wide.sum(-1), ~(first | last)[:, j])
         return total
 
@@ -158,7 +171,7 @@ class FlowDisSplit(Variant):
     def model(self, batch: Batch) -> None:
         """Score the sound, and the preset where it is known."""
         with pyro.plate("presets", len(batch["x"])):
-            z = pyro.sample("z", dist.Normal(self.origin, 1.0).to_event(1))
+            z = pyro.sample("z", standard_normal(self.origin))
             u, ladj = self.disentangling.inverse(z)
             pyro.sample("x", MelNormal(self.decoder(u), self.log_scale), obs=batch["x"])
             with where_known(batch):
@@ -189,6 +202,11 @@ class FlowDisSplit(Variant):
         z, logdet = self.latent(v)
         q = flow_normal(self.posterior_flow, torch.zeros_like(z), self.encode(x))
         return q.log_prob(z) + logdet
+
+
+def _log_normal(x: Tensor) -> Tensor:
+    """Return the log-density of a standard normal at each number."""
+    return -0.5 * x.square() - LOG_SQRT_2PI
 
 
 def _mean(values: Tensor, chosen: Tensor) -> Tensor:

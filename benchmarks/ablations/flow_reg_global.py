@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 import pyro
-import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
-from pyrosynth.distributions import Known, MelNormal, draw, flow_normal
-from pyrosynth.flows import Chain, DiagonalAffine, UnitCube, coupling_flow
-from pyrosynth.nn import MelDecoder, MelEncoder
+from pyrosynth.convolutions import Networks, sound_decoder, sound_encoder
+from pyrosynth.distributions import Known, MelNormal, draw, flow_normal, standard_normal
+from pyrosynth.flows import Chain, DiagonalAffine, Kind, flow_stack, regression_flow
 from pyrosynth.variant import Batch, Dims, Term, Variant, WarmUp, where_known
 
 
@@ -23,14 +22,16 @@ class FlowRegGlobal(Variant):
 
     Args:
         dims: The sizes.
+        networks: ``"mel"`` for the package's networks, ``"conv"`` for the published ones.
         embedding_dim: Size of the encoder's output.
         channels: Channels of the encoder's convolutions.
-        n_layers: Couplings of the posterior flow.
-        n_regression_layers: Couplings of the regression flow.
+        n_layers: Steps of the posterior flow.
+        n_regression_layers: Steps of the regression flow.
         hidden: Width of the networks inside the flows.
         bins: Bins of each spline.
-        decoder_hidden: Width of the decoder's residual blocks.
-        rank: Spectrograms the decoder mixes.
+        kind: What both flows are made of: "spline", "affine" or "maf".
+        decoder_hidden: Width of the decoder's layers.
+        rank: Spectrograms the ``"mel"`` decoder mixes.
         alpha: Weight of log p(x|z).
         beta: Weight of the latent terms, reached after ``beta_steps`` steps.
         beta_steps: Steps of beta's warm-up.
@@ -51,12 +52,14 @@ class FlowRegGlobal(Variant):
         self,
         dims: Dims,
         *,
+        networks: Networks = "mel",
         embedding_dim: int = 256,
         channels: Sequence[int] = (128, 192, 256),
         n_layers: int = 5,
         n_regression_layers: int = 3,
         hidden: int = 256,
         bins: int = 8,
+        kind: Kind = "spline",
         decoder_hidden: int = 512,
         rank: int = 256,
         alpha: float = 0.01,
@@ -72,14 +75,17 @@ class FlowRegGlobal(Variant):
             Term("preset", ("v|x",), WarmUp(gamma, gamma_steps)),
         )
         n = self.latent_dim = dims.n_params
-        self.encoder = MelEncoder(dims.x_shape, embedding_dim, channels=channels)
-        self.decoder = MelDecoder(n, dims.x_shape, hidden=decoder_hidden, rank=rank)
+        self.encoder = sound_encoder(networks, dims.x_shape, embedding_dim, channels)
+        self.decoder = sound_decoder(
+            networks, n, dims.x_shape, channels=channels, hidden=decoder_hidden, rank=rank
+        )
         self.log_scale = nn.Parameter(torch.zeros(dims.x_shape[0]))
         spread = DiagonalAffine(n, embedding_dim, hidden=hidden)
-        shape = coupling_flow(n, n_layers=n_layers, hidden=hidden, bins=bins)
+        shape = flow_stack(n, n_layers=n_layers, hidden=hidden, bins=bins, kind=kind)
         self.posterior_flow = Chain([spread, shape])
-        regression = coupling_flow(n, n_layers=n_regression_layers, hidden=hidden, bins=bins)
-        self.regression = Chain([regression, UnitCube()])
+        self.regression = regression_flow(
+            n, n_layers=n_regression_layers, hidden=hidden, bins=bins, kind=kind
+        )
         self.register_buffer("origin", torch.zeros(n), persistent=False)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -110,7 +116,7 @@ class FlowRegGlobal(Variant):
     def model(self, batch: Batch) -> None:
         """Score the sound, and the preset where it is known."""
         with pyro.plate("presets", len(batch["x"])):
-            z = pyro.sample("z", dist.Normal(self.origin, 1.0).to_event(1))
+            z = pyro.sample("z", standard_normal(self.origin))
             pyro.sample("x", MelNormal(self.decoder(z), self.log_scale), obs=batch["x"])
             with where_known(batch):
                 log_q = self.posterior(batch["h"]).log_prob(batch["z"])

@@ -4,14 +4,14 @@ import math
 from collections.abc import Sequence
 
 import pyro
-import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
-from pyrosynth.distributions import LOG_SQRT_2PI, MelNormal, draw, flow_normal
-from pyrosynth.flows import UnitCube, coupling_flow, posterior_flow
-from pyrosynth.nn import MLP, MelDecoder, MelEncoder
+from pyrosynth.convolutions import Networks, sound_decoder, sound_encoder
+from pyrosynth.distributions import CubeNormal, MelNormal, draw, flow_normal, standard_normal
+from pyrosynth.flows import Kind, posterior_flow, regression_flow
+from pyrosynth.nn import MLP
 from pyrosynth.variant import Batch, Dims, Term, Variant, WarmUp, where_known
 
 
@@ -28,14 +28,16 @@ class FlowRegMLP(Variant):
 
     Args:
         dims: The sizes.
+        networks: ``"mel"`` for the package's networks, ``"conv"`` for the published ones.
         embedding_dim: Size of the encoder's output.
         channels: Channels of the encoder's convolutions.
-        n_layers: Couplings of the posterior flow.
-        n_regression_layers: Couplings of the regression flow whose size the regressor has.
+        n_layers: Steps of the posterior flow.
+        n_regression_layers: Steps of the regression flow whose size the regressor has.
         hidden: Width of the networks inside the flows.
         bins: Bins of each spline.
-        decoder_hidden: Width of the decoder's residual blocks.
-        rank: Spectrograms the decoder mixes.
+        kind: What the flows are made of: "spline", "affine" or "iaf".
+        decoder_hidden: Width of the decoder's layers.
+        rank: Spectrograms the ``"mel"`` decoder mixes.
         n_mixture: Draws of z that estimate q(v|x).
         alpha: Weight of log p(x|z).
         beta: Weight of the divergence from the prior, reached after ``beta_steps`` steps.
@@ -54,12 +56,14 @@ class FlowRegMLP(Variant):
         self,
         dims: Dims,
         *,
+        networks: Networks = "mel",
         embedding_dim: int = 256,
         channels: Sequence[int] = (128, 192, 256),
         n_layers: int = 5,
         n_regression_layers: int = 3,
         hidden: int = 256,
         bins: int = 8,
+        kind: Kind = "spline",
         decoder_hidden: int = 512,
         rank: int = 256,
         n_mixture: int = 64,
@@ -70,28 +74,29 @@ class FlowRegMLP(Variant):
         gamma_steps: int = 0,
     ) -> None:
         super().__init__(dims)
-        latent_dim = self.latent_dim = dims.n_params
         self.n_mixture = n_mixture
+        n = self.latent_dim = dims.n_params
         self.terms = (
             Term("sound", ("x",), alpha),
             Term("latent", ("z",), WarmUp(beta, beta_steps)),
-            Term("preset", ("v", "dv"), WarmUp(gamma, gamma_steps)),
+            Term("preset", ("v",), WarmUp(gamma, gamma_steps)),
         )
-        self.encoder = MelEncoder(dims.x_shape, embedding_dim, channels=channels)
-        self.decoder = MelDecoder(latent_dim, dims.x_shape, hidden=decoder_hidden, rank=rank)
+        self.encoder = sound_encoder(networks, dims.x_shape, embedding_dim, channels)
+        self.decoder = sound_decoder(
+            networks, n, dims.x_shape, channels=channels, hidden=decoder_hidden, rank=rank
+        )
         self.log_scale = nn.Parameter(torch.zeros(dims.x_shape[0]))
         with torch.device("meta"):
-            flow = coupling_flow(
-                latent_dim, n_layers=n_regression_layers, hidden=hidden, bins=bins
+            flow = regression_flow(
+                n, n_layers=n_regression_layers, hidden=hidden, bins=bins, kind=kind
             )
-        width = _width(latent_dim, sum(p.numel() for p in flow.parameters()))
-        self.regressor = MLP(latent_dim, (width, width), latent_dim)
+        width = _width(n, sum(p.numel() for p in flow.parameters()))
+        self.regressor = MLP(n, (width, width), n)
         self.log_scale_v = nn.Parameter(torch.zeros(dims.n_params))
         self.posterior_flow = posterior_flow(
-            latent_dim, embedding_dim, n_layers=n_layers, hidden=hidden, bins=bins
+            n, embedding_dim, n_layers=n_layers, hidden=hidden, bins=bins, kind=kind
         )
-        self.cube = UnitCube()
-        self.register_buffer("origin", torch.zeros(latent_dim), persistent=False)
+        self.register_buffer("origin", torch.zeros(n), persistent=False)
 
     def encode(self, x: Tensor) -> Tensor:
         """Embed features (..., n_mels, n_frames)."""
@@ -101,13 +106,13 @@ class FlowRegMLP(Variant):
         """Return q(z|x) for embeddings."""
         return flow_normal(self.posterior_flow, self.origin.expand(*h.shape[:-1], -1), h)
 
-    def stretched(self, z: Tensor) -> TorchDistribution:
-        """Return the density of Phi⁻¹(v) given z."""
-        return dist.Normal(self.regressor(z), self.log_scale_v.exp()).to_event(1)
+    def preset(self, z: Tensor) -> CubeNormal:
+        """Return p(v|z)."""
+        return CubeNormal(self.regressor(z), self.log_scale_v)
 
     def params_of(self, z: Tensor) -> Tensor:
-        """Return the median of v given z."""
-        return self.cube(self.regressor(z))[0]
+        """Return the mean of v given z."""
+        return self.preset(z).mean
 
     def expected_x(self, z: Tensor) -> Tensor:
         """Decode latents."""
@@ -115,13 +120,11 @@ class FlowRegMLP(Variant):
 
     def model(self, batch: Batch) -> None:
         """Score the sound, and the preset where it is known."""
-        y, logdet = self.cube.inverse(batch["v"])
         with pyro.plate("presets", len(batch["x"])):
-            z = pyro.sample("z", dist.Normal(self.origin, 1.0).to_event(1))
+            z = pyro.sample("z", standard_normal(self.origin))
             pyro.sample("x", MelNormal(self.decoder(z), self.log_scale), obs=batch["x"])
             with where_known(batch):
-                pyro.sample("v", self.stretched(z), obs=y)
-                pyro.factor("dv", logdet)
+                pyro.sample("v", self.preset(z), obs=batch["v"])
 
     def guide(self, batch: Batch) -> None:
         """Draw the latent."""
@@ -132,26 +135,22 @@ class FlowRegMLP(Variant):
         self, x: Tensor, n: int, generator: Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         """Draw parameters (n, batch, n_params) and estimate their log q(v|x)."""
-        origin = self.origin.expand(len(x), -1)
-        z, _ = draw(self.posterior_flow, n, origin, self.encode(x), generator)
-        loc = self.regressor(z)
-        noise = torch.randn(loc.shape, generator=generator, device=loc.device)
-        v, _ = self.cube(loc + self.log_scale_v.exp() * noise)
+        v = self.preset(self._draws(x, n, generator)).rsample(generator=generator)
         return v, self.log_prob_v(v, x, generator)
 
     def log_prob_v(self, v: Tensor, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Estimate log q(v|x) by a mixture over draws of z."""
+        return self.preset(self._draws(x, self.n_mixture, generator)).log_mixture(v)
+
+    @torch.no_grad()
+    def mean_v(self, x: Tensor, n: int = 64, generator: Generator | None = None) -> Tensor:
+        """Return the mean of q(v|x): that of p(v|z), over draws of z."""
+        return self.preset(self._draws(x, n, generator)).mean.mean(0)
+
+    def _draws(self, x: Tensor, n: int, generator: Generator | None) -> Tensor:
+        """Draw z from q(z|x), shape (n, batch, latent_dim)."""
         origin = self.origin.expand(len(x), -1)
-        z, _ = draw(self.posterior_flow, self.n_mixture, origin, self.encode(x), generator)
-        y, logdet = self.cube.inverse(v)
-        scale = self.log_scale_v.exp()
-        # Every point against every draw of its own sound: (batch, points, n_mixture).
-        points = (y / scale).reshape(-1, *y.shape[-2:]).movedim(1, 0)
-        centres = (self.regressor(z) / scale).movedim(1, 0)
-        squares = torch.cdist(points, centres).square()
-        log_p = (-0.5 * squares).logsumexp(-1) - math.log(self.n_mixture)
-        log_p = log_p - (self.log_scale_v + LOG_SQRT_2PI).sum()
-        return log_p.movedim(0, -1).reshape(v.shape[:-1]) + logdet
+        return draw(self.posterior_flow, n, origin, self.encode(x), generator)[0]
 
 
 def _width(n: int, n_weights: int) -> int:
