@@ -168,10 +168,11 @@ def steering(
     Returns:
         By how much the numbers of `pyrosynth.tagging.describe_features` differ between
         the presets steered that far down and up an axis, shape (n_tags, n, 5), in standard
-        deviations of the presets; NaN where either makes no sound.
+        deviations of the human training presets; NaN where either makes no sound.
     """
     values, spec = dataset.values(rows), posterior.run.features
-    spread = describe_features(dataset.x(rows), spec).std(axis=0)
+    known = dataset.x(dataset.rows("train", human_only=True))
+    spread = describe_features(known, spec).std(axis=0)
     changes = []
     for tag in posterior.variant.dims.tags:
         down, up = (

@@ -42,7 +42,8 @@ OPTIONS = {
     "outside": "--families speech --each 1 --hold 0.2 --duration 0.3",
     "infer": "--budget 12 --draws 4 --workers 1",
 }
-NETWORKS = {"flow_reg": SMALL["flow_reg"], "mine.py": SMALL["flow_reg"]}
+NETWORKS = {name: SMALL[name] for name in ("flow_reg", "flow_dis")}
+NETWORKS["mine.py"] = SMALL["flow_reg"]
 CALLS = {
     "render_dataset": "note=ps.Note(hold_seconds=0.2, duration_seconds=0.3), workers=1, "
     "features=ps.FeatureSpec(n_mels=16)",
