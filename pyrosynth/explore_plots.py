@@ -137,9 +137,10 @@ def scatter(data: "Dataset", color: str, values: NDArray[Any]) -> Figure:
     else:
         low, high = np.nanquantile(values, (0.02, 0.98))
         points = ax.scatter(x, y, c=values, s=10, cmap="viridis", vmin=low, vmax=high, linewidth=0)
-        figure.colorbar(points, ax=ax, label=color, pad=0.01)
+        unit = data.attrs.get(f"unit of {color}", "")
+        figure.colorbar(points, ax=ax, label=f"{color} ({unit})" if unit else color, pad=0.01)
     by, of = data.attrs["by"], data.attrs["of"]
-    shares = data.attrs.get("explained") or (None, None)
+    shares = data.attrs.get("explained", (None, None))
     labels = [
         f"{by} {number} of the {of}" + (f" ({100 * share:.0f} %)" if share else "")
         for number, share in zip((1, 2), shares, strict=True)
@@ -155,7 +156,7 @@ def morph(data: "Dataset") -> Figure:
     """Show a morph: parameters and spectrograms on the way."""
     figure = Figure(figsize=(WIDTH, 5.4), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=(3, 2))
-    figure.suptitle(f"{' → '.join(data.attrs['presets'])}, way: {data.attrs['way']}")
+    figure.suptitle(f"{' → '.join(data['preset'].values)}, way: {data.attrs['way']}")
     _curves(parts[0].subplots(), data, "position")
     played = "x" in data
     title = "as played" if played else "as the model expects it"

@@ -39,6 +39,10 @@ CATEGORIES = {
     "effect": "fx|effects?|noise|wind|laser|zap|siren|sweep|alarm|rain|thunder|storm|machine",
 }
 OTHER = "other"
+UNITS = {
+    "loudness": "dB", "brightness": "octaves above 1 Hz", "noisiness": "nats below white noise",
+    "length": "s", "movement": "nats from frame to frame",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +91,7 @@ class Map:
         return {
             "by": data.attrs["by"],
             "of": data.attrs["of"],
-            "explained": data.attrs.get("explained"),
+            "explained": [float(share) for share in data.attrs.get("explained", ())],
             "presets": [
                 {
                     "name": str(name),
@@ -125,13 +129,13 @@ def map(posterior: Posterior, *, by: By = "pca", of: Of = "latent", seed: int = 
         raise unknown(*(("map", by, WAYS) if by not in WAYS else ("space", of, SPACES)))
     atlas = Atlas(posterior)
     places = atlas.z if of == "latent" else atlas.bank.codes
-    explained = None
+    attrs: dict[str, Any] = {"by": by, "of": of}
     if by == "umap":
         flat = _umap(places, seed)
     else:
         away = places - places.mean(axis=0)
         u, lengths, _ = np.linalg.svd(away, full_matrices=False)
-        explained = (lengths[:2] ** 2 / (lengths**2).sum()).tolist()
+        attrs["explained"] = (lengths[:2] ** 2 / (lengths**2).sum()).tolist()
         flat = u[:, :2] * np.sqrt(len(u) - 1)
         if of == "latent":
             flat = np.stack([atlas.lines[f"pc{i}"].position(atlas.z) for i in (1, 2)], axis=1)
@@ -143,7 +147,7 @@ def map(posterior: Posterior, *, by: By = "pca", of: Of = "latent", seed: int = 
             "number": (("preset", "name"), atlas.numbers),
         },
         {"preset": list(atlas.names), "name": [tag.name for tag in DESCRIBED]},
-        {"by": by, "of": of, "explained": explained},
+        attrs | {f"unit of {name}": unit for name, unit in UNITS.items()},
     )
     if atlas.tags:
         positions = np.stack([atlas.axis(tag).position(atlas.z) for tag in atlas.tags], axis=1)

@@ -33,6 +33,9 @@ WAYS: tuple[Way, ...] = ("sound", "halfway", "latent", "knobs")
 
 GRID = 9  # points of a leg between which a way is straight
 ROUNDS = 3  # times each switch is looked at again after the others have moved
+STRAIGHT = (
+    0.2  # weight of the distance from the straight line of sounds, against second differences
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +112,8 @@ def even(posterior: Posterior, first: Float, last: Float) -> Float:
     """Let each switch between two presets turn where the model expects the smoothest sound.
 
     One switch after the other is tried at every place, turning at once, and as on the straight
-    line; what is kept has the smallest second differences of the expected features.
+    line. What is kept has the smallest second differences of the expected features, and is not
+    far from a straight line between the features at its ends.
 
     Args:
         posterior: A run that predicts the sound of presets.
@@ -168,7 +172,7 @@ class Morph:
         """Return the way and its parameters, JSON-ready."""
         return {
             "way": self.data.attrs["way"],
-            "presets": list(self.data.attrs["presets"]),
+            "presets": self.data["preset"].values.tolist(),
             "positions": self.data["position"].values.tolist(),
             "parameters": {
                 str(name): self.data["value"].sel(param=name).values.tolist()
@@ -233,8 +237,13 @@ def morph(
     return Morph(
         xarray.Dataset(
             data,
-            {"position": position, "param": list(posterior.run.space.names), **shared},
-            {"way": way, "presets": distinct_names(map(place_name, presets))},
+            {
+                "position": position,
+                "param": list(posterior.run.space.names),
+                "preset": distinct_names(map(place_name, presets)),
+                **shared,
+            },
+            {"way": way},
         )
     )
 
@@ -249,6 +258,9 @@ def _values(atlas: Atlas, place: Place) -> Float:
 
 
 def _unevenness(x: Array) -> Float:
-    """Return the sum of squared second differences of features (..., n, n_cells)."""
+    """Return the cost of features (..., n, n_cells) on a way, shape (...)."""
+    share = np.linspace(0.0, 1.0, x.shape[-2], dtype=np.float32)[:, None]
+    away = x - ((1 - share) * x[..., :1, :] + share * x[..., -1:, :])
     bends = np.diff(x, 2, axis=-2)
-    return np.einsum("...nc,...nc->...", bends, bends, dtype=np.float64)
+    costs = [np.einsum("...nc,...nc->...", d, d, dtype=np.float64) for d in (bends, away)]
+    return np.asarray(costs[0] + STRAIGHT * costs[1])

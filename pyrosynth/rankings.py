@@ -47,8 +47,9 @@ class Macros:
         data: By ``axis``, the most audible first: ``effect``, how far the ends of the sweep sound
             from its middle, in dB; ``change`` (axis, number), what the sweep adds to each number
             of `pyrosynth.tagging.describe_features`, in spreads of the presets; ``follows``, how
-            monotone that is (rank correlation); ``spread`` (axis, param); ``title`` and
-            ``evidence``, what each is called and why.
+            monotone that is (rank correlation); ``spread`` (axis, param) of the unit values;
+            ``heard`` (axis, param), that times how many dB the sound is expected to change over
+            the range of the parameter; ``title`` and ``evidence``, what each is called and why.
     """
 
     data: "Dataset"
@@ -111,7 +112,8 @@ def macros(
     places = np.concatenate([np.zeros((1, atlas.z.shape[1]), np.float32), atlas.z[chosen]])
     position = np.linspace(-NEAR, NEAR, NEAR_STEPS)
     spec = posterior.run.features
-    spread = atlas.numbers.std(axis=0)
+    usual = atlas.numbers.std(axis=0)
+    usual = np.where(usual > 0, usual, 1.0)
     columns: dict[str, list[Any]] = {key: [] for key in ("effect", "change", "follows", "spread")}
     for name in names:
         line = atlas.axis(name)
@@ -124,7 +126,7 @@ def macros(
         numbers = numbers.reshape(*x.shape[:2], -1)
         unit = posterior.run.space.to_unit(posterior.learnt(values))
         columns["effect"].append(float(log_distance(x[:, [0, -1]], middle[:, None]).mean()))
-        columns["change"].append((numbers[:, -1] - numbers[:, 0]).mean(axis=0) / spread)
+        columns["change"].append((numbers[:, -1] - numbers[:, 0]).mean(axis=0) / usual)
         columns["follows"].append(
             [
                 np.mean([np.nan_to_num(spearman(position, n)) for n in numbers[..., i]])
@@ -134,8 +136,11 @@ def macros(
         columns["spread"].append(unit.reshape(*x.shape[:2], -1).std(axis=1).mean(axis=0))
     arrays = {key: np.array(column) for key, column in columns.items()}
     params = posterior.run.space.names
+    heard = arrays["spread"]
+    if posterior.predicts:
+        heard = heard * sensitivity(posterior, atlas.values(places))
     told = [
-        title(arrays["change"][i], arrays["follows"][i], arrays["spread"][i], params)
+        title(arrays["change"][i], arrays["follows"][i], heard[i], params)
         for i in range(len(names))
     ]
     data = xarray.Dataset(
@@ -144,6 +149,7 @@ def macros(
             "change": (("axis", "number"), arrays["change"]),
             "follows": (("axis", "number"), arrays["follows"]),
             "spread": (("axis", "param"), arrays["spread"]),
+            "heard": (("axis", "param"), heard),
             "title": ("axis", [name for name, _ in told]),
             "evidence": ("axis", [evidence for _, evidence in told]),
         },
@@ -153,13 +159,13 @@ def macros(
     return Macros(data.isel(axis=np.argsort(-arrays["effect"], kind="stable")))
 
 
-def title(change: Float, follows: Float, spread: Float, params: Sequence[str]) -> tuple[str, str]:
+def title(change: Float, follows: Float, heard: Float, params: Sequence[str]) -> tuple[str, str]:
     """Name an axis by what it does, and say why.
 
     Args:
         change: What it adds to each number, in spreads of the presets, shape (5,).
         follows: How monotone that is, from -1 to 1, shape (5,).
-        spread: Of each parameter, shape (n_params,).
+        heard: How much one hears of each parameter, shape (n_params,).
         params: Their names.
 
     Returns:
@@ -170,9 +176,34 @@ def title(change: Float, follows: Float, spread: Float, params: Sequence[str]) -
     kept = [i for i in order[:2] if score[i] >= max(STRONG, ALSO * score[order[0]])]
     names = [tag.name for tag in DESCRIBED]
     found = " + ".join(QUALITIES[names[i]][int(change[i] < 0)] for i in kept)
-    strongest = [params[i] for i in np.argsort(-spread, kind="stable")[:3]]
+    strongest = [params[i] for i in np.argsort(-heard, kind="stable")[:3]]
     said = [f"{names[i]} {change[i]:+.1f} spreads (ρ {follows[i]:+.2f})" for i in order[:2]]
     return found or f"timbre ({strongest[0]})", f"{', '.join(said)}; moves {', '.join(strongest)}"
+
+
+def sensitivity(posterior: Posterior, values: Float) -> Float:
+    """Return how much the expected sound depends on each learnt parameter.
+
+    Args:
+        posterior: A run that predicts the sound of presets.
+        values: Native values of all parameters of some presets, shape (n, n_params).
+
+    Returns:
+        Mean distance in dB, per range of the parameter, between a preset and the one in which
+        only that parameter is moved by a quarter of its range, or to a switch's farther end;
+        shape (n_learnt,).
+    """
+    space = posterior.run.space
+    unit = space.to_unit(posterior.learnt(values))
+    end = np.where(unit < 0.5, 1.0, 0.0)
+    moved = np.where(space.discrete, end, unit + 0.25 * np.sign(end - unit))
+    size = len(space)
+    one = np.repeat(unit[:, None], size, axis=1)
+    one[:, np.arange(size), np.arange(size)] = moved
+    x = posterior.predict(values)[:, None]
+    there = posterior.predict(posterior.complete(space.from_unit(one.reshape(-1, size))))
+    distance = log_distance(there.reshape(len(values), size, *x.shape[2:]), x)
+    return np.asarray((distance / np.abs(moved - unit)).mean(axis=0))
 
 
 def _features(renderer: Renderer, values: Float) -> Array:

@@ -27,11 +27,11 @@ ROOMS = """
     baselines descriptors calibration tables results targets trials findings
     plots report check_report checks
     directions atlas timbre explore_plots macros rankings neighbourhoods morphs smoothness maps
-    explore explore_report
+    explore explore_report explore_folder
     sliders paths exchange live session messages osc scene export serve
     inference sounds demo
     provenance progress entrants rivals standings scoreboard compare_plots contest
-    compare_report comparisons cli_options cli_models cli_live cli __main__
+    compare_report comparisons cli_options cli_models cli_explore cli_live cli __main__
 """.split()
 
 SYNTH_SIDE = ROOMS[: ROOMS.index("nn")]

@@ -18,7 +18,7 @@ from pyrosynth.macros import labels
 from pyrosynth.metrics import log_distance
 from pyrosynth.morphs import GRID, WAYS, even
 from pyrosynth.plots import png
-from pyrosynth.rankings import title
+from pyrosynth.rankings import sensitivity, title
 from pyrosynth.smoothness import bend, roughness
 from pyrosynth.timbre import NAMES
 
@@ -102,16 +102,32 @@ def test_macros_are_ranked_and_named(posterior, renderer):
     assert heard.data["effect"].notnull().all()
 
 
+def test_what_is_not_heard_is_no_evidence(posterior, atlas):
+    depends = dict(
+        zip(posterior.run.space.names, sensitivity(posterior, atlas.bank.values[:20]), strict=True)
+    )
+    assert min(depends.values()) >= 0
+    preset, space = atlas.bank.values[:1], posterior.run.space
+    column = posterior.run.full_space.index(["filter_cutoff"])
+    moved = preset.copy()
+    unit = space.to_unit(posterior.learnt(preset))[0, space.index(["filter_cutoff"])]
+    step = 0.25 if unit < 0.5 else -0.25
+    moved[:, column] += step * (space.maximum - space.minimum)[space.index(["filter_cutoff"])]
+    distance = log_distance(posterior.predict(moved), posterior.predict(preset))
+    one = sensitivity(posterior, preset)[space.index(["filter_cutoff"])]
+    np.testing.assert_allclose(one, distance / 0.25, rtol=1e-4)
+
+
 def test_an_axis_is_called_by_what_it_does():
-    params, spread = ["cutoff", "decay", "mix"], np.array([0.1, 0.4, 0.2])
+    params, heard = ["cutoff", "decay", "mix"], np.array([0.1, 0.4, 0.2])
     change, follows = np.array([0.1, -2.0, 0.2, -1.5, 0.0]), np.array([0.5, -1, 0.1, -0.9, 0.0])
-    assert title(change, follows, spread, params) == (
+    assert title(change, follows, heard, params) == (
         "darkness + percussivity",
         "brightness -2.0 spreads (ρ -1.00), length -1.5 spreads (ρ -0.90); moves decay, mix, "
         "cutoff",
     )
-    assert title(0.1 * change, follows, spread, params)[0] == "timbre (decay)"
-    assert title(change, 0.1 * follows, spread, params)[0] == "timbre (decay)"
+    assert title(0.1 * change, follows, heard, params)[0] == "timbre (decay)"
+    assert title(change, 0.1 * follows, heard, params)[0] == "timbre (decay)"
 
 
 def test_neighbours(posterior, atlas, tmp_path):
@@ -195,8 +211,8 @@ def test_switches_turn_where_the_model_expects_least(posterior, atlas):
     line = space.to_unit(space.from_unit((1 - share) * first + share * last))
 
     def cost(path):
-        x = posterior.predict(posterior.complete(space.from_unit(path)))
-        return (np.diff(x, 2, axis=0) ** 2).sum()
+        x = posterior.predict(posterior.complete(space.from_unit(path))).reshape(GRID, -1)
+        return (np.diff(x, 2, axis=0) ** 2).sum() + 0.2 * GRID * (bend(x) ** 2).sum()
 
     np.testing.assert_array_equal(way[[0, -1]], np.stack([first, last]))
     np.testing.assert_allclose(way[:, ~space.discrete], line[:, ~space.discrete], atol=1e-12)

@@ -1,0 +1,72 @@
+"""The command that explores a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyrosynth.cli_options import Device, Json, Out, Run, Seed, Workers, show
+
+
+def explore(
+    run: Run,
+    out: Out,
+    at: Annotated[
+        str | None, typer.Option(metavar="PRESET", help="Known preset to look around.")
+    ] = None,
+    sound: Annotated[
+        Path | None, typer.Option(help="Sound file to find the nearest presets of.")
+    ] = None,
+    morph: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PRESET", help="Known preset to morph through; repeat it."),
+    ] = None,
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(help="Axis to sweep: z1, pc1, a tag; repeatable. Else the most audible."),
+    ] = None,
+    macros: Annotated[int, typer.Option(min=0, help="How many of the most audible.")] = 4,
+    draws: Annotated[
+        int, typer.Option(min=0, help="Draws of the posterior played for the bands of a sweep.")
+    ] = 8,
+    pairs: Annotated[
+        int, typer.Option(min=0, help="Pairs of presets to compare ways of morphing on.")
+    ] = 8,
+    map_by: Annotated[str, typer.Option("--map", help="pca, or umap if it is installed.")] = "pca",
+    seed: Seed = 0,
+    workers: Workers = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Explore a run: macros, neighbours, morphs, a map; call it again to go on."""
+    from pyrosynth.explore_folder import explore as explore_run
+    from pyrosynth.posterior import Posterior
+
+    facts = explore_run(
+        Posterior.load(run, device),
+        out,
+        at=at,
+        sound=sound,
+        presets=morph or (),
+        axes=axis or (),
+        n_macros=macros,
+        draws=draws,
+        pairs=pairs,
+        by=map_by,  # type: ignore[arg-type]
+        seed=seed,
+        workers=workers,
+    )
+    titles = {row["axis"]: row for row in facts["ranking"]}
+    lines = [
+        f"{name}: {titles[name]['title']}, {titles[name]['effect_db']:.1f} dB; "
+        f"{titles[name]['evidence']}"
+        for name in facts["macros"]
+    ]
+    for way, found in facts.get("trial", {}).items():
+        if isinstance(found, dict):
+            lines.append(
+                f"morphs by {way}: smoother than by knobs on {found['smoother_on']} of "
+                f"{facts['trial']['features']} numbers, roughness "
+                f"{100 * found['roughness_change']:+.1f} %"
+            )
+    show(facts, [*lines, f"report: {out / 'report.html'}"], as_json)

@@ -1,0 +1,143 @@
+"""The report of an exploration: pictures and sounds in one file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyrosynth.atlas import Atlas
+from pyrosynth.macros import Macro
+from pyrosynth.maps import Map
+from pyrosynth.plots import png
+from pyrosynth.posterior import Posterior
+from pyrosynth.rankings import Macros
+from pyrosynth.report import (
+    Block,
+    picture,
+    player,
+    players,
+    section,
+    table,
+    wav_sources,
+    write_report,
+)
+
+HEARD = 5  # sounds of a sweep
+LISTED = 12  # axes in the table
+
+
+def explore_report(
+    path: Path,
+    atlas: Atlas,
+    ranking: Macros,
+    sweeps: Mapping[str, Macro],
+    parts: Mapping[str, Any],
+) -> None:
+    """Write the report of an exploration.
+
+    Args:
+        path: The HTML file.
+        atlas: Of the run.
+        ranking: All axes.
+        sweeps: Those that were played, by axis.
+        parts: The other parts, by the names of their folders.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    posterior = atlas.posterior
+    titles = {row["axis"]: row["title"] for row in ranking.facts()}
+    rows = [
+        [row["axis"], row["title"], f"{row['effect_db']:.1f}", row["evidence"]]
+        for row in ranking.facts()[:LISTED]
+    ]
+    sections = [
+        section(
+            "What one can turn",
+            picture(
+                png(ranking.plot()), "Audible effect of the axes and what they change",
+                "Each axis from −2 to 2 around the origin and some presets, as the model expects "
+                "it to sound. z: a dimension of the latent; pc: a principal axis of the presets.",
+            ),
+            table(
+                ("axis", "title", "effect dB", "evidence"), rows,
+                note="Spreads are standard deviations of all presets.",
+            ),
+        )
+    ]  # fmt: skip
+    for axis, sweep in sweeps.items():
+        data = sweep.data
+        every = np.linspace(0, data.sizes["position"] - 1, HEARD).round().astype(int)
+        labels = [f"{data['position'].values[i]:+.1f}" for i in every]
+        knobs = sweep.mapping()
+        sections.append(
+            section(
+                f"Macro {axis}: {titles[axis]}",
+                _players(posterior, data.isel(position=every), labels),
+                picture(
+                    png(sweep.plot()), f"Parameters, spectrograms and descriptors along {axis}",
+                    "Above: the parameters that move most. Below: descriptors of what the synth "
+                    "plays (line), and the 5 % to 95 % of the same sweep from latents drawn from "
+                    "the posterior of the sound in the middle.",
+                ),
+                table(
+                    ("macro", *knobs.columns[2:]),
+                    [[f"{row['macro']:.2f}", *(f"{row[k]:.4g}" for k in knobs.columns[2:])]
+                     for row in knobs.to_dict("records")],
+                    folded="knob mapping (native values)",
+                ),
+            )
+        )  # fmt: skip
+    colors = ("category", "brightness", "length", *atlas.tags)
+    chart: Map = parts["map"]
+    sections.append(
+        section(
+            "The map of the bank",
+            *(
+                picture(png(chart.plot(color)), f"Map by {color}", f"Coloured by {color}.")
+                for color in colors
+            ),
+        )
+    )
+    captions = {
+        "neighbours": ("Nearest presets by sound", "As the bank keeps their sounds."),
+        "neighbourhood": ("A neighbourhood", "Samples around a preset, played."),
+        "morph": ("A morph", "From preset to preset, played."),
+        "imagined": ("Presets nobody made", "Drawn from the prior of the latent, played."),
+        "gaps": ("Where nobody has been", "Plausible presets that sound unlike all others."),
+        "trial": (
+            "How smooth morphs are",
+            "Roughness of numbers of the timbre along morphs, against interpolating every knob.",
+        ),
+    }
+    for name, (heading, caption) in captions.items():
+        if name not in parts:
+            continue
+        data = parts[name].data
+        blocks = [picture(png(parts[name].plot()), heading, caption)]
+        if "audio" in data:
+            position = data["position"].values if name == "morph" else ()
+            labels = [f"{p:.2f}" for p in position] or data["preset"].values.tolist()
+            blocks.insert(0, _players(posterior, data, labels))
+        sections.append(section(heading, *blocks))
+    facts = {"human presets": f"{len(atlas):,}", "latent": f"{atlas.z.shape[1]} dimensions"}
+    found = parts["trial"].facts() if "trial" in parts else {}
+    if "sound" in found:
+        sound = found["sound"]
+        facts["morphs smoother on"] = f"{sound['smoother_on']} of {found['features']}"
+        facts["roughness"] = f"{100 * sound['roughness_change']:+.0f} %"
+    lead = (
+        f"What the latent space of the model '{type(posterior.variant).__name__}' holds: ways to "
+        f"move through the presets of {posterior.synth.name}, played by the real synth."
+    )
+    write_report(path, f"{posterior.synth.name} explored", lead, facts, sections)
+
+
+def _players(posterior: Posterior, data: Any, labels: Sequence[str]) -> Block:
+    """Return the sounds of some data to listen to."""
+    rate = posterior.run.features.sample_rate
+    sources = wav_sources(list(data["audio"].values), rate)
+    return players(
+        [player(label, "", source) for label, source in zip(labels, sources, strict=True)]
+    )
