@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -127,10 +128,11 @@ def faults(configuration: Configuration, data: TrainData) -> list[str]:
         torch.manual_seed(configuration.seed)
         variant = build(zoo.load(configuration.model), data.dims, configuration.options)
         moved = _watch(variant)
-        history = fit(
-            variant, data, steps=STEPS, validate_every=STEPS // 2, seed=configuration.seed,
-            progress=False, **configuration.training,
-        )  # fmt: skip
+        with TemporaryDirectory() as folder:
+            history = fit(
+                variant, data, steps=STEPS, validate_every=STEPS // 2, seed=configuration.seed,
+                out=Path(folder), progress=False, **configuration.training,
+            )  # fmt: skip
         x = data.batch(data.train[:5])["x"]
         with torch.no_grad():
             v, log_q = variant.sample_v(x, 3)

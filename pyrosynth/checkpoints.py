@@ -48,7 +48,8 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) 
     Raises:
         RunError: The file cannot be written.
     """
-    whole = {name: t.detach().contiguous().cpu() for name, t in tensors.items()}
+    # Clones, as tensors that share their memory are refused.
+    whole = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     write_bytes(path, safetensors.torch.save(whole, {"info": json.dumps(info)}))
 
 
