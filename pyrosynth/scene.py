@@ -104,18 +104,20 @@ class Scene:
             if not np.isfinite(places).all():
                 raise InputError("a place on the map is two finite numbers")
             return {"path": [self.mixture(place).tolist() for place in places]}
+        place = None
         if "z" in asked:
             z = live.point(asked["z"])
         elif "preset" in asked:
             number = int(asked["preset"])
             if not 0 <= number < len(live.atlas):
                 raise InputError(f"preset number {number}; there are {len(live.atlas)}")
-            z = live.atlas.z[number]
+            z, place = live.atlas.z[number], self.map[number].tolist()
         elif "random" in asked:
             z = live.random(int(asked["random"]))
         else:
             raise InputError("a question for a point has z, preset, random or path")
-        z = live.move(z, {str(k): float(p) for k, p in dict(asked.get("to", {})).items()})
+        if "to" in asked:
+            z, place = live.move(z, {str(k): float(p) for k, p in dict(asked["to"]).items()}), None
         values = live.values(z)
         unit = live.posterior.run.full_space.to_unit(values)
         return {
@@ -123,7 +125,7 @@ class Scene:
             "values": values.tolist(),
             "unit": unit.tolist(),
             "positions": live.positions(z),
-            "place": self.place(z),
+            "place": place or self.place(z),
         }
 
     def place(self, z: Array) -> list[float]:

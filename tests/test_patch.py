@@ -23,10 +23,11 @@ def test_the_patch_drives_the_server(tmp_path):
         tone = live.render(live.known(0)).audio
         soundfile.write(tmp_path / "tone.wav", tone, 22050)
         served = Served(live, None)
-        name = next(n for n in live.atlas.names if n.isalnum())
+        name = live.atlas.names[0]
+        escaped = name.replace(" ", "\\ ")
         sent = (
             f"pyrosynth-server disconnect; pyrosynth-server connect 127.0.0.1 {served.server.port}"
-            f"; load symbol {name}; brightness 2; load symbol nobody; encode symbol tone.wav"
+            f"; load symbol {escaped}; brightness 2; load symbol nobody; encode symbol tone.wav"
         )
         process = subprocess.Popen(
             ["pd", "-nogui", "-noaudio", "-nomidi", "-stderr", "-open", PATCH, "-send", sent],

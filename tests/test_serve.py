@@ -85,7 +85,8 @@ def test_state_points_sounds_and_files(live):
     here = json.loads(point[1])
     np.testing.assert_allclose(here["z"], z)
     np.testing.assert_allclose(here["values"], live.values(live.atlas.z[1]))
-    assert np.ptp(here["place"]) <= 1
+    np.testing.assert_allclose(here["place"], facts["map"][1], atol=1e-4)
+    assert 0 <= min(json.loads(moved[1])["place"]) <= max(json.loads(moved[1])["place"]) <= 1
     assert json.loads(moved[1])["positions"]["brightness"] == pytest.approx(1.0, abs=1e-3)
     assert np.shape(json.loads(path[1])["path"]) == (2, live.latent_dim)
     played = json.loads(sound[1])

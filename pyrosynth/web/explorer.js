@@ -11,6 +11,7 @@ let title = ""; // what the current point is called
 let before = []; // points to go back to
 let hovering = null;
 let walking = 0; // how many paths were begun or stopped
+let wishes = 0; // how many points were asked for: an answer that comes late must not undo a newer one
 
 function say(text, bad = false) {
   $("status").textContent = text;
@@ -107,7 +108,12 @@ function buildSlider({ name: called, kind, words, moves }) {
   let start = null;
   input.addEventListener("input", () => {
     if (!now) return;
-    if (!start) { start = now; before.push({ point: now, title }); }
+    if (!start) {
+      start = now;
+      wishes += 1;
+      walking += 1;
+      before.push({ point: now, title });
+    }
     drag({ start, slider: called, position: Number(input.value) });
   });
   input.addEventListener("change", () => { start = null; });
@@ -129,9 +135,18 @@ function paintRamp() {
   }
 }
 
-const load = (number) => trying(async () => {
-  await go(await source.point({ preset: number }), state.names[number]);
-});
+/** Ask for a point and go there, unless something else was asked for meanwhile; tell which. */
+async function visit(ask, called) {
+  wishes += 1;
+  walking += 1;
+  const mine = wishes;
+  const point = await ask();
+  if (mine !== wishes) return null;
+  await go(point, called);
+  return point;
+}
+
+const load = (number) => trying(() => visit(() => source.point({ preset: number }), state.names[number]));
 
 async function hover(number) {
   hovering?.abort();
@@ -150,5 +165,5 @@ async function hover(number) {
 const map = new PresetMap($("map"), $("tip"), {
   hover,
   choose: load,
-  drawn: () => setPath(),
+  drawn: () => { setPath(); setDrawing(false); },
 });

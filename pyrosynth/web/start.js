@@ -10,6 +10,12 @@ function setPath() {
   $("walk").disabled = $("clear").disabled = map.path.length < 1;
 }
 
+function setDrawing(on) {
+  map.drawing = on;
+  $("draw").setAttribute("aria-pressed", on);
+  $("map").classList.toggle("drawing", on);
+}
+
 /** Places at even distances along a line. */
 function along(path, n) {
   const lengths = path.slice(1).map((p, i) => Math.hypot(p[0] - path[i][0], p[1] - path[i][1]));
@@ -43,12 +49,12 @@ async function walk() {
 
 async function find(blob, called) {
   say(`Listening to ${called}…`);
-  const found = await source.find(blob, called);
+  const found = await visit(() => source.find(blob, called), `like ${called}`);
+  if (!found) return;
   if (target) URL.revokeObjectURL(target);
   target = URL.createObjectURL(blob);
   $("target-figure").hidden = false;
   drawPicture($("target"), found.target);
-  await go(found, `like ${called}`);
   say(`Found a preset for ${called}; the model expects ${found.lsd_db.toFixed(1)} dB between them.`);
 }
 
@@ -82,18 +88,15 @@ function listen() {
   on("play-target", async () => player.play(target));
   on("random", async () => {
     const seed = Math.floor(Math.random() * 2 ** 31);
-    await go(await source.point({ random: seed }), `random ${seed}`);
+    await visit(() => source.point({ random: seed }), `random ${seed}`);
   });
   on("back", async () => {
     const last = before.pop();
+    wishes += 1;
     if (last) { now = null; await go(last.point, last.title); }
     $("back").disabled = !before.length;
   });
-  on("draw", async () => {
-    map.drawing = !map.drawing;
-    $("draw").setAttribute("aria-pressed", map.drawing);
-    $("map").classList.toggle("drawing", map.drawing);
-  });
+  on("draw", async () => setDrawing(!map.drawing));
   on("add", async () => { map.path.push(now.place); map.draw(); setPath(); });
   on("walk", walk);
   on("clear", async () => { walking += 1; map.clear(); setPath(); });
