@@ -22,7 +22,7 @@ SMALL = {
     "vae": {"n_mixture": 16, "beta": 1.0, **AUTOENCODER},
     "flow_mixed": {"n_layers": 2, "n_regression_layers": 2, **READER, **PAINTER},
     "flow_cond": {
-        "n_layers": 2, "n_regression_layers": 2, "latent_dim": 5, "n_mixture": 8,
+        "n_layers": 2, "n_regression_layers": 2, "latent_dim": 5, "n_mixture": 4,
         **READER, **PAINTER,
     },
     "flow_matching": {"n_blocks": 1, "n_steps": 4, "n_probes": 4, **READER},
