@@ -132,12 +132,12 @@ def _examples(contest: Contest, best: str) -> list[Block]:
         assert targets.audio is not None
         lsd = np.asarray(judged.scores[sounds]["one draw"].lsd)
         nearest = lsd.min(axis=0)
-        order_of = np.argsort(nearest, kind="stable")
-        chosen = order_of[np.round(np.array(HEARD) * (len(targets) - 1)).astype(int)]
+        places = np.unique(np.round(np.array(HEARD) * (len(targets) - 1)).astype(int))
+        chosen = np.argsort(nearest, kind="stable")[places]
         points = judged.v[sounds][chosen, lsd.argmin(axis=0)[chosen]]
         values = targets.full_space.complete(targets.space, targets.space.decode(points))
         known = nearest_presets(human, targets.x[chosen])
-        rendered = contest.listener.render(np.concatenate([values, known]))
+        rendered = contest.renderer.render(np.concatenate([values, known]))
         assert rendered.audio is not None
         answers, presets = np.split(rendered.audio, 2)
         for k, i in enumerate(chosen):

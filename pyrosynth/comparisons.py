@@ -13,7 +13,6 @@ from pyrosynth.checkpoints import write_bytes
 from pyrosynth.compare_report import compare_report, pictures
 from pyrosynth.contest import BEST_OF, Contest
 from pyrosynth.dataset import Dataset
-from pyrosynth.descriptors import Heard
 from pyrosynth.entrants import Entrant, entrants
 from pyrosynth.errors import InputError, RunError
 from pyrosynth.fitting import contract_hash
@@ -133,17 +132,13 @@ def compare(
     synth, rate = from_spec(dataset.synth_spec), dataset.features.sample_rate
     with (
         Renderer(
-            synth, dataset.note, rate, workers=workers, transform=Heard(dataset.features)
-        ) as listener,
-        Renderer(
-            synth, dataset.note, rate, workers=workers, transform=dataset.features,
-            keep_audio=False,
-        ) as searcher,
+            synth, dataset.note, rate, workers=workers, transform=dataset.features
+        ) as renderer,
         Progress({"presets": 0, "sounds": 0}, "compare", show=progress) as bar,
     ):  # fmt: skip
         contest = Contest(
-            dataset, folder, {k: _heard(t, listener) for k, t in targets.items()}, listener,
-            searcher, bank, bar, draws, training, table, device, threads, force,
+            dataset, folder, {k: _heard(t, renderer) for k, t in targets.items()}, renderer,
+            bank, bar, draws, training, table, device, threads, force,
         )  # fmt: skip
         bar.totals["presets"] = seeds * sum(entrant.presets(training) for entrant in entered)
         bar.totals["sounds"] = (
@@ -151,7 +146,8 @@ def compare(
             + contest.due(len(guesses))
             + sum(contest.due(what.budget + 1) for what in searches)
         )
-        contest.guess(guesses)
+        if guesses:
+            contest.guess(guesses)
         for seed in range(seeds):
             for entrant in entered:
                 contest.enter(entrant, seed)
@@ -161,11 +157,11 @@ def compare(
         return _write(contest, entered, made_by, last=True)
 
 
-def _heard(targets: Targets, listener: Renderer) -> Targets:
+def _heard(targets: Targets, renderer: Renderer) -> Targets:
     """Give targets their audio: what the synth plays for the true presets."""
     if targets.values is None:
         return targets
-    return replace(targets, audio=listener.render(targets.values).audio)
+    return replace(targets, audio=renderer.render(targets.values).audio)
 
 
 def _tags(

@@ -1,7 +1,8 @@
 """Models and rivals put to the same test: fits, what they answer, and the rows that come of it."""
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from pyrosynth.rivals import BEST, Search, guess, search
 from pyrosynth.run import FACTS
 from pyrosynth.standings import HELD_OUT, Row, together
 from pyrosynth.statistics import interval
+from pyrosynth.svi import torch_threads
 from pyrosynth.tables import Scores, drawn
 from pyrosynth.tags import TagTable
 from pyrosynth.targets import Targets
@@ -62,8 +64,7 @@ class Contest:
         dataset: What all learn from.
         folder: Where everything is kept.
         targets: The sounds, by what they are; with their audio.
-        listener: Renders what is only to be heard, and keeps the audio.
-        searcher: Renders for searches.
+        renderer: Renders; its transform is the features, and it keeps the audio.
         bank: File of the bank of the training presets.
         bar: The progress.
         draws: Posterior draws of each sound.
@@ -77,8 +78,7 @@ class Contest:
     dataset: Dataset
     folder: Path
     targets: Mapping[str, Targets]
-    listener: Renderer
-    searcher: Renderer
+    renderer: Renderer
     bank: Path
     bar: Progress
     draws: int
@@ -109,7 +109,7 @@ class Contest:
                 )  # fmt: skip
                 if fresh or self.force:
                     self.bar.add("presets", presets)
-            with self.bar.stage("sounds", self.due(self.draws + 1, truths=True), label):
+            with self._playing(self.due(self.draws + 1, truths=True), label):
                 self.judged[entrant.name, seed] = self._judge(Posterior(run), seed)
 
         self._try(label, work, folder / "error.txt")
@@ -118,10 +118,10 @@ class Contest:
         """Let rivals that render nothing answer."""
 
         def work() -> None:
-            with self.bar.stage("sounds", self.due(len(names)), "rivals"):
+            with self._playing(self.due(len(names)), "rivals"):
                 for sounds in self.targets:
                     found = guess(names, self._trials(sounds), Bank.load(self.bank))
-                    self.rivals += [Row(sounds, name, "", s) for name, s in found.items()]
+                    self.rivals += [self._row(sounds, name, "", s) for name, s in found.items()]
 
         self._try(", ".join(names), work)
 
@@ -136,12 +136,15 @@ class Contest:
                     raise RunError("there is no fit to start from; see why it failed")
                 named, (seed, judged) = replace(what, start=name), self.first(name)
                 posterior = Posterior.load(self.run_folder(name, seed), self.device)
-            with self.bar.stage("sounds", self.due(what.budget + 1), f"{what}"):
+            with self._playing(self.due(what.budget + 1), f"{what}"):
                 for sounds in self.targets:
                     v = judged.v[sounds] if judged else None
                     scores = search(named, self._trials(sounds), posterior, v)
-                    row = Row(sounds, named.method_name, named.answer, scores, budget=what.budget)
-                    self.rivals.append(row)
+                    self.rivals.append(
+                        self._row(
+                            sounds, named.method_name, named.answer, scores, budget=what.budget
+                        )
+                    )
 
         self._try(str(what), work)
 
@@ -181,18 +184,44 @@ class Contest:
                 facts = _facts(judged, known=sounds == HELD_OUT)
                 for answer in judged[0].scores[sounds]:
                     scores = together([one.scores[sounds][answer] for one in judged])
-                    budget = round(scores.renders)
                     rows.append(
-                        Row(sounds, name, answer, scores, len(judged), budget, facts, failed)
-                    )
+                        self._row(
+                            sounds, name, answer, scores, seeds=len(judged),
+                            budget=round(scores.renders), facts=facts, failed=failed,
+                        )
+                    )  # fmt: skip
         return rows + self.rivals
+
+    def _row(
+        self,
+        sounds: str,
+        method: str,
+        answer: str,
+        scores: Scores,
+        *,
+        facts: Mapping[str, float] | None = None,
+        **more: Any,
+    ) -> Row:
+        """Return a row, with the parameter error as it was published where it is known."""
+        targets, facts = self.targets[sounds], dict(facts or {})
+        if targets.values is not None:  # each error over the mean square of all presets
+            square = np.mean(targets.unit(targets.values) ** 2, axis=-1)
+            error = scores.per_sound("mse_n") * square
+            facts["mse_n_published"] = float(np.mean(error) / np.mean(square))
+        return Row(sounds, method, answer, scores, facts=facts, **more)
+
+    @contextmanager
+    def _playing(self, sounds: int, label: str) -> Iterator[None]:
+        """Show and time the rendering of sounds; the cores are for the workers meanwhile."""
+        with self.bar.stage("sounds", sounds, label), torch_threads(1):
+            yield
 
     def _of(self, name: str) -> list[Judged]:
         return [judged for (of, _), judged in sorted(self.judged.items()) if of == name]
 
     def _trials(self, sounds: str, seed: int = 0) -> Trials:
         return Trials(
-            self.targets[sounds], self.folder / "trials", self.listener, self.searcher, seed,
+            self.targets[sounds], self.folder / "trials", self.renderer, self.renderer, seed,
             progress=False, panel=True, report=lambda n: self.bar.add("sounds", n),
         )  # fmt: skip
 

@@ -74,19 +74,20 @@ class Findings:
     def uniform(self) -> dict[str, Float]:
         """Numbers that are uniform on (0, 1) if the run is calibrated.
 
-        ``parameters`` (n, n_learnt), ``descriptors`` (n, n_descriptors), ``TARP`` (n,) and,
-        where the variant's density is exact, ``highest density`` (n,).
+        ``parameters`` (n, n_learnt), ``TARP`` (n,), if sounds were described ``descriptors``
+        (n, n_descriptors) and, where the variant's density is exact, ``highest density`` (n,).
         """
         rng = np.random.default_rng(self.trials.seed)
         v, truth = self.played["v"].swapaxes(0, 1), self.played["v_true"]
-        heard = self.played["descriptors"]
-        # A draw that cannot be played is as far off as can be, not missing.
-        guesses = np.nan_to_num(heard[:, : self.draws], nan=-np.inf).swapaxes(0, 1)
         found = {
             "parameters": rank_uniform(v, truth, rng),
             "TARP": tarp_uniform(v, truth, rng.random(truth.shape), rng),
-            "descriptors": rank_uniform(guesses, heard[:, -1], rng),
         }
+        if "descriptors" in self.played:
+            heard = self.played["descriptors"]
+            # A draw that cannot be played is as far off as can be, not missing.
+            guesses = np.nan_to_num(heard[:, : self.draws], nan=-np.inf).swapaxes(0, 1)
+            found["descriptors"] = rank_uniform(guesses, heard[:, -1], rng)
         log_q = self.played["log_q_true"]
         if np.isfinite(log_q).all():
             found["highest density"] = density_uniform(self.played["log_q"].T, log_q, rng)

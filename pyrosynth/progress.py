@@ -26,9 +26,10 @@ class Progress:
         self.done = dict.fromkeys(totals, 0)
         self.seconds = dict.fromkeys(totals, 0.0)
         self.bar = tqdm(
-            total=PARTS, desc=label, disable=not show, dynamic_ncols=True,
+            total=PARTS, desc=label, disable=not show, dynamic_ncols=True, mininterval=0.5,
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}",
         )  # fmt: skip
+        self.stage_label = label
         self._since = time.monotonic()
 
     def __enter__(self) -> "Progress":
@@ -59,7 +60,8 @@ class Progress:
             label: What it is called while it lasts.
         """
         before, self._since = self.done[kind], time.monotonic()
-        self.bar.set_postfix_str(f"{label}, {self.state}")
+        self.stage_label = label
+        self.bar.set_postfix_str(self.state)
         try:
             yield
         finally:
@@ -91,8 +93,8 @@ class Progress:
 
     @property
     def state(self) -> str:
-        """Such as ``840 presets/s, 150 sounds/s, 1:02:00 left``."""
-        parts = [
+        """Such as ``fit npe-0, 840 presets/s, 150 sounds/s, 1:02:00 left``."""
+        parts = [self.stage_label] + [
             f"{done / self.seconds[kind]:.3g} {kind}/s"
             for kind, done in self.done.items()
             if done and self.seconds[kind]

@@ -97,6 +97,8 @@ def measures_table(frame: "DataFrame", sounds: str) -> Table:
         heads[f"{name}_mean"] = metric.heading
         if name == "sc":
             heads["sc_median"] = "SC median"
+        if name == "mse_n":
+            heads["mse_n_published"] = "MSE_n as published"
     heads["wins"] = "beats retrieval"
     heads = {name: head for name, head in heads.items() if name in here}
     table = []

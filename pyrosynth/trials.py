@@ -39,12 +39,13 @@ class Trials:
     Args:
         targets: What is to be found.
         folder: Where results are kept.
-        listener: Renders what is only to be heard; its transform is a ``Heard``.
+        listener: Renders what is only to be heard; its transform is a ``Heard``, with ``panel``
+            the features.
         searcher: Renders for searches; its transform is the features.
         seed: Of everything random.
         progress: Whether to show progress bars.
-        panel: Whether to measure answers by all of `pyrosynth.panel` as well; the targets then
-            have their audio, and the listener keeps what it hears.
+        panel: Whether to measure answers by all of `pyrosynth.panel`, not to describe them; the
+            targets then have their audio, and the listener keeps what it hears.
         report: Called with the number of sounds each time some were rendered.
     """
 
@@ -96,7 +97,8 @@ class Trials:
         Returns:
             ``lsd``, ``sc``, ``mel_mse``, where the truth is known ``mse_n``, and ``failed``
             (n, n_sounds); ``descriptors`` (n, n_sounds, n_descriptors), NaN for a failed sound;
-            with ``panel``, its other metrics (n, n_sounds), NaN for draws that are no answer.
+            with ``panel`` its other metrics instead, (n, n_sounds), NaN for draws that are no
+            answer.
         """
         values = np.stack(list(answers.values()), axis=1)
         folder = self._folder("answers", sha256=hashlib.sha256(values.tobytes()).hexdigest())
@@ -234,7 +236,7 @@ class Trials:
 
     def _folder(self, kind: str, **settings: Any) -> Path:
         """Return the place of results of these settings."""
-        measured = [*UNITS, *METRICS] if self.panel else list(UNITS)
+        measured = list(METRICS if self.panel else UNITS)
         settings |= {"of": self.targets.identity, "measured": measured, "seed": self.seed}
         text = json.dumps(settings, sort_keys=True)
         return self.folder / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
@@ -242,12 +244,14 @@ class Trials:
     def _heard(self, i: int, values: Float, rendered: Rendered) -> Arrays:
         """Score what was heard."""
         assert rendered.features is not None
-        heard = Heard(self.targets.features)
-        x, descriptors = heard.split(rendered.features)
-        x[rendered.failed] = np.log(heard.spec.floor)  # nothing was heard
-        descriptors[rendered.failed] = np.nan
-        more = {"failed": rendered.failed, "descriptors": descriptors}
-        return {**self._scores(i, values, x), **more}
+        spec, x = self.targets.features, rendered.features
+        arrays: Arrays = {"failed": rendered.failed}
+        if not self.panel:
+            x, descriptors = Heard(spec).split(x)
+            descriptors[rendered.failed] = np.nan
+            arrays["descriptors"] = descriptors
+        x[rendered.failed] = np.log(spec.floor)  # nothing was heard
+        return {**self._scores(i, values, x), **arrays}
 
     def _scores(self, i: int, values: Float, x: NDArray[np.float32]) -> Arrays:
         """Compare answers and their sounds with a target."""

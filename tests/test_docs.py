@@ -33,7 +33,7 @@ NOT_RUN = {
 }
 # Commands and calls whose options are only read, since other tests run them.
 ONLY_READ = ("scan", "check", "install")
-ONLY_COMPARED = ("ps.check(", "az.from_netcdf(")
+ONLY_COMPARED = ("ps.check(", "ps.compare(", "az.from_netcdf(")
 
 SMALLER = {"derived": 40, "steps": 4, "budget": 12, "draws": 4, "n_presets": 3, "device": "cpu"}
 OPTIONS = {
@@ -41,6 +41,8 @@ OPTIONS = {
     "fit": "--steps 4",
     "outside": "--families speech --each 1 --hold 0.2 --duration 0.3",
     "infer": "--budget 12 --draws 4 --workers 1",
+    "compare": "--seeds 1 --presets 2 --draws 16 --rivals median,cma-20 --workers 1 "
+    "--set embedding_dim=16 --set channels=[8,16] --set hidden=16 --set rank=8",
 }
 NETWORKS = {name: SMALL[name] for name in ("flow_reg", "flow_dis")}
 NETWORKS["mine.py"] = SMALL["flow_reg"]

@@ -199,4 +199,4 @@ def test_time_that_is_left(monkeypatch):
         assert bar.totals["sounds"] == 14
         assert bar.left == pytest.approx(50 * 0.2 + 10 * 1.0)
         assert bar.bar.n == round(1000 * 14 / 34)
-        assert bar.state == "5 presets/s, 1 sounds/s, 00:20 left"
+        assert bar.state == "play, 5 presets/s, 1 sounds/s, 00:20 left"

@@ -1,5 +1,6 @@
 """Finding variants by name and by path."""
 
+import re
 import shutil
 import sys
 
@@ -18,6 +19,7 @@ def test_names_and_sources():
         assert zoo.load(name) is variant
         assert f"class {variant.__name__}(Variant)" in zoo.source(name)
         assert len(zoo.describe(name)) > 20
+        assert re.fullmatch(r".+ \(\d{4}\), .+, https?://[^ ]+", zoo.paper(name)), name
 
 
 def test_unknown_name_lists_the_known_ones():

@@ -1,0 +1,244 @@
+"""A whole comparison on the built-in voice: killed, called again, and with models that fail."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from small import NOTE, small_dataset
+from test_report import assert_self_contained
+from toys import SMALL
+
+from pyrosynth import zoo
+from pyrosynth.cli import main
+from pyrosynth.comparisons import compare
+from pyrosynth.dataset import Dataset
+from pyrosynth.errors import InputError, RunError
+from pyrosynth.metrics import log_distance, mse_n
+from pyrosynth.posterior import Posterior
+from pyrosynth.sounds import string_and_flute
+from pyrosynth.standings import HELD_OUT, OUTSIDE
+from pyrosynth.tables import BANK, GUESS, REFERENCE
+from pyrosynth.targets import held_out
+
+RIVALS = ("median", "retrieval", "bank", "cma-12", "best+cma-12", "best+infer-20", "best+guess")
+FAST = {
+    "seeds": 2, "n_presets": 2, "draws": 16, "workers": 1, "threads": 1, "progress": False,
+    "steps": 6, "batch_size": 32,
+    "options": {f"flow_reg.{key}": value for key, value in SMALL["flow_reg"].items()},
+}  # fmt: skip
+
+
+def outside_folder(folder):
+    """A sound no preset is behind, as `pyrosynth outside` keeps them."""
+    folder.mkdir()
+    facts = {"note": NOTE.to_json(), "sample_rate": 22050, "packages": {}, "silent": []}
+    (folder / "outside.json").write_text(json.dumps(facts))
+    sound = string_and_flute(seconds=0.5, sample_rate=22050).mean(axis=1)
+    soundfile.write(folder / "one.wav", 0.4 * sound / np.abs(sound).max(), 22050)
+    (folder / "index.csv").write_text(
+        "file,family,instrument,package,version,licence,pitch\n"
+        "one.wav,toy,string and flute,none,1,MIT,60\n"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """A dataset, sounds from outside, and the file of a user's own model."""
+    folder = tmp_path_factory.mktemp("compare")
+    mine = folder / "mine.py"
+    mine.write_text(zoo.source("npe"))
+    outside = outside_folder(folder / "outside")
+    options = {
+        **FAST["options"], **{f"mine.{key}": value for key, value in SMALL["npe"].items()},
+    }  # fmt: skip
+    more = {"models": ("flow_reg", mine), "rivals": RIVALS, "outside_sounds": outside}
+    return small_dataset(folder, 50, 20), {**FAST, **more, "options": options}, folder / "out"
+
+
+@pytest.fixture(scope="module")
+def result(given):
+    """A comparison that was killed after the first results, and called again."""
+    dataset, options, out = given
+
+    def start():
+        os.setsid()
+        compare(dataset, out, **options)
+
+    process = multiprocessing.get_context("fork").Process(target=start)
+    process.start()
+    while len(list(out.glob("trials/draws-*/*.npz"))) < 2:
+        assert process.is_alive()
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+    kept = {f: f.stat().st_mtime_ns for f in out.glob("trials/*/*.npz")}
+    kept |= {f: f.stat().st_mtime_ns for f in out.glob("runs/*/weights.safetensors")}
+    assert kept
+    assert not (out / "report.html").exists()
+    found = compare(dataset, out, **options)
+    assert all(file.stat().st_mtime_ns == when for file, when in kept.items())
+    return found
+
+
+def test_every_method_has_its_rows(result):
+    assert result.failures == {}
+    table = result.table
+    answers = ["mean draw", "one draw", "best of 16 draws"]
+    rivals = ["median preset", REFERENCE, BANK, "CMA-ES from scratch"]
+    for sounds, n in ((HELD_OUT, 2), (OUTSIDE, 1)):
+        here = table[table["sounds"] == sounds]
+        assert (here["n"] == n).all()
+        for model in ("flow_reg", "mine"):
+            assert here[here["method"] == model]["answer"].tolist()[:3] == answers
+        assert set(rivals) < set(here["method"])
+    best = table[table["answer"] == GUESS]["method"].unique().tolist()
+    assert len(best) == 1
+    assert (table["answer"] == "infer, 20 renders").sum() == 2
+    assert f"CMA-ES from a draw of {best[0]}" in set(table["method"])
+    fitted = table[table["answer"].isin(answers)]
+    assert (fitted["seeds"] == 2).all()
+    assert (fitted["steps"] == 6).all()
+    assert (fitted["fit_cpu_seconds"] > 0).all()
+    lsd = fitted[fitted["sounds"] == HELD_OUT].set_index(["method", "answer"])["lsd_mean"]
+    assert (lsd[:, "best of 16 draws"] < lsd[:, "one draw"]).all()
+
+
+def test_what_is_not_known_is_empty(result):
+    table = result.table
+    columns = ["mse_n_mean", "log_q", "region_90", "tarp_90"]
+    assert table[table["sounds"] == OUTSIDE][columns].isna().all(axis=None)
+    known = table[(table["sounds"] == HELD_OUT) & (table["answer"] == "one draw")]
+    assert known[columns].notna().all(axis=None)
+    for measure in ("lsd", "sc", "mel_mse", "lm", "mss", "mfcc", "loudness", "pitch"):
+        assert table[f"{measure}_mean"].notna().all(), measure
+
+
+def test_the_mean_draw_apart_from_the_comparison(result, given):
+    """Both seeds of one model, played and measured here; seeds averaged for each sound."""
+    dataset, _, out = given
+    targets = held_out(dataset, 2)
+    lsd, errors, answers = [], [], []
+    for seed in (0, 1):
+        posterior = Posterior.load(out / "runs" / f"mine-{seed}")
+        assert posterior.bank is not None
+        values = np.stack(
+            [posterior.mean(x, 16, targets.seed(i, seed)) for i, x in enumerate(targets.x)]
+        )
+        audio = [posterior.synth.render(preset, NOTE, 22050) for preset in values]
+        lsd.append(log_distance(posterior.features(np.stack(audio)), targets.x))
+        answers.append(targets.unit(values))
+        errors.append(mse_n(targets.unit(targets.values), answers[-1]))
+    row = result.table.set_index(["sounds", "method", "answer"]).loc[HELD_OUT, "mine", "mean draw"]
+    assert row["lsd_mean"] == pytest.approx(np.mean(lsd), rel=1e-5)
+    assert row["lsd_median"] == pytest.approx(np.median(np.mean(lsd, axis=0)), rel=1e-5)
+    assert row["mse_n_mean"] == pytest.approx(np.mean(errors), rel=1e-6)
+    answers.append(targets.unit(targets.values))
+    published = [mse_n(answers[-1], answer, batch=True).mean() for answer in answers[:2]]
+    assert row["mse_n_published"] == pytest.approx(np.mean(published), rel=1e-6)
+
+
+def test_files(result, given):
+    dataset, _, out = given
+    page = assert_self_contained(out / "report.html")
+    assert page.tags.count("img") == 2
+    assert page.tags.count("audio") == 9  # three sounds, each with two answers
+    assert {file.name for file in out.glob("*.png")} == {"plot.png", "plot-outside-sounds.png"}
+    stored = json.loads((out / "compare.json").read_text())
+    assert stored == json.loads(json.dumps(result.summary))
+    assert set(stored["runs"]) == {"flow_reg-0", "flow_reg-1", "mine-0", "mine-1"}
+    assert {"torch", "pyrosynth"} < set(stored["versions"])
+    for name, facts in stored["runs"].items():
+        kept = json.loads((out / "runs" / name / "run.json").read_text())
+        assert facts["settings"]["model"] == kept["settings"]["model"]
+        assert kept["settings"]["seed"] == int(name[-1])
+    table = pd.read_csv(out / "table.csv")
+    np.testing.assert_allclose(table["lsd_mean"], result.table["lsd_mean"])
+    text = (out / "table.md").read_text()
+    assert text.startswith("## Held-out presets (2)\n\n| method | mean draw | one draw | guess |")
+    assert "## Outside sounds (1)" in text
+    banks = [out / "bank.safetensors", *out.glob("runs/*/bank.safetensors")]
+    assert len(banks) == 5
+    assert len({file.stat().st_ino for file in banks}) == 1
+    assert not list(out.rglob("*.part"))
+
+
+def test_again_makes_only_what_is_missing(result, given):
+    dataset, options, out = given
+    runs = {f: f.stat().st_mtime_ns for f in out.glob("runs/*/weights.safetensors")}
+    lost = sorted(out.glob("trials/draws-*/*.npz"))[0]
+    kept = {f: f.stat().st_mtime_ns for f in out.glob("trials/*/*.npz") if f != lost}
+    lost.write_bytes(lost.read_bytes()[:99])
+    again = compare(dataset, out, **options)
+    assert all(file.stat().st_mtime_ns == when for file, when in {**runs, **kept}.items())
+    pd.testing.assert_frame_equal(again.table, result.table)
+    pd.testing.assert_frame_equal(again.statistics, result.statistics)
+
+
+def test_a_model_that_fails_costs_its_row(given, tmp_path, capfd):
+    dataset, *_ = given
+    source = zoo.source("flow_reg")
+    (tmp_path / "broken.py").write_text("import nothing_of_this_name\n" + source)
+    (tmp_path / "sad.py").write_text(
+        source.replace("def sample_v(", "def sample_v(*_):\n        raise OSError('no luck')\n\n"
+                       "    def _unused(")
+    )  # fmt: skip
+    models = f"npe,flow_reg,{tmp_path / 'broken.py'},{tmp_path / 'sad.py'}"
+    small = [f"--set={key}={json.dumps(value)}" for key, value in SMALL["flow_reg"].items()]
+    code = main(
+        ["compare", str(dataset.path), "--out", str(tmp_path / "out"), "--models", models,
+         "--rivals", "none", "--seeds", "1", "--presets", "2", "--draws", "16", "--steps", "2",
+         "--batch-size", "16", "--workers", "1", "--set=npe.lr=1", *small, "--json"]
+    )  # fmt: skip
+    out, error = capfd.readouterr()
+    assert code == 2
+    assert "unknown hyper-parameter of these models 'npe.lr'" in error
+    assert error.count("\n") == 1
+    code = main(
+        ["compare", str(dataset.path), "--out", str(tmp_path / "out"), "--models", models,
+         "--rivals", "none", "--seeds", "1", "--presets", "2", "--draws", "16", "--steps", "2",
+         "--batch-size", "16", "--workers", "1", "--set=npe.bins=0", *small, "--json"]
+    )  # fmt: skip
+    out, error = capfd.readouterr()
+    assert code == 2
+    facts = json.loads(out)
+    assert set(facts["failures"]) == {"npe-0", "broken-0", "sad-0"}
+    assert "nothing_of_this_name" in facts["failures"]["broken-0"]
+    assert facts["failures"]["sad-0"] == "OSError: no luck"
+    last = error.splitlines()[-3:]
+    assert [line.partition("-0: ")[0] for line in last] == [
+        "pyrosynth: npe", "pyrosynth: broken", "pyrosynth: sad"
+    ]  # fmt: skip
+    assert "Traceback" not in error
+    assert "no luck" in (tmp_path / "out" / "runs" / "sad-0" / "error.txt").read_text()
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert table[table["method"] == "flow_reg"]["lsd_mean"].notna().sum() == 3
+    assert table[table["method"] == "sad"]["failed"].tolist() == ["seed 0: OSError: no luck"]
+    assert "| sad | failed: seed 0: OSError: no luck |" in (tmp_path / "out/table.md").read_text()
+    assert "OSError: no luck" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_other_settings_are_refused(result, given):
+    dataset, options, out = given
+    with pytest.raises(RunError, match="with training .*'steps': 6.*, not .*'steps': 7"):
+        compare(dataset, out, **{**options, "steps": 7})
+    other = Dataset(dataset.path)
+    other.contract = {**dataset.contract, "seed": "other"}
+    with pytest.raises(RunError, match="another dataset"):
+        compare(other, out, **options)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"draws": 8}, {"seeds": 0}, {"n_presets": 0}, {"models": ()}, {"device": "tpu"}]
+)
+def test_bad_arguments(given, tmp_path, wrong):
+    dataset, options, _ = given
+    with pytest.raises(InputError):
+        compare(dataset, tmp_path, **{**options, **wrong})
+    assert not list(tmp_path.iterdir())
