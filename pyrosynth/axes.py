@@ -173,6 +173,7 @@ def steering(
     values, spec = dataset.values(rows), posterior.run.features
     known = dataset.x(dataset.rows("train", human_only=True))
     spread = describe_features(known, spec).std(axis=0)
+    spread[spread == 0] = np.inf  # what no preset varies does not count as changed
     changes = []
     for tag in posterior.variant.dims.tags:
         down, up = (
