@@ -56,11 +56,9 @@ def explore(
         seed=seed,
         workers=workers,
     )
-    titles = {row["axis"]: row for row in facts["ranking"]}
     lines = [
-        f"{name}: {titles[name]['title']}, {titles[name]['effect_db']:.1f} dB; "
-        f"{titles[name]['evidence']}"
-        for name in facts["macros"]
+        f"{name}: {row['title']}, {row['effect_db']:.1f} dB; {row['evidence']}"
+        for name, row in facts["macros"].items()
     ]
     for way, found in facts.get("trial", {}).items():
         if isinstance(found, dict):

@@ -13,11 +13,11 @@ from pyrosynth import __version__
 from pyrosynth.atlas import Atlas
 from pyrosynth.audio import save_audio
 from pyrosynth.checkpoints import write_bytes
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, unknown
 from pyrosynth.explore_report import explore_report
 from pyrosynth.folders import whole, writable
 from pyrosynth.macros import Macro, macro
-from pyrosynth.maps import By, Map, map
+from pyrosynth.maps import WAYS, By, Map, map
 from pyrosynth.morphs import Morph, morph
 from pyrosynth.neighbourhoods import Sounds, around, gaps, imagine, neighbours
 from pyrosynth.plots import png
@@ -29,6 +29,7 @@ from pyrosynth.smoothness import Trial, trial
 DATA, PICTURE, FACTS = "data.nc", "picture.png", "facts.json"
 KNOBS, SWEEP, PRESETS = "knobs.csv", "sounds.wav", "presets.json"
 N_SOUNDS = 8
+CENTERS = 5  # that the axes which are swept are played around, to name them
 PAUSE_SECONDS = 0.25  # between the sounds of one file
 
 
@@ -183,12 +184,15 @@ def explore(
         raise InputError(f"a morph through {through[0]} alone: give at least two presets")
     if sound is not None:
         posterior.listen(sound)
+    if by not in WAYS:
+        raise unknown("map", by, WAYS)
     center = at or through[0]
     made = {"pyrosynth": __version__, "run": posterior.run.settings, "seed": seed}
     path = writable(out)
     ranking = macros(posterior, seed=seed)
     swept = list(axes) or [*ranking.data["axis"].values[:n_macros].tolist(), *atlas.tags]
-    total = len(swept) + 6 + (pairs > 0)
+    swept = list(dict.fromkeys(swept))
+    total = len(swept) + 6 + bool(swept) + (pairs > 0)
     with (
         posterior.renderer(workers, keep_audio=True) as renderer,
         tqdm(total=total, desc="explore", unit="part", disable=not progress) as bar,
@@ -201,8 +205,14 @@ def explore(
                 lambda axis=axis: macro(posterior, axis, renderer, at=at, draws=draws, seed=seed),  # type: ignore[misc]
                 at=at, draws=draws,
             )
-            for axis in dict.fromkeys(swept)
+            for axis in swept
         }  # fmt: skip
+        if swept:  # named by what was heard
+            heard = folder.part(
+                "heard", Macros,
+                lambda: macros(posterior, swept, renderer, centers=CENTERS, seed=seed), of=swept,
+            )  # fmt: skip
+            titles = {row["axis"]: row for row in heard.facts()}
         parts: dict[str, Any] = {
             "map": folder.part("map", Map, lambda: map(posterior, by=by, seed=seed), by=by),
             "neighbours": folder.part(
@@ -233,13 +243,14 @@ def explore(
         "presets": len(atlas),
         "made": made,
         "ranking": ranking.facts(),
-        "macros": {axis: sweep.facts() for axis, sweep in sweeps.items()},
+        "macros": {axis: {**titles[axis], **sweep.facts()} for axis, sweep in sweeps.items()},
         **{name: part.facts() for name, part in parts.items() if name != "map"},
     }
     _table(ranking).to_csv(path / "ranking.csv", index=False)
     write_bytes(path / "ranking.png", png(ranking.plot()))
     write_bytes(path / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
-    explore_report(path / "report.html", atlas, ranking, sweeps, parts)
+    named = {axis: titles[axis]["title"] for axis in swept}
+    explore_report(path / "report.html", atlas, ranking, sweeps, named, parts)
     return facts
 
 

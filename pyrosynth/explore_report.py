@@ -32,6 +32,7 @@ def explore_report(
     atlas: Atlas,
     ranking: Macros,
     sweeps: Mapping[str, Macro],
+    titles: Mapping[str, str],
     parts: Mapping[str, Any],
 ) -> None:
     """Write the report of an exploration.
@@ -41,13 +42,13 @@ def explore_report(
         atlas: Of the run.
         ranking: All axes.
         sweeps: Those that were played, by axis.
+        titles: What these are called.
         parts: The other parts, by the names of their folders.
 
     Raises:
         RunError: The file cannot be written.
     """
     posterior = atlas.posterior
-    titles = {row["axis"]: row["title"] for row in ranking.facts()}
     rows = [
         [row["axis"], row["title"], f"{row['effect_db']:.1f}", row["evidence"]]
         for row in ranking.facts()[:LISTED]

@@ -35,11 +35,12 @@ class Macro:
     """A sweep along one axis.
 
     Attributes:
-        data: ``value`` and ``unit`` (position, param), ``z`` (position, latent), ``spread``
-            (param), the standard deviation of the unit values; ``expected`` (position, mel,
-            frame), the sound the model expects. If it was played also ``x`` (position, mel,
-            frame), ``audio`` (position, sample), ``descriptor`` (position, name) and its 5 % and
-            95 % among the draws of the posterior, ``low`` and ``high``.
+        data: ``value`` and ``unit`` (position, param), ``z`` (position, latent); ``spread``
+            (param), the standard deviation of the unit values, and ``discrete`` (param);
+            ``expected`` (position, mel, frame), the sound the model expects. If it was played
+            also ``x`` (position, mel, frame), ``audio`` (position, sample), ``descriptor``
+            (position, name) and its 5 % and 95 % among the draws of the posterior, ``low`` and
+            ``high``.
     """
 
     data: "Dataset"

@@ -119,7 +119,7 @@ def macros(
         line = atlas.axis(name)
         z = np.stack([line.at(place, position) for place in places]).reshape(-1, places.shape[1])
         values = atlas.values(z)
-        x = atlas.expected(z) if renderer is None else _features(renderer, values)
+        x = atlas.expected(z) if renderer is None else _features(renderer, values, spec.floor)
         x = x.reshape(len(places), len(position), *x.shape[1:])
         middle = x[:, len(position) // 2]
         numbers = describe_features(x.reshape(-1, *x.shape[2:]), spec)
@@ -206,9 +206,10 @@ def sensitivity(posterior: Posterior, values: Float) -> Float:
     return np.asarray((distance / np.abs(moved - unit)).mean(axis=0))
 
 
-def _features(renderer: Renderer, values: Float) -> Array:
-    """Return the features of what the synth plays."""
-    features = renderer.render(values).features
-    if features is None:
+def _features(renderer: Renderer, values: Float, floor: float) -> Array:
+    """Return the features of what the synth plays; a sound that fails counts as silence."""
+    rendered = renderer.render(values)
+    if rendered.features is None:
         raise InputError("exploring needs features; use posterior.renderer()")
-    return features.astype(np.float32)
+    silence = np.float32(np.log(floor))
+    return np.where(rendered.failed[:, None, None], silence, rendered.features)

@@ -62,7 +62,7 @@ class Trial:
         """Return the figures of each way, JSON-ready."""
         found: dict[str, Any] = {
             "pairs": self.data.sizes["pair"],
-            "steps": self.data.attrs["steps"],
+            "steps": int(self.data.attrs["steps"]),
             "features": self.data.sizes["feature"],
         }
         for way in self.data["way"].values:

@@ -12,6 +12,7 @@ from toys import SMALL
 
 import pyrosynth as ps
 from pyrosynth import explore
+from pyrosynth.cli import main
 from pyrosynth.errors import InputError
 from pyrosynth.fitting import fit
 from pyrosynth.macros import labels
@@ -24,8 +25,13 @@ from pyrosynth.timbre import NAMES
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return small_run(tmp_path_factory.mktemp("explore"))
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("explore")
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    return small_run(folder)
 
 
 @pytest.fixture(scope="module")
@@ -342,3 +348,72 @@ def test_axes_of_tags(run, tmp_path):
 def test_labels_match_the_features(posterior, atlas):
     coords = labels(posterior)
     assert (len(coords["mel"][1]), len(coords["frame"][1])) == atlas.sounds.shape[1:]
+
+
+def test_the_command(run, folder, atlas, tmp_path, capfd):
+    out, name = tmp_path / "out", atlas.names[0]
+    command = ["explore", folder / "run", "--out", out, "--axis", "pc1", "--draws", "1"]
+    command += ["--pairs", "1", "--at", name, "--workers", "1", "--morph", name]
+    command += ["--morph", atlas.names[1]]
+
+    def call(*more):
+        code = main([str(argument) for argument in (*command, *more)])
+        return code, *capfd.readouterr()
+
+    code, printed, error = call("--json")
+    assert code == 0, error
+    facts = json.loads(printed)
+    assert set(facts["macros"]) == {"pc1"}
+    assert facts["macros"]["pc1"]["center"] == name
+    assert facts["morph"]["presets"] == list(atlas.names[:2])
+    assert len(facts["ranking"]) == len(atlas.lines)
+    parts = ("macro-pc1", "heard", "map", "neighbours", "neighbourhood", "morph", "imagined",
+             "gaps", "trial")  # fmt: skip
+    for part in parts:
+        for file in ("data.nc", "picture.png", "facts.json"):
+            assert (out / part / file).stat().st_size > 0
+    knobs = (out / "macro-pc1" / "knobs.csv").read_text().splitlines()
+    assert knobs[0].startswith("macro,position,")
+    assert len(knobs) == 10
+    audio, rate = soundfile.read(out / "macro-pc1" / "sounds.wav")
+    assert (len(audio) / 9 - 0.75 * rate) < 1
+    presets = json.loads((out / "gaps" / "presets.json").read_text())["presets"]
+    assert set(presets[0]["parameters"]) == set(run[1].run.full_space.names)
+    html = (out / "report.html").read_text()
+    assert "http" not in html.replace("http-equiv", "")
+    assert html.count("<audio") == 5 + 9 + 3 * 8
+
+    # Called again, it goes on: what is there is kept, what is missing is made again.
+    before = {file: file.stat().st_mtime_ns for file in out.rglob("data.nc")}
+    (out / "gaps" / "data.nc").unlink()
+    code, printed, error = call()
+    assert code == 0, error
+    assert "pc1: " in printed
+    assert f"report: {out / 'report.html'}" in printed
+    after = {file: file.stat().st_mtime_ns for file in out.rglob("data.nc")}
+    gaps = out / "gaps" / "data.nc"
+    assert before.pop(gaps) < after.pop(gaps)
+    assert before == after
+    (out / "map" / "data.nc").write_text("nonsense")
+    code, printed, error = call()
+    assert (code, printed) == (2, "")
+    assert "is damaged" in error.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--at", "Nobody"], "unknown preset 'Nobody'; known: "),
+        (["--morph", "Nobody"], "unknown preset 'Nobody'; known: "),
+        (["--axis", "brightness"], "unknown axis 'brightness'; known: z1 to z16, "),
+        (["--sound", "none.wav"], "no sound file 'none.wav'"),
+        (["--map", "magic"], "unknown map 'magic'; known: pca, umap"),
+        (["--macros", "-1"], "'--macros'"),
+    ],
+)
+def test_mistakes_on_the_command_line(run, folder, tmp_path, capfd, arguments, message):
+    code = main(["explore", str(folder / "run"), "--out", str(tmp_path / "out"), *arguments])
+    out, error = capfd.readouterr()
+    assert (code, out) == (2, "")
+    assert message in error
+    assert error.count("\n") == 1

@@ -92,22 +92,31 @@ def folded_data(n, resolution=4096, seed=0):
     )  # fmt: skip
 
 
-def test_bimodal_posterior_is_calibrated():
+BIMODAL = {
+    "flow_reg": {
+        "n_layers": 4, "n_regression_layers": 1, "hidden": 32, "decoder_hidden": 32, "rank": 4,
+    },
+    "flow_matching": {"hidden": 64, "n_blocks": 1, "n_steps": 6, "n_probes": 2},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "lr", "n_drawn", "margin"),
+    [("flow_reg", 600, 5e-3, 2000, 0.04), ("flow_matching", 400, 1e-2, 800, 0.05)],
+)
+def test_bimodal_posterior_is_calibrated(name, steps, lr, n_drawn, margin):
     data = folded_data(22000)
-    variant = zoo.load("flow_reg")(
-        data.dims, n_layers=4, n_regression_layers=1, hidden=32, embedding_dim=32,
-        channels=(8,), decoder_hidden=32, rank=4,
-    )  # fmt: skip
+    variant = zoo.load(name)(data.dims, embedding_dim=32, channels=(8,), **BIMODAL[name])
     variant.encoder = nn.Sequential(nn.Flatten(-2), MLP(2, (64,), 32))  # no spectrogram here
     fit(
-        variant, data, steps=600, batch_size=256, lr=5e-3, warm_up=50, validate_every=600,
+        variant, data, steps=steps, batch_size=256, lr=lr, warm_up=50, validate_every=steps,
         progress=False,
     )  # fmt: skip
 
-    batch = data.batch(data.valid)
+    batch, few = data.batch(data.valid), slice(n_drawn)
     with torch.no_grad():
         log_q = variant.log_prob_v(batch["v"], batch["x"])
-        draws, _ = variant.sample_v(batch["x"], 200)
+        draws, _ = variant.sample_v(batch["x"][few], 100)
     # The exact posterior, by a grid: the two parameters are independent given the sound.
     x = data.x[data.valid, 0].double()
     grid = centres(2000)
@@ -119,14 +128,16 @@ def test_bimodal_posterior_is_calibrated():
     assert log_q.mean() < truth.sum(-1).mean() + 0.05
 
     low, high = draws.quantile(0.05, 0), draws.quantile(0.95, 0)
-    cover = ((batch["v"] > low) & (batch["v"] < high)).float().mean(0)
-    assert ((cover >= 0.86) & (cover <= 0.94)).all(), cover
+    cover = ((batch["v"][few] > low) & (batch["v"][few] < high)).float().mean(0)
+    assert ((cover - 0.9).abs() <= margin).all(), cover
     # Both sides of the fold are drawn, and little between them.
-    far = data.x[data.valid, 0, 0] > 0.5
+    far = data.x[data.valid[few], 0, 0] > 0.5
     side = draws[:, far, 0]
     assert 0.35 < (side < 0.5).float().mean() < 0.65
     assert ((side - 0.5).abs() < 0.15).float().mean() < 0.03
 
+    if not variant.has_latent:
+        return
     # What was learnt can still be inverted.
     z, logdet = variant.latent(batch["v"])
     torch.testing.assert_close(variant.params_of(z), batch["v"], atol=1e-4, rtol=0)

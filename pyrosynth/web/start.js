@@ -154,7 +154,8 @@ async function watch() {
       if (gone) say(run === state.run ? "The server is back." : "Another run is served here now; load the page again.", run !== state.run);
       gone = false;
     } catch {
-      if (!gone) say("The server has gone; waiting for it to come back…", true);
+      // Said each time: a question that could not be answered may have said otherwise.
+      say("The server has gone; waiting for it to come back…", true);
       gone = true;
     }
   }
