@@ -1,8 +1,9 @@
-"""How well the axes of a variant follow their tags, and what steering along them does.
+"""How well the axes of a variant follow their tags, and steering along them.
 
 Measured on held-out presets: whether an axis tells the words of its tag apart, whether it follows
 the number behind the tag, what else it follows, and whether the other coordinates have kept their
-spread, which an objective that is not a density makes them lose.
+spread, which an objective that is not a density makes them lose. `pyrosynth.sweeps` plays
+what lies along them.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from pyrosynth.dataset import Dataset, Rows
+from pyrosynth.disentanglement import (
+    classes,
+    entropy,
+    information,
+    mutual_information_gap,
+    own_gaps,
+)
 from pyrosynth.errors import InputError
 from pyrosynth.features import FeatureSpec
 from pyrosynth.posterior import Posterior
@@ -35,6 +43,12 @@ class Axes:
         follows: Rank correlation of each axis (rows) with the number behind each tag (columns);
             NaN where there is none.
         related: Rank correlation of these numbers with each other, the least that can leak.
+        gap: How much more the axis of each tag knows of its number than any other coordinate
+            does, see `pyrosynth.disentanglement.own_gaps`; of the words where there is no number.
+        gap_of_numbers: The same where the numbers themselves are the axes: related as they are,
+            no axes that follow them could have a wider gap. NaN where there is none.
+        mig: The mutual information gap of all coordinates, see
+            `pyrosynth.disentanglement.mutual_information_gap`.
         spread: Standard deviation of each of the other coordinates, of presets somewhere within
             their levels, as the model has them; 1 in the model.
         n_presets: Number of presets.
@@ -44,27 +58,31 @@ class Axes:
     auc: Float
     follows: Float
     related: Float
+    gap: Float
+    gap_of_numbers: Float
+    mig: float
     spread: Float
     n_presets: int
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures by tag, and the least and largest spread; NaN as None."""
-        leaks = np.abs(self.follows)
-        np.fill_diagonal(leaks, np.nan)
         columns = {
             "auc": self.auc,
             "spearman": self.follows.diagonal(),
-            "leakage": np.max(leaks, axis=1, initial=0.0, where=np.isfinite(leaks)),
+            "leakage": _largest_other(self.follows),
+            "related": _largest_other(self.related),
+            "gap": self.gap,
+            "gap_of_numbers": self.gap_of_numbers,
         }
         by_tag = {
-            tag: {
-                name: float(column[i]) if np.isfinite(column[i]) else None
-                for name, column in columns.items()
-            }
+            tag: {name: or_none(column[i]) for name, column in columns.items()}
             for i, tag in enumerate(self.tags)
         }
         spread = [float(self.spread.min(initial=1.0)), float(self.spread.max(initial=1.0))]
-        return {"n_presets": self.n_presets, "spread": spread, "tags": by_tag}
+        return {
+            "n_presets": self.n_presets, "spread": spread, "mig": or_none(self.mig),
+            "tags": by_tag,
+        }  # fmt: skip
 
 
 def measure(run: Run, dataset: Dataset, truth: TagTable, split: str = "test") -> Axes:
@@ -100,11 +118,16 @@ def measure(run: Run, dataset: Dataset, truth: TagTable, split: str = "test") ->
     if truth.descriptors is not None:
         numbers = truth.descriptors[rows][:, columns]
     steered, free = u[:, : len(names)], within[:, len(names) :]
+    gap, mig = _gaps(u, numbers, labels)
+    of_numbers, _ = _gaps(np.nan_to_num(numbers), numbers, np.full(labels.shape, np.nan))
     return Axes(
         tags=names,
         auc=np.array(list(map(_ends, steered.T, labels.T, n_words))),
         follows=np.array([[spearman(axis, number) for number in numbers.T] for axis in steered.T]),
         related=np.array([[spearman(a, b) for b in numbers.T] for a in numbers.T]),
+        gap=gap,
+        gap_of_numbers=of_numbers,
+        mig=mig,
         spread=free.std(axis=0),
         n_presets=len(rows),
     )
@@ -132,24 +155,27 @@ def coordinates(run: Run, levels: ArrayLike, rng: np.random.Generator | None = N
 
 
 @torch.no_grad()
-def steer(posterior: Posterior, values: ArrayLike, tag: str, amount: float) -> Float:
+def steer(posterior: Posterior, values: ArrayLike, tag: str, amount: ArrayLike) -> Float:
     """Move presets along the axis of a tag, and keep what the other axes hold.
 
     Args:
         posterior: A run of a variant with axes of tags.
         values: Native values of all parameters, shape (n, n_params).
         tag: Name of the tag.
-        amount: How far, in spreads of the axis; positive towards the last word.
+        amount: How far, in spreads of the axis; positive towards the last word. A number, or an
+            array that broadcasts with shape (n,), such as (k, 1) for k steps of each.
 
     Returns:
-        Native values of the presets there; parameters that were not learnt are at their defaults.
+        Native values of the presets there, shape (n, n_params) or (..., n, n_params); parameters
+        that were not learnt are at their defaults.
 
     Raises:
         InputError: The tag is unknown, or the variant has no axes of tags.
     """
     run = posterior.run
     v = torch.as_tensor(run.space.encode(posterior.learnt(values))).to(run.mean)
-    z = run.variant.steer(run.variant.latent(v)[0], tag, amount)
+    step = torch.as_tensor(np.asarray(amount)).to(run.mean)
+    z = run.variant.steer(run.variant.latent(v)[0], tag, step)
     return posterior.complete(run.space.decode(run.variant.params_of(z).cpu().numpy()))
 
 
@@ -177,11 +203,27 @@ def steering(
     changes = []
     for tag in posterior.variant.dims.tags:
         down, up = (
-            _heard(renderer.render(steer(posterior, values, tag, end)), spec)
+            described(renderer.render(steer(posterior, values, tag, end)), spec)
             for end in (-amount, amount)
         )
         changes.append((up - down) / spread)
     return np.stack(changes)
+
+
+def described(rendered: Rendered, spec: FeatureSpec) -> Float:
+    """Describe rendered sounds, see `pyrosynth.tagging.describe_features`.
+
+    Args:
+        rendered: Sounds with their features.
+        spec: What the features are.
+
+    Returns:
+        Shape (n, 5), NaN where there is no sound.
+    """
+    assert rendered.features is not None
+    numbers = describe_features(rendered.features, spec)
+    numbers[rendered.reason != ""] = np.nan
+    return numbers
 
 
 def auc(scores: ArrayLike, positive: ArrayLike) -> float:
@@ -214,16 +256,34 @@ def spearman(first: ArrayLike, second: ArrayLike) -> float:
     return float(ranks[0] @ ranks[1] / norm) if norm > 0 else float("nan")
 
 
+def or_none(number: float) -> float | None:
+    """Return a number JSON-ready; None if it is none."""
+    return float(number) if np.isfinite(number) else None
+
+
+def _gaps(coordinates: Float, numbers: Float, labels: Float) -> tuple[Float, float]:
+    """Return the gap of each tag, shape (n_tags,), and that of all together.
+
+    The factor of a tag is its number in classes, or the words if it has none.
+    """
+    pairs = zip(numbers.T, labels.T, strict=True)
+    factors = [classes(n) if np.isfinite(n).any() else label for n, label in pairs]
+    shared = np.stack([information(coordinates, factor) for factor in factors], axis=1)
+    entropies = [entropy(factor) for factor in factors]
+    if len(shared) < 2:
+        return np.full(len(factors), np.nan), np.nan
+    return own_gaps(shared, entropies), mutual_information_gap(shared, entropies)
+
+
+def _largest_other(matrix: Float) -> Float:
+    """Return the largest absolute entry of each row beside the diagonal, NaN left out."""
+    found = np.abs(matrix)
+    np.fill_diagonal(found, np.nan)
+    return np.max(found, axis=1, initial=0.0, where=np.isfinite(found))
+
+
 def _ends(axis: Float, label: Float, n_words: int) -> float:
     """Return how well an axis tells presets of the first word from those of the last."""
     last = label == n_words - 1
     either = last | (label == 0)
     return auc(axis[either], last[either])
-
-
-def _heard(rendered: Rendered, spec: FeatureSpec) -> Float:
-    """Describe rendered sounds, shape (n, 5), NaN where there is none."""
-    assert rendered.features is not None
-    described = describe_features(rendered.features, spec)
-    described[rendered.reason != ""] = np.nan
-    return described

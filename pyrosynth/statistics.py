@@ -68,6 +68,20 @@ def paired_difference(first: ArrayLike, second: ArrayLike, **options: Any) -> In
     return interval(difference, **options)
 
 
+def relative_difference(first: ArrayLike, second: ArrayLike, **options: Any) -> Interval:
+    """Return ``mean(first) / mean(second) − 1`` over the same sounds with its interval.
+
+    Both means are of the same resampled sounds. The options are those of ``interval``.
+    """
+    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+
+    def statistic(sounds: Float, axis: int) -> Float:
+        chosen = sounds.astype(np.int64)
+        return np.asarray(a[chosen].mean(axis=axis) / b[chosen].mean(axis=axis) - 1)
+
+    return interval(np.arange(len(a)), statistic, **options)
+
+
 def share_of_wins(first: ArrayLike, second: ArrayLike) -> float:
     """Return the share of sounds for which ``first`` is strictly lower than ``second``."""
     return float(np.mean(np.asarray(first) < np.asarray(second)))

@@ -91,7 +91,9 @@ def describe_features(x: ArrayLike, spec: FeatureSpec) -> NDArray[np.float64]:
     return np.stack(described, 1).astype(np.float64)
 
 
-def descriptor_tags(dataset: Dataset, *, progress: bool = True) -> TagTable:
+def descriptor_tags(
+    dataset: Dataset, *, human_only: bool = False, progress: bool = True
+) -> TagTable:
     """Tag presets by how they sound.
 
     The lower and the upper third of each descriptor have the two words; the third between them
@@ -99,16 +101,17 @@ def descriptor_tags(dataset: Dataset, *, progress: bool = True) -> TagTable:
 
     Args:
         dataset: The presets.
+        human_only: Whether to leave out derived presets, which is faster.
         progress: Whether to show a progress bar.
 
     Returns:
-        The table of all presets; those without a sound have no labels.
+        The table of all presets; those without a sound, or left out, have no labels.
 
     Raises:
         DataError: No human preset of the train split has a sound.
     """
     described = np.full((len(dataset), len(DESCRIBED)), np.nan)
-    rows = dataset.rows("all")
+    rows = dataset.rows("all", human_only=human_only)
     bar = tqdm(
         desc="describe", total=len(rows), unit=" sounds", unit_scale=True, dynamic_ncols=True,
         disable=not progress,

@@ -23,15 +23,17 @@ ROOMS = """
     tags tag_files tagging
     nn convolutions splines bijections couplings autoregressive flows distributions
     variant mixed batches checkpoints history elbo steps svi sources run zoo
-    metrics pitch panel idata retrieval search posterior packing fitting axes
+    metrics pitch panel idata retrieval search posterior packing fitting
+    disentanglement axes
     baselines descriptors calibration tables results targets trials findings
     plots report check_report checks
+    sweeps costs axes_plots axes_report axes_folder
     directions atlas timbre explore_plots macros rankings neighbourhoods morphs smoothness maps
     explore explore_report explore_folder
     sliders paths exchange live session messages osc scene export serve
     inference sounds demo
     provenance progress entrants rivals standings scoreboard compare_plots contest
-    compare_report comparisons cli_options cli_models cli_explore cli_live cli __main__
+    compare_report comparisons cli_options cli_models cli_tags cli_explore cli_live cli __main__
 """.split()
 
 SYNTH_SIDE = ROOMS[: ROOMS.index("nn")]
@@ -40,7 +42,7 @@ PLACES = {  # the rooms that may import a library; ArviZ and pandas inside funct
     "arviz": {"idata"},
     "librosa": set(),
     "pandas": set(ROOMS),
-    "matplotlib": {"plots", "explore_plots", "compare_plots"},
+    "matplotlib": {"plots", "axes_plots", "explore_plots", "compare_plots"},
 }
 BLOCKS = {"nn", "convolutions", "flows", "distributions", "variant", "mixed"}
 LONGEST = 400

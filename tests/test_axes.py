@@ -8,6 +8,7 @@ from small import small_dataset
 from toys import SMALL, TAGS, toy_data
 
 from pyrosynth import axes, zoo
+from pyrosynth.disentanglement import classes, entropy, information
 from pyrosynth.errors import InputError
 from pyrosynth.fitting import fit
 from pyrosynth.posterior import Posterior
@@ -124,6 +125,26 @@ def test_measures_without_numbers_behind_the_tags(run):
         axes.measure(posterior.run, dataset, labelled(TAGS, np.zeros((len(dataset), 2))))
 
 
+def test_gaps_of_a_run(run):
+    """They are those of all coordinates, and of the words where no number is known."""
+    posterior, dataset, truth = run
+    found = axes.measure(posterior.run, dataset, truth, "train")
+    rows = dataset.rows("train", human_only=True)
+    u = axes.coordinates(posterior.run, dataset.levels(rows))
+    factor = classes(truth.descriptors[rows, 1])
+    shared = information(u, factor)
+    gap = (shared[1] - np.delete(shared, 1).max()) / entropy(factor)
+    assert found.gap[1] == pytest.approx(gap)
+    assert found.to_json()["tags"]["brightness"]["gap"] == pytest.approx(gap)
+    assert 0 <= found.mig <= 1
+    assert (found.gap_of_numbers > 0.1).all()
+    words = axes.measure(posterior.run, dataset, labelled(truth.tags, truth.labels), "train")
+    label = truth.labels[rows, 1]
+    shared = information(u, label)
+    assert words.gap[1] == pytest.approx((shared[1] - np.delete(shared, 1).max()) / entropy(label))
+    assert np.isnan(words.gap_of_numbers).all()
+
+
 def test_steering_is_heard(run):
     """By the real synth; no more is asked of so small a run than that it is measured right."""
     posterior, dataset, _ = run
@@ -131,6 +152,9 @@ def test_steering_is_heard(run):
     values = dataset.values(rows)
     still = axes.steer(posterior, values, "length", 0.0)
     assert np.array_equal(dataset.full_space.levels(still), dataset.full_space.levels(values))
+    steps = axes.steer(posterior, values, "length", [[-1.0], [2.0]])
+    assert steps.shape == (2, *values.shape)
+    np.testing.assert_allclose(steps[1], axes.steer(posterior, values, "length", 2.0), rtol=1e-6)
     with posterior.renderer(workers=1) as renderer:
         none = axes.steering(posterior, dataset, rows, renderer, amount=0.0)
         some = axes.steering(posterior, dataset, rows, renderer, amount=2.0)

@@ -12,6 +12,7 @@ from pyrosynth.statistics import (
     holm,
     interval,
     paired_difference,
+    relative_difference,
     share_of_wins,
 )
 
@@ -50,6 +51,15 @@ def test_pairing_narrows_the_interval():
     assert difference.high - difference.low < 0.3
     assert share_of_wins(better, base) == pytest.approx(np.mean(better < base))
     assert share_of_wins(base, base) == 0
+
+
+def test_relative_difference_is_of_the_same_sounds():
+    base = np.random.default_rng(7).gamma(2.0, 3.0, 100)
+    twice = relative_difference(2 * base, base)
+    assert twice == pytest.approx((1.0, 1.0, 1.0))
+    found = relative_difference(base + np.random.default_rng(8).normal(0.5, 1, 100), base)
+    assert found.low < found.estimate < found.high
+    assert found.estimate == pytest.approx(0.5 / base.mean(), abs=0.1)
 
 
 def test_no_values_are_refused():
