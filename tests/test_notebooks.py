@@ -14,7 +14,11 @@ SECONDS = 120  # per cell, on a busy machine
 
 
 def test_all_are_here():
-    names = ["01_render_and_listen", "02_first_fit", "03_compose_a_variant", "05_posterior_checks"]
+    names = [
+        "01_render_and_listen", "02_first_fit", "03_compose_a_variant",
+        "04_infer_presets_from_audio", "05_posterior_checks", "06_tags_and_macros",
+        "07_explore_a_bank",
+    ]  # fmt: skip
     assert [path.stem for path in NOTEBOOKS] == names
 
 
