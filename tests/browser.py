@@ -58,7 +58,8 @@ class Browser:
         return self
 
     async def __aexit__(self, *_):
-        self.reader.cancel()
+        await self.socket.close()  # which ends the reader
+        await self.reader
         await self.session.close()
         self.process.terminate()
         self.process.wait(30)
