@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pyrosynth import __version__, cli_explore, cli_live, cli_models
+from pyrosynth import __version__, cli_explore, cli_live, cli_models, cli_tags
 from pyrosynth.cli_options import Device, Json, Out, Run, Seed, Workers, complain, settings, show
 from pyrosynth.errors import InputError, PyrosynthError
 
@@ -190,8 +190,8 @@ def outside(
 
 
 COMMANDS = (
-    cli_models.tags, cli_models.fit, cli_models.compare, cli_models.models, cli_models.pack,
-    cli_explore.explore, cli_live.serve,
+    cli_tags.tags, cli_models.fit, cli_models.compare, cli_models.models, cli_models.pack,
+    cli_tags.axes, cli_explore.explore, cli_live.serve,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

@@ -19,7 +19,6 @@ from pyrosynth.cli_options import (
     settings,
     show,
 )
-from pyrosynth.errors import InputError, unknown
 
 
 def fit(
@@ -74,42 +73,6 @@ def fit(
     facts = {"run": str(out), "best_step": run.history.best_step, "last": last}
     scores = ", ".join(f"{key} {value:.4g}" for key, value in last.items())
     show(facts, [f"{out}: kept step {run.history.best_step}; at the end {scores}"], as_json)
-
-
-def tags(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder that `render` wrote.")],
-    out: Annotated[Path, typer.Option("--out", help="CSV file to write.")] = Path("tags.csv"),
-    source: Annotated[
-        str, typer.Option("--from", help="descriptors of the sounds, or names of the presets.")
-    ] = "descriptors",
-    hidden: Annotated[float, typer.Option(help="Share of labels to leave out, at random.")] = 0.0,
-    force: Annotated[bool, typer.Option("--force", help="Replace an earlier file.")] = False,
-    seed: Seed = 0,
-    as_json: Json = False,
-) -> None:
-    """Write tags of the human presets to a CSV file, to be edited and given to `fit`."""
-    from pyrosynth.dataset import open_dataset
-    from pyrosynth.tag_files import write_tags
-    from pyrosynth.tagging import SOURCES
-
-    if source not in SOURCES:
-        raise unknown("source of tags", source, SOURCES)
-    if out.exists() and not force:
-        raise InputError(f"'{out}' is there already; give another --out, or --force to replace it")
-    dataset = open_dataset(data)
-    table = SOURCES[source](dataset).hide(hidden, seed)
-    n = write_tags(out, table, dataset)
-    labels = table.labels[dataset.rows("all", human_only=True)]
-    counts = {
-        tag.name: {word: int((labels[:, i] == k).sum()) for k, word in enumerate(tag.words)}
-        for i, tag in enumerate(table.tags)
-    }
-    lines = [
-        f"  {name}: {', '.join(f'{count} {word}' for word, count in words.items())}"
-        for name, words in counts.items()
-    ]
-    facts = {"tags": str(out), "presets": n, "labels": counts}
-    show(facts, [f"{out}: {n} presets", *lines], as_json)
 
 
 def compare(

@@ -1,0 +1,115 @@
+"""The command that says how good axes of tags are, from a run to its page."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from small import small_dataset
+from toys import SMALL
+
+from pyrosynth.axes import measure
+from pyrosynth.axes_folder import known
+from pyrosynth.cli import main
+from pyrosynth.costs import cost
+from pyrosynth.dataset import open_dataset
+from pyrosynth.fitting import fit
+from pyrosynth.posterior import Posterior
+from pyrosynth.tag_files import write_tags
+from pyrosynth.tagging import descriptor_tags, name_tags
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A dataset, a run with axes and one without."""
+    folder = tmp_path_factory.mktemp("axes")
+    dataset = small_dataset(folder)
+    truth = descriptor_tags(dataset, progress=False)
+    write_tags(folder / "tags.csv", truth, dataset)
+    settings = {"steps": 20, "batch_size": 32, "progress": False}
+    fit("flow_dis", dataset, folder / "run", tags=truth.hide(0.5), options=SMALL["flow_dis"],
+        **settings)  # fmt: skip
+    fit("flow_reg", dataset, folder / "plain", options=SMALL["flow_reg"], **settings)
+    return folder
+
+
+def test_report_of_a_run(folder, capsys):
+    command = ["axes", str(folder / "run"), "--out", str(folder / "out"), "--presets", "3"]
+    command += ["--beside", str(folder / "plain"), "--draws", "2", "--workers", "1", "--json"]
+    assert main(command) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert json.loads((folder / "out" / "axes.json").read_text()) == facts
+    posterior, dataset = Posterior.load(folder / "run"), open_dataset(folder / "data")
+    truth = descriptor_tags(dataset, progress=False)
+    assert facts["axes"] == measure(posterior.run, dataset, truth).to_json()
+    frame = pd.read_csv(folder / "out" / "axes.csv").set_index("tag")
+    assert list(frame.index) == list(truth.names)
+    told = facts["sweeps"]["tags"]["length"]
+    assert frame.loc["length", "own_change"] == pytest.approx(told["change"]["length"])
+    others = [abs(v) for name, v in told["change"].items() if name != "length"]
+    assert frame.loc["length", "other_change"] == pytest.approx(max(others))
+    assert facts["cost"]["beside"] == "FlowReg"
+    page = (folder / "out" / "report.html").read_text()
+    assert page.count("<audio") == 5 * 3 * 3
+    assert "http" not in page.split("</style>")[1].replace("https://", "http://")
+    kept = {file: file.stat().st_mtime_ns for file in (folder / "out").glob("trials/*/*.npz")}
+    assert main(command) == 0  # nothing is played again
+    assert json.loads(capsys.readouterr().out) == facts
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+
+
+def test_cost_is_paired_on_the_nearest_draws(folder):
+    dataset = open_dataset(folder / "data")
+    runs = [Posterior.load(folder / name) for name in ("run", "plain")]
+    found = cost(
+        *runs, dataset, folder / "cost", n_presets=3, draws=2, workers=1, progress=False
+    )  # fmt: skip
+    same = cost(
+        runs[0], runs[0], dataset, folder / "cost", n_presets=3, draws=2, workers=1, progress=False
+    )  # fmt: skip
+    np.testing.assert_array_equal(same.lsd, found.lsd)
+    assert same.difference == same.share == (0, 0, 0)
+    facts = found.to_json()
+    assert facts["difference_db"][0] == pytest.approx(np.mean(found.lsd - found.other_lsd))
+    assert facts["share"][0] == pytest.approx(found.lsd.mean() / found.other_lsd.mean() - 1)
+
+
+def test_tags_from_a_file_get_the_numbers_of_their_name(folder):
+    dataset = open_dataset(folder / "data")
+    truth = descriptor_tags(dataset, progress=False)
+    given = known(dataset, folder / "tags.csv", progress=False)
+    human = dataset.rows("all", human_only=True)
+    np.testing.assert_array_equal(given.labels[human], truth.labels[human])
+    np.testing.assert_array_equal(given.descriptors[human], truth.descriptors[human])
+    write_tags(folder / "named.csv", name_tags(dataset), dataset)
+    named = known(dataset, folder / "named.csv", progress=False)
+    assert np.isnan(named.descriptors[:, named.names.index("hardness")]).all()
+    assert np.isfinite(named.descriptors[human, named.names.index("length")]).all()
+
+
+@pytest.mark.parametrize(
+    ("run", "more", "says"),
+    [
+        ("plain", [], "variant 'FlowReg' has no axes of tags; use one that has, such as flow_dis"),
+        ("run", ["--tags", "named.csv"], "the run has an axis for loudness, noisiness, the tags"),
+        ("run", ["--tags", "none.csv"], "cannot read tags from"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(folder, capsys, run, more, says):
+    dataset = open_dataset(folder / "data")
+    write_tags(folder / "named.csv", name_tags(dataset), dataset)
+    more = [str(folder / m) if m.endswith(".csv") else m for m in more]
+    assert main(["axes", str(folder / run), "--out", str(folder / "bad"), *more]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert says in said[-1]
+    assert not (folder / "bad" / "report.html").exists()
+
+
+def test_another_run_is_not_overwritten_unasked(folder, capsys):
+    (folder / "taken").mkdir()
+    (folder / "taken" / "axes.json").write_text('{"run": "another"}')
+    command = ["axes", str(folder / "run"), "--out", str(folder / "taken"), "--presets", "2"]
+    assert main(command) == 2
+    assert "holds the results of another run" in capsys.readouterr().err
+    assert main([*command, "--workers", "1", "--force"]) == 0
+    assert (folder / "taken" / "report.html").exists()
