@@ -62,9 +62,10 @@ def explore(
     ]
     for way, found in facts.get("trial", {}).items():
         if isinstance(found, dict):
+            low, high = (100 * end for end in found["roughness_change_95"])
             lines.append(
                 f"morphs by {way}: smoother than by knobs on {found['smoother_on']} of "
                 f"{facts['trial']['features']} numbers, roughness "
-                f"{100 * found['roughness_change']:+.1f} %"
+                f"{100 * found['roughness_change']:+.1f} % [{low:+.1f} to {high:+.1f}]"
             )
     show(facts, [*lines, f"report: {out / 'report.html'}"], as_json)

@@ -42,7 +42,7 @@ def macro(data: "Dataset") -> Figure:
     _curves(parts[0].subplots(), data, "position")
     title = "as played" if played else "as the model expects it"
     x = data["x"] if played else data["expected"]
-    _strip(parts[1], x.values, data, [f"{p:+.1f}" for p in data["position"].values], title)
+    _strip(parts[1], x.values, data, [signed(p) for p in data["position"].values], title)
     if played:
         for ax, name in zip(parts[2].subplots(1, len(DESCRIPTORS)), DESCRIPTORS, strict=True):
             position = data["position"].values
@@ -51,6 +51,7 @@ def macro(data: "Dataset") -> Figure:
             ax.plot(position, data["descriptor"].sel(name=name).values, color=BLUE, marker=".")
             ax.set_title(f"{name} ({UNITS[name]})", fontsize=10)
             ax.set_xlabel("position")
+            ax.set_xticks(position[:: max(1, (len(position) - 1) // 4)])
             ax.margins(x=0.02)
             bare(ax)
     return figure
@@ -71,15 +72,15 @@ def macros(data: "Dataset", n: int = 14) -> Figure:
     bare(effect)
     values = data["change"].values
     limit = max(1.0, float(np.abs(values).max()))
-    image = change.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    change.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
     numbers = data["number"].values.tolist()
     change.set_xticks(range(len(numbers)), numbers)
     for i, row in enumerate(values):
         for j, value in enumerate(row):
             color = "white" if abs(value) > 0.6 * limit else "black"
-            change.text(j, i, f"{value:+.1f}", ha="center", va="center", fontsize=8, color=color)
+            change.text(j, i, signed(value), ha="center", va="center", fontsize=8, color=color)
     change.tick_params(length=0)
-    figure.colorbar(image, ax=change, label="change from −2 to 2 (spreads of the presets)")
+    change.set_xlabel("change from −2 to 2 (spreads of the presets)")
     return figure
 
 
@@ -173,7 +174,8 @@ def roughness(data: "Dataset") -> Figure:
     """
     ways = [str(way) for way in data["way"].values if way != "knobs"]
     n = data.sizes["feature"]
-    figure = Figure(figsize=(WIDTH, 1.2 + 0.17 * n), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.5 + 0.17 * n), layout="constrained")
+    figure.supxlabel("roughness against straight lines of the knobs (%)", fontsize=10)
     for ax, way in zip(np.atleast_1d(figure.subplots(1, len(ways), sharex=True)), ways,
                        strict=True):  # fmt: skip
         change = 100 * data["change"].sel(way=way).values
@@ -184,12 +186,16 @@ def roughness(data: "Dataset") -> Figure:
         ax.set_ylim(n - 0.4, -0.6)
         ax.axvline(0, color="black", linewidth=0.8)
         better = int((change < 0).sum())
-        ax.set_title(
-            f"{way}: smoother on {better} of {n}, mean {change.mean():+.1f} %", fontsize=10
-        )
-        ax.set_xlabel("roughness against straight lines of the knobs (%)")
+        mean = signed(float(np.nanmean(change)))
+        ax.set_title(f"{way}\nsmoother on {better} of {n}, mean {mean} %", fontsize=10)
         bare(ax)
     return figure
+
+
+def signed(number: float) -> str:
+    """Return a number with its sign, one decimal at most, such as ``−1.5`` and ``+2``."""
+    text = f"{number:+.1f}".removesuffix(".0").replace("-", "−")
+    return "0" if text in ("+0", "−0") else text
 
 
 def _curves(ax: Axes, data: "Dataset", along: str) -> None:
@@ -200,6 +206,7 @@ def _curves(ax: Axes, data: "Dataset", along: str) -> None:
     span = float(np.ptp(position)) or 1.0
     ends = np.array([unit[-1, i] for i in order])
     places = _apart(ends, 0.075)
+    places += max(0.0, -places.min(initial=0.0)) - max(0.0, places.max(initial=1.0) - 1.0)
     for i, color, place in zip(order, LINES, places, strict=False):
         ax.plot(position, unit[:, i], color=color, marker="o", markersize=3.5, linewidth=1.8)
         ax.annotate(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pyrosynth.atlas import Atlas
+from pyrosynth.explore_plots import signed
 from pyrosynth.macros import Macro
 from pyrosynth.maps import Map
 from pyrosynth.plots import png
@@ -63,14 +64,15 @@ def explore_report(
             ),
             table(
                 ("axis", "title", "effect dB", "evidence"), rows,
-                note="Spreads are standard deviations of all presets.",
+                note="Spreads are standard deviations of all presets. The macros below are named "
+                "by what the synth plays, so their titles may differ.",
             ),
         )
     ]  # fmt: skip
     for axis, sweep in sweeps.items():
         data = sweep.data
         every = np.linspace(0, data.sizes["position"] - 1, HEARD).round().astype(int)
-        labels = [f"{data['position'].values[i]:+.1f}" for i in every]
+        labels = [signed(data["position"].values[i]) for i in every]
         knobs = sweep.mapping()
         sections.append(
             section(
@@ -127,7 +129,7 @@ def explore_report(
     if "sound" in found:
         sound = found["sound"]
         facts["morphs smoother on"] = f"{sound['smoother_on']} of {found['features']}"
-        facts["roughness"] = f"{100 * sound['roughness_change']:+.0f} %"
+        facts["roughness"] = f"{signed(round(100 * sound['roughness_change']))} %"
     lead = (
         f"What the latent space of the model '{type(posterior.variant).__name__}' holds: ways to "
         f"move through the presets of {posterior.synth.name}, played by the real synth."

@@ -207,10 +207,10 @@ def gaps(
     for _ in range(min(n, len(keep))):
         taken.append(int(lonely.argmax()))
         lonely = np.minimum(lonely, log_distance(x, x[taken[-1]]))
-    found = _sounds(atlas, z[keep[taken]], renderer, [f"gap {i + 1}" for i in range(len(taken))])
-    found = _with_nearest(atlas, found)
+    names = [f"gap {i + 1}" for i in range(len(taken))]
+    found = _with_nearest(atlas, _sounds(atlas, z[keep[taken]], renderer, names))
     order = np.argsort(-np.nan_to_num(found["nearest_lsd"].values), kind="stable")
-    return Sounds(found.isel(preset=order).assign_attrs(what="gaps"))
+    return Sounds(found.isel(preset=order).assign_coords(preset=names).assign_attrs(what="gaps"))
 
 
 def _with_nearest(atlas: Atlas, data: "Dataset") -> "Dataset":

@@ -3,7 +3,8 @@
 As in the evaluation of SPINVAE (Le Vaillant and Dutoit, 2023, "Synthesizer preset interpolation
 using transformer auto-encoders"): the roughness of a morph is the root mean square of the second
 differences of a number along it, its bend the root mean square distance from the straight line
-between its ends; both against the morph that interpolates every knob.
+between its ends; both against the morph that interpolates every knob. As there, a number that is
+measured along a morph counts by the mean over the pairs, and all numbers count the same.
 """
 
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from xarray import Dataset
 
 Float = NDArray[np.float64]
+
+RESAMPLES = 2000  # of the pairs, for intervals
+LEVEL = 0.95
 
 
 def roughness(numbers: ArrayLike) -> Float:
@@ -58,8 +62,24 @@ class Trial:
 
         return roughness(self.data)
 
+    def resampled(self, way: str, key: str = "roughness", seed: int = 0) -> Float:
+        """Return the changes of each feature for resampled pairs, shape (2000, n_features).
+
+        Args:
+            way: Against ``knobs``.
+            key: ``roughness`` or ``bend``.
+            seed: Of the resampling.
+
+        References:
+            Efron and Tibshirani, 1993, "An Introduction to the Bootstrap".
+        """
+        n = self.data.sizes["pair"]
+        share = np.random.default_rng(seed).multinomial(n, [1 / n] * n, RESAMPLES) / n
+        mean, usual = (share @ self.data[key].sel(way=one).values for one in (way, "knobs"))
+        return relative(mean, usual)
+
     def facts(self) -> dict[str, Any]:
-        """Return the figures of each way, JSON-ready."""
+        """Return the figures of each way, with 95 % intervals over the pairs, JSON-ready."""
         found: dict[str, Any] = {
             "pairs": self.data.sizes["pair"],
             "steps": int(self.data.attrs["steps"]),
@@ -70,11 +90,15 @@ class Trial:
                 change, bends = (
                     self.data[key].sel(way=way).values for key in ("change", "bend_change")
                 )
+                rough, bent = (self.resampled(way, key) for key in ("roughness", "bend"))
                 found[str(way)] = {
                     "smoother_on": int((change < 0).sum()),
+                    "smoother_on_95": _middle((rough < 0).sum(axis=1)),
                     "roughness_change": float(np.nanmean(change)),
+                    "roughness_change_95": _middle(np.nanmean(rough, axis=1)),
                     "straighter_on": int((bends < 0).sum()),
                     "bend_change": float(np.nanmean(bends)),
+                    "bend_change_95": _middle(np.nanmean(bent, axis=1)),
                 }
         return found
 
@@ -147,7 +171,21 @@ def trial(
     )
     for key, found in (("change", "roughness"), ("bend_change", "bend")):
         mean = data[found].mean("pair")
-        usual = mean.sel(way="knobs").drop_vars("way")
-        # A number that moves on neither way, such as the modulation of a short note, is as smooth.
-        data[key] = (mean / usual.where(usual > 0) - 1).where((usual > 0) | (mean > 0), 0.0)
+        data[key] = (mean.dims, relative(mean.values, mean.sel(way="knobs").values))
     return Trial(data)
+
+
+def relative(mean: Float, usual: Float) -> Float:
+    """Return the change from usual means, -1 to infinity; NaN for what is usually 0.
+
+    What moves on neither way, such as the modulation of a short note, has not changed: 0.
+    """
+    usual = np.broadcast_to(usual, mean.shape)
+    change = np.full(mean.shape, np.nan)
+    np.divide(mean, usual, out=change, where=usual > 0)
+    return np.where((usual == 0) & (mean == 0), 0.0, change - 1)
+
+
+def _middle(values: NDArray[Any]) -> list[float]:
+    """Return the ends of the interval that holds 95 % of resampled values."""
+    return [float(end) for end in np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])]

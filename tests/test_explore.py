@@ -250,7 +250,16 @@ def test_a_trial_of_morphs(posterior):
     mean = data["roughness"].mean("pair")
     wanted = mean.sel(way="sound") / mean.sel(way="knobs") - 1
     np.testing.assert_allclose(data["change"].sel(way="sound"), wanted.fillna(0))
-    assert set(found.facts()) == {"pairs", "steps", "features", "sound", "halfway", "latent"}
+    facts = found.facts()
+    assert set(facts) == {"pairs", "steps", "features", "sound", "halfway", "latent"}
+    low, high = facts["sound"]["roughness_change_95"]
+    assert low - 1e-9 <= facts["sound"]["roughness_change"] <= high + 1e-9
+    assert low < high
+    # Resampling two pairs gives each pair alone, or both.
+    drawn = found.resampled("sound")
+    alone = data["roughness"].sel(way="sound") / data["roughness"].sel(way="knobs") - 1
+    for change in (*alone.fillna(0).values, data["change"].sel(way="sound").values):
+        assert np.isclose(drawn, change).all(axis=1).any()
 
 
 def test_map(posterior, atlas):
