@@ -17,11 +17,11 @@ from pyrosynth.features import FeatureSpec
 from pyrosynth.tags import Tag, TagTable, labelled
 
 DESCRIBED = (
-    Tag("loudness", ("quiet", "loud")),
-    Tag("brightness", ("dark", "bright")),
-    Tag("noisiness", ("pure", "noisy")),
-    Tag("length", ("short", "long")),
-    Tag("movement", ("constant", "moving")),
+    Tag("loudness", ("quiet", "medium", "loud")),
+    Tag("brightness", ("dark", "medium", "bright")),
+    Tag("noisiness", ("pure", "medium", "noisy")),
+    Tag("length", ("short", "medium", "long")),
+    Tag("movement", ("constant", "medium", "moving")),
 )
 """The tags that follow from how a preset sounds; `describe_features` has the numbers."""
 
@@ -96,8 +96,8 @@ def descriptor_tags(
 ) -> TagTable:
     """Tag presets by how they sound.
 
-    The lower and the upper third of each descriptor have the two words; the third between them
-    has no label. The thirds are those of the human presets of the train split.
+    The lower third of each descriptor has the first word, the upper one the last, the third
+    between them that in the middle. The thirds are those of the human presets of the train split.
 
     Args:
         dataset: The presets.
@@ -126,7 +126,8 @@ def descriptor_tags(
         raise DataError(f"'{dataset.path}' has no human preset to train on, so no tags; add some")
     low, high = np.quantile(described[known], THIRDS, axis=0)
     # Strictly: a number that many presets share is in the middle.
-    labels = np.where(described < low, 0.0, np.where(described > high, 1.0, np.nan))
+    labels = np.where(described < low, 0.0, np.where(described > high, 2.0, 1.0))
+    labels[np.isnan(described)] = np.nan
     return labelled(DESCRIBED, labels, described)
 
 

@@ -202,11 +202,15 @@ def test_thirds_are_those_of_the_training_presets(dataset):
     assert len(table) == len(dataset)
     train = dataset.rows("train", human_only=True)
     labels, n = table.labels[train], len(train)
-    for count in ((labels == 0).sum(0), (labels == 1).sum(0), np.isnan(labels).sum(0)):
-        assert (abs(count - n / 3) <= 2).all()
+    for word in range(3):
+        assert (abs((labels == word).sum(0) - n / 3) <= 2).all()
     for i in range(len(DESCRIBED)):
-        low, high = (table.descriptors[table.labels[:, i] == c, i] for c in (0, 1))
-        assert low.max() < high.min()
+        low, middle, high = (table.descriptors[table.labels[:, i] == c, i] for c in range(3))
+        assert low.max() < middle.min() <= middle.max() < high.min()
+    human = descriptor_tags(dataset, human_only=True, progress=False)
+    derived = dataset.origin != "human"
+    assert np.isnan(human.labels[derived]).all()
+    np.testing.assert_array_equal(human.labels[~derived], table.labels[~derived])
     silent = np.setdiff1d(np.arange(len(dataset)), dataset.rows("all"))
     assert np.isnan(table.labels[silent]).all()
 
