@@ -40,6 +40,7 @@ OPTIONS = {
     "render": "--hold 0.2 --duration 0.3 --feature n_mels=16 --workers 1",
     "fit": "--steps 4",
     "outside": "--families speech --each 1 --hold 0.2 --duration 0.3",
+    "axes": "--presets 2 --draws 2 --workers 1",
     "infer": "--budget 12 --draws 4 --workers 1",
     "compare": "--seeds 1 --presets 2 --draws 16 --rivals median,cma-20 --workers 1 "
     "--set embedding_dim=16 --set channels=[8,16] --set hidden=16 --set rank=8",
