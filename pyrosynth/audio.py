@@ -16,6 +16,7 @@ from pyrosynth.errors import InputError
 Audio = NDArray[np.float32]
 
 SILENCE = 1e-4  # peak below which a sound counts as silent, -80 dB full scale
+NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")  # of pitches
 SHORTEST_SECONDS = 0.05  # a shorter sound holds less than one analysis window
 
 
@@ -50,6 +51,11 @@ class Note:
                 f"note held {self.hold_seconds} s of {self.duration_seconds} s: hold must be "
                 "above 0 and at most the duration, the duration at most 60 s"
             )
+
+    @property
+    def name(self) -> str:
+        """The pitch as musicians write it, such as ``C4`` or ``F#3``."""
+        return f"{NAMES[self.pitch % 12]}{self.pitch // 12 - 1}"
 
     def n_samples(self, sample_rate: int) -> int:
         """Return the number of samples of the recording."""

@@ -204,6 +204,10 @@ def infer(
     out: Out,
     budget: Annotated[int, typer.Option(min=1, help="Sounds to render in the search.")] = 256,
     draws: Annotated[int, typer.Option(min=1, help="Posterior draws to keep.")] = 64,
+    sketch: Annotated[
+        bool,
+        typer.Option("--sketch", help="They are sung, hummed or played, at any pitch and length."),
+    ] = False,
     seed: Seed = 0,
     workers: Workers = None,
     device: Device = "cpu",
@@ -221,6 +225,7 @@ def infer(
         budget=budget,
         draws=draws,
         seed=seed,
+        sketch=sketch,
         workers=workers,
         force=force,
     )
@@ -232,6 +237,9 @@ def infer(
             f"{item.folder}: {item.lsd_db:.2f} dB after {item.n_renders} renders "
             f"({item.source}){kept}"
         )
+        if item.play:
+            hold = item.play["note"]["hold_seconds"]
+            lines[-1] += f"; play {item.play['name']}, {hold:.1f} s"
     if done or as_json:
         show(to_json(done, failed), lines, as_json)
     for bad in failed:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pyrosynth import __version__
-from pyrosynth.audio import save_audio
-from pyrosynth.errors import InputError, PyrosynthError
+from pyrosynth.audio import Audio, load_audio, save_audio
+from pyrosynth.errors import InputError, PyrosynthError, SynthError
 from pyrosynth.folders import whole, writable
 from pyrosynth.idata import inference_data, save_idata
 from pyrosynth.metrics import log_distance
@@ -22,9 +23,11 @@ from pyrosynth.presets import Preset, preset_json
 from pyrosynth.rendering import Rendered, Renderer
 from pyrosynth.report import candidates, infer_report
 from pyrosynth.search import Match
+from pyrosynth.sketch import Sketch
+from pyrosynth.sketch_report import sketch_section
 
 PRESET, SOUND, POSTERIOR = "preset.json", "render.wav", "posterior.nc"
-REPORT = "report.html"
+PLAYED, REPORT = "played.wav", "report.html"
 IN_BANK = 8  # presets in the synth's own file: the best, then the draws that sound nearest
 
 
@@ -40,6 +43,7 @@ class Inferred:
         n_renders: Number of sounds that were rendered to find it.
         kept: Whether the folder was there before and has been left as it was.
         same: Whether a folder that was kept was made from this sound with these settings.
+        play: Of a sketch, the note to play the preset with, see `pyrosynth.sketch.Sketch.to_json`.
     """
 
     sound: str
@@ -49,6 +53,7 @@ class Inferred:
     n_renders: int
     kept: bool = False
     same: bool = True
+    play: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ def infer_sounds(
     budget: int = 256,
     draws: int = 64,
     seed: int = 0,
+    sketch: bool = False,
     workers: int | None = None,
     force: bool = False,
     progress: bool = True,
@@ -80,6 +86,8 @@ def infer_sounds(
         budget: Sounds to render in the search for the best preset.
         draws: Posterior draws to render and keep beside it.
         seed: Of everything random.
+        sketch: Whether the sounds are sung, hummed or played at any pitch and length, see
+            `pyrosynth.sketch`.
         workers: Processes that render; all cores if left out.
         force: Whether to replace folders that are there already.
         progress: Whether to show a progress bar.
@@ -114,7 +122,7 @@ def infer_sounds(
             try:
                 result = infer_sound(
                     posterior, file, parent / file.stem, renderer, budget=budget, draws=draws,
-                    seed=seed, force=force, report=bar.update,
+                    seed=seed, sketch=sketch, force=force, report=bar.update,
                 )  # fmt: skip
                 done.append(result)
             except PyrosynthError as error:
@@ -132,13 +140,15 @@ def infer_sound(
     budget: int = 256,
     draws: int = 64,
     seed: int = 0,
+    sketch: bool = False,
     force: bool = False,
     report: Callable[[int], object] = lambda n: None,
 ) -> Inferred:
     """Infer the preset behind one sound file and write its folder, which appears complete.
 
     The folder holds ``preset.json``, the synth's own file if it has one, ``render.wav`` (what
-    the synth plays for exactly that preset), ``posterior.nc`` and ``report.html``.
+    the synth plays for exactly that preset), ``posterior.nc`` and ``report.html``. That of a
+    sketch also holds ``played.wav``, the preset at the pitch and for the time that were heard.
 
     Args:
         posterior: The run.
@@ -148,6 +158,7 @@ def infer_sound(
         budget: Sounds to render in the search.
         draws: Posterior draws to render and keep.
         seed: Of everything random.
+        sketch: Whether the sound is sung, hummed or played at any pitch and length.
         force: Whether to replace the folder if it is there already.
         report: Called with the number of sounds each time some were rendered.
 
@@ -159,17 +170,22 @@ def infer_sound(
         SynthError: The synth cannot play.
     """
     file, target = Path(path), Path(folder)
-    audio = posterior.listen(file)
-    made = {
+    rate = posterior.run.features.sample_rate
+    recording = load_audio(file, rate) if sketch else posterior.listen(file)
+    made: dict[str, Any] = {
         "pyrosynth": __version__,
-        "sound_sha256": _sha256(audio.tobytes()),
+        "sound_sha256": _sha256(recording.tobytes()),
         "run": posterior.run.settings,
         "budget": budget,
         "draws": draws,
         "seed": seed,
     }
+    if sketch:
+        made["sketch"] = True
     if (target / PRESET).is_file() and not force:
         return _kept(file, target, made)
+    hummed = posterior.sketch(file) if sketch else None
+    audio = hummed.audio if hummed else recording
     x = posterior.features(audio)
     match = posterior.refine(x, renderer, budget, seed, report)
     drawn = posterior.sample(x, draws, seed)
@@ -180,8 +196,9 @@ def infer_sound(
     played = renderer.render(match.values[candidates(match)])  # the best one first
     assert played.audio is not None
     result = Inferred(
-        str(file), str(target), float(match.lsd[0]), str(match.source[0]), match.n_renders
-    )
+        str(file), str(target), float(match.lsd[0]), str(match.source[0]), match.n_renders,
+        play=hummed.to_json() if hummed else None,
+    )  # fmt: skip
     score = {
         "lsd_db": result.lsd_db,
         "log_q": float(posterior.log_prob(match.values[:1], x, seed)[0]),
@@ -189,22 +206,29 @@ def infer_sound(
         "n_renders": result.n_renders,
     }
     note = posterior.run.note.to_json()
-    facts = preset_json(best, synth.name, space, note, score=score, made=made)
+    more = {"play": result.play} if hummed else {}
+    facts = preset_json(best, synth.name, space, note, **more, score=score, made=made)
     bank = f"{file.stem}.bank"
     files = {
         PRESET: "the preset in full: native value of each parameter, note, score",
         SOUND: f"what {synth.name} plays for it",
         POSTERIOR: "draws and what they sound like, for ArviZ",
     }
+    sounds, first = {SOUND: played.audio[0]}, []
+    if hummed:
+        sounds[PLAYED] = _play(posterior, hummed, match.values[0])
+        first.append(sketch_section(hummed, recording, sounds[PLAYED], rate))
+        files[PLAYED] = f"the same preset as it was hummed: {hummed.words}"
     with whole(target) as new:
         (new / PRESET).write_text(json.dumps(facts, indent=1) + "\n")
         if synth.write_bank(new / bank, [best, *_nearest(posterior, match, file.stem)]):
             files[bank] = f"{synth.name}'s own file: the preset, then the nearest draws"
-        save_audio(new / SOUND, played.audio[0], posterior.run.features.sample_rate)
+        for name, sound in sounds.items():
+            save_audio(new / name, sound, rate)
         save_idata(_idata(posterior, x, drawn, heard, file.stem, made), new / POSTERIOR)
         infer_report(
             new / REPORT, name=file.stem, posterior=posterior, target=audio, match=match,
-            audio=played.audio, draws=drawn, files=files,
+            audio=played.audio, draws=drawn, files=files, first=first,
         )  # fmt: skip
     return result
 
@@ -217,13 +241,24 @@ def _kept(file: Path, folder: Path, made: dict[str, Any]) -> Inferred:
         same = facts["made"] == json.loads(json.dumps(made))
         return Inferred(
             str(file), str(folder), float(score["lsd_db"]), str(score["source"]),
-            int(score["n_renders"]), kept=True, same=same,
+            int(score["n_renders"]), kept=True, same=same, play=facts.get("play"),
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"'{folder}' holds something else than an inferred preset ({error!r}); give another "
             "folder, or replace it with --force (force=True)"
         ) from error
+
+
+def _play(posterior: Posterior, hummed: Sketch, values: NDArray[np.float64]) -> Audio:
+    """Play a preset at the note that was heard, shape (n_samples,)."""
+    rate = posterior.run.features.sample_rate
+    with Renderer(posterior.synth, hummed.note, rate, workers=1, keep_audio=True) as renderer:
+        rendered = renderer.render(values[None])
+    if rendered.failed[0]:
+        raise SynthError(f"the synth {rendered.reason[0]} when it played {hummed.words}")
+    assert rendered.audio is not None
+    return rendered.audio[0]
 
 
 def _nearest(posterior: Posterior, match: Match, name: str) -> list[Preset]:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
+from pyrosynth.audio import Note
 from pyrosynth.calibration import LEVELS, central_coverage, expected_range, region_coverage
 from pyrosynth.features import FeatureSpec, hz_to_mel
 from pyrosynth.idata import arviz
@@ -157,6 +158,30 @@ def trace(curves: Mapping[str, ArrayLike], levels: Mapping[str, float] | None = 
     ax.set_xlim(left=0)
     ax.grid(color="0.92")
     ax.legend(fontsize=9, loc="upper right", framealpha=0.9, edgecolor="white")
+    bare(ax)
+    return figure
+
+
+def pitch_track(times: ArrayLike, pitches: ArrayLike, note: Note, onset_seconds: float) -> Figure:
+    """Show the pitch of a recording over time, and the note it was taken for.
+
+    Args:
+        times: In seconds, shape (n_frames,).
+        pitches: MIDI note numbers with fractions, NaN without pitch, shape (n_frames,).
+        note: The note.
+        onset_seconds: When it begins.
+    """
+    figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
+    ax = figure.subplots()
+    ends = (onset_seconds, onset_seconds + note.hold_seconds)
+    ax.fill_between(ends, note.pitch - 0.5, note.pitch + 0.5, color=ORANGE, alpha=0.3, lw=0)
+    ax.plot(times, pitches, color=BLUE, marker=".", markersize=4, linewidth=1)
+    known = np.asarray(pitches, np.float64)
+    low = int(np.floor(np.nanmin([np.nanmin(known), note.pitch]))) - 1
+    high = int(np.ceil(np.nanmax([np.nanmax(known), note.pitch]))) + 1
+    shown = range(low, high + 1, max(1, (high - low) // 8))
+    ax.set_yticks(list(shown), [Note(int(np.clip(p, 0, 127))).name for p in shown])
+    ax.set(xlabel="seconds", ylabel="pitch", ylim=(low, high))
     bare(ax)
     return figure
 

@@ -1,7 +1,7 @@
 """What a fitted run says about a sound: draws of presets, their density, and the best match."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from pyrosynth.rendering import Renderer
 from pyrosynth.retrieval import Bank
 from pyrosynth.run import Run, load_run, run_folder
 from pyrosynth.search import PROPOSALS, TRUST, Match, Pool, descend, evolve, move
+from pyrosynth.sketch import Sketch, sketch
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.base import Synth
 from pyrosynth.variant import Variant
@@ -24,6 +25,7 @@ from pyrosynth.variant import Variant
 BANK = "bank.safetensors"
 
 SMALLEST, LARGEST = 0.01, 0.3  # bounds of the first steps of the evolution, in unit values
+USUAL = 256  # known presets whose loudness is the usual one
 NEIGHBOURS = 16  # known presets that a guess starts from
 CONSIDERED = 1024  # draws that the model ranks by its own prediction before any is rendered
 Array = NDArray[np.float32]
@@ -100,6 +102,23 @@ class Posterior:
         """Read a sound file as the run needs it: mono, its rate, from the onset, its length."""
         rate = self.run.features.sample_rate
         return fit_length(load_audio(path, rate), self.run.note.n_samples(rate), rate)
+
+    def sketch(self, path: str | Path, name: str = "") -> Sketch:
+        """Read a sound file of one sung, hummed or played note of any pitch and length.
+
+        It is brought to the run's note, see `pyrosynth.sketch`, and to the usual loudness of the
+        known presets, since that of a recording says nothing of a preset.
+
+        Args:
+            path: The file.
+            name: What errors call it; its path if left out.
+
+        Raises:
+            InputError: The file cannot be used, or has no pitch.
+        """
+        rate = self.run.features.sample_rate
+        found = sketch(load_audio(path, rate), rate, self.run.note, name or f"'{path}'")
+        return replace(found, audio=self._usually_loud(found.audio))
 
     def features(self, audio: ArrayLike) -> Array:
         """Return log-mel features (..., n_mels, n_frames) of audio (..., n_samples).
@@ -318,6 +337,15 @@ class Posterior:
         resolution = torch.as_tensor(self.run.space.resolution, device=self.device)
         v = (unit * (resolution - 1) + 0.5) / resolution
         return self.run.restore(self.variant.expected_x_of_v(v))
+
+    def _usually_loud(self, audio: Audio) -> Audio:
+        """Bring a sound to the median of how loud known presets get, if there are any."""
+        if self.bank is None:
+            return audio
+        spec, audio = self.run.features, audio / np.abs(audio).max()
+        known = self.bank.sounds(np.arange(min(USUAL, len(self.bank))))
+        loudest = [spec.power(x).sum(axis=-2).max(axis=-1) for x in (known, self.features(audio))]
+        return audio * np.float32(np.sqrt(np.median(loudest[0]) / loudest[1]))
 
     def _sound(self, x: ArrayLike) -> Tensor:
         """Return standardised features as a batch of one sound."""

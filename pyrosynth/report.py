@@ -54,6 +54,7 @@ def infer_report(
     draws: Draws,
     files: Mapping[str, str],
     truth: ArrayLike | None = None,
+    first: Sequence[Section] = (),
 ) -> None:
     """Write the report of one sound.
 
@@ -67,6 +68,7 @@ def infer_report(
         draws: From the posterior of the sound.
         files: What else lies in the report's folder: name of each file, and what it is.
         truth: Native values of the true preset, shape (n_params,), where there is one.
+        first: Sections to put before the others.
 
     Raises:
         RunError: The file cannot be written.
@@ -92,6 +94,7 @@ def infer_report(
         None if truth is None else posterior.learnt(truth),
     )  # fmt: skip
     sections = [
+        *first,
         section(
             "Listen",
             players(heard),

@@ -1,0 +1,206 @@
+"""Vocal sketches: hums of known pitch and length, and sounds of a synth played elsewhere."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from lively import small_posterior
+
+from pyrosynth.audio import Note, fit_length, save_audio
+from pyrosynth.cli import main
+from pyrosynth.errors import InputError
+from pyrosynth.features import FeatureSpec
+from pyrosynth.metrics import log_distance
+from pyrosynth.pitch import pitch as yin
+from pyrosynth.presets import preset_array, read_preset
+from pyrosynth.sketch import sketch
+from pyrosynth.synths import load
+
+RATE = 22050
+NOTE = Note(hold_seconds=1.0, duration_seconds=1.5)
+
+
+def hum(pitch, seconds, *, rate=RATE, noise_db=-45.0, before=0.4, after=0.5, decay_db=0.0):
+    """A voice that glides into a note and holds it with vibrato, in a room that is not silent."""
+    rng = np.random.default_rng(0)
+    time = np.arange(int(seconds * rate)) / rate
+    vibrato = 0.3 * np.clip(time - 0.2, 0, 1) * np.sin(2 * np.pi * 5.5 * time)
+    semitones = pitch - 69 - 3 * np.exp(-time / 0.05) + vibrato
+    phase = 2 * np.pi * np.cumsum(440 * 2 ** (semitones / 12)) / rate
+    tone = sum(0.6**k * np.sin((k + 1) * phase) for k in range(8))
+    tone *= np.minimum(1, time / 0.03) * np.minimum(1, (seconds - time) / 0.05)
+    tone *= 10 ** (-decay_db * time / seconds / 20)
+    audio = np.concatenate([np.zeros(int(before * rate)), tone, np.zeros(int(after * rate))])
+    noise = 10 ** (noise_db / 20) * rng.standard_normal(len(audio))
+    return (0.2 * (audio / np.abs(tone).max() + noise)).astype(np.float32)
+
+
+@pytest.mark.parametrize("pitch", [43, 52.3, 60, 69, 84])
+@pytest.mark.parametrize("seconds", [0.4, 1.3, 8.0])
+@pytest.mark.parametrize("noise_db", [-60.0, -30.0])
+def test_a_hum_is_heard_as_its_note(pitch, seconds, noise_db):
+    found = sketch(hum(pitch, seconds, noise_db=noise_db), RATE, NOTE)
+    assert found.note.pitch == round(pitch)
+    assert found.note.pitch + found.cents / 100 == pytest.approx(pitch, abs=0.25)
+    assert found.note.hold_seconds == pytest.approx(seconds, abs=0.1)
+    assert found.onset_seconds == pytest.approx(0.4, abs=0.05)
+    assert found.held
+    assert found.audio.shape == (NOTE.n_samples(RATE),)
+    assert found.audio.dtype == np.float32
+
+
+@pytest.mark.parametrize("seconds", [0.4, 8.0])
+def test_a_held_hum_comes_to_the_pitch_and_the_hold_of_the_note(seconds):
+    found = sketch(hum(52.3, seconds), RATE, NOTE)
+    heard = yin(torch.as_tensor(found.audio[None]), FeatureSpec())[0].numpy()
+    middle = heard[5:-14]
+    assert np.nanmedian(69 + 12 * np.log2(middle / 440)) == pytest.approx(60, abs=0.25)
+    level = np.abs(found.audio)
+    assert level[: RATE // 10].max() > 0.3 * level.max()  # nothing before the onset
+    assert level[int(0.85 * RATE) : int(0.95 * RATE)].max() > 0.3 * level.max()
+    assert level[int(1.1 * RATE) :].max() < 0.05 * level.max()
+
+
+def test_what_decays_by_itself_keeps_its_length():
+    found = sketch(hum(48, 0.6, decay_db=40.0), RATE, NOTE)
+    assert not found.held
+    assert found.note.hold_seconds == pytest.approx(0.6, abs=0.1)
+    assert np.abs(found.audio[int(0.75 * RATE) :]).max() < 0.01 * np.abs(found.audio).max()
+
+
+def test_a_sound_at_the_note_itself_stays_as_it_is():
+    audio = hum(60, 1.2, before=0.0, after=0.3, noise_db=-90.0)
+    found = sketch(audio, RATE, NOTE)
+    kept = slice(2000, int(1.1 * RATE))
+    np.testing.assert_allclose(found.audio[kept], audio[kept], atol=1e-3)
+
+
+def test_of_several_sounds_the_strongest_counts():
+    audio = np.concatenate([silence(), hum(57, 1.0)])
+    audio[5000:5040] = 0.3
+    found = sketch(audio, RATE, NOTE)
+    assert found.note.name == "A3"
+    assert found.onset_seconds == pytest.approx(1.4, abs=0.05)
+
+
+def silence():
+    return np.zeros(RATE, np.float32)
+
+
+def noise():
+    return np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32)
+
+
+def click():
+    audio = silence()
+    audio[5000] = 1.0
+    return audio
+
+
+@pytest.mark.parametrize(
+    ("audio", "says"),
+    [
+        (silence(), "^the sound is silent"),
+        (noise(), "^the sound has no pitch .* leave out 'sketch'"),
+        (click(), "^the sound has no pitch"),
+        (noise()[:1000], "^the sound has shape .* at least 0.05 s"),
+        (np.zeros((2, RATE)), "give mono audio"),
+        (np.full(RATE, np.nan), "NaN"),
+    ],
+)
+def test_what_cannot_be_used_is_one_message(audio, says):
+    with pytest.raises(InputError, match=says) as error:
+        sketch(audio, RATE, NOTE)
+    assert "\n" not in str(error.value)
+
+
+def test_very_short_and_very_long_recordings():
+    assert sketch(hum(57, 0.15, before=0, after=0), RATE, NOTE).note.hold_seconds < 0.25
+    long = sketch(np.tile(hum(57, 8.0, before=0, after=0), 10), RATE, NOTE)
+    assert long.note.name == "A3"
+    assert long.note.hold_seconds == 60.0
+
+
+def test_the_synths_own_sound_from_elsewhere_is_nearly_the_sound_itself():
+    """Presets played five semitones higher, and later."""
+    voice, spec = load("voice"), FeatureSpec()
+    values = preset_array(voice.presets()[::19], voice.param_space)
+    near, plain = [], []
+    for preset in values:
+        own = spec(voice.render(preset, NOTE, RATE))
+        for there in (Note(65, 100, 1.0, 1.5), Note(65, 100, 0.5, 1.0)):
+            audio = voice.render(preset, there, RATE)
+            try:
+                found = sketch(np.concatenate([silence(), audio]), RATE, NOTE)
+            except InputError:
+                continue
+            if found.note.pitch == there.pitch:
+                near.append(log_distance(spec(found.audio), own))
+                plain.append(log_distance(spec(fit_length(audio, 33075, RATE)), own))
+
+    assert len(near) >= 12
+    assert np.mean(near) < 0.5 * np.mean(plain)
+
+
+def test_a_file_of_any_rate_and_level_comes_to_the_loudness_of_known_presets(tmp_path):
+    _, posterior = small_posterior()
+    spec = posterior.run.features
+    x = []
+    for rate, gain in ((48000, 1.0), (22050, 0.01)):
+        audio = gain * hum(57, 1.2, rate=rate)
+        file = tmp_path / f"{rate}.wav"
+        soundfile.write(file, np.stack([audio, 0.5 * audio], axis=1), rate, subtype="FLOAT")
+        found = posterior.sketch(file)
+        assert (found.note.name, found.note.velocity) == ("A3", posterior.run.note.velocity)
+        assert found.note.hold_seconds == pytest.approx(1.2, abs=0.1)
+        x.append(posterior.features(found.audio))
+    assert log_distance(*x) < 2.0
+    known = spec.power(posterior.bank.sounds(np.arange(len(posterior.bank))))
+    loudest = spec.power(np.stack(x)).sum(axis=1).max(axis=1)
+    np.testing.assert_allclose(loudest, np.median(known.sum(axis=1).max(axis=1)), rtol=0.3)
+    save_audio(tmp_path / "noise.wav", noise(), RATE)
+    with pytest.raises(InputError, match=r"noise.wav' has no pitch"):
+        posterior.sketch(tmp_path / "noise.wav")
+
+
+def test_infer_says_what_to_play_and_keeps_what_was_made(tmp_path, capfd):
+    run, posterior = small_posterior()
+    save_audio(tmp_path / "hum.wav", hum(48, 0.9), RATE)
+    save_audio(tmp_path / "noise.wav", noise(), RATE)
+    out = tmp_path / "out"
+    infer = ["infer", str(run), str(tmp_path / "hum.wav"), str(tmp_path / "noise.wav")]
+    infer += ["--out", str(out), "--budget", "12", "--draws", "4", "--workers", "1"]
+    assert main([*infer, "--sketch"]) == 2
+    printed, error = capfd.readouterr()
+    assert printed.rstrip().endswith("; play C3, 0.9 s")
+    assert "noise.wav' has no pitch" in error.splitlines()[-1]
+    folder = out / "hum"
+    assert [f.name for f in out.iterdir()] == ["hum"]
+    facts = json.loads((folder / "preset.json").read_text())
+    assert facts["note"] == posterior.run.note.to_json()
+    assert facts["made"]["sketch"]
+    assert (facts["play"]["name"], facts["play"]["held"]) == ("C3", True)
+    note = Note(**facts["play"]["note"])
+    assert note.hold_seconds == pytest.approx(0.9, abs=0.1)
+
+    synth = posterior.synth
+    values = read_preset(folder / "preset.json", synth.param_space, synth.name)
+    values = values.array(synth.param_space)
+    for name, played in (("render.wav", posterior.run.note), ("played.wav", note)):
+        audio, rate = soundfile.read(folder / name, dtype="float32")
+        np.testing.assert_array_equal(audio, synth.render(values, played, rate))
+    html = (folder / "report.html").read_text()
+    assert "played at C3, 0.9 s" in html
+    assert "Pitch of the recording over time" in html
+
+    kept = {f: f.stat().st_mtime_ns for f in folder.iterdir()}
+    assert main([*infer[:3], *infer[4:], "--sketch"]) == 0
+    assert "made earlier; play C3, 0.9 s" in capfd.readouterr().out
+    assert main([*infer[:3], *infer[4:]]) == 0
+    assert "with other settings" in capfd.readouterr().out
+    assert {f: f.stat().st_mtime_ns for f in folder.iterdir()} == kept
+    assert main([*infer[:3], *infer[4:], "--force"]) == 0
+    assert not (folder / "played.wav").exists()
+    assert "play" not in json.loads((folder / "preset.json").read_text())
