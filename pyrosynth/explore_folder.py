@@ -13,23 +13,23 @@ from pyrosynth import __version__
 from pyrosynth.atlas import Atlas
 from pyrosynth.audio import save_audio
 from pyrosynth.checkpoints import write_bytes
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import InputError
 from pyrosynth.explore_report import explore_report
 from pyrosynth.folders import whole, writable
 from pyrosynth.macros import Macro, macro
-from pyrosynth.maps import WAYS, By, Map, map
+from pyrosynth.maps import By, Map, map
 from pyrosynth.morphs import Morph, morph
 from pyrosynth.neighbourhoods import Sounds, around, gaps, imagine, neighbours
 from pyrosynth.plots import png
 from pyrosynth.posterior import Posterior
 from pyrosynth.presets import Preset
 from pyrosynth.rankings import Macros, macros
-from pyrosynth.smoothness import Trial, trial
+from pyrosynth.smoothness import Trial, check_trial, trial
 
 DATA, PICTURE, FACTS = "data.nc", "picture.png", "facts.json"
 KNOBS, SWEEP, PRESETS = "knobs.csv", "sounds.wav", "presets.json"
 N_SOUNDS = 8
-CENTERS = 5  # that the axes which are swept are played around, to name them
+CENTERS = 16  # that the axes which are swept are played around, to name them
 PAUSE_SECONDS = 0.25  # between the sounds of one file
 
 
@@ -90,6 +90,11 @@ class Folder:
             if data.attrs.pop("made", None) == made:
                 self.bar.update()
                 return kind(data)  # type: ignore[call-arg]
+        elif file.parent.exists() and not (file.parent / FACTS).is_file():
+            raise InputError(
+                f"'{file.parent}' holds something else than a part of an exploration; give "
+                "another folder"
+            )
         found = make()
         with whole(file.parent) as folder:
             found.data.assign_attrs(made=made).to_netcdf(folder / DATA, engine="h5netcdf")
@@ -184,8 +189,9 @@ def explore(
         raise InputError(f"a morph through {through[0]} alone: give at least two presets")
     if sound is not None:
         posterior.listen(sound)
-    if by not in WAYS:
-        raise unknown("map", by, WAYS)
+    if pairs:
+        check_trial(atlas, pairs)
+    chart = map(posterior, by=by, seed=seed)
     center = at or through[0]
     made = {"pyrosynth": __version__, "run": posterior.run.settings, "seed": seed}
     path = writable(out)
@@ -210,11 +216,12 @@ def explore(
         if swept:  # named by what was heard
             heard = folder.part(
                 "heard", Macros,
-                lambda: macros(posterior, swept, renderer, centers=CENTERS, seed=seed), of=swept,
+                lambda: macros(posterior, swept, renderer, centers=CENTERS, seed=seed),
+                of=swept, centers=CENTERS,
             )  # fmt: skip
             titles = {row["axis"]: row for row in heard.facts()}
         parts: dict[str, Any] = {
-            "map": folder.part("map", Map, lambda: map(posterior, by=by, seed=seed), by=by),
+            "map": folder.part("map", Map, lambda: chart, by=by),
             "neighbours": folder.part(
                 "neighbours", Sounds, lambda: neighbours(posterior, sound or center, N_SOUNDS),
                 of=str(sound or center), size=Path(sound).stat().st_size if sound else 0,

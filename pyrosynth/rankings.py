@@ -83,7 +83,7 @@ def macros(
     axes: Sequence[str] | None = None,
     renderer: Renderer | None = None,
     *,
-    centers: int = 8,
+    centers: int = 32,
     seed: int = 0,
 ) -> Macros:
     """Rank axes by how much one hears of them, and name them by what they do.
@@ -95,7 +95,8 @@ def macros(
         axes: Their names; by default all latent dimensions, principal axes and tags.
         renderer: From ``posterior.renderer()``, to judge by what the synth plays; by default by
             what the model expects, which takes seconds.
-        centers: Number of centers, the origin being the first.
+        centers: Number of centers, the origin being the first. Axes do not the same everywhere:
+            with few of them, the order depends on which.
         seed: Of the choice of the others.
 
     Returns:

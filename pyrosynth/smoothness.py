@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Float = NDArray[np.float64]
 
+STEPS = 9  # of a morph, both ends included
 RESAMPLES = 2000  # of the pairs, for intervals
 LEVEL = 0.95
 
@@ -107,7 +108,7 @@ def trial(
     posterior: Posterior,
     n_pairs: int = 16,
     *,
-    steps: int = 9,
+    steps: int = STEPS,
     workers: int | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -131,11 +132,7 @@ def trial(
     import xarray
 
     atlas = Atlas(posterior)
-    if not 1 <= n_pairs <= len(atlas) // 2 or steps < 3:
-        raise InputError(
-            f"{n_pairs} pairs of {len(atlas)} presets, {steps} steps: give 1 to {len(atlas) // 2} "
-            "pairs and at least 3 steps"
-        )
+    check_trial(atlas, n_pairs, steps)
     ways: tuple[Way, ...] = WAYS if posterior.predicts else WAYS[1:]
     pairs = np.random.default_rng(seed).permutation(len(atlas))[: 2 * n_pairs].reshape(-1, 2)
     position = np.linspace(0.0, 1.0, steps)
@@ -173,6 +170,19 @@ def trial(
         mean = data[found].mean("pair")
         data[key] = (mean.dims, relative(mean.values, mean.sel(way="knobs").values))
     return Trial(data)
+
+
+def check_trial(atlas: Atlas, n_pairs: int, steps: int = STEPS) -> None:
+    """Make sure that there are so many pairs of presets, and steps to measure.
+
+    Raises:
+        InputError: There are not.
+    """
+    if not 1 <= n_pairs <= len(atlas) // 2 or steps < 3:
+        raise InputError(
+            f"{n_pairs} pairs of {len(atlas)} presets, {steps} steps: give 1 to {len(atlas) // 2} "
+            "pairs and at least 3 steps"
+        )
 
 
 def relative(mean: Float, usual: Float) -> Float:

@@ -409,6 +409,16 @@ def test_the_command(run, folder, atlas, tmp_path, capfd):
     assert "is damaged" in error.splitlines()[-1]
 
 
+def test_a_folder_of_something_else(run, folder, tmp_path, capfd):
+    out = tmp_path / "out"
+    (out / "macro-z1").mkdir(parents=True)
+    mine = out / "macro-z1" / "mine.txt"
+    mine.write_text("keep")
+    code = main(["explore", str(folder / "run"), "--out", str(out), "--axis", "z1"])
+    assert (code, mine.read_text()) == (2, "keep")
+    assert "holds something else" in capfd.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -418,6 +428,7 @@ def test_the_command(run, folder, atlas, tmp_path, capfd):
         (["--sound", "none.wav"], "no sound file 'none.wav'"),
         (["--map", "magic"], "unknown map 'magic'; known: pca, umap"),
         (["--macros", "-1"], "'--macros'"),
+        (["--pairs", "100000"], "100000 pairs of "),
     ],
 )
 def test_mistakes_on_the_command_line(run, folder, tmp_path, capfd, arguments, message):
