@@ -45,9 +45,9 @@ LEGEND = (
     "the number; negative: another coordinate knows more); at best: the gap if the numbers "
     "themselves were the axes. The rest was played by the synth, in steps from −2 to +2. "
     "Monotony: rank correlation of step and number, mean over the presets; rising: share of steps "
-    "in the right direction; right way: share of presets that are. Own and other change: what "
-    "−1 to +1 does to the tag's own number and, largest mean, to another one, in standard "
-    "deviations of the human presets."
+    "in the right direction; right way: share of presets that −1 to +1 moves in it. Own and other "
+    "change: what −1 to +1 adds to the tag's own number and, the largest, to another one, mean "
+    "over the presets, in standard deviations of the human ones."
 )
 
 
