@@ -14,7 +14,7 @@ from pyrosynth.atlas import Atlas
 from pyrosynth.audio import save_audio
 from pyrosynth.checkpoints import write_bytes
 from pyrosynth.errors import InputError
-from pyrosynth.explore_report import explore_report
+from pyrosynth.explore_report import PICTURE, explore_report
 from pyrosynth.folders import whole, writable
 from pyrosynth.macros import Macro, macro
 from pyrosynth.maps import By, Map, map
@@ -26,7 +26,7 @@ from pyrosynth.presets import Preset
 from pyrosynth.rankings import Macros, macros
 from pyrosynth.smoothness import Trial, check_trial, trial
 
-DATA, PICTURE, FACTS = "data.nc", "picture.png", "facts.json"
+DATA, FACTS = "data.nc", "facts.json"
 KNOBS, SWEEP, PRESETS = "knobs.csv", "sounds.wav", "presets.json"
 N_SOUNDS = 8
 CENTERS = 16  # that the axes which are swept are played around, to name them

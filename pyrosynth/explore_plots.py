@@ -206,7 +206,6 @@ def _curves(ax: Axes, data: "Dataset", along: str) -> None:
     span = float(np.ptp(position)) or 1.0
     ends = np.array([unit[-1, i] for i in order])
     places = _apart(ends, 0.075)
-    places += max(0.0, -places.min(initial=0.0)) - max(0.0, places.max(initial=1.0) - 1.0)
     for i, color, place in zip(order, LINES, places, strict=False):
         ax.plot(position, unit[:, i], color=color, marker="o", markersize=3.5, linewidth=1.8)
         ax.annotate(
@@ -231,10 +230,11 @@ def _curves(ax: Axes, data: "Dataset", along: str) -> None:
 
 
 def _apart(places: NDArray[Any], least: float) -> NDArray[Any]:
-    """Move numbers as little as needed for neighbours to be that far apart."""
+    """Move numbers from 0 to 1 a little, for neighbours to be that far apart."""
     order = np.argsort(places, kind="stable")
     moved = places[order].astype(float)
-    for _ in range(50):
+    for _ in range(200):
+        moved = moved.clip(0.0, 1.0)
         for k in range(1, len(moved)):
             lack = least - (moved[k] - moved[k - 1])
             if lack > 0:

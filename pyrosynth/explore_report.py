@@ -25,6 +25,7 @@ from pyrosynth.report import (
 )
 
 HEARD = 5  # sounds of a sweep
+PICTURE = "picture.png"  # of a part, in its folder
 LISTED = 12  # axes in the table
 
 
@@ -37,6 +38,8 @@ def explore_report(
     parts: Mapping[str, Any],
 ) -> None:
     """Write the report of an exploration.
+
+    Pictures of parts that were drawn already, in the folders beside it, are taken from there.
 
     Args:
         path: The HTML file.
@@ -58,7 +61,8 @@ def explore_report(
         section(
             "What one can turn",
             picture(
-                png(ranking.plot()), "Audible effect of the axes and what they change",
+                _drawn(path.with_name("ranking.png"), ranking),
+                "Audible effect of the axes and what they change",
                 "Each axis from −2 to 2 around the origin and some presets, as the model expects "
                 "it to sound. z: a dimension of the latent; pc: a principal axis of the presets.",
             ),
@@ -79,7 +83,8 @@ def explore_report(
                 f"Macro {axis}: {titles[axis]}",
                 _players(posterior, data.isel(position=every), labels),
                 picture(
-                    png(sweep.plot()), f"Parameters, spectrograms and descriptors along {axis}",
+                    _drawn(path.parent / f"macro-{axis}" / PICTURE, sweep),
+                    f"Parameters, spectrograms and descriptors along {axis}",
                     "Above: the parameters that move most. Below: descriptors of what the synth "
                     "plays (line), and the 5 % to 95 % of the same sweep from latents drawn from "
                     "the posterior of the sound in the middle.",
@@ -98,11 +103,16 @@ def explore_report(
         section(
             "The map of the bank",
             *(
-                picture(png(chart.plot(color)), f"Map by {color}", f"Coloured by {color}.")
+                picture(
+                    _drawn(path.parent / "map" / PICTURE, chart)
+                    if color == colors[0]
+                    else png(chart.plot(color)),
+                    f"Map by {color}", f"Coloured by {color}.",
+                )
                 for color in colors
             ),
         )
-    )
+    )  # fmt: skip
     captions = {
         "neighbours": ("Nearest presets by sound", "As the bank keeps their sounds."),
         "neighbourhood": ("A neighbourhood", "Samples around a preset, played."),
@@ -118,7 +128,8 @@ def explore_report(
         if name not in parts:
             continue
         data = parts[name].data
-        blocks = [picture(png(parts[name].plot()), heading, caption)]
+        drawn = _drawn(path.parent / name / PICTURE, parts[name])
+        blocks = [picture(drawn, heading, caption)]
         if "audio" in data:
             position = data["position"].values if name == "morph" else ()
             labels = [f"{p:.2f}" for p in position] or data["preset"].values.tolist()
@@ -135,6 +146,11 @@ def explore_report(
         f"move through the presets of {posterior.synth.name}, played by the real synth."
     )
     write_report(path, f"{posterior.synth.name} explored", lead, facts, sections)
+
+
+def _drawn(file: Path, found: Any) -> bytes:
+    """Return the picture of a part from its file, else draw it."""
+    return file.read_bytes() if file.is_file() else png(found.plot())
 
 
 def _players(posterior: Posterior, data: Any, labels: Sequence[str]) -> Block:
