@@ -26,6 +26,7 @@ Float = NDArray[np.float64]
 NEAR = 2.0  # how far axes are compared: 95 % of a standard normal
 NEAR_STEPS = 5
 STRONG = 0.5  # change, in spreads of the presets times its monotony, that earns a name
+STEADY = 0.5  # rank correlation, mean over the centers, without which there is no name
 ALSO = 0.6  # share of the strongest change from which the second is part of the name
 JUDGES = ("model", "synth")  # whose sounds axes are compared by
 
@@ -174,11 +175,13 @@ def title(change: Float, follows: Float, heard: Float, params: Sequence[str]) ->
     """
     score = np.abs(change) * np.abs(follows)
     order = np.argsort(-score, kind="stable")
-    kept = [i for i in order[:2] if score[i] >= max(STRONG, ALSO * score[order[0]])]
+    steady = [i for i in order if abs(follows[i]) >= STEADY and score[i] >= STRONG]
+    kept = [i for i in steady[:2] if score[i] >= ALSO * score[steady[0]]]
     names = [tag.name for tag in DESCRIBED]
     found = " + ".join(QUALITIES[names[i]][int(change[i] < 0)] for i in kept)
     strongest = [params[i] for i in np.argsort(-heard, kind="stable")[:3]]
-    said = [f"{names[i]} {change[i]:+.1f} spreads (ρ {follows[i]:+.2f})" for i in order[:2]]
+    shown = [*kept, *(i for i in order if i not in kept)][:2]
+    said = [f"{names[i]} {change[i]:+.1f} spreads (ρ {follows[i]:+.2f})" for i in shown]
     return found or f"timbre ({strongest[0]})", f"{', '.join(said)}; moves {', '.join(strongest)}"
 
 

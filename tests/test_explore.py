@@ -134,6 +134,10 @@ def test_an_axis_is_called_by_what_it_does():
     )
     assert title(0.1 * change, follows, heard, params)[0] == "timbre (decay)"
     assert title(change, 0.1 * follows, heard, params)[0] == "timbre (decay)"
+    # What changes most, but not in the same direction everywhere, is no name.
+    name, evidence = title(change, np.array([0.5, -0.4, 0.1, -0.9, 0.0]), heard, params)
+    assert name == "percussivity"
+    assert evidence.startswith("length -1.5 spreads (ρ -0.90), brightness -2.0 spreads (ρ -0.40)")
 
 
 def test_neighbours(posterior, atlas, tmp_path):
