@@ -2,8 +2,10 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +14,13 @@ from pyrosynth.audio import Audio
 from pyrosynth.errors import InputError, unknown
 from pyrosynth.posterior import Posterior
 from pyrosynth.presets import Preset, preset_json
+from pyrosynth.sketch import Sketch
 
 LARGEST_FILE = 64 * 2**20  # bytes of a sound file
 LONGEST_SECONDS = 120.0  # of a sound file
 
 Values = NDArray[np.float64]
+Sound = TypeVar("Sound", Audio, Sketch)
 
 
 class Files:
@@ -48,33 +52,11 @@ class Files:
         Raises:
             InputError: There is none of that name, or it cannot be used.
         """
-        for folder in self.folders:
-            try:
-                file = (folder / name).resolve()
-                if file.is_relative_to(folder) and file.is_file():
-                    return self.listen(file, name)
-            except (OSError, ValueError) as error:
-                raise InputError(f"'{name[:80]}' is not the name of a file ({error})") from error
-        raise unknown("sound", name[:80], self.sounds()[:20])
+        return _read(self._file(name), name, self._posterior.listen)
 
-    def listen(self, file: Path, name: str) -> Audio:
-        """Read a sound file of bearable size; errors call it by ``name``."""
-        import soundfile
-
-        if file.stat().st_size > LARGEST_FILE:
-            raise InputError(f"'{name}' is larger than {LARGEST_FILE >> 20} MiB; cut it shorter")
-        try:
-            seconds = soundfile.info(file).duration
-        except (soundfile.LibsndfileError, RuntimeError):
-            seconds = 0.0  # no sound; the posterior says so
-        if seconds > LONGEST_SECONDS:
-            raise InputError(
-                f"'{name}' lasts {seconds:.0f} s; give at most {LONGEST_SECONDS:.0f} s"
-            )
-        try:
-            return self._posterior.listen(file)
-        except InputError as error:
-            raise InputError(str(error).replace(str(file), name)) from error
+    def sketch(self, name: str) -> Sketch:
+        """Read a sound file of one note of any pitch and length by its name, as ``sound`` does."""
+        return _read(self._file(name), name, self._posterior.sketch)
 
     def upload(self, content: bytes, name: str) -> Audio:
         """Read the content of a sound file.
@@ -82,10 +64,27 @@ class Files:
         Raises:
             InputError: It cannot be used.
         """
-        with tempfile.TemporaryDirectory(prefix="pyrosynth-") as folder:
-            file = Path(folder) / "sound"
-            file.write_bytes(content)
-            return self.listen(file, name)
+        with _stored(content) as file:
+            return _read(file, name, self._posterior.listen)
+
+    def upload_sketch(self, content: bytes, name: str) -> Sketch:
+        """Read the content of a sound file of one note of any pitch and length.
+
+        Raises:
+            InputError: It cannot be used, or has no pitch.
+        """
+        with _stored(content) as file:
+            return _read(file, name, self._posterior.sketch)
+
+    def _file(self, name: str) -> Path:
+        for folder in self.folders:
+            try:
+                file = (folder / name).resolve()
+                if file.is_relative_to(folder) and file.is_file():
+                    return file
+            except (OSError, ValueError) as error:
+                raise InputError(f"'{name[:80]}' is not the name of a file ({error})") from error
+        raise unknown("sound", name[:80], self.sounds()[:20])
 
     def preset(self, values: Values, name: str) -> tuple[str, bytes]:
         """Write a preset as a file.
@@ -112,3 +111,30 @@ class Files:
         preset = Preset.from_array(run.full_space, values, name, "pyrosynth")
         facts = preset_json(preset, synth.name, run.full_space, run.note.to_json())
         return json.dumps(facts, indent=1) + "\n"
+
+
+@contextmanager
+def _stored(content: bytes) -> Iterator[Path]:
+    """Keep the content of a file on disk for a while."""
+    with tempfile.TemporaryDirectory(prefix="pyrosynth-") as folder:
+        file = Path(folder) / "sound"
+        file.write_bytes(content)
+        yield file
+
+
+def _read(file: Path, name: str, read: Callable[[Path], Sound]) -> Sound:
+    """Read a sound file of bearable size; errors call it by ``name``."""
+    import soundfile
+
+    if file.stat().st_size > LARGEST_FILE:
+        raise InputError(f"'{name}' is larger than {LARGEST_FILE >> 20} MiB; cut it shorter")
+    try:
+        seconds = soundfile.info(file).duration
+    except (soundfile.LibsndfileError, RuntimeError):
+        seconds = 0.0  # no sound; the posterior says so
+    if seconds > LONGEST_SECONDS:
+        raise InputError(f"'{name}' lasts {seconds:.0f} s; give at most {LONGEST_SECONDS:.0f} s")
+    try:
+        return read(file)
+    except InputError as error:
+        raise InputError(str(error).replace(str(file), name)) from error

@@ -219,6 +219,20 @@ def _encode(session: Session, arguments: Arguments) -> list[Answer]:
     return [*session.moved(found.z, name), ("/encoded", [name, found.lsd_db])]
 
 
+@message(
+    "/sketch", "file", "/params /z /sketched",
+    "The same for a file of one sung, hummed or played note of any pitch and length; then file, "
+    "distance, and the note to play: MIDI number, cents above it, seconds to hold it.",
+    slow=True,
+)  # fmt: skip
+def _sketch(session: Session, arguments: Arguments) -> list[Answer]:
+    (name,) = map(str, arguments)
+    hummed = session.live.files.sketch(name)
+    found = session.live.encode(hummed.audio)
+    note: Arguments = [hummed.note.pitch, float(hummed.cents), hummed.note.hold_seconds]
+    return [*session.moved(found.z, name), ("/sketched", [name, found.lsd_db, *note])]
+
+
 @message("/path/clear", "", "/path", "Forget the path.")
 def _path_clear(session: Session, arguments: Arguments) -> list[Answer]:
     session.trail = Trail()

@@ -103,7 +103,7 @@ class Posterior:
         rate = self.run.features.sample_rate
         return fit_length(load_audio(path, rate), self.run.note.n_samples(rate), rate)
 
-    def sketch(self, path: str | Path, name: str = "") -> Sketch:
+    def sketch(self, path: str | Path) -> Sketch:
         """Read a sound file of one sung, hummed or played note of any pitch and length.
 
         It is brought to the run's note, see `pyrosynth.sketch`, and to the usual loudness of the
@@ -111,14 +111,22 @@ class Posterior:
 
         Args:
             path: The file.
-            name: What errors call it; its path if left out.
 
         Raises:
             InputError: The file cannot be used, or has no pitch.
         """
         rate = self.run.features.sample_rate
-        found = sketch(load_audio(path, rate), rate, self.run.note, name or f"'{path}'")
-        return replace(found, audio=self._usually_loud(found.audio))
+        found = sketch(load_audio(path, rate), rate, self.run.note, f"'{path}'")
+        return replace(found, audio=self.usually_loud(found.audio))
+
+    def usually_loud(self, audio: Audio) -> Audio:
+        """Bring a sound, shape (n_samples,), to the median of how loud known presets get."""
+        if self.bank is None:
+            return audio
+        spec, audio = self.run.features, audio / np.abs(audio).max()
+        known = self.bank.sounds(np.arange(min(USUAL, len(self.bank))))
+        loudest = [spec.power(x).sum(axis=-2).max(axis=-1) for x in (known, self.features(audio))]
+        return audio * np.float32(np.sqrt(np.median(loudest[0]) / loudest[1]))
 
     def features(self, audio: ArrayLike) -> Array:
         """Return log-mel features (..., n_mels, n_frames) of audio (..., n_samples).
@@ -337,15 +345,6 @@ class Posterior:
         resolution = torch.as_tensor(self.run.space.resolution, device=self.device)
         v = (unit * (resolution - 1) + 0.5) / resolution
         return self.run.restore(self.variant.expected_x_of_v(v))
-
-    def _usually_loud(self, audio: Audio) -> Audio:
-        """Bring a sound to the median of how loud known presets get, if there are any."""
-        if self.bank is None:
-            return audio
-        spec, audio = self.run.features, audio / np.abs(audio).max()
-        known = self.bank.sounds(np.arange(min(USUAL, len(self.bank))))
-        loudest = [spec.power(x).sum(axis=-2).max(axis=-1) for x in (known, self.features(audio))]
-        return audio * np.float32(np.sqrt(np.median(loudest[0]) / loudest[1]))
 
     def _sound(self, x: ArrayLike) -> Tensor:
         """Return standardised features as a batch of one sound."""

@@ -80,6 +80,7 @@ class Site:
             return _say(400, f"a question that cannot be understood ({error!r})"[:300])
         response.headers["Content-Security-Policy"] = POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Permissions-Policy"] = "microphone=(self)"
         response.headers.setdefault("Cache-Control", "no-store")
         return response
 
@@ -109,13 +110,20 @@ class Site:
 
     async def _encode(self, request: web.Request) -> web.Response:
         name = request.query.get("name", "the sound")[:100]
+        sketch = request.query.get("sketch") == "1"
         content = await request.read()
-        return web.json_response(await asyncio.to_thread(self._find, content, name))
+        return web.json_response(await asyncio.to_thread(self._find, content, name, sketch))
 
-    def _find(self, content: bytes, name: str) -> dict[str, Any]:
-        found = self.live.encode(self.live.files.upload(content, name))
-        point = self.scene.point({"z": found.z.tolist()})
-        return {**point, "target": self.scene.picture(found.x), "lsd_db": found.lsd_db}
+    def _find(self, content: bytes, name: str, sketch: bool) -> dict[str, Any]:
+        files = self.live.files
+        hummed = files.upload_sketch(content, name) if sketch else None
+        found = self.live.encode(hummed.audio if hummed else files.upload(content, name))
+        return {
+            **self.scene.point({"z": found.z.tolist()}),
+            "target": self.scene.picture(found.x),
+            "lsd_db": found.lsd_db,
+            "play": hummed.to_json() if hummed else None,
+        }
 
     async def _file(self, request: web.Request) -> web.Response:
         asked = await _question(request)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import soundfile
 import typer
+from hums import hum
 from toys import SMALL
 
 import pyrosynth as ps
@@ -120,6 +121,7 @@ def compare_calls(tree):
 def test_what_the_pages_show_runs(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     soundfile.write("sound.wav", sounds.string_and_flute(seconds=1.0), 96000)
+    soundfile.write("hum.wav", hum(48, 1.2), 22050)
     for page in PAGES:
         names = {"__name__": page.stem}
         for block in BLOCK.finditer(text := page.read_text()):

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import soundfile
 from browser import WAIT, Browser, chromium
+from hums import hum
 from lively import small_posterior
 
 from pyrosynth.export import export
@@ -155,6 +157,7 @@ async def _the_whole_page(tmp_path, servers):
 
         # drop a file, see target and result
         await page.js("source.kept.clear()")
+        await page.js("document.getElementById('sketch').checked = false")
         tone = tmp_path / "tone.wav"
         _, posterior = small_posterior()
         with posterior.renderer(1, keep_audio=True) as renderer:
@@ -165,6 +168,20 @@ async def _the_whole_page(tmp_path, servers):
         await page.true(f"{STATUS}.startsWith('Found a preset for tone.wav')")
         assert await page.js("document.getElementById('target').dataset.drawn > 0")
         assert not await page.js("document.getElementById('target-figure').hidden")
+
+        # a hum of another pitch and length, and one that has none
+        await page.press("#sketch")
+        soundfile.write(tmp_path / "hum.wav", hum(48, 1.2), 22050)
+        await drop(page, tmp_path / "hum.wav")
+        await page.true(f"{STATUS}.includes('play C3, 1.2 s; the model expects')")
+        caption = "document.getElementById('target-caption').textContent"
+        assert await page.js(caption) == "Target, heard as C3, 1.2 s"
+        noise = 0.1 * np.random.default_rng(0).standard_normal(22050)
+        soundfile.write(tmp_path / "noise.wav", noise, 22050)
+        await drop(page, tmp_path / "noise.wav")
+        await page.true(f"{STATUS}.startsWith(\"'noise.wav' has no pitch\")")
+        assert await page.js(SHOWN) == "like hum.wav"
+        await page.press("#sketch")
         bad = tmp_path / "bad.wav"
         bad.write_text("no sound")
         await drop(page, bad)

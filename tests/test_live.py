@@ -114,6 +114,13 @@ def test_only_sounds_in_the_folders_are_read(live, folder, tmp_path):
     (folder / "text.wav").write_text("no sound")
     n_samples = live.posterior.run.note.n_samples(22050)
     assert live.files.sound("tone.wav").shape == (n_samples,)
+    hummed = live.files.sketch("tone.wav")
+    assert (hummed.audio.shape, hummed.words) == ((n_samples,), "F3, 1.0 s")
+    assert live.files.upload_sketch((folder / "tone.wav").read_bytes(), "me").words == hummed.words
+    noise = np.random.default_rng(0).standard_normal(22050)
+    soundfile.write(folder / "noise.wav", 0.1 * noise, 22050)
+    with pytest.raises(InputError, match=r"^'noise.wav' has no pitch"):
+        live.files.sketch("noise.wav")
     outside = ("link.wav", "../secret.wav", str(tmp_path / "secret.wav"), "\0", "", "a" * 5000)
     for name in outside:
         with pytest.raises(InputError, match="unknown sound|not the name of a file"):

@@ -123,7 +123,8 @@ def test_every_message_is_answered_as_the_table_says(client, live, tmp_path):
         "/param": (live.posterior.run.space.names[0],), "/freeze": (1,),
         "/decode": ("brightness", 1.0, "pc1", -0.5), "/move": ("brightness", -1.0),
         "/axis": ("brightness",), "/analysis": ("pc1", 3), "/search": (names[0][:3],),
-        "/load": (names[0],), "/encode": ("tone.wav",), "/path/knobs": (0,),
+        "/load": (names[0],), "/encode": ("tone.wav",), "/sketch": ("tone.wav",),
+        "/path/knobs": (0,),
         "/path/play": (0.5,), "/render": ("mine",), "/save": ("mine",),
     }  # fmt: skip
     for address, known in MESSAGES.items():
@@ -156,6 +157,10 @@ def test_answers_are_those_of_the_run(client, live):
     np.testing.assert_allclose(moved["/z"], expected, rtol=1e-4, atol=1e-5)
     assert client.ask("/state")["/state"][:3] == [1, "FlowReg", "voice"]
     assert client.ask("/near", 2)["/near"][1] <= client.ask("/near", 2)["/near"][3]
+    pitch, cents, hold = client.ask("/sketch", "tone.wav")["/sketched"][2:]
+    hummed = live.files.sketch("tone.wav")
+    assert (pitch, hold) == pytest.approx((hummed.note.pitch, hummed.note.hold_seconds))
+    assert cents == pytest.approx(hummed.cents, abs=1e-3)
     curves = client.ask("/analysis", "pc1", 4, until="/analysed")
     assert curves["/curve"][:3] == ["pc1", "descriptor", "attack"]
     assert len(curves["/curve"]) == 3 + 4

@@ -109,6 +109,24 @@ def test_a_dropped_sound_is_found(live):
     assert status == 200
     assert len(found["z"]) == live.latent_dim
     assert found["target"]["frames"] == live.posterior.run.variant.dims.x_shape[1]
+    assert found["play"] is None
+
+
+def test_a_sketch_comes_back_with_the_note_to_play(live):
+    time = np.arange(22050) / 22050
+    hum = serve.wave(0.3 * np.sin(2 * np.pi * 196.0 * time), 22050)
+    noise = serve.wave(0.1 * np.random.default_rng(0).standard_normal(22050), 22050)
+    ((status, content, _), (refused, said, _)) = ask(
+        live,
+        ("POST", "/api/encode?name=a.wav&sketch=1", {"data": hum}),
+        ("POST", "/api/encode?name=b.wav&sketch=1", {"data": noise}),
+    )
+    found = json.loads(content)
+    assert (status, found["play"]["name"]) == (200, "G3")
+    assert found["play"]["note"]["hold_seconds"] == pytest.approx(1.0, abs=0.05)
+    assert len(found["z"]) == live.latent_dim
+    assert refused == 400
+    assert json.loads(said)["error"].startswith("'b.wav' has no pitch")
 
 
 @pytest.mark.parametrize(

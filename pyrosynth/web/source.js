@@ -63,8 +63,9 @@ class Server {
     return this.kept.get(key);
   }
 
-  async find(file, name) {
-    const path = `api/encode?name=${encodeURIComponent(name)}`;
+  /** With `sketch`, the pitch and the length of the sound do not matter. */
+  async find(file, name, sketch) {
+    const path = `api/encode?name=${encodeURIComponent(name)}&sketch=${sketch ? 1 : 0}`;
     return (await this.ask(path, { method: "POST", body: file })).json();
   }
 

@@ -49,13 +49,18 @@ async function walk() {
 
 async function find(blob, called) {
   say(`Listening to ${called}…`);
-  const found = await visit(() => source.find(blob, called), `like ${called}`);
+  const sketch = $("sketch").checked;
+  const found = await visit(() => source.find(blob, called, sketch), `like ${called}`);
   if (!found) return;
   if (target) URL.revokeObjectURL(target);
   target = URL.createObjectURL(blob);
   $("target-figure").hidden = false;
   drawPicture($("target"), found.target);
-  say(`Found a preset for ${called}; the model expects ${found.lsd_db.toFixed(1)} dB between them.`);
+  const { play } = found;
+  const toPlay = play ? `${play.name}, ${play.note.hold_seconds.toFixed(1)} s` : "";
+  $("target-caption").textContent = play ? `Target, heard as ${toPlay}` : "Target";
+  const advice = play ? `play ${toPlay}; ` : "";
+  say(`Found a preset for ${called}; ${advice}the model expects ${found.lsd_db.toFixed(1)} dB between them.`);
 }
 
 function download(href, file) {
