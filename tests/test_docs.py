@@ -17,7 +17,7 @@ import pyrosynth as ps
 from pyrosynth import cli, sounds
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = [DOCS / "start.md", *sorted((DOCS / "howto").glob("*.md"))]
+PAGES = [DOCS / "start.md", DOCS / "explore.md", *sorted((DOCS / "howto").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 # Commands that these tests cannot run: they install, test, need a plugin or a screen.
@@ -29,14 +29,16 @@ NOT_RUN = {
     'pip install -c constraints.txt ".[notebooks]"',
     "jupyter lab notebooks",
     'python -c "import torch; print(torch.cuda.is_available())"',
+    "python docs/explore_media.py explored docs/_static/explore",
     "pytest tests/test_models.py -k plain",
     "pytest --device cuda -m gpu",
 }
 # Commands and calls whose options are only read, since other tests run them.
-ONLY_READ = ("scan", "check", "install")
+ONLY_READ = ("scan", "check", "install", "explore")
 ONLY_COMPARED = ("ps.check(", "ps.compare(", "az.from_netcdf(")
 
-SMALLER = {"derived": 40, "steps": 4, "budget": 12, "draws": 4, "n_presets": 3, "device": "cpu"}
+SMALLER = {"derived": 40, "steps": 4, "budget": 12, "draws": 4, "n_presets": 3, "n_pairs": 1,
+           "device": "cpu"}  # fmt: skip
 OPTIONS = {
     "render": "--hold 0.2 --duration 0.3 --feature n_mels=16 --workers 1",
     "fit": "--steps 4",
@@ -53,6 +55,9 @@ CALLS = {
     "features=ps.FeatureSpec(n_mels=16)",
     "fit": "steps=4, progress=False",
     "renderer": "workers=1",
+    "macro": "steps=2, draws=0",
+    "morph": "steps=3",
+    "trial": "steps=3, workers=1, progress=False",
 }
 
 
