@@ -4,11 +4,11 @@
 
 Human presets that the run's bank does not have are played by the synth at intervals from the
 run's note and for other times, in turn, which makes recordings whose preset is known. For each a
-preset is found from the sketch, from the recording as it is, and, as a bound, from the preset's
-sound at the run's note. Two distances are given, means with standard errors: at the run's note,
-between what the found and the true preset play; and as recorded, between the recording and the
-found preset, played at the note that the sketch heard (without a sketch at the run's note, for
-the bound at the true one).
+preset is found from the sketch, at the usual and at its own loudness, from the recording as it
+is, and, as a bound, from the preset's sound at the run's note. Two distances are given, means
+with standard errors: at the run's note, between what the found and the true preset play; and as
+recorded, between the recording and the found preset, played at the note that the sketch heard
+(without a sketch at the run's note, for the bound at the true one).
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pyrosynth.posterior import Posterior
 from pyrosynth.presets import preset_array
 from pyrosynth.sketch import sketch
 
-WAYS = ("sketch", "as it is", "at the run's note")
+WAYS = ("sketch", "sketch, loudness kept", "as it is", "at the run's note")
 
 
 def unseen(posterior: Posterior, n: int, seed: int) -> NDArray[np.float64]:
@@ -79,6 +79,7 @@ def main() -> None:
             own, recorded = heard(synth.render(values, note, rate)), heard(audio)
             ways = (
                 (posterior.features(posterior.usually_loud(hummed.audio)), hummed.note),
+                (posterior.features(hummed.audio), hummed.note),
                 (recorded, note),
                 (own, there),
             )

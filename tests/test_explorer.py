@@ -175,7 +175,7 @@ async def _the_whole_page(tmp_path, servers):
         await drop(page, tmp_path / "hum.wav")
         await page.true(f"{STATUS}.includes('play C3, 1.2 s; the model expects')")
         caption = "document.getElementById('target-caption').textContent"
-        assert await page.js(caption) == "Target, heard as C3, 1.2 s"
+        assert await page.js(caption) == "Target: C3, 1.2 s"
         noise = 0.1 * np.random.default_rng(0).standard_normal(22050)
         soundfile.write(tmp_path / "noise.wav", noise, 22050)
         await drop(page, tmp_path / "noise.wav")

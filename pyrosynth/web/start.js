@@ -58,7 +58,7 @@ async function find(blob, called) {
   drawPicture($("target"), found.target);
   const { play } = found;
   const toPlay = play ? `${play.name}, ${play.note.hold_seconds.toFixed(1)} s` : "";
-  $("target-caption").textContent = play ? `Target, heard as ${toPlay}` : "Target";
+  $("target-caption").textContent = play ? `Target: ${toPlay}` : "Target";
   const advice = play ? `play ${toPlay}; ` : "";
   say(`Found a preset for ${called}; ${advice}the model expects ${found.lsd_db.toFixed(1)} dB between them.`);
 }
