@@ -76,7 +76,8 @@ class FlowDis(Variant):
         beta_steps: Steps of beta's warm-up.
         gamma: Weight of log q(v|x), reached after ``gamma_steps`` steps.
         gamma_steps: Steps of gamma's warm-up.
-        delta: Weight of log p(tags|z).
+        delta: Weight of log p(tags|z). It trains the axes; q(v|x) meets them only through the
+            regression flow that both share.
 
     References:
         Esling et al. (2019), Universal audio synthesizer control with normalizing flows,
@@ -122,7 +123,7 @@ class FlowDis(Variant):
         beta_steps: int = 0,
         gamma: float = 1.0,
         gamma_steps: int = 0,
-        delta: float = 1.0,
+        delta: float = 10.0,
     ) -> None:
         super().__init__(dims)
         self.terms = (

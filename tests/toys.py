@@ -31,7 +31,8 @@ SMALL = {
         **READER, **PAINTER,
     },
     "flow_dis": {
-        "n_layers": 2, "n_regression_layers": 2, "n_disentangling_layers": 2, **READER, **PAINTER,
+        "n_layers": 2, "n_regression_layers": 2, "n_disentangling_layers": 2, "delta": 1.0,
+        **READER, **PAINTER,
     },
     "flow_reg": {"n_layers": 2, "n_regression_layers": 2, **READER, **PAINTER},
     "npe": {"n_layers": 3, **READER},
