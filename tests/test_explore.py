@@ -1,6 +1,8 @@
 """Macro-controls, neighbourhoods, morphs and maps of a small run, played by the real synth."""
 
 import json
+from pathlib import Path
+from runpy import run_path
 
 import numpy as np
 import pytest
@@ -395,6 +397,12 @@ def test_the_command(run, folder, atlas, tmp_path, capfd):
     html = (out / "report.html").read_text()
     assert "http" not in html.replace("http-equiv", "")
     assert html.count("<audio") == 5 + 9 + 3 * 8
+
+    # What makes the pictures and sounds of the documentation reads the folder.
+    script = Path(__file__).parents[1] / "docs" / "explore_media.py"
+    run_path(str(script))["main"](out, tmp_path / "media")
+    assert len(list((tmp_path / "media").glob("*.png"))) == 6
+    assert all(soundfile.info(file).frames for file in (tmp_path / "media").glob("*.ogg"))
 
     # Called again, it goes on: what is there is kept, what is missing is made again.
     before = {file: file.stat().st_mtime_ns for file in out.rglob("data.nc")}
