@@ -20,7 +20,7 @@ from pyrosynth.fitting import require_same_contract
 from pyrosynth.folders import writable
 from pyrosynth.plots import png
 from pyrosynth.posterior import Posterior
-from pyrosynth.sweeps import Sweeps, play
+from pyrosynth.sweeps import NUMBERS, Sweeps, play
 from pyrosynth.tag_files import read_tags
 from pyrosynth.tagging import descriptor_tags
 from pyrosynth.tags import Tag, TagTable
@@ -180,7 +180,7 @@ def table(tags: Sequence[Tag], found: Axes, sweeps: Sweeps) -> "DataFrame":
     rows = []
     for i, tag in enumerate(tags):
         own = sweeps.own(i)
-        others = np.delete(sweeps.change[i], [] if own is None else own)
+        beside = [j for j in range(len(NUMBERS)) if j != own]
         rows.append(
             {
                 "tag": tag.name,
@@ -190,7 +190,8 @@ def table(tags: Sequence[Tag], found: Axes, sweeps: Sweeps) -> "DataFrame":
                 "rising": sweeps.rising[i],
                 "right": sweeps.right[i],
                 "own_change": np.nan if own is None else sweeps.change[i, own],
-                "other_change": np.abs(others).max(),
+                "other_change": np.abs(sweeps.change[i, beside]).max(),
+                "other_size": sweeps.size[i, beside].max(),
             }
         )
     frame = pd.DataFrame(rows)

@@ -35,7 +35,7 @@ UNITS = ("dB", "octaves", "nats", "s", "nats")  # of the numbers of `tagging.des
 ENDS = (DOWN, CENTER, UP)
 HEADERS = (
     "axis", "AUC", "Spearman", "leakage", "related", "gap", "at best", "monotony", "rising",
-    "right way", "own change", "other change",
+    "right way", "own change", "other change", "other size",
 )  # fmt: skip
 LEGEND = (
     "On presets held out from the fit. AUC: how well the axis tells the first word from the last. "
@@ -47,7 +47,8 @@ LEGEND = (
     "Monotony: rank correlation of step and number, mean over the presets; rising: share of steps "
     "in the right direction; right way: share of presets that −1 to +1 moves in it. Own and other "
     "change: what −1 to +1 adds to the tag's own number and, the largest, to another one, mean "
-    "over the presets, in standard deviations of the human ones."
+    "over the presets, in standard deviations of the human ones; other size: the same of the "
+    "changes of single presets, whatever their sign."
 )
 
 
@@ -89,7 +90,7 @@ def axes_report(
     }
     if cost is not None:
         share = cost.share
-        facts["distance beside no tags"] = f"{100 * share.estimate:+.1f} %"
+        facts[f"distance, beside {cost.model}"] = f"{100 * share.estimate:+.1f} %"
     lead = (
         f"The axes that the model '{type(posterior.variant).__name__}' of {posterior.synth.name} "
         f"has learnt for {', '.join(tag.name for tag in tags)}."
@@ -122,9 +123,9 @@ def axes_report(
     if cost is not None:
         low, high = 100 * cost.share.low, 100 * cost.share.high
         note = (
-            f"The distance is {100 * cost.share.estimate:+.1f} % [{low:+.1f} to {high:+.1f}] of "
-            f"that without tags: {cost.difference} dB, paired over the presets (95 % bootstrap "
-            "intervals)."
+            f"By {100 * cost.share.estimate:+.1f} % [{low:+.1f} to {high:+.1f}] the distance is "
+            f"larger than beside it: {cost.difference} dB, paired over the presets (95 % "
+            "bootstrap intervals)."
         )
         cells = [
             [type(posterior.variant).__name__, f"{cost.lsd.mean():.2f}"],

@@ -100,7 +100,7 @@ def axes(
     if found.cost:
         share = found.cost.share
         lines.append(
-            f"beside {found.cost.model}: {100 * share.estimate:+.1f} % "
-            f"[{100 * share.low:+.1f} to {100 * share.high:+.1f}] of its distance"
+            f"distance beside {found.cost.model}: {100 * share.estimate:+.1f} % "
+            f"[{100 * share.low:+.1f} to {100 * share.high:+.1f}]"
         )
     show(found.facts, [*lines, f"report: {out / 'report.html'}"], as_json)

@@ -85,6 +85,11 @@ class Sweeps:
         return np.asarray(np.nanmean(self.changes, axis=1))
 
     @property
+    def size(self) -> Float:
+        """Mean of its size, whatever its sign, over the presets, shape (n_tags, 5)."""
+        return np.asarray(np.nanmean(np.abs(self.changes), axis=1))
+
+    @property
     def right(self) -> Float:
         """Share of presets whose own number that change moves the right way, (n_tags,)."""
         found = np.full(len(self.tags), np.nan)
@@ -96,14 +101,13 @@ class Sweeps:
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures by tag; NaN as None."""
-        size = np.nanmean(np.abs(self.changes), axis=1)
         tags = {
             tag: {
                 "monotony": or_none(self.monotony[i]),
                 "rising": or_none(self.rising[i]),
                 "right": or_none(self.right[i]),
                 "change": dict(zip(NUMBERS, map(or_none, self.change[i]), strict=True)),
-                "size_of_change": dict(zip(NUMBERS, map(or_none, size[i]), strict=True)),
+                "size_of_change": dict(zip(NUMBERS, map(or_none, self.size[i]), strict=True)),
             }
             for i, tag in enumerate(self.tags)
         }

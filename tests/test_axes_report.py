@@ -48,6 +48,8 @@ def test_report_of_a_run(folder, capsys):
     assert frame.loc["length", "own_change"] == pytest.approx(told["change"]["length"])
     others = [abs(v) for name, v in told["change"].items() if name != "length"]
     assert frame.loc["length", "other_change"] == pytest.approx(max(others))
+    sizes = [v for name, v in told["size_of_change"].items() if name != "length"]
+    assert frame.loc["length", "other_size"] == pytest.approx(max(sizes))
     assert facts["cost"]["beside"] == "FlowReg"
     page = (folder / "out" / "report.html").read_text()
     assert page.count("<audio") == 5 * 3 * 3
