@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import entropy as scipy_entropy
+from scipy import stats
 
 Float = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ def entropy(factor: ArrayLike) -> float:
     """Return the entropy of classes (n_presets,) in nats, NaN left out; 0 if there are none."""
     array = np.asarray(factor, np.float64)
     counts = np.unique(array[np.isfinite(array)], return_counts=True)[1]
-    return float(scipy_entropy(counts)) if len(counts) else 0.0
+    return float(stats.entropy(counts)) if len(counts) else 0.0
 
 
 def information(coordinates: ArrayLike, factor: ArrayLike, seed: int = 0) -> Float:
