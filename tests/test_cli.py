@@ -113,7 +113,7 @@ def test_tags_and_a_fit_with_them(call, run, tmp_path):
     assert code == 0, error
     facts = json.loads(out)
     assert facts["presets"] == len(file.read_text().splitlines()) - 1
-    assert set(facts["labels"]["length"]) == {"short", "long"}
+    assert set(facts["labels"]["length"]) == {"short", "medium", "long"}
     code, out, error = call(*write)
     assert (code, out) == (2, "")
     assert "is there already; give another --out, or --force" in error
