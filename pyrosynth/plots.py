@@ -157,7 +157,7 @@ def trace(curves: Mapping[str, ArrayLike], levels: Mapping[str, float] | None = 
     ax.set_ylim(bottom=0)
     ax.set_xlim(left=0)
     ax.grid(color="0.92")
-    ax.legend(fontsize=9, loc="upper right", framealpha=0.9, edgecolor="white")
+    ax.legend(fontsize=9, loc="lower left", framealpha=0.9, edgecolor="white")
     bare(ax)
     return figure
 
