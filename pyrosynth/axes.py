@@ -133,6 +133,15 @@ def measure(run: Run, dataset: Dataset, truth: TagTable, split: str = "test") ->
     )
 
 
+def require_axes(run: Run) -> None:
+    """Make sure that a run has axes of tags and can place presets on them.
+
+    Raises:
+        InputError: It has none.
+    """
+    coordinates(run, np.zeros((1, len(run.space)), np.int64))
+
+
 @torch.no_grad()
 def coordinates(run: Run, levels: ArrayLike, rng: np.random.Generator | None = None) -> Float:
     """Return the coordinates of presets, those of the tags first.

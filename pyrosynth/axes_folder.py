@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth import __version__, axes_plots
-from pyrosynth.axes import Axes, coordinates, measure
+from pyrosynth.axes import Axes, coordinates, measure, require_axes
 from pyrosynth.axes_report import axes_report
 from pyrosynth.checkpoints import write_bytes
 from pyrosynth.costs import Cost, cost
@@ -102,7 +102,7 @@ def report_axes(
     if n_presets < 2 or draws < 1:
         raise InputError(f"{n_presets} presets, {draws} draws: give at least 2 and 1")
     run = posterior.run
-    coordinates(run, np.zeros((1, len(run.space)), np.int64))  # says so if it has none
+    require_axes(run)
     require_same_contract(run, dataset)
     held_out = dataset.rows(split, human_only=True)
     if len(held_out) < 2:

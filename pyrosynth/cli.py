@@ -13,7 +13,18 @@ from typing import Annotated, Any
 import typer
 
 from pyrosynth import __version__, cli_explore, cli_live, cli_models, cli_tags
-from pyrosynth.cli_options import Device, Json, Out, Run, Seed, Workers, complain, settings, show
+from pyrosynth.cli_options import (
+    Device,
+    Json,
+    Out,
+    Run,
+    Seed,
+    Workers,
+    complain,
+    dataset_of,
+    settings,
+    show,
+)
 from pyrosynth.errors import InputError, PyrosynthError
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
@@ -272,13 +283,12 @@ def check(
 ) -> None:
     """Check a run on held-out presets, against baselines; call it again to go on."""
     from pyrosynth.checks import check as check_run
-    from pyrosynth.dataset import open_dataset
     from pyrosynth.posterior import Posterior
 
     posterior = Posterior.load(run, device)
     found = check_run(
         posterior,
-        open_dataset(data or posterior.run.dataset.get("path", "")),
+        dataset_of(posterior.run, data),
         out,
         n_presets=presets,
         draws=draws,

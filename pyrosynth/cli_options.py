@@ -5,11 +5,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pyrosynth.errors import InputError
+
+if TYPE_CHECKING:
+    from pyrosynth.dataset import Dataset
+    from pyrosynth.run import Run as FittedRun
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -47,6 +51,19 @@ def settings(given: Sequence[str] | None) -> dict[str, Any]:
         except ValueError:
             found[key] = value
     return found
+
+
+def dataset_of(run: "FittedRun", given: Path | None) -> "Dataset":
+    """Open the dataset that is given, else the one a run was fitted on."""
+    from pyrosynth.dataset import open_dataset
+
+    path = given or run.dataset.get("path")
+    if not path:
+        raise InputError(
+            "the run does not say where its dataset is, since it was packed to be given away; "
+            "render the dataset and name it with --data"
+        )
+    return open_dataset(path)
 
 
 def show(facts: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:

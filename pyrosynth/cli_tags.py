@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pyrosynth.cli_options import Device, Json, Out, Run, Seed, Workers, show
+from pyrosynth.cli_options import Device, Json, Out, Run, Seed, Workers, dataset_of, show
 from pyrosynth.errors import InputError, unknown
 
 
@@ -74,15 +74,16 @@ def axes(
     as_json: Json = False,
 ) -> None:
     """Say how good the axes of tags of a run are; call it again to go on."""
+    from pyrosynth.axes import require_axes
     from pyrosynth.axes_folder import report_axes
     from pyrosynth.axes_report import markdown
-    from pyrosynth.dataset import open_dataset
     from pyrosynth.posterior import Posterior
 
     posterior = Posterior.load(run, device)
+    require_axes(posterior.run)  # before anybody is sent to render a dataset
     found = report_axes(
         posterior,
-        open_dataset(data or posterior.run.dataset.get("path", "")),
+        dataset_of(posterior.run, data),
         out,
         tags=tags,
         beside=Posterior.load(beside, device) if beside else None,

@@ -1,8 +1,10 @@
 """The run that comes with the package."""
 
 import numpy as np
+import pytest
 
 from pyrosynth import zoo
+from pyrosynth.cli import main
 from pyrosynth.metrics import log_distance
 from pyrosynth.posterior import Posterior
 from pyrosynth.presets import preset_array
@@ -45,3 +47,17 @@ def test_it_finds_a_preset_it_has_not_learnt(amsynth):
     assert log_distance(guessed, targets).mean() < known.mean() + 0.3
     silence = np.full_like(targets, np.log(posterior.run.features.floor))
     assert (log_distance(silence, targets) > 2 * distances).all()
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("check", "the run does not say where its dataset is"),
+        ("axes", "variant 'FlowMixed' has no axes of tags"),
+    ],
+)
+def test_what_it_lacks_is_told(command, says, tmp_path, capsys):
+    assert main([command, "amsynth", "--out", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+    assert not (tmp_path / "out").exists()
