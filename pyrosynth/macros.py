@@ -15,7 +15,7 @@ from pyrosynth.descriptors import NAMES, UNITS, describe
 from pyrosynth.errors import InputError
 from pyrosynth.posterior import Posterior
 from pyrosynth.presets import Preset
-from pyrosynth.rendering import Renderer
+from pyrosynth.rendering import Rendered, Renderer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -182,12 +182,12 @@ def _played(
     """Play the sweep, and those of the draws of the posterior at its center."""
     spec = atlas.posterior.run.features
     rendered = renderer.render(atlas.values(np.stack([center, *line.at(center, position)])))
-    if rendered.audio is None or rendered.features is None:
+    if rendered.audio is None:
         raise InputError("exploring needs sounds; use posterior.renderer(keep_audio=True)")
-    audio, x = rendered.audio, rendered.features
+    audio, x = rendered.audio, heard(rendered)
     described = describe(audio, spec)
     low = high = described[1:]
-    if draws:
+    if draws and not rendered.failed[0]:
         z = atlas.posterior.encode(x[0], draws, seed)
         there = np.stack([line.at(one, position) for one in z])
         others = renderer.render(atlas.values(there.reshape(-1, z.shape[-1])))
@@ -205,6 +205,17 @@ def _played(
         "low": (("position", "name"), low),
         "high": (("position", "name"), high),
     }
+
+
+def heard(rendered: Rendered) -> Array:
+    """Return the features of what was played, NaN where the synth failed.
+
+    Raises:
+        InputError: The renderer computes none.
+    """
+    if rendered.features is None:
+        raise InputError("exploring needs features; use posterior.renderer()")
+    return np.where(rendered.failed[:, None, None], np.float32(np.nan), rendered.features)
 
 
 def labels(posterior: Posterior) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """What each message to a live run does; `pyrosynth.session.MESSAGES` has them all by address."""
 
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 
 from pyrosynth import __version__
 from pyrosynth.audio import save_audio
+from pyrosynth.checkpoints import write_bytes
 from pyrosynth.descriptors import NAMES as DESCRIPTORS
 from pyrosynth.descriptors import describe
 from pyrosynth.errors import InputError, unknown
@@ -286,8 +288,7 @@ def _save(session: Session, arguments: Arguments) -> list[Answer]:
     (name,) = map(str, arguments)
     suffix, content = session.live.files.preset(session.live.values(session.z), name)
     file = _target(session, name, suffix)
-    with open(file, "wb") as out:
-        out.write(content)
+    write_bytes(Path(file), content)
     return [("/saved", [file])]
 
 

@@ -18,7 +18,7 @@ from pyrosynth.atlas import Atlas, Place
 from pyrosynth.directions import Array
 from pyrosynth.errors import InputError, unknown
 from pyrosynth.idata import distinct_names
-from pyrosynth.macros import labels, place_name
+from pyrosynth.macros import heard, labels, place_name
 from pyrosynth.posterior import Posterior
 from pyrosynth.presets import Preset
 from pyrosynth.rendering import Renderer
@@ -226,9 +226,7 @@ def morph(
         data["expected"] = (cells, found.atlas.expected(found._between(position)))
     if renderer is not None:
         rendered = renderer.render(values)
-        if rendered.features is None:
-            raise InputError("exploring needs features; use posterior.renderer()")
-        data["x"] = (cells, rendered.features)
+        data["x"] = (cells, heard(rendered))
         data["reason"] = ("position", rendered.reason)
         if rendered.audio is not None:
             data["audio"] = (("position", "sample"), rendered.audio)

@@ -12,7 +12,7 @@ from pyrosynth.atlas import Atlas, Place
 from pyrosynth.directions import Array
 from pyrosynth.errors import InputError
 from pyrosynth.idata import distinct_names
-from pyrosynth.macros import labels, place_name
+from pyrosynth.macros import heard, labels, place_name
 from pyrosynth.metrics import log_distance
 from pyrosynth.posterior import Posterior
 from pyrosynth.rendering import Renderer
@@ -229,10 +229,7 @@ def _sounds(atlas: Atlas, z: Array, renderer: Renderer | None, names: Sequence[s
     if renderer is None:
         return _dataset(atlas.posterior, names, values, atlas.expected(z), z)
     rendered = renderer.render(values)
-    if rendered.features is None:
-        raise InputError("exploring needs features; use posterior.renderer()")
-    x = np.where(rendered.failed[:, None, None], np.nan, rendered.features)
-    data = _dataset(atlas.posterior, names, values, x, z)
+    data = _dataset(atlas.posterior, names, values, heard(rendered), z)
     data["reason"] = ("preset", rendered.reason)
     if rendered.audio is not None:
         data["audio"] = (("preset", "sample"), rendered.audio)

@@ -1,5 +1,6 @@
 """Axes ranked by how much one hears of them, and named by what they do."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,7 @@ from numpy.typing import NDArray
 from pyrosynth.atlas import Atlas
 from pyrosynth.axes import spearman
 from pyrosynth.directions import Array
-from pyrosynth.errors import InputError
-from pyrosynth.macros import plain
+from pyrosynth.macros import heard, plain
 from pyrosynth.metrics import log_distance
 from pyrosynth.posterior import Posterior
 from pyrosynth.rendering import Renderer
@@ -212,8 +212,4 @@ def sensitivity(posterior: Posterior, values: Float) -> Float:
 
 def _features(renderer: Renderer, values: Float, floor: float) -> Array:
     """Return the features of what the synth plays; a sound that fails counts as silence."""
-    rendered = renderer.render(values)
-    if rendered.features is None:
-        raise InputError("exploring needs features; use posterior.renderer()")
-    silence = np.float32(np.log(floor))
-    return np.where(rendered.failed[:, None, None], silence, rendered.features)
+    return np.nan_to_num(heard(renderer.render(values)), nan=math.log(floor))

@@ -68,7 +68,7 @@ class Site:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get("Origin")
-        if request.host not in self.hosts or origin not in (None, f"http://{request.host}"):
+        if not self._is_here(request) or origin not in (None, f"http://{request.host}"):
             return _say(403, "this server answers its own page only; open the address it printed")
         try:
             response = await handler(request)
@@ -83,6 +83,12 @@ class Site:
         response.headers["Permissions-Policy"] = "microphone=(self)"
         response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+    def _is_here(self, request: web.Request) -> bool:
+        """Return whether a request names this server, or the address it came in by."""
+        assert request.transport is not None
+        here = request.transport.get_extra_info("sockname")
+        return request.host in self.hosts or request.host == _place(*here[:2])
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         return web.FileResponse(FILES[request.path])
@@ -208,10 +214,10 @@ async def serve(
         except OSError as error:
             raise await _in_use(host, port, name, error) from error
         here = runner.addresses[0][:2]
-        hosts.update(f"{h}:{here[1]}" for h in (host, here[0], "localhost", "127.0.0.1"))
+        hosts.update(_place(h, here[1]) for h in (host, here[0], "localhost", "127.0.0.1"))
         server = await osc.listen(live, host, osc_port, out, stop.set)
         try:
-            say(f"explorer: http://{here[0]}:{here[1]}/")
+            say(f"explorer: http://{_place(*here)}/")
             say(f"OSC: {here[0]}:{server.port} (UDP); see docs/live.md")
             if not ipaddress.ip_address(here[0]).is_loopback:
                 say("anybody who can reach this machine can use it; it knows no passwords")
@@ -223,9 +229,14 @@ async def serve(
         await runner.cleanup()
 
 
+def _place(host: str, port: int) -> str:
+    """Return a host and a port as they stand in an address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 async def _in_use(host: str, port: int, name: str, error: OSError) -> InputError:
     """Say why the port cannot be had."""
-    where = f"http://{host}:{port}/"
+    where = f"http://{_place(host, port)}/"
     try:
         async with (
             ClientSession(timeout=ClientTimeout(2)) as session,

@@ -96,7 +96,8 @@ class Sweeps:
         for i in range(len(found)):
             own = self.own(i)
             if own is not None:
-                found[i] = np.mean(self.changes[i, :, own] > 0)
+                moved = self.changes[i, :, own]
+                found[i] = np.mean(moved[np.isfinite(moved)] > 0)
         return found
 
     def to_json(self) -> dict[str, Any]:

@@ -116,6 +116,12 @@ async def _the_whole_page(tmp_path, servers):
         assert await page.js(SHOWN) == names[0]
         await page.click(*await dot(page, second))
         await page.true(f"{SHOWN} === {json.dumps(names[second])}")
+        await page.true("document.getElementById('result').dataset.drawn > 0")
+
+        # and hover again
+        plays = await page.js("player.plays")
+        await page.mouse("Moved", *await dot(page, third))
+        await page.true(f"player.plays > {plays}")
 
         # a slider moves the sound while it is dragged
         before = await page.js("now.values")

@@ -11,6 +11,7 @@ let title = ""; // what the current point is called
 let before = []; // points to go back to
 let hovering = null;
 let walking = 0; // how many paths were begun or stopped
+let onPath = 0; // which of them is being played
 let wishes = 0; // how many points were asked for: an answer that comes late must not undo a newer one
 
 function say(text, bad = false) {
@@ -151,7 +152,7 @@ const load = (number) => trying(() => visit(() => source.point({ preset: number 
 async function hover(number) {
   hovering?.abort();
   hovering = null;
-  if (number === null || walking) return;
+  if (number === null || (onPath && onPath === walking)) return;
   const asking = new AbortController();
   hovering = asking;
   await trying(async () => {

@@ -36,13 +36,18 @@ async function walk() {
   const places = along(map.path, STEPS);
   const points = await source.path(places);
   say("Playing the path…");
-  for (const [i, there] of points.entries()) {
-    const begun = performance.now();
-    const point = there.place ? there : await source.point(there);
-    if (walking !== mine) return;
-    await go(point, `path ${i + 1}/${STEPS}`, { moving: "path" });
-    map.go(places[i]);
-    await new Promise((resolve) => { setTimeout(resolve, Math.max(0, STEP_MS - performance.now() + begun)); });
+  onPath = mine;
+  try {
+    for (const [i, there] of points.entries()) {
+      const begun = performance.now();
+      const point = there.place ? there : await source.point(there);
+      if (walking !== mine) return;
+      await go(point, `path ${i + 1}/${STEPS}`, { moving: "path" });
+      map.go(places[i]);
+      await new Promise((resolve) => { setTimeout(resolve, Math.max(0, STEP_MS - performance.now() + begun)); });
+    }
+  } finally {
+    if (onPath === mine) onPath = 0;
   }
   say("");
 }
