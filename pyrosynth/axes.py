@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from pyrosynth.dataset import Dataset, Rows
+from pyrosynth.dataset import Dataset
 from pyrosynth.disentanglement import (
     classes,
     entropy,
@@ -25,7 +25,7 @@ from pyrosynth.disentanglement import (
 from pyrosynth.errors import InputError
 from pyrosynth.features import FeatureSpec
 from pyrosynth.posterior import Posterior
-from pyrosynth.rendering import Rendered, Renderer
+from pyrosynth.rendering import Rendered
 from pyrosynth.run import Run
 from pyrosynth.tagging import describe_features
 from pyrosynth.tags import TagTable
@@ -186,37 +186,6 @@ def steer(posterior: Posterior, values: ArrayLike, tag: str, amount: ArrayLike) 
     step = torch.as_tensor(np.asarray(amount)).to(run.mean)
     z = run.variant.steer(run.variant.latent(v)[0], tag, step)
     return posterior.complete(run.space.decode(run.variant.params_of(z).cpu().numpy()))
-
-
-def steering(
-    posterior: Posterior, dataset: Dataset, rows: Rows, renderer: Renderer, amount: float = 1.0
-) -> Float:
-    """Measure by rendering what steering presets does to how they sound.
-
-    Args:
-        posterior: A run of a variant with axes of tags.
-        dataset: The presets.
-        rows: Those to steer, shape (n,).
-        renderer: From ``posterior.renderer()``.
-        amount: How far to steer, in spreads of the axis.
-
-    Returns:
-        By how much the numbers of `pyrosynth.tagging.describe_features` differ between
-        the presets steered that far down and up an axis, shape (n_tags, n, 5), in standard
-        deviations of the human training presets; NaN where either makes no sound.
-    """
-    values, spec = dataset.values(rows), posterior.run.features
-    known = dataset.x(dataset.rows("train", human_only=True))
-    spread = describe_features(known, spec).std(axis=0)
-    spread[spread == 0] = np.inf  # what no preset varies does not count as changed
-    changes = []
-    for tag in posterior.variant.dims.tags:
-        down, up = (
-            described(renderer.render(steer(posterior, values, tag, end)), spec)
-            for end in (-amount, amount)
-        )
-        changes.append((up - down) / spread)
-    return np.stack(changes)
 
 
 def described(rendered: Rendered, spec: FeatureSpec) -> Float:

@@ -125,8 +125,11 @@ def compare(
         targets[OUTSIDE] = outside(dataset, outside_sounds, n_presets)
     folder = writable(out)
     _settle(folder, _settings(dataset, training), force=force)
-    table = _tags(folder, dataset, entered, tags, progress)
     bank = folder / BANK
+    if force:  # they may be of another dataset
+        bank.unlink(missing_ok=True)
+        (folder / TAGS).unlink(missing_ok=True)
+    table = _tags(folder, dataset, entered, tags, progress)
     if not bank.exists():
         Bank.from_dataset(dataset).save(bank)
     synth, rate = from_spec(dataset.synth_spec), dataset.features.sample_rate

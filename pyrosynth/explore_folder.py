@@ -25,6 +25,7 @@ from pyrosynth.posterior import Posterior
 from pyrosynth.presets import Preset
 from pyrosynth.rankings import Macros, macros
 from pyrosynth.smoothness import Trial, check_trial, trial
+from pyrosynth.trials import run_hash
 
 DATA, FACTS = "data.nc", "facts.json"
 KNOBS, SWEEP, PRESETS = "knobs.csv", "sounds.wav", "presets.json"
@@ -193,7 +194,7 @@ def explore(
         check_trial(atlas, pairs)
     chart = map(posterior, by=by, seed=seed)
     center = at or through[0]
-    made = {"pyrosynth": __version__, "run": posterior.run.settings, "seed": seed}
+    made = {"pyrosynth": __version__, "run": run_hash(posterior), "seed": seed}
     path = writable(out)
     ranking = macros(posterior, seed=seed)
     swept = list(axes) or [*ranking.data["axis"].values[:n_macros].tolist(), *atlas.tags]

@@ -5,7 +5,7 @@ Nothing here knows of networks. Every method may be called from any thread.
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, Semaphore
 from typing import Any
@@ -89,13 +89,6 @@ class Live:
         self.atlas = Atlas(posterior)
         self.sliders: dict[str, Slider] = sliders(self.atlas)
         self.files = Files(posterior, folders)
-        bank = posterior.bank
-        assert bank is not None
-        found = self.atlas.found
-        self._human = replace(
-            bank, values=bank.values[found], names=self.atlas.names, rows=bank.rows[found],
-            codes=bank.codes[found], missed=bank.missed[found],
-        )  # fmt: skip
         self._renderer = posterior.renderer(1, keep_audio=True)
         self._rendering, self._waiting = Lock(), Semaphore(WAITING)
         self._kept: OrderedDict[bytes, Played] = OrderedDict()
@@ -129,7 +122,7 @@ class Live:
 
     def known(self, number: int) -> Values:
         """Return the values of a known preset by its number, shape (n_params,)."""
-        return self._human.values[number]
+        return self.atlas.bank.values[number]
 
     def point(self, z: ArrayLike) -> Array:
         """Check numbers that should be a latent.
@@ -183,7 +176,7 @@ class Live:
         """
         posterior = self.posterior
         x = posterior.features(audio)
-        near, near_lsd = self._human.nearest(x[None])
+        near, near_lsd = self.atlas.bank.nearest(x[None])
         if posterior.predicts:
             sound = posterior.run.standardise(torch.as_tensor(x)[None])
             generator = torch.Generator(posterior.device).manual_seed(seed)
@@ -205,7 +198,7 @@ class Live:
         """
         if not 1 <= n <= len(self.atlas):
             raise InputError(f"{n} neighbours of {len(self.atlas)} presets; ask for at least 1")
-        found, lsd = self._human.nearest(self.atlas.expected(z[None]), n)
+        found, lsd = self.atlas.bank.nearest(self.atlas.expected(z[None]), n)
         return [(self.atlas.names[i], float(d)) for i, d in zip(found[0], lsd[0], strict=True)]
 
     def random(self, seed: int) -> Array:

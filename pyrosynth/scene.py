@@ -11,7 +11,7 @@ from pyrosynth import __version__
 from pyrosynth.errors import InputError
 from pyrosynth.live import Live
 from pyrosynth.messages import PROTOCOL
-from pyrosynth.tagging import DESCRIBED, describe_features
+from pyrosynth.tagging import DESCRIBED
 
 Array = NDArray[np.float32]
 
@@ -38,9 +38,7 @@ class Scene:
         The first two principal axes of how the presets sound; ranks instead of coordinates by a
         half, so that the crowd in the middle has room.
         """
-        bank = self.live.posterior.bank
-        assert bank is not None
-        codes = bank.codes[self.live.atlas.found].astype(np.float64)
+        codes = self.live.atlas.bank.codes.astype(np.float64)
         codes -= codes.mean(axis=0)
         _, _, axes = np.linalg.svd(codes, full_matrices=False)
         places = codes @ axes[:2].T
@@ -53,7 +51,7 @@ class Scene:
         """Return everything that stays: run, parameters, sliders, map."""
         live = self.live
         run, atlas = live.posterior.run, live.atlas
-        described = describe_features(atlas.sounds, run.features)
+        described = atlas.numbers
         ranks = described.argsort(axis=0).argsort(axis=0) / max(len(atlas) - 1, 1)
         return {
             "run": self.name,

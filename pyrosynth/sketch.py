@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio import SHORTEST_SECONDS, SILENCE, Audio, Note
 from pyrosynth.errors import InputError
+from pyrosynth.pitch import PITCHES_HZ
 
 RATE = 22050  # Hz, of the analysis
 FRAME, HOP = 1024, 256  # samples of it: levels in frames of 46 ms every 12 ms
 PITCH_FRAME, PITCH_HOP = 2048, 512  # three periods of the lowest pitch, every 23 ms
-PITCHES_HZ = (32.7, 2093.0)  # C1 to C7
 STEP = 0.2  # semitones that the tracker tells apart
 ANALYSED_SECONDS = 6.0  # of a longer sound, for its pitch
 VOICED = 0.4  # share of a sound's energy that must have a pitch

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pyrosynth.atlas import Atlas, Axis, Line
 from pyrosynth.metrics import log_distance
-from pyrosynth.tagging import DESCRIBED, describe_features
+from pyrosynth.tagging import DESCRIBED
 
 Array = NDArray[np.float32]
 
@@ -77,7 +77,7 @@ def sound_lines(atlas: Atlas) -> list[Line]:
     Returns:
         The lines, in the order of `pyrosynth.tagging.DESCRIBED`.
     """
-    described = describe_features(atlas.sounds, atlas.posterior.run.features)
+    described = atlas.numbers
     center = atlas.z.mean(axis=0)
     z = (atlas.z - center).astype(np.float64)
     spread = described.std(axis=0)

@@ -35,12 +35,7 @@ def write_tags(path: str | Path, table: TagTable, dataset: Dataset) -> int:
     writer.writerow([ID, NAME, *map(str, table.tags)])
     possible = missing(table.tags)
     for row, name in zip(rows.tolist(), dataset.names(rows), strict=True):
-        cells = [
-            ""
-            if (held == whole).all()
-            else BETWEEN.join(np.array(tag.words)[np.flatnonzero(held)])
-            for tag, held, whole in zip(table.tags, table.evidence[row], possible, strict=True)
-        ]
+        cells = map(_cell, table.tags, table.evidence[row], possible)
         writer.writerow([row, name, *cells])
     target = Path(path)
     part = target.with_name(target.name + ".part")

@@ -145,8 +145,7 @@ def test_gaps_of_a_run(run):
     assert np.isnan(words.gap_of_numbers).all()
 
 
-def test_steering_is_heard(run):
-    """By the real synth; no more is asked of so small a run than that it is measured right."""
+def test_steering_begins_where_a_preset_is(run):
     posterior, dataset, _ = run
     rows = dataset.rows("train", human_only=True)[:4]
     values = dataset.values(rows)
@@ -155,11 +154,5 @@ def test_steering_is_heard(run):
     steps = axes.steer(posterior, values, "length", [[-1.0], [2.0]])
     assert steps.shape == (2, *values.shape)
     np.testing.assert_allclose(steps[1], axes.steer(posterior, values, "length", 2.0), rtol=1e-6)
-    with posterior.renderer(workers=1) as renderer:
-        none = axes.steering(posterior, dataset, rows, renderer, amount=0.0)
-        some = axes.steering(posterior, dataset, rows, renderer, amount=2.0)
-    assert none.shape == some.shape == (5, 4, 5)
-    assert np.nanmax(np.abs(none)) < 1e-6
-    assert np.nanmax(np.abs(some)) > 0.1
     with pytest.raises(InputError, match="unknown tag 'warmth'"):
         axes.steer(posterior, values, "warmth", 1.0)

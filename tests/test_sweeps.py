@@ -32,6 +32,9 @@ def test_figures_by_hand():
     found = Sweeps(("brightness",), ["a", "b"], numbers[:1], np.ones(5))
     assert found.rising[0] == pytest.approx((8 + 6 + 0.5 * 2) / 16)
     assert 0.9 < found.monotony[0] < 1
+    numbers[0, 1] = np.nan  # a preset without a sound counts for nothing
+    found = Sweeps(("brightness",), ["a", "b"], numbers[:1], np.ones(5))
+    assert found.right[0] == 1
     numbers[0, 1] = 0.0
     found = Sweeps(("brightness",), ["a", "b"], numbers[:1], np.ones(5))
     assert found.monotony[0] == pytest.approx(0.5)  # what does not move follows nothing

@@ -29,8 +29,8 @@ class FlowDisSplit(Variant):
     each, with B presets and D coordinates,
 
         10 Σ log N(u_j; ∓1, s∓²)            over the presets with its first or last word
-        mean of log N(u_rest; 0, e²)        over those of each of the two words
-        mean of log N(u; 0, e²)             over those without
+        mean of log N(u_rest; 0, e²)        over those of each of these two words
+        mean of log N(u; 0, e²)             over those with neither
         mean of log|det dg/dz| / (B D)      once
 
     All else is as in ``flow_dis``, the log-determinants of the other terms are whole. The noise
