@@ -36,8 +36,8 @@ class FlowDis(Variant):
         v = r(z)                            parameters
         x | z ~ N(decoder(z), sigma²)       sound, one sigma for each mel band
 
-    With two words, m = ∓√(1 − s²): a tag whose words are equally frequent has a coordinate of
-    spread 1, as all others have.
+    The words of a tag lie evenly from −√(1 − s²) to √(1 − s²). With two that are equally frequent
+    its coordinate has spread 1, as all others have; with more it has less.
 
     The prior of z, and what follows from it, sets it apart from ``flow_reg``:
 

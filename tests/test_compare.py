@@ -21,6 +21,7 @@ from pyrosynth.dataset import Dataset
 from pyrosynth.errors import InputError, RunError
 from pyrosynth.metrics import log_distance, mse_n
 from pyrosynth.posterior import Posterior
+from pyrosynth.retrieval import Bank
 from pyrosynth.sounds import string_and_flute
 from pyrosynth.standings import HELD_OUT, OUTSIDE
 from pyrosynth.tables import BANK, GUESS, REFERENCE
@@ -232,6 +233,15 @@ def test_other_settings_are_refused(result, given):
     other.contract = {**dataset.contract, "seed": "other"}
     with pytest.raises(RunError, match="another dataset"):
         compare(other, out, **options)
+
+
+def test_anew_takes_nothing_from_another_dataset(given, tmp_path):
+    dataset, options, _ = given
+    Bank.from_dataset(dataset, derived=False).save(tmp_path / "bank.safetensors")
+    few = {"models": ("mlp",), "rivals": (), "outside_sounds": None, "seeds": 1, "options": {}}
+    compare(dataset, tmp_path, force=True, **{**options, **few})
+    kept = Bank.load(tmp_path / "bank.safetensors")
+    assert len(kept) == len(Bank.from_dataset(dataset))
 
 
 @pytest.mark.parametrize(
