@@ -10,6 +10,7 @@ from pyrosynth.cli_options import (
     Json,
     Options,
     Out,
+    Precision,
     Run,
     Seed,
     Tags,
@@ -37,10 +38,7 @@ def fit(
     patience: Annotated[
         int | None, typer.Option(min=1, help="Stop after so many validations without gain.")
     ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(metavar="bfloat16", help="Round the products of the large networks."),
-    ] = None,
+    precision: Precision = None,
     tags: Tags = None,
     set_: Options = None,
     seed: Seed = 0,
@@ -96,6 +94,10 @@ def compare(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Presets per step, 256 if not said.")
     ] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Highest learning rate, 0.001 if not said.")
+    ] = None,
+    precision: Precision = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -119,7 +121,9 @@ def compare(
     from pyrosynth.dataset import open_dataset
     from pyrosynth.provenance import command
 
-    training: dict[str, Any] = {"steps": steps, "batch_size": batch_size}
+    training: dict[str, Any] = {
+        "steps": steps, "batch_size": batch_size, "lr": lr, "precision": precision,
+    }  # fmt: skip
     found = compare_models(
         open_dataset(data),
         out,

@@ -24,6 +24,10 @@ Run = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="Folder that `fit` wrote, or a pretrained run's name."),
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(metavar="bfloat16", help="Round the products of the large networks."),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="Torch threads.")]
 Tags = Annotated[
     Path | None,

@@ -24,6 +24,7 @@ from pyrosynth.rendering import Renderer
 from pyrosynth.results import read_arrays, write_arrays
 from pyrosynth.retrieval import Bank
 from pyrosynth.rivals import parse
+from pyrosynth.run import FACTS
 from pyrosynth.scoreboard import markdown_page
 from pyrosynth.standings import HELD_OUT, OUTSIDE, standings, statistics
 from pyrosynth.synths import from_spec
@@ -118,18 +119,20 @@ def compare(
             "draws, 1 seed and 1 preset"
         )
     svi.find_device(device)
+    svi.check_precision(training.get("precision"))
     entered = entrants(models, options or {})
     guesses, searches = parse(rivals, [entrant.name for entrant in entered])
     targets = {HELD_OUT: held_out(dataset, n_presets)}
     if outside_sounds is not None:
         targets[OUTSIDE] = outside(dataset, outside_sounds, n_presets)
+    given = tags if tags is None or isinstance(tags, TagTable) else read_tags(tags, dataset)
     folder = writable(out)
-    _settle(folder, _settings(dataset, training), force=force)
+    _settle(folder, _settings(dataset, training, entered, given), force=force)
     bank = folder / BANK
     if force:  # they may be of another dataset
         bank.unlink(missing_ok=True)
         (folder / TAGS).unlink(missing_ok=True)
-    table = _tags(folder, dataset, entered, tags, progress)
+    table = _tags(folder, dataset, entered, given, progress)
     if not bank.exists():
         Bank.from_dataset(dataset).save(bank)
     synth, rate = from_spec(dataset.synth_spec), dataset.features.sample_rate
@@ -171,14 +174,14 @@ def _tags(
     folder: Path,
     dataset: Dataset,
     entered: Sequence[Entrant],
-    given: str | Path | TagTable | None,
+    given: TagTable | None,
     progress: bool,
 ) -> TagTable | None:
     """Return the tags that all models learn which learn any; those made are kept."""
     if not any(entrant.uses_tags for entrant in entered):
         return None
     if given is not None:
-        return given if isinstance(given, TagTable) else read_tags(given, dataset)
+        return given
     stored = read_arrays(folder / TAGS)
     if stored is not None and len(stored["evidence"]) == len(dataset):
         return TagTable(tuple(Tag.parse(tag) for tag in stored["tags"]), stored["evidence"])
@@ -188,33 +191,45 @@ def _tags(
     return made
 
 
-def _settings(dataset: Dataset, training: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what all fits of a comparison have in common."""
-    return {
-        "dataset": contract_hash(dataset), "presets": len(dataset), "training": dict(training),
-    }  # fmt: skip
+def _settings(
+    dataset: Dataset,
+    training: Mapping[str, Any],
+    entered: Sequence[Entrant],
+    tags: TagTable | None,
+) -> dict[str, Any]:
+    """Return what all fits of a comparison have in common, and the options of each model."""
+    read = {"tags": tags.fingerprint()} if tags else {}
+    options = {e.name: {**e.options, **(read if e.uses_tags else {})} for e in entered}
+    common = {"dataset": contract_hash(dataset), "presets": len(dataset), "training": training}
+    settings: dict[str, Any] = json.loads(json.dumps({**common, "options": options}))
+    return settings
 
 
 def _settle(folder: Path, settings: dict[str, Any], *, force: bool) -> None:
     """Make sure that the folder is new, or of a comparison with the same settings."""
-    file, text = folder / SETTINGS, json.dumps(settings, indent=1, sort_keys=True) + "\n"
+    file, options = folder / SETTINGS, settings["options"]
     if file.exists() and not force:
+        anew = "give another folder, or compare anew with --force (force=True)"
         try:
             held = json.loads(file.read_text())
-            differ = [name for name in settings if held[name] != json.loads(text)[name]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(
-                f"'{file}' is damaged ({error!r}); give another folder, or compare anew with "
-                "--force (force=True)"
-            ) from error
+            common = [name for name in settings if name != "options"]
+            differ = [name for name in common if held[name] != settings[name]]
+            # What has failed may be mended; what has been fitted holds.
+            fitted = {n for n in options if [*folder.glob(f"runs/{n}-[0-9]*/{FACTS}")]}
+            known = fitted & {*held["options"]}
+            other = sorted(n for n in known if held["options"][n] != options[n])
+            options = {**held["options"], **options}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"'{file}' is damaged ({error!r}); {anew}") from error
         for name in differ:
             what = f"{name} {held[name]}, not {settings[name]}"
-            raise RunError(
-                f"'{folder}' holds a comparison with "
-                f"{'another dataset' if name == 'dataset' else what}; give another folder, or "
-                "compare anew with --force (force=True)"
-            )
-    write_bytes(file, text.encode())
+            what = "another dataset" if name == "dataset" else what
+            raise RunError(f"'{folder}' holds a comparison with {what}; {anew}")
+        for name in other:
+            what = f"{held['options'][name]}, not {settings['options'][name]}"
+            raise RunError(f"'{folder}' holds fits of {name} with the options {what}; {anew}")
+    text = json.dumps({**settings, "options": options}, indent=1, sort_keys=True)
+    write_bytes(file, (text + "\n").encode())
 
 
 def _write(

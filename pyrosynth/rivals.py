@@ -18,9 +18,10 @@ from pyrosynth.trials import Trials, run_hash
 Float = NDArray[np.floating]
 
 BEST = "best"  # stands for the model that does best
+STARTS = {"": "scratch", "retrieval": "retrieval", "bank": "the training bank"}  # without a model
 GUESSES = {"median": "median preset", "retrieval": REFERENCE, "bank": BANK}
 STOCK = (
-    *GUESSES, "cma-200", "cma-1000", "retrieval+cma-200",
+    *GUESSES, "cma-200", "cma-1000", "retrieval+cma-200", "bank+cma-200", "bank+cma-1000",
     "best+guess", "best+cma-200", "best+cma-1000", "best+infer-200", "best+infer-1000",
 )  # fmt: skip
 SEARCH = re.compile(r"(?:(?P<start>.+)\+)?(?:(?P<method>cma|infer)-(?P<budget>[1-9]\d*)|guess)")
@@ -31,7 +32,8 @@ class Search:
     """A search with the real synth.
 
     Args:
-        start: What it starts from: a model, ``best``, ``retrieval`` or, empty, from scratch.
+        start: What it starts from: a model, ``best``, the nearest human (``retrieval``) or other
+            training preset (``bank``) or, empty, from scratch.
         method: ``cma`` for plain CMA-ES over all learnt parameters, from the start alone (one
             draw of a model); ``infer`` for all that `pyrosynth.posterior.Posterior.refine` does;
             ``guess`` for what `pyrosynth.posterior.Posterior.guess` says.
@@ -50,7 +52,7 @@ class Search:
     @property
     def starts_from_model(self) -> bool:
         """Whether it needs a model."""
-        return self.start not in ("", "retrieval")
+        return self.start not in STARTS
 
     @property
     def method_name(self) -> str:
@@ -59,7 +61,7 @@ class Search:
             return self.start
         if self.starts_from_model:
             return f"CMA-ES from a draw of {self.start}"
-        return f"CMA-ES from {self.start or 'scratch'}"
+        return f"CMA-ES from {STARTS[self.start]}"
 
     @property
     def answer(self) -> str:
@@ -93,7 +95,8 @@ def parse(names: Sequence[str], models: Sequence[str]) -> tuple[list[str], list[
             method, budget = found["method"] or "guess", int(found["budget"] or 0)
             search = Search(found["start"] or "", method, budget)
             if search.starts_from_model and search.start not in (BEST, *models):
-                raise unknown("start of a search", search.start, ("retrieval", BEST, *models))
+                starts = (*filter(None, STARTS), BEST, *models)
+                raise unknown("start of a search", search.start, starts)
             if search.method != "cma" and not search.starts_from_model:
                 raise InputError(f"'{name}' searches with a model; write such as best+{name}")
             searches.append(search)
@@ -128,13 +131,18 @@ def guess(names: Sequence[str], trials: Trials, bank: Bank) -> dict[str, Scores]
 
 
 def search(
-    what: Search, trials: Trials, posterior: Posterior | None, played: Float | None
+    what: Search,
+    trials: Trials,
+    bank: Bank,
+    posterior: Posterior | None,
+    played: Float | None,
 ) -> Scores:
     """Let one search for every sound, and play what it found.
 
     Args:
         what: The search.
         trials: The sounds.
+        bank: All training presets of their dataset.
         posterior: The model that it starts from, if it starts from one.
         played: Points of the unit cube of draws from it for each sound, (n, draws, n_learnt).
 
@@ -159,6 +167,11 @@ def search(
         human = Bank.from_dataset(targets.dataset, derived=False)
         unit = targets.unit(nearest_presets(human, targets.x))
         found = trials.evolve(what.start, unit, CMA_STEPS["retrieval"], what.budget)
+    elif what.start == "bank":
+        unit = targets.unit(nearest_presets(bank, targets.x))
+        found = trials.evolve(
+            what.start, unit, CMA_STEPS["retrieval"], what.budget, presets=len(bank)
+        )
     else:
         unit = np.full((len(targets), len(targets.space)), 0.5)
         found = trials.evolve("scratch", unit, CMA_STEPS["scratch"], what.budget)

@@ -79,11 +79,11 @@ def standings(rows: Sequence[Row]) -> "DataFrame":
     Returns:
         One row each: ``sounds``, ``method``, ``answer``, ``n`` sounds, ``seeds``, ``budget`` and
         ``renders``; of each measure the mean and the median over sounds, such as ``lsd_mean``,
-        with their 95 % bootstrap intervals, ``lsd_mean_low`` and ``lsd_mean_high`` (the seeds of
-        a sound are averaged first; sounds for which a measure is infinite are left out);
-        ``wins``, the share of sounds nearer than the nearest human preset; ``p_lsd`` and
-        ``p_sc``, see ``statistics``, empty for the best; further facts of models; and
-        ``failed``. Empty cells are NaN.
+        with their 95 % bootstrap intervals, ``lsd_mean_low`` and ``lsd_mean_high`` (seeds and
+        draws of a sound are put together first, see `pyrosynth.tables.Scores.per_sound`; sounds
+        for which a measure is infinite are left out); ``wins``, the share of sounds nearer than
+        the nearest human preset; ``p_lsd`` and ``p_sc``, see ``statistics``, empty for the
+        best; further facts of models; and ``failed``. Empty cells are NaN.
     """
     import pandas as pd
 
@@ -121,8 +121,9 @@ def statistics(rows: Sequence[Row]) -> "DataFrame":
     Returns:
         One row per test and measure of ``RANKED``: ``sounds``, ``budget``, ``measure``,
         ``method`` and ``answer``, the ``best``, the mean ``difference`` to it over the same
-        sounds with ``low`` and ``high``, the share of sounds on which the best ``wins``, and
-        ``p`` of the paired Wilcoxon test, corrected by Holm for the tests of that group.
+        sounds (of SC the median) with ``low`` and ``high``, the share of sounds on which the
+        best ``wins``, and ``p`` of the paired Wilcoxon test, corrected by Holm for the tests of
+        that group.
     """
     import pandas as pd
 
@@ -142,7 +143,8 @@ def statistics(rows: Sequence[Row]) -> "DataFrame":
                 continue
             best, p_values = against_best(values, statistic)
             for name, p in p_values.items():
-                difference = paired_difference(*_finite(values[name], values[best]))
+                pairs = _finite(values[name], values[best])
+                difference = paired_difference(*pairs, statistic=statistic)
                 tests.append(
                     {
                         "sounds": sounds, "budget": budget, "measure": measure,

@@ -59,7 +59,7 @@ def interval(
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike, **options: Any) -> Interval:
-    """Return the mean of ``first − second`` over the same sounds with its interval.
+    """Return the mean, or another statistic, of ``first − second`` with its interval.
 
     Negative is in favour of ``first`` where lower is better. The options are those of
     ``interval``.

@@ -95,8 +95,7 @@ def fit(
         raise InputError(
             f"{len(data.train)} training rows, {steps} steps: give at least 1 of each"
         )
-    if precision not in (None, "bfloat16"):
-        raise unknown("precision", precision, ("bfloat16",))
+    check_precision(precision)
     settings = {
         "steps": steps, "batch_size": batch_size, "lr": lr, "warm_up": warm_up,
         "weight_decay": weight_decay, "clip": clip, "jitter": jitter,
@@ -188,6 +187,16 @@ def find_device(name: str) -> torch.device:
             "devices; use cpu, or install a driver and a CUDA build of torch"
         )
     return device
+
+
+def check_precision(name: str | None) -> None:
+    """Make sure that a precision is None or known.
+
+    Raises:
+        InputError: It is not.
+    """
+    if name not in (None, "bfloat16"):
+        raise unknown("precision", name, ("bfloat16",))
 
 
 def _seed(*numbers: int) -> int:

@@ -52,9 +52,13 @@ class Scores:
         return self.measures["lsd"]
 
     def per_sound(self, measure: str = "lsd") -> Float:
-        """Return a measure of each sound, the mean over its answers, shape (n,)."""
+        """Return a measure of each sound, shape (n,): the mean over its answers, of SC the median.
+
+        SC has no upper bound, so that its mean is that of the few answers that are too loud.
+        """
         values = self.measures[measure]
-        return values.mean(axis=0) if values.ndim == 2 else values
+        typical = np.median if measure == "sc" else np.mean
+        return typical(values, axis=0) if values.ndim == 2 else values
 
 
 def measured(arrays: Mapping[str, Float], where: Any = ...) -> dict[str, Float]:
@@ -135,7 +139,7 @@ def table(scores: Mapping[str, Scores]) -> "DataFrame":
                 "lsd_low_db": mean.low,
                 "lsd_high_db": mean.high,
                 "lsd_median_db": float(np.median(score.per_sound())),
-                "sc_median": float(np.median(score.measures["sc"])),
+                "sc_median": float(np.median(score.per_sound("sc"))),
                 "mse_n_mean": float(np.mean(score.measures["mse_n"])),
                 "wins": wins,
                 "renders": float(score.renders),

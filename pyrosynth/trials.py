@@ -31,6 +31,8 @@ from pyrosynth.targets import Targets
 Float = NDArray[np.float64]
 Report = Callable[[int], Any]
 
+AVERAGED = 256  # draws behind the mean draw; only their mean is rendered
+
 
 @dataclass(frozen=True, eq=False)
 class Trials:
@@ -75,7 +77,7 @@ class Trials:
         def chunk(i: int) -> tuple[Float, Arrays]:
             x, seed = self.targets.x[i], self.targets.seed(i, self.seed)
             drawn = posterior.sample(x, draws, seed)
-            rows = [drawn.values, posterior.mean(x, draws, seed)[None]]
+            rows = [drawn.values, posterior.mean(x, AVERAGED, seed)[None]]
             arrays = {"v": drawn.v, "log_q": drawn.log_q}
             if self.targets.values is not None:
                 rows.append(self.targets.values[[i]])
@@ -85,7 +87,8 @@ class Trials:
         def chosen(lsd: Float) -> list[int]:
             return sorted({int(where[0]) for where in picks(lsd[None], draws).values()})
 
-        folder = self._folder("draws", run=run_hash(posterior), draws=draws)
+        settings = {"run": run_hash(posterior), "draws": draws, "averaged": AVERAGED}
+        folder = self._folder("draws", **settings)
         return self._hear(folder, "draws", chunk, draws + 1 + self.targets.truths, chosen)
 
     def rivals(self, answers: Mapping[str, Float]) -> Arrays:

@@ -26,8 +26,12 @@ from pyrosynth.sounds import string_and_flute
 from pyrosynth.standings import HELD_OUT, OUTSIDE
 from pyrosynth.tables import BANK, GUESS, REFERENCE
 from pyrosynth.targets import held_out
+from pyrosynth.trials import AVERAGED
 
-RIVALS = ("median", "retrieval", "bank", "cma-12", "best+cma-12", "best+infer-20", "best+guess")
+RIVALS = (
+    "median", "retrieval", "bank", "cma-12", "bank+cma-12", "best+cma-12", "best+infer-20",
+    "best+guess",
+)  # fmt: skip
 FAST = {
     "seeds": 2, "n_presets": 2, "draws": 16, "workers": 1, "threads": 1, "progress": False,
     "steps": 6, "batch_size": 32,
@@ -93,6 +97,7 @@ def test_every_method_has_its_rows(result):
     table = result.table
     answers = ["mean draw", "one draw", "best of 16 draws"]
     rivals = ["median preset", REFERENCE, BANK, "CMA-ES from scratch"]
+    rivals.append("CMA-ES from the training bank")
     for sounds, n in ((HELD_OUT, 2), (OUTSIDE, 1)):
         here = table[table["sounds"] == sounds]
         assert (here["n"] == n).all()
@@ -130,7 +135,7 @@ def test_the_mean_draw_apart_from_the_comparison(result, given):
         posterior = Posterior.load(out / "runs" / f"mine-{seed}")
         assert posterior.bank is not None
         values = np.stack(
-            [posterior.mean(x, 16, targets.seed(i, seed)) for i, x in enumerate(targets.x)]
+            [posterior.mean(x, AVERAGED, targets.seed(i, seed)) for i, x in enumerate(targets.x)]
         )
         audio = [posterior.synth.render(preset, NOTE, 22050) for preset in values]
         lsd.append(log_distance(posterior.features(np.stack(audio)), targets.x))
@@ -204,11 +209,16 @@ def test_a_model_that_fails_costs_its_row(given, tmp_path, capfd):
     code = main(
         ["compare", str(dataset.path), "--out", str(tmp_path / "out"), "--models", models,
          "--rivals", "none", "--seeds", "1", "--presets", "2", "--draws", "16", "--steps", "2",
-         "--batch-size", "16", "--workers", "1", "--set=npe.bins=0", *small, "--json"]
+         "--batch-size", "16", "--workers", "1", "--set=npe.bins=0", *small, "--json",
+         "--lr", "0.002", "--precision", "bfloat16"]
     )  # fmt: skip
     out, error = capfd.readouterr()
     assert code == 2
     facts = json.loads(out)
+    training = {"steps": 2, "batch_size": 16, "lr": 0.002, "precision": "bfloat16"}
+    assert facts["training"] == training
+    kept = json.loads((tmp_path / "out/runs/flow_reg-0/run.json").read_text())["settings"]
+    assert {name: kept[name] for name in training} == training
     assert set(facts["failures"]) == {"npe-0", "broken-0", "sad-0"}
     assert "nothing_of_this_name" in facts["failures"]["broken-0"]
     assert facts["failures"]["sad-0"] == "OSError: no luck"
@@ -229,6 +239,11 @@ def test_other_settings_are_refused(result, given):
     dataset, options, out = given
     with pytest.raises(RunError, match="with training .*'steps': 6.*, not .*'steps': 7"):
         compare(dataset, out, **{**options, "steps": 7})
+    tables = {file: file.read_bytes() for file in out.glob("table.*")}
+    changed = {**options["options"], "mine.hidden": 8}
+    with pytest.raises(RunError, match="fits of mine with the options .*'hidden': 16.*, not .*8"):
+        compare(dataset, out, **{**options, "options": changed})
+    assert all(file.read_bytes() == content for file, content in tables.items())
     other = Dataset(dataset.path)
     other.contract = {**dataset.contract, "seed": "other"}
     with pytest.raises(RunError, match="another dataset"):
@@ -245,7 +260,15 @@ def test_anew_takes_nothing_from_another_dataset(given, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"draws": 8}, {"seeds": 0}, {"n_presets": 0}, {"models": ()}, {"device": "tpu"}]
+    "wrong",
+    [
+        {"draws": 8},
+        {"seeds": 0},
+        {"n_presets": 0},
+        {"models": ()},
+        {"device": "tpu"},
+        {"precision": "float8"},
+    ],  # fmt: skip
 )
 def test_bad_arguments(given, tmp_path, wrong):
     dataset, options, _ = given

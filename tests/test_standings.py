@@ -106,6 +106,30 @@ def test_a_silent_target_has_no_spectral_convergence():
     assert tests.loc["lsd", "p"] == 1.0
 
 
+def test_of_spectral_convergence_medians_are_compared():
+    """Over draws, over sounds, and of differences: answers that are too loud decide nothing."""
+    draws = np.array([[0.5, 0.6, 0.7], [0.7, 0.8, 0.9], [900.0, 0.7, 0.8]])
+    scores = Scores({"lsd": draws, "sc": draws}, 0)
+    np.testing.assert_allclose(scores.per_sound("sc"), [0.7, 0.7, 0.8])
+    np.testing.assert_allclose(scores.per_sound("lsd"), draws.mean(0))
+    calm = np.full(9, 1.0)
+    wild = np.array([0.4] * 8 + [90.0])
+    rows = [
+        Row(HELD_OUT, name, "", Scores({"lsd": np.ones(9), "sc": sc}, 0))
+        for name, sc in (("calm", calm), ("wild", wild))
+    ]
+    tests = statistics(rows).set_index("measure")
+    assert tests.loc["sc", "best"] == "wild"
+    assert tests.loc["sc", "difference"] == pytest.approx(0.6)
+
+
+def test_table_has_the_convergence_of_a_draw_and_of_the_nearest(rows):
+    headers, cells = standings_table(standings(rows), HELD_OUT)
+    at = headers.index("SC, one draw"), headers.index("SC, nearest")
+    (good,) = [line for line in cells if line[0] == "good"]
+    assert float(good[at[1]]) < float(good[at[0]])
+
+
 def test_nothing_to_show():
     assert standings([]).empty
     assert statistics([]).empty

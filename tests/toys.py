@@ -37,7 +37,7 @@ SMALL = {
     "flow_reg": {"n_layers": 2, "n_regression_layers": 2, **READER, **PAINTER},
     "npe": {"n_layers": 3, **READER},
     "vae_flow": {
-        "n_layers": 2, "n_mixture": 16, **LATENT, **READER, **PAINTER,
+        "n_layers": 2, "n_mixture": 16, "delta": 1.0, **LATENT, **READER, **PAINTER,
     },
 }  # fmt: skip
 
