@@ -1,4 +1,4 @@
-"""Organised latent, invertible regression flow, and a posterior that treats switches as switches."""
+"""Organised latent, invertible regression flow, and a posterior that knows switches."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
-from pyrosynth.distributions import FlowTransform, Known, MelNormal
+from pyrosynth.distributions import FlowTransform, Known, MelNormal, standard_normal
 from pyrosynth.flows import Chain, UnitCube, coupling_flow, posterior_flow
 from pyrosynth.mixed import MixedPreset, Switches
 from pyrosynth.nn import MelDecoder, MelEncoder
@@ -16,7 +16,7 @@ from pyrosynth.variant import Batch, Dims, Term, Variant, WarmUp, where_known
 
 
 class FlowMixed(Variant):
-    """Organised latent, invertible regression flow, and a posterior that treats switches as such.
+    """Organised latent, invertible regression flow, and a posterior that knows switches.
 
     The generative process is that of ``flow_reg``, ``r`` the regression flow:
 
@@ -135,7 +135,7 @@ class FlowMixed(Variant):
     def model(self, batch: Batch) -> None:
         """Score the sound, and the preset where it is known."""
         with pyro.plate("presets", len(batch["x"])):
-            z = pyro.sample("z", dist.Normal(self.origin, 1.0).to_event(1))
+            z = pyro.sample("z", standard_normal(self.origin))
             pyro.sample("x", MelNormal(self.decoder(z), self.log_scale), obs=batch["x"])
             with where_known(batch):
                 pyro.factor("dz_dv", batch["logdet"])
