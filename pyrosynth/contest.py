@@ -137,10 +137,9 @@ class Contest:
                 named, (seed, judged) = replace(what, start=name), self.first(name)
                 posterior = Posterior.load(self.run_folder(name, seed), self.device)
             with self._playing(self.due(what.budget + 1), f"{what}"):
-                bank = Bank.load(self.bank)
                 for sounds in self.targets:
                     v = judged.v[sounds] if judged else None
-                    scores = search(named, self._trials(sounds), bank, posterior, v)
+                    scores = search(named, self._trials(sounds), self.bank, posterior, v)
                     self.rivals.append(
                         self._row(
                             sounds, named.method_name, named.answer, scores, budget=what.budget

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -133,7 +134,7 @@ def guess(names: Sequence[str], trials: Trials, bank: Bank) -> dict[str, Scores]
 def search(
     what: Search,
     trials: Trials,
-    bank: Bank,
+    bank: Path,
     posterior: Posterior | None,
     played: Float | None,
 ) -> Scores:
@@ -142,7 +143,7 @@ def search(
     Args:
         what: The search.
         trials: The sounds.
-        bank: All training presets of their dataset.
+        bank: File of the bank of all training presets of their dataset.
         posterior: The model that it starts from, if it starts from one.
         played: Points of the unit cube of draws from it for each sound, (n, draws, n_learnt).
 
@@ -163,14 +164,12 @@ def search(
         found = trials.evolve(
             what.start, unit, CMA_STEPS["draw"], what.budget, run=run_hash(posterior)
         )
-    elif what.start == "retrieval":
-        human = Bank.from_dataset(targets.dataset, derived=False)
-        unit = targets.unit(nearest_presets(human, targets.x))
-        found = trials.evolve(what.start, unit, CMA_STEPS["retrieval"], what.budget)
-    elif what.start == "bank":
-        unit = targets.unit(nearest_presets(bank, targets.x))
+    elif what.start:
+        human = what.start == "retrieval"
+        known = Bank.from_dataset(targets.dataset, derived=False) if human else Bank.load(bank)
+        unit = targets.unit(nearest_presets(known, targets.x))
         found = trials.evolve(
-            what.start, unit, CMA_STEPS["retrieval"], what.budget, presets=len(bank)
+            what.start, unit, CMA_STEPS["retrieval"], what.budget, presets=len(known)
         )
     else:
         unit = np.full((len(targets), len(targets.space)), 0.5)

@@ -104,6 +104,8 @@ def test_every_method_has_its_rows(result):
         for model in ("flow_reg", "mine"):
             assert here[here["method"] == model]["answer"].tolist()[:3] == answers
         assert set(rivals) < set(here["method"])
+    means = table[table["sounds"] == HELD_OUT].groupby("method")["lsd_mean"].min()
+    assert means["CMA-ES from the training bank"] <= means[BANK] + 1e-6  # it plays its start first
     best = table[table["answer"] == GUESS]["method"].unique().tolist()
     assert len(best) == 1
     assert (table["answer"] == "infer, 20 renders").sum() == 2
