@@ -1,6 +1,6 @@
 # make demo    set up everything and run the main job on the real synth; the report is in demo/
 # make test    set up what the tests need, and run them
-# make check   lint, format and types
+# make check   lint, format, types and the direction of imports
 # make docs    build the documentation in docs/_build
 # make clean   delete what make made: .venv, demo, caches
 #
@@ -30,6 +30,7 @@ check: .venv/.dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	.venv/bin/lint-imports
 
 docs: .venv/.docs
 	$(RUN) -m sphinx -W --keep-going -b html docs docs/_build/html

@@ -26,14 +26,14 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from pyrosynth import zoo
-from pyrosynth.batches import TrainData
-from pyrosynth.elbo import SyncFreeELBO
 from pyrosynth.errors import InputError
-from pyrosynth.provenance import provenance
-from pyrosynth.steps import Step, side_stream
-from pyrosynth.svi import find_device, fit
-from pyrosynth.variant import PAPER_TRAINING, Batch, Dims, Variant, build, sized
+from pyrosynth.evaluation.provenance import provenance
+from pyrosynth.modeling.elbo import SyncFreeELBO
+from pyrosynth.modeling.variant import PAPER_TRAINING, Batch, Dims, Variant, build, sized
+from pyrosynth.training import zoo
+from pyrosynth.training.batches import TrainData
+from pyrosynth.training.step import Step, side_stream
+from pyrosynth.training.svi import find_device, fit
 
 PRESETS, HELD_OUT, N_PARAMS, X_SHAPE = 11_000, 1_000, 41, (64, 87)
 TARGET_SECONDS = 300

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pyrosynth import osc
-from pyrosynth.live import Live
-from pyrosynth.posterior import Posterior
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.live import osc
+from pyrosynth.live.engine import Live
 
 Rows = list[tuple[str, list[float], list[float]]]
 

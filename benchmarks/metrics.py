@@ -14,9 +14,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pyrosynth.features import FeatureSpec
-from pyrosynth.panel import loudness_distance, multi_scale_distance, panel, power_spectrum
-from pyrosynth.pitch import pitch_error
+from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.audio.metric_suite import (
+    loudness_distance,
+    multi_scale_distance,
+    panel,
+    power_spectrum,
+)
+from pyrosynth.audio.pitch import pitch_error
 
 SECONDS, RUNS = 4, 21
 SPEC = FeatureSpec()

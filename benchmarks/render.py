@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from pyrosynth import synths
-from pyrosynth.audio import Note
-from pyrosynth.presets import distinct, preset_array
-from pyrosynth.rendering import Renderer
+from pyrosynth.audio.note import Note
 from pyrosynth.synths.dssi import private_home
+from pyrosynth.synths.presets import distinct, preset_array
+from pyrosynth.synths.rendering import Renderer
 
 
 def processor_seconds(pids: list[int]) -> float:

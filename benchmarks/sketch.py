@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pyrosynth.audio import Audio, Note, fit_length
+from pyrosynth.audio.io import Audio, fit_length
+from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.note import Note
+from pyrosynth.audio.sketch import sketch
 from pyrosynth.errors import InputError
-from pyrosynth.metrics import log_distance
-from pyrosynth.posterior import Posterior
-from pyrosynth.presets import preset_array
-from pyrosynth.sketch import sketch
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.synths.presets import preset_array
 
 WAYS = ("sketch", "sketch, loudness kept", "as it is", "at the run's note")
 

@@ -25,12 +25,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pyrosynth import zoo
-from pyrosynth.batches import TrainData
-from pyrosynth.dataset import open_dataset
-from pyrosynth.svi import fit
-from pyrosynth.tags import Tag, labelled
-from pyrosynth.variant import Variant, build
+from pyrosynth.data.dataset import open_dataset
+from pyrosynth.data.tags import Tag, labelled
+from pyrosynth.modeling.variant import Variant, build
+from pyrosynth.training import zoo
+from pyrosynth.training.batches import TrainData
+from pyrosynth.training.svi import fit
 
 TAGS = Tag("tone", ("dark", "bright")), Tag("size", ("small", "medium", "large"))
 STEPS = 6
@@ -44,7 +44,7 @@ class Configuration:
         model: Name of the variant.
         seed: Of all that is random.
         options: Hyper-parameters of the variant.
-        training: Arguments of `pyrosynth.svi.fit`.
+        training: Arguments of `pyrosynth.training.svi.fit`.
     """
 
     model: str

@@ -15,10 +15,10 @@ from collections.abc import Callable
 import pyro
 import torch
 
-from pyrosynth import zoo
-from pyrosynth.batches import TrainData
-from pyrosynth.elbo import SyncFreeELBO
-from pyrosynth.steps import Step
+from pyrosynth.modeling.elbo import SyncFreeELBO
+from pyrosynth.training import zoo
+from pyrosynth.training.batches import TrainData
+from pyrosynth.training.step import Step
 
 N_SOUNDS, N_PARAMS, X_SHAPE, BATCH, RUNS = 4096, 32, (64, 87), 256, 11
 

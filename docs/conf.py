@@ -15,7 +15,7 @@ from sphinx.util.typing import stringify_annotation
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from pyrosynth import __version__
+from pyrosynth._version import __version__
 
 project = "pyrosynth"
 author = "the pyrosynth authors"
@@ -78,8 +78,8 @@ def commands(app, page, source):
 def messages(app, page, source):
     """Write the table of OSC messages into its page, from the program."""
     if MESSAGES in source[0]:
-        from pyrosynth.messages import PROTOCOL
-        from pyrosynth.session import MESSAGES as known
+        from pyrosynth.live.messages import PROTOCOL
+        from pyrosynth.live.session import MESSAGES as known
 
         rows = [f"Protocol {PROTOCOL}.\n", "| message | answers | what it does |", "|---|---|---|"]
         for m in known.values():

@@ -14,7 +14,7 @@ import soundfile
 import xarray
 from PIL import Image
 
-from pyrosynth.maps import Map
+from pyrosynth.explore.projection import Map
 from pyrosynth.plots import png
 
 WIDTH, COLORS = 900, 160  # of pictures, in pixels and in number

@@ -6,9 +6,17 @@ import pyro
 import torch
 from torch import Generator, Tensor, nn
 
-from pyrosynth.convolutions import ConvEncoder
-from pyrosynth.distributions import CubeNormal
-from pyrosynth.variant import PAPER_TRAINING, Batch, Dims, Size, Term, Variant, where_known
+from pyrosynth.modeling.convolutions import ConvEncoder
+from pyrosynth.modeling.distributions import CubeNormal
+from pyrosynth.modeling.variant import (
+    PAPER_TRAINING,
+    Batch,
+    Dims,
+    Size,
+    Term,
+    Variant,
+    where_known,
+)
 
 
 class CNN(Variant):

@@ -8,11 +8,11 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
-from pyrosynth.convolutions import Networks, sound_decoder, sound_encoder
-from pyrosynth.distributions import MelNormal, draw, flow_normal, standard_normal
-from pyrosynth.flows import Chain, Kind, UnitCube, posterior_flow
-from pyrosynth.nn import MLP
-from pyrosynth.variant import (
+from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
+from pyrosynth.modeling.distributions import MelNormal, draw, flow_normal, standard_normal
+from pyrosynth.modeling.flows import Chain, Kind, UnitCube, posterior_flow
+from pyrosynth.modeling.networks import MLP
+from pyrosynth.modeling.variant import (
     PAPER_TRAINING,
     Batch,
     Dims,

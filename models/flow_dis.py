@@ -8,10 +8,17 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
-from pyrosynth.convolutions import Networks, sound_decoder, sound_encoder
-from pyrosynth.distributions import FlowTransform, Known, MelNormal, TagBase, draw, flow_normal
-from pyrosynth.flows import Kind, flow_stack, posterior_flow, regression_flow
-from pyrosynth.variant import (
+from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
+from pyrosynth.modeling.distributions import (
+    FlowTransform,
+    Known,
+    MelNormal,
+    TagBase,
+    draw,
+    flow_normal,
+)
+from pyrosynth.modeling.flows import Kind, flow_stack, posterior_flow, regression_flow
+from pyrosynth.modeling.variant import (
     PAPER_TRAINING,
     Batch,
     Dims,

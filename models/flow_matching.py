@@ -7,10 +7,10 @@ import pyro
 import torch
 from torch import Generator, Tensor, nn
 
-from pyrosynth.distributions import log_normal
-from pyrosynth.flows import UnitCube
-from pyrosynth.nn import MLP, MelEncoder, ResidualMLP
-from pyrosynth.variant import Batch, Dims, Term, Variant, where_known
+from pyrosynth.modeling.distributions import log_normal
+from pyrosynth.modeling.flows import UnitCube
+from pyrosynth.modeling.networks import MLP, MelEncoder, ResidualMLP
+from pyrosynth.modeling.variant import Batch, Dims, Term, Variant, where_known
 
 AT_ONCE = 4096  # points and directions of one evaluation: they fit the cache of a processor
 

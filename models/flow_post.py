@@ -8,8 +8,8 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
-from pyrosynth.convolutions import Networks, sound_decoder, sound_encoder
-from pyrosynth.distributions import (
+from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
+from pyrosynth.modeling.distributions import (
     FlowTransform,
     MelNormal,
     draw,
@@ -17,8 +17,8 @@ from pyrosynth.distributions import (
     log_mixture,
     standard_normal,
 )
-from pyrosynth.flows import Kind, UnitCube, flow_stack, posterior_flow
-from pyrosynth.variant import (
+from pyrosynth.modeling.flows import Kind, UnitCube, flow_stack, posterior_flow
+from pyrosynth.modeling.variant import (
     PAPER_TRAINING,
     Batch,
     Dims,

@@ -7,10 +7,10 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor
 
-from pyrosynth.distributions import draw, flow_normal
-from pyrosynth.flows import Chain, UnitCube, posterior_flow
-from pyrosynth.nn import MelEncoder
-from pyrosynth.variant import Batch, Dims, Term, Variant, where_known
+from pyrosynth.modeling.distributions import draw, flow_normal
+from pyrosynth.modeling.flows import Chain, UnitCube, posterior_flow
+from pyrosynth.modeling.networks import MelEncoder
+from pyrosynth.modeling.variant import Batch, Dims, Term, Variant, where_known
 
 
 class NPE(Variant):

@@ -8,10 +8,10 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
-from pyrosynth.convolutions import Networks, sound_decoder, sound_encoder
-from pyrosynth.distributions import CubeNormal, MelNormal, standard_normal
-from pyrosynth.nn import MLP
-from pyrosynth.variant import (
+from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
+from pyrosynth.modeling.distributions import CubeNormal, MelNormal, standard_normal
+from pyrosynth.modeling.networks import MLP
+from pyrosynth.modeling.variant import (
     PAPER_TRAINING,
     Batch,
     Dims,

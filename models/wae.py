@@ -9,10 +9,10 @@ from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 from torch.distributions import constraints
 
-from pyrosynth.convolutions import Networks, sound_decoder, sound_encoder
-from pyrosynth.distributions import CubeNormal, MelNormal
-from pyrosynth.nn import MLP
-from pyrosynth.variant import (
+from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
+from pyrosynth.modeling.distributions import CubeNormal, MelNormal
+from pyrosynth.modeling.networks import MLP
+from pyrosynth.modeling.variant import (
     PAPER_TRAINING,
     Batch,
     Dims,

@@ -12,26 +12,28 @@ Names are imported when they are first used, so that the import itself takes no 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pyrosynth._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from pyrosynth import explore as explore
-    from pyrosynth.audio import Note, load_audio, save_audio
-    from pyrosynth.checks import check
-    from pyrosynth.comparisons import compare
-    from pyrosynth.dataset import Dataset, open_dataset, render_dataset
+    from pyrosynth.audio.features import FeatureSpec
+    from pyrosynth.audio.io import load_audio, save_audio
+    from pyrosynth.audio.note import Note
+    from pyrosynth.data.bank import Bank
+    from pyrosynth.data.dataset import Dataset, open_dataset, render_dataset
     from pyrosynth.errors import PyrosynthError
-    from pyrosynth.features import FeatureSpec
-    from pyrosynth.fitting import fit
-    from pyrosynth.inference import infer_sounds
-    from pyrosynth.params import Param, ParamSpace
-    from pyrosynth.posterior import Posterior
-    from pyrosynth.presets import Preset
-    from pyrosynth.rendering import Renderer
-    from pyrosynth.retrieval import Bank
-    from pyrosynth.run import Run, load_run
+    from pyrosynth.evaluation.check import check
+    from pyrosynth.evaluation.compare import compare
+    from pyrosynth.inference.infer import infer_sounds
+    from pyrosynth.inference.posterior import Posterior
+    from pyrosynth.modeling.variant import Dims, Term, Variant
     from pyrosynth.synths import load as load_synth
-    from pyrosynth.variant import Dims, Term, Variant
+    from pyrosynth.synths.params import Param, ParamSpace
+    from pyrosynth.synths.presets import Preset
+    from pyrosynth.synths.rendering import Renderer
+    from pyrosynth.training.fit import fit
+    from pyrosynth.training.run import Run, load_run
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Bank",
@@ -61,22 +63,23 @@ __all__ = [
 ]
 
 _HOMES = {
-    "audio": ("Note", "load_audio", "save_audio"),
-    "checks": ("check",),
-    "comparisons": ("compare",),
-    "dataset": ("Dataset", "open_dataset", "render_dataset"),
+    "audio.io": ("load_audio", "save_audio"),
+    "audio.note": ("Note",),
+    "evaluation.check": ("check",),
+    "evaluation.compare": ("compare",),
+    "data.dataset": ("Dataset", "open_dataset", "render_dataset"),
     "errors": ("PyrosynthError",),
-    "features": ("FeatureSpec",),
-    "fitting": ("fit",),
-    "inference": ("infer_sounds",),
-    "params": ("Param", "ParamSpace"),
-    "posterior": ("Posterior",),
-    "presets": ("Preset",),
-    "rendering": ("Renderer",),
-    "retrieval": ("Bank",),
-    "run": ("Run", "load_run"),
+    "audio.features": ("FeatureSpec",),
+    "training.fit": ("fit",),
+    "inference.infer": ("infer_sounds",),
+    "synths.params": ("Param", "ParamSpace"),
+    "inference.posterior": ("Posterior",),
+    "synths.presets": ("Preset",),
+    "synths.rendering": ("Renderer",),
+    "data.bank": ("Bank",),
+    "training.run": ("Run", "load_run"),
     "synths": ("load_synth",),
-    "variant": ("Dims", "Term", "Variant"),
+    "modeling.variant": ("Dims", "Term", "Variant"),
 }
 _MODULES = ("explore",)  # public themselves
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

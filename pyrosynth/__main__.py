@@ -2,7 +2,7 @@
 
 import sys
 
-from pyrosynth.cli import main
+from pyrosynth.cli.app import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
 
 from pyrosynth.errors import InputError
 
@@ -166,3 +167,33 @@ def _signed_rank(first: Float, second: Float) -> float:
     if not differs.any():
         return 1.0
     return float(scipy.stats.wilcoxon(first[differs] - second[differs]).pvalue)
+
+
+def auc(scores: ArrayLike, positive: ArrayLike) -> float:
+    """Return the probability that a positive one scores higher than a negative one.
+
+    Args:
+        scores: Shape (n,); ties count half.
+        positive: Which are positive, shape (n,) bool.
+
+    Returns:
+        From 0 to 1, the area under the receiver operating characteristic; NaN if either kind is
+        missing.
+
+    References:
+        Hanley and McNeil, 1982, "The meaning and use of the area under a receiver operating
+        characteristic (ROC) curve".
+    """
+    ranks, of = rankdata(scores), np.asarray(positive, bool)
+    n, others = int(of.sum()), int((~of).sum())
+    return (ranks[of].sum() / n - (n + 1) / 2) / others if n and others else float("nan")
+
+
+def spearman(first: ArrayLike, second: ArrayLike) -> float:
+    """Return the rank correlation of two lists, NaN entries left out; NaN if one is constant."""
+    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    known = np.isfinite(a) & np.isfinite(b)
+    ranks = np.stack([rankdata(a[known]), rankdata(b[known])])
+    ranks -= ranks.mean(axis=1, keepdims=True) if known.any() else 0.0
+    norm = np.linalg.norm(ranks, axis=1).prod()
+    return float(ranks[0] @ ranks[1] / norm) if norm > 0 else float("nan")

@@ -27,8 +27,8 @@ def complain(audio):
 
 if __name__ == "__main__":  # a process that renders until it is killed; see test_rendering
     from pyrosynth import synths
-    from pyrosynth.audio import Note
-    from pyrosynth.rendering import Renderer
+    from pyrosynth.audio.note import Note
+    from pyrosynth.synths.rendering import Renderer
 
     synth = synths.load(sys.argv[1])
     values = np.tile(synth.param_space.defaults, (2, 1))

@@ -4,10 +4,10 @@ import numpy as np
 from toys import SMALL
 
 from pyrosynth import synths
-from pyrosynth.audio import Note
-from pyrosynth.dataset import render_dataset
-from pyrosynth.fitting import fit
-from pyrosynth.posterior import Posterior
+from pyrosynth.audio.note import Note
+from pyrosynth.data.dataset import render_dataset
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.training.fit import fit
 
 NOTE = Note(hold_seconds=0.3, duration_seconds=0.5)
 

@@ -7,9 +7,9 @@ import torch
 import torch.distributions as dist
 from toys import SMALL, toy_data
 
-from pyrosynth import zoo
-from pyrosynth.flows import coupling_flow
-from pyrosynth.svi import SyncFreeELBO, fit
+from pyrosynth.modeling.flows import coupling_flow
+from pyrosynth.training import zoo
+from pyrosynth.training.svi import SyncFreeELBO, fit
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "ablations"
 

@@ -11,19 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pyrosynth.audio import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, SynthError
-from pyrosynth.presets import Preset, distinct, preset_array
-from pyrosynth.synths.amsynth import (
-    Amsynth,
-    bank_files,
-    install,
-    read_bank,
-    write_bank,
-)
-from pyrosynth.synths.amsynth_table import SPACE
-from pyrosynth.synths.debian import unpack
+from pyrosynth.synths.amsynth import Amsynth, bank_files, install, read_bank, write_bank
+from pyrosynth.synths.amsynth_params import SPACE
+from pyrosynth.synths.apt import unpack
 from pyrosynth.synths.dssi import DssiSynth, private_home
+from pyrosynth.synths.presets import Preset, distinct, preset_array
 
 SCRIPT = Path(__file__).parent / "data" / "load_in_amsynth.py"
 

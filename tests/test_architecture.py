@@ -1,4 +1,4 @@
-"""The rules that keep the code readable: who imports whom, how long a file gets."""
+"""What the import contracts of pyproject.toml cannot hold: lengths, names, lightness, models."""
 
 import ast
 import subprocess
@@ -8,61 +8,20 @@ from pathlib import Path
 import pytest
 
 import pyrosynth
-from pyrosynth import zoo
+from pyrosynth.training import zoo
 
 PACKAGE = Path(pyrosynth.__file__).parent
 ROOT = PACKAGE.parent
-
-# A room imports only from rooms before it.
-ROOMS = """
-    errors folders params presets audio statistics
-    synths.base synths.abi synths.plugin synths.dssi synths.zyn synths.debian
-    synths.amsynth_table synths.amsynth synths.voice_table synths.voice synths
-    worker rendering families players outside
-    features corpus splits store building dataset
-    tags tag_files tagging
-    nn convolutions splines bijections couplings autoregressive flows distributions
-    variant mixed batches checkpoints history elbo steps svi sources run zoo
-    metrics pitch sketch panel idata retrieval search posterior packing fitting
-    disentanglement axes
-    baselines descriptors calibration tables results targets trials findings
-    plots report sketch_report check_report checks
-    sweeps costs axes_plots axes_report axes_folder
-    directions atlas timbre explore_plots macros rankings neighbourhoods morphs smoothness maps
-    explore explore_report explore_folder
-    sliders paths exchange live session messages osc scene export serve
-    inference sounds demo
-    provenance progress entrants rivals standings scoreboard compare_plots contest
-    compare_report comparisons cli_options cli_models cli_tags cli_explore cli_live cli __main__
-""".split()
-
-SYNTH_SIDE = ROOMS[: ROOMS.index("nn")]
-MODEL_SIDE = ROOMS[ROOMS.index("nn") : ROOMS.index("zoo") + 1]
-PLACES = {  # the rooms that may import a library; ArviZ, librosa and pandas inside functions only
-    "arviz": {"idata"},
-    "librosa": {"sketch"},
-    "pandas": set(ROOMS),
-    "matplotlib": {"plots", "axes_plots", "explore_plots", "compare_plots"},
-}
-BLOCKS = {"nn", "convolutions", "flows", "distributions", "variant", "mixed"}
 LONGEST = 400
-
-
-def room(file):
-    parts = file.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-FILES = {
-    room(file): file
+FILES = [
+    file
     for file in sorted(PACKAGE.rglob("*.py"))
     if not {"models", "pretrained"} & set(file.relative_to(PACKAGE).parts)
-}
-ROOM_FILES = {name: file for name, file in FILES.items() if name}
+]
 
 
 def imports(file, *, top_only=False):
-    """Yield the imported modules: rooms of the package, names of other distributions."""
+    """Yield the modules that a file imports, those for type checkers only excepted."""
     tree = ast.parse(file.read_text())
     typing_only = {
         id(node)
@@ -70,8 +29,7 @@ def imports(file, *, top_only=False):
         if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
         for node in ast.walk(branch)
     }
-    nodes = tree.body if top_only else ast.walk(tree)
-    for node in nodes:
+    for node in tree.body if top_only else ast.walk(tree):
         if id(node) in typing_only:
             continue
         if isinstance(node, ast.Import):
@@ -79,52 +37,31 @@ def imports(file, *, top_only=False):
                 yield name.name
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: relative import"
-            for name in node.names:
-                inner = f"{node.module}.{name.name}"
-                yield inner if inner.removeprefix("pyrosynth.") in FILES else node.module
+            yield node.module
 
 
-def rooms(found):
-    return {m.removeprefix("pyrosynth.") for m in found if m.startswith("pyrosynth.")}
-
-
-def test_every_file_has_a_room():
-    assert set(ROOM_FILES) <= set(ROOMS)
-
-
-@pytest.mark.parametrize("name", ROOM_FILES)
-def test_imports_point_one_way(name):
-    before = set(ROOMS[: ROOMS.index(name)])
-    # The package of the synths makes each of them by name, inside functions.
-    outside = rooms(imports(ROOM_FILES[name])) - before
-    assert not outside, f"{name} imports {sorted(outside)}, which come after it"
-
-
-@pytest.mark.parametrize("name", ROOM_FILES)
-def test_heavy_libraries_stay_in_their_rooms(name):
-    used = {module.partition(".")[0] for module in imports(ROOM_FILES[name])}
-    at_top = {module.partition(".")[0] for module in imports(ROOM_FILES[name], top_only=True)}
-    if name in SYNTH_SIDE and name != "synths.voice":
-        assert not used & {"torch", "pyro"}
-    if name in MODEL_SIDE:
-        assert not {r for r in rooms(imports(ROOM_FILES[name])) if r.startswith("synths")}
-        assert not used & {"soundfile", "soxr", "ctypes"}
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_slow_libraries_are_imported_where_they_are_used(file):
+    at_top = {module.partition(".")[0] for module in imports(file, top_only=True)}
     assert not at_top & {"arviz", "librosa", "pandas"}
-    for library, where in PLACES.items():
-        assert library not in used or name in where
 
 
 @pytest.mark.parametrize("name", zoo.names())
-def test_models_are_made_of_blocks(name):
-    found = list(imports(zoo.FOLDER / f"{name}.py"))
-    assert rooms(found) <= BLOCKS
-    others = {module.partition(".")[0] for module in found} - {"pyrosynth"}
-    assert others <= {"torch", "pyro", "math", "collections", "typing"}
+def test_models_are_written_with_the_modeling_package(name):
+    for module in imports(zoo.FOLDER / f"{name}.py"):
+        if module.startswith("pyrosynth"):
+            assert module.startswith("pyrosynth.modeling"), module
+        else:
+            assert module.partition(".")[0] in {"torch", "pyro", "math", "collections", "typing"}
 
 
-@pytest.mark.parametrize("file", [*FILES.values(), *zoo.FOLDER.glob("*.py")], ids=str)
+@pytest.mark.parametrize("file", [*FILES, *zoo.FOLDER.glob("*.py")], ids=lambda f: f.stem)
 def test_files_are_short(file):
     assert len(file.read_text().splitlines()) <= LONGEST
+
+
+def test_few_modules_stand_at_the_root():
+    assert len(list(PACKAGE.glob("*.py"))) <= 8
 
 
 @pytest.mark.parametrize("text", ["/home/", "/tmp/", "/work/", "/Users/"])

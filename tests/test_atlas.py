@@ -6,10 +6,10 @@ import torch
 from small import small_run
 from toys import SMALL
 
-from pyrosynth.atlas import Atlas, latents
 from pyrosynth.errors import InputError
-from pyrosynth.fitting import fit
-from pyrosynth.posterior import Posterior
+from pyrosynth.explore.latent_space import Atlas, latents
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.training.fit import fit
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from pyrosynth.audio import Note, fit_length, load_audio, save_audio
+from pyrosynth.audio.io import fit_length, load_audio, save_audio
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError
 
 RATE = 22050

@@ -7,14 +7,15 @@ from scipy.stats import spearmanr
 from small import small_dataset
 from toys import SMALL, TAGS, toy_data
 
-from pyrosynth import axes, zoo
-from pyrosynth.disentanglement import classes, entropy, information
+from pyrosynth.data.labeling import descriptor_tags
+from pyrosynth.data.tags import labelled
 from pyrosynth.errors import InputError
-from pyrosynth.fitting import fit
-from pyrosynth.posterior import Posterior
-from pyrosynth.svi import fit as fit_loop
-from pyrosynth.tagging import descriptor_tags
-from pyrosynth.tags import labelled
+from pyrosynth.evaluation import axes
+from pyrosynth.evaluation.disentanglement import classes, entropy, information
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.training import zoo
+from pyrosynth.training.fit import fit
+from pyrosynth.training.svi import fit as fit_loop
 
 
 def test_auc_counts_pairs():

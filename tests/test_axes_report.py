@@ -8,15 +8,15 @@ import pytest
 from small import small_dataset
 from toys import SMALL
 
-from pyrosynth.axes import measure
-from pyrosynth.axes_folder import known
-from pyrosynth.cli import main
-from pyrosynth.costs import cost
-from pyrosynth.dataset import open_dataset
-from pyrosynth.fitting import fit
-from pyrosynth.posterior import Posterior
-from pyrosynth.tag_files import write_tags
-from pyrosynth.tagging import descriptor_tags, name_tags
+from pyrosynth.cli.app import main
+from pyrosynth.data.dataset import open_dataset
+from pyrosynth.data.labeling import descriptor_tags, name_tags
+from pyrosynth.data.tags_csv import write_tags
+from pyrosynth.evaluation.axes import measure
+from pyrosynth.evaluation.axes_folder import known
+from pyrosynth.evaluation.costs import cost
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.training.fit import fit
 
 
 @pytest.fixture(scope="module")

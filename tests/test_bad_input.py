@@ -11,8 +11,8 @@ import soundfile
 import torch
 from small import small_run
 
-from pyrosynth import zoo
-from pyrosynth.cli import main
+from pyrosynth.cli.app import main
+from pyrosynth.training import zoo
 
 RATE = 22050
 
@@ -199,7 +199,8 @@ def test_outputs_that_cannot_be_written(refused, here, tmp_path, command):
 # From the moment the results are written on; what renderers share with workers is larger.
 FULL_DISK = """
 import resource, sys
-from pyrosynth import fitting, inference
+from pyrosynth.inference import infer as inference
+from pyrosynth.training import fit as fitting
 from pyrosynth.cli import main
 
 def limited(begin):
@@ -243,7 +244,7 @@ def test_full_disk_while_writing_a_sound(tmp_path):
     before = sound.read_bytes()
     script = f"""
 import resource, numpy
-from pyrosynth.audio import save_audio
+from pyrosynth.audio.io import save_audio
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
 save_audio({str(sound)!r}, numpy.zeros(22050, numpy.float32), 22050)
 """
@@ -300,8 +301,8 @@ def test_a_dataset_of_other_settings_is_left_alone(refused, data, option):
 
 def test_a_check_on_another_dataset(refused, here, tmp_path):
     from pyrosynth import synths
-    from pyrosynth.audio import Note
-    from pyrosynth.dataset import render_dataset
+    from pyrosynth.audio.note import Note
+    from pyrosynth.data.dataset import render_dataset
 
     voice = synths.load("voice")
     render_dataset(

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from small import small_dataset
 
-from pyrosynth import baselines, synths
-from pyrosynth.metrics import log_distance, mse_n
-from pyrosynth.rendering import Renderer
-from pyrosynth.retrieval import Bank
-from pyrosynth.search import Pool
+from pyrosynth import synths
+from pyrosynth.audio.metrics import log_distance, mse_n
+from pyrosynth.data.bank import Bank
+from pyrosynth.evaluation import baselines
+from pyrosynth.inference.search import Pool
+from pyrosynth.synths.rendering import Renderer
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from pyrosynth.calibration import (
+from pyrosynth.evaluation.calibration import (
     LEVELS,
     central_coverage,
     coverage_table,

@@ -16,19 +16,20 @@ from scipy.stats import kstest
 from small import small_run
 from test_report import assert_self_contained
 
-from pyrosynth import baselines, checks, trials
-from pyrosynth.audio import Note
-from pyrosynth.checks import check
-from pyrosynth.descriptors import NAMES, describe
+from pyrosynth.audio.descriptors import NAMES, describe
+from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import DataError, InputError
-from pyrosynth.findings import TRUTH, Findings
-from pyrosynth.idata import arviz
-from pyrosynth.metrics import log_distance
-from pyrosynth.posterior import Posterior
-from pyrosynth.rendering import Rendered
-from pyrosynth.run import load_run
-from pyrosynth.tables import REFERENCE
-from pyrosynth.targets import held_out
+from pyrosynth.evaluation import baselines, trials
+from pyrosynth.evaluation import check as checks
+from pyrosynth.evaluation.check import check
+from pyrosynth.evaluation.findings import TRUTH, Findings
+from pyrosynth.evaluation.tables import REFERENCE
+from pyrosynth.evaluation.targets import held_out
+from pyrosynth.inference.arviz import arviz
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.synths.rendering import Rendered
+from pyrosynth.training.run import load_run
 
 FAST = {"draws": 16, "budget": 0, "n_presets": 4, "workers": 1, "progress": False}
 OPTIONS = {**FAST, "budget": 20, "baselines": "all"}
@@ -176,10 +177,10 @@ def test_killed_check_goes_on(result, fitted, tmp_path):
     _, _, folder = fitted
     code = f"""
 import sys
-from pyrosynth import baselines
-from pyrosynth.checks import check
-from pyrosynth.dataset import open_dataset
-from pyrosynth.posterior import Posterior
+from pyrosynth.evaluation import baselines
+from pyrosynth.evaluation.check import check
+from pyrosynth.data.dataset import open_dataset
+from pyrosynth.inference.posterior import Posterior
 baselines.STEPS = 20
 check(Posterior.load({str(folder / "run")!r}), open_dataset({str(folder / "data")!r}),
       {str(tmp_path)!r}, **{FAST!r})

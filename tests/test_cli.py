@@ -13,11 +13,12 @@ import soundfile
 from small import small_run
 from toys import SMALL
 
-from pyrosynth import __version__, zoo
-from pyrosynth.cli import main
-from pyrosynth.idata import arviz
-from pyrosynth.presets import read_preset
+from pyrosynth._version import __version__
+from pyrosynth.cli.app import main
+from pyrosynth.inference.arviz import arviz
 from pyrosynth.synths import load
+from pyrosynth.synths.presets import read_preset
+from pyrosynth.training import zoo
 
 SETTINGS = [f"--set={key}={json.dumps(value)}" for key, value in SMALL["flow_reg"].items()]
 RENDER = ["render", "voice", "--params", "16", "--derived", "20", "--duration", "0.3"]
@@ -187,7 +188,7 @@ def test_infer(call, run, tmp_path):
     preset = read_preset(folder / "preset.json", synth.param_space, "voice")
     audio, rate = soundfile.read(folder / "render.wav", dtype="float32")
     assert (rate, audio.ndim) == (22050, 1)
-    from pyrosynth.audio import Note
+    from pyrosynth.audio.note import Note
 
     played = synth.render(preset.array(synth.param_space), Note(**facts["note"]), rate)
     np.testing.assert_array_equal(audio, played)
@@ -205,7 +206,7 @@ def test_infer(call, run, tmp_path):
 
 
 def test_check(call, run, tmp_path, monkeypatch):
-    monkeypatch.setattr("pyrosynth.baselines.STEPS", 2)
+    monkeypatch.setattr("pyrosynth.evaluation.baselines.STEPS", 2)
     check = ["check", run, "--out", tmp_path, "--presets", "2", "--draws", "4", "--budget", "8"]
     code, out, error = call(*check, "--workers", "1", "--json")
     assert code == 0, error

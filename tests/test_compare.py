@@ -14,19 +14,19 @@ from small import NOTE, small_dataset
 from test_report import assert_self_contained
 from toys import SMALL
 
-from pyrosynth import zoo
-from pyrosynth.cli import main
-from pyrosynth.comparisons import compare
-from pyrosynth.dataset import Dataset
+from pyrosynth.audio.metrics import log_distance, mse_n
+from pyrosynth.cli.app import main
+from pyrosynth.cli.demo_sound import string_and_flute
+from pyrosynth.data.bank import Bank
+from pyrosynth.data.dataset import Dataset
 from pyrosynth.errors import InputError, RunError
-from pyrosynth.metrics import log_distance, mse_n
-from pyrosynth.posterior import Posterior
-from pyrosynth.retrieval import Bank
-from pyrosynth.sounds import string_and_flute
-from pyrosynth.standings import HELD_OUT, OUTSIDE
-from pyrosynth.tables import BANK, GUESS, REFERENCE
-from pyrosynth.targets import held_out
-from pyrosynth.trials import AVERAGED
+from pyrosynth.evaluation.compare import compare
+from pyrosynth.evaluation.standings import HELD_OUT, OUTSIDE
+from pyrosynth.evaluation.tables import BANK, GUESS, REFERENCE
+from pyrosynth.evaluation.targets import held_out
+from pyrosynth.evaluation.trials import AVERAGED
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.training import zoo
 
 RIVALS = (
     "median", "retrieval", "bank", "cma-12", "bank+cma-12", "best+cma-12", "best+infer-20",

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from pyrosynth.convolutions import ConvDecoder, ConvEncoder, sound_decoder, sound_encoder
 from pyrosynth.errors import InputError
-from pyrosynth.nn import DenseLayers
+from pyrosynth.modeling.convolutions import ConvDecoder, ConvEncoder, sound_decoder, sound_encoder
+from pyrosynth.modeling.networks import DenseLayers
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,9 @@ import time
 import numpy as np
 import pytest
 
-from pyrosynth.corpus import BLOCK, MOST_CHANGES, PRIORS, derive
+from pyrosynth.data.augmentation import BLOCK, MOST_CHANGES, PRIORS, derive
 from pyrosynth.errors import InputError
-from pyrosynth.params import Param, ParamSpace
+from pyrosynth.synths.params import Param, ParamSpace
 
 SPACE = ParamSpace(
     (

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from pyrosynth import synths
-from pyrosynth.audio import Note
-from pyrosynth.building import STD_FLOOR, split_human
-from pyrosynth.dataset import open_dataset, render_dataset
+from pyrosynth.audio.note import Note
+from pyrosynth.data.dataset import open_dataset, render_dataset
+from pyrosynth.data.render import STD_FLOOR, split_human
+from pyrosynth.data.splits import DB
+from pyrosynth.data.store import Store
 from pyrosynth.errors import DataError, InputError
-from pyrosynth.presets import Preset
-from pyrosynth.splits import DB
-from pyrosynth.store import Store
+from pyrosynth.synths.presets import Preset
 
 NOTE = Note(hold_seconds=0.2, duration_seconds=0.3)
 
@@ -212,7 +212,7 @@ def test_the_prior_changes_the_derived_presets_alone(data, tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from pyrosynth.store import Store
+from pyrosynth.data.store import Store
 from test_dataset import render
 
 write = Store.write

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from pyrosynth.errors import SynthError
-from pyrosynth.synths.debian import VERSIONS, fetch
+from pyrosynth.synths.apt import VERSIONS, fetch
 
 APT = """#!/bin/sh
 # A package tool that has the packages beside it, and none but those.

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from pyrosynth import baselines
-from pyrosynth.demo import SMOKE, demo
+from pyrosynth.cli.demo import SMOKE, demo
 from pyrosynth.errors import InputError, SynthError
+from pyrosynth.evaluation import baselines
 from pyrosynth.synths import amsynth
 
 

@@ -4,8 +4,8 @@ import librosa
 import numpy as np
 import pytest
 
-from pyrosynth.descriptors import NAMES, UNITS, Heard, attack_seconds, describe
-from pyrosynth.features import FeatureSpec
+from pyrosynth.audio.descriptors import NAMES, UNITS, Heard, attack_seconds, describe
+from pyrosynth.audio.features import FeatureSpec
 
 SPEC = FeatureSpec()
 RATE = SPEC.sample_rate

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pyrosynth.disentanglement import (
+from pyrosynth.evaluation.disentanglement import (
     classes,
     entropy,
     information,

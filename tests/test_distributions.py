@@ -8,7 +8,7 @@ import pytest
 import torch
 from pyro.infer import TraceEnum_ELBO, config_enumerate
 
-from pyrosynth.distributions import (
+from pyrosynth.modeling.distributions import (
     CubeNormal,
     FlowTransform,
     Known,
@@ -18,7 +18,7 @@ from pyrosynth.distributions import (
     log_mixture,
     log_normal,
 )
-from pyrosynth.flows import coupling_flow
+from pyrosynth.modeling.flows import coupling_flow
 
 
 @pytest.fixture(autouse=True)

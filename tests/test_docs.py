@@ -14,7 +14,8 @@ from hums import hum
 from toys import SMALL
 
 import pyrosynth as ps
-from pyrosynth import cli, sounds
+from pyrosynth import cli
+from pyrosynth.cli import demo_sound as sounds
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [DOCS / "start.md", DOCS / "explore.md", *sorted((DOCS / "howto").glob("*.md"))]

@@ -14,16 +14,16 @@ from toys import SMALL
 
 import pyrosynth as ps
 from pyrosynth import explore
-from pyrosynth.cli import main
+from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.timbre import NAMES
+from pyrosynth.cli.app import main
 from pyrosynth.errors import InputError
-from pyrosynth.fitting import fit
-from pyrosynth.macros import labels
-from pyrosynth.metrics import log_distance
-from pyrosynth.morphs import GRID, WAYS, even
+from pyrosynth.explore.macros import labels
+from pyrosynth.explore.morphing import GRID, WAYS, even
+from pyrosynth.explore.ranking import sensitivity, title
+from pyrosynth.explore.smoothness import bend, roughness
 from pyrosynth.plots import png
-from pyrosynth.rankings import sensitivity, title
-from pyrosynth.smoothness import bend, roughness
-from pyrosynth.timbre import NAMES
+from pyrosynth.training.fit import fit
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from browser import WAIT, Browser, chromium
 from hums import hum
 from lively import small_posterior
 
-from pyrosynth.export import export
-from pyrosynth.live import Live
+from pyrosynth.live.engine import Live
+from pyrosynth.live.static_site import export
 
 pytestmark = pytest.mark.browser
 

@@ -3,8 +3,8 @@ import time
 import numpy as np
 import pytest
 
+from pyrosynth.audio.features import FeatureSpec, hz_to_mel, mel_to_hz
 from pyrosynth.errors import InputError
-from pyrosynth.features import FeatureSpec, hz_to_mel, mel_to_hz
 
 
 def sounds(n, n_samples=88200, seed=0):

@@ -5,18 +5,18 @@ import copy
 import pytest
 import torch
 
-from pyrosynth.autoregressive import Autoregressive
-from pyrosynth.bijections import Chain, DiagonalAffine, Inverse, Permutation, UnitCube
-from pyrosynth.distributions import FlowTransform, draw, flow_normal
 from pyrosynth.errors import InputError
-from pyrosynth.flows import (
+from pyrosynth.modeling.autoregressive import Autoregressive
+from pyrosynth.modeling.bijections import Chain, DiagonalAffine, Inverse, Permutation, UnitCube
+from pyrosynth.modeling.distributions import FlowTransform, draw, flow_normal
+from pyrosynth.modeling.flows import (
     autoregressive_flow,
     coupling_flow,
     posterior_flow,
     regression_flow,
     zuko_flow,
 )
-from pyrosynth.splines import spline
+from pyrosynth.modeling.splines import spline
 
 D, C = 5, 3
 CATALOGUE = {

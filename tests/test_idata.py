@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pyrosynth.errors import DataError
-from pyrosynth.idata import arviz, distinct_names, inference_data, save_idata
+from pyrosynth.inference.arviz import arviz, distinct_names, inference_data, save_idata
 
 PRESETS = ("bass", "lead", "bass")
 PARAMS = ("cutoff", "attack")
@@ -74,7 +74,7 @@ def test_imports_without_a_cache_folder(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     code = (
-        "import os; from pyrosynth.idata import arviz; print(arviz().__version__);"
+        "import os; from pyrosynth.inference.arviz import arviz; print(arviz().__version__);"
         "assert os.environ['XDG_CACHE_HOME'].endswith('file')"
     )
     environment = {**os.environ, "XDG_CACHE_HOME": str(blocked), "MPLCONFIGDIR": str(tmp_path)}

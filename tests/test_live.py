@@ -9,12 +9,13 @@ import pytest
 import soundfile
 from lively import small_posterior
 
-from pyrosynth import live as live_module
+from pyrosynth.audio.descriptors import describe_features
+from pyrosynth.audio.metrics import log_distance
+from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError
-from pyrosynth.live import Live
-from pyrosynth.metrics import log_distance
-from pyrosynth.sliders import FURTHEST
-from pyrosynth.tagging import DESCRIBED, describe_features
+from pyrosynth.live import engine as live_module
+from pyrosynth.live.engine import Live
+from pyrosynth.live.sliders import FURTHEST
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from pyrosynth.features import FeatureSpec
-from pyrosynth.metrics import (
+from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.audio.metrics import (
     log_distance,
     log_magnitude,
     lsd,

@@ -5,9 +5,9 @@ import itertools
 import torch
 from toys import SMALL
 
-from pyrosynth import zoo
-from pyrosynth.mixed import Switches
-from pyrosynth.variant import Dims
+from pyrosynth.modeling.mixed import Switches
+from pyrosynth.modeling.variant import Dims
+from pyrosynth.training import zoo
 
 DIMS = Dims(5, (8, 11), (3, 16, 5, 301, 16))  # two switches between other controls
 

@@ -10,11 +10,11 @@ from pyro.infer import Trace_ELBO
 from torch._subclasses.fake_tensor import FakeTensorMode
 from toys import SMALL, TAGS, toy_data
 
-from pyrosynth import zoo
+from pyrosynth.data.tags import missing
 from pyrosynth.errors import InputError
-from pyrosynth.svi import SyncFreeELBO, fit
-from pyrosynth.tags import missing
-from pyrosynth.variant import Dims, Term, Variant, WarmUp, build, sized, where_known
+from pyrosynth.modeling.variant import Dims, Term, Variant, WarmUp, build, sized, where_known
+from pyrosynth.training import zoo
+from pyrosynth.training.svi import SyncFreeELBO, fit
 
 every_variant = pytest.mark.parametrize("name", zoo.names())
 

@@ -14,10 +14,10 @@ import soundfile
 from lively import small_posterior
 from pythonosc.osc_message import OscMessage
 
-from pyrosynth import osc
 from pyrosynth.errors import InputError
-from pyrosynth.live import Live
-from pyrosynth.session import MESSAGES, Session
+from pyrosynth.live import osc
+from pyrosynth.live.engine import Live
+from pyrosynth.live.session import MESSAGES, Session
 
 WAIT = 120.0  # seconds; machines are busy
 

@@ -9,17 +9,17 @@ import pytest
 import soundfile
 import torch
 
-from pyrosynth import players
-from pyrosynth.audio import Note
-from pyrosynth.cli import main
+from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.audio.note import Note
+from pyrosynth.audio.pitch import pitch
+from pyrosynth.cli.app import main
+from pyrosynth.data.outside import players
+from pyrosynth.data.outside.families import FAMILIES, Family, Sound, find, programs
+from pyrosynth.data.outside.players import PEAK
+from pyrosynth.data.outside.sounds import load, make
 from pyrosynth.errors import DataError, InputError, SynthError
-from pyrosynth.families import FAMILIES, Family, Sound, find, programs
-from pyrosynth.features import FeatureSpec
-from pyrosynth.outside import load, make
-from pyrosynth.pitch import pitch
-from pyrosynth.players import PEAK
 from pyrosynth.synths.amsynth import data_folder
-from pyrosynth.synths.debian import VERSIONS
+from pyrosynth.synths.apt import VERSIONS
 
 NOTE = Note(hold_seconds=0.5, duration_seconds=0.8)
 RATE = 22050

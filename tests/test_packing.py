@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from small import small_run
 
-from pyrosynth import run as runs
-from pyrosynth.cli import main
+from pyrosynth.cli.app import main
 from pyrosynth.errors import RunError
-from pyrosynth.packing import pack
-from pyrosynth.posterior import Posterior
-from pyrosynth.run import run_folder
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.training import run as runs
+from pyrosynth.training.export import pack
+from pyrosynth.training.run import run_folder
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,16 @@ import pytest
 import torch
 from test_pitch import naive
 
-from pyrosynth import panel as room
+from pyrosynth.audio import metric_suite as room
+from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.audio.metric_suite import (
+    METRICS,
+    loudness,
+    multi_scale_distance,
+    panel,
+    power_spectrum,
+)
 from pyrosynth.errors import InputError
-from pyrosynth.features import FeatureSpec
-from pyrosynth.panel import METRICS, loudness, multi_scale_distance, panel, power_spectrum
 
 SPEC = FeatureSpec()
 RATE = SPEC.sample_rate

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pyrosynth.errors import InputError
-from pyrosynth.params import Param, ParamSpace
+from pyrosynth.synths.params import Param, ParamSpace
 
 SPACE = ParamSpace(
     (

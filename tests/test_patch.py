@@ -10,7 +10,7 @@ import soundfile
 from lively import small_posterior
 from test_osc import WAIT, Served
 
-from pyrosynth.live import Live
+from pyrosynth.live.engine import Live
 
 PATCH = Path(__file__).parents[1] / "docs" / "pyrosynth.pd"
 

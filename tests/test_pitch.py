@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from pyrosynth.features import FeatureSpec
-from pyrosynth.pitch import pitch, pitch_error
+from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.audio.pitch import pitch, pitch_error
 
 SPEC = FeatureSpec()
 RATE = SPEC.sample_rate

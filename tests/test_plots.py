@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from pyrosynth import plots
-from pyrosynth.descriptors import UNITS
-from pyrosynth.features import FeatureSpec
-from pyrosynth.params import Param, ParamSpace
-from pyrosynth.tables import REFERENCE, Scores
+from pyrosynth.audio.descriptors import UNITS
+from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.evaluation import figures as charts
+from pyrosynth.evaluation.tables import REFERENCE, Scores
+from pyrosynth.synths.params import Param, ParamSpace
 
 RNG = np.random.default_rng(0)
 SPACE = ParamSpace(
@@ -75,7 +76,7 @@ def test_trace():
 def test_distances():
     ones = np.ones(20)
     scores = {REFERENCE: Scores({"lsd": 5 * ones}, 0), "infer": Scores({"lsd": 3 * ones}, 9)}
-    figure = plots.distances(scores)
+    figure = charts.distances(scores)
     assert {text.get_text() for text in figure.axes[0].texts} == {"5.00", "3.00"}
     assert is_png(figure)
 
@@ -83,7 +84,7 @@ def test_distances():
 def test_calibration_names_the_worst():
     u = RNG.random((200, 5))
     u[:, 3] **= 3
-    figure = plots.calibration(u, {"TARP": RNG.random(200)}, list("abcde"))
+    figure = charts.calibration(u, {"TARP": RNG.random(200)}, list("abcde"))
     legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert legend[0] == "d"
     assert is_png(figure)
@@ -94,7 +95,7 @@ def test_descriptors():
     draws = truth + RNG.normal(0, 10, (40, 9, 6))
     draws[0, 0] = draws[:, 8] = np.nan
     draws[:, :3, 1] += 500
-    figure = plots.descriptors(truth, draws, UNITS)
+    figure = charts.descriptors(truth, draws, UNITS)
     assert "centroid: 56 % inside" in texts(figure)
     assert "loudness: 89 % inside" in texts(figure)
     assert is_png(figure)
@@ -107,7 +108,7 @@ def test_no_global_state():
     assert mpl.get_backend() == backend
     from matplotlib import pyplot
 
-    plots.distances({"a": Scores({"lsd": np.ones(4)}, 0)})
+    charts.distances({"a": Scores({"lsd": np.ones(4)}, 0)})
     assert not pyplot.get_fignums()
 
 

@@ -3,9 +3,9 @@ import pytest
 import soundfile
 from small import small_run
 
+from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError
-from pyrosynth.metrics import log_distance
-from pyrosynth.posterior import Posterior
+from pyrosynth.inference.posterior import Posterior
 
 
 @pytest.fixture(scope="module")

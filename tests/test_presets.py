@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from pyrosynth.audio import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError
-from pyrosynth.params import Param, ParamSpace
-from pyrosynth.presets import Preset, distinct, preset_array, preset_json, read_preset
+from pyrosynth.synths.params import Param, ParamSpace
+from pyrosynth.synths.presets import Preset, distinct, preset_array, preset_json, read_preset
 
 SPACE = ParamSpace((Param("a", default=0.5), Param("b", "stepped", 0, 3, 1, 4)))
 

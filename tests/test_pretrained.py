@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from pyrosynth import zoo
-from pyrosynth.cli import main
-from pyrosynth.metrics import log_distance
-from pyrosynth.posterior import Posterior
-from pyrosynth.presets import preset_array
-from pyrosynth.run import PRETRAINED, pretrained
+from pyrosynth.audio.metrics import log_distance
+from pyrosynth.cli.app import main
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.synths.presets import preset_array
+from pyrosynth.training import zoo
+from pyrosynth.training.run import PRETRAINED, pretrained
 
 MEGABYTE = 1_000_000
 

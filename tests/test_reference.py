@@ -7,11 +7,11 @@ import torch
 from torch import nn
 from toys import SMALL, toy_data
 
-from pyrosynth import zoo
-from pyrosynth.batches import TrainData
-from pyrosynth.nn import MLP
-from pyrosynth.svi import SyncFreeELBO, fit
-from pyrosynth.variant import Dims
+from pyrosynth.modeling.networks import MLP
+from pyrosynth.modeling.variant import Dims
+from pyrosynth.training import zoo
+from pyrosynth.training.batches import TrainData
+from pyrosynth.training.svi import SyncFreeELBO, fit
 
 
 @pytest.fixture(autouse=True)

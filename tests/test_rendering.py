@@ -13,10 +13,10 @@ import pytest
 import renderings
 
 from pyrosynth import synths
-from pyrosynth.audio import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, SynthError
-from pyrosynth.presets import preset_array
-from pyrosynth.rendering import Renderer, probe_isolation
+from pyrosynth.synths.presets import preset_array
+from pyrosynth.synths.rendering import Renderer, probe_isolation
 
 RATE = 22050
 NOTE = Note(hold_seconds=0.1, duration_seconds=0.2)

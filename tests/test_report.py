@@ -11,10 +11,10 @@ import soundfile
 from small import small_run
 
 from pyrosynth.errors import RunError
+from pyrosynth.inference.report import candidates, infer_report
+from pyrosynth.inference.search import Match
 from pyrosynth.report import (
-    candidates,
     heading,
-    infer_report,
     player,
     players,
     section,
@@ -23,7 +23,6 @@ from pyrosynth.report import (
     wav_sources,
     write_report,
 )
-from pyrosynth.search import Match
 
 LINKS = {"src", "href", "srcset", "poster", "data", "action", "background"}
 

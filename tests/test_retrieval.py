@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from pyrosynth import synths
-from pyrosynth.audio import Note
-from pyrosynth.dataset import render_dataset
+from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.note import Note
+from pyrosynth.data.bank import Bank, principal_axes
+from pyrosynth.data.dataset import render_dataset
 from pyrosynth.errors import DataError, InputError, RunError
-from pyrosynth.metrics import log_distance
-from pyrosynth.retrieval import Bank, principal_axes
 
 
 @pytest.fixture(scope="module")

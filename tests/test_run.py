@@ -9,14 +9,14 @@ import pytest
 import torch
 from toys import SMALL, toy_data
 
-from pyrosynth import zoo
-from pyrosynth.audio import Note
+from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import RunError
-from pyrosynth.features import FeatureSpec
-from pyrosynth.history import History
-from pyrosynth.params import Param, ParamSpace
-from pyrosynth.run import Run, load_run
-from pyrosynth.variant import Variant
+from pyrosynth.modeling.variant import Variant
+from pyrosynth.synths.params import Param, ParamSpace
+from pyrosynth.training import zoo
+from pyrosynth.training.run import Run, load_run
+from pyrosynth.training.state import History
 
 SPACE = ParamSpace(tuple(Param(name, resolution=16) for name in "abcd"))
 FULL = ParamSpace((*SPACE.params, Param("e", "toggle", resolution=2)))
@@ -103,7 +103,7 @@ def test_contents(saved):
 def test_a_new_process_loads_it_alone(saved):
     run, path = saved
     code = (
-        "import sys; from pyrosynth.run import load_run; r = load_run(sys.argv[1]); "
+        "import sys; from pyrosynth.training.run import load_run; r = load_run(sys.argv[1]); "
         "print(type(r.variant).__name__, 'librosa' in sys.modules, 'arviz' in sys.modules)"
     )
     out = subprocess.run(

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from pyrosynth.params import Param, ParamSpace
-from pyrosynth.rendering import Rendered
-from pyrosynth.search import TRUST, Pool, descend, evolve, move
+from pyrosynth.inference.search import TRUST, Pool, descend, evolve, move
+from pyrosynth.synths.params import Param, ParamSpace
+from pyrosynth.synths.rendering import Rendered
 
 SHAPE = (6, 5)
 SPACE = ParamSpace((

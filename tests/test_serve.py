@@ -12,11 +12,11 @@ import soundfile
 from aiohttp.test_utils import TestClient, TestServer
 from lively import small_posterior
 
-from pyrosynth import serve
 from pyrosynth.errors import InputError
-from pyrosynth.export import export, spread
-from pyrosynth.live import Live
-from pyrosynth.scene import Scene
+from pyrosynth.live import server as serve
+from pyrosynth.live.engine import Live
+from pyrosynth.live.scene import Scene
+from pyrosynth.live.static_site import export, spread
 
 
 @pytest.fixture(scope="module")

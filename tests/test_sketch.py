@@ -9,15 +9,16 @@ import torch
 from hums import hum
 from lively import small_posterior
 
-from pyrosynth.audio import Note, fit_length, save_audio
-from pyrosynth.cli import main
+from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.audio.io import fit_length, save_audio
+from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.note import Note
+from pyrosynth.audio.pitch import pitch as yin
+from pyrosynth.audio.sketch import sketch
+from pyrosynth.cli.app import main
 from pyrosynth.errors import InputError
-from pyrosynth.features import FeatureSpec
-from pyrosynth.metrics import log_distance
-from pyrosynth.pitch import pitch as yin
-from pyrosynth.presets import preset_array, read_preset
-from pyrosynth.sketch import sketch
 from pyrosynth.synths import load
+from pyrosynth.synths.presets import preset_array, read_preset
 
 RATE = 22050
 NOTE = Note(hold_seconds=1.0, duration_seconds=1.5)

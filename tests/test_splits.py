@@ -3,8 +3,8 @@ import time
 import numpy as np
 import pytest
 
+from pyrosynth.data.splits import DB, cluster, deal
 from pyrosynth.errors import DataError
-from pyrosynth.splits import DB, cluster, deal
 
 
 def features(n, seed=0, shape=(16, 21)):

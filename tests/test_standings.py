@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
-from pyrosynth import progress
-from pyrosynth.compare_plots import standings_plot
-from pyrosynth.entrants import entrants
 from pyrosynth.errors import InputError
+from pyrosynth.evaluation import progress
+from pyrosynth.evaluation.compare_figures import standings_plot
+from pyrosynth.evaluation.entrants import entrants
+from pyrosynth.evaluation.progress import Progress
+from pyrosynth.evaluation.rivals import STOCK, Search, parse
+from pyrosynth.evaluation.scoreboard import costs_table, markdown_page, order, standings_table
+from pyrosynth.evaluation.standings import HELD_OUT, OUTSIDE, Row, standings, statistics, together
+from pyrosynth.evaluation.tables import REFERENCE, Scores
 from pyrosynth.plots import png
-from pyrosynth.progress import Progress
-from pyrosynth.rivals import STOCK, Search, parse
-from pyrosynth.scoreboard import costs_table, markdown_page, order, standings_table
-from pyrosynth.standings import HELD_OUT, OUTSIDE, Row, standings, statistics, together
-from pyrosynth.tables import REFERENCE, Scores
 
 
 def row(method, answer, lsd, budget=0, sounds=HELD_OUT, **more):

@@ -10,13 +10,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from toys import SMALL, toy_data
 
-from pyrosynth import zoo
-from pyrosynth.elbo import SyncFreeELBO
 from pyrosynth.errors import InputError
-from pyrosynth.history import FitState
-from pyrosynth.steps import Step, side_stream
-from pyrosynth.svi import _seed, fit
-from pyrosynth.variant import WarmUp
+from pyrosynth.modeling.elbo import SyncFreeELBO
+from pyrosynth.modeling.variant import WarmUp
+from pyrosynth.training import zoo
+from pyrosynth.training.state import FitState
+from pyrosynth.training.step import Step, side_stream
+from pyrosynth.training.svi import _seed, fit
 
 
 def step_of(variant, data, **options):

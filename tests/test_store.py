@@ -4,8 +4,8 @@ import resource
 import numpy as np
 import pytest
 
+from pyrosynth.data.store import PENDING, Store
 from pyrosynth.errors import DataError
-from pyrosynth.store import PENDING, Store
 
 SIZES = {"preset": 23, "full_param": 3, "param": 2, "mel": 4, "frame": 5, "sample": 100}
 CONTRACT = {"layout": 1, "note": {"pitch": 60, "velocity": 100}, "learnt": ["a", "b"]}

@@ -10,12 +10,12 @@ import pytest
 import torch
 from toys import SMALL, toy_data
 
-from pyrosynth import zoo
-from pyrosynth.batches import TrainData
-from pyrosynth.checkpoints import read_tensors
 from pyrosynth.errors import InputError, RunError
-from pyrosynth.svi import CHECKPOINT, SyncFreeELBO, fit
-from pyrosynth.variant import Term
+from pyrosynth.modeling.variant import Term
+from pyrosynth.training import zoo
+from pyrosynth.training.batches import TrainData
+from pyrosynth.training.svi import CHECKPOINT, SyncFreeELBO, fit
+from pyrosynth.training.tensors import read_tensors
 
 QUICK = {"batch_size": 32, "validate_every": 10, "warm_up": 5, "lr": 3e-3, "progress": False}
 

@@ -10,9 +10,9 @@ import torch
 from small import small_dataset
 from torch import nn
 
-from pyrosynth import zoo
-from pyrosynth.batches import TrainData
 from pyrosynth.errors import RunError
+from pyrosynth.training import zoo
+from pyrosynth.training.batches import TrainData
 
 FILE = Path(__file__).parents[1] / "benchmarks" / "sweep.py"
 MODELS = zoo.names()

@@ -5,11 +5,12 @@ import pytest
 from small import small_dataset
 from toys import SMALL
 
-from pyrosynth import axes
-from pyrosynth.fitting import fit
-from pyrosynth.posterior import Posterior
-from pyrosynth.sweeps import AMOUNTS, CENTER, DOWN, NUMBERS, UP, Sweeps, play
-from pyrosynth.tagging import describe_features, descriptor_tags
+from pyrosynth.audio.descriptors import describe_features
+from pyrosynth.data.labeling import descriptor_tags
+from pyrosynth.evaluation import axes
+from pyrosynth.evaluation.sweeps import AMOUNTS, CENTER, DOWN, NUMBERS, UP, Sweeps, play
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.training.fit import fit
 
 
 def test_figures_by_hand():

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from pyrosynth import synths
-from pyrosynth.audio import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.amsynth import find
-from pyrosynth.synths.debian import download, unpack
+from pyrosynth.synths.apt import download, unpack
 from pyrosynth.synths.dssi import DssiSynth
 
 RATE = 22050

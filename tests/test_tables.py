@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pyrosynth.tables import HEADERS, REFERENCE, Scores, markdown, table, text_rows
+from pyrosynth.evaluation.tables import HEADERS, REFERENCE, Scores, markdown, table, text_rows
 
 
 def example():

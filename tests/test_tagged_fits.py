@@ -7,13 +7,13 @@ import pytest
 from small import small_dataset
 from toys import SMALL, TAGS
 
+from pyrosynth.data.labeling import DESCRIBED, default_tags
+from pyrosynth.data.tags import labelled
+from pyrosynth.data.tags_csv import write_tags
 from pyrosynth.errors import InputError, RunError
-from pyrosynth.fitting import fit
-from pyrosynth.run import load_run
-from pyrosynth.svi import CHECKPOINT
-from pyrosynth.tag_files import write_tags
-from pyrosynth.tagging import DESCRIBED, default_tags
-from pyrosynth.tags import labelled
+from pyrosynth.training.fit import fit
+from pyrosynth.training.run import load_run
+from pyrosynth.training.svi import CHECKPOINT
 
 QUICK = {"steps": 2, "batch_size": 32, "progress": False}
 

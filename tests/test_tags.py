@@ -5,11 +5,11 @@ import pytest
 from scipy.stats import spearmanr
 from small import small_dataset
 
-from pyrosynth.descriptors import NAMES, describe
+from pyrosynth.audio.descriptors import NAMES, describe, describe_features
+from pyrosynth.data.labeling import DESCRIBED, descriptor_tags, name_tags
+from pyrosynth.data.tags import Tag, TagTable, labelled, missing
+from pyrosynth.data.tags_csv import read_tags, write_tags
 from pyrosynth.errors import InputError
-from pyrosynth.tag_files import read_tags, write_tags
-from pyrosynth.tagging import DESCRIBED, describe_features, descriptor_tags, name_tags
-from pyrosynth.tags import Tag, TagTable, labelled, missing
 
 TONE = Tag("tone", ("dark", "bright"))
 SIZE = Tag("size", ("small", "medium", "large"))

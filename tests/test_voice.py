@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from pyrosynth import synths
-from pyrosynth.audio import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError
-from pyrosynth.presets import distinct, preset_array
+from pyrosynth.synths.presets import distinct, preset_array
 
 RATE = 22050
 NOTE = Note(hold_seconds=0.5, duration_seconds=0.8)

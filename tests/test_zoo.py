@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from pyrosynth import zoo
 from pyrosynth.errors import InputError
-from pyrosynth.variant import Dims, Variant
+from pyrosynth.modeling.variant import Dims, Variant
+from pyrosynth.training import zoo
 
 
 def test_names_and_sources():
@@ -44,7 +44,10 @@ def test_a_copied_file_is_a_variant_of_its_own(tmp_path):
     ("text", "message"),
     [
         ("", "found: none"),
-        ("from pyrosynth.variant import Variant\nclass Half(Variant):\n    pass\n", "found: none"),
+        (
+            "from pyrosynth.modeling.variant import Variant\nclass Half(Variant):\n    pass\n",
+            "found: none",
+        ),
         ("def broken(:\n", "cannot be run: SyntaxError"),
         ("import pyrosynth_not_there\n", "cannot be run: ModuleNotFoundError"),
         (zoo.source("flow_reg") + "\n\nclass Two(FlowReg):\n    pass\n", "found: FlowReg, Two"),

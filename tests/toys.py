@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from pyrosynth.batches import TrainData
-from pyrosynth.tags import Tag, labelled
+from pyrosynth.data.tags import Tag, labelled
+from pyrosynth.training.batches import TrainData
 
 TAGS = Tag("tone", ("dark", "bright")), Tag("size", ("small", "medium", "large"))
 

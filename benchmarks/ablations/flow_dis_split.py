@@ -8,8 +8,8 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
-from pyrosynth.convolutions import Networks, sound_decoder, sound_encoder
-from pyrosynth.distributions import (
+from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
+from pyrosynth.modeling.distributions import (
     LOG_SQRT_2PI,
     Known,
     MelNormal,
@@ -17,8 +17,8 @@ from pyrosynth.distributions import (
     flow_normal,
     standard_normal,
 )
-from pyrosynth.flows import Kind, flow_stack, posterior_flow, regression_flow
-from pyrosynth.variant import Batch, Dims, Term, Variant, WarmUp, where_known
+from pyrosynth.modeling.flows import Kind, flow_stack, posterior_flow, regression_flow
+from pyrosynth.modeling.variant import Batch, Dims, Term, Variant, WarmUp, where_known
 
 
 class FlowDisSplit(Variant):

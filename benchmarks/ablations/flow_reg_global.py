@@ -7,10 +7,10 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
-from pyrosynth.convolutions import Networks, sound_decoder, sound_encoder
-from pyrosynth.distributions import Known, MelNormal, draw, flow_normal, standard_normal
-from pyrosynth.flows import Chain, DiagonalAffine, Kind, flow_stack, regression_flow
-from pyrosynth.variant import Batch, Dims, Term, Variant, WarmUp, where_known
+from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
+from pyrosynth.modeling.distributions import Known, MelNormal, draw, flow_normal, standard_normal
+from pyrosynth.modeling.flows import Chain, DiagonalAffine, Kind, flow_stack, regression_flow
+from pyrosynth.modeling.variant import Batch, Dims, Term, Variant, WarmUp, where_known
 
 
 class FlowRegGlobal(Variant):

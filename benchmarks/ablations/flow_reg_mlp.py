@@ -8,11 +8,17 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
-from pyrosynth.convolutions import Networks, sound_decoder, sound_encoder
-from pyrosynth.distributions import CubeNormal, MelNormal, draw, flow_normal, standard_normal
-from pyrosynth.flows import Kind, posterior_flow, regression_flow
-from pyrosynth.nn import MLP
-from pyrosynth.variant import Batch, Dims, Term, Variant, WarmUp, where_known
+from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
+from pyrosynth.modeling.distributions import (
+    CubeNormal,
+    MelNormal,
+    draw,
+    flow_normal,
+    standard_normal,
+)
+from pyrosynth.modeling.flows import Kind, posterior_flow, regression_flow
+from pyrosynth.modeling.networks import MLP
+from pyrosynth.modeling.variant import Batch, Dims, Term, Variant, WarmUp, where_known
 
 
 class FlowRegMLP(Variant):

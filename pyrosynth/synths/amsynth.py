@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from pyrosynth.errors import InputError, SynthError
-from pyrosynth.presets import Preset
-from pyrosynth.synths.amsynth_table import SPACE
+from pyrosynth.synths.amsynth_params import SPACE
+from pyrosynth.synths.apt import download, unpack
 from pyrosynth.synths.base import Isolation
-from pyrosynth.synths.debian import download, unpack
 from pyrosynth.synths.dssi import DssiSynth
+from pyrosynth.synths.presets import Preset
 
 PLUGIN_FILE = "amsynth_dssi.so"
 BANK_PRESETS = 128  # amsynth reads no more from one bank file, and writes past its memory if asked

@@ -8,9 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio import Audio, Note
-from pyrosynth.params import ParamSpace
-from pyrosynth.presets import Preset
+from pyrosynth.audio.io import Audio
+from pyrosynth.audio.note import Note
+from pyrosynth.synths.params import ParamSpace
+from pyrosynth.synths.presets import Preset
 
 Isolation = Literal["reuse", "fresh", "reload", "fork"]
 ISOLATIONS: tuple[Isolation, ...] = ("reuse", "fresh", "reload", "fork")
@@ -20,7 +21,8 @@ class Synth(ABC):
     """A parameter space and a way to hear a point of it.
 
     ``render`` runs in the calling process. Work that must survive a crash, a hang or a leak of
-    the synth goes through `pyrosynth.rendering`, which rebuilds the synth in worker processes
+    the synth goes through `pyrosynth.synths.rendering`, which rebuilds the synth in worker
+    processes
     from ``spec()``.
 
     Attributes:

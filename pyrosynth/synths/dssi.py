@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio import Audio, Note
+from pyrosynth.audio.io import Audio
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, SynthError, unknown
-from pyrosynth.params import Param, ParamSpace
-from pyrosynth.synths import abi
+from pyrosynth.synths import ladspa as abi
 from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
-from pyrosynth.synths.plugin import Instance, library
+from pyrosynth.synths.host import Instance, library
+from pyrosynth.synths.params import Param, ParamSpace
 
 PROBE_SECONDS = 20.0
 
@@ -39,7 +40,7 @@ def probe(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         path: The library.
 
     Returns:
-        One dictionary per synth, as `pyrosynth.synths.abi.describe` gives it.
+        One dictionary per synth, as `pyrosynth.synths.ladspa.describe` gives it.
 
     Raises:
         SynthError: The file is missing, no library, damaged, or no DSSI synth.
@@ -118,7 +119,7 @@ class DssiSynth(Synth):
     Args:
         path: The plugin library, with ``#label`` behind it where it holds several synths.
         isolation: What is renewed between two sounds. ``fresh`` suffices for most synths;
-            `pyrosynth.rendering.probe_isolation` tells.
+            `pyrosynth.synths.rendering.probe_isolation` tells.
 
     Attributes:
         logarithmic: Names of the controls that the plugin asks to be shown on a log scale.

@@ -17,11 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrosynth.audio import Audio, Note
+from pyrosynth.audio.io import Audio
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError
-from pyrosynth.presets import Preset
 from pyrosynth.synths.base import Synth
-from pyrosynth.synths.voice_table import SPACE, bank
+from pyrosynth.synths.presets import Preset
+from pyrosynth.synths.voice_params import SPACE, bank
 
 CONTROL = 64  # samples between two settings of pitch and tremolo
 WINDOW, HOP = 1024, 256  # samples of the filter's spectra and between them
@@ -65,13 +66,13 @@ class Voice(Synth):
 
     def identity(self) -> str:
         """Return a hash of this file, its table, the seed and the kind of device."""
-        table = Path(__file__).with_name("voice_table.py")
+        table = Path(__file__).with_name("voice_params.py")
         settings = f"{self.seed} {self.device.type}".encode()
         content = Path(__file__).read_bytes() + table.read_bytes() + settings
         return hashlib.sha256(content).hexdigest()
 
     def presets(self) -> list[Preset]:
-        """Return 480 presets drawn by a program, see `pyrosynth.synths.voice_table.bank`."""
+        """Return 480 presets drawn by a program, see `pyrosynth.synths.voice_params.bank`."""
         return bank()
 
     def render(self, values: NDArray[np.float64], note: Note, sample_rate: int) -> Audio:

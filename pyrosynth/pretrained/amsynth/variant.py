@@ -8,11 +8,11 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
-from pyrosynth.distributions import FlowTransform, Known, MelNormal, standard_normal
-from pyrosynth.flows import Chain, UnitCube, coupling_flow, posterior_flow
-from pyrosynth.mixed import MixedPreset, Switches
-from pyrosynth.nn import MelDecoder, MelEncoder
-from pyrosynth.variant import Batch, Dims, Term, Variant, WarmUp, where_known
+from pyrosynth.modeling.distributions import FlowTransform, Known, MelNormal, standard_normal
+from pyrosynth.modeling.flows import Chain, UnitCube, coupling_flow, posterior_flow
+from pyrosynth.modeling.mixed import MixedPreset, Switches
+from pyrosynth.modeling.networks import MelDecoder, MelEncoder
+from pyrosynth.modeling.variant import Batch, Dims, Term, Variant, WarmUp, where_known
 
 
 class FlowMixed(Variant):

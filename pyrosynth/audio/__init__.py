@@ -1,0 +1,1 @@
+"""Sounds as arrays: notes, files, features, distances, descriptors, pitch."""

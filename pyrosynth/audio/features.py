@@ -1,0 +1,148 @@
+"""The log-mel spectrogram that models see in place of the sound."""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.fft
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike, NDArray
+
+from pyrosynth.errors import InputError
+
+Array = NDArray[np.float32]
+
+LINEAR_HZ = 200.0 / 3.0  # Slaney's scale: Hz per mel below the break, …
+BREAK_HZ = 1000.0
+LOG_STEP = np.log(6.4) / 27.0  # … and log-frequency per mel above it
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """How a sound becomes the array ``x``: a power mel spectrogram on a floored log scale.
+
+    The same numbers as ``librosa.feature.melspectrogram`` with its defaults (centred Hann
+    windows, zeros beyond the ends, power 2, Slaney's scale and normalisation), by test.
+
+    Args:
+        sample_rate: Rate of the audio in Hz.
+        n_fft: Samples per window.
+        hop_length: Samples between two windows.
+        n_mels: Number of bands.
+        fmin: Lower edge of the lowest band in Hz.
+        fmax: Upper edge of the highest band in Hz.
+        floor: Power added before the logarithm; what lies far below it counts as silence.
+
+    Raises:
+        InputError: A number is out of range.
+
+    References:
+        M. Slaney, "Auditory Toolbox", Technical Report 1998-010, Interval Research, 1998.
+    """
+
+    sample_rate: int = 22050
+    n_fft: int = 2048
+    hop_length: int = 1024
+    n_mels: int = 64
+    fmin: float = 30.0
+    fmax: float = 11000.0
+    floor: float = 1e-3
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if min(self.sample_rate, self.n_fft - 1, self.hop_length, self.n_mels) < 1:
+            raise InputError(f"{self}: rate, n_fft, hop_length and n_mels must be positive")
+        if not 0 <= self.fmin < self.fmax <= self.sample_rate / 2:
+            raise InputError(
+                f"mel bands from {self.fmin} to {self.fmax} Hz at {self.sample_rate} Hz: "
+                f"give 0 <= fmin < fmax <= {self.sample_rate / 2}"
+            )
+        if not self.floor > 0:
+            raise InputError(f"floor {self.floor}: it is a power and must be above 0")
+
+    def shape(self, n_samples: int) -> tuple[int, int]:
+        """Return (n_mels, n_frames) of a sound of ``n_samples`` samples."""
+        return self.n_mels, 1 + n_samples // self.hop_length
+
+    @cached_property
+    def filters(self) -> Array:
+        """Triangular mel filters of unit area, shape (n_mels, n_fft // 2 + 1)."""
+        edges = self._edges_hz
+        hz = np.arange(self.n_fft // 2 + 1) * (self.sample_rate / self.n_fft)
+        rise = (hz - edges[:-2, None]) / np.diff(edges)[:-1, None]
+        fall = (edges[2:, None] - hz) / np.diff(edges)[1:, None]
+        triangles = np.maximum(0.0, np.minimum(rise, fall))
+        return (triangles * (2.0 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
+
+    @property
+    def centers_hz(self) -> NDArray[np.float64]:
+        """Middle frequency of each band, shape (n_mels,)."""
+        return self._edges_hz[1:-1]
+
+    @property
+    def _edges_hz(self) -> NDArray[np.float64]:
+        """Feet and middles of the triangles, shape (n_mels + 2,)."""
+        low, high = hz_to_mel([self.fmin, self.fmax])
+        return mel_to_hz(np.linspace(low, high, self.n_mels + 2))
+
+    @cached_property
+    def window(self) -> Array:
+        """Periodic Hann window, shape (n_fft,)."""
+        return np.hanning(self.n_fft + 1)[:-1].astype(np.float32)
+
+    def mel(self, audio: ArrayLike) -> Array:
+        """Return the power mel spectrogram.
+
+        Each sound is computed on its own, so a result does not depend on its neighbours.
+
+        Args:
+            audio: Mono sound, shape (..., n_samples).
+
+        Returns:
+            Power, shape (..., n_mels, n_frames), float32.
+        """
+        sounds = np.asarray(audio, np.float32)
+        flat = sounds.reshape(-1, sounds.shape[-1])
+        mel = np.empty((len(flat), *self.shape(flat.shape[-1])), np.float32)
+        for out, sound in zip(mel, flat, strict=True):
+            padded = np.pad(sound, self.n_fft // 2)
+            frames = sliding_window_view(padded, self.n_fft)[:: self.hop_length]
+            spectrum = scipy.fft.rfft(frames * self.window, overwrite_x=True)
+            np.matmul(self.filters, (spectrum.real**2 + spectrum.imag**2).T, out=out)
+        return mel.reshape(*sounds.shape[:-1], *mel.shape[1:])
+
+    def __call__(self, audio: ArrayLike) -> Array:
+        """Return ``x = log(mel + floor)``, shape (..., n_mels, n_frames), float32."""
+        return np.log(self.mel(audio) + np.float32(self.floor))
+
+    def power(self, x: ArrayLike) -> Array:
+        """Return the power mel spectrogram that ``x`` stands for, the inverse of a call."""
+        power = np.exp(np.asarray(x, np.float32)) - np.float32(self.floor)
+        return np.maximum(power, np.float32(0.0))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON-ready dictionary; ``from_json`` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "FeatureSpec":
+        """Rebuild a spec from ``to_json``'s dictionary."""
+        return cls(**data)
+
+
+def hz_to_mel(hz: ArrayLike) -> NDArray[np.float64]:
+    """Return frequencies on Slaney's mel scale: linear below 1 kHz, logarithmic above."""
+    f = np.asarray(hz, np.float64)
+    above = np.log(np.maximum(f, BREAK_HZ) / BREAK_HZ) / LOG_STEP
+    return np.minimum(f, BREAK_HZ) / LINEAR_HZ + above
+
+
+def mel_to_hz(mel: ArrayLike) -> NDArray[np.float64]:
+    """Return the frequencies in Hz of points of Slaney's mel scale."""
+    m = np.asarray(mel, np.float64)
+    knee = BREAK_HZ / LINEAR_HZ
+    return np.minimum(m, knee) * LINEAR_HZ * np.exp(LOG_STEP * np.maximum(m - knee, 0.0))
+
+
+DB = 10.0 / np.log(10.0)  # decibels of power per unit of natural logarithm

@@ -1,0 +1,91 @@
+"""The pitch of sounds, frame by frame, and how far one sound's is from another's."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from pyrosynth.audio.features import FeatureSpec
+
+PITCHES_HZ = (32.7, 2093.0)  # C1 to C7
+PERIODIC = 0.1  # the threshold of YIN
+AUDIBLE = 1e-6  # share of the loudest frame's energy above which a frame counts, -60 dB
+ROUNDING = 1e-12  # share of a frame's energy below which a difference is none
+OCTAVE = 12.0  # semitones; the largest error
+
+
+def pitch(audio: Tensor, spec: FeatureSpec) -> Tensor:
+    """Estimate the fundamental frequency of each frame by YIN.
+
+    The steps 1 to 5 of the paper on the frame ``x``, with a window of ``W = n_fft // 2``:
+    the difference ``d(τ) = Σ_{j<W} (x_j − x_{j+τ})²``, divided by its mean over the lags 1 to τ;
+    the period is the first minimum below 0.1, refined by the parabola through ``d`` around it.
+    Where there is none, a frame has no pitch (the paper's fallback, the deepest of all minima,
+    is not used). Frames begin at multiples of the hop; beyond the end is silence.
+
+    Args:
+        audio: Mono sounds, shape (n, n_samples).
+        spec: Rate, window and hop.
+
+    Returns:
+        Frequencies in Hz from 32.7 (C1; or of a period of ``W`` samples if that is higher) to
+        2093 (C7), NaN without pitch; shape (n, 1 + n_samples // hop_length), float64.
+
+    References:
+        de Cheveigné and Kawahara, 2002, "YIN, a fundamental frequency estimator for speech and
+        music".
+    """
+    frames, half = _frames(audio, spec), spec.n_fft // 2
+    low, high = PITCHES_HZ
+    shortest = max(int(spec.sample_rate / high), 2)
+    longest = min(math.ceil(spec.sample_rate / low), spec.n_fft - half - 1)
+    lags = torch.arange(1, longest + 2, device=audio.device)
+
+    # Σ x_j x_{j+τ} by Fourier transforms: no lag is long enough to wrap around.
+    product = torch.fft.rfft(frames) * torch.fft.rfft(frames[..., :half], spec.n_fft).conj()
+    both = torch.fft.irfft(product, spec.n_fft)[..., 1 : longest + 2]
+    running = pad(frames.square().cumsum(-1), (1, 0))
+    energy = running[..., half : half + longest + 2] - running[..., : longest + 2]
+    difference = (energy[..., :1] + energy[..., 1:] - 2 * both).clamp_(min=0)
+    mean = difference.cumsum(-1) / lags
+    normal = torch.where(mean > ROUNDING * energy[..., :1], difference / mean, 1.0)
+
+    inner = normal[..., 1:-1]
+    dip = (inner < normal[..., :-2]) & (inner <= normal[..., 2:]) & (inner < PERIODIC)
+    dip &= lags[1:-1] >= shortest
+    lag = torch.where(dip, lags[1:-1], longest + 1).amin(-1)
+    at = (lag - 1).clamp(max=longest - 1)[..., None]  # place of the lag in `lags`
+    before, here, after = (difference.gather(-1, at + k)[..., 0] for k in (-1, 0, 1))
+    bend = before - 2 * here + after
+    shift = torch.where(bend > 0, (before - after) / (2 * bend), 0.0).clamp(-1, 1)
+    return torch.where(lag <= longest, spec.sample_rate / (lag + shift), torch.nan)
+
+
+def pitch_error(target: Tensor, audio: Tensor, spec: FeatureSpec) -> Tensor:
+    """Return the mean pitch error in semitones over the frames in which the target sounds.
+
+    The error of a frame is ``|12 log2(f / f')|``, at most an octave. It is an octave as well where
+    only one of the sounds has a pitch, and 0 where neither has. Frames more than 60 dB below the
+    target's loudest do not count; a silent target has no pitch to miss, which makes 0. (The mean
+    absolute error of Engel et al., 2020, "DDSP", with a cost of voicing errors.)
+
+    Args:
+        target: Mono sounds to be met, shape (n, n_samples).
+        audio: Those that should meet them.
+        spec: Rate, window and hop; see ``pitch``.
+
+    Returns:
+        Errors from 0 to 12, shape (n,).
+    """
+    goal, guess = pitch(target, spec), pitch(audio, spec)
+    error = (12 * (goal / guess).log2()).abs().clamp(max=OCTAVE).nan_to_num(nan=OCTAVE)
+    error = error.masked_fill(goal.isnan() & guess.isnan(), 0.0)
+    energy = _frames(target, spec).square().sum(-1)
+    sounds = energy > AUDIBLE * energy.amax(-1, keepdim=True)
+    return (error * sounds).sum(-1) / sounds.sum(-1).clamp(min=1)
+
+
+def _frames(audio: Tensor, spec: FeatureSpec) -> Tensor:
+    """Return frames that begin at multiples of the hop, shape (n, n_frames, n_fft), float64."""
+    return pad(audio.double(), (0, spec.n_fft)).unfold(-1, spec.n_fft, spec.hop_length)

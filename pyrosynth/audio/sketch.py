@@ -1,0 +1,280 @@
+"""Vocal sketches: a recording of any pitch and length, brought to the note that a run has learnt.
+
+What was sung, hummed or played becomes a sound that the run can read; the note that was heard
+says how to play the preset that is found for it.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pyrosynth.audio.io import SHORTEST_SECONDS, SILENCE, Audio
+from pyrosynth.audio.note import Note
+from pyrosynth.audio.pitch import PITCHES_HZ
+from pyrosynth.errors import InputError
+
+RATE = 22050  # Hz, of the analysis
+FRAME, HOP = 1024, 256  # samples of it: levels in frames of 46 ms every 12 ms
+PITCH_FRAME, PITCH_HOP = 2048, 512  # three periods of the lowest pitch, every 23 ms
+STEP = 0.2  # semitones that the tracker tells apart
+ANALYSED_SECONDS = 6.0  # of a longer sound, for its pitch
+VOICED = 0.4  # share of a sound's energy that must have a pitch
+ONE_NOTE = 0.75  # semitones around the median that belong to the note
+
+QUIETEST_SECONDS = 0.1  # the quietest stretch of this length is the background
+ABOVE_DB = 6.0  # of the background, from which a sound is heard
+DEEPEST_DB, HIGHEST_DB = 45.0, 12.0  # below the loudest frame, whatever the background
+GAP_SECONDS = 0.25  # of silence, which do not end a sound
+
+HELD_DB = 6.0  # that a sound may fall until it is let go; one that falls further decays by itself
+HELD_SHARE = 0.4  # of a sound that it must last; one that is let go sooner is a pluck
+RELEASE_DB, RELEASE_SECONDS = 10.0, 0.15  # that it falls by after that, at least, and how long
+HEAD_SECONDS = 0.15  # of a held sound that keep their pace
+FADE_SECONDS = 0.05  # from one stretch of it to the next
+IN_TUNE = 0.05  # semitones that are left as they are
+WINDOW = 2048  # samples, of the phase vocoder
+LONGEST_SECONDS = 60.0  # of a note
+
+
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """A recording, and what of it a run can read.
+
+    Attributes:
+        audio: The sound at the pitch and of the length of the run's note, shape (n_samples,).
+        note: The note that was heard, to the nearest semitone; its velocity is the run's, since
+            the loudness of a recording says more of the microphone than of the playing.
+        cents: How far above that semitone it was, -50 to 50.
+        onset_seconds: When it began in the recording.
+        held: Whether it lasted until it was let go; otherwise it decayed by itself.
+        times: Times in the recording of the pitches, in seconds, shape (n_frames,).
+        pitches: MIDI note numbers with fractions, NaN where there is none, shape (n_frames,).
+    """
+
+    audio: Audio
+    note: Note
+    cents: float
+    onset_seconds: float
+    held: bool
+    times: NDArray[np.float64]
+    pitches: NDArray[np.float64]
+
+    @property
+    def words(self) -> str:
+        """The note to play, such as ``C3, 1.2 s``."""
+        return f"{self.note.name}, {self.note.hold_seconds:.1f} s"
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe what was heard, JSON-ready; ``Note(**data["note"])`` reads the note back."""
+        return {
+            "note": self.note.to_json(),
+            "name": self.note.name,
+            "cents": round(self.cents, 1),
+            "onset_seconds": round(self.onset_seconds, 3),
+            "held": self.held,
+        }
+
+
+def sketch(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the sound") -> Sketch:
+    """Bring a recording of one note, of any pitch and length, to the note that a run has learnt.
+
+    Of several sounds with silence between them, the one with the most energy counts. It begins
+    and ends where its level rises above and sinks to that of the background. Its pitch is the
+    median of those of its frames by pYIN, weighted by their energy and by how sure they are.
+
+    The sound is transposed by resampling, and a phase vocoder brings it back to its pace. A sound
+    that is held and then let go is stretched to the hold of the run's note, after a head that
+    keeps its pace and with its own release. One that decays by itself, such as a pluck, keeps its
+    length, and so does one that is about as long as the run's note. The point at which a sound is
+    let go is the best break between two straight lines through its level in dB.
+
+    Args:
+        audio: Mono recording, shape (any,), of at least 0.05 s.
+        sample_rate: Rate in Hz, of the result too.
+        note: The run's note.
+        name: What errors call the recording.
+
+    Returns:
+        The sketch.
+
+    Raises:
+        InputError: The recording is too short, silent, not finite, or has no pitch from C1 to C7.
+
+    References:
+        Mauch and Dixon, 2014, "pYIN: a fundamental frequency estimator using probabilistic
+        threshold distributions".
+
+    Example:
+        >>> time = np.arange(22050) / 22050
+        >>> hum = sketch(0.3 * np.sin(2 * np.pi * 196.0 * time), 22050, Note())
+        >>> hum.words, hum.audio.shape
+        ('G3, 1.0 s', (88200,))
+    """
+    import soxr
+
+    sound = np.asarray(audio, np.float32)
+    if sound.ndim != 1 or len(sound) < SHORTEST_SECONDS * sample_rate:
+        raise InputError(
+            f"{name} has shape {sound.shape}; give mono audio of at least {SHORTEST_SECONDS} s"
+        )
+    if not np.isfinite(sound).all() or np.abs(sound).max() < SILENCE:
+        raise InputError(f"{name} is silent or has NaN or infinite samples; record it again")
+    low = soxr.resample(sound, sample_rate, RATE)
+    start, end = _loudest_part(low)
+    low = low[start:end]
+    pitch, pitches = _pitch(low, name)
+    let_go, held = _let_go(low)
+    nearest = round(pitch)
+    hold = min(let_go if held else len(low) / RATE, LONGEST_SECONDS)
+    release = note.duration_seconds - note.hold_seconds
+    heard = Note(nearest, note.velocity, hold, min(hold + release, LONGEST_SECONDS))
+    part = sound[int(start * sample_rate / RATE) : math.ceil(end * sample_rate / RATE)]
+    shift = note.pitch - pitch
+    return Sketch(
+        _fitted(part, sample_rate, shift, let_go if held else None, note),
+        heard,
+        100 * (pitch - nearest),
+        start / RATE,
+        held,
+        start / RATE + np.arange(len(pitches)) * PITCH_HOP / RATE,
+        pitches,
+    )
+
+
+def _levels(audio: Audio, frame: int = FRAME, hop: int = HOP) -> NDArray[np.float64]:
+    """Return the root mean square of each frame; the middles of frames are a hop apart."""
+    import librosa
+
+    level = librosa.feature.rms(y=audio, frame_length=frame, hop_length=hop)[0]
+    return np.asarray(level, np.float64)
+
+
+def _loudest_part(audio: Audio) -> tuple[int, int]:
+    """Return where the sound with the most energy begins and ends, in samples."""
+    import librosa
+
+    level = _levels(audio)
+    power = (level / level.max()) ** 2
+    power = power[power > SILENCE**2]  # what a recorder fills in is no background
+    n = min(len(power), round(QUIETEST_SECONDS * RATE / HOP))
+    background = np.convolve(power, np.full(n, 1 / n), "valid").min()
+    depth = -10 * math.log10(background) - ABOVE_DB
+    depth = float(np.clip(depth, HIGHEST_DB, DEEPEST_DB))
+    found = librosa.effects.split(audio, top_db=depth, frame_length=FRAME, hop_length=HOP)
+    parts = [found[0].tolist()]
+    for start, end in found[1:].tolist():
+        if start - parts[-1][1] < GAP_SECONDS * RATE:
+            parts[-1][1] = end
+        else:
+            parts.append([start, end])
+    energy = np.concatenate([[0.0], np.square(audio, dtype=np.float64).cumsum()])
+    start, end = max(parts, key=lambda part: float(energy[part[1]] - energy[part[0]]))
+    # A frame is loud as soon as the sound touches it, which is half a frame from its middle.
+    start += FRAME // 2 if start else 0
+    end -= FRAME // 2 if end < len(audio) else 0
+    return start, max(end, start + HOP)
+
+
+def _pitch(audio: Audio, name: str) -> tuple[float, NDArray[np.float64]]:
+    """Return the pitch of a sound, and that of each frame, as MIDI note numbers."""
+    import librosa
+
+    cut = audio[: int(ANALYSED_SECONDS * RATE)]
+    cut = np.pad(cut, (0, max(0, 2 * PITCH_FRAME - len(cut))))
+    hz, _, sure = librosa.pyin(
+        cut, fmin=PITCHES_HZ[0], fmax=PITCHES_HZ[1], sr=RATE, frame_length=PITCH_FRAME,
+        hop_length=PITCH_HOP, resolution=STEP,
+    )  # fmt: skip
+    energy = _levels(cut, PITCH_FRAME, PITCH_HOP) ** 2
+    voiced = np.isfinite(hz)
+    share = float(energy[voiced].sum() / max(energy.sum(), SILENCE**4))
+    if share < VOICED:
+        raise InputError(
+            f"{name} has no pitch ({100 * share:.0f} % of its energy is periodic, at least "
+            f"{100 * VOICED:.0f} % must be); give one sung, hummed or played note, or leave out "
+            "'sketch' to take it as it is"
+        )
+    pitches = np.full(len(hz), np.nan)
+    pitches[voiced] = librosa.hz_to_midi(hz[voiced])
+    # A frame of which the tracker is not sure at all still has the pitch of its neighbours.
+    weight, known = (energy * (sure + STEP))[voiced], pitches[voiced]
+    order = np.argsort(known, kind="stable")
+    below = weight[order].cumsum()
+    median = known[order][np.searchsorted(below, below[-1] / 2)]
+    near = np.abs(known - median) < ONE_NOTE
+    return float(np.average(known[near], weights=weight[near])), pitches
+
+
+def _let_go(audio: Audio) -> tuple[float, bool]:
+    """Return when a sound is let go, in seconds, and whether it is held until then."""
+    level = _levels(audio)
+    db = 20 * np.log10(np.maximum(level / level.max(), 1e-3))
+    n = len(db)
+    at = np.arange(n)
+    whole = np.polyfit(at, db, 1)
+    last, falls, least = n, -whole[0] * n, math.inf
+    for k in range(max(4, n // 10), n - 3, max(1, n // 100)):
+        before, after = np.polyfit(at[:k], db[:k], 1), np.polyfit(at[k:], db[k:], 1)
+        error = float(np.square(np.polyval(before, at[:k]) - db[:k]).sum())
+        error += float(np.square(np.polyval(after, at[k:]) - db[k:]).sum())
+        drops = -after[0] * (n - k) > RELEASE_DB and after[0] < before[0]
+        if drops and error < least:
+            last, falls, least = k, -before[0] * k, error
+    if n - last < RELEASE_SECONDS * RATE / HOP:  # too short to be anything but the letting go
+        last = n
+    held = falls < HELD_DB and last > HELD_SHARE * n
+    return min(last * HOP, len(audio)) / RATE, bool(held)
+
+
+def _fitted(audio: Audio, rate: int, shift: float, let_go: float | None, note: Note) -> Audio:
+    """Transpose a sound by semitones and give it the length of a note, shape (n_samples,)."""
+    import soxr
+
+    seconds, wanted = len(audio) / rate, note.n_samples(rate)
+    ratio = 2 ** (shift / 12) if abs(shift) > IN_TUNE else 1.0
+    moved = audio if ratio == 1 else soxr.resample(audio, rate * ratio, rate)
+    if let_go is None or note.hold_seconds <= seconds <= note.duration_seconds:
+        fitted = _stretched(moved, len(audio))
+    else:
+        head = min(HEAD_SECONDS, let_go / 3, note.hold_seconds / 3)
+        cuts = np.array([0.0, head, let_go, seconds])
+        goals = np.array([0.0, head, note.hold_seconds, note.hold_seconds + seconds - let_go])
+        fitted = _joined(moved, cuts * rate / ratio, goals * rate, int(FADE_SECONDS * rate))
+    kept = fitted[:wanted].copy()
+    fade = min(len(kept), rate // 100)
+    kept[-fade:] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
+    return np.pad(kept, (0, wanted - len(kept)))
+
+
+def _joined(audio: Audio, cuts: NDArray[Any], goals: NDArray[Any], fade: int) -> Audio:
+    """Stretch what lies between cuts to what lies between goals, and fade from one to the next."""
+    bounds = np.stack([cuts, goals], axis=1).astype(int)
+    pieces = [(a, b) for a, b in pairwise(bounds.tolist()) if b[0] > a[0] and b[1] > a[1]]
+    ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
+    joined = np.zeros(bounds[-1, 1] + fade, np.float32)
+    for i, ((start, there), (end, then)) in enumerate(pieces):
+        n, last = then - there, i == len(pieces) - 1
+        more = 0 if last else fade
+        piece = _stretched(audio[start : end + more * (end - start) // n], n + more).copy()
+        if i:
+            piece[:fade] *= ramp[: len(piece)]
+        if not last:
+            piece[-fade:] *= 1 - ramp
+        joined[there : there + len(piece)] += piece
+    return joined[: bounds[-1, 1]]
+
+
+def _stretched(audio: Audio, n_samples: int) -> Audio:
+    """Change the pace of a sound, not its pitch, to give it a length."""
+    import librosa
+
+    if len(audio) == n_samples:
+        return audio
+    whole = np.pad(audio, (0, max(0, WINDOW - len(audio))))
+    found = librosa.effects.time_stretch(whole, rate=len(audio) / n_samples, n_fft=WINDOW)
+    found = found[:n_samples]
+    return np.pad(found, (0, n_samples - len(found))).astype(np.float32, copy=False)

@@ -1,0 +1,5 @@
+"""The command line."""
+
+from pyrosynth.cli.app import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,290 @@
+"""The main job from end to end: render a synth, learn it, infer presets, and tell how well.
+
+Every stage keeps what it made below the folder of the demonstration and uses it again.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyrosynth import synths
+from pyrosynth.audio.io import load_audio, save_audio
+from pyrosynth.audio.note import Note
+from pyrosynth.cli.demo_sound import string_and_flute
+from pyrosynth.data.dataset import Dataset, render_dataset
+from pyrosynth.errors import SynthError, unknown
+from pyrosynth.evaluation.check import check
+from pyrosynth.evaluation.tables import BANK, HEADERS, REFERENCE, text_rows
+from pyrosynth.files import writable, write_bytes
+from pyrosynth.inference.infer import REPORT, SOUND, Failed, Inferred, infer_sounds
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.report import player, section, table, text, wav_sources, write_report
+from pyrosynth.synths import amsynth
+from pyrosynth.synths.base import Synth
+from pyrosynth.training.fit import fit
+from pyrosynth.training.run import pretrained, run_folder
+
+MODEL = "flow_reg"
+THIS = "this run"
+PRETRAINED = "pretrained run"  # what it is called beside the one just fitted
+STRANGER = "string-and-flute"  # name of the sound that the synth did not make
+
+BARS = {REFERENCE: "nearest human preset", BANK: "nearest preset of the whole bank"}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much the demonstration does.
+
+    Args:
+        derived: Presets derived from the human ones.
+        steps: Steps of the fit.
+        batch_size: Presets per step.
+        presets: Held-out presets that the run is checked on.
+        draws: Posterior draws of each.
+        budget: Sounds that a search may render.
+        sounds: Held-out sounds that are inferred into folders.
+        note: The note that is played.
+    """
+
+    derived: int
+    steps: int
+    batch_size: int
+    presets: int
+    draws: int
+    budget: int
+    sounds: int = 3
+    note: Note = Note()
+
+
+# Eight minutes on two cores, after two for the set-up: a quarter each for rendering, fitting,
+# checking, and reserve.
+SIZES = {
+    "amsynth": Sizes(derived=8_000, steps=550, batch_size=256, presets=24, draws=64, budget=256),
+    "voice": Sizes(derived=6_000, steps=700, batch_size=256, presets=24, draws=64, budget=256),
+}
+SMOKE = Sizes(
+    derived=40, steps=10, batch_size=32, presets=2, draws=4, budget=12, sounds=1,
+    note=Note(hold_seconds=0.3, duration_seconds=0.5),
+)  # fmt: skip
+
+
+def demo(
+    out: str | Path = "demo",
+    synth: str = "amsynth",
+    *,
+    sizes: Sizes | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    say: Callable[[str], object] = print,
+) -> dict[str, Any]:
+    """Run the demonstration, or what is left of it.
+
+    Args:
+        out: Folder for everything.
+        synth: ``amsynth``, which is fetched if it is missing, or ``voice``.
+        sizes: How much to do; what fits in ten minutes on two cores if left out.
+        seed: Of everything random.
+        workers: Processes that render; all cores if left out.
+        say: Called with each line for the user.
+
+    Returns:
+        Paths and main numbers, JSON-ready.
+
+    Raises:
+        InputError: The synth is none of these, or ``out`` cannot be written.
+    """
+    if synth not in SIZES:
+        raise unknown("synth of the demonstration", synth, SIZES)
+    top = writable(out)
+    source = _synth(synth, say)
+    size = sizes or SIZES[source.name]
+    folder = writable(top / source.name)
+
+    say(f"1/4 render the presets of {source.name}, and {size.derived} derived from them")
+    data = render_dataset(
+        source, folder / "data", derived=size.derived, note=size.note, seed=seed,
+        workers=workers,
+    )  # fmt: skip
+    say(f"2/4 fit {MODEL} to {len(data.rows('train'))} sounds")
+    fit(MODEL, data, folder / "run", steps=size.steps, batch_size=size.batch_size, seed=seed)
+    posterior = Posterior.load(folder / "run")
+    say(f"3/4 check it on {size.presets} held-out presets, against other methods")
+    beside = {}
+    if source.name in pretrained():
+        beside[PRETRAINED] = Posterior.load(run_folder(source.name))
+    summary = _check(posterior, beside, data, folder / "check", size, seed, workers)
+    say("4/4 find presets behind held-out sounds, and behind one that the synth did not make")
+    files = _sounds(data, folder / "sounds", size)
+    found = {}
+    for name, one in {THIS: posterior, **beside}.items():
+        place = folder / ("infer" if name == THIS else "infer-pretrained")
+        found[name], failed = _infer(one, files, place, size, seed, workers)
+        for bad in failed:
+            say(f"{bad.sound}: {bad.error}")
+    report = top / REPORT
+    rate = posterior.run.features.sample_rate
+    lines = _verdict(summary)
+    _report(report, source.name, rate, lines, summary, found)
+    for line in (*lines, f"report: {report}"):
+        say(line)
+    return {
+        "report": str(report),
+        "synth": source.name,
+        "verdict": lines,
+        "methods": summary["methods"],
+        "sounds": {name: [asdict(item) for item in items] for name, items in found.items()},
+    }
+
+
+def _synth(name: str, say: Callable[[str], object]) -> Synth:
+    """Return the synth, fetched if need be, or the built-in one if it cannot be had."""
+    if name == "amsynth":
+        try:
+            if amsynth.find() is None:
+                say("fetch amsynth")
+                amsynth.install()
+            return synths.load("amsynth")
+        except SynthError as error:
+            say(f"the built-in synth 'voice' takes the place of amsynth: {error}")
+    return synths.load("voice")
+
+
+def _check(
+    posterior: Posterior,
+    beside: dict[str, Posterior],
+    data: Dataset,
+    folder: Path,
+    size: Sizes,
+    seed: int,
+    workers: int | None,
+) -> dict[str, Any]:
+    """Check the run, unless the folder holds that check already."""
+    stamp = folder / "made.json"
+    runs = [one.run.settings for one in (posterior, *beside.values())]
+    made = {"runs": runs, "sizes": asdict(size), "seed": seed}
+    wanted = json.dumps(made, sort_keys=True)
+    try:
+        if stamp.read_text() == wanted:
+            held: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+            return held
+    except (OSError, ValueError):
+        pass
+    result = check(
+        posterior, data, folder, n_presets=size.presets, draws=size.draws, budget=size.budget,
+        beside=beside, seed=seed, workers=workers,
+    )  # fmt: skip
+    write_bytes(stamp, wanted.encode())
+    return result.summary
+
+
+def _sounds(data: Dataset, folder: Path, size: Sizes) -> list[Path]:
+    """Write the sounds to infer: held-out ones, and one that no synth here made."""
+    writable(folder)
+    rows = data.rows("test", human_only=True)
+    chosen = rows[np.linspace(0, len(rows) - 1, size.sounds).round().astype(int)]
+    files = []
+    for row, audio, name in zip(chosen, data.audio(chosen), data.names(chosen), strict=True):
+        plain = "-".join("".join(c if c.isalnum() else " " for c in name).split()) or "preset"
+        files.append(folder / f"{plain}-{row}.wav")
+        if not files[-1].exists():
+            save_audio(files[-1], audio, data.features.sample_rate)
+    files.append(folder / f"{STRANGER}.wav")
+    if not files[-1].exists():
+        sound = string_and_flute(size.note.pitch, size.note.duration_seconds)
+        save_audio(files[-1], sound, 96000)
+    return files
+
+
+def _infer(
+    posterior: Posterior,
+    files: list[Path],
+    folder: Path,
+    size: Sizes,
+    seed: int,
+    workers: int | None,
+) -> tuple[list[Inferred], list[Failed]]:
+    """Infer the sounds; folders that an earlier run left are made anew."""
+
+    def infer(force: bool) -> tuple[list[Inferred], list[Failed]]:
+        return infer_sounds(
+            posterior, files, folder, budget=size.budget, draws=size.draws, seed=seed,
+            workers=workers, force=force,
+        )  # fmt: skip
+
+    found, failed = infer(force=False)
+    return (found, failed) if all(item.same for item in found) else infer(force=True)
+
+
+def _verdict(summary: dict[str, Any]) -> list[str]:
+    """Say how good the result is against the baselines, in two lines."""
+    methods = {row["method"]: row for row in summary["methods"]}
+    shown = [name for name in methods if name.startswith(("infer", "best of"))]
+    best = [shown[-1], *[name for name in shown[:-1] if name.startswith("best of")][-1:]]
+    beside = [name for name in methods if name.startswith(PRETRAINED)]
+    ours = ", ".join(f"{name} {methods[name]['lsd_mean_db']:.2f} dB" for name in best + beside)
+    others = ", ".join(
+        f"{label} {methods[name]['lsd_mean_db']:.2f} dB"
+        for name, label in BARS.items()
+        if name in methods
+    )
+    share = f"{100 * methods[best[0]]['wins']:.0f} %"
+    return [
+        f"mean distance on {summary['presets']} held-out presets: {ours}",
+        f"to beat: {others}; {best[0]}, come nearer than the former on {share} of the sounds",
+    ]
+
+
+def _report(
+    path: Path,
+    synth: str,
+    rate: int,
+    verdict: list[str],
+    summary: dict[str, Any],
+    found: dict[str, list[Inferred]],
+) -> None:
+    """Write the page that leads to all others."""
+    import pandas as pd
+
+    heard: dict[str, list[Any]] = {}
+    for name, items in found.items():
+        for item in items:
+            file, folder = Path(item.sound), Path(item.folder)
+            pair = wav_sources([load_audio(file, rate), load_audio(folder / SOUND, rate)], rate)
+            link = (folder / REPORT).relative_to(path.parent).as_posix()
+            target = [file.stem, player(f"{file.stem}, target", "", pair[0])]
+            heard.setdefault(item.sound, target).extend(
+                [
+                    player(f"{file.stem}, {name}", f"{item.lsd_db:.2f} dB", pair[1]),
+                    {"href": link, "text": "report"},
+                ]
+            )
+    rows = text_rows(pd.DataFrame(summary["methods"]))
+    ours = [i for i, row in enumerate(rows) if row[0].startswith(("infer", PRETRAINED))]
+    shown = [i for i, row in enumerate(rows) if row[0] in (REFERENCE, BANK)] + ours
+    facts = {rows[i][0]: f"{rows[i][2].split()[0]} dB" for i in shown}
+    all_of_it = {"href": f"{synth}/check/{REPORT}", "text": "all about the check"}
+    columns = ["sound", "target", *[cell for name in found for cell in (name, "")]]
+    sections = [
+        section(
+            "Listen",
+            table(
+                tuple(columns), list(heard.values()),
+                note=f"The last sound was not made by {synth}: it comes as close as it can.",
+            ),
+        ),
+        section(
+            "Against other methods",
+            *[text(line) for line in verdict],
+            table(tuple(HEADERS.values()), rows, marked=ours),
+            table(("calibration, descriptors, examples",), [[all_of_it]]),
+        ),
+    ]  # fmt: skip
+    lead = (
+        f"The presets of {synth} behind sounds, found by a model that learnt it from its presets."
+    )
+    write_report(path, f"pyrosynth learns {synth}", lead, facts, sections)

@@ -1,0 +1,187 @@
+"""The commands that fit, compare, list and pack models."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pyrosynth.cli.options import (
+    Device,
+    Json,
+    Options,
+    Out,
+    Precision,
+    Run,
+    Seed,
+    Tags,
+    Threads,
+    Workers,
+    complain,
+    settings,
+    show,
+)
+
+
+def fit(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name, or a .py file.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder that `render` wrote.")],
+    out: Out,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimisation steps, 4000 if not said.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Presets per step, 256 if not said.")
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Highest learning rate, 0.001 if not said.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many validations without gain.")
+    ] = None,
+    precision: Precision = None,
+    tags: Tags = None,
+    set_: Options = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    threads: Threads = None,
+    force: Annotated[bool, typer.Option("--force", help="Discard an earlier fit.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Fit a model to a dataset; call it again to go on. The code of a .py MODEL is run."""
+    from pyrosynth.data.dataset import open_dataset
+    from pyrosynth.training.fit import fit as fit_model
+
+    training: dict[str, Any] = {
+        "steps": steps, "batch_size": batch_size, "lr": lr, "patience": patience,
+        "precision": precision,
+    }  # fmt: skip
+    run = fit_model(
+        model,
+        open_dataset(data),
+        out,
+        tags=tags,
+        options=settings(set_),
+        seed=seed,
+        device=device,
+        threads=threads,
+        force=force,
+        **{name: value for name, value in training.items() if value is not None},
+    )
+    last = run.history.rows[-1] if run.history.rows else {}
+    facts = {"run": str(out), "best_step": run.history.best_step, "last": last}
+    scores = ", ".join(f"{key} {value:.4g}" for key, value in last.items())
+    show(facts, [f"{out}: kept step {run.history.best_step}; at the end {scores}"], as_json)
+
+
+def compare(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder that `render` wrote.")],
+    out: Out,
+    models: Annotated[
+        str, typer.Option(help="Names with commas, paths of .py files among them, or all.")
+    ] = "all",
+    rivals: Annotated[
+        str,
+        typer.Option(help="all, none, or names with commas, such as retrieval,cma-200."),
+    ] = "all",
+    seeds: Annotated[int, typer.Option(min=1, help="Fits of each model.")] = 3,
+    presets: Annotated[
+        int, typer.Option(min=0, help="Held-out presets, and outside sounds; 0: all.")
+    ] = 100,
+    draws: Annotated[int, typer.Option(min=16, help="Posterior draws of each.")] = 64,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of every fit, 4000 if not said.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Presets per step, 256 if not said.")
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Highest learning rate, 0.001 if not said.")
+    ] = None,
+    precision: Precision = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="[MODEL.]KEY=VALUE",
+            help="Hyper-parameter, as JSON, of one model or of all that take it; repeatable.",
+        ),
+    ] = None,
+    outside: Annotated[
+        Path | None, typer.Option(help="Folder that `outside` wrote, to be met as well.")
+    ] = None,
+    tags: Tags = None,
+    workers: Workers = None,
+    threads: Threads = None,
+    device: Device = "cpu",
+    force: Annotated[bool, typer.Option("--force", help="Discard earlier fits.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare models and rivals on one split; call it again to go on. The code of .py is run."""
+    from pyrosynth.data.dataset import open_dataset
+    from pyrosynth.evaluation.compare import compare as compare_models
+    from pyrosynth.evaluation.provenance import command
+
+    training: dict[str, Any] = {
+        "steps": steps, "batch_size": batch_size, "lr": lr, "precision": precision,
+    }  # fmt: skip
+    found = compare_models(
+        open_dataset(data),
+        out,
+        models=models.split(","),
+        rivals=rivals.split(","),
+        seeds=seeds,
+        n_presets=presets or None,
+        draws=draws,
+        outside_sounds=outside,
+        options=settings(set_),
+        tags=tags,
+        workers=workers,
+        threads=threads,
+        device=device,
+        force=force,
+        made_by=command(),
+        **{name: value for name, value in training.items() if value is not None},
+    )
+    lines = [(out / "table.md").read_text().rstrip(), f"report: {out / 'report.html'}"]
+    show(found.summary, lines, as_json)
+    for what, reason in found.failures.items():
+        complain(f"{what}: {reason}")
+    if found.failures:
+        raise typer.Exit(2)
+
+
+def pack(
+    run: Run,
+    out: Out,
+    presets: Annotated[int, typer.Option(min=1, help="Presets kept in its bank.")] = 8000,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COMMAND", help="A command that made the run; repeatable."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a run in OUT.")] = False,
+) -> None:
+    """Make a run small enough to give away: 16-bit weights and a smaller bank of presets."""
+    from pyrosynth.training.export import pack as pack_run
+
+    folder = pack_run(run, out, presets=presets, recipe=recipe or (), force=force)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    print(f"{folder}: {size / 1e6:.1f} MB")
+
+
+def models(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print its source.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the models, or print the source of one to start your own from."""
+    from pyrosynth.training import zoo
+
+    if name is not None:
+        source = zoo.source(name)
+        show({"name": name, "source": source}, [source.rstrip("\n")], as_json)
+        return
+    rows = [
+        {"name": name, "about": zoo.describe(name), "paper": zoo.paper(name)}
+        for name in zoo.names()
+    ]
+    lines = [f"{r['name']:15}{r['about']}\n{'':15}{r['paper']}".rstrip() for r in rows]
+    show({"models": rows}, lines, as_json)

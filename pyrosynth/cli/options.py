@@ -1,0 +1,83 @@
+"""What the commands of the command line share: options, and how they read and print."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pyrosynth.errors import InputError
+
+if TYPE_CHECKING:
+    from pyrosynth.data.dataset import Dataset
+    from pyrosynth.training.run import Run as FittedRun
+
+Out = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Seed = Annotated[int, typer.Option(help="Fixes everything random.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Rendering processes, else all cores.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Run = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="Folder that `fit` wrote, or a pretrained run's name."),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(metavar="bfloat16", help="Round the products of the large networks."),
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="Torch threads.")]
+Tags = Annotated[
+    Path | None,
+    typer.Option(help="CSV file of tags, such as `tags` writes; else made from the sounds."),
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Hyper-parameter, as JSON; size=paper for all of the paper's; repeatable.",
+    ),
+]
+
+
+def settings(given: Sequence[str] | None) -> dict[str, Any]:
+    """Read ``KEY=VALUE`` settings; a value that is not JSON is text."""
+    found: dict[str, Any] = {}
+    for text in given or ():
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise InputError(f"'{text}' is not a setting; write KEY=VALUE, such as hidden=128")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found
+
+
+def dataset_of(run: "FittedRun", given: Path | None) -> "Dataset":
+    """Open the dataset that is given, else the one a run was fitted on."""
+    from pyrosynth.data.dataset import open_dataset
+
+    path = given or run.dataset.get("path")
+    if not path:
+        raise InputError(
+            "the run does not say where its dataset is, since it was packed to be given away; "
+            "render the dataset and name it with --data"
+        )
+    return open_dataset(path)
+
+
+def show(facts: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
+    """Print what a command found: lines, or one JSON document."""
+    try:
+        print(json.dumps(facts, indent=1) if as_json else "\n".join(lines), flush=True)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def complain(message: str) -> None:
+    """Print an error, in one line."""
+    print(f"pyrosynth: {' '.join(message.split())}", file=sys.stderr)

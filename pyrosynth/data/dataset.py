@@ -1,0 +1,248 @@
+"""Datasets of rendered presets: made once by a resumable run, then read by rows."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.audio.note import Note
+from pyrosynth.data.augmentation import Prior
+from pyrosynth.data.render import Job, Kept, build
+from pyrosynth.data.splits import SPLITS
+from pyrosynth.data.store import PENDING, Store
+from pyrosynth.errors import DataError, InputError, unknown
+from pyrosynth.synths.base import Synth
+from pyrosynth.synths.params import ParamSpace
+from pyrosynth.synths.presets import Preset
+
+if TYPE_CHECKING:
+    import xarray
+
+Rows = NDArray[np.int64]
+
+
+class Dataset:
+    """Presets of a synth, their sounds as features, and which may be trained on.
+
+    Rows are numbered 0 … n-1, human presets first. Arrays are read from disk when asked for.
+
+    Args:
+        path: The folder that `render_dataset` made.
+
+    Attributes:
+        path: The folder.
+        synth_spec: What `pyrosynth.synths.from_spec` rebuilds the synth from.
+        full_space: All parameters of the synth.
+        space: The learnt parameters.
+        note: The note that was played.
+        features: How a sound became ``x``.
+
+    Raises:
+        DataError: There is no dataset, or it is damaged or incomplete.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Open a complete dataset."""
+        self.path = Path(path)
+        self._store = store = Store(self.path)
+        contract = self.contract = store.contract
+        done = int(np.sum(store.read("status") != PENDING))
+        wanted = store.attribute("n_human") + store.attribute("derived")
+        if done < wanted or store.attribute("statistics_of") != wanted:
+            raise DataError(
+                f"'{path}' is incomplete ({done} of {wanted} sounds); go on with "
+                f"`pyrosynth render {contract['synth']['name']} --out {path} "
+                f"--derived {store.attribute('derived')}` and the other options of the first run"
+            )
+        self.synth_spec: dict[str, Any] = store.attribute("synth_spec")
+        self.full_space = ParamSpace.from_json(contract["parameters"])
+        self.space = self.full_space.select(contract["learnt"])
+        self.note = Note(**contract["note"])
+        self.features = FeatureSpec.from_json(contract["features"])
+
+    def __len__(self) -> int:
+        """Return the number of presets, silent and failed ones included."""
+        return self._store.n_rows
+
+    @cached_property
+    def status(self) -> NDArray[np.str_]:
+        """``ok`` or why a preset has no usable sound, shape (n,)."""
+        return self._store.read("status")
+
+    @cached_property
+    def split(self) -> NDArray[np.str_]:
+        """``train``, ``valid``, ``test`` or, for a human preset without sound, ``none``."""
+        return self._store.read("split")
+
+    @cached_property
+    def origin(self) -> NDArray[np.str_]:
+        """``human``, or how a preset was derived, shape (n,)."""
+        return self._store.read("origin")
+
+    @cached_property
+    def cluster(self) -> NDArray[np.int32]:
+        """Cluster of human presets that sound alike, -1 for all others, shape (n,)."""
+        return self._store.read("cluster")
+
+    @cached_property
+    def mean(self) -> NDArray[np.float32]:
+        """Mean of ``x`` over the training presets, shape (n_mels, n_frames)."""
+        return self._store.read("mean")
+
+    @cached_property
+    def std(self) -> NDArray[np.float32]:
+        """Standard deviation of ``x`` over them, never near 0, shape (n_mels, n_frames)."""
+        return self._store.read("std")
+
+    def rows(self, split: str = "train", *, human_only: bool = False) -> Rows:
+        """Return the rows of a split that have a sound, in ascending order.
+
+        Args:
+            split: ``train``, ``valid``, ``test`` or ``all``; derived presets are all in train.
+            human_only: Leave derived presets out.
+
+        Raises:
+            InputError: The split is unknown.
+        """
+        if split not in (*SPLITS, "all"):
+            raise unknown("split", split, (*SPLITS, "all"))
+        wanted = self.status == "ok"
+        if split != "all":
+            wanted &= self.split == split
+        if human_only:
+            wanted &= self.origin == "human"
+        return np.flatnonzero(wanted)
+
+    def x(self, rows: ArrayLike, dtype: DTypeLike = np.float32) -> NDArray[np.floating]:
+        """Return features, shape (n, n_mels, n_frames).
+
+        Args:
+            rows: Rows in any order, shape (n,).
+            dtype: ``float32``, or ``float16`` as stored for half the memory.
+        """
+        rows = np.asarray(rows)
+        shape = self.features.shape(self.note.n_samples(self.features.sample_rate))
+        return self._store.read("x", rows, np.empty((len(rows), *shape), dtype))
+
+    def values(self, rows: ArrayLike) -> NDArray[np.float64]:
+        """Return native values of all parameters, shape (n, len(full_space))."""
+        return self._store.read("value", np.asarray(rows))
+
+    def learnt(self, rows: ArrayLike) -> NDArray[np.float64]:
+        """Return native values of the learnt parameters, shape (n, len(space))."""
+        return self.values(rows)[:, self.full_space.index(self.space.names)]
+
+    def levels(self, rows: ArrayLike) -> NDArray[np.int64]:
+        """Return levels of the learnt parameters, shape (n, len(space))."""
+        return self.space.levels(self.learnt(rows))
+
+    def audio(self, rows: ArrayLike) -> NDArray[np.float32]:
+        """Return sounds, shape (n, n_samples).
+
+        Raises:
+            InputError: The dataset does not keep the sound of such a row.
+        """
+        rows = np.asarray(rows)
+        kept = self.contract["audio"]
+        if kept == "none" or (kept == "human" and (self.origin[rows] != "human").any()):
+            raise InputError(
+                f"'{self.path}' keeps the sound of {kept} presets only; render it again with "
+                "audio 'all', or render these presets"
+            )
+        return self._store.read("audio", rows)
+
+    def names(self, rows: ArrayLike) -> list[str]:
+        """Return what the presets are called; a derived one by its origin and row."""
+        rows = np.asarray(rows)
+        names = self._store.read("name", rows).tolist()
+        return [name or f"{self.origin[row]} {row}" for name, row in zip(names, rows, strict=True)]
+
+    def banks(self, rows: ArrayLike) -> list[str]:
+        """Return the banks the presets come from, empty for derived ones."""
+        return self._store.read("bank", np.asarray(rows)).tolist()
+
+    @property
+    def xarray(self) -> "xarray.Dataset":
+        """The whole store as a lazy ``xarray.Dataset`` with named parameters."""
+        import xarray
+
+        data = xarray.open_zarr(self.path, consolidated=False, chunks=None)
+        texts = ("name", "bank", "origin", "split", "status")
+        columns = {name: ("preset", np.array(data[name].values.tolist(), str)) for name in texts}
+        rate, hop = self.features.sample_rate, self.features.hop_length
+        coords = {
+            "param": list(self.space.names),
+            "full_param": list(self.full_space.names),
+            "mel": ("mel", self.features.centers_hz, {"units": "Hz"}),
+            "frame": ("frame", np.arange(data.sizes["frame"]) * hop / rate, {"units": "s"}),
+        }
+        return data.assign(columns).assign_coords(coords).set_coords(texts)
+
+
+def open_dataset(path: str | Path) -> Dataset:
+    """Open a complete dataset.
+
+    Raises:
+        DataError: There is none, or it is damaged or incomplete; the message says how to go on.
+    """
+    return Dataset(path)
+
+
+def render_dataset(
+    synth: Synth,
+    out: str | Path,
+    *,
+    params: str | Sequence[str] = "all",
+    derived: int = 0,
+    presets: Sequence[Preset] | None = None,
+    note: Note | None = None,
+    features: FeatureSpec | None = None,
+    audio: Kept = "human",
+    prior: Prior = "broadened",
+    seed: int = 0,
+    workers: int | None = None,
+    chunk_rows: int = 256,
+) -> Dataset:
+    """Render the presets of a synth, and presets derived from them, to a dataset.
+
+    The human presets are split by clusters of like sounds; only those of the train split have
+    derived ones. A killed run goes on where it stopped when it is called again, a finished one
+    returns at once, and a larger ``derived`` extends it.
+
+    Args:
+        synth: The synth.
+        out: Folder of the dataset.
+        params: Learnt parameters, as `ParamSpace.select` takes them; others play their default.
+        derived: Number of derived presets.
+        presets: Human presets; those of the synth if left out.
+        note: The note to play.
+        features: How a sound becomes ``x``; its rate is the rate of rendering.
+        audio: Whose sound is kept beside the features.
+        prior: How derived presets are made: ``broadened`` from the training presets, or
+            ``uniform`` over every parameter's range, see `pyrosynth.data.augmentation.derive`.
+        seed: Seed of the split and of the derived presets.
+        workers: Processes that render; all cores if left out.
+        chunk_rows: Presets per chunk, the most that a kill costs per worker.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        InputError: There are no presets, or an argument is out of range.
+        DataError: The folder holds something else, a dataset of other settings or a larger one,
+            or it cannot be written.
+    """
+    job = Job(
+        synth,
+        synth.param_space.select(params),
+        note or Note(),
+        features or FeatureSpec(),
+        audio,
+        prior,
+    )
+    build(job, Path(out), presets, derived, seed, workers, chunk_rows)
+    return Dataset(out)

@@ -1,0 +1,1 @@
+"""Sounds that no synth of the package made, to test on."""

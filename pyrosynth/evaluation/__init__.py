@@ -1,0 +1,1 @@
+"""How good runs are: calibration, baselines, comparisons, axes of tags."""

@@ -1,0 +1,212 @@
+"""How standings read: a table to choose by, one of all measures, the tests, and what they cost."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyrosynth.audio.metric_suite import METRICS
+from pyrosynth.evaluation.standings import RANKED, estimate
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Cells = list[str]
+Table = tuple[Cells, list[Cells]]
+
+ALIKE = 0.05  # p-value from which a method is not told apart from the best
+SURE, UNSURE = "**", " ≈"  # around the best, after what is not told apart from it
+FIRST = ("mean draw", "one draw", "guess")  # columns that render nothing, for a guess of any kind
+LEGEND = (
+    "LSD in dB, the mean over sounds; the seeds of a sound are averaged first. Every answer was "
+    "played by the real synth. A column holds answers that cost as many renders; of those, the "
+    "nearest was taken by LSD, as a user would. {best}: the best of all that cost as many; ≈: not "
+    f"told apart from it (p ≥ {ALIKE}, Wilcoxon signed ranks with Holm's correction). SC: median "
+    "over sounds, of one draw and of the nearest of most. MSE_n: of the mean draw. "
+    "log q(v given x): nats that the model gives to the true preset, where it is exact. "
+    "90 % region, TARP 90 %: how many true presets lie in the regions that should hold 90 %."
+)
+
+
+def order(frame: "DataFrame") -> list[str]:
+    """Return the methods: models from the best to the worst by their best draws, then others."""
+    models = frame[frame["answer"].isin(FIRST)]["method"].unique().tolist()
+    last = {}
+    for method in models:
+        own = frame[(frame["method"] == method) & ~frame["answer"].str.startswith("infer")]
+        own = own[own["sounds"] == own["sounds"].iloc[0]]
+        last[method] = own.sort_values("budget", kind="stable")["lsd_mean"].iloc[-1]
+    others = [m for m in frame["method"].unique() if m not in last]
+    return [*sorted(models, key=lambda method: last[method]), *others]
+
+
+def column(row: Mapping[str, Any]) -> str:
+    """Return the column of the table of standings that an answer belongs into."""
+    if row["budget"] == 0:
+        return row["answer"] if row["answer"] in FIRST else FIRST[-1]
+    if row["answer"].startswith("best of"):
+        return f"best of {row['budget']:.0f}"
+    return f"{row['budget']:.0f} renders"
+
+
+def standings_table(frame: "DataFrame", sounds: str) -> Table:
+    """Return the table to choose by: methods down, what they may render across.
+
+    Args:
+        frame: From `pyrosynth.evaluation.standings.standings`.
+        sounds: Which sounds.
+
+    Returns:
+        Headers, and cells as people read them, in Markdown.
+    """
+    here = frame[frame["sounds"] == sounds]
+    rows = _records(here)
+    done = [row for row in rows if not _missing(row, "lsd_mean")]
+    named = {column(row): row["budget"] for row in done}
+    columns = sorted(
+        (budget, FIRST.index(name) if name in FIRST else 0, name) for name, budget in named.items()
+    )
+    best = {
+        budget: min(r["lsd_mean"] for r in done if r["budget"] == budget) for budget, *_ in columns
+    }
+    more = {
+        "SC, one draw": ("one draw", "sc_median"),
+        "SC, nearest": ("nearest", "sc_median"),
+        "MSE_n": ("mean draw", "mse_n_mean"),
+        "log q(v given x)": ("one draw", "log_q"),
+        "90 % region": ("one draw", "region_90"),
+        "TARP 90 %": ("one draw", "tarp_90"),
+    }
+    more = {
+        head: (answer, name)
+        for head, (answer, name) in more.items()
+        if name in here and here[name].notna().any()
+    }
+    table = []
+    for method in order(here):
+        own = {column(row): row for row in done if row["method"] == method}
+        if not own:
+            reason = next(row["failed"] for row in rows if row["method"] == method)
+            table.append([method, f"failed: {reason}", *[""] * (len(columns) + len(more) - 1)])
+            continue
+        cells = [_lsd(own.get(name), best[budget]) for budget, _, name in columns]
+        first = next(iter(own.values()))
+        nearest = [row for name, row in own.items() if name.startswith("best of")]
+        own["nearest"] = max(nearest, key=lambda row: row["budget"]) if nearest else first
+        facts = [_plain(own.get(answer, first), name) for answer, name in more.values()]
+        table.append([method, *cells, *facts])
+    return ["method", *(name for *_, name in columns), *more], table
+
+
+def measures_table(frame: "DataFrame", sounds: str) -> Table:
+    """Return every measure of every answer: means over sounds, of SC the median as well."""
+    here = frame[frame["sounds"] == sounds].dropna(subset=["lsd_mean"])
+    heads = {"n": "n", "seeds": "seeds", "renders": "renders", "lsd_median": "LSD median"}
+    for name, metric in METRICS.items():
+        heads[f"{name}_mean"] = metric.heading
+        if name == "sc":
+            heads["sc_median"] = "SC median"
+        if name == "mse_n":
+            heads["mse_n_published"] = "MSE_n as published"
+    heads["wins"] = "beats retrieval"
+    heads = {name: head for name, head in heads.items() if name in here}
+    table = []
+    for method in order(here):
+        own = here[here["method"] == method].sort_values("budget", kind="stable")
+        for row in _records(own):
+            cells = [_plain(row, name) for name in heads]
+            table.append([method, row["answer"], *cells])
+    return ["method", "answer", *heads.values()], table
+
+
+def differences_table(tests: "DataFrame", sounds: str, measure: str) -> Table:
+    """Return the paired tests of one measure."""
+    here = tests[(tests["sounds"] == sounds) & (tests["measure"] == measure)]
+    table = []
+    for row in _records(here):
+        name = f"{row['method']}, {row['answer']}" if row["answer"] else row["method"]
+        difference = f"{row['difference']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
+        table.append(
+            [f"{row['budget']:.0f}", name, row["best"], difference, f"{100 * row['wins']:.0f} %",
+             f"{row['p']:.2g}"]
+        )  # fmt: skip
+    unit = METRICS[measure].heading
+    return (
+        ["renders", "method", "best", f"behind the best, {unit}", "best is nearer on", "p (Holm)"],
+        table,
+    )
+
+
+def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [list(headers), ["---"] * len(headers), *rows]
+    clean = [[str(cell).replace("|", "/") for cell in line] for line in lines]
+    return "".join("| " + " | ".join(line) + " |\n" for line in clean)
+
+
+def costs_table(frame: "DataFrame") -> Table:
+    """Return what the fits of each model cost, means over their seeds."""
+    heads = {
+        "weights": "weights", "steps": "steps", "best_step": "best step",
+        "fit_seconds": "fit, minutes", "fit_cpu_seconds": "processor, minutes",
+    }  # fmt: skip
+    if "steps" not in frame:
+        return ["model", *heads.values()], []
+    fitted = frame.dropna(subset=["steps"]).drop_duplicates("method")
+    rows = {row["method"]: row for row in _records(fitted)}
+    cells = [
+        [name, *(f"{row[k] / 60:.1f}" if "seconds" in k else f"{row[k]:,.0f}" for k in heads)]
+        for name, row in sorted(rows.items(), key=lambda item: order(fitted).index(item[0]))
+    ]
+    return ["model", *heads.values()], cells
+
+
+def markdown_page(frame: "DataFrame", tests: "DataFrame") -> str:
+    """Return all tables in Markdown."""
+    parts = []
+    for sounds in frame["sounds"].unique() if len(frame) else ():
+        n = int(frame[frame["sounds"] == sounds]["n"].max())
+        parts += [
+            f"## {sounds.capitalize()} ({n})",
+            markdown(*standings_table(frame, sounds)),
+            f"{LEGEND.format(best='Bold')} In brackets: 95 % bootstrap intervals.",
+            "### All measures",
+            markdown(*measures_table(frame, sounds)),
+            "### Against the best",
+            *(markdown(*differences_table(tests, sounds, measure)) for measure in RANKED),
+        ]
+    parts += ["## Cost of a fit", markdown(*costs_table(frame))]
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _records(frame: "DataFrame") -> list[dict[str, Any]]:
+    records: list[Any] = frame.to_dict("records")
+    return records
+
+
+def _lsd(row: Mapping[str, Any] | None, best: float) -> str:
+    """Write a distance, marked if it is the best or may be as good."""
+    if row is None:
+        return ""
+    text = str(estimate(row, "lsd_mean"))
+    if row["lsd_mean"] == best:
+        return f"{SURE}{text}{SURE}"
+    return text + (UNSURE if row["p_lsd"] >= ALIKE else "")
+
+
+def _plain(row: Mapping[str, Any], name: str) -> str:
+    """Write a number as people read it, nothing where there is none."""
+    if _missing(row, name):
+        return ""
+    value = row[name]
+    if name in ("n", "seeds", "renders"):
+        return f"{value:.0f}"
+    if name == "wins" or name.endswith("_90"):
+        return f"{100 * value:.0f} %"
+    if name == "log_q":
+        return f"{value:.1f}"
+    return f"{value:.3f}" if name.startswith("mse_n") else f"{value:#.3g}".rstrip(".")
+
+
+def _missing(row: Mapping[str, Any], name: str) -> bool:
+    return name not in row or bool(np.isnan(row[name]))

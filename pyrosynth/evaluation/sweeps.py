@@ -1,0 +1,207 @@
+"""Presets moved along the axes of tags in steps, played by the synth, and described."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from pyrosynth.audio.descriptors import describe_features
+from pyrosynth.data.dataset import Dataset, Rows
+from pyrosynth.data.labeling import DESCRIBED
+from pyrosynth.evaluation.axes import described, or_none, steer
+from pyrosynth.evaluation.cache import Arrays, each
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.statistics import spearman
+from pyrosynth.synths.rendering import Renderer
+from pyrosynth.training.fit import contract_hash
+from pyrosynth.training.run import run_hash
+
+Float = NDArray[np.float64]
+
+AMOUNTS = np.linspace(-2.0, 2.0, 9)  # in spreads of the axis, from where the preset is
+DOWN, CENTER, UP = (int(np.flatnonzero(AMOUNTS == amount)[0]) for amount in (-1.0, 0.0, 1.0))
+NUMBERS = tuple(tag.name for tag in DESCRIBED)
+
+
+@dataclass(frozen=True, eq=False)
+class Sweeps:
+    """What moving presets along axes of tags does to how they sound.
+
+    Attributes:
+        tags: Names of the tags.
+        presets: Names of the presets.
+        numbers: Those of `pyrosynth.audio.descriptors.describe_features` at each of ``AMOUNTS``,
+        shape
+            (n_tags, n, 9, 5); NaN where the synth plays nothing.
+        spread: Standard deviation of each number among the human training presets, shape (5,).
+    """
+
+    tags: tuple[str, ...]
+    presets: list[str]
+    numbers: Float
+    spread: Float
+
+    def own(self, i: int) -> int | None:
+        """Return which number is the one behind a tag, None if there is none."""
+        return NUMBERS.index(self.tags[i]) if self.tags[i] in NUMBERS else None
+
+    @property
+    def monotony(self) -> Float:
+        """Rank correlation of amount and own number, mean over the presets, shape (n_tags,).
+
+        A preset whose number does not move counts as 0.
+        """
+
+        def measure(lines: Float) -> float:
+            found = [spearman(AMOUNTS, line) for line in lines]
+            return float(np.mean(np.nan_to_num(found)))
+
+        return self._of_own(measure)
+
+    @property
+    def rising(self) -> Float:
+        """Share of steps that move the own number towards the last word, shape (n_tags,).
+
+        Steps that do not move it count half.
+        """
+
+        def measure(lines: Float) -> float:
+            steps = np.sign(np.diff(lines, axis=1))
+            return float((1 + np.nanmean(steps)) / 2)
+
+        return self._of_own(measure)
+
+    @property
+    def changes(self) -> Float:
+        """What steering from −1 to 1 adds to each number, in spreads, shape (n_tags, n, 5)."""
+        return np.asarray((self.numbers[:, :, UP] - self.numbers[:, :, DOWN]) / self.spread)
+
+    @property
+    def change(self) -> Float:
+        """Mean of that change over the presets, shape (n_tags, 5)."""
+        return np.asarray(np.nanmean(self.changes, axis=1))
+
+    @property
+    def size(self) -> Float:
+        """Mean of its size, whatever its sign, over the presets, shape (n_tags, 5)."""
+        return np.asarray(np.nanmean(np.abs(self.changes), axis=1))
+
+    @property
+    def right(self) -> Float:
+        """Share of presets whose own number that change moves the right way, (n_tags,)."""
+        found = np.full(len(self.tags), np.nan)
+        for i in range(len(found)):
+            own = self.own(i)
+            if own is not None:
+                moved = self.changes[i, :, own]
+                found[i] = np.mean(moved[np.isfinite(moved)] > 0)
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures by tag; NaN as None."""
+        tags = {
+            tag: {
+                "monotony": or_none(self.monotony[i]),
+                "rising": or_none(self.rising[i]),
+                "right": or_none(self.right[i]),
+                "change": dict(zip(NUMBERS, map(or_none, self.change[i]), strict=True)),
+                "size_of_change": dict(zip(NUMBERS, map(or_none, self.size[i]), strict=True)),
+            }
+            for i, tag in enumerate(self.tags)
+        }
+        return {"n_presets": len(self.presets), "amounts": AMOUNTS.tolist(), "tags": tags}
+
+    def _of_own(self, measure: Callable[[Float], float]) -> Float:
+        """Measure the own number of each tag along the sweeps (n, 9); NaN where there is none."""
+        found = np.full(len(self.tags), np.nan)
+        for i in range(len(found)):
+            own = self.own(i)
+            if own is not None:
+                found[i] = measure(self.numbers[i, :, :, own])
+        return found
+
+
+def steps(posterior: Posterior, values: Float) -> Float:
+    """Return one preset moved along all axes.
+
+    Args:
+        posterior: A run of a variant with axes of tags.
+        values: Native values of all parameters, shape (n_params,).
+
+    Returns:
+        Native values, shape (n_tags, 9, n_params), at each of ``AMOUNTS``.
+    """
+    tags = posterior.variant.dims.tags
+    moved = [steer(posterior, values[None], tag, AMOUNTS[:, None])[:, 0] for tag in tags]
+    return np.stack(moved)
+
+
+def play(
+    posterior: Posterior,
+    dataset: Dataset,
+    rows: Rows,
+    renderer: Renderer,
+    folder: str | Path,
+    *,
+    progress: bool = True,
+) -> Sweeps:
+    """Move presets along all axes, and describe what the synth plays.
+
+    What was played is kept in a file for each preset; called again, it goes on where it was.
+
+    Args:
+        posterior: A run of a variant with axes of tags.
+        dataset: The presets.
+        rows: Those to move, shape (n,).
+        renderer: From ``posterior.renderer()``.
+        folder: Where results are kept.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The sweeps.
+
+    Raises:
+        InputError: The variant has no axes of tags.
+        DataError: A file cannot be written.
+    """
+    run, spec = posterior.run, posterior.run.features
+    n_tags = len(run.variant.dims.tags)
+    of = {"run": run_hash(posterior), "dataset": contract_hash(dataset), "at": AMOUNTS.tolist()}
+    key = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:12]
+    place = Path(folder) / f"sweeps-{key}"
+    n_sounds = n_tags * (len(AMOUNTS) - 1) + 1
+    beside = np.delete(np.arange(len(AMOUNTS)), CENTER)
+
+    def work(missing: list[int]) -> Iterator[tuple[int, Arrays]]:
+        def chunks() -> Iterator[tuple[int, Float]]:
+            for i in missing:
+                moved = steps(posterior, dataset.values(rows[[i]])[0])
+                # Where it is, it is the same preset on all axes.
+                yield i, np.concatenate([moved[:1, CENTER], moved[:, beside].reshape(
+                    -1, moved.shape[-1])])  # fmt: skip
+
+        with tqdm(
+            total=len(rows) * n_sounds, initial=(len(rows) - len(missing)) * n_sounds,
+            desc="sweep", unit="sound", dynamic_ncols=True, disable=not progress,
+        ) as bar:  # fmt: skip
+            for i, rendered in renderer.stream(chunks()):
+                heard = described(rendered, spec)
+                numbers = np.empty((n_tags, len(AMOUNTS), heard.shape[1]))
+                numbers[:, CENTER] = heard[0]
+                numbers[:, beside] = heard[1:].reshape(n_tags, len(beside), -1)
+                yield i, {"numbers": numbers}
+                bar.update(n_sounds)
+
+    found = each([place / f"{row:06d}.npz" for row in rows], work)
+    known = describe_features(dataset.x(dataset.rows("train", human_only=True)), spec)
+    spread = known.std(axis=0)
+    spread[spread == 0] = np.inf  # what no preset varies does not count as changed
+    return Sweeps(
+        run.variant.dims.tags, dataset.names(rows), found["numbers"].swapaxes(0, 1), spread
+    )

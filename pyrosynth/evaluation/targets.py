@@ -1,0 +1,140 @@
+"""Sounds whose presets are to be found again, and what is known of them."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.data.dataset import Dataset
+from pyrosynth.data.outside.sounds import load
+from pyrosynth.errors import DataError
+from pyrosynth.synths.params import ParamSpace
+from pyrosynth.training.fit import contract_hash
+
+Float = NDArray[np.float64]
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Sounds to be met by presets of a synth.
+
+    Args:
+        dataset: Whose synth, parameters, note and features they are met with.
+        ids: A number for each that does not depend on which others are there, shape (n,). For
+            presets of the dataset their rows.
+        names: What they are called.
+        x: Their features, shape (n, n_mels, n_frames).
+        values: Native values of the presets behind them, shape (n, n_params); None where there
+            are none.
+        audio: The sounds themselves, shape (n, n_samples); None where nobody needs them.
+        source: Where they come from; JSON-ready.
+    """
+
+    dataset: Dataset
+    ids: NDArray[np.int64]
+    names: list[str]
+    x: Array
+    values: Float | None
+    audio: Array | None
+    source: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        """Return their number."""
+        return len(self.ids)
+
+    @property
+    def features(self) -> FeatureSpec:
+        """How a sound becomes ``x``."""
+        return self.dataset.features
+
+    @property
+    def space(self) -> ParamSpace:
+        """The learnt parameters."""
+        return self.dataset.space
+
+    @property
+    def full_space(self) -> ParamSpace:
+        """All parameters."""
+        return self.dataset.full_space
+
+    @property
+    def truths(self) -> int:
+        """Number of true presets of each sound: 1 or, where nobody knows them, 0."""
+        return int(self.values is not None)
+
+    def seed(self, i: int, seed: int) -> int:
+        """Return the seed of one sound, whichever others there are."""
+        return int(np.random.SeedSequence([seed, int(self.ids[i])]).generate_state(1)[0] >> 1)
+
+    def unit(self, values: ArrayLike) -> Float:
+        """Return unit values (..., n_learnt) of the learnt ones of native values (..., n_params).
+
+        Those of stepped parameters are the middles that the synth plays.
+        """
+        return self.space.to_unit(self.learnt(values))
+
+    def learnt(self, values: ArrayLike) -> Float:
+        """Return the learnt columns of native values, shape (..., n_learnt)."""
+        columns = self.full_space.index(self.space.names)
+        return np.asarray(values, np.float64)[..., columns]
+
+    def complete(self, unit: ArrayLike) -> Float:
+        """Return native values of all parameters from unit values of the learnt ones."""
+        return self.full_space.complete(self.space, self.space.from_unit(unit))
+
+    @property
+    def identity(self) -> str:
+        """A text that differs where results for the same ``ids`` may."""
+        return json.dumps({"dataset": contract_hash(self.dataset), **self.source}, sort_keys=True)
+
+
+def held_out(dataset: Dataset, n: int | None = None, seed: int = 0) -> Targets:
+    """Return the held-out human presets of a dataset.
+
+    Args:
+        dataset: The dataset.
+        n: Number of presets, picked at random; None or too many for all.
+        seed: Of the choice; a larger ``n`` adds to the presets of a smaller one.
+
+    Raises:
+        DataError: There are none.
+    """
+    rows = dataset.rows("test", human_only=True)
+    if not len(rows):
+        raise DataError(f"dataset '{dataset.path}' has no held-out presets; render more presets")
+    if n is not None:
+        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:n])
+    return Targets(
+        dataset, rows, dataset.names(rows), dataset.x(rows), dataset.values(rows), None, {}
+    )
+
+
+def outside(dataset: Dataset, folder: str | Path, n: int | None = None, seed: int = 0) -> Targets:
+    """Return sounds that no preset is behind, to be met by the synth of a dataset.
+
+    Args:
+        dataset: Its note and features are those the sounds are heard with.
+        folder: The folder that `pyrosynth.data.outside.sounds.make` made.
+        n: Number of sounds, picked at random; None or too many for all.
+        seed: Of the choice.
+
+    Raises:
+        DataError: The folder holds no such sounds, or such for another note.
+    """
+    sounds = load(folder, dataset.note, dataset.features.sample_rate)
+    rows = np.arange(len(sounds.names))
+    if n is not None:
+        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:n])
+    audio = sounds.audio[rows]
+    hashes = [hashlib.sha256(sound.tobytes()).digest() for sound in audio]
+    ids = np.array([int.from_bytes(digest[:7], "big") for digest in hashes], np.int64)
+    names = [sounds.names[row] for row in rows]
+    x = np.stack([dataset.features(sound) for sound in audio])
+    return Targets(dataset, ids, names, x, None, audio, {"outside": True})

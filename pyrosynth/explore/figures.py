@@ -1,0 +1,282 @@
+"""Pictures of what is found on the way through the latent space; each takes labelled data."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from numpy.typing import NDArray
+
+from pyrosynth.audio.descriptors import UNITS
+from pyrosynth.audio.features import DB, hz_to_mel
+from pyrosynth.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, bare
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+SHOWN = 6  # parameters drawn of a sweep
+STRIP = 9  # spectrograms side by side, at most
+WIDTH = 11.0  # inches
+LINES = (BLUE, ORANGE, GREEN, RED, PURPLE, "#56B4E9")
+DESCRIPTORS = ("loudness", "centroid", "bandwidth", "flatness", "roll-off")
+TICKS_HZ = (100, 1000, 5000)
+RANGE_DB = 70.0  # below the loudest cell of a row of sounds
+
+# Colours that can be told apart, dark ones and light ones (Paul Tol's "muted" and "light").
+CATEGORY_COLORS = (
+    "#332288", "#CC6677", "#DDCC77", "#117733", "#88CCEE", "#882255", "#44AA99", "#AA4499",
+    "#EE8866", "#77AADD", "#999933", "#000000",
+)  # fmt: skip
+OTHER_COLOR = "#CCCCCC"
+
+
+def macro(data: "Dataset") -> Figure:
+    """Show what a macro does: parameters, spectrograms, descriptors, from end to end."""
+    played = "descriptor" in data
+    figure = Figure(figsize=(WIDTH, 7.6 if played else 5.4), layout="constrained")
+    heights = (3.0, 2.0, 2.4)[: 2 + played]
+    parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
+    center = data.attrs["center"]
+    figure.suptitle(f"{data.attrs['synth']}: axis {data.attrs['axis']} around {center}")
+    _curves(parts[0].subplots(), data, "position")
+    title = "as played" if played else "as the model expects it"
+    x = data["x"] if played else data["expected"]
+    _strip(parts[1], x.values, data, [signed(p) for p in data["position"].values], title)
+    if played:
+        for ax, name in zip(parts[2].subplots(1, len(DESCRIPTORS)), DESCRIPTORS, strict=True):
+            position = data["position"].values
+            low, high = (data[key].sel(name=name).values for key in ("low", "high"))
+            ax.fill_between(position, low, high, color=BLUE, alpha=0.2, linewidth=0)
+            ax.plot(position, data["descriptor"].sel(name=name).values, color=BLUE, marker=".")
+            ax.set_title(f"{name} ({UNITS[name]})", fontsize=10)
+            ax.set_xlabel("position")
+            ax.set_xticks(position[:: max(1, (len(position) - 1) // 4)])
+            ax.margins(x=0.02)
+            bare(ax)
+    return figure
+
+
+def macros(data: "Dataset", n: int = 14) -> Figure:
+    """Show the most audible axes: how much one hears of each, and of what."""
+    data = data.isel(axis=slice(0, n))
+    count = data.sizes["axis"]
+    figure = Figure(figsize=(WIDTH, 1.3 + 0.36 * count), layout="constrained")
+    effect, change = figure.subplots(1, 2, sharey=True, width_ratios=(3, 4))
+    y = np.arange(count)
+    effect.barh(y, data["effect"].values, color=BLUE, height=0.7)
+    labels = [f"{a}: {t}" for a, t in zip(data["axis"].values, data["title"].values, strict=True)]
+    effect.set_yticks(y, labels, fontsize=9)
+    effect.set_ylim(count - 0.5, -0.5)
+    effect.set_xlabel("ends against middle, LSD (dB)")
+    bare(effect)
+    values = data["change"].values
+    limit = max(1.0, float(np.abs(values).max()))
+    change.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    numbers = data["number"].values.tolist()
+    change.set_xticks(range(len(numbers)), numbers)
+    for i, row in enumerate(values):
+        for j, value in enumerate(row):
+            color = "white" if abs(value) > 0.6 * limit else "black"
+            change.text(j, i, signed(value), ha="center", va="center", fontsize=8, color=color)
+    change.tick_params(length=0)
+    change.set_xlabel("change from −2 to 2 (spreads of the presets)")
+    return figure
+
+
+def sounds(data: "Dataset", columns: int = 4) -> Figure:
+    """Show the spectrograms of some presets."""
+    n = data.sizes["preset"]
+    rows = -(-n // columns)
+    figure = Figure(figsize=(WIDTH, 0.4 + 2.0 * rows), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(rows, columns, sharex=True, sharey=True)).ravel()
+    images = _spectrograms(axes[:n], data["x"].values, data)
+    for i, ax in enumerate(axes[:n]):
+        name = str(data["preset"].values[i])
+        lines = [name if len(name) < 28 else f"{name[:26]}…"]
+        if "lsd" in data:
+            lines.append(f"{float(data['lsd'].values[i]):.1f} dB away")
+        if "nearest" in data:
+            near = float(data["nearest_lsd"].values[i])
+            lines.append(f"{near:.1f} dB from {str(data['nearest'].values[i])[:20]}")
+        ax.set_title("\n".join(lines), fontsize=9)
+    for ax in axes[n:]:
+        ax.set_axis_off()
+    for ax in axes[max(0, n - columns) : n]:
+        ax.set_xlabel("time (s)")
+    for ax in axes[:n:columns]:
+        ax.set_ylabel("Hz")
+    if images:
+        figure.colorbar(images[-1], ax=list(axes), label="power (dB)", pad=0.01)
+    return figure
+
+
+def scatter(data: "Dataset", color: str, values: NDArray[Any]) -> Figure:
+    """Show a map.
+
+    Args:
+        data: Of `pyrosynth.explore.projection.Map`.
+        color: What it is coloured by.
+        values: Of each preset: words, or numbers.
+    """
+    figure = Figure(figsize=(8.4, 6.4), layout="constrained")
+    ax = figure.subplots()
+    x, y = data["x"].values, data["y"].values
+    if values.dtype.kind in "UO":
+        counts = {str(word): int((values == word).sum()) for word in np.unique(values)}
+        others = [word for word in counts if word != "other"]
+        order = ["other"] * ("other" in counts) + sorted(others, key=lambda word: -counts[word])
+        colors = dict(zip(sorted(others), CATEGORY_COLORS, strict=False)) | {"other": OTHER_COLOR}
+        for word in order:
+            rows = values == word
+            ax.scatter(
+                x[rows], y[rows], s=5 if word == "other" else 16, color=colors[word],
+                label=f"{word} ({counts[word]})", linewidth=0, alpha=0.85,
+            )  # fmt: skip
+        ax.legend(fontsize=8.5, markerscale=1.5, frameon=False, loc="center left",
+                  bbox_to_anchor=(1.0, 0.5))  # fmt: skip
+    else:
+        low, high = np.nanquantile(values, (0.02, 0.98))
+        points = ax.scatter(x, y, c=values, s=10, cmap="viridis", vmin=low, vmax=high, linewidth=0)
+        unit = data.attrs.get(f"unit of {color}", "")
+        figure.colorbar(points, ax=ax, label=f"{color} ({unit})" if unit else color, pad=0.01)
+    by, of = data.attrs["by"], data.attrs["of"]
+    shares = data.attrs.get("explained", (None, None))
+    labels = [
+        f"{by} {number} of the {of}" + (f" ({100 * share:.0f} %)" if share else "")
+        for number, share in zip((1, 2), shares, strict=True)
+    ]
+    ax.set(xlabel=labels[0], ylabel=labels[1])
+    ax.set_title(f"{len(x):,} presets by {color}", fontsize=11)
+    ax.set_aspect("equal", adjustable="datalim")
+    bare(ax)
+    return figure
+
+
+def morph(data: "Dataset") -> Figure:
+    """Show a morph: parameters and spectrograms on the way."""
+    figure = Figure(figsize=(WIDTH, 5.4), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=(3, 2))
+    figure.suptitle(f"{' → '.join(data['preset'].values)}, way: {data.attrs['way']}")
+    _curves(parts[0].subplots(), data, "position")
+    played = "x" in data
+    title = "as played" if played else "as the model expects it"
+    x = data["x" if played else "expected"].values
+    _strip(parts[1], x, data, [f"{p:.2f}" for p in data["position"].values], title)
+    return figure
+
+
+def roughness(data: "Dataset") -> Figure:
+    """Show by how much each way differs in roughness from straight lines of the knobs.
+
+    Args:
+        data: Of `pyrosynth.explore.smoothness.Trial`.
+    """
+    ways = [str(way) for way in data["way"].values if way != "knobs"]
+    n = data.sizes["feature"]
+    figure = Figure(figsize=(WIDTH, 1.5 + 0.17 * n), layout="constrained")
+    figure.supxlabel("roughness against straight lines of the knobs (%)", fontsize=10)
+    for ax, way in zip(np.atleast_1d(figure.subplots(1, len(ways), sharex=True)), ways,
+                       strict=True):  # fmt: skip
+        change = 100 * data["change"].sel(way=way).values
+        order = np.argsort(change)
+        colors = [BLUE if c < 0 else RED for c in change[order]]
+        ax.barh(np.arange(n), change[order], color=colors, height=0.75)
+        ax.set_yticks(np.arange(n), data["feature"].values[order], fontsize=7.5)
+        ax.set_ylim(n - 0.4, -0.6)
+        ax.axvline(0, color="black", linewidth=0.8)
+        better = int((change < 0).sum())
+        mean = signed(float(np.nanmean(change)))
+        ax.set_title(f"{way}\nsmoother on {better} of {n}, mean {mean} %", fontsize=10)
+        bare(ax)
+    return figure
+
+
+def signed(number: float) -> str:
+    """Return a number with its sign, one decimal at most, such as ``−1.5`` and ``+2``."""
+    text = f"{number:+.1f}".removesuffix(".0").replace("-", "−")
+    return "0" if text in ("+0", "−0") else text
+
+
+def _curves(ax: Axes, data: "Dataset", along: str) -> None:
+    """Draw the parameters that move most, each named where it ends."""
+    unit, position = data["unit"].values, data[along].values
+    spread = unit.std(axis=0)
+    order = [i for i in np.argsort(-spread, kind="stable")[:SHOWN] if spread[i] > 0]
+    span = float(np.ptp(position)) or 1.0
+    ends = np.array([unit[-1, i] for i in order])
+    places = _apart(ends, 0.075)
+    for i, color, place in zip(order, LINES, places, strict=False):
+        ax.plot(position, unit[:, i], color=color, marker="o", markersize=3.5, linewidth=1.8)
+        ax.annotate(
+            str(data["param"].values[i]), (position[-1], unit[-1, i]),
+            (position[-1] + 0.02 * span, place), color=color, va="center", fontsize=9.5,
+            annotation_clip=False,
+        )  # fmt: skip
+    for i in np.setdiff1d(np.flatnonzero(spread > 0), order):
+        ax.plot(position, unit[:, i], color="0.85", linewidth=0.8, zorder=0)
+    ax.set_ylim(-0.04, 1.04)
+    ax.set_xlim(position[0] - 0.02 * span, position[-1] + 0.18 * span)
+    ax.set_xticks(position)
+    ax.tick_params(labelsize=9)
+    ax.set_ylabel("place in the range")
+    ax.set_xlabel(along)
+    ax.grid(axis="y", color="0.93")
+    if "center_position" in data.attrs:
+        at = data.attrs["center_position"]
+        if position[0] <= at <= position[-1]:
+            ax.axvline(at, color=GREY, linestyle=":", linewidth=1.2)
+    bare(ax)
+
+
+def _apart(places: NDArray[Any], least: float) -> NDArray[Any]:
+    """Move numbers from 0 to 1 a little, for neighbours to be that far apart."""
+    order = np.argsort(places, kind="stable")
+    moved = places[order].astype(float)
+    for _ in range(200):
+        moved = moved.clip(0.0, 1.0)
+        for k in range(1, len(moved)):
+            lack = least - (moved[k] - moved[k - 1])
+            if lack > 0:
+                moved[k - 1 : k + 1] += (-lack / 2, lack / 2)
+    result = np.empty_like(moved)
+    result[order] = moved
+    return result
+
+
+def _strip(
+    figure: SubFigure, x: NDArray[Any], data: "Dataset", titles: list[str], title: str
+) -> None:
+    """Draw spectrograms side by side."""
+    chosen = np.unique(np.round(np.linspace(0, len(x) - 1, min(len(x), STRIP))).astype(int))
+    axes = np.atleast_1d(figure.subplots(1, len(chosen), sharey=True))
+    _spectrograms(axes, x[chosen], data)
+    for ax, i in zip(axes, chosen, strict=True):
+        ax.set_title(titles[i], fontsize=9)
+        ax.set_xlabel("s", fontsize=9)
+    axes[0].set_ylabel(f"Hz, {title}", fontsize=9)
+
+
+def _spectrograms(axes: NDArray[Any], x: NDArray[Any], data: "Dataset") -> list[Any]:
+    """Draw spectrograms on one scale."""
+    power = DB * np.asarray(x, np.float64)
+    high = float(np.nanmax(power)) if np.isfinite(power).any() else 0.0
+    low = max(high - RANGE_DB, float(np.nanmin(power))) if np.isfinite(power).any() else -1.0
+    frames, mels = data["frame"].values, hz_to_mel(data["mel"].values)
+    extent = (0.0, float(frames[-1]), float(mels[0]), float(mels[-1]))
+    ticks = [hz for hz in TICKS_HZ if mels[0] <= float(hz_to_mel(hz)) <= mels[-1]]
+    images = []
+    for ax, cells in zip(axes, power, strict=True):
+        images.append(
+            ax.imshow(
+                cells,
+                origin="lower",
+                aspect="auto",
+                extent=extent,
+                cmap="magma",
+                vmin=low,
+                vmax=high,
+            )  # fmt: skip
+        )
+        ax.set_yticks(hz_to_mel(ticks), [f"{hz:,}" for hz in ticks])
+        ax.tick_params(labelsize=8)
+    return images

@@ -1,0 +1,1 @@
+"""From a sound to presets: the posterior, the search with the real synth, ArviZ."""

@@ -1,0 +1,306 @@
+"""From sound files to folders: preset, the synth's own file, sound, posterior and report."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from pyrosynth._version import __version__
+from pyrosynth.audio.io import Audio, load_audio, save_audio
+from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.sketch import Sketch
+from pyrosynth.errors import InputError, PyrosynthError, SynthError
+from pyrosynth.files import whole, writable
+from pyrosynth.inference.arviz import inference_data, save_idata
+from pyrosynth.inference.posterior import Draws, Posterior
+from pyrosynth.inference.report import candidates, infer_report
+from pyrosynth.inference.search import Match
+from pyrosynth.inference.sketch_report import sketch_section
+from pyrosynth.synths.presets import Preset, preset_json
+from pyrosynth.synths.rendering import Rendered, Renderer
+
+PRESET, SOUND, POSTERIOR = "preset.json", "render.wav", "posterior.nc"
+PLAYED, REPORT = "played.wav", "report.html"
+IN_BANK = 8  # presets in the synth's own file: the best, then the draws that sound nearest
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What came of one sound.
+
+    Attributes:
+        sound: The file.
+        folder: Where the results are.
+        lsd_db: Log-spectral distance of the best preset's sound in dB.
+        source: What proposed it, see `pyrosynth.inference.search.Match`.
+        n_renders: Number of sounds that were rendered to find it.
+        kept: Whether the folder was there before and has been left as it was.
+        same: Whether a folder that was kept was made from this sound with these settings.
+        play: Of a sketch, the note to play the preset with, see
+        `pyrosynth.audio.sketch.Sketch.to_json`.
+    """
+
+    sound: str
+    folder: str
+    lsd_db: float
+    source: str
+    n_renders: int
+    kept: bool = False
+    same: bool = True
+    play: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A sound from which nothing could be inferred, and why."""
+
+    sound: str
+    error: str
+
+
+def infer_sounds(
+    posterior: Posterior,
+    sounds: Sequence[str | Path],
+    out: str | Path,
+    *,
+    budget: int = 256,
+    draws: int = 64,
+    seed: int = 0,
+    sketch: bool = False,
+    workers: int | None = None,
+    force: bool = False,
+    progress: bool = True,
+) -> tuple[list[Inferred], list[Failed]]:
+    """Infer the presets behind sound files; a file that cannot be used costs only itself.
+
+    Args:
+        posterior: The run.
+        sounds: Sound files with distinct stems, which name the folders.
+        out: Folder that the folders go into.
+        budget: Sounds to render in the search for the best preset.
+        draws: Posterior draws to render and keep beside it.
+        seed: Of everything random.
+        sketch: Whether the sounds are sung, hummed or played at any pitch and length, see
+            `pyrosynth.audio.sketch`.
+        workers: Processes that render; all cores if left out.
+        force: Whether to replace folders that are there already.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        What came of the sounds, and those that failed.
+
+    Raises:
+        InputError: Two sounds have the same stem, a number is out of range, or ``out`` cannot
+            be written.
+    """
+    files = [Path(sound) for sound in sounds]
+    for stem, count in Counter(file.stem for file in files).items():
+        if count > 1:
+            alike = ", ".join(str(file) for file in files if file.stem == stem)
+            raise InputError(
+                f"{count} sounds are called '{stem}' ({alike}), which names the folder of each; "
+                "rename one or infer them into different folders"
+            )
+    if budget < 1 or draws < 1:
+        raise InputError(f"budget {budget} and draws {draws}: give at least 1 of each")
+    parent = writable(out)
+    done: list[Inferred] = []
+    failed: list[Failed] = []
+    total = len(files) * (budget + draws)
+    with (
+        posterior.renderer(workers, keep_audio=True) as renderer,
+        tqdm(total=total, desc="infer", unit="sound", disable=not progress) as bar,
+    ):
+        for i, file in enumerate(files):
+            bar.set_postfix_str(file.name)
+            try:
+                result = infer_sound(
+                    posterior, file, parent / file.stem, renderer, budget=budget, draws=draws,
+                    seed=seed, sketch=sketch, force=force, report=bar.update,
+                )  # fmt: skip
+                done.append(result)
+            except PyrosynthError as error:
+                failed.append(Failed(str(file), str(error)))
+            bar.update((i + 1) * (budget + draws) - bar.n)
+    return done, failed
+
+
+def infer_sound(
+    posterior: Posterior,
+    path: str | Path,
+    folder: str | Path,
+    renderer: Renderer,
+    *,
+    budget: int = 256,
+    draws: int = 64,
+    seed: int = 0,
+    sketch: bool = False,
+    force: bool = False,
+    report: Callable[[int], object] = lambda n: None,
+) -> Inferred:
+    """Infer the preset behind one sound file and write its folder, which appears complete.
+
+    The folder holds ``preset.json``, the synth's own file if it has one, ``render.wav`` (what
+    the synth plays for exactly that preset), ``posterior.nc`` and ``report.html``. That of a
+    sketch also holds ``played.wav``, the preset at the pitch and for the time that were heard.
+
+    Args:
+        posterior: The run.
+        path: The sound file.
+        folder: The folder to write.
+        renderer: From ``posterior.renderer(keep_audio=True)``.
+        budget: Sounds to render in the search.
+        draws: Posterior draws to render and keep.
+        seed: Of everything random.
+        sketch: Whether the sound is sung, hummed or played at any pitch and length.
+        force: Whether to replace the folder if it is there already.
+        report: Called with the number of sounds each time some were rendered.
+
+    Returns:
+        What came of it.
+
+    Raises:
+        InputError: The sound cannot be used, or the folder cannot be written.
+        SynthError: The synth cannot play.
+    """
+    file, target = Path(path), Path(folder)
+    rate = posterior.run.features.sample_rate
+    recording = load_audio(file, rate) if sketch else posterior.listen(file)
+    made: dict[str, Any] = {
+        "pyrosynth": __version__,
+        "sound_sha256": _sha256(recording.tobytes()),
+        "run": posterior.run.settings,
+        "budget": budget,
+        "draws": draws,
+        "seed": seed,
+    }
+    if sketch:
+        made["sketch"] = True
+    if (target / PRESET).is_file() and not force:
+        return _kept(file, target, made)
+    hummed = posterior.sketch(file) if sketch else None
+    audio = hummed.audio if hummed else recording
+    x = posterior.features(audio)
+    match = posterior.refine(x, renderer, budget, seed, report)
+    drawn = posterior.sample(x, draws, seed)
+    heard = renderer.render(drawn.values)
+    report(draws)
+    space, synth = posterior.run.full_space, posterior.synth
+    best = Preset.from_array(space, match.values[0], file.stem, "pyrosynth")
+    played = renderer.render(match.values[candidates(match)])  # the best one first
+    assert played.audio is not None
+    result = Inferred(
+        str(file), str(target), float(match.lsd[0]), str(match.source[0]), match.n_renders,
+        play=hummed.to_json() if hummed else None,
+    )  # fmt: skip
+    score = {
+        "lsd_db": result.lsd_db,
+        "log_q": float(posterior.log_prob(match.values[:1], x, seed)[0]),
+        "source": result.source,
+        "n_renders": result.n_renders,
+    }
+    note = posterior.run.note.to_json()
+    more = {"play": result.play} if hummed else {}
+    facts = preset_json(best, synth.name, space, note, **more, score=score, made=made)
+    bank = f"{file.stem}.bank"
+    files = {
+        PRESET: "the preset in full: native value of each parameter, note, score",
+        SOUND: f"what {synth.name} plays for it",
+        POSTERIOR: "draws and what they sound like, for ArviZ",
+    }
+    sounds, first = {SOUND: played.audio[0]}, []
+    if hummed:
+        sounds[PLAYED] = _play(posterior, hummed, match.values[0])
+        first.append(sketch_section(hummed, recording, sounds[PLAYED], rate))
+        files[PLAYED] = f"the same preset as it was hummed: {hummed.words}"
+    with whole(target) as new:
+        (new / PRESET).write_text(json.dumps(facts, indent=1) + "\n")
+        if synth.write_bank(new / bank, [best, *_nearest(posterior, match, file.stem)]):
+            files[bank] = f"{synth.name}'s own file: the preset, then the nearest draws"
+        for name, sound in sounds.items():
+            save_audio(new / name, sound, rate)
+        save_idata(_idata(posterior, x, drawn, heard, file.stem, made), new / POSTERIOR)
+        infer_report(
+            new / REPORT, name=file.stem, posterior=posterior, target=audio, match=match,
+            audio=played.audio, draws=drawn, files=files, first=first,
+        )  # fmt: skip
+    return result
+
+
+def _kept(file: Path, folder: Path, made: dict[str, Any]) -> Inferred:
+    """Describe a folder that was made earlier."""
+    try:
+        facts = json.loads((folder / PRESET).read_text())
+        score = facts["score"]
+        same = facts["made"] == json.loads(json.dumps(made))
+        return Inferred(
+            str(file), str(folder), float(score["lsd_db"]), str(score["source"]),
+            int(score["n_renders"]), kept=True, same=same, play=facts.get("play"),
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"'{folder}' holds something else than an inferred preset ({error!r}); give another "
+            "folder, or replace it with --force (force=True)"
+        ) from error
+
+
+def _play(posterior: Posterior, hummed: Sketch, values: NDArray[np.float64]) -> Audio:
+    """Play a preset at the note that was heard, shape (n_samples,)."""
+    rate = posterior.run.features.sample_rate
+    with Renderer(posterior.synth, hummed.note, rate, workers=1, keep_audio=True) as renderer:
+        rendered = renderer.render(values[None])
+    if rendered.failed[0]:
+        raise SynthError(f"the synth {rendered.reason[0]} when it played {hummed.words}")
+    assert rendered.audio is not None
+    return rendered.audio[0]
+
+
+def _nearest(posterior: Posterior, match: Match, name: str) -> list[Preset]:
+    """Return the posterior's draws that sound nearest, as presets."""
+    drawn = match.values[1:][match.source[1:] == "posterior"][: IN_BANK - 1]
+    space = posterior.run.full_space
+    return [
+        Preset.from_array(space, values, f"{name} draw {i}", "pyrosynth")
+        for i, values in enumerate(drawn, 1)
+    ]
+
+
+def _idata(
+    posterior: Posterior, x: Any, drawn: Draws, heard: Rendered, name: str, made: dict[str, Any]
+) -> Any:
+    """Label draws and what they sound like; a draw that could not be played is NaN."""
+    assert heard.features is not None
+    features = np.where(heard.failed[:, None, None], np.nan, heard.features)
+    spec = posterior.run.features
+    return inference_data(
+        presets=[name],
+        params=posterior.run.space.names,
+        posterior={"v": drawn.v[:, None], "value": posterior.learnt(drawn.values)[:, None]},
+        posterior_predictive={"x": features[:, None]},
+        observed_data={"x": x[None]},
+        sample_stats={
+            "log_q": drawn.log_q[:, None],
+            "lsd": log_distance(features, x)[:, None],
+        },
+        coords={
+            "mel": spec.centers_hz,
+            "frame": np.arange(x.shape[1]) * spec.hop_length / spec.sample_rate,
+        },
+        attrs={key: json.dumps(value) for key, value in made.items()},
+    )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def to_json(done: Sequence[Inferred], failed: Sequence[Failed]) -> dict[str, Any]:
+    """Return both lists JSON-ready."""
+    return {"sounds": [asdict(item) for item in done], "failed": [asdict(f) for f in failed]}

@@ -1,0 +1,353 @@
+"""What a fitted run says about a sound: draws of presets, their density, and the best match."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from pyrosynth.audio.io import Audio, fit_length, load_audio
+from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.sketch import Sketch, sketch
+from pyrosynth.data.bank import Bank
+from pyrosynth.errors import InputError
+from pyrosynth.inference.search import PROPOSALS, TRUST, Match, Pool, descend, evolve, move
+from pyrosynth.modeling.variant import Variant
+from pyrosynth.synths import from_spec
+from pyrosynth.synths.base import Synth
+from pyrosynth.synths.rendering import Renderer
+from pyrosynth.training.run import BANK, Run, load_run, run_folder
+
+SMALLEST, LARGEST = 0.01, 0.3  # bounds of the first steps of the evolution, in unit values
+USUAL = 256  # known presets whose loudness is the usual one
+NEIGHBOURS = 16  # known presets that a guess starts from
+CONSIDERED = 1024  # draws that the model ranks by its own prediction before any is rendered
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Presets drawn from the posterior of one sound.
+
+    Attributes:
+        v: Points of the unit cube, shape (n, n_learnt).
+        values: Native values of all parameters, shape (n, n_params).
+        log_q: log q(v|x) in nats, shape (n,).
+    """
+
+    v: Array
+    values: NDArray[np.float64]
+    log_q: Array
+
+
+class Posterior:
+    """A run ready for inference.
+
+    Args:
+        run: The run; its device is where the variant computes.
+        bank: Known presets, to search from; None leaves them out.
+
+    Example:
+        >>> import pyrosynth as ps
+        >>> posterior = ps.Posterior.load("run")  # doctest: +SKIP
+        >>> x = posterior.features(posterior.listen("flute.wav"))  # doctest: +SKIP
+        >>> posterior.sample(x, 64).values.shape  # doctest: +SKIP
+        (64, 41)
+    """
+
+    def __init__(self, run: Run, bank: Bank | None = None) -> None:
+        self.run, self.bank = run, bank
+        self.variant = run.variant
+        self.device = run.mean.device
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu") -> "Posterior":
+        """Load a run directory and its bank. The code in its ``variant.py`` is run.
+
+        Args:
+            path: The folder, or the name of a pretrained run.
+            device: ``"cpu"`` or ``"cuda"``.
+
+        Raises:
+            RunError: A file is missing, damaged, or not what was written.
+            InputError: There is no such device.
+        """
+        run = load_run(path, device)
+        bank = run_folder(path) / BANK
+        return cls(run, Bank.load(bank) if bank.exists() else None)
+
+    @cached_property
+    def synth(self) -> Synth:
+        """The synth that was learnt."""
+        return from_spec(self.run.synth_spec)
+
+    def renderer(self, workers: int | None = None, *, keep_audio: bool = False) -> Renderer:
+        """Return worker processes that play the run's note and compute its features."""
+        return Renderer(
+            self.synth,
+            self.run.note,
+            self.run.features.sample_rate,
+            workers=workers,
+            transform=self.run.features,
+            keep_audio=keep_audio,
+        )
+
+    def listen(self, path: str | Path) -> Audio:
+        """Read a sound file as the run needs it: mono, its rate, from the onset, its length."""
+        rate = self.run.features.sample_rate
+        return fit_length(load_audio(path, rate), self.run.note.n_samples(rate), rate)
+
+    def sketch(self, path: str | Path) -> Sketch:
+        """Read a sound file of one sung, hummed or played note of any pitch and length.
+
+        It is brought to the run's note, see `pyrosynth.audio.sketch`, and to the usual loudness
+        of the
+        known presets, since that of a recording says nothing of a preset.
+
+        Args:
+            path: The file.
+
+        Raises:
+            InputError: The file cannot be used, or has no pitch.
+        """
+        rate = self.run.features.sample_rate
+        found = sketch(load_audio(path, rate), rate, self.run.note, f"'{path}'")
+        return replace(found, audio=self.usually_loud(found.audio))
+
+    def usually_loud(self, audio: Audio) -> Audio:
+        """Bring a sound, shape (n_samples,), to the median of how loud known presets get."""
+        if self.bank is None:
+            return audio
+        spec, audio = self.run.features, audio / np.abs(audio).max()
+        known = self.bank.sounds(np.arange(min(USUAL, len(self.bank))))
+        loudest = [spec.power(x).sum(axis=-2).max(axis=-1) for x in (known, self.features(audio))]
+        return audio * np.float32(np.sqrt(np.median(loudest[0]) / loudest[1]))
+
+    def features(self, audio: ArrayLike) -> Array:
+        """Return log-mel features (..., n_mels, n_frames) of audio (..., n_samples).
+
+        Raises:
+            InputError: The audio is not of the length the run was fitted on.
+        """
+        sound = np.asarray(audio, np.float32)
+        n_samples = self.run.note.n_samples(self.run.features.sample_rate)
+        if sound.shape[-1] != n_samples:
+            raise InputError(
+                f"audio has {sound.shape[-1]} samples; the run reads {n_samples} "
+                f"({self.run.note.duration_seconds} s at {self.run.features.sample_rate} Hz), "
+                "which audio.fit_length makes"
+            )
+        return self.run.features(sound)
+
+    @torch.no_grad()
+    def sample(self, x: ArrayLike, n: int, seed: int = 0) -> Draws:
+        """Draw presets from q(v|x).
+
+        Args:
+            x: Features of one sound, shape (n_mels, n_frames), not standardised.
+            n: Number of draws.
+            seed: Of the draws.
+
+        Returns:
+            The draws.
+        """
+        points, log_q = self.variant.sample_v(self._sound(x), n, self._generator(seed))
+        v = points[:, 0].cpu().numpy()
+        values = self.complete(self.run.space.decode(v))
+        return Draws(v, values, log_q[:, 0].cpu().numpy())
+
+    @torch.no_grad()
+    def mean(self, x: ArrayLike, n: int = 64, seed: int = 0) -> NDArray[np.float64]:
+        """Return the preset at the mean of q(v|x), the one answer of a regression.
+
+        Args:
+            x: Features of one sound, shape (n_mels, n_frames), not standardised.
+            n: Number of draws it is the mean of, where it has no closed form.
+            seed: Of these draws.
+
+        Returns:
+            Native values of all parameters, shape (n_params,).
+        """
+        v = self.variant.mean_v(self._sound(x), n, self._generator(seed))[0].cpu().numpy()
+        return self.complete(self.run.space.decode(v))
+
+    @torch.no_grad()
+    def encode(self, x: ArrayLike, n: int = 1, seed: int = 0) -> Array:
+        """Draw latents from q(z|x), shape (n, latent_dim)."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(seed)
+            z = self.variant.posterior(self.variant.encode(self._sound(x))).sample((n,))
+        return z[:, 0].cpu().numpy()
+
+    @torch.no_grad()
+    def decode(self, z: ArrayLike) -> tuple[NDArray[np.float64], Array]:
+        """Turn latents into presets and the sounds the model expects of them.
+
+        Args:
+            z: Latents, shape (n, latent_dim).
+
+        Returns:
+            Native values of all parameters, shape (n, n_params), and features, shape
+            (n, n_mels, n_frames).
+        """
+        latent = torch.as_tensor(np.asarray(z, np.float32), device=self.device)
+        v = self.variant.params_of(latent).cpu().numpy()
+        x = self.run.restore(self.variant.expected_x(latent))
+        return self.complete(self.run.space.decode(v)), x.cpu().numpy()
+
+    @torch.no_grad()
+    def log_prob(self, values: ArrayLike, x: ArrayLike, seed: int = 0) -> Array:
+        """Score presets by log q(v|x) at the middle of their levels.
+
+        Args:
+            values: Native values of all parameters, shape (n, n_params).
+            x: Features of one sound, shape (n_mels, n_frames).
+            seed: Of the estimate, in a variant whose density is not exact.
+
+        Returns:
+            Nats, shape (n,).
+        """
+        v = torch.as_tensor(self.run.space.encode(self.learnt(values)), device=self.device)
+        generator = self._generator(seed)
+        return self.variant.log_prob_v(v[:, None], self._sound(x), generator)[:, 0].cpu().numpy()
+
+    @torch.no_grad()
+    def predict(self, values: ArrayLike) -> Array:
+        """Return the features the model expects of presets, without rendering them.
+
+        Args:
+            values: Native values of all parameters, shape (n, n_params).
+
+        Returns:
+            Features, shape (n, n_mels, n_frames).
+
+        Raises:
+            InputError: The variant has no invertible flow between latent and parameters.
+        """
+        unit = self.run.space.to_unit(self.learnt(values))
+        return self._predict(torch.as_tensor(unit).to(self.run.mean)).cpu().numpy()
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the variant predicts the sound of a preset without rendering it."""
+        return type(self.variant).latent is not Variant.latent
+
+    def refine(
+        self,
+        x: ArrayLike,
+        renderer: Renderer,
+        budget: int = 256,
+        seed: int = 0,
+        report: Callable[[int], object] = lambda n: None,
+    ) -> Match:
+        """Find the preset behind a sound with the real synth, better the more it may render.
+
+        The first render is of ``guess``. Then draws of the posterior and the nearest known
+        presets are rendered and ranked; the best are moved along the gradient of the model's own
+        prediction, corrected by what was heard; then CMA-ES goes on from the nearest, with the
+        spread of those that are nearly as near.
+
+        Args:
+            x: Features of the sound, shape (n_mels, n_frames).
+            renderer: From ``renderer()``.
+            budget: Number of sounds to render.
+            seed: Of everything random.
+            report: Called with the number of sounds each time some were rendered.
+
+        Returns:
+            All that was tried, nearest first.
+
+        Raises:
+            InputError: The budget is below 1.
+        """
+        if budget < 1:
+            raise InputError(f"a budget of {budget} renders; give at least 1")
+        target = np.asarray(x, np.float32)
+        pool = Pool(target, self.run.full_space, self.run.space, renderer, report)
+        guesses = self._guesses(target, max(1, budget // 16))
+        pool.add(guesses, "model")
+        n_draws = max(2, budget * 3 // 16)
+        draws = self._ranked(target, max(n_draws, CONSIDERED), seed)
+        unit = self.run.space.to_unit(self.learnt(draws.values))
+        pool.add(unit[: min(n_draws, budget - len(pool))], "posterior")
+        if self.bank and budget >= 16:
+            found = self.bank.nearest(target[None], min(budget // 16, len(self.bank)))[0][0]
+            known = self.learnt(self.bank.values[found])
+            pool.add(self.run.space.to_unit(known), "bank")
+        if self.predicts:
+            for _ in range(budget // (4 * PROPOSALS)):
+                descend(pool, self._predict, self.device)
+        # The best that was heard, not the posterior, says how far there is still to go.
+        spread = np.clip(pool.unit[pool.best(PROPOSALS)].std(axis=0), SMALLEST, LARGEST)
+        spread[self.run.space.discrete] = 0.0
+        evolve(pool, pool.unit[pool.best(1)[0]], spread, budget - len(pool), seed)
+        return pool.match()
+
+    def guess(self, x: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
+        """Return the preset that should come nearest to a sound, without rendering any.
+
+        Of the known presets that sound nearest, each is moved towards the sound along the
+        gradient of the model's own prediction, corrected by how the preset is known to sound;
+        the one that is then expected nearest is the guess. Without a bank, or in a variant that
+        predicts no sound, it is the draw of the posterior whose predicted sound is nearest, or
+        just a draw.
+
+        Args:
+            x: Features of the sound, shape (n_mels, n_frames).
+            seed: Of the draws.
+
+        Returns:
+            Native values of all parameters, shape (n_params,).
+        """
+        target = np.asarray(x, np.float32)
+        unit = self._guesses(target, 1)
+        if len(unit):
+            return self.complete(self.run.space.from_unit(unit))[0]
+        return self._ranked(target, CONSIDERED, seed).values[0]
+
+    def complete(self, learnt: ArrayLike) -> NDArray[np.float64]:
+        """Return native values of all parameters from those learnt, shape (n, n_params)."""
+        return self.run.full_space.complete(self.run.space, learnt)
+
+    def learnt(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Return the learnt columns of native values, shape (n, n_learnt)."""
+        columns = self.run.full_space.index(self.run.space.names)
+        return np.asarray(values, np.float64)[..., columns]
+
+    def _guesses(self, x: Array, n: int) -> NDArray[np.float64]:
+        """Return unit values (n, n_learnt) of known presets moved towards a sound, best first."""
+        if self.bank is None or not self.predicts:
+            return np.empty((0, len(self.run.space)))
+        found = self.bank.nearest(x[None], min(max(n, NEIGHBOURS), len(self.bank)))[0][0]
+        unit = self.run.space.to_unit(self.learnt(self.bank.values[found]))
+        trust, fixed = np.full(len(found), max(TRUST)), self.run.space.discrete
+        there, expected = move(
+            self._predict, x, unit, self.bank.sounds(found), trust, fixed, self.device
+        )
+        return there[np.argsort(expected, kind="stable")[:n]]
+
+    def _ranked(self, x: Array, n: int, seed: int) -> Draws:
+        """Draw presets, those first whose predicted sound is nearest."""
+        draws = self.sample(x, n, seed)
+        if not self.predicts:
+            return draws
+        order = np.argsort(log_distance(self.predict(draws.values), x), kind="stable")
+        return Draws(draws.v[order], draws.values[order], draws.log_q[order])
+
+    def _predict(self, unit: Tensor) -> Tensor:
+        """Return the log-mel features expected of unit values; differentiable."""
+        resolution = torch.as_tensor(self.run.space.resolution, device=self.device)
+        v = (unit * (resolution - 1) + 0.5) / resolution
+        return self.run.restore(self.variant.expected_x_of_v(v))
+
+    def _sound(self, x: ArrayLike) -> Tensor:
+        """Return standardised features as a batch of one sound."""
+        return self.run.standardise(torch.as_tensor(np.asarray(x, np.float32))[None])
+
+    def _generator(self, seed: int) -> torch.Generator:
+        return torch.Generator(self.device).manual_seed(seed)

@@ -1,0 +1,171 @@
+"""The report of an inference, one offline page for each sound."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pyrosynth import plots
+from pyrosynth.inference.posterior import Draws, Posterior
+from pyrosynth.inference.search import Match
+from pyrosynth.report import (
+    Block,
+    Section,
+    picture,
+    player,
+    players,
+    section,
+    table,
+    text,
+    wav_sources,
+    write_report,
+)
+from pyrosynth.synths.params import ParamSpace
+
+SOURCES = {
+    "posterior": "draw from the posterior",
+    "bank": "known preset",
+    "model": "step along the model's gradient",
+    "cma": "search (CMA-ES)",
+}
+
+
+def candidates(match: Match, n: int = 5) -> NDArray[np.int64]:
+    """Choose presets worth hearing: the nearest, the nearest of each source, then the next.
+
+    Args:
+        match: What was tried.
+        n: Number of presets, if so many were tried.
+
+    Returns:
+        Their positions in ``match``, nearest first.
+    """
+    first = [int(np.flatnonzero(match.source == s)[0]) for s in np.unique(match.source)]
+    rest = [i for i in range(len(match.lsd)) if i not in first]
+    return np.sort(np.array([*sorted(first), *rest][:n], np.int64))
+
+
+def infer_report(
+    path: str | Path,
+    *,
+    name: str,
+    posterior: Posterior,
+    target: ArrayLike,
+    match: Match,
+    audio: ArrayLike,
+    draws: Draws,
+    files: Mapping[str, str],
+    truth: ArrayLike | None = None,
+    first: Sequence[Section] = (),
+) -> None:
+    """Write the report of one sound.
+
+    Args:
+        path: The HTML file.
+        name: What the sound is called.
+        posterior: The run.
+        target: The sound itself, shape (n_samples,).
+        match: What the search found.
+        audio: Sounds of the presets that ``candidates(match)`` chooses, shape (k, n_samples).
+        draws: From the posterior of the sound.
+        files: What else lies in the report's folder: name of each file, and what it is.
+        truth: Native values of the true preset, shape (n_params,), where there is one.
+        first: Sections to put before the others.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    run, rate = posterior.run, posterior.run.features.sample_rate
+    x = posterior.features(target)
+    chosen = candidates(match, len(np.asarray(audio)))
+    sounds = wav_sources([np.asarray(target), *np.asarray(audio)], rate)
+    heard = [
+        player("target", name, sounds[0]),
+        player("inferred", f"{match.lsd[0]:.2f} dB away", sounds[1]),
+    ]
+    found_by = [SOURCES[str(source)] for source in match.source]
+    rows = [
+        [f"{i + 1}", f"{match.lsd[i]:.2f}", player(f"candidate {i + 1}", "", sound), found_by[i]]
+        for i, sound in zip(chosen, sounds[1:], strict=True)
+    ]
+    known = match.lsd[match.source == "bank"]
+    levels = {"nearest known preset": float(known[0])} if len(known) else {}
+    pair = plots.spectrograms(x, match.x[0], run.features)
+    forest = plots.forest(
+        run.space, posterior.learnt(draws.values), posterior.learnt(match.values[0]),
+        None if truth is None else posterior.learnt(truth),
+    )  # fmt: skip
+    sections = [
+        *first,
+        section(
+            "Listen",
+            players(heard),
+            picture(
+                plots.png(pair),
+                "Spectrograms of the target, of the inferred preset, and their difference",
+                "Mel spectrograms. Red: the inferred preset is louder there; blue: softer.",
+            ),
+        ),
+        section(
+            "What was tried",
+            picture(
+                plots.png(plots.trace({"this sound": match.trace}, levels)),
+                "Smallest distance so far against the number of sounds rendered",
+                "Every preset tried is played by the real synth; distances are between what was "
+                "heard and the target.",
+            ),
+            table(
+                ("rank", "LSD dB", "sound", "found by"), rows, marked=(0,),
+                note="The nearest preset, and the nearest of each way of finding one.",
+            ),
+        ),
+        section(
+            "Parameters",
+            picture(
+                plots.png(forest), "Intervals of each parameter with the inferred value",
+                "What the model deems possible given the sound (bars), and the preset that "
+                "sounded nearest (diamonds, native values on the right). A wide bar means that "
+                "the parameter hardly changes this sound, or trades off against others.",
+            ),
+            table(
+                ("parameter", "value"), values_of(run.full_space, match.values[0]),
+                folded="all values of the inferred preset",
+            ),
+        ),
+        section("Use it", *_how_to_load(posterior, files)),
+    ]  # fmt: skip
+    facts = {
+        "distance (LSD)": f"{match.lsd[0]:.2f} dB",
+        "sounds rendered": str(match.n_renders),
+        "found by": found_by[0],
+    }
+    lead = (
+        f"The {posterior.synth.name} preset that sounds most like it, and what the model "
+        f"'{type(posterior.variant).__name__}' knows about it."
+    )
+    write_report(path, f"{name}: inferred preset", lead, facts, sections)
+
+
+def values_of(space: ParamSpace, values: ArrayLike) -> list[list[str]]:
+    """Return name and native value of each parameter, as people read them."""
+    numbers = np.asarray(values, np.float64).tolist()
+    return [[p.name, plots.native(p, v)] for p, v in zip(space.params, numbers, strict=True)]
+
+
+def _how_to_load(posterior: Posterior, files: Mapping[str, str]) -> list[Block]:
+    blocks = [table(("file", "what it is"), [list(item) for item in files.items()])]
+    bank = next((name for name in files if name.endswith(".bank")), None)
+    if posterior.synth.name == "amsynth" and bank:
+        how = f"In amsynth: File → Open Bank…, choose '{bank}'; the inferred preset is the first."
+        blocks.append(text(how))
+    code = (
+        "import json\n"
+        "import pyrosynth as ps\n\n"
+        'preset = json.load(open("preset.json"))\n'
+        'synth = ps.load_synth(preset["synth"])\n'
+        'values = ps.Preset("", preset["parameters"]).array(synth.param_space)\n'
+        f'audio = synth.render(values, ps.Note(**preset["note"]), '
+        f"{posterior.run.features.sample_rate})"
+    )
+    return [*blocks, text("In Python:"), {"kind": "code", "text": code}]

@@ -1,0 +1,246 @@
+"""Search for the preset behind a sound with the real synth: propose, render, keep what is nearest.
+
+Every proposal is rendered and counted; what comes out is the best that was heard.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from pyrosynth.audio.features import DB
+from pyrosynth.audio.metrics import log_distance
+from pyrosynth.errors import InputError
+from pyrosynth.synths.params import ParamSpace
+from pyrosynth.synths.rendering import Renderer
+
+Source = Literal["posterior", "bank", "model", "cma"]
+
+POPULATION = 12  # sounds per generation of the search, a little below CMA's own 4 + 3 ln n
+FAILED = 1e6  # distance in dB that CMA-ES is told of a failed sound; it takes no infinity
+
+ELITES = 8  # presets that a round of model steps starts from
+TRUST = (3.0, 100.0)  # cost in dB² of a squared unit step: a bold and a careful one from each
+PROPOSALS = ELITES * len(TRUST)
+STEPS, RATE = 20, 0.08  # of Adam, on the logits of the unit values
+INSIDE = 1e-3  # distance from the ends of a range, where logits have no slope
+
+
+@dataclass(frozen=True)
+class Match:
+    """Presets tried for a sound, nearest first.
+
+    Attributes:
+        values: Native values of all parameters, shape (n, n_params).
+        x: Features of what the synth plays for them, shape (n, n_mels, n_frames).
+        lsd: Log-spectral distance to the sound in dB, shape (n,).
+        source: What proposed each, shape (n,): ``posterior`` (a draw), ``bank`` (a known
+            preset), ``model`` (a step along the model's own gradient), ``cma`` (evolution).
+        trace: Sounds rendered and the smallest distance so far, shape (n_batches, 2).
+    """
+
+    values: NDArray[np.float64]
+    x: NDArray[np.float32]
+    lsd: NDArray[np.float64]
+    source: NDArray[np.str_]
+    trace: NDArray[np.float64]
+
+    @property
+    def n_renders(self) -> int:
+        """Number of sounds that were rendered."""
+        return int(self.trace[-1, 0])
+
+
+@dataclass
+class Pool:
+    """The presets rendered so far for one sound.
+
+    Args:
+        target: Features of the sound, shape (n_mels, n_frames).
+        full_space: All parameters of the synth.
+        space: The learnt ones; the others stay at their defaults.
+        renderer: Renders, with the features as transform.
+        report: Called with the number of sounds each time some were rendered.
+    """
+
+    target: NDArray[np.float32]
+    full_space: ParamSpace
+    space: ParamSpace
+    renderer: Renderer
+    report: Callable[[int], object] = lambda n: None
+    unit: NDArray[np.float64] = field(init=False)
+    x: NDArray[np.float32] = field(init=False)
+    lsd: NDArray[np.float64] = field(init=False)
+    source: NDArray[np.str_] = field(init=False)
+    trace: list[tuple[int, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Start empty."""
+        self.unit = np.empty((0, len(self.space)))
+        self.x = np.empty((0, *self.target.shape), np.float32)
+        self.lsd = np.empty(0)
+        self.source = np.empty(0, "U9")
+
+    def __len__(self) -> int:
+        """Return the number of presets rendered."""
+        return len(self.lsd)
+
+    def add(self, unit: ArrayLike, source: Source) -> NDArray[np.float64]:
+        """Render presets and keep them.
+
+        Args:
+            unit: Unit values of the learnt parameters, shape (n, n_learnt).
+            source: What proposed them.
+
+        Returns:
+            Their distances to the target in dB, shape (n,); infinite for a failed sound.
+        """
+        proposed = np.clip(np.asarray(unit, np.float64), 0.0, 1.0)
+        if not len(proposed):
+            return np.empty(0)
+        rendered = self.renderer.render(self.values(proposed))
+        if rendered.features is None:
+            raise InputError("the search needs features; give the renderer its transform")
+        lsd = np.where(rendered.failed, np.inf, log_distance(rendered.features, self.target))
+        self.unit = np.concatenate([self.unit, proposed])
+        self.x = np.concatenate([self.x, rendered.features.astype(np.float32)])
+        self.lsd = np.concatenate([self.lsd, lsd])
+        self.source = np.concatenate([self.source, np.full(len(lsd), source, "U9")])
+        self.trace.append((len(self), float(self.lsd.min())))
+        self.report(len(lsd))
+        return lsd
+
+    def values(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return native values of all parameters from unit values of the learnt ones."""
+        return self.full_space.complete(self.space, self.space.from_unit(unit))
+
+    def best(self, n: int) -> NDArray[np.int64]:
+        """Return the positions of the nearest presets, nearest first."""
+        return np.argsort(self.lsd, kind="stable")[:n]
+
+    def match(self) -> Match:
+        """Return all presets, nearest first."""
+        order = self.best(len(self))
+        return Match(
+            self.values(self.unit[order]),
+            self.x[order],
+            self.lsd[order],
+            self.source[order],
+            np.array(self.trace),
+        )
+
+
+def move(
+    predict: Callable[[Tensor], Tensor],
+    target: NDArray[np.float32],
+    unit: NDArray[np.float64],
+    heard: NDArray[np.float32],
+    trust: NDArray[np.float64],
+    fixed: NDArray[np.bool_],
+    device: torch.device,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Move presets of known sound towards a target along the gradient of a model of the synth.
+
+    What the model predicts is corrected at each preset by what was heard there (space mapping),
+    so a move is right to first order however far off the model's own sound is.
+
+    Args:
+        predict: Features expected of unit values (n, n_learnt), differentiable.
+        target: Features to come near, shape (n_mels, n_frames).
+        unit: Where the moves start, shape (n, n_learnt).
+        heard: Features of the presets there, shape (n, n_mels, n_frames).
+        trust: Cost in dB² of a squared unit step from each, shape (n,).
+        fixed: Which parameters do not move, shape (n_learnt,).
+        device: Where ``predict`` computes.
+
+    Returns:
+        Where the moves end, shape (n, n_learnt), and the distance in dB expected there, lengthened
+        by the cost of the step, shape (n,).
+
+    References:
+        Bandler et al., 2004, "Space mapping: the state of the art".
+    """
+    here = torch.tensor(unit, dtype=torch.float32, device=device)
+    cost = torch.tensor(trust, dtype=torch.float32, device=device)
+    held = torch.tensor(fixed, device=device)
+    with torch.no_grad():
+        off = torch.tensor(heard, device=device) - predict(here)
+    corrected = torch.tensor(target, device=device) - off
+    logits = torch.logit(here.clamp(INSIDE, 1 - INSIDE)).requires_grad_()
+    optimiser = torch.optim.Adam([logits], RATE)
+
+    def look() -> tuple[Tensor, Tensor]:
+        there = torch.where(held, here, logits.sigmoid())
+        distance = DB**2 * (predict(there) - corrected).square().mean((-1, -2))
+        return there, distance + cost * (there - here).square().sum(-1)
+
+    for _ in range(STEPS):
+        (logits.grad,) = torch.autograd.grad(look()[1].sum(), logits)
+        optimiser.step()
+    with torch.no_grad():
+        there, squares = look()
+    return there.double().cpu().numpy(), squares.sqrt().double().cpu().numpy()
+
+
+def descend(pool: Pool, predict: Callable[[Tensor], Tensor], device: torch.device) -> None:
+    """Propose moves of the nearest presets, a bold and a careful one from each; see `move`.
+
+    Args:
+        pool: Where proposals go; holds at least one preset.
+        predict: Features expected of unit values (n, n_learnt), differentiable.
+        device: Where ``predict`` computes.
+    """
+    best = pool.best(ELITES)
+    starts = np.tile(best, len(TRUST))
+    trust, fixed = np.repeat(TRUST, len(best)), pool.space.discrete
+    there, _ = move(predict, pool.target, pool.unit[starts], pool.x[starts], trust, fixed, device)
+    pool.add(there, "model")
+
+
+def evolve(
+    pool: Pool,
+    start: NDArray[np.float64],
+    spread: NDArray[np.float64],
+    budget: int,
+    seed: int,
+    population: int = POPULATION,
+) -> None:
+    """Search around a preset by CMA-ES.
+
+    Args:
+        pool: Where proposals go.
+        start: Unit values of the learnt parameters, shape (n_learnt,).
+        spread: First standard deviation of each in unit values, shape (n_learnt,); a parameter
+            with none keeps its value.
+        budget: Number of sounds to render at most; fewer if the search converges.
+        seed: Of the proposals.
+        population: Sounds per generation.
+
+    References:
+        Hansen and Ostermeier, 2001, "Completely derandomized self-adaptation in evolution
+        strategies"; package ``cma``.
+    """
+    import cma
+
+    free = np.flatnonzero(spread > 0)
+    if budget < 1 or len(free) < 2:  # the strategy is not defined on a line
+        return
+    rng = np.random.default_rng(seed)
+    options = {
+        "bounds": [0, 1], "popsize": population, "CMA_stds": spread[free], "verbose": -9,
+        # Its own seed would be numpy's global one.
+        "seed": np.nan, "randn": lambda *size: rng.standard_normal(size),
+    }  # fmt: skip
+    strategy = cma.CMAEvolutionStrategy(np.clip(start[free], 0.0, 1.0), 1.0, options)
+    end = len(pool) + budget
+    while (left := end - len(pool)) > 0 and not strategy.stop():
+        asked = strategy.ask()
+        unit = np.tile(start, (min(left, len(asked)), 1))
+        unit[:, free] = asked[: len(unit)]
+        answer = pool.add(unit, "cma")
+        if len(answer) == len(asked):
+            strategy.tell(asked, np.minimum(answer, FAILED).tolist())

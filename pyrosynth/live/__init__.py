@@ -1,0 +1,1 @@
+"""A run played live: the web explorer and OSC."""

@@ -1,0 +1,313 @@
+"""What each message to a live run does, by address."""
+
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from pyrosynth._version import __version__
+from pyrosynth.audio.descriptors import NAMES as DESCRIPTORS
+from pyrosynth.audio.descriptors import describe
+from pyrosynth.audio.io import save_audio
+from pyrosynth.errors import InputError, unknown
+from pyrosynth.files import writable, write_bytes
+from pyrosynth.live.paths import Trail
+from pyrosynth.live.session import Answer, Arguments, Session, message
+from pyrosynth.live.sliders import moved
+
+PROTOCOL = 1  # grows whenever a message changes its meaning
+PAGE = 50  # presets named in one answer, at most
+CURVES = 6  # parameters whose curves an analysis gives
+FIRST, LAST = -4.0, 4.0  # positions an analysis goes through
+
+
+def pairs(arguments: Arguments) -> dict[str, float]:
+    """Read names and numbers in turn.
+
+    Raises:
+        ValueError: There are none, or one of them has no number.
+    """
+    if not arguments or len(arguments) % 2:
+        raise ValueError("names and numbers in turn")
+    return {
+        str(name): float(value)
+        for name, value in zip(arguments[::2], arguments[1::2], strict=True)
+    }
+
+
+@message("/ping", "", "/pong", "Protocol and version of the server.")
+def _ping(session: Session, arguments: Arguments) -> list[Answer]:
+    return [("/pong", [PROTOCOL, __version__])]
+
+
+@message("/protocol", "number", "/protocol", "Ask for a protocol; another than 1 is an error.")
+def _protocol(session: Session, arguments: Arguments) -> list[Answer]:
+    (number,) = arguments
+    if int(number) != PROTOCOL:
+        raise InputError(f"protocol {number}: this server speaks {PROTOCOL}; adapt or change it")
+    return [("/protocol", [PROTOCOL])]
+
+
+@message("/listen", "port", "/listening", "Send answers to this port of the sender from now on.")
+def _listen(session: Session, arguments: Arguments) -> list[Answer]:
+    port = int(*arguments)
+    if not 1 <= port <= 65535:
+        raise InputError(f"port {port}; give 1 to 65535")
+    session.port = port
+    return [("/listening", [port])]
+
+
+@message(
+    "/state", "", "/state",
+    "Protocol, model, synth, size of the latent, number of parameters, of presets, of sliders; "
+    "name of the current preset, length of the path.",
+)  # fmt: skip
+def _state(session: Session, arguments: Arguments) -> list[Answer]:
+    live = session.live
+    run = live.posterior.run
+    counts = [live.latent_dim, len(run.full_space), len(live.atlas), len(live.sliders)]
+    what = [type(run.variant).__name__, live.posterior.synth.name]
+    return [("/state", [PROTOCOL, *what, *counts, session.name, len(session.trail)])]
+
+
+@message("/params", "", "/params", "Name and native value of every parameter, in turn.")
+def _params(session: Session, arguments: Arguments) -> list[Answer]:
+    return [("/params", session.params())]
+
+
+@message("/learnt", "", "/learnt", "Names of the parameters that the model controls.")
+def _learnt(session: Session, arguments: Arguments) -> list[Answer]:
+    return [("/learnt", list(session.live.posterior.run.space.names))]
+
+
+@message("/param", "name", "/param", "Name, kind, minimum, maximum, default, unit; then labels.")
+def _param(session: Session, arguments: Arguments) -> list[Answer]:
+    (name,) = arguments
+    space = session.live.posterior.run.full_space
+    param = space.params[int(space.index([str(name)])[0])]
+    ends = [float(param.minimum), float(param.maximum), float(param.default)]
+    return [("/param", [param.name, param.kind, *ends, param.unit, *param.labels])]
+
+
+@message("/z", "[number ...]", "/params /z", "Go to a latent; without numbers, tell where it is.")
+def _z(session: Session, arguments: Arguments) -> list[Answer]:
+    if not arguments:
+        return [("/z", session.z.tolist())]
+    return session.moved(session.live.point([float(a) for a in arguments]))
+
+
+@message("/reset", "", "/params /z", "Go to the origin, the middle of all presets.")
+def _reset(session: Session, arguments: Arguments) -> list[Answer]:
+    return session.moved(np.zeros_like(session.z), "origin")
+
+
+@message("/random", "[seed]", "/params /z", "Go to a random but plausible preset.")
+def _random(session: Session, arguments: Arguments) -> list[Answer]:
+    seed = int(*arguments) if arguments else int(np.random.default_rng().integers(2**31))
+    return session.moved(session.live.random(seed), f"random {seed}")
+
+
+@message("/freeze", "0|1", "/freeze", "Whether /decode keeps the other axes (1, the default).")
+def _freeze(session: Session, arguments: Arguments) -> list[Answer]:
+    session.frozen = bool(int(*arguments))
+    return [("/freeze", [int(session.frozen)])]
+
+
+@message(
+    "/decode", "axis position ...", "/params /z",
+    "Set positions on axes; the others stay, or are 0 after /freeze 0.",
+)  # fmt: skip
+def _decode(session: Session, arguments: Arguments) -> list[Answer]:
+    start = session.z if session.frozen else np.zeros_like(session.z)
+    return session.moved(session.live.move(start, pairs(arguments)))
+
+
+@message("/move", "axis step ...", "/params /z", "Move along axes from here: brightness -1.")
+def _move(session: Session, arguments: Arguments) -> list[Answer]:
+    return session.moved(session.live.move(session.z, pairs(arguments), by=True))
+
+
+@message("/axes", "", "/axes", "Name and position of every slider, in turn.")
+def _axes(session: Session, arguments: Arguments) -> list[Answer]:
+    return [("/axes", list(chain.from_iterable(session.live.positions(session.z).items())))]
+
+
+@message(
+    "/axis", "name", "/axis",
+    "Name, kind, words of its ends, position; then the parameters it moves most.",
+)  # fmt: skip
+def _axis(session: Session, arguments: Arguments) -> list[Answer]:
+    (name,) = arguments
+    live = session.live
+    if name not in live.sliders:
+        raise unknown("slider", str(name)[:80], live.sliders)
+    slider = live.sliders[str(name)]
+    position = float(slider.axis.position(session.z))
+    return [("/axis", [slider.name, slider.kind, *slider.words, position, *slider.moves])]
+
+
+@message(
+    "/analysis", "axis [n]", "/curve ... /analysed",
+    "Sweep an axis from -4 to 4 in n (33) steps through the current point: /curve axis parameter "
+    "name value ..., then /curve axis descriptor name value ... of what the synth plays.",
+    slow=True,
+)  # fmt: skip
+def _analysis(session: Session, arguments: Arguments) -> list[Answer]:
+    name, n = str(arguments[0]), int(*arguments[1:]) if arguments[1:] else 33
+    if not 2 <= n <= 101:
+        raise InputError(f"{n} positions; give 2 to 101")
+    live = session.live
+    values = live.values(live.sweep(name, session.z, np.linspace(FIRST, LAST, n)))
+    names = live.posterior.run.full_space.names
+    shown = moved(live.atlas, values)[:CURVES]
+    answers: list[Answer] = [
+        ("/curve", [name, "parameter", p, *values[:, names.index(p)].tolist()]) for p in shown
+    ]
+    spec = live.posterior.run.features
+    heard = np.array([describe(live.render(row).audio, spec) for row in values])
+    answers += [
+        ("/curve", [name, "descriptor", d, *heard[:, i].tolist()])
+        for i, d in enumerate(DESCRIPTORS)
+    ]
+    return [*answers, ("/analysed", [name, n])]
+
+
+@message("/presets", "[start [n]]", "/presets", "Start, number of all, n (50) names.")
+def _presets(session: Session, arguments: Arguments) -> list[Answer]:
+    start, n = (*map(int, arguments), *(0, PAGE)[len(arguments) :])
+    names = session.live.atlas.names
+    if start < 0 or not 1 <= n <= PAGE:
+        raise InputError(f"{n} presets from number {start}; ask for 1 to {PAGE} from 0 on")
+    return [("/presets", [start, len(names), *names[start : start + n]])]
+
+
+@message("/search", "text", "/found", "Names of presets that contain a text, 50 at most.")
+def _search(session: Session, arguments: Arguments) -> list[Answer]:
+    (text,) = (str(a).casefold() for a in arguments)
+    names = session.live.atlas.names
+    found: Arguments = [name for name in names if text in name.casefold()]
+    return [("/found", found[:PAGE])]
+
+
+@message("/load", "name", "/params /z", "Go to a known preset.")
+def _load(session: Session, arguments: Arguments) -> list[Answer]:
+    (name,) = map(str, arguments)
+    return session.moved(session.live.place(name), name)
+
+
+@message("/near", "[n]", "/near", "Name and distance in dB of n (8) presets that sound alike.")
+def _near(session: Session, arguments: Arguments) -> list[Answer]:
+    n = int(*arguments) if arguments else 8
+    if not 1 <= n <= PAGE:
+        raise InputError(f"{n} neighbours; ask for 1 to {PAGE}")
+    return [("/near", list(chain.from_iterable(session.live.near(session.z, n))))]
+
+
+@message("/sounds", "", "/sounds", "Sound files that /encode may read.", slow=True)
+def _sounds(session: Session, arguments: Arguments) -> list[Answer]:
+    return [("/sounds", list(session.live.files.sounds()[:PAGE]))]
+
+
+@message(
+    "/encode", "file", "/params /z /encoded",
+    "Go to the preset of a sound, a file in a folder given at the start; then file and distance "
+    "in dB that the model expects.",
+    slow=True,
+)  # fmt: skip
+def _encode(session: Session, arguments: Arguments) -> list[Answer]:
+    (name,) = map(str, arguments)
+    found = session.live.encode(session.live.files.sound(name))
+    return [*session.moved(found.z, name), ("/encoded", [name, found.lsd_db])]
+
+
+@message(
+    "/sketch", "file", "/params /z /sketched",
+    "The same for a file of one sung, hummed or played note of any pitch and length; then file, "
+    "distance, and the note to play: MIDI number, cents above it, seconds to hold it.",
+    slow=True,
+)  # fmt: skip
+def _sketch(session: Session, arguments: Arguments) -> list[Answer]:
+    (name,) = map(str, arguments)
+    hummed = session.live.files.sketch(name)
+    found = session.live.encode(hummed.audio)
+    note: Arguments = [hummed.note.pitch, float(hummed.cents), hummed.note.hold_seconds]
+    return [*session.moved(found.z, name), ("/sketched", [name, found.lsd_db, *note])]
+
+
+@message("/path/clear", "", "/path", "Forget the path.")
+def _path_clear(session: Session, arguments: Arguments) -> list[Answer]:
+    session.trail = Trail()
+    return [("/path", [0])]
+
+
+@message("/path/add", "[name]", "/path", "Add a known preset, or the current point, to the path.")
+def _path_add(session: Session, arguments: Arguments) -> list[Answer]:
+    z = session.live.place(*map(str, arguments)) if arguments else session.z
+    session.trail.add(z, session.live.values(z))
+    return [("/path", [len(session.trail)])]
+
+
+@message("/path/knobs", "0|1", "/path/knobs", "Whether the path is straight in knobs, not in z.")
+def _path_knobs(session: Session, arguments: Arguments) -> list[Answer]:
+    session.trail.knobs = bool(int(*arguments))
+    return [("/path/knobs", [int(session.trail.knobs)])]
+
+
+@message("/path/play", "ratio", "/params /z", "Go to where the path is at a ratio from 0 to 1.")
+def _path_play(session: Session, arguments: Arguments) -> list[Answer]:
+    ratio = float(*arguments)
+    if session.trail.knobs:
+        values = session.trail.values_at(ratio, session.live.posterior.run.full_space)
+        session.z = session.trail.z_at(ratio)
+        return [("/params", session.params(values)), ("/z", session.z.tolist())]
+    return session.moved(session.trail.z_at(ratio))
+
+
+@message(
+    "/render", "name", "/rendered",
+    "Write what the synth plays here as name.wav into the folder given at the start.",
+    slow=True,
+)  # fmt: skip
+def _render(session: Session, arguments: Arguments) -> list[Answer]:
+    (name,) = map(str, arguments)
+    live = session.live
+    file = _target(session, name, ".wav")
+    played = live.render(live.values(session.z))
+    save_audio(file, played.audio, live.posterior.run.features.sample_rate)
+    return [("/rendered", [file])]
+
+
+@message(
+    "/save", "name", "/saved",
+    "Write the preset, in the synth's own format if it has one, into the folder given at the "
+    "start.",
+    slow=True,
+)  # fmt: skip
+def _save(session: Session, arguments: Arguments) -> list[Answer]:
+    (name,) = map(str, arguments)
+    suffix, content = session.live.files.preset(session.live.values(session.z), name)
+    file = _target(session, name, suffix)
+    write_bytes(Path(file), content)
+    return [("/saved", [file])]
+
+
+@message("/stats", "", "/stats", "What the server has counted: name and number, in turn.")
+def _stats(session: Session, arguments: Arguments) -> list[Answer]:
+    return [("/stats", list(chain.from_iterable(sorted(session.counts.items()))))]
+
+
+@message("/stop", "", "/stopped", "End the server; only from the machine it runs on.")
+def _stop(session: Session, arguments: Arguments) -> list[Answer]:
+    if not session.local:
+        raise InputError("only a client on the server's own machine may stop it")
+    session.stopped = True
+    return [("/stopped", [])]
+
+
+def _target(session: Session, name: str, suffix: str) -> str:
+    """Return where a file of that name may be written."""
+    if session.out is None:
+        raise InputError("no folder to write into; start the server with --out FOLDER")
+    if not name or len(name) > 80 or not all(c.isalnum() or c in " -_" for c in name):
+        raise InputError(f"'{name[:80]}' cannot name a file; use letters, digits, space, - and _")
+    return str(writable(session.out) / f"{name}{suffix}")

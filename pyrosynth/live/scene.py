@@ -1,0 +1,158 @@
+"""What the page shows of a live run, as JSON: presets on a map, sliders, points, pictures."""
+
+import base64
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyrosynth._version import __version__
+from pyrosynth.data.labeling import DESCRIBED
+from pyrosynth.errors import InputError
+from pyrosynth.live.engine import Live
+from pyrosynth.live.messages import PROTOCOL
+
+Array = NDArray[np.float32]
+
+AROUND = 4  # presets that a place on the map is a mixture of
+LONGEST = 200  # places of a path asked at once
+DEEPEST_DB, HIGHEST_DB = -70.0, 0.0  # of the pictures of sounds, below their loudest
+
+
+class Scene:
+    """What the page shows.
+
+    Args:
+        live: The run.
+        name: What it is called.
+    """
+
+    def __init__(self, live: Live, name: str) -> None:
+        self.live, self.name = live, name
+
+    @cached_property
+    def map(self) -> Array:
+        """Where each preset lies, both coordinates from 0 to 1, shape (n, 2).
+
+        The first two principal axes of how the presets sound; ranks instead of coordinates by a
+        half, so that the crowd in the middle has room.
+        """
+        codes = self.live.atlas.bank.codes.astype(np.float64)
+        codes -= codes.mean(axis=0)
+        _, _, axes = np.linalg.svd(codes, full_matrices=False)
+        places = codes @ axes[:2].T
+        low, high = np.quantile(places, (0.005, 0.995), axis=0)
+        linear = np.clip((places - low) / np.maximum(high - low, 1e-9), 0, 1)
+        ranks = places.argsort(axis=0).argsort(axis=0) / max(len(places) - 1, 1)
+        return ((linear + ranks) / 2).astype(np.float32)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that stays: run, parameters, sliders, map."""
+        live = self.live
+        run, atlas = live.posterior.run, live.atlas
+        described = atlas.numbers
+        ranks = described.argsort(axis=0).argsort(axis=0) / max(len(atlas) - 1, 1)
+        return {
+            "run": self.name,
+            "pyrosynth": __version__,
+            "protocol": PROTOCOL,
+            "model": type(run.variant).__name__,
+            "synth": live.posterior.synth.name,
+            "note": run.note.to_json(),
+            "latent_dim": live.latent_dim,
+            "params": [
+                {
+                    "name": p.name, "kind": p.kind, "min": p.minimum, "max": p.maximum,
+                    "unit": p.unit, "labels": list(p.labels),
+                }
+                for p in run.full_space.params
+            ],
+            "sliders": [
+                {"name": s.name, "kind": s.kind, "words": s.words, "moves": s.moves}
+                for s in live.sliders.values()
+            ],
+            "names": list(atlas.names),
+            "map": np.round(self.map, 4).tolist(),
+            "colours": [
+                {"name": tag.name, "words": tag.words, "of": np.round(ranks[:, i], 3).tolist()}
+                for i, tag in enumerate(DESCRIBED)
+            ],
+        }  # fmt: skip
+
+    def point(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return what is at a point.
+
+        Args:
+            asked: One of ``z`` (the latent), ``preset`` (its number), ``random`` (a seed) or
+                ``path`` (places on the map, each two numbers from 0 to 1); then ``to``, positions
+                on sliders by name.
+
+        Returns:
+            Latent, parameters, positions, place on the map; of a path the latents alone.
+
+        Raises:
+            InputError: It asks for nothing, or for something that does not exist.
+        """
+        live = self.live
+        if "path" in asked:
+            places = np.asarray(asked["path"], np.float64)
+            if places.ndim != 2 or places.shape[1] != 2 or not 1 <= len(places) <= LONGEST:
+                raise InputError(f"a path is 1 to {LONGEST} places of two numbers")
+            if not np.isfinite(places).all():
+                raise InputError("a place on the map is two finite numbers")
+            return {"path": [self.mixture(place).tolist() for place in places]}
+        place = None
+        if "z" in asked:
+            z = live.point(asked["z"])
+        elif "preset" in asked:
+            number = int(asked["preset"])
+            if not 0 <= number < len(live.atlas):
+                raise InputError(f"preset number {number}; there are {len(live.atlas)}")
+            z, place = live.atlas.z[number], self.map[number].tolist()
+        elif "random" in asked:
+            z = live.random(int(asked["random"]))
+        else:
+            raise InputError("a question for a point has z, preset, random or path")
+        if "to" in asked:
+            z, place = live.move(z, {str(k): float(p) for k, p in dict(asked["to"]).items()}), None
+        values = live.values(z)
+        unit = live.posterior.run.full_space.to_unit(values)
+        return {
+            "z": z.tolist(),
+            "values": values.tolist(),
+            "unit": unit.tolist(),
+            "positions": live.positions(z),
+            "place": place or self.place(z),
+        }
+
+    def place(self, z: Array) -> list[float]:
+        """Return where a latent is on the map: amid the presets expected to sound like it."""
+        near = self.live.near(z, min(AROUND, len(self.live.atlas)))
+        weight = 1 / (np.array([lsd for _, lsd in near]) + 0.1) ** 2
+        at = self.map[[self._number[name] for name, _ in near]]
+        return [float(c) for c in weight @ at / weight.sum()]
+
+    def mixture(self, place: NDArray[np.float64]) -> Array:
+        """Return a latent for a place on the map: that of the presets around it."""
+        distance = np.hypot(*(self.map - place).T)
+        near = np.argsort(distance, kind="stable")[:AROUND]
+        weight = 1 / (distance[near] + 1e-3) ** 2
+        mixed: Array = (weight / weight.sum()).astype(np.float32) @ self.live.atlas.z[near]
+        return mixed
+
+    def picture(self, x: Array) -> dict[str, Any]:
+        """Return the spectrogram of a sound: a byte for a cell, frame after frame, low to high."""
+        power = self.live.posterior.run.features.power(x)
+        level = 10 * np.log10(power / max(float(power.max()), 1e-12) + 1e-12)
+        grey = np.clip((level - DEEPEST_DB) / (HIGHEST_DB - DEEPEST_DB), 0, 1)
+        cells = np.round(255 * grey.T).astype(np.uint8)  # frame after frame
+        return {
+            "bands": int(x.shape[0]),
+            "frames": int(x.shape[1]),
+            "cells": base64.b64encode(cells.tobytes()).decode(),
+        }
+
+    @cached_property
+    def _number(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.live.atlas.names)}

@@ -1,0 +1,1 @@
+"""What models are written with: the variant, its objective, networks, flows, distributions."""

@@ -1,0 +1,295 @@
+"""From parameter values to sounds, safely and on all cores.
+
+The same values give the same bytes whatever was rendered before, in any order, with any number of
+workers, if the synth's isolation is exact; `probe_isolation` finds out.
+"""
+
+import os
+import pickle
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from tqdm import tqdm
+
+from pyrosynth.audio.note import Note
+from pyrosynth.errors import InputError
+from pyrosynth.synths import ISOLATIONS, Synth, from_spec
+from pyrosynth.synths.worker import PART, REASONS, SLOTS, Job, Slot, Transform, Worker
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Sounds, or what became of them.
+
+    Attributes:
+        audio: Shape (n, n_samples), float32; zeros for a failed sound; None if not kept.
+        features: What the transform made of the audio, shape (n, ...); zeros for a failed
+            sound; None without a transform.
+        reason: One of `pyrosynth.synths.worker.REASONS` per sound, shape (n,): empty if all is
+        well,
+            ``crashed``, ``timed out`` or ``not finite`` if it failed, ``silent`` if its peak is
+            below `pyrosynth.audio.io.SILENCE`.
+    """
+
+    audio: NDArray[np.float32] | None
+    features: NDArray[Any] | None
+    reason: NDArray[np.str_]
+
+    @property
+    def failed(self) -> NDArray[np.bool_]:
+        """Which sounds failed, shape (n,); a silent one did not."""
+        return (self.reason != "") & (self.reason != "silent")
+
+
+class Renderer:
+    """Worker processes that render; a context that ends them.
+
+    A crash, a hang or a NaN costs the sound it happens in and no other.
+
+    Attributes:
+        workers: The processes, each a `pyrosynth.synths.worker.Worker`.
+
+    Args:
+        synth: What to play; each worker rebuilds it from its ``spec``.
+        note: The note each sound plays.
+        sample_rate: Rate in Hz.
+        workers: Number of processes; None for one per core this process may use.
+        timeout_seconds: Time for one sound.
+        transform: Function of audio (n, n_samples) that gives features (n, ...), run in the
+            workers; importable from a module, since it travels by name.
+        keep_audio: Whether results carry the audio.
+
+    Raises:
+        InputError: An argument is out of range, or the transform cannot travel.
+
+    Example:
+        >>> from pyrosynth import synths
+        >>> from pyrosynth.audio.io import Note
+        >>> voice = synths.load("voice")
+        >>> with Renderer(voice, Note(duration_seconds=3.5), 22050, workers=1) as renderer:
+        ...     rendered = renderer.render([voice.param_space.defaults])
+        >>> rendered.audio.shape, rendered.reason.tolist()
+        ((1, 77175), [''])
+    """
+
+    def __init__(
+        self,
+        synth: Synth,
+        note: Note,
+        sample_rate: int,
+        *,
+        workers: int | None = None,
+        timeout_seconds: float = 10.0,
+        transform: Transform | None = None,
+        keep_audio: bool = True,
+    ) -> None:
+        """Check the arguments; a worker starts when there is something for it to do."""
+        n_workers = n_cores() if workers is None else workers
+        if n_workers < 1 or sample_rate < 1 or timeout_seconds <= 0:
+            raise InputError(
+                f"{n_workers} workers, {sample_rate} Hz, {timeout_seconds} s per sound: all must "
+                "be above 0"
+            )
+        self.synth, self.note, self.sample_rate = synth, note, sample_rate
+        self.keep_audio = keep_audio
+        n_samples = note.n_samples(sample_rate)
+        shape, dtype = (0,), "float32"
+        if transform is not None:
+            try:
+                pickle.dumps(transform)
+            except (pickle.PicklingError, AttributeError, TypeError) as error:
+                raise InputError(
+                    f"the transform cannot be sent to the workers ({error}); define it at the "
+                    "top level of a module"
+                ) from error
+            example = transform(np.zeros((1, n_samples), np.float32))
+            shape, dtype = example.shape[1:], example.dtype.str
+        self._transforms = transform is not None
+        job = Job(
+            synth.spec(),
+            note,
+            sample_rate,
+            timeout_seconds,
+            transform,
+            len(synth.param_space),
+            shape,
+            dtype,
+        )
+        self._home = Path(tempfile.mkdtemp(prefix="pyrosynth-"))
+        self.workers = [Worker(job, self._home) for _ in range(n_workers)]
+
+    def __enter__(self) -> "Renderer":
+        """Return the renderer."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the renderer."""
+        self.close()
+
+    def close(self) -> None:
+        """End all workers; nothing of them is left behind."""
+        for worker in self.workers:
+            worker.close()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def render(self, values: ArrayLike, progress: str | None = None) -> Rendered:
+        """Render sounds, in the order given.
+
+        Args:
+            values: Native parameter values, shape (n, n_params).
+            progress: Label of a progress bar; None for no bar.
+
+        Returns:
+            The sounds, in the same order.
+
+        Raises:
+            InputError: The values do not fit the synth.
+            SynthError: The synth does not load in a worker.
+        """
+        array = self._checked(values)
+        rendered = self._blank(len(array))
+        # Small jobs are spread over all workers instead of filling the first.
+        size = min(PART, max(1, -(-len(array) // len(self.workers))))
+        parts = ((i, array[i : i + size]) for i in range(0, len(array), size))
+        with tqdm(total=len(array), desc=progress, unit="sound", disable=progress is None) as bar:
+            for start, slot, n in self._parts(parts):
+                _copy(slot, rendered, start, n)
+                bar.update(n)
+        return rendered
+
+    def stream(self, chunks: Iterable[tuple[Any, ArrayLike]]) -> Iterator[tuple[Any, Rendered]]:
+        """Render chunks as they are asked for, a few ahead, and give each when it is whole.
+
+        Args:
+            chunks: Pairs of a key and native values, shape (n, n_params).
+
+        Yields:
+            Key and sounds of each chunk, in the order they are finished.
+
+        Raises:
+            InputError: Values do not fit the synth.
+            SynthError: The synth does not load in a worker.
+        """
+        keys: dict[int, Any] = {}
+        missing: dict[int, int] = {}
+        results: dict[int, Rendered] = {}
+
+        def parts() -> Iterator[tuple[tuple[int, int], NDArray[np.float64]]]:
+            for number, (key, values) in enumerate(chunks):
+                array = self._checked(values)
+                keys[number], missing[number] = key, len(array)
+                results[number] = self._blank(len(array))
+                for start in range(0, len(array), PART):
+                    yield (number, start), array[start : start + PART]
+
+        for (number, start), slot, n in self._parts(parts()):
+            _copy(slot, results[number], start, n)
+            missing[number] -= n
+            if not missing[number]:
+                yield keys.pop(number), results.pop(number)
+        for number in keys:
+            yield keys[number], results[number]  # chunks without a sound
+
+    def _parts(
+        self, parts: Iterable[tuple[Any, NDArray[np.float64]]]
+    ) -> Iterator[tuple[Any, Slot, int]]:
+        """Yield key, slot and size of each part as it is finished; read it before the next."""
+        waiting = iter(parts)
+        try:
+            while True:
+                for depth in range(1, SLOTS + 1):
+                    for worker in self.workers:
+                        if worker.n_parts < depth and (part := next(waiting, None)) is not None:
+                            worker.give(*part)
+                busy = {w.connection: w for w in self.workers if w.n_parts and w.connection}
+                if not busy:
+                    return
+                for connection in wait(list(busy)):
+                    finished = busy[connection].take()  # type: ignore[index]
+                    if finished is not None:
+                        yield finished
+        finally:
+            for worker in self.workers:
+                if worker.n_parts:
+                    worker.stop()
+
+    def _checked(self, values: ArrayLike) -> NDArray[np.float64]:
+        array = np.asarray(values, np.float64)
+        if array.ndim != 2:
+            raise InputError(f"values have shape {array.shape}; they must be (n, n_params)")
+        self.synth.param_space.to_unit(array)
+        return array
+
+    def _blank(self, n: int) -> Rendered:
+        slot = self.workers[0].slots[0]
+        audio = np.empty((n, slot.audio.shape[1]), np.float32) if self.keep_audio else None
+        features = None
+        if self._transforms:
+            features = np.empty((n, *slot.features.shape[1:]), slot.features.dtype)
+        return Rendered(audio, features, np.full(n, "", np.array(REASONS).dtype))
+
+
+def n_cores() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def probe_isolation(
+    synth: Synth, note: Note, sample_rate: int, values: ArrayLike, seed: int = 0
+) -> dict[str, Any]:
+    """Find out what must be renewed between two sounds of a synth.
+
+    Each isolation renders the sounds in order and, in a new process, shuffled; a sound that is
+    the same both times does not depend on those before it.
+
+    Args:
+        synth: The synth. One that offers no choice is probed as it is.
+        note: The note to play.
+        sample_rate: Rate in Hz.
+        values: Native parameter values, shape (n, n_params); the more different the better.
+        seed: Of the shuffling.
+
+    Returns:
+        ``identical``: share of identical sounds for each isolation; ``seconds``: time per sound;
+        ``exact``: the cheapest isolation with all sounds identical, None if there is none.
+    """
+    array = np.asarray(values, np.float64)
+    order = np.random.default_rng(seed).permutation(len(array))
+    spec = synth.spec()
+    modes = ISOLATIONS if "isolation" in spec else (synth.isolation,)
+    identical: dict[str, float] = {}
+    seconds: dict[str, float] = {}
+    for mode in modes:
+        probed = from_spec({**spec, "isolation": mode}) if "isolation" in spec else synth
+        sounds = []
+        began = time.perf_counter()
+        for turn in (np.arange(len(array)), order):
+            with Renderer(probed, note, sample_rate, workers=1) as renderer:
+                rendered = renderer.render(array[turn])
+            assert rendered.audio is not None
+            sound = np.empty_like(rendered.audio)
+            sound[turn] = rendered.audio
+            sounds.append(sound)
+        seconds[mode] = (time.perf_counter() - began) / (2 * len(array))
+        identical[mode] = float((sounds[0] == sounds[1]).all(axis=1).mean())
+    exact = next((mode for mode in modes if identical[mode] == 1.0), None)
+    return {"identical": identical, "seconds": seconds, "exact": exact}
+
+
+def _copy(slot: Slot, rendered: Rendered, start: int, n: int) -> None:
+    rows = slice(start, start + n)
+    rendered.reason[rows] = np.array(REASONS)[slot.reason[:n]]
+    if rendered.audio is not None:
+        rendered.audio[rows] = slot.audio[:n]
+    if rendered.features is not None:
+        rendered.features[rows] = slot.features[:n]

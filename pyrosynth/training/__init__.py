@@ -1,0 +1,1 @@
+"""From a dataset to a run: batches, SVI, checkpoints, the zoo of models."""

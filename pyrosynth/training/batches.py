@@ -1,0 +1,106 @@
+"""The data a fit reads: on its device once, turned into batches there."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrosynth.data.tags import Tag, TagTable
+from pyrosynth.modeling.variant import Batch, Dims
+from pyrosynth.synths.params import EDGE
+
+if TYPE_CHECKING:
+    from pyrosynth.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class TrainData:
+    """Sounds and the levels of the parameters that made them.
+
+    Args:
+        x: Log-mel features, shape (n, n_mels, n_frames), float16 or float32.
+        levels: Level of each parameter, shape (n, n_params), any integer type.
+        resolution: Number of levels of each parameter, shape (n_params,).
+        mean: Mean of each cell over the train split, shape (n_mels, n_frames).
+        std: Standard deviation of each cell over the train split, same shape.
+        train: Numbers of the rows to train on.
+        valid: Numbers of the held-out rows; may be empty.
+        has_v: Which rows know their parameters, shape (n,) bool; None when all do.
+        tags: The tags; none by default.
+        evidence: What is known of them, shape (n, n_tags, n_classes) bool, see
+        `pyrosynth.data.tags`.
+    """
+
+    x: Tensor
+    levels: Tensor
+    resolution: Tensor
+    mean: Tensor
+    std: Tensor
+    train: Tensor
+    valid: Tensor
+    has_v: Tensor | None = None
+    tags: tuple[Tag, ...] = ()
+    evidence: Tensor | None = None
+
+    @classmethod
+    def from_dataset(cls, dataset: "Dataset", tags: TagTable | None = None) -> "TrainData":
+        """Read the train split, and the human presets of the valid split, into memory."""
+        train = dataset.rows("train")
+        rows = np.concatenate([train, dataset.rows("valid", human_only=True)])
+        return cls(
+            x=torch.from_numpy(dataset.x(rows, np.float16)),
+            levels=torch.from_numpy(dataset.levels(rows).astype(np.int16)),
+            resolution=torch.from_numpy(dataset.space.resolution).float(),
+            mean=torch.from_numpy(dataset.mean),
+            std=torch.from_numpy(dataset.std),
+            train=torch.arange(len(train)),
+            valid=torch.arange(len(train), len(rows)),
+            tags=tags.tags if tags else (),
+            evidence=torch.from_numpy(tags.evidence[rows]) if tags else None,
+        )
+
+    @property
+    def dims(self) -> Dims:
+        """The sizes a variant for these data is built for."""
+        shape = self.x.shape[1], self.x.shape[2]
+        resolution = tuple(self.resolution.int().tolist())
+        names, words = tuple(t.name for t in self.tags), tuple(t.words for t in self.tags)
+        return Dims(self.levels.shape[1], shape, resolution, names, words)
+
+    def to(self, device: torch.device) -> "TrainData":
+        """Move everything to a device."""
+        moved: dict[str, Any] = {
+            name: t.to(device) for name, t in vars(self).items() if isinstance(t, Tensor)
+        }
+        return replace(self, **moved)
+
+    def fingerprint(self) -> str:
+        """Return a hash of the sizes, the split and the statistics, not of every sound."""
+        digest = hashlib.sha256(str(tuple(self.x.shape)).encode())
+        for tensor in (self.resolution, self.mean, self.std, self.train, self.valid):
+            digest.update(tensor.cpu().numpy().tobytes())
+        if self.evidence is not None:
+            digest.update(TagTable(self.tags, self.evidence.cpu().numpy()).fingerprint().encode())
+        return digest.hexdigest()
+
+    def batch(self, rows: Tensor) -> Batch:
+        """Gather rows, standardise their features and dequantise their levels afresh.
+
+        Args:
+            rows: Row numbers, shape (batch,).
+
+        Returns:
+            The batch, float32. Its noise comes from torch's generator of the device.
+        """
+        x = (self.x[rows].float() - self.mean) / self.std
+        levels = self.levels[rows].float()
+        v = ((levels + torch.rand_like(levels)) / self.resolution).clamp(EDGE, 1 - EDGE)
+        batch = {"x": x, "v": v}
+        if self.has_v is not None:
+            batch["has_v"] = self.has_v[rows]
+        if self.evidence is not None:
+            batch["evidence"] = self.evidence[rows]
+        return batch

@@ -1,0 +1,211 @@
+"""From a dataset to a run: a variant is built, fitted, and kept with the presets it read."""
+
+import hashlib
+import inspect
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pyrosynth.data.bank import Bank
+from pyrosynth.data.dataset import Dataset
+from pyrosynth.data.labeling import HIDDEN, default_tags
+from pyrosynth.data.tags import TagTable
+from pyrosynth.data.tags_csv import read_tags
+from pyrosynth.errors import DataError, InputError, RunError, unknown
+from pyrosynth.files import share, writable
+from pyrosynth.modeling.variant import Dims, Variant, build, sized
+from pyrosynth.training import svi, zoo
+from pyrosynth.training.batches import TrainData
+from pyrosynth.training.run import BANK, FACTS, Run, load_run
+from pyrosynth.training.sources import variant_source
+
+# What to say of settings that are kept as a hash, when they differ.
+HASHED = {"model": "another model", "dataset": "another dataset", "tags": "other tags"}
+# Arguments of a fit that do not change its result, or that are given apart.
+APART = ("seed", "device", "threads", "capture", "out", "resume", "progress")
+
+
+def fit(
+    model: str | Path | type[Variant],
+    dataset: Dataset,
+    out: str | Path | None = None,
+    *,
+    tags: str | Path | TagTable | None = None,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    threads: int | None = None,
+    bank: str | Path | None = None,
+    force: bool = False,
+    progress: bool = True,
+    **training: Any,
+) -> Run:
+    """Fit a variant to a dataset.
+
+    A stopped fit goes on where it stopped when it is called again, and a finished one is loaded.
+
+    Args:
+        model: Name of a variant, path of a ``.py`` file that defines one, or the class.
+        dataset: What to learn.
+        out: Folder of the run; without it nothing is written.
+        tags: Tags of its presets, or the CSV file that holds them, for a variant that uses tags;
+            those of `pyrosynth.data.labeling.default_tags` if left out. Other variants ignore
+            them.
+        options: Hyper-parameters of the variant; the others keep their defaults. ``size`` names
+            one of its sizes, whose architecture and schedule hold where nothing else is given.
+        seed: Of the first weights and of all else that is random.
+        device: ``"cpu"`` or ``"cuda"``.
+        threads: Torch threads during the fit; None leaves the setting alone.
+        bank: File of a bank of the same dataset, to be shared instead of made anew.
+        force: Whether to discard what ``out`` holds of an earlier fit.
+        progress: Whether to show a progress bar.
+        **training: Arguments of `pyrosynth.training.svi.fit`, such as ``steps``, ``batch_size``,
+        ``lr``.
+
+    Returns:
+        The run, on the device.
+
+    Raises:
+        InputError: The model, an option or the device is unknown, the tags are not usable, or
+            ``out`` cannot be written.
+        RunError: ``out`` holds a fit with other settings, or one that is damaged.
+
+    Example:
+        >>> import pyrosynth as ps
+        >>> data = ps.open_dataset("data")  # doctest: +SKIP
+        >>> run = ps.fit("flow_reg", data, "run", steps=2000)  # doctest: +SKIP
+    """
+    svi.find_device(device)
+    kind = model if isinstance(model, type) else zoo.load(model)
+    options, size = sized(kind, options or {})
+    training = {**size.training, **training}
+    table = _tags(tags, dataset, progress) if kind.uses_tags else None
+    shape = dataset.features.shape(dataset.note.n_samples(dataset.features.sample_rate))
+    dims = Dims(
+        len(dataset.space), shape, tuple(dataset.space.resolution.tolist()),
+        *((table.names, table.words) if table else ()),
+    )  # fmt: skip
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        variant = build(kind, dims, options)
+    settings = {
+        "model": hashlib.sha256(variant_source(kind).encode()).hexdigest(),
+        "options": variant.hyperparameters(),
+        "dataset": contract_hash(dataset),
+        "presets": len(dataset),
+        "tags": table.fingerprint() if table else None,
+        "seed": seed,
+        **_training(training),
+    }
+    folder = None if out is None else writable(out)
+    if folder and force:
+        for file in (folder / FACTS, folder / svi.CHECKPOINT):
+            file.unlink(missing_ok=True)
+    if folder and (folder / FACTS).exists():
+        return _finished(folder, settings, device)
+    history = svi.fit(
+        variant, TrainData.from_dataset(dataset, table), seed=seed, device=device,
+        threads=threads, out=folder, resume=True, progress=progress, **training,
+    )  # fmt: skip
+    target = torch.device(device)
+    run = Run(
+        variant,
+        space=dataset.space,
+        full_space=dataset.full_space,
+        features=dataset.features,
+        note=dataset.note,
+        synth_spec=dataset.synth_spec,
+        mean=torch.from_numpy(dataset.mean).to(target),
+        std=torch.from_numpy(dataset.std).to(target),
+        dataset={"path": str(dataset.path.resolve()), "contract": contract_hash(dataset)},
+        seed=seed,
+        settings=settings,
+        history=history,
+    )
+    if folder:
+        if bank is None:
+            Bank.from_dataset(dataset).save(folder / BANK)
+        else:
+            share(bank, folder / BANK)
+        run.save(folder)
+    return run
+
+
+def contract_hash(dataset: Dataset) -> str:
+    """Return a hash of all that decides what the rows of a dataset hold."""
+    return hashlib.sha256(json.dumps(dataset.contract, sort_keys=True).encode()).hexdigest()
+
+
+def require_same_contract(run: Run, dataset: Dataset) -> None:
+    """Make sure that a dataset is of the synth, note, parameters and features of a run.
+
+    Raises:
+        DataError: It is not; the first difference is named.
+    """
+    parts = {
+        "synth": (run.synth_spec.get("synth"), dataset.synth_spec.get("synth")),
+        "learnt parameters": (list(run.space.names), list(dataset.space.names)),
+        "note": (run.note, dataset.note),
+        "features": (run.features, dataset.features),
+        "parameter space": (run.full_space, dataset.full_space),
+    }
+    for part, (learnt, given) in parts.items():
+        if learnt != given:
+            shown = "" if part == "parameter space" else f" ({given}, the run learnt {learnt})"
+            raise DataError(
+                f"dataset '{dataset.path}' has another {part} than the run{shown}; give the "
+                "dataset the run was fitted on, or one rendered alike"
+            )
+
+
+def _tags(given: str | Path | TagTable | None, dataset: Dataset, progress: bool) -> TagTable:
+    """Return the tags of a dataset: those given, or those that follow from its sounds."""
+    if given is None:
+        print(
+            f"no tags were given: they are made from how the presets sound, {HIDDEN:.0%} of the "
+            "labels hidden (--tags takes a file, pyrosynth tags writes one)",
+            file=sys.stderr,
+        )
+        return default_tags(dataset, progress=progress)
+    table = given if isinstance(given, TagTable) else read_tags(given, dataset)
+    if len(table) != len(dataset):
+        raise InputError(
+            f"tags of {len(table)} presets for a dataset of {len(dataset)}; give those of this one"
+        )
+    return table
+
+
+def _training(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all arguments of the training loop that decide its result."""
+    arguments = inspect.signature(svi.fit).parameters.values()
+    known = {p.name: p.default for p in arguments if p.kind is p.KEYWORD_ONLY}
+    known = {name: default for name, default in known.items() if name not in APART}
+    for name in given:
+        if name not in known:
+            raise unknown("argument of the fit", name, known)
+    return {**known, **given}
+
+
+def _finished(folder: Path, settings: dict[str, Any], device: str) -> Run:
+    """Load a finished run if it is the one that was asked for."""
+    run = load_run(folder, device)
+    # Through JSON, as the stored settings went: tuples have become lists.
+    asked, held = _flat(json.loads(json.dumps(settings))), _flat(run.settings)
+    for name in asked:
+        if held.get(name) != asked[name]:
+            shown = f"{name} {held.get(name)}, not {asked[name]}"
+            what = HASHED.get(name, shown)
+            raise RunError(
+                f"'{folder}' holds a finished run with {what}; give another folder, or fit it "
+                "anew with --force (force=True)"
+            )
+    return run
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the hyper-parameters beside the other settings."""
+    return {**settings, **settings.get("options", {}), "options": None}

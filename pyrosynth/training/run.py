@@ -1,0 +1,231 @@
+"""Run directories: everything a fitted variant needs to be used again, without pickle.
+
+    run.json              what was fitted on what, and the hash of each other file
+    weights.safetensors   tensors only, with the mean and std that standardise the features
+    variant.py            the source that was fitted
+    checkpoints/          the state of the fit, to resume it
+
+Loading a run runs the code in its ``variant.py``: load only runs whose source you trust.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pyrosynth._version import __version__
+from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.audio.note import Note
+from pyrosynth.errors import InputError, PyrosynthError, RunError
+from pyrosynth.files import write_bytes
+from pyrosynth.modeling.variant import Dims, Term, Variant, build
+from pyrosynth.synths.params import ParamSpace
+from pyrosynth.training.sources import load_copy, variant_source
+from pyrosynth.training.state import History
+from pyrosynth.training.svi import find_device
+from pyrosynth.training.tensors import read_tensors, write_tensors
+
+WEIGHTS, SOURCE, FACTS = "weights.safetensors", "variant.py", "run.json"
+PRETRAINED = Path(__file__).parents[1] / "pretrained"  # runs that come with the package, by name
+
+
+@dataclass
+class Run:
+    """A fitted variant and what it was fitted on.
+
+    Args:
+        variant: The variant, in evaluation mode.
+        space: The parameters it learnt.
+        full_space: All parameters of the synth; those not learnt stay at their defaults.
+        features: How a sound becomes features.
+        note: The note that was played.
+        synth_spec: What `pyrosynth.synths.from_spec` rebuilds the synth from.
+        mean: Mean of each feature cell over the training presets, shape (n_mels, n_frames).
+        std: Standard deviation of each cell, same shape.
+        dataset: Where the training data came from; JSON-ready.
+        seed: Seed of the fit.
+        settings: How it was fitted; JSON-ready.
+        history: What happened during the fit.
+    """
+
+    variant: Variant
+    space: ParamSpace
+    full_space: ParamSpace
+    features: FeatureSpec
+    note: Note
+    synth_spec: dict[str, Any]
+    mean: Tensor
+    std: Tensor
+    dataset: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+    history: History = field(default_factory=History)
+
+    def standardise(self, x: Tensor) -> Tensor:
+        """Turn log-mel features (..., n_mels, n_frames) into what the variant reads."""
+        return (x.to(self.mean) - self.mean) / self.std
+
+    def restore(self, x: Tensor) -> Tensor:
+        """Turn what the variant predicts back into log-mel features."""
+        return x * self.std + self.mean
+
+    def save(self, path: str | Path, *, half: bool = False) -> None:
+        """Write the run directory.
+
+        Args:
+            path: The folder; made if missing. ``run.json`` is written last and completes it.
+            half: Whether weights are rounded to 16 bits, which halves the file.
+
+        Raises:
+            RunError: A file cannot be written, or the variant's source is not to be found.
+        """
+        folder, variant = Path(path), self.variant
+        source = variant_source(type(variant))
+        write_bytes(folder / SOURCE, source.encode())
+        tensors = {f"variant.{k}": t for k, t in variant.state_dict().items()}
+        if half:
+            tensors = {k: t.half() if t.is_floating_point() else t for k, t in tensors.items()}
+        write_tensors(folder / WEIGHTS, {**tensors, "mean": self.mean, "std": self.std}, {})
+        facts: dict[str, Any] = {
+            "pyrosynth": __version__,
+            "variant": type(variant).__name__,
+            "arguments": variant.hyperparameters(),
+            "dims": asdict(variant.dims),
+            "terms": [_term(term) for term in variant.terms],
+            "space": self.space.to_json(),
+            "full_space": self.full_space.to_json(),
+            "features": self.features.to_json(),
+            "note": self.note.to_json(),
+            "synth": self.synth_spec,
+            "dataset": self.dataset,
+            "seed": self.seed,
+            "settings": self.settings,
+            "history": asdict(self.history),
+            "files": {name: _sha256(folder / name) for name in (SOURCE, *_tensor_files(folder))},
+        }
+        facts["sha256"] = _sha256_of(facts)
+        write_bytes(folder / FACTS, json.dumps(facts, indent=1).encode())
+
+
+def pretrained() -> tuple[str, ...]:
+    """Return the names of the runs that come with the package, sorted."""
+    return tuple(sorted(folder.name for folder in PRETRAINED.glob("[!_.]*")))
+
+
+def run_folder(path: str | Path) -> Path:
+    """Return the folder of a run given by its path, or by name if it is a pretrained one.
+
+    A path that exists comes before a name.
+    """
+    folder = Path(path)
+    return PRETRAINED / folder if not folder.exists() and str(path) in pretrained() else folder
+
+
+def load_run(path: str | Path, device: str = "cpu") -> Run:
+    """Read a run directory. The code in its ``variant.py`` is run; nothing is unpickled.
+
+    Args:
+        path: The folder, or the name of a pretrained run.
+        device: Where the variant and the statistics go, ``"cpu"`` or ``"cuda"``.
+
+    Returns:
+        The run.
+
+    Raises:
+        RunError: A file is missing, damaged, or not what was written.
+        InputError: There is no such device.
+    """
+    folder, target = run_folder(path), find_device(device)
+    if not folder.is_dir():
+        named = f", or take a pretrained one: {', '.join(pretrained())}" if pretrained() else ""
+        raise RunError(f"no run directory '{folder}'; make one with pyrosynth fit{named}")
+    try:
+        facts = json.loads((folder / FACTS).read_text())
+        files, expected = facts["files"], facts.pop("sha256")
+    except FileNotFoundError as error:
+        raise RunError(f"'{folder / FACTS}' is missing; the fit is not complete") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"'{folder / FACTS}' is damaged ({error!r}); fit again") from error
+    if _sha256_of(facts) != expected:
+        raise RunError(f"'{folder / FACTS}' was changed after the fit; restore it or fit again")
+    for name, digest in files.items():
+        if not (folder / name).is_file():
+            raise RunError(f"'{folder / name}' is missing; the run is incomplete, fit again")
+        if _sha256(folder / name) != digest:
+            raise RunError(f"'{folder / name}' is not what the fit wrote; restore it or fit again")
+    tensors, _ = read_tensors(folder / WEIGHTS, target)
+    weights = {k.removeprefix("variant."): t for k, t in tensors.items() if "." in k}
+    try:
+        dims = _dims(facts["dims"])
+        variant = build(load_copy(folder / SOURCE), dims, facts["arguments"])
+        variant.load_state_dict(weights)
+        return Run(
+            variant.to(target).eval(),
+            space=ParamSpace.from_json(facts["space"]),
+            full_space=ParamSpace.from_json(facts["full_space"]),
+            features=FeatureSpec.from_json(facts["features"]),
+            note=Note(**facts["note"]),
+            synth_spec=facts["synth"],
+            mean=tensors["mean"],
+            std=tensors["std"],
+            dataset=facts["dataset"],
+            seed=facts["seed"],
+            settings=facts["settings"],
+            history=History(**facts["history"]),
+        )
+    except (InputError, KeyError, TypeError, RuntimeError) as error:
+        reason = str(error) if isinstance(error, PyrosynthError) else repr(error)
+        raise RunError(
+            f"run '{folder}' of pyrosynth {facts.get('pyrosynth')} cannot be rebuilt: "
+            f"{' '.join(reason.split())}"
+        ) from error
+
+
+def _dims(facts: dict[str, Any]) -> Dims:
+    n_params, *others = facts.values()
+    return Dims(n_params, *map(_tuples, others))
+
+
+def _tuples(value: Any) -> Any:
+    """Turn lists in lists back into the tuples they were."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _term(term: Term) -> dict[str, Any]:
+    weight = term.weight
+    if is_dataclass(weight) and not isinstance(weight, type):
+        described: Any = asdict(weight)
+    else:
+        described = repr(weight) if callable(weight) else weight
+    return {"name": term.name, "sites": list(term.sites), "weight": described}
+
+
+def _tensor_files(folder: Path) -> list[str]:
+    """Return the weights, and the bank if it has been put beside them."""
+    return sorted(file.name for file in folder.glob("*.safetensors"))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sha256_of(facts: dict[str, Any]) -> str:
+    text = json.dumps(facts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def run_hash(posterior: Any) -> str:
+    """Return a hash of all that decides what a run answers: source, options and weights."""
+    variant = posterior.variant
+    digest = hashlib.sha256(variant_source(type(variant)).encode())
+    digest.update(json.dumps(variant.hyperparameters(), sort_keys=True).encode())
+    for name, tensor in sorted(variant.state_dict().items()):
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+BANK = "bank.safetensors"

@@ -1,0 +1,177 @@
+"""The state of a fit: where it stands, what happened so far, and the checkpoint of both."""
+
+import json
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyrosynth.errors import RunError
+from pyrosynth.modeling.variant import Variant
+from pyrosynth.training.tensors import read_tensors, write_tensors
+
+SAVE_EVERY = 10.0  # seconds between two checkpoints, at least
+
+Row = dict[str, float]
+
+
+@dataclass
+class History:
+    """What happened during a fit.
+
+    Args:
+        rows: One per validation: ``step``, ``lr``, ``loss`` (training, mean since the row
+            before) and, on the held-out rows, ``valid_loss``, ``valid_log_q`` (log q(v|x), nats
+            per preset) and each term as ``valid_<name>``.
+        best_step: Step of the weights that were kept.
+        stopped: ``"finished"``, or ``"early"`` when validation had stopped improving.
+        seconds: Duration of the fit, over all calls that it took.
+        cpu_seconds: Processor time of this process meanwhile.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    best_step: int = 0
+    stopped: str = "finished"
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+def score(row: Row) -> float:
+    """Return what the kept weights maximise; without held-out rows, the latest are the best."""
+    return row.get("valid_log_q", -row["valid_loss"] if "valid_loss" in row else row["step"])
+
+
+class FitState:
+    """The state of a fit between two steps, and its checkpoint.
+
+    Args:
+        variant: What is fitted.
+        optimiser: What fits it.
+        settings: JSON-ready arguments of the fit; a checkpoint made with others is refused.
+        path: The checkpoint's file; None keeps none.
+    """
+
+    def __init__(
+        self,
+        variant: Variant,
+        optimiser: torch.optim.Optimizer,
+        settings: dict[str, Any],
+        path: Path | None,
+    ) -> None:
+        self.variant, self.optimiser, self.settings, self.path = variant, optimiser, settings, path
+        self.step, self.best_step = 0, 0
+        self.rows: list[Row] = []
+        self.losses: list[float] = []  # since the last row
+        self.best = _copy(variant.state_dict())
+        self._saved = -math.inf
+        self._began = time.monotonic(), time.process_time()
+
+    @property
+    def times(self) -> tuple[float, float]:
+        """Seconds spent so far, by the clock and by the processor."""
+        return time.monotonic() - self._began[0], time.process_time() - self._began[1]
+
+    def read(self, waiting: list[Tensor]) -> None:
+        """Read losses back from the device and make sure that they are finite."""
+        values = torch.stack(waiting).tolist()
+        first = self.step - len(values)
+        waiting.clear()
+        for i, value in enumerate(values):
+            if not math.isfinite(value):
+                kept = f"; the last good checkpoint is '{self.path}'" if self.path else ""
+                raise RunError(
+                    f"the loss became {value} at step {first + i + 1}; lower lr, or look for "
+                    f"values that are not finite in the data{kept}"
+                )
+        self.losses += values
+
+    def record(self, row: Row) -> None:
+        """Add a row to the history, and keep the weights if they are the best so far."""
+        self.rows.append({"loss": sum(self.losses) / len(self.losses), **row})
+        self.losses.clear()
+        scores = [score(row) for row in self.rows]
+        if scores[-1] == max(scores):
+            self.best, self.best_step = _copy(self.variant.state_dict()), self.step
+
+    def stopped(self, patience: int | None) -> str | None:
+        """Say whether validation has stopped improving."""
+        if patience is None:
+            return None
+        late = sum(row["step"] > self.best_step for row in self.rows)
+        return "early" if late >= patience else None
+
+    def halved(self, patience: int | None) -> float:
+        """Return 2 to the minus number of times that validation has stalled so long."""
+        best, late, halvings = -math.inf, 0, 0
+        for row in self.rows:
+            late = 0 if score(row) > best else late + 1
+            best = max(best, score(row))
+            if late == patience:
+                late, halvings = 0, halvings + 1
+        return 0.5**halvings
+
+    def due(self) -> bool:
+        """Say whether the last checkpoint is old: fast steps shall not wait for slow disks."""
+        return time.monotonic() - self._saved > SAVE_EVERY
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        if self.path is None:
+            return
+        self._saved = time.monotonic()
+        tensors = {f"model.{k}": t for k, t in self.variant.state_dict().items()}
+        tensors |= {f"best.{k}": t for k, t in self.best.items()}
+        for i, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{i}.{k}": t for k, t in moments.items()}
+        info = {
+            "settings": self.settings, "step": self.step, "best_step": self.best_step,
+            "rows": self.rows, "losses": self.losses, "times": self.times,
+        }  # fmt: skip
+        write_tensors(self.path, tensors, info)
+
+    def restore(self, resume: bool, device: torch.device) -> None:
+        """Go on from the checkpoint, if there is one."""
+        if self.path is None or not self.path.exists():
+            return
+        if not resume:
+            raise RunError(
+                f"'{self.path}' holds an earlier fit; resume it (resume=True, --resume) or "
+                "choose another folder"
+            )
+        tensors, info = read_tensors(self.path, device)
+        # Through JSON, as the stored settings went: tuples have become lists.
+        for name, value in json.loads(json.dumps(self.settings)).items():
+            if info["settings"].get(name) != value:
+                raise RunError(
+                    f"'{self.path}' was fitted with {name}={info['settings'].get(name)}, not "
+                    f"{value}; resume with the same settings or choose another folder"
+                )
+        self.step, self.best_step = info["step"], info["best_step"]
+        self.rows, self.losses = info["rows"], info["losses"]
+        clock, processor = info["times"]
+        self._began = self._began[0] - clock, self._began[1] - processor
+        self.variant.load_state_dict(_part(tensors, "model."))
+        self.best = _part(tensors, "best.")
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _part(tensors, "optimiser.").items():
+            i, key = name.split(".")
+            state.setdefault(int(i), {})[key] = tensor
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
+
+    def how_to_resume(self) -> str:
+        """Say how to go on."""
+        if self.path is None:
+            return "nothing was saved, since no folder was given (out=...)"
+        return f"go on with resume=True or --resume ('{self.path}')"
+
+
+def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in state.items()}
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,263 @@
+"""Stochastic variational inference: the loop that maximises the objective of a variant.
+
+Every random number of a step depends on the seed and the step's number alone. So a fit that was
+stopped goes on exactly as if it had not been, and torch's own generators are left as they were.
+"""
+
+import math
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Literal
+
+import numpy as np
+import pyro
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from pyrosynth.errors import InputError, unknown
+from pyrosynth.modeling.elbo import SyncFreeELBO
+from pyrosynth.modeling.variant import Variant
+from pyrosynth.training.batches import TrainData
+from pyrosynth.training.state import FitState, History, Row
+from pyrosynth.training.step import Step, side_stream
+
+CHECKPOINT = "checkpoints/last.safetensors"  # inside the folder of a run
+SCORED = 256  # held-out rows that are scored at once, or more where batches are larger
+CHECK_EVERY = 25  # steps between two looks at the loss; each look waits for the device
+
+
+def fit(
+    variant: Variant,
+    data: TrainData,
+    *,
+    steps: int = 4000,
+    batch_size: int = 256,
+    lr: float = 1e-3,
+    warm_up: int = 200,
+    weight_decay: float = 1e-2,
+    clip: float = 20.0,
+    jitter: float = 0.0,
+    halve_after: int | None = None,
+    validate_every: int = 250,
+    patience: int | None = None,
+    precision: Literal["bfloat16"] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    threads: int | None = None,
+    capture: bool = True,
+    out: Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> History:
+    """Fit a variant by stochastic variational inference with AdamW.
+
+    The weights that did best on the held-out rows (highest log q(v|x)) are kept, on the device.
+
+    Args:
+        variant: What to fit, in place.
+        data: The sounds and parameters.
+        steps: Number of steps.
+        batch_size: Presets per step.
+        lr: Highest learning rate.
+        warm_up: Steps over which the learning rate rises to it.
+        weight_decay: AdamW's weight decay.
+        clip: Largest norm of the gradient.
+        jitter: Standard deviation of noise added to the standardised features in training.
+        halve_after: Validations without improvement after which the rate is halved; None lets it
+            fall to 0 over the steps along a cosine.
+        validate_every: Steps between two validations; checkpoints are written after them.
+        patience: Validations without improvement after which to stop; None never stops early.
+        precision: ``"bfloat16"`` rounds the products of the large networks in the steps, which is
+            faster on processors made for it; None computes in float32 throughout.
+        seed: Fixes every random number.
+        device: ``"cpu"`` or ``"cuda"``.
+        threads: Torch threads during the fit; None leaves the setting alone.
+        capture: Whether to record the step on a GPU and replay it, see `pyrosynth.training.step`.
+        out: Folder of the run, for checkpoints; None keeps none.
+        resume: Go on from the checkpoint in ``out``, if there is one.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The history.
+
+    Raises:
+        InputError: There is no such device, or there are no training rows.
+        RunError: The loss is not finite any more, or the checkpoint cannot be used.
+        KeyboardInterrupt: The fit was interrupted; a checkpoint has been written.
+    """
+    target = find_device(device)
+    if len(data.train) == 0 or steps < 1:
+        raise InputError(
+            f"{len(data.train)} training rows, {steps} steps: give at least 1 of each"
+        )
+    check_precision(precision)
+    settings = {
+        "steps": steps, "batch_size": batch_size, "lr": lr, "warm_up": warm_up,
+        "weight_decay": weight_decay, "clip": clip, "jitter": jitter,
+        "halve_after": halve_after, "validate_every": validate_every, "patience": patience,
+        "precision": precision, "seed": seed, "data": data.fingerprint(),
+        "variant": type(variant).__name__, "hyperparameters": variant.hyperparameters(),
+    }  # fmt: skip
+    variant.to(target)
+    data = data.to(target)
+    batch_size = min(batch_size, len(data.train))
+    elbo = SyncFreeELBO(variant.terms)
+    # The rate is a tensor, so that a recorded step sees it change.
+    optimiser = torch.optim.AdamW(
+        variant.parameters(),
+        torch.tensor(lr, device=target),
+        weight_decay=weight_decay,
+        fused=True,
+    )
+    loop = FitState(variant, optimiser, settings, out and Path(out) / CHECKPOINT)
+    loop.restore(resume, target)
+    take = Step(
+        variant, elbo, data, optimiser,
+        batch_size=batch_size, clip=clip, jitter=jitter, rounded=precision is not None,
+        capture=capture,
+    )  # fmt: skip
+
+    bar = tqdm(
+        desc="fit", total=steps * batch_size, initial=loop.step * batch_size, unit=" presets",
+        unit_scale=True, disable=not progress, dynamic_ncols=True,
+    )  # fmt: skip
+    gpus = [target] if target.type == "cuda" else []
+    waiting: list[Tensor] = []
+    order = torch.empty(0, dtype=torch.long)
+    first, per_epoch = loop.step, len(data.train) // batch_size
+    halved = loop.halved(halve_after)
+    with (
+        bar, torch_threads(threads), torch.random.fork_rng(gpus), side_stream(target),
+        _interrupts() as pressed,
+    ):  # fmt: skip
+        while loop.step < steps and loop.stopped(patience) is None:
+            step = loop.step
+            if step == first or step % per_epoch == 0:
+                rng = torch.Generator().manual_seed(_seed(seed, 0, step // per_epoch))
+                order = data.train[torch.randperm(len(data.train), generator=rng).to(target)]
+            rows = order[step % per_epoch * batch_size :][:batch_size]
+            rate = lr * min(1.0, (step + 1) / max(1, warm_up))
+            rate *= _cosine(step, steps) if halve_after is None else halved
+            # Checks of shapes and supports cost a tenth of a step: one step is enough.
+            with pyro.validation_enabled(step == first):
+                waiting.append(take(step, rows, rate, _seed(seed, 1, step)))
+            loop.step += 1
+            bar.update(batch_size)
+
+            validate = loop.step % validate_every == 0 or loop.step == steps
+            if validate or pressed or len(waiting) == CHECK_EVERY:
+                loop.read(waiting)
+            if validate:
+                torch.manual_seed(_seed(seed, 2, 0))
+                row = _validate(variant, elbo, data, elbo.weights(steps, target), batch_size)
+                loop.record({"step": loop.step, "lr": rate, **row})
+                halved = loop.halved(halve_after)
+                bar.set_postfix({k[6:]: f"{v:.2f}" for k, v in row.items()}, refresh=False)
+            over = loop.step == steps or loop.stopped(patience) is not None
+            if pressed or (validate and (over or loop.due())):
+                loop.save()
+            if pressed:
+                raise KeyboardInterrupt(f"stopped after step {loop.step}; {loop.how_to_resume()}")
+    variant.load_state_dict(loop.best)
+    variant.eval()
+    stopped = loop.stopped(patience) or "finished"
+    return History(loop.rows, loop.best_step, stopped, *loop.times)
+
+
+def find_device(name: str) -> torch.device:
+    """Turn a device's name into a device that is there.
+
+    Raises:
+        InputError: The name is unknown, or there is no such device.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"unknown device '{name}'; give cpu or cuda") from error
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device '{name}' is not supported; give cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device '{name}' was asked for, but torch sees {torch.cuda.device_count()} CUDA "
+            "devices; use cpu, or install a driver and a CUDA build of torch"
+        )
+    return device
+
+
+def check_precision(name: str | None) -> None:
+    """Make sure that a precision is None or known.
+
+    Raises:
+        InputError: It is not.
+    """
+    if name not in (None, "bfloat16"):
+        raise unknown("precision", name, ("bfloat16",))
+
+
+def _seed(*numbers: int) -> int:
+    """Mix numbers into the seed of one stream."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _cosine(step: int, steps: int) -> float:
+    """Return the factor that falls from 1 to 0 along half a cosine."""
+    return 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+@torch.no_grad()
+def _validate(
+    variant: Variant, elbo: SyncFreeELBO, data: TrainData, weights: Tensor, batch_size: int
+) -> Row:
+    """Score the held-out rows, if there are any."""
+    if len(data.valid) == 0:
+        return {}
+    variant.eval()
+    terms, log_q, known = torch.zeros_like(weights), weights.new_zeros(()), 0.0
+    for rows in data.valid.split(max(batch_size, SCORED)):
+        batch = data.batch(rows)
+        terms = terms + len(rows) * elbo.values(variant, batch)
+        has_v = batch.get("has_v", torch.ones_like(rows, dtype=torch.bool))
+        log_q = log_q + variant.log_prob_v(batch["v"], batch["x"])[has_v].sum()
+        known += float(has_v.sum())
+    variant.train()
+    terms = terms / len(data.valid)
+    row = {"valid_loss": -float((weights * terms).sum())}
+    if known:
+        row["valid_log_q"] = float(log_q) / known
+    return row | {f"valid_{t.name}": v for t, v in zip(elbo.terms, terms.tolist(), strict=True)}
+
+
+@contextmanager
+def torch_threads(n: int | None) -> Iterator[None]:
+    """Use a number of torch threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Collect Ctrl-C, so that a step is never left half done; a second one stops at once."""
+    pressed: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed  # only the main thread hears signals
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,48 @@
+"""Files of tensors and text, written whole or not at all, and read without running code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from pyrosynth.errors import RunError
+from pyrosynth.files import write_bytes
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:
+    """Write tensors as safetensors, with JSON in the header: one file, so they always agree.
+
+    Args:
+        path: Where to write.
+        tensors: What to write, by name.
+        info: JSON-ready facts that belong to the tensors.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    # Clones, as tensors that share their memory are refused.
+    whole = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    write_bytes(path, safetensors.torch.save(whole, {"info": json.dumps(info)}))
+
+
+def read_tensors(path: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], Any]:
+    """Read what ``write_tensors`` wrote.
+
+    Returns:
+        The tensors, on the device, and the facts.
+
+    Raises:
+        RunError: The file is missing or damaged.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt", device=str(device)) as file:
+            info = json.loads(file.metadata()["info"])
+            return {name: file.get_tensor(name) for name in file.keys()}, info  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise RunError(f"'{path}' is missing; the run is incomplete") from error
+    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"'{path}' is damaged ({error}); delete it or fit again") from error
