@@ -11,7 +11,7 @@ import ctypes as C
 import json
 import sys
 
-from pyrosynth.synths import abi
+from pyrosynth.synths import ladspa as abi
 
 CONTROLLER, BANK_SELECT = 10, 0  # ALSA event type, MIDI controller
 
