@@ -74,9 +74,9 @@ clean:
 	$(PIP) -e ".[dev,docs]"
 	@touch $@
 
-# The tests make sounds from outside; this fetches what plays them.
+# The tests make out-of-domain sounds; this fetches the programs that play them.
 .venv/.outside: .venv/.package
-	@$(PY) -m pyrosynth outside --out .venv/outside --each 1
+	@$(PY) -m benchmarks.outside --out .venv/outside --each 1
 	@touch $@
 
 # The tests build a faulty plugin, and play the real synth.

@@ -27,7 +27,7 @@ def main(explored: Path, media: Path) -> None:
     media.mkdir(parents=True, exist_ok=True)
     axis = next(iter(json.loads((explored / "facts.json").read_text())["macros"]))
     parts = {"ranking": explored, "macro": explored / f"macro-{axis}"}
-    parts |= {name: explored / name for name in ("morph", "trial", "gaps")}
+    parts |= {name: explored / name for name in ("morph", "gaps")}
     for name, folder in parts.items():
         file = folder / ("ranking.png" if name == "ranking" else "picture.png")
         small(file.read_bytes(), media / f"{name}.png")

@@ -28,7 +28,7 @@ from pyrosynth.evaluation.trials import AVERAGED
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.training import zoo
 
-RIVALS = (
+METHODS = (
     "median", "retrieval", "bank", "cma-12", "bank+cma-12", "best+cma-12", "best+infer-20",
     "best+guess",
 )  # fmt: skip
@@ -40,16 +40,11 @@ FAST = {
 
 
 def outside_folder(folder):
-    """A sound no preset is behind, as `pyrosynth outside` keeps them."""
-    folder.mkdir()
-    facts = {"note": NOTE.to_json(), "sample_rate": 22050, "packages": {}, "silent": []}
-    (folder / "outside.json").write_text(json.dumps(facts))
-    sound = string_and_flute(seconds=0.5, sample_rate=22050).mean(axis=1)
-    soundfile.write(folder / "one.wav", 0.4 * sound / np.abs(sound).max(), 22050)
-    (folder / "index.csv").write_text(
-        "file,family,instrument,package,version,licence,pitch\n"
-        "one.wav,toy,string and flute,none,1,MIT,60\n"
-    )
+    """A folder with a sound that no preset made, as people have them: stereo, of another rate."""
+    (folder / "recorded").mkdir(parents=True)
+    sound = string_and_flute(seconds=0.5, sample_rate=48000)
+    soundfile.write(folder / "recorded" / "one.flac", 0.4 * sound / np.abs(sound).max(), 48000)
+    (folder / "notes.txt").write_text("not a sound")
     return folder
 
 
@@ -63,7 +58,7 @@ def given(tmp_path_factory):
     options = {
         **FAST["options"], **{f"mine.{key}": value for key, value in SMALL["npe"].items()},
     }  # fmt: skip
-    more = {"models": ("flow_reg", mine), "rivals": RIVALS, "outside_sounds": outside}
+    more = {"models": ("flow_reg", mine), "methods": METHODS, "outside_sounds": outside}
     return small_dataset(folder, 50, 20), {**FAST, **more, "options": options}, folder / "out"
 
 
@@ -201,7 +196,7 @@ def test_a_model_that_fails_costs_its_row(given, tmp_path, capfd):
     small = [f"--set={key}={json.dumps(value)}" for key, value in SMALL["flow_reg"].items()]
     code = main(
         ["compare", str(dataset.path), "--out", str(tmp_path / "out"), "--models", models,
-         "--rivals", "none", "--seeds", "1", "--presets", "2", "--draws", "16", "--steps", "2",
+         "--methods", "none", "--seeds", "1", "--presets", "2", "--draws", "16", "--steps", "2",
          "--batch-size", "16", "--workers", "1", "--set=npe.lr=1", *small, "--json"]
     )  # fmt: skip
     out, error = capfd.readouterr()
@@ -210,7 +205,7 @@ def test_a_model_that_fails_costs_its_row(given, tmp_path, capfd):
     assert error.count("\n") == 1
     code = main(
         ["compare", str(dataset.path), "--out", str(tmp_path / "out"), "--models", models,
-         "--rivals", "none", "--seeds", "1", "--presets", "2", "--draws", "16", "--steps", "2",
+         "--methods", "none", "--seeds", "1", "--presets", "2", "--draws", "16", "--steps", "2",
          "--batch-size", "16", "--workers", "1", "--set=npe.bins=0", *small, "--json",
          "--lr", "0.002", "--precision", "bfloat16"]
     )  # fmt: skip
@@ -255,7 +250,7 @@ def test_other_settings_are_refused(result, given):
 def test_anew_takes_nothing_from_another_dataset(given, tmp_path):
     dataset, options, _ = given
     Bank.from_dataset(dataset, derived=False).save(tmp_path / "bank.safetensors")
-    few = {"models": ("mlp",), "rivals": (), "outside_sounds": None, "seeds": 1, "options": {}}
+    few = {"models": ("mlp",), "methods": (), "outside_sounds": None, "seeds": 1, "options": {}}
     compare(dataset, tmp_path, force=True, **{**options, **few})
     kept = Bank.load(tmp_path / "bank.safetensors")
     assert len(kept) == len(Bank.from_dataset(dataset))

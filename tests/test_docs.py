@@ -26,6 +26,8 @@ NOT_RUN = {
     "make demo",
     "PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo",
     "make test",
+    "python -m benchmarks.outside --out outside",
+    "python -m benchmarks.morph_smoothness amsynth --pairs 60 --seed 1 --out smoothness",
     "pip install -c constraints.txt .",
     'pip install -c constraints.txt ".[notebooks]"',
     "jupyter lab notebooks",
@@ -38,15 +40,14 @@ NOT_RUN = {
 ONLY_READ = ("scan", "check", "install", "explore")
 ONLY_COMPARED = ("ps.check(", "ps.compare(", "az.from_netcdf(")
 
-SMALLER = {"derived": 40, "steps": 4, "budget": 12, "draws": 4, "n_presets": 3, "n_pairs": 1,
+SMALLER = {"derived": 40, "steps": 4, "budget": 12, "draws": 4, "n_presets": 3,
            "device": "cpu"}  # fmt: skip
 OPTIONS = {
     "render": "--hold 0.2 --duration 0.3 --feature n_mels=16 --workers 1",
     "fit": "--steps 4",
-    "outside": "--families speech --each 1 --hold 0.2 --duration 0.3",
     "axes": "--presets 2 --draws 2 --workers 1",
     "infer": "--budget 12 --draws 4 --workers 1",
-    "compare": "--seeds 1 --presets 2 --draws 16 --rivals median,cma-20 --workers 1 "
+    "compare": "--seeds 1 --presets 2 --draws 16 --methods median,cma-20 --workers 1 "
     "--set embedding_dim=16 --set channels=[8,16] --set hidden=16 --set rank=8",
 }
 NETWORKS = {name: SMALL[name] for name in ("flow_reg", "flow_dis")}
@@ -58,7 +59,6 @@ CALLS = {
     "renderer": "workers=1",
     "macro": "steps=2, draws=0",
     "morph": "steps=3",
-    "trial": "steps=3, workers=1, progress=False",
 }
 
 
@@ -128,6 +128,8 @@ def test_what_the_pages_show_runs(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     soundfile.write("sound.wav", sounds.string_and_flute(seconds=1.0), 96000)
     soundfile.write("hum.wav", hum(48, 1.2), 22050)
+    Path("outside").mkdir()
+    soundfile.write("outside/string.wav", sounds.string_and_flute(seconds=0.4), 96000)
     for page in PAGES:
         names = {"__name__": page.stem}
         for block in BLOCK.finditer(text := page.read_text()):

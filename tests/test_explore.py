@@ -13,15 +13,14 @@ from small import small_run
 from toys import SMALL
 
 import pyrosynth as ps
+from benchmarks.morph_smoothness import bend
 from pyrosynth import explore
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.audio.timbre import NAMES
 from pyrosynth.cli.app import main
 from pyrosynth.errors import InputError
 from pyrosynth.explore.macros import labels
 from pyrosynth.explore.morphing import GRID, WAYS, even
 from pyrosynth.explore.ranking import sensitivity, title
-from pyrosynth.explore.smoothness import bend, roughness
 from pyrosynth.plots import png
 from pyrosynth.training.fit import fit
 
@@ -237,37 +236,6 @@ def test_switches_turn_where_the_model_expects_least(posterior, atlas):
             assert cost(other) >= cost(way) * (1 - 1e-4)
 
 
-def test_roughness_and_bend():
-    steps = np.linspace(0, 1, 9)[:, None]
-    line = np.concatenate([steps, 3 - 2 * steps], axis=1)
-    np.testing.assert_allclose(roughness(line), 0, atol=1e-12)
-    np.testing.assert_allclose(bend(line), 0, atol=1e-12)
-    jump = (steps > 0.5).astype(float)
-    np.testing.assert_allclose(roughness(jump), np.sqrt(2 / 7))
-    np.testing.assert_allclose(roughness(jump / 2), np.sqrt(2 / 7) / 2)
-    np.testing.assert_allclose(bend(steps**2), np.sqrt(np.mean((steps**2 - steps) ** 2)))
-
-
-def test_a_trial_of_morphs(posterior):
-    found = whole(explore.trial(posterior, 2, workers=1, progress=False))
-    data = found.data
-    assert dict(data.sizes) == {"way": 4, "pair": 2, "feature": len(NAMES)}
-    np.testing.assert_array_equal(data["change"].sel(way="knobs"), 0)
-    mean = data["roughness"].mean("pair")
-    wanted = mean.sel(way="sound") / mean.sel(way="knobs") - 1
-    np.testing.assert_allclose(data["change"].sel(way="sound"), wanted.fillna(0))
-    facts = found.facts()
-    assert set(facts) == {"pairs", "steps", "features", "sound", "halfway", "latent"}
-    low, high = facts["sound"]["roughness_change_95"]
-    assert low - 1e-9 <= facts["sound"]["roughness_change"] <= high + 1e-9
-    assert low < high
-    # Resampling two pairs gives each pair alone, or both.
-    drawn = found.resampled("sound")
-    alone = data["roughness"].sel(way="sound") / data["roughness"].sel(way="knobs") - 1
-    for change in (*alone.fillna(0).values, data["change"].sel(way="sound").values):
-        assert np.isclose(drawn, change).all(axis=1).any()
-
-
 def test_map(posterior, atlas):
     found = whole(explore.map(posterior))
     data = found.data
@@ -314,7 +282,6 @@ def test_umap_that_is_not_installed(posterior, monkeypatch):
         (lambda p: explore.gaps(p, 10**6), "give 1 to "),
         (lambda p: explore.map(p, by="magic"), "unknown map 'magic'; known: pca, umap"),
         (lambda p: explore.map(p, of="magic"), "unknown space 'magic'; known: latent, sound"),
-        (lambda p: explore.trial(p, 10**6), "pairs of"),
     ],
 )
 def test_bad_input(posterior, call, message):
@@ -368,7 +335,7 @@ def test_labels_match_the_features(posterior, atlas):
 def test_the_command(run, folder, atlas, tmp_path, capfd):
     out, name = tmp_path / "out", atlas.names[0]
     command = ["explore", folder / "run", "--out", out, "--axis", "pc1", "--draws", "1"]
-    command += ["--pairs", "1", "--at", name, "--workers", "1", "--morph", name]
+    command += ["--at", name, "--workers", "1", "--morph", name]
     command += ["--morph", atlas.names[1]]
 
     def call(*more):
@@ -383,7 +350,7 @@ def test_the_command(run, folder, atlas, tmp_path, capfd):
     assert facts["morph"]["presets"] == list(atlas.names[:2])
     assert len(facts["ranking"]) == len(atlas.lines)
     parts = ("macro-pc1", "heard", "map", "neighbours", "neighbourhood", "morph", "imagined",
-             "gaps", "trial")  # fmt: skip
+             "gaps")  # fmt: skip
     for part in parts:
         for file in ("data.nc", "picture.png", "facts.json"):
             assert (out / part / file).stat().st_size > 0
@@ -401,7 +368,7 @@ def test_the_command(run, folder, atlas, tmp_path, capfd):
     # What makes the pictures and sounds of the documentation reads the folder.
     script = Path(__file__).parents[1] / "docs" / "explore_media.py"
     run_path(str(script))["main"](out, tmp_path / "media")
-    assert len(list((tmp_path / "media").glob("*.png"))) == 6
+    assert len(list((tmp_path / "media").glob("*.png"))) == 5
     assert all(soundfile.info(file).frames for file in (tmp_path / "media").glob("*.ogg"))
 
     # Called again, it goes on: what is there is kept, what is missing is made again.
@@ -440,7 +407,6 @@ def test_a_folder_of_something_else(run, folder, tmp_path, capfd):
         (["--sound", "none.wav"], "no sound file 'none.wav'"),
         (["--map", "magic"], "unknown map 'magic'; known: pca, umap"),
         (["--macros", "-1"], "'--macros'"),
-        (["--pairs", "100000"], "100000 pairs of "),
     ],
 )
 def test_mistakes_on_the_command_line(run, folder, tmp_path, capfd, arguments, message):

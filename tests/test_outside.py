@@ -1,4 +1,4 @@
-"""Sounds from outside: what makes them may fail in any way, and they come out the same."""
+"""Makers of out-of-domain sounds: they may fail in any way, and the sounds come out the same."""
 
 import csv
 import json
@@ -9,14 +9,14 @@ import pytest
 import soundfile
 import torch
 
+from benchmarks.outside import players
+from benchmarks.outside.__main__ import main
+from benchmarks.outside.families import FAMILIES, Family, Sound, find, programs
+from benchmarks.outside.make import make
+from benchmarks.outside.players import PEAK
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.note import Note
 from pyrosynth.audio.pitch import pitch
-from pyrosynth.cli.app import main
-from pyrosynth.data.outside import players
-from pyrosynth.data.outside.families import FAMILIES, Family, Sound, find, programs
-from pyrosynth.data.outside.players import PEAK
-from pyrosynth.data.outside.sounds import load, make
 from pyrosynth.errors import DataError, InputError, SynthError
 from pyrosynth.synths.amsynth import data_folder
 from pyrosynth.synths.apt import VERSIONS
@@ -48,7 +48,6 @@ def toy(tmp_path, monkeypatch):
 
     def family(*names):
         made = Family(
-            "sounds that go wrong",
             ("tone",),
             "tone",
             "MIT",
@@ -65,6 +64,14 @@ def toy(tmp_path, monkeypatch):
 
 def make_toys(out, **options):
     return make(out, NOTE, families=["toy"], workers=2, **options)
+
+
+def read(folder):
+    """The names of the sounds that a folder's index lists, and their audio."""
+    with (folder / "index.csv").open() as lines:
+        paths = [row["file"] for row in csv.DictReader(lines)]
+    audio = np.stack([soundfile.read(folder / path, dtype="float32")[0] for path in paths])
+    return [path.removesuffix(".wav") for path in paths], audio
 
 
 def files(folder):
@@ -94,12 +101,11 @@ def test_a_failing_program_costs_its_own_sound_only(toy, tmp_path, monkeypatch):
         "licence": "MIT",
         "pitch": "60",
     }
-    sounds = load(tmp_path / "out", NOTE, RATE)
-    assert sounds.names == ["toy/high", "toy/low"]
-    assert sounds.families.tolist() == ["toy", "toy"]
-    assert sounds.audio.shape == (2, NOTE.n_samples(RATE))
-    np.testing.assert_allclose(np.abs(sounds.audio).max(axis=1), PEAK, atol=1e-4)
-    crossings = np.sum(np.diff(np.sign(sounds.audio)) > 0, axis=1)
+    names, audio = read(tmp_path / "out")
+    assert names == ["toy/high", "toy/low"]
+    assert audio.shape == (2, NOTE.n_samples(RATE))
+    np.testing.assert_allclose(np.abs(audio).max(axis=1), PEAK, atol=1e-4)
+    crossings = np.sum(np.diff(np.sign(audio)) > 0, axis=1)
     np.testing.assert_allclose(crossings / NOTE.duration_seconds, [400, 200], rtol=0.02)
     info = soundfile.info(tmp_path / "out" / "toy" / "high.wav")
     assert (info.subtype, info.channels, info.samplerate) == ("PCM_16", 1, RATE)
@@ -127,7 +133,7 @@ def test_what_is_there_is_kept_and_what_is_missing_is_made(toy, tmp_path):
 def test_a_sound_that_its_program_does_not_end_ends_with_the_note(toy, tmp_path, monkeypatch):
     monkeypatch.setitem(FAMILIES, "toy", replace(toy("low"), released=False))
     make_toys(tmp_path / "out")
-    (sound,) = load(tmp_path / "out", NOTE, RATE).audio
+    (sound,) = read(tmp_path / "out")[1]
     end = int(NOTE.hold_seconds * RATE)
     assert np.abs(sound[end - 500 : end - 250]).max() > 0.9 * PEAK
     assert not sound[end:].any()
@@ -176,23 +182,9 @@ def test_what_cannot_be_made_is_said(toy, tmp_path, monkeypatch):
         make(tmp_path / "new", families=["speech"])
 
 
-def test_loading_says_how_to_make_them(toy, tmp_path):
-    out = tmp_path / "out"
-    options = "--note 62 --hold 0.5 --duration 0.8`"
-    with pytest.raises(DataError, match=f"holds no sounds.*--out {out} {options}"):
-        load(out, replace(NOTE, pitch=62), RATE)
-    toy("low")
-    make_toys(out)
-    with pytest.raises(DataError, match=rf'another note .*"pitch": 60.*{options}'):
-        load(out, replace(NOTE, pitch=62), RATE)
-    (out / "toy" / "low.wav").write_bytes(b"RIFF")
-    with pytest.raises(DataError, match=r"not a readable sound.*delete '.*low\.wav'"):
-        load(out, NOTE, RATE)
-
-
 def test_the_command_says_what_it_made_and_what_it_left_out(toy, tmp_path, capfd):
     toy("low", "silent")
-    command = ["outside", "--out", str(tmp_path / "out"), "--families", "toy"]
+    command = ["--out", str(tmp_path / "out"), "--families", "toy"]
     assert main([*command, "--hold", "0.5", "--duration", "0.8", "--json"]) == 0
     out, err = capfd.readouterr()
     assert json.loads(out)["sounds"] == {"toy": 1}
@@ -208,7 +200,7 @@ def real(tmp_path_factory):
         if not (data_folder() / "outside" / family.packages[0]).is_dir():
             pytest.fail(
                 "the players of outside sounds are not here; run 'make test' or "
-                "'pyrosynth outside --out DIR'"
+                "'python -m benchmarks.outside --out DIR'"
             )
     folder = tmp_path_factory.mktemp("outside")
     for name, workers in (("one", 1), ("two", 4)):
@@ -224,17 +216,17 @@ def test_the_same_command_makes_the_same_bytes(real):
 
 @pytest.mark.plugin
 def test_real_sounds_have_the_pitch_of_the_note_and_end_after_it(real):
-    sounds = load(real / "one", NOTE, RATE)
-    assert len(np.unique(sounds.audio, axis=0)) == len(sounds.names)
+    names, audio = read(real / "one")
+    assert len(np.unique(audio, axis=0)) == len(names)
     spec = FeatureSpec(n_fft=2048, hop_length=512)
-    frames = pitch(torch.from_numpy(sounds.audio), spec)[:, 2:16].nanmedian(dim=1).values
+    frames = pitch(torch.from_numpy(audio), spec)[:, 2:16].nanmedian(dim=1).values
     away = 12 * np.log2(frames.numpy() / 261.63)
     octaves = np.abs(away - 12 * np.round(away / 12))  # organs and basses sound octaves apart
-    names = [name for name, far in zip(sounds.names, octaves, strict=True) if far < 0.3]
+    names = [name for name, far in zip(names, octaves, strict=True) if far < 0.3]
     assert {"gm/000-yamaha-grand-piano", "speech/vowel-ah"} <= set(names)
     assert sum(name.startswith("zyn/") for name in names) == 2
     assert sum(name.startswith("speech/") for name in names) == 2
-    level = np.abs(sounds.audio)
+    level = np.abs(audio)
     assert level[:, : RATE // 10].max(axis=1).min() > 0.02  # they begin with the note
     assert np.median(level[:, -RATE // 10 :].max(axis=1)) < 0.1  # and most end with it
 

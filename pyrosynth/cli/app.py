@@ -168,42 +168,6 @@ def render(
     show(facts, [line], as_json)
 
 
-@app.command()
-def outside(
-    out: Out,
-    families: Annotated[
-        str, typer.Option(help="Which, with commas: gm, zyn, drums, speech.")
-    ] = "gm,zyn,drums,speech",
-    each: Annotated[
-        int | None, typer.Option(min=1, help="At most so many of each family, else all.")
-    ] = None,
-    note: Annotated[int, typer.Option(help="MIDI note; 60 is C4.")] = 60,
-    velocity: Annotated[int, typer.Option(help="MIDI velocity.")] = 100,
-    hold: Annotated[float, typer.Option(help="Seconds from note-on to note-off.")] = 3.0,
-    duration: Annotated[float, typer.Option(help="Seconds in all.")] = 4.0,
-    rate: Annotated[int, typer.Option(help="Sample rate in Hz.")] = 22050,
-    workers: Annotated[int | None, typer.Option(min=1, help="Programs at once.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Make sounds that no synth here made, to test on; what plays them is fetched without root."""
-    from pyrosynth.audio.note import Note
-    from pyrosynth.data.outside.sounds import make
-
-    facts = make(
-        out,
-        Note(note, velocity, hold, duration),
-        sample_rate=rate,
-        families=[name.strip() for name in families.split(",")],
-        each=each,
-        workers=workers,
-    )
-    for file, reason in facts["left_out"].items():
-        print(f"left out {file}: {reason}", file=sys.stderr)
-    counts = ", ".join(f"{n} {family}" for family, n in facts["sounds"].items())
-    line = f"{out}: {sum(facts['sounds'].values())} sounds: {counts}"
-    show({"folder": str(out), **facts}, [line], as_json)
-
-
 COMMANDS = (
     cli_tags.tags, cli_models.fit, cli_models.compare, cli_models.models, cli_models.pack,
     cli_tags.axes, cli_explore.explore, cli_live.serve,

@@ -29,9 +29,6 @@ def explore(
     draws: Annotated[
         int, typer.Option(min=0, help="Draws of the posterior played for the bands of a sweep.")
     ] = 8,
-    pairs: Annotated[
-        int, typer.Option(min=0, help="Pairs of presets to compare ways of morphing on.")
-    ] = 8,
     map_by: Annotated[str, typer.Option("--map", help="pca, or umap if it is installed.")] = "pca",
     seed: Seed = 0,
     workers: Workers = None,
@@ -51,7 +48,6 @@ def explore(
         axes=axis or (),
         n_macros=macros,
         draws=draws,
-        pairs=pairs,
         by=map_by,  # type: ignore[arg-type]
         seed=seed,
         workers=workers,
@@ -60,12 +56,4 @@ def explore(
         f"{name}: {row['title']}, {row['effect_db']:.1f} dB; {row['evidence']}"
         for name, row in facts["macros"].items()
     ]
-    for way, found in facts.get("trial", {}).items():
-        if isinstance(found, dict):
-            low, high = (100 * end for end in found["roughness_change_95"])
-            lines.append(
-                f"morphs by {way}: smoother than by knobs on {found['smoother_on']} of "
-                f"{facts['trial']['features']} numbers, roughness "
-                f"{100 * found['roughness_change']:+.1f} % [{low:+.1f} to {high:+.1f}]"
-            )
     show(facts, [*lines, f"report: {out / 'report.html'}"], as_json)

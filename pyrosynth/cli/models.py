@@ -79,13 +79,16 @@ def compare(
     models: Annotated[
         str, typer.Option(help="Names with commas, paths of .py files among them, or all.")
     ] = "all",
-    rivals: Annotated[
+    methods: Annotated[
         str,
-        typer.Option(help="all, none, or names with commas, such as retrieval,cma-200."),
+        typer.Option(
+            help="Baselines and searches: all, none, or names with commas, such as "
+            "retrieval,cma-200."
+        ),
     ] = "all",
     seeds: Annotated[int, typer.Option(min=1, help="Fits of each model.")] = 3,
     presets: Annotated[
-        int, typer.Option(min=0, help="Held-out presets, and outside sounds; 0: all.")
+        int, typer.Option(min=0, help="Held-out presets, and sounds of --outside; 0: all.")
     ] = 100,
     draws: Annotated[int, typer.Option(min=16, help="Posterior draws of each.")] = 64,
     steps: Annotated[
@@ -107,7 +110,7 @@ def compare(
         ),
     ] = None,
     outside: Annotated[
-        Path | None, typer.Option(help="Folder that `outside` wrote, to be met as well.")
+        Path | None, typer.Option(help="Folder of sound files that no preset of the synth made.")
     ] = None,
     tags: Tags = None,
     workers: Workers = None,
@@ -116,7 +119,7 @@ def compare(
     force: Annotated[bool, typer.Option("--force", help="Discard earlier fits.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare models and rivals on one split; call it again to go on. The code of .py is run."""
+    """Compare models, baselines and searches on one split. The code of .py files is run."""
     from pyrosynth.data.dataset import open_dataset
     from pyrosynth.evaluation.compare import compare as compare_models
     from pyrosynth.evaluation.provenance import command
@@ -128,7 +131,7 @@ def compare(
         open_dataset(data),
         out,
         models=models.split(","),
-        rivals=rivals.split(","),
+        methods=methods.split(","),
         seeds=seeds,
         n_presets=presets or None,
         draws=draws,

@@ -62,7 +62,7 @@ def compare(
     out: str | Path,
     *,
     models: Sequence[str | Path] = ("all",),
-    rivals: Sequence[str] = ("all",),
+    methods: Sequence[str] = ("all",),
     seeds: int = 3,
     n_presets: int | None = 100,
     draws: int = 64,
@@ -86,13 +86,13 @@ def compare(
         dataset: What all learn from; its split is that of all.
         out: Folder for the results.
         models: Names of models, paths of ``.py`` files, or ``all``.
-        rivals: See `pyrosynth.evaluation.rivals.parse`.
+        methods: Baselines and searches, see `pyrosynth.evaluation.rivals.parse`.
         seeds: Number of fits of each model.
         n_presets: Number of held-out presets, and of outside sounds, picked at random; None for
             all.
         draws: Posterior draws rendered for each.
-        outside_sounds: Folder of sounds that no preset is behind, made by
-            `pyrosynth.data.outside.sounds.make`; None for none.
+        outside_sounds: Folder of out-of-domain sound files, see
+            `pyrosynth.evaluation.targets.outside`; None for none.
         options: Hyper-parameters: ``KEY`` for each model that takes it, ``MODEL.KEY`` for one.
         tags: Tags for models that use them, or their CSV file; made from the sounds if left out.
         workers: Processes that render; all cores if left out.
@@ -119,7 +119,7 @@ def compare(
     svi.find_device(device)
     svi.check_precision(training.get("precision"))
     entered = entrants(models, options or {})
-    guesses, searches = parse(rivals, [entrant.name for entrant in entered])
+    guesses, searches = parse(methods, [entrant.name for entrant in entered])
     targets = {HELD_OUT: held_out(dataset, n_presets)}
     if outside_sounds is not None:
         targets[OUTSIDE] = outside(dataset, outside_sounds, n_presets)

@@ -1,5 +1,6 @@
 """Sounds whose presets are to be found again, and what is known of them."""
 
+import csv
 import hashlib
 import json
 from collections.abc import Mapping
@@ -11,14 +12,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.audio.io import fit_length, load_audio
 from pyrosynth.data.dataset import Dataset
-from pyrosynth.data.outside.sounds import load
-from pyrosynth.errors import DataError
+from pyrosynth.errors import DataError, InputError
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.training.fit import contract_hash
 
 Float = NDArray[np.float64]
 Array = NDArray[np.float32]
+
+INDEX = "index.csv"
+SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff")
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,24 +121,54 @@ def held_out(dataset: Dataset, n: int | None = None, seed: int = 0) -> Targets:
 
 
 def outside(dataset: Dataset, folder: str | Path, n: int | None = None, seed: int = 0) -> Targets:
-    """Return sounds that no preset is behind, to be met by the synth of a dataset.
+    """Return out-of-domain sounds: those of any folder, which no preset of the synth made.
+
+    Each file is read as `pyrosynth infer` reads it: mono, at the dataset's sample rate, from its
+    onset, cut or padded to the note's length.
 
     Args:
-        dataset: Its note and features are those the sounds are heard with.
-        folder: The folder that `pyrosynth.data.outside.sounds.make` made.
+        dataset: Its note and features are those the sounds are compared with.
+        folder: The folder. If it holds an ``index.csv`` with a column ``file``, the sounds are
+            those that it lists; else all sound files in the folder and below it.
         n: Number of sounds, picked at random; None or too many for all.
         seed: Of the choice.
 
     Raises:
-        DataError: The folder holds no such sounds, or such for another note.
+        DataError: The folder holds no sound files, or one of them cannot be used.
     """
-    sounds = load(folder, dataset.note, dataset.features.sample_rate)
-    rows = np.arange(len(sounds.names))
+    files = _sound_files(Path(folder))
     if n is not None:
-        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:n])
-    audio = sounds.audio[rows]
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(files))[:n])
+        files = [files[i] for i in chosen]
+    rate = dataset.features.sample_rate
+    n_samples = dataset.note.n_samples(rate)
+    try:
+        audio = np.stack([fit_length(load_audio(file, rate), n_samples, rate) for file in files])
+    except InputError as error:
+        raise DataError(f"{error}; or take the file out of '{folder}'") from error
     hashes = [hashlib.sha256(sound.tobytes()).digest() for sound in audio]
     ids = np.array([int.from_bytes(digest[:7], "big") for digest in hashes], np.int64)
-    names = [sounds.names[row] for row in rows]
+    names = [file.relative_to(folder).with_suffix("").as_posix() for file in files]
     x = np.stack([dataset.features(sound) for sound in audio])
     return Targets(dataset, ids, names, x, None, audio, {"outside": True})
+
+
+def _sound_files(folder: Path) -> list[Path]:
+    """Return the sound files of a folder, by its index if it has one."""
+    index = folder / INDEX
+    if index.is_file():
+        try:
+            with index.open(encoding="utf-8", newline="") as lines:
+                files = [folder / row["file"] for row in csv.DictReader(lines)]
+        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+            raise DataError(
+                f"'{index}' has no column 'file' that can be read ({error!r}); mend or delete it"
+            ) from error
+    else:
+        found = folder.rglob("*") if folder.is_dir() else ()
+        files = sorted(file for file in found if file.suffix.lower() in SOUND_SUFFIXES)
+    if not files:
+        raise DataError(
+            f"'{folder}' holds no sound files; give a folder of {', '.join(SOUND_SUFFIXES)} files"
+        )
+    return files

@@ -20,7 +20,6 @@ from pyrosynth.explore.morphing import Morph, Path, morph, path
 from pyrosynth.explore.neighbors import Sounds, around, gaps, imagine, neighbours
 from pyrosynth.explore.projection import Map, category, map
 from pyrosynth.explore.ranking import Macros, macros
-from pyrosynth.explore.smoothness import Trial, trial
 
 __all__ = [
     "Atlas",
@@ -32,7 +31,6 @@ __all__ = [
     "Path",
     "Place",
     "Sounds",
-    "Trial",
     "around",
     "category",
     "gaps",
@@ -43,5 +41,4 @@ __all__ = [
     "morph",
     "neighbours",
     "path",
-    "trial",
 ]

@@ -165,32 +165,6 @@ def morph(data: "Dataset") -> Figure:
     return figure
 
 
-def roughness(data: "Dataset") -> Figure:
-    """Show by how much each way differs in roughness from straight lines of the knobs.
-
-    Args:
-        data: Of `pyrosynth.explore.smoothness.Trial`.
-    """
-    ways = [str(way) for way in data["way"].values if way != "knobs"]
-    n = data.sizes["feature"]
-    figure = Figure(figsize=(WIDTH, 1.5 + 0.17 * n), layout="constrained")
-    figure.supxlabel("roughness against straight lines of the knobs (%)", fontsize=10)
-    for ax, way in zip(np.atleast_1d(figure.subplots(1, len(ways), sharex=True)), ways,
-                       strict=True):  # fmt: skip
-        change = 100 * data["change"].sel(way=way).values
-        order = np.argsort(change)
-        colors = [BLUE if c < 0 else RED for c in change[order]]
-        ax.barh(np.arange(n), change[order], color=colors, height=0.75)
-        ax.set_yticks(np.arange(n), data["feature"].values[order], fontsize=7.5)
-        ax.set_ylim(n - 0.4, -0.6)
-        ax.axvline(0, color="black", linewidth=0.8)
-        better = int((change < 0).sum())
-        mean = signed(float(np.nanmean(change)))
-        ax.set_title(f"{way}\nsmoother on {better} of {n}, mean {mean} %", fontsize=10)
-        bare(ax)
-    return figure
-
-
 def signed(number: float) -> str:
     """Return a number with its sign, one decimal at most, such as ``−1.5`` and ``+2``."""
     text = f"{number:+.1f}".removesuffix(".0").replace("-", "−")

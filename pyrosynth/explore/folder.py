@@ -19,7 +19,6 @@ from pyrosynth.explore.neighbors import Sounds, around, gaps, imagine, neighbour
 from pyrosynth.explore.projection import By, Map, map
 from pyrosynth.explore.ranking import Macros, macros
 from pyrosynth.explore.report import PICTURE, explore_report
-from pyrosynth.explore.smoothness import Trial, check_trial, trial
 from pyrosynth.files import whole, writable, write_bytes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.plots import png
@@ -143,7 +142,6 @@ def explore(
     axes: Sequence[str] = (),
     n_macros: int = 4,
     draws: int = 8,
-    pairs: int = 8,
     by: By = "pca",
     seed: int = 0,
     workers: int | None = None,
@@ -163,7 +161,6 @@ def explore(
         axes: Axes to sweep; by default the most audible ones, and those of all tags.
         n_macros: How many of the most audible ones.
         draws: Draws of the posterior for the bands of each sweep.
-        pairs: Pairs of presets that ways of morphing are compared on; 0 for none.
         by: How the map is made: ``pca`` or ``umap``.
         seed: Of everything random.
         workers: Processes that render; all cores if left out.
@@ -176,8 +173,8 @@ def explore(
         InputError: A preset, an axis or the sound cannot be used, a number is out of range, or
             the folder cannot be written.
     """
-    if n_macros < 0 or pairs < 0 or draws < 0:
-        raise InputError(f"{n_macros} macros, {draws} draws, {pairs} pairs: none may be negative")
+    if n_macros < 0 or draws < 0:
+        raise InputError(f"{n_macros} macros, {draws} draws: none may be negative")
     atlas = Atlas(posterior)
     chosen = np.random.default_rng(seed).permutation(len(atlas))[:2]
     through = list(presets) or [atlas.names[i] for i in chosen]
@@ -189,8 +186,6 @@ def explore(
         raise InputError(f"a morph through {through[0]} alone: give at least two presets")
     if sound is not None:
         posterior.listen(sound)
-    if pairs:
-        check_trial(atlas, pairs)
     chart = map(posterior, by=by, seed=seed)
     center = at or through[0]
     made = {"pyrosynth": __version__, "run": run_hash(posterior), "seed": seed}
@@ -198,7 +193,7 @@ def explore(
     ranking = macros(posterior, seed=seed)
     swept = list(axes) or [*ranking.data["axis"].values[:n_macros].tolist(), *atlas.tags]
     swept = list(dict.fromkeys(swept))
-    total = len(swept) + 6 + bool(swept) + (pairs > 0)
+    total = len(swept) + 6 + bool(swept)
     with (
         posterior.renderer(workers, keep_audio=True) as renderer,
         tqdm(total=total, desc="explore", unit="part", disable=not progress) as bar,
@@ -240,12 +235,6 @@ def explore(
                 "gaps", Sounds, lambda: gaps(posterior, N_SOUNDS, renderer, seed=seed)
             ),
         }  # fmt: skip
-        if pairs:
-            parts["trial"] = folder.part(
-                "trial", Trial,
-                lambda: trial(posterior, pairs, workers=workers, seed=seed, progress=False),
-                pairs=pairs,
-            )  # fmt: skip
     facts = {
         "presets": len(atlas),
         "made": made,

@@ -119,10 +119,6 @@ def explore_report(
         "morph": ("A morph", "From preset to preset, played."),
         "imagined": ("Presets nobody made", "Drawn from the prior of the latent, played."),
         "gaps": ("Where nobody has been", "Plausible presets that sound unlike all others."),
-        "trial": (
-            "How smooth morphs are",
-            "Roughness of numbers of the timbre along morphs, against interpolating every knob.",
-        ),
     }
     for name, (heading, caption) in captions.items():
         if name not in parts:
@@ -136,11 +132,6 @@ def explore_report(
             blocks.insert(0, _players(posterior, data, labels))
         sections.append(section(heading, *blocks))
     facts = {"human presets": f"{len(atlas):,}", "latent": f"{atlas.z.shape[1]} dimensions"}
-    found = parts["trial"].facts() if "trial" in parts else {}
-    if "sound" in found:
-        sound = found["sound"]
-        facts["morphs smoother on"] = f"{sound['smoother_on']} of {found['features']}"
-        facts["roughness"] = f"{signed(round(100 * sound['roughness_change']))} %"
     lead = (
         f"What the latent space of the model '{type(posterior.variant).__name__}' holds: ways to "
         f"move through the presets of {posterior.synth.name}, played by the real synth."

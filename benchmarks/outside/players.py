@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.outside.families import FAMILIES, Family, Sound, environment
 from pyrosynth.audio.io import fit_length, load_audio, save_audio
 from pyrosynth.audio.note import Note
-from pyrosynth.data.outside.families import FAMILIES, Family, Sound, environment
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.amsynth import data_folder
 from pyrosynth.synths.apt import VERSIONS, fetch

@@ -23,7 +23,7 @@ from pyrosynth.errors import SynthError
 from pyrosynth.synths.dssi import private_home
 
 RATE = 44100  # sounds are played at this rate: samplers alias at lower ones
-DRUMS_CHANNEL, DRUMS_BANK = 9, 128  # General MIDI plays drums there
+DRUMS_CHANNEL = 9  # General MIDI plays drums there
 FIRST_DRUM = 35
 DRUMS = """
     acoustic bass drum, bass drum, side stick, acoustic snare, hand clap, electric snare,
@@ -75,7 +75,6 @@ class Family:
     """Sounds of one kind.
 
     Args:
-        about: One line about it.
         packages: What must be fetched; the first one gives the folder its name.
         source: The package the sounds come from.
         licence: Its licence.
@@ -86,7 +85,6 @@ class Family:
             recipe, the note, and an empty folder in which to write ``out.wav``.
     """
 
-    about: str
     packages: tuple[str, ...]
     source: str
     licence: str
@@ -212,7 +210,7 @@ def _repeats(instrument: Path) -> bool:
 
 def _zyn(tree: Path, recipe: Any, note: Note, work: Path) -> Command:
     plugin = find(tree, "libzynaddsubfx_dssi.so")
-    script = "import sys; from pyrosynth.data.outside.zyn import main; main(sys.argv[1:])"
+    script = "import sys; from benchmarks.outside.zyn import main; main(sys.argv[1:])"
     details = [str(RATE), json.dumps(note.to_json()), str(work / "out.wav")]
     return [sys.executable, "-P", "-c", script, str(plugin), str(recipe), *details], {
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
@@ -255,7 +253,6 @@ def _slug(text: str) -> str:
 
 FAMILIES = {
     "gm": Family(
-        "the instruments of General MIDI, sampled",
         ("fluidsynth", "fluidr3mono-gm-soundfont"),
         "fluidr3mono-gm-soundfont",
         "MIT",
@@ -265,7 +262,6 @@ FAMILIES = {
         _fluidsynth,
     ),
     "zyn": Family(
-        "instruments of the synth ZynAddSubFX",
         ("zynaddsubfx-dssi", "zynaddsubfx-data", "libfaketime"),
         "zynaddsubfx-data",
         "GPL-2.0-or-later",
@@ -275,7 +271,6 @@ FAMILIES = {
         _zyn,
     ),
     "drums": Family(
-        "the drums of General MIDI, sampled",
         ("fluidsynth", "fluidr3mono-gm-soundfont"),
         "fluidr3mono-gm-soundfont",
         "MIT",
@@ -285,7 +280,6 @@ FAMILIES = {
         _fluidsynth,
     ),
     "speech": Family(
-        "a voice that sings vowels, and counts in many languages",
         ("espeak-ng", "espeak-ng-data"),
         "espeak-ng-data",
         "GPL-3.0-or-later",

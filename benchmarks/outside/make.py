@@ -1,9 +1,4 @@
-"""Sounds from outside: instruments, drums and voices that no synth of the package made.
-
-Programs of the Debian distribution, fetched without root, play them at the note a model was
-trained on. They test it where there is no true preset; nothing is ever trained on them. The same
-command makes the same bytes on the same machine.
-"""
+"""A folder of out-of-domain sounds, made or completed, with an index of where each comes from."""
 
 import csv
 import io
@@ -11,78 +6,21 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from benchmarks.outside.families import FAMILIES, Sound
+from benchmarks.outside.players import PEAK, SILENT, Job, packages, play_all
 from pyrosynth._version import __version__
-from pyrosynth.audio.io import load_audio
 from pyrosynth.audio.note import Note
-from pyrosynth.data.outside.families import FAMILIES, Sound
-from pyrosynth.data.outside.players import PEAK, SILENT, Job, packages, play_all
 from pyrosynth.errors import DataError, InputError, unknown
 from pyrosynth.files import writable
 from pyrosynth.synths.rendering import n_cores
 
 CONTRACT, INDEX = "outside.json", "index.csv"
 COLUMNS = ("file", "family", "instrument", "package", "version", "licence", "pitch")
-
-
-@dataclass(frozen=True)
-class Outside:
-    """Sounds from outside, in the order of their index.
-
-    Attributes:
-        names: What they are, such as ``gm/056-trumpet``.
-        families: One of `pyrosynth.data.outside.families.FAMILIES` each, shape (n,).
-        audio: Shape (n, n_samples), float32, peak `pyrosynth.data.outside.players.PEAK`.
-    """
-
-    names: list[str]
-    families: NDArray[np.str_]
-    audio: NDArray[np.float32]
-
-
-def load(folder: str | os.PathLike[str], note: Note, sample_rate: int) -> Outside:
-    """Read the sounds that `make` made.
-
-    Args:
-        folder: The folder.
-        note: The note they must have been made for.
-        sample_rate: Rate in Hz; sounds of another one are resampled.
-
-    Returns:
-        The sounds.
-
-    Raises:
-        DataError: There are none, they are of another note, or a file is missing or damaged.
-    """
-    path = Path(folder)
-    contract, rows = _read_contract(path), _read_index(path)
-    if contract is None or not rows:
-        raise DataError(
-            f"'{folder}' holds no sounds from outside; make them with "
-            f"`pyrosynth outside --out {folder}{_options(note)}`"
-        )
-    if contract["note"] != note.to_json():
-        raise DataError(
-            f"the sounds in '{folder}' are of another note ({json.dumps(contract['note'])}); "
-            f"make others with `pyrosynth outside --out FOLDER{_options(note)}`"
-        )
-    audio = np.zeros((len(rows), note.n_samples(sample_rate)), np.float32)
-    for line, row in zip(audio, rows, strict=True):
-        try:
-            sound = load_audio(path / row["file"], sample_rate)[: len(line)]
-        except InputError as error:
-            raise DataError(
-                f"{error}; delete '{path / row['file']}' and call `pyrosynth outside` again"
-            ) from error
-        line[: len(sound)] = sound
-    names = [row["file"].removesuffix(".wav") for row in rows]
-    return Outside(names, np.array([row["family"] for row in rows], str), audio)
 
 
 def make(
@@ -94,14 +32,14 @@ def make(
     each: int | None = None,
     workers: int | None = None,
 ) -> dict[str, Any]:
-    """Make sounds from outside, and fetch what plays them; call it again to go on.
+    """Make out-of-domain sounds, and fetch what plays them; call it again to go on.
 
     Args:
         out: The folder. Each sound is a 16-bit mono WAV file in a folder per family;
             ``index.csv`` says where it comes from.
         note: The note to play. Drums take its velocity and its length alone.
         sample_rate: Rate in Hz.
-        families: Which of `pyrosynth.data.outside.families.FAMILIES`.
+        families: Which of `benchmarks.outside.families.FAMILIES`.
         each: At most so many of each family, spread over it; all if left out.
         workers: Programs that run at once; all cores if left out.
 
@@ -224,14 +162,3 @@ def _write(file: Path, text: str) -> None:
             f"cannot write '{file}' ({error.strerror or error}); free space or choose another "
             "folder"
         ) from error
-
-
-def _options(note: Note) -> str:
-    """Return the options of the command line that make sounds of a note."""
-    names = {"pitch": "note", "hold_seconds": "hold", "duration_seconds": "duration"}
-    usual = Note().to_json()
-    return "".join(
-        f" --{names.get(key, key)} {value}"
-        for key, value in note.to_json().items()
-        if value != usual[key]
-    )

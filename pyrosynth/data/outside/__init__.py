@@ -1,1 +1,0 @@
-"""Sounds that no synth of the package made, to test on."""

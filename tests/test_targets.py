@@ -1,0 +1,59 @@
+"""Out-of-domain sounds: any folder of sound files is read as `infer` reads one."""
+
+import numpy as np
+import pytest
+import soundfile
+from small import NOTE, small_dataset
+
+from pyrosynth.audio.io import fit_length, load_audio
+from pyrosynth.cli.demo_sound import string_and_flute
+from pyrosynth.errors import DataError
+from pyrosynth.evaluation.targets import outside
+
+RATE = 22050
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return small_dataset(tmp_path_factory.mktemp("targets"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three recordings of different formats and rates, in and below a folder, and a text."""
+    (tmp_path / "more").mkdir()
+    for i, (name, rate) in enumerate((("a.wav", 48000), ("more/b.flac", 22050), ("c.ogg", 44100))):
+        soundfile.write(tmp_path / name, string_and_flute(60 + i, 0.7, rate), rate)
+    (tmp_path / "read me.txt").write_text("not a sound")
+    return tmp_path
+
+
+def test_any_folder_of_sounds(dataset, folder):
+    targets = outside(dataset, folder)
+    assert targets.names == ["a", "c", "more/b"]
+    assert targets.values is None
+    assert len(set(targets.ids.tolist())) == 3
+    for name, audio in zip(("a.wav", "c.ogg", "more/b.flac"), targets.audio, strict=True):
+        wanted = fit_length(load_audio(folder / name, RATE), NOTE.n_samples(RATE), RATE)
+        np.testing.assert_array_equal(audio, wanted)
+    np.testing.assert_array_equal(
+        targets.x, np.stack([dataset.features(a) for a in targets.audio])
+    )
+    one = outside(dataset, folder, 1)
+    assert set(one.ids.tolist()) < set(targets.ids.tolist())  # known by what they sound like
+
+
+def test_an_index_says_which(dataset, folder):
+    (folder / "index.csv").write_text("file,family\nmore/b.flac,strings\n")
+    assert outside(dataset, folder).names == ["more/b"]
+    (folder / "index.csv").write_text("sound\nmore/b.flac\n")
+    with pytest.raises(DataError, match="index.csv' has no column 'file'"):
+        outside(dataset, folder)
+
+
+def test_what_cannot_be_used(dataset, folder, tmp_path):
+    with pytest.raises(DataError, match="holds no sound files; give a folder of .wav, .flac"):
+        outside(dataset, tmp_path / "nothing")
+    (folder / "d.wav").write_bytes(b"RIFF")
+    with pytest.raises(DataError, match=r"d\.wav' is not a readable.*or take the file out of"):
+        outside(dataset, folder)
