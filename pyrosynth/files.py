@@ -1,17 +1,103 @@
-"""Folders of results: checked before the work starts, and there only once they are whole."""
+"""Where results are written: nothing is lost that pyrosynth did not write, nothing is half there.
 
+Every command that writes uses one of three ways:
+
+- A **file** goes through `atomic` (or `write_bytes`): it is replaced only once the new one is
+  whole. A file whose name the user gives is checked by `require_ours` first.
+- A **folder written at once**, such as a static site, goes through `whole`: it replaces a folder
+  of its own kind, in which every file was listed when it was written, and nothing else.
+- A **folder filled file by file**, such as a run or a check, is opened by `claim`: it must be new,
+  empty, or claimed before. It is locked until the block ends, and `require_same` compares the
+  settings of this call with those of the first::
+
+      with claim(out, "check") as folder:
+          require_same(folder, {"seed": seed, "draws": draws})
+          write_bytes(folder / "table.csv", table)
+
+No option lifts these rules: ``--force`` replaces what pyrosynth wrote, and only that. What a
+killed process left half-written is removed by the next call that writes the same file or folder.
+A name that comes from outside becomes a file name by `safe_name`.
+"""
+
+import fcntl
+import json
 import os
+import re
 import shutil
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from pyrosynth.errors import InputError, RunError
+from pyrosynth.errors import InputError
+
+MARK = ".pyrosynth.json"  # in every folder of results: who made it, with which settings, its files
+PART = re.compile(r"\..*\.[0-9a-f]{12}\.part", re.DOTALL)
+LONGEST_NAME = 80  # of a file named after something, in characters
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a private place for a file or folder, which moves to ``path`` if the block ends well.
+
+    Until then, and for good if the block fails, what is at ``path`` stays. The place has the name
+    of ``path``, and nothing is there yet.
+
+    Args:
+        path: Of a file or a folder; missing parents are made.
+
+    Raises:
+        InputError: It cannot be written, for example on a full disk.
+    """
+    target = Path(os.path.realpath(path))
+    with _writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_parts(target)
+        room, lock = _private_folder(target)
+        try:
+            new, old = room / "new" / target.name, room / "old" / target.name
+            new.parent.mkdir()
+            old.parent.mkdir()
+            yield new
+            if not new.is_dir():
+                _flush(new)
+            elif target.exists():
+                target.replace(old)
+            new.replace(target)
+        finally:
+            _remove_room(room)
+            os.close(lock)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a file atomically: an existing one is replaced only once the new one is whole.
+
+    Raises:
+        InputError: It cannot be written, for example on a full disk.
+    """
+    with atomic(path) as new:
+        new.write_bytes(content)
+
+
+def share(file: str | Path, target: str | Path) -> None:
+    """Put a file at another place too, without a second copy of its bytes where that is possible.
+
+    Nothing may write into either afterwards; replacing one leaves the other as it is.
+
+    Raises:
+        InputError: It cannot be written there.
+    """
+    with atomic(target) as new:
+        try:
+            os.link(file, new)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(file, new)
 
 
 def writable(path: str | Path) -> Path:
-    """Make a folder, and make sure that files can be written into it.
+    """Make a folder that may hold anything, and make sure that files can be written into it.
 
     Args:
         path: The folder; missing parents are made too.
@@ -23,86 +109,290 @@ def writable(path: str | Path) -> Path:
         InputError: It cannot be made or written.
     """
     folder = Path(path)
-    probe = folder / f".{uuid.uuid4().hex}.part"
-    try:
+    with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(
-            f"cannot write into '{folder}' ({error.strerror or error}); give another folder"
-        ) from error
+        tempfile.TemporaryFile(dir=folder).close()
     return folder
 
 
-def share(file: str | Path, target: str | Path) -> None:
-    """Put a file at another place too, without a second copy of its bytes where that is possible.
+def require_ours(path: str | Path, begins: str = "") -> None:
+    """Make sure that writing to a place loses nothing that pyrosynth did not write.
 
-    Nothing may write into either afterwards; replacing one leaves the other as it is.
+    Args:
+        path: A file or folder. It may be missing, or a folder that is empty or carries our mark;
+            if the mark lists files, nothing else may be in it.
+        begins: How a file of ours begins; another file is refused.
 
     Raises:
-        InputError: It cannot be written there.
+        InputError: The place holds something else, which is named.
     """
-    part = Path(target).with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        try:
-            os.link(file, part)
-        except OSError:  # another disk, or one without links
-            shutil.copyfile(file, part)
-        part.replace(target)
-    except OSError as error:
+    place = Path(path)
+    with _writing(place):
+        if not place.exists():
+            return
+        if place.is_file() and begins:
+            with place.open("rb") as file:
+                if file.read(len(begins.encode())) == begins.encode():
+                    return
+        foreign = _foreign(place) if place.is_dir() else ""
+    if foreign is not None:
+        what = f"'{place}' holds '{foreign}'" if foreign else f"'{place}' is a file"
         raise InputError(
-            f"cannot write '{target}' ({error.strerror or error}); free space or give another "
-            "folder"
-        ) from error
+            f"{what}, which pyrosynth did not write; it stays as it is: give a new or empty place"
+        )
 
 
 @contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
+def whole(path: str | Path, maker: str) -> Iterator[Path]:
     """Yield an empty folder that takes the place of ``path`` once the block ends well.
 
     What was at ``path`` stays until then, and stays for good if the block fails.
 
+    Args:
+        path: The folder; if it is there, it must be empty or written by `whole`, with no other
+            file in it.
+        maker: The command that makes it.
+
     Raises:
-        InputError: A file cannot be written, for example on a full disk.
+        InputError: The place holds something else, or cannot be written.
     """
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    old = part.with_suffix(".old")
+    require_ours(path)
+    with atomic(path) as folder:
+        folder.mkdir()
+        yield folder
+        files = [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
+        mark = {"made_by": f"pyrosynth {maker}", "files": sorted(files)}
+        (folder / MARK).write_text(json.dumps(mark, indent=1) + "\n")
+        require_ours(path)  # the block may have taken hours
+
+
+@contextmanager
+def claim(path: str | Path, maker: str) -> Iterator[Path]:
+    """Open a folder of results that is filled file by file, for this process alone.
+
+    Args:
+        path: The folder; made if missing. What it holds must come from the same command.
+        maker: The command.
+
+    Yields:
+        The folder.
+
+    Raises:
+        InputError: It holds something else, it cannot be written, or another process is at work
+            there.
+    """
+    folder = Path(path)
+    require_ours(folder)
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / MARK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        part.mkdir(parents=True)
-        yield part
-        if target.exists():
-            target.replace(old)
-        part.replace(target)
+        if not _locked(lock):
+            raise InputError(
+                f"another process is writing to '{folder}'; wait until it ends, or give another "
+                "folder"
+            )
+        made_by = _mark(folder).get("made_by", f"pyrosynth {maker}")
+        if made_by != f"pyrosynth {maker}":
+            raise InputError(
+                f"'{folder}' was made by `{made_by}`, not by `pyrosynth {maker}`; give another "
+                "folder"
+            )
+        with _writing(folder):
+            _write_mark(folder, {**_mark(folder), "made_by": made_by})
+            for part in folder.iterdir():
+                if PART.fullmatch(part.name):
+                    _remove_part(part)
+        yield folder
+    finally:
+        os.close(lock)
+
+
+def require_same(folder: Path, settings: Mapping[str, Any], *, force: bool = False) -> None:
+    """Make sure that a claimed folder is filled with one set of settings from first to last.
+
+    The first call keeps them in the folder.
+
+    Args:
+        folder: A folder that `claim` yielded.
+        settings: What decides the results; JSON-ready. A hash counts as something without a
+            readable value.
+        force: Whether to keep these from now on, instead of those of before.
+
+    Raises:
+        InputError: They differ from those of the first call; the first difference is named.
+    """
+    mark = _mark(folder)
+    asked = json.loads(json.dumps(settings))
+    held = mark.get("settings", asked)
+    if not force:
+        found = difference(held, asked)
+        if found:
+            raise InputError(
+                f"'{folder}' was made with {found}; give another folder, or the settings it was "
+                "made with"
+            )
+    if force or "settings" not in mark:
+        _write_mark(folder, {**mark, "settings": asked})
+
+
+def difference(held: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
+    """Say in which setting two sets of settings differ first, such as ``seed 0, not 1``.
+
+    Args:
+        held: Settings of before; JSON-ready, may be nested.
+        asked: Settings of now.
+
+    Returns:
+        The difference, or None.
+    """
+    before, now = dict(_leaves(held)), dict(_leaves(json.loads(json.dumps(asked))))
+    for key in [*now, *before]:
+        old, new = before.get(key), now.get(key)
+        if old != new or type(old) is not type(new) and bool in (type(old), type(new)):
+            if any(isinstance(v, str) and re.fullmatch("[0-9a-f]{40,}", v) for v in (old, new)):
+                return f"another {key}"
+            return f"{key} {_short(old)}, not {_short(new)}"
+    return None
+
+
+def safe_name(text: str) -> str:
+    """Turn any text, such as the stem of a sound file, into the name of a file or folder.
+
+    Args:
+        text: The text; slashes and characters that cannot be printed become ``_``.
+
+    Returns:
+        The name, 80 characters at most; it does not begin with a dot.
+
+    Raises:
+        InputError: Nothing is left of it.
+
+    Example:
+        >>> safe_name("../my sound")
+        '_my sound'
+    """
+    name = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in text)
+    name = name.strip().lstrip(".")[:LONGEST_NAME].strip()
+    if not name:
+        raise InputError(f"'{text}' gives no name for a file; rename it, with a letter or a digit")
+    return name
+
+
+def _foreign(folder: Path) -> str | None:
+    """Return the name of something in a folder that pyrosynth did not write, or None."""
+    entries = sorted(entry.name for entry in folder.iterdir() if not PART.fullmatch(entry.name))
+    if MARK not in entries:
+        return entries[0] if entries else None
+    listed = _mark(folder).get("files")
+    if not isinstance(listed, list):
+        return None  # filled file by file: other files stay beside ours
+    known = {MARK, *listed}
+    files = (file.relative_to(folder) for file in folder.rglob("*") if not file.is_dir())
+    return next((str(file) for file in sorted(files) if str(file) not in known), None)
+
+
+def _mark(folder: Path) -> dict[str, Any]:
+    """Read the mark of a folder; empty if there is none that says anything."""
+    with suppress(OSError, ValueError, RecursionError):
+        content = json.loads((folder / MARK).read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            return content
+    return {}
+
+
+def _write_mark(folder: Path, content: Mapping[str, Any]) -> None:
+    # In place, not by `atomic`: the lock is on this very file.
+    (folder / MARK).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _private_folder(target: Path) -> tuple[Path, int]:
+    """Make a locked folder beside a target; return it and the lock."""
+    while True:
+        room = target.with_name(f"{_stem(target)}{uuid.uuid4().hex[:12]}.part")
+        room.mkdir()
+        try:
+            lock = os.open(room, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # another process took it for a left-over before it was locked
+        if _locked(lock) and room.exists():
+            return room, lock
+        os.close(lock)
+
+
+def _remove_parts(target: Path) -> None:
+    """Remove what killed processes left behind of a target."""
+    stem = _stem(target)
+    for entry in target.parent.iterdir():
+        if entry.name.startswith(stem) and PART.fullmatch(entry.name):
+            _remove_part(entry)
+
+
+def _remove_part(part: Path) -> None:
+    """Remove a half-written part unless a living process is at work on it."""
+    with suppress(OSError):
+        lock = os.open(part, os.O_RDONLY)
+        try:
+            if _locked(lock):
+                _remove_room(part)
+        finally:
+            os.close(lock)
+
+
+def _remove_room(room: Path) -> None:
+    """Remove a private folder; what was to be replaced goes back if the new one did not arrive."""
+    for old in (room / "old").iterdir() if (room / "old").is_dir() else ():
+        if not (room.parent / old.name).exists():
+            old.replace(room.parent / old.name)
+    shutil.rmtree(room, ignore_errors=True)
+
+
+def _stem(target: Path) -> str:
+    return f".{target.name[:LONGEST_NAME]}."
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock an open file or folder, until it is closed; False if another process has done so."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _flush(file: Path) -> None:
+    """Wait until a file is on the disk."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn a failed write into one clear error."""
+    try:
+        yield
     except OSError as error:
         raise InputError(
-            f"cannot write '{target}' ({error.strerror or error}); free space or give another "
-            "folder, what was there before is untouched"
+            f"cannot write '{path}' ({error.strerror or error}); free space or give another "
+            "place, what was there before is untouched"
         ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically: an existing one is replaced only once the new one is whole.
+def _leaves(data: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """List the values of nested JSON with dotted keys."""
+    if isinstance(data, dict | list) and data:
+        items = data.items() if isinstance(data, dict) else enumerate(data)
+        for name, value in items:
+            yield from _leaves(value, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, data
 
-    Raises:
-        RunError: It cannot be written, for example on a full disk.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise RunError(
-            f"cannot write '{path}' ({error.strerror or error}); free space or choose another "
-            "folder, what was there before is untouched"
-        ) from error
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from small import small_run
 
-from pyrosynth.errors import RunError
+from pyrosynth.errors import InputError
 from pyrosynth.inference.report import candidates, infer_report
 from pyrosynth.inference.search import Match
 from pyrosynth.report import (
@@ -96,7 +96,7 @@ def test_names_are_text(tmp_path):
 
 def test_unwritable_place(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot write"):
+    with pytest.raises(InputError, match="cannot write"):
         write_report(tmp_path / "file" / "r.html", "t", "l", {}, [])
 
 

@@ -11,7 +11,7 @@ from toys import SMALL, toy_data
 
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.note import Note
-from pyrosynth.errors import RunError
+from pyrosynth.errors import InputError, RunError
 from pyrosynth.modeling.variant import Variant
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.training import zoo
@@ -141,7 +141,7 @@ def test_no_run_at_all(tmp_path):
 def test_unwritable_folder(tmp_path, data):
     (tmp_path / "run").write_text("a file, not a folder")
     run = make_run(zoo.load("flow_reg")(data.dims, **SMALL["flow_reg"]), data)
-    with pytest.raises(RunError, match="cannot write"):
+    with pytest.raises(InputError, match="cannot write"):
         run.save(tmp_path / "run")
 
 

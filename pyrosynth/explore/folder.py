@@ -95,7 +95,7 @@ class Folder:
                 "another folder"
             )
         found = make()
-        with whole(file.parent) as folder:
+        with whole(file.parent, "explore") as folder:
             found.data.assign_attrs(made=made).to_netcdf(folder / DATA, engine="h5netcdf")
             (folder / PICTURE).write_bytes(png(found.plot()))
             (folder / FACTS).write_text(json.dumps(found.facts(), indent=1) + "\n")

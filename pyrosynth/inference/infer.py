@@ -220,7 +220,7 @@ def infer_sound(
         sounds[PLAYED] = _play(posterior, hummed, match.values[0])
         first.append(sketch_section(hummed, recording, sounds[PLAYED], rate))
         files[PLAYED] = f"the same preset as it was hummed: {hummed.words}"
-    with whole(target) as new:
+    with whole(target, "infer") as new:
         (new / PRESET).write_text(json.dumps(facts, indent=1) + "\n")
         if synth.write_bank(new / bank, [best, *_nearest(posterior, match, file.stem)]):
             files[bank] = f"{synth.name}'s own file: the preset, then the nearest draws"

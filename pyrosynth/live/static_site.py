@@ -48,7 +48,7 @@ def export(
     chosen = spread(scene.map, presets)
     total = len(chosen) + len(live.sliders) * len(POSITIONS)
     with (
-        whole(out) as folder,
+        whole(out, "serve --static") as folder,
         tqdm(total=total, desc="export", unit="sound", disable=not progress) as bar,
     ):
         (folder / "sounds").mkdir()

@@ -1,0 +1,222 @@
+"""Files and folders of results: replaced as a whole, only if they are ours, by one at a time."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pyrosynth import files
+from pyrosynth.errors import LONGEST, InputError, PyrosynthError, one_line
+
+FOREIGN = b"a recording that exists once"
+
+
+def tree(folder):
+    """Return the bytes of all files below a folder."""
+    return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+def test_a_file_is_replaced_at_the_end_or_not_at_all(tmp_path):
+    file = tmp_path / "new" / "a.txt"
+    files.write_bytes(file, b"1")
+    with pytest.raises(ZeroDivisionError), files.atomic(file) as new:
+        new.write_bytes(bytes([1 // 0]))
+    assert tree(tmp_path) == {"new/a.txt": b"1"}
+    with files.atomic(file) as new:
+        assert new.name == "a.txt"
+        new.write_bytes(b"2")
+        assert file.read_bytes() == b"1"
+    assert tree(tmp_path) == {"new/a.txt": b"2"}
+    assert len(list(file.parent.iterdir())) == 1
+
+
+def test_a_symbolic_link_stays_one(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "a.txt")
+    files.write_bytes(tmp_path / "link", b"1")
+    assert (tmp_path / "link").is_symlink()
+    assert tree(tmp_path / "there") == {"a.txt": b"1"}
+
+
+def test_folders_of_others_are_refused_and_stay(tmp_path):
+    foreign = tmp_path / "flute"
+    foreign.mkdir()
+    (foreign / "flute.wav").write_bytes(FOREIGN)
+    for way in (files.whole, files.claim):
+        for place in (foreign, foreign / "flute.wav", tmp_path):
+            with pytest.raises(InputError, match="did not write"), way(place, "test"):
+                pytest.fail("the block must not be entered")
+    assert tree(tmp_path) == {"flute/flute.wav": FOREIGN}
+
+
+def test_what_was_put_into_our_folder_is_not_replaced(tmp_path):
+    for i in range(2):
+        with files.whole(tmp_path / "site", "test") as folder:
+            (folder / "sounds").mkdir()
+            (folder / "sounds" / "1.wav").write_bytes(bytes([i]))
+    assert tree(tmp_path / "site")["sounds/1.wav"] == b"\1"
+    (tmp_path / "site" / "sounds" / "mine.wav").write_bytes(FOREIGN)
+    before = tree(tmp_path)
+    with pytest.raises(InputError, match=r"mine\.wav"), files.whole(tmp_path / "site", "test"):
+        pytest.fail("the block must not be entered")
+    assert tree(tmp_path) == before
+
+
+def test_what_comes_while_we_work_is_not_replaced_either(tmp_path):
+    def work():
+        with files.whole(tmp_path / "site", "test") as folder:
+            (folder / "a").write_bytes(b"1")
+            (tmp_path / "site").mkdir()
+            (tmp_path / "site" / "mine.wav").write_bytes(FOREIGN)
+
+    with pytest.raises(InputError, match="did not write"):
+        work()
+    assert tree(tmp_path) == {"site/mine.wav": FOREIGN}
+
+
+def test_a_claimed_folder_keeps_its_maker_and_its_settings(tmp_path):
+    for _ in range(2):
+        with files.claim(tmp_path / "run", "fit") as folder:
+            files.require_same(folder, {"seed": 0, "model": {"sha": "a" * 64, "sizes": [1, 2]}})
+    (tmp_path / "run" / "notes.txt").write_bytes(FOREIGN)
+    with files.claim(tmp_path / "run", "fit") as folder:
+        for settings, said in (
+            ({"seed": 1}, r"run' was made with seed 0, not 1; give"),
+            ({"seed": 0, "model": {"sha": "b" * 64}}, r"another model\.sha"),
+            ({"seed": 0, "model": {"sha": "a" * 64, "sizes": [1, 3]}}, r"sizes\.1 2, not 3"),
+        ):
+            with pytest.raises(InputError, match=said):
+                files.require_same(folder, settings)
+        files.require_same(folder, {"seed": 1}, force=True)
+        files.require_same(folder, {"seed": 1})
+    with (
+        pytest.raises(InputError, match="`pyrosynth fit`"),
+        files.claim(tmp_path / "run", "check"),
+    ):
+        pytest.fail("the block must not be entered")
+    assert (tmp_path / "run" / "notes.txt").read_bytes() == FOREIGN
+
+
+def test_a_damaged_mark_is_still_ours(tmp_path):
+    for content in (b"", b"{", b"[" * 100_000, b"\xff", b"[1]"):
+        with files.claim(tmp_path / "run", "fit"):
+            pass
+        (tmp_path / "run" / files.MARK).write_bytes(content)
+    with files.claim(tmp_path / "run", "fit") as folder:
+        files.require_same(folder, {"seed": 1})
+
+
+def test_a_file_is_ours_by_how_it_begins(tmp_path):
+    file = tmp_path / "tags.csv"
+    files.require_ours(file, "preset,name")
+    file.write_text("preset,name,a: b/c\n")
+    files.require_ours(file, "preset,name")
+    for content in (FOREIGN, b"", b"preset"):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match="is a file, which"):
+            files.require_ours(file, "preset,name")
+
+
+def _claim(folder, start, answers):
+    start.wait()
+    try:
+        with files.claim(folder, "test"):
+            time.sleep(1.0)
+            answers.put("won")
+    except PyrosynthError as error:
+        answers.put(str(error))
+
+
+def test_one_of_ten_processes_wins(tmp_path):
+    context = multiprocessing.get_context("fork")
+    start, answers = context.Event(), context.Queue()
+    processes = [
+        context.Process(target=_claim, args=(tmp_path / "new", start, answers)) for _ in range(10)
+    ]
+    for process in processes:
+        process.start()
+    start.set()
+    said = [answers.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    assert said.count("won") == 1
+    assert all("another process is writing" in line for line in said if line != "won")
+
+
+KILLED = """
+import sys, time
+from pyrosynth import files
+way = files.atomic(sys.argv[1]) if sys.argv[2] == "file" else files.whole(sys.argv[1], "test")
+with way as new:
+    (new if sys.argv[2] == "file" else new / "a").write_bytes(b"half")
+    print("there", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_the_next_call_removes_what_a_kill_left(tmp_path, kind):
+    target = tmp_path / "x"
+    command = [sys.executable, "-c", KILLED, str(target), kind]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "there\n"
+        assert len(list(tmp_path.iterdir())) == 1
+        with files.atomic(target) as new:  # a living process keeps its part
+            new.write_bytes(b"1")
+        assert len(list(tmp_path.iterdir())) == 2
+        os.kill(process.pid, signal.SIGKILL)
+    files.write_bytes(target, b"2")
+    assert tree(tmp_path) == {"x": b"2"}
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_kill_between_two_renames_loses_nothing(tmp_path):
+    room = tmp_path / ".site.0123456789ab.part"
+    (room / "new" / "site").mkdir(parents=True)
+    (room / "old" / "site").mkdir(parents=True)
+    (room / "old" / "site" / "a").write_bytes(b"old")
+    files.write_bytes(tmp_path / "other", b"1")
+    assert room.exists()
+    with pytest.raises(ZeroDivisionError), files.atomic(tmp_path / "site"):
+        raise ZeroDivisionError
+    assert tree(tmp_path) == {"site/a": b"old", "other": b"1"}
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "...", " . "])
+def test_texts_that_give_no_name(text):
+    with pytest.raises(InputError, match="gives no name"):
+        files.safe_name(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["a/b", "/etc/passwd", "../..", "a\nb", "\x1b[2J", "é" * 300, "x\udcff"]
+)
+def test_names_are_one_harmless_part_of_a_path(text, tmp_path):
+    name = files.safe_name(text)
+    assert name.isprintable()
+    assert "/" not in name
+    assert name[0] != "."
+    files.write_bytes(tmp_path / name, b"1")
+
+
+def test_an_unwritable_place_is_one_line(tmp_path):
+    (tmp_path / "file").write_bytes(b"1")
+    for work in (
+        lambda: files.write_bytes(tmp_path / "file" / "x", b"2"),
+        lambda: files.claim(tmp_path / "file" / "x", "test").__enter__(),
+        lambda: files.whole(tmp_path / "file" / "x", "test").__enter__(),
+    ):
+        with pytest.raises(InputError, match=r"cannot write '.*x' \(.*\)"):
+            work()
+
+
+def test_messages_are_one_printable_line():
+    assert one_line("a\n\x1b[31m b\udcff") == "a \\x1b[31m b\\udcff"
+    error = InputError("no file '" + "x\n" * 5000 + "'; give another")
+    assert len(str(error)) == LONGEST
+    assert str(error).endswith("give another")
+    assert str(error).isprintable()
