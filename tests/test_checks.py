@@ -28,7 +28,7 @@ from pyrosynth.evaluation.tables import REFERENCE
 from pyrosynth.evaluation.targets import held_out
 from pyrosynth.inference.arviz import arviz
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.synths.rendering import Rendered
+from pyrosynth.synths.rendering import RenderResult
 from pyrosynth.training.run import load_run
 
 FAST = {"draws": 16, "budget": 0, "n_presets": 4, "workers": 1, "progress": False}
@@ -258,7 +258,7 @@ class Broken:
         for key, values in chunks:
             reason = np.where(np.arange(len(values)) % 2, "crashed", "")
             rows = np.zeros((len(values), 64 * 11 + len(NAMES)), np.float32)
-            yield key, Rendered(None, rows, reason)
+            yield key, RenderResult(None, rows, reason)
 
 
 def test_a_draw_that_cannot_be_played_is_silence(fitted, tmp_path):

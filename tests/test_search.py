@@ -4,7 +4,7 @@ import torch
 
 from pyrosynth.inference.search import TRUST, Pool, descend, evolve, move
 from pyrosynth.synths.params import Param, ParamSpace
-from pyrosynth.synths.rendering import Rendered
+from pyrosynth.synths.rendering import RenderResult
 
 SHAPE = (6, 5)
 SPACE = ParamSpace((
@@ -27,7 +27,7 @@ class LinearSynth:
         failed = values[:, 0] < -0.99
         x = (SPACE.to_unit(values).astype(np.float32) @ MIXING).reshape(-1, *SHAPE)
         reason = np.where(failed, "crashed", "")
-        return Rendered(None, np.where(failed[:, None, None], 0, x).astype(np.float32), reason)
+        return RenderResult(None, np.where(failed[:, None, None], 0, x).astype(np.float32), reason)
 
 
 def sound(unit):

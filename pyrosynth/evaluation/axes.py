@@ -28,7 +28,7 @@ from pyrosynth.evaluation.disentanglement import (
 )
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.statistics import auc, spearman
-from pyrosynth.synths.rendering import Rendered
+from pyrosynth.synths.rendering import RenderResult
 from pyrosynth.training.run import Run
 
 Float = NDArray[np.float64]
@@ -190,7 +190,7 @@ def steer(posterior: Posterior, values: ArrayLike, tag: str, amount: ArrayLike) 
     return posterior.complete(run.space.decode(run.variant.params_of(z).cpu().numpy()))
 
 
-def described(rendered: Rendered, spec: FeatureSpec) -> Float:
+def described(rendered: RenderResult, spec: FeatureSpec) -> Float:
     """Describe rendered sounds, see `pyrosynth.audio.descriptors.describe_features`.
 
     Args:

@@ -25,7 +25,7 @@ from pyrosynth.evaluation.tables import picks
 from pyrosynth.evaluation.targets import Targets
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.inference.search import Match, Pool
-from pyrosynth.synths.rendering import Rendered, Renderer
+from pyrosynth.synths.rendering import Renderer, RenderResult
 from pyrosynth.training.run import run_hash
 
 Float = NDArray[np.float64]
@@ -245,7 +245,7 @@ class Trials:
         text = json.dumps(settings, sort_keys=True)
         return self.folder / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
-    def _heard(self, i: int, values: Float, rendered: Rendered) -> Arrays:
+    def _heard(self, i: int, values: Float, rendered: RenderResult) -> Arrays:
         """Score what was heard."""
         assert rendered.features is not None
         spec, x = self.targets.features, rendered.features
@@ -270,7 +270,7 @@ class Trials:
             scores["mse_n"] = mse_n(targets.unit(targets.values[[i]]), targets.unit(values))
         return scores
 
-    def _measured(self, i: int, rendered: Rendered, chosen: list[int]) -> Arrays:
+    def _measured(self, i: int, rendered: RenderResult, chosen: list[int]) -> Arrays:
         """Measure chosen sounds by the rest of the panel."""
         assert rendered.audio is not None
         assert self.targets.audio is not None

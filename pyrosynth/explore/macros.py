@@ -15,7 +15,7 @@ from pyrosynth.errors import InputError
 from pyrosynth.explore.latent_space import Array, Atlas, Axis, Place
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.presets import Preset
-from pyrosynth.synths.rendering import Rendered, Renderer
+from pyrosynth.synths.rendering import Renderer, RenderResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -207,7 +207,7 @@ def _played(
     }
 
 
-def heard(rendered: Rendered) -> Array:
+def heard(rendered: RenderResult) -> Array:
     """Return the features of what was played, NaN where the synth failed.
 
     Raises:

@@ -24,7 +24,7 @@ from pyrosynth.inference.report import candidates, infer_report
 from pyrosynth.inference.search import Match
 from pyrosynth.inference.sketch_report import sketch_section
 from pyrosynth.synths.presets import Preset, preset_json
-from pyrosynth.synths.rendering import Rendered, Renderer
+from pyrosynth.synths.rendering import Renderer, RenderResult
 
 PRESET, SOUND, POSTERIOR = "preset.json", "render.wav", "posterior.nc"
 PLAYED, REPORT = "played.wav", "report.html"
@@ -273,7 +273,12 @@ def _nearest(posterior: Posterior, match: Match, name: str) -> list[Preset]:
 
 
 def _idata(
-    posterior: Posterior, x: Any, drawn: Draws, heard: Rendered, name: str, made: dict[str, Any]
+    posterior: Posterior,
+    x: Any,
+    drawn: Draws,
+    heard: RenderResult,
+    name: str,
+    made: dict[str, Any],
 ) -> Any:
     """Label draws and what they sound like; a draw that could not be played is NaN."""
     assert heard.features is not None

@@ -26,7 +26,7 @@ from pyrosynth.synths.worker import PART, REASONS, SLOTS, Job, Slot, Transform, 
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderResult:
     """Sounds, or what became of them.
 
     Attributes:
@@ -140,7 +140,7 @@ class Renderer:
             worker.close()
         shutil.rmtree(self._home, ignore_errors=True)
 
-    def render(self, values: ArrayLike, progress: str | None = None) -> Rendered:
+    def render(self, values: ArrayLike, progress: str | None = None) -> RenderResult:
         """Render sounds, in the order given.
 
         Args:
@@ -165,7 +165,9 @@ class Renderer:
                 bar.update(n)
         return rendered
 
-    def stream(self, chunks: Iterable[tuple[Any, ArrayLike]]) -> Iterator[tuple[Any, Rendered]]:
+    def stream(
+        self, chunks: Iterable[tuple[Any, ArrayLike]]
+    ) -> Iterator[tuple[Any, RenderResult]]:
         """Render chunks as they are asked for, a few ahead, and give each when it is whole.
 
         Args:
@@ -180,7 +182,7 @@ class Renderer:
         """
         keys: dict[int, Any] = {}
         missing: dict[int, int] = {}
-        results: dict[int, Rendered] = {}
+        results: dict[int, RenderResult] = {}
 
         def parts() -> Iterator[tuple[tuple[int, int], NDArray[np.float64]]]:
             for number, (key, values) in enumerate(chunks):
@@ -228,13 +230,13 @@ class Renderer:
         self.synth.param_space.to_unit(array)
         return array
 
-    def _blank(self, n: int) -> Rendered:
+    def _blank(self, n: int) -> RenderResult:
         slot = self.workers[0].slots[0]
         audio = np.empty((n, slot.audio.shape[1]), np.float32) if self.keep_audio else None
         features = None
         if self._transforms:
             features = np.empty((n, *slot.features.shape[1:]), slot.features.dtype)
-        return Rendered(audio, features, np.full(n, "", np.array(REASONS).dtype))
+        return RenderResult(audio, features, np.full(n, "", np.array(REASONS).dtype))
 
 
 def n_cores() -> int:
@@ -286,7 +288,7 @@ def probe_isolation(
     return {"identical": identical, "seconds": seconds, "exact": exact}
 
 
-def _copy(slot: Slot, rendered: Rendered, start: int, n: int) -> None:
+def _copy(slot: Slot, rendered: RenderResult, start: int, n: int) -> None:
     rows = slice(start, start + n)
     rendered.reason[rows] = np.array(REASONS)[slot.reason[:n]]
     if rendered.audio is not None:
