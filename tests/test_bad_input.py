@@ -276,7 +276,7 @@ def test_an_interrupted_dataset_says_how_to_go_on(refused, data, tmp_path):
     (data / "zarr.json").write_text(json.dumps(meta))
     line = refused("fit", "flow_reg", data, "--out", tmp_path / "run")
     assert "is incomplete (140 of 150 sounds)" in line
-    assert f"pyrosynth render voice --out {data} --derived 70" in line
+    assert f"pyrosynth render voice --out {data} --augmented 70" in line
 
 
 def test_a_damaged_chunk(refused, data, tmp_path):
@@ -294,7 +294,7 @@ def test_a_damaged_chunk(refused, data, tmp_path):
 )
 def test_a_dataset_of_other_settings_is_left_alone(refused, data, option):
     before = contents(data)
-    same = ["--params", "16", "--hold", "0.3", "--duration", "0.5", "--derived", "60"]
+    same = ["--params", "16", "--hold", "0.3", "--duration", "0.5", "--augmented", "60"]
     refused("render", "voice", "--out", data, *same, *option)
     assert contents(data) == before
 

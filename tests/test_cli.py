@@ -21,7 +21,7 @@ from pyrosynth.synths.presets import read_preset
 from pyrosynth.training import zoo
 
 SETTINGS = [f"--set={key}={json.dumps(value)}" for key, value in SMALL["flow_reg"].items()]
-RENDER = ["render", "voice", "--params", "16", "--derived", "20", "--duration", "0.3"]
+RENDER = ["render", "voice", "--params", "16", "--augmented", "20", "--duration", "0.3"]
 RENDER += ["--hold", "0.2", "--feature", "n_mels=16", "--workers", "1"]
 
 
@@ -52,19 +52,11 @@ def test_help_is_quick_and_complete(call):
     code, out, _ = call("--help")
     assert code == 0
     assert time.process_time() - before < 0.5
-    for command in (
-        "synths",
-        "install",
-        "scan",
-        "render",
-        "tags",
-        "fit",
-        "infer",
-        "check",
-        "serve",
-        "demo",
-        "models",
-    ):
+    commands = (
+        "synths", "install", "scan", "render", "tags", "models", "fit", "compare", "export",
+        "infer", "check", "axes", "explore", "serve", "demo",
+    )  # fmt: skip
+    for command in commands:
         assert f"  {command} " in out
         assert call(command, "--help")[0] == 0
     assert call()[1] == out
@@ -222,7 +214,7 @@ def test_a_reader_that_stops_early_is_no_error():
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path):
-    command = [sys.executable, "-m", "pyrosynth", *RENDER, "--derived", "100000"]
+    command = [sys.executable, "-m", "pyrosynth", *RENDER, "--augmented", "100000"]
     child = subprocess.Popen(
         [*command, "--out", tmp_path / "data"],
         stderr=subprocess.PIPE,

@@ -15,7 +15,7 @@ from toys import SMALL
 
 import pyrosynth as ps
 from pyrosynth import cli
-from pyrosynth.cli import demo_sound as sounds
+from pyrosynth.cli import demo as sounds
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [DOCS / "start.md", DOCS / "explore.md", *sorted((DOCS / "howto").glob("*.md"))]
@@ -40,8 +40,10 @@ NOT_RUN = {
 ONLY_READ = ("scan", "check", "install", "explore")
 ONLY_COMPARED = ("ps.check(", "ps.compare(", "az.from_netcdf(")
 
-SMALLER = {"derived": 40, "steps": 4, "budget": 12, "draws": 4, "n_presets": 3,
-           "device": "cpu"}  # fmt: skip
+SMALLER = {
+    "derived": 40, "augmented": 40, "steps": 4, "budget": 12, "draws": 4, "n_presets": 3,
+    "device": "cpu",
+}  # fmt: skip
 OPTIONS = {
     "render": "--hold 0.2 --duration 0.3 --feature n_mels=16 --workers 1",
     "fit": "--steps 4",

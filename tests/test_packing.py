@@ -10,7 +10,7 @@ from pyrosynth.cli.app import main
 from pyrosynth.errors import RunError
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.training import run as runs
-from pyrosynth.training.export import pack
+from pyrosynth.training.export import export_run
 from pyrosynth.training.run import run_folder
 
 
@@ -25,7 +25,7 @@ def test_a_packed_run_is_smaller_and_infers_the_same(whole, tmp_path, capsys):
     folder, posterior, x = whole
     recipe = "pyrosynth fit flow_reg data"
     assert main([
-        "pack", str(folder), "--out", str(tmp_path / "small"), "--presets", "20",
+        "export", str(folder), "--out", str(tmp_path / "small"), "--presets", "20",
         "--recipe", recipe,
     ]) == 0  # fmt: skip
     assert "MB" in capsys.readouterr().out
@@ -48,17 +48,17 @@ def test_a_packed_run_is_smaller_and_infers_the_same(whole, tmp_path, capsys):
 
 
 def test_a_run_that_is_there_is_kept_unless_asked(whole, tmp_path):
-    folder = pack(whole[0], tmp_path / "small", presets=5)
+    folder = export_run(whole[0], tmp_path / "small", presets=5)
     with pytest.raises(RunError, match="--force"):
-        pack(whole[0], folder, presets=6)
+        export_run(whole[0], folder, presets=6)
     assert len(Posterior.load(folder).bank) == 5
-    pack(whole[0], folder, presets=6, force=True)
+    export_run(whole[0], folder, presets=6, force=True)
     assert len(Posterior.load(folder).bank) == 6
 
 
 def test_a_path_comes_before_a_name(whole, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "PRETRAINED", tmp_path / "pretrained")
-    pack(whole[0], tmp_path / "pretrained" / "tiny", presets=5)
+    export_run(whole[0], tmp_path / "pretrained" / "tiny", presets=5)
     monkeypatch.chdir(tmp_path)
     assert runs.pretrained() == ("tiny",)
     assert run_folder("tiny") == tmp_path / "pretrained" / "tiny"

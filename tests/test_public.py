@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text()
 
 # What the README says, and what it takes to see that it runs.
 SMALLER = {
-    "--derived 4000": "--derived 20 --hold 0.2 --duration 0.4 --feature n_mels=16",
+    "--augmented 4000": "--augmented 20 --hold 0.2 --duration 0.4 --feature n_mels=16",
     "--steps 1000": "--steps 3 --batch-size 32 --set channels=[8,16] --set rank=8",
     "--out found": "--out found --budget 16 --draws 2",
     "--out heard": "--out heard --budget 16 --draws 2",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pyrosynth.cli.demo_sound import plucked_string, string_and_flute
+from pyrosynth.cli.demo import plucked_string, string_and_flute
 
 
 def test_pitch_and_repeatability():

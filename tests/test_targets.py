@@ -6,7 +6,7 @@ import soundfile
 from small import NOTE, small_dataset
 
 from pyrosynth.audio.io import fit_length, load_audio
-from pyrosynth.cli.demo_sound import string_and_flute
+from pyrosynth.cli.demo import string_and_flute
 from pyrosynth.errors import DataError
 from pyrosynth.evaluation.targets import outside
 

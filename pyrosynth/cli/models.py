@@ -1,4 +1,4 @@
-"""The commands that fit, compare, list and pack models."""
+"""The commands about models: list them, fit one, compare several, give a run away."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +20,25 @@ from pyrosynth.cli.options import (
     settings,
     show,
 )
+
+
+def models(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print its source.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the models, or print the source of one to start your own from."""
+    from pyrosynth.training import zoo
+
+    if name is not None:
+        source = zoo.source(name)
+        show({"name": name, "source": source}, [source.rstrip("\n")], as_json)
+        return
+    rows = [
+        {"name": name, "about": zoo.describe(name), "paper": zoo.paper(name)}
+        for name in zoo.names()
+    ]
+    lines = [f"{r['name']:15}{r['about']}\n{'':15}{r['paper']}".rstrip() for r in rows]
+    show({"models": rows}, lines, as_json)
 
 
 def fit(
@@ -153,7 +172,7 @@ def compare(
         raise typer.Exit(2)
 
 
-def pack(
+def export(
     run: Run,
     out: Out,
     presets: Annotated[int, typer.Option(min=1, help="Presets kept in its bank.")] = 8000,
@@ -164,27 +183,8 @@ def pack(
     force: Annotated[bool, typer.Option("--force", help="Replace a run in OUT.")] = False,
 ) -> None:
     """Make a run small enough to give away: 16-bit weights and a smaller bank of presets."""
-    from pyrosynth.training.export import pack as pack_run
+    from pyrosynth.training.export import export_run
 
-    folder = pack_run(run, out, presets=presets, recipe=recipe or (), force=force)
+    folder = export_run(run, out, presets=presets, recipe=recipe or (), force=force)
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder}: {size / 1e6:.1f} MB")
-
-
-def models(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print its source.")] = None,
-    as_json: Json = False,
-) -> None:
-    """List the models, or print the source of one to start your own from."""
-    from pyrosynth.training import zoo
-
-    if name is not None:
-        source = zoo.source(name)
-        show({"name": name, "source": source}, [source.rstrip("\n")], as_json)
-        return
-    rows = [
-        {"name": name, "about": zoo.describe(name), "paper": zoo.paper(name)}
-        for name in zoo.names()
-    ]
-    lines = [f"{r['name']:15}{r['about']}\n{'':15}{r['paper']}".rstrip() for r in rows]
-    show({"models": rows}, lines, as_json)

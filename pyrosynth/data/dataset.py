@@ -56,7 +56,7 @@ class Dataset:
             raise DataError(
                 f"'{path}' is incomplete ({done} of {wanted} sounds); go on with "
                 f"`pyrosynth render {contract['synth']['name']} --out {path} "
-                f"--derived {store.attribute('derived')}` and the other options of the first run"
+                f"--augmented {store.attribute('derived')}` and the other options of the first run"
             )
         self.synth_spec: dict[str, Any] = store.attribute("synth_spec")
         self.full_space = ParamSpace.from_json(contract["parameters"])

@@ -12,7 +12,7 @@ from pyrosynth.training.run import BANK, FACTS, load_run, run_folder
 AXES = 128  # principal axes of the packed bank; keep 95 % of the variance of amsynth's sounds
 
 
-def pack(
+def export_run(
     path: str | Path,
     out: str | Path,
     *,
@@ -27,7 +27,7 @@ def pack(
 
     Args:
         path: The run.
-        out: Folder for the packed run.
+        out: Folder for the exported run.
         presets: Number of presets to keep in the bank at most; human ones come first.
         recipe: The commands that made the run, kept in its ``run.json``.
         force: Whether to replace a run that is there.

@@ -1,0 +1,271 @@
+"""The commands that use a fitted run: infer presets, check it, explore it, play it live."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyrosynth.cli.options import (
+    Device,
+    Json,
+    Out,
+    Run,
+    Seed,
+    Workers,
+    complain,
+    dataset_of,
+    show,
+)
+from pyrosynth.errors import InputError
+
+
+def infer(
+    run: Run,
+    sounds: Annotated[list[Path], typer.Argument(metavar="SOUND...", help="Sound files.")],
+    out: Out,
+    budget: Annotated[int, typer.Option(min=1, help="Sounds to render in the search.")] = 256,
+    draws: Annotated[int, typer.Option(min=1, help="Posterior draws to keep.")] = 64,
+    sketch: Annotated[
+        bool,
+        typer.Option("--sketch", help="They are sung, hummed or played, at any pitch and length."),
+    ] = False,
+    seed: Seed = 0,
+    workers: Workers = None,
+    device: Device = "cpu",
+    force: Annotated[bool, typer.Option("--force", help="Replace results made earlier.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Find the presets behind sounds: one folder per sound. The code in RUN is run."""
+    from pyrosynth.inference.infer import infer_sounds, to_json
+    from pyrosynth.inference.posterior import Posterior
+
+    done, failed = infer_sounds(
+        Posterior.load(run, device),
+        sounds,
+        out,
+        budget=budget,
+        draws=draws,
+        seed=seed,
+        sketch=sketch,
+        workers=workers,
+        force=force,
+    )
+    lines = []
+    for item in done:
+        kept = "" if not item.kept else ", made earlier"
+        kept += "" if item.same else " with other settings (--force makes it anew)"
+        lines.append(
+            f"{item.folder}: {item.lsd_db:.2f} dB after {item.n_renders} renders "
+            f"({item.source}){kept}"
+        )
+        if item.play:
+            hold = item.play["note"]["hold_seconds"]
+            lines[-1] += f"; play {item.play['name']}, {hold:.1f} s"
+    if done or as_json:
+        show(to_json(done, failed), lines, as_json)
+    for bad in failed:
+        complain(bad.error)
+    if failed:
+        raise typer.Exit(2)
+
+
+def check(
+    run: Run,
+    out: Out,
+    data: Annotated[
+        Path | None, typer.Option(help="Its dataset, if it is no longer where it was.")
+    ] = None,
+    presets: Annotated[
+        int | None, typer.Option(min=1, help="Held-out presets to check on, else all.")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=2, help="Posterior draws of each.")] = 64,
+    budget: Annotated[
+        int, typer.Option(min=0, help="Sounds to render in the search for each; 0: none.")
+    ] = 256,
+    baselines: Annotated[
+        str, typer.Option(help="fast, or all for plain CMA-ES as well.")
+    ] = "fast",
+    seed: Seed = 0,
+    workers: Workers = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Check a run on held-out presets, against baselines; call it again to go on."""
+    from pyrosynth.evaluation.check import check as check_run
+    from pyrosynth.inference.posterior import Posterior
+
+    posterior = Posterior.load(run, device)
+    found = check_run(
+        posterior,
+        dataset_of(posterior.run, data),
+        out,
+        n_presets=presets,
+        draws=draws,
+        budget=budget,
+        baselines=baselines,  # type: ignore[arg-type]
+        seed=seed,
+        workers=workers,
+    )
+    lines = [(out / "table.md").read_text().rstrip(), f"report: {out / 'report.html'}"]
+    show(found.summary, lines, as_json)
+
+
+def axes(
+    run: Run,
+    out: Out,
+    data: Annotated[
+        Path | None, typer.Option(help="Its dataset, if it is no longer where it was.")
+    ] = None,
+    tags: Annotated[
+        Path | None,
+        typer.Option(help="CSV file with the tags of held-out presets; else from the sounds."),
+    ] = None,
+    beside: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="A run fitted alike without tags: what do they cost?"),
+    ] = None,
+    presets: Annotated[
+        int, typer.Option(min=2, help="Held-out presets to play along the axes.")
+    ] = 32,
+    draws: Annotated[
+        int, typer.Option(min=1, help="With --beside: draws of which the nearest counts.")
+    ] = 16,
+    seed: Seed = 0,
+    workers: Workers = None,
+    device: Device = "cpu",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the results of another run.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Say how good the axes of tags of a run are; call it again to go on."""
+    from pyrosynth.evaluation.axes import require_axes
+    from pyrosynth.evaluation.axes_folder import report_axes
+    from pyrosynth.evaluation.axes_report import markdown
+    from pyrosynth.inference.posterior import Posterior
+
+    posterior = Posterior.load(run, device)
+    require_axes(posterior.run)  # before anybody is sent to render a dataset
+    found = report_axes(
+        posterior,
+        dataset_of(posterior.run, data),
+        out,
+        tags=tags,
+        beside=Posterior.load(beside, device) if beside else None,
+        n_presets=presets,
+        draws=draws,
+        seed=seed,
+        workers=workers,
+        force=force,
+    )
+    low, high = found.facts["axes"]["spread"]
+    lines = [
+        markdown(found.table).rstrip(),
+        f"mutual information gap {found.axes.mig:.2f}, spread of the rest {low:.2f} to {high:.2f}",
+    ]
+    if found.cost:
+        share = found.cost.share
+        lines.append(
+            f"distance beside {found.cost.model}: {100 * share.estimate:+.1f} % "
+            f"[{100 * share.low:+.1f} to {100 * share.high:+.1f}]"
+        )
+    show(found.facts, [*lines, f"report: {out / 'report.html'}"], as_json)
+
+
+def explore(
+    run: Run,
+    out: Out,
+    at: Annotated[
+        str | None, typer.Option(metavar="PRESET", help="Known preset to look around.")
+    ] = None,
+    sound: Annotated[
+        Path | None, typer.Option(help="Sound file to find the nearest presets of.")
+    ] = None,
+    morph: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PRESET", help="Known preset to morph through; repeat it."),
+    ] = None,
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(help="Axis to sweep: z1, pc1, a tag; repeatable. Else the most audible."),
+    ] = None,
+    macros: Annotated[int, typer.Option(min=0, help="How many of the most audible.")] = 4,
+    draws: Annotated[
+        int, typer.Option(min=0, help="Draws of the posterior played for the bands of a sweep.")
+    ] = 8,
+    map_by: Annotated[str, typer.Option("--map", help="pca, or umap if it is installed.")] = "pca",
+    seed: Seed = 0,
+    workers: Workers = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Explore a run: macros, neighbours, morphs, a map; call it again to go on."""
+    from pyrosynth.explore.folder import explore as explore_run
+    from pyrosynth.inference.posterior import Posterior
+
+    facts = explore_run(
+        Posterior.load(run, device),
+        out,
+        at=at,
+        sound=sound,
+        presets=morph or (),
+        axes=axis or (),
+        n_macros=macros,
+        draws=draws,
+        by=map_by,  # type: ignore[arg-type]
+        seed=seed,
+        workers=workers,
+    )
+    lines = [
+        f"{name}: {row['title']}, {row['effect_db']:.1f} dB; {row['evidence']}"
+        for name, row in facts["macros"].items()
+    ]
+    show(facts, [*lines, f"report: {out / 'report.html'}"], as_json)
+
+
+def serve(
+    run: Run,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than this let other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="TCP port of the explorer; 0: any.")
+    ] = 8765,
+    osc_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="UDP port of OSC messages; 0: any.")
+    ] = 8766,
+    sounds: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Folder whose sounds may be read by OSC; repeatable."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder that files may be written into by OSC."),
+    ] = None,
+    static: Annotated[
+        Path | None,
+        typer.Option("--static", metavar="DIR", help="Write a page that needs no server; end."),
+    ] = None,
+    presets: Annotated[int, typer.Option(min=1, help="Presets on that page, at most.")] = 200,
+    device: Device = "cpu",
+) -> None:
+    """Play a run live: a web explorer, and OSC for a DAW. The code in RUN is run."""
+    try:
+        from pyrosynth.live import server
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"serving needs '{error.name}'; install it: pip install 'pyrosynth[serve]'"
+        ) from error
+    from pyrosynth.files import writable
+    from pyrosynth.inference.posterior import Posterior
+    from pyrosynth.live.engine import Live
+
+    where = str(writable(out).resolve()) if out is not None else None
+    with Live(Posterior.load(run, device), sounds or ()) as live:
+        if static is not None:
+            from pyrosynth.live.static_site import export
+
+            facts = export(live, run.name, static, presets=presets)
+            print(f"{static / 'index.html'}: {facts['presets']} presets, {facts['sounds']} sounds")
+            return
+        server.run(live, run.resolve().name, host=host, port=port, osc_port=osc_port, out=where)

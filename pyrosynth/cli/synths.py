@@ -1,0 +1,159 @@
+"""The commands about synths and their sounds: what is here, and datasets of rendered presets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyrosynth.cli.options import (
+    Json,
+    Out,
+    Seed,
+    Workers,
+    settings,
+    show,
+)
+from pyrosynth.errors import InputError, unknown
+
+
+def synths(as_json: Json = False) -> None:
+    """List the synths that are here."""
+    from pyrosynth import synths as found
+
+    keys = ("name", "available", "note")
+    rows = [dict(zip(keys, row, strict=True)) for row in found.status()]
+    lines = [f"{r['name']:10}{'yes' if r['available'] else 'no':5}{r['note']}" for r in rows]
+    lines.append("any DSSI plugin works too: pyrosynth scan PATH")
+    show({"synths": rows}, lines, as_json)
+
+
+def install(
+    synth: Annotated[str, typer.Argument(metavar="SYNTH", help="Only amsynth so far.")],
+    force: Annotated[bool, typer.Option("--force", help="Fetch it anew.")] = False,
+) -> None:
+    """Fetch a synth with the system's package tool, without root."""
+    from pyrosynth.synths import amsynth
+
+    if synth != "amsynth":
+        raise unknown("synth to install", synth, ("amsynth",))
+    found = None if force else amsynth.find()
+    if found:
+        print(f"amsynth is here already: {found}")
+    else:
+        print(f"installed {amsynth.install()}")
+
+
+def scan(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A DSSI plugin library (.so).")],
+    as_json: Json = False,
+) -> None:
+    """Describe the synths in a plugin, from a process that it may crash."""
+    from dataclasses import asdict
+
+    from pyrosynth.synths import scan as look
+
+    found = look(path)
+    lines = []
+    for synth in found:
+        lines.append(f"{synth['path']}: {synth['name']} by {synth['maker']}")
+        lines += [
+            f"  {p.name:28}{p.kind:12}{p.minimum:g} to {p.maximum:g}, default {p.default:g}"
+            for p in synth["params"]
+        ]
+    listed = [{**synth, "params": [asdict(p) for p in synth["params"]]} for synth in found]
+    show({"synths": listed}, lines, as_json)
+
+
+def render(
+    synth: Annotated[str, typer.Argument(metavar="SYNTH", help="A name, or a DSSI plugin.")],
+    out: Out,
+    params: Annotated[
+        str, typer.Option(help="Learnt parameters: all, 32, 16, or names with commas.")
+    ] = "all",
+    augmented: Annotated[
+        int, typer.Option(min=0, help="Presets made from the human training presets, beside them.")
+    ] = 20_000,
+    note: Annotated[int, typer.Option(help="MIDI note; 60 is C4.")] = 60,
+    velocity: Annotated[int, typer.Option(help="MIDI velocity.")] = 100,
+    hold: Annotated[float, typer.Option(help="Seconds from note-on to note-off.")] = 3.0,
+    duration: Annotated[float, typer.Option(help="Seconds in all.")] = 4.0,
+    audio: Annotated[str, typer.Option(help="Whose sound is kept: none, human, all.")] = "human",
+    prior: Annotated[
+        str, typer.Option(help="How augmented presets are made: broadened, uniform.")
+    ] = "broadened",
+    feature: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Of the features, such as n_mels=128; repeatable."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Of the synth; repeatable."),
+    ] = None,
+    seed: Seed = 0,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Render a synth's presets to a dataset; call it again to go on, or to extend it."""
+    from pyrosynth.audio.features import FeatureSpec
+    from pyrosynth.audio.note import Note
+    from pyrosynth.data.dataset import render_dataset
+    from pyrosynth.synths import load
+
+    try:
+        features = FeatureSpec(**settings(feature))
+    except TypeError as error:
+        raise InputError(f"--feature: {error}; known: {', '.join(vars(FeatureSpec()))}") from error
+    data = render_dataset(
+        load(synth, **settings(option)),
+        out,
+        params=params,
+        derived=augmented,
+        note=Note(note, velocity, hold, duration),
+        features=features,
+        audio=audio,  # type: ignore[arg-type]
+        prior=prior,  # type: ignore[arg-type]
+        seed=seed,
+        workers=workers,
+    )
+    human = {part: len(data.rows(part, human_only=True)) for part in ("train", "valid", "test")}
+    usable = len(data.rows("all"))
+    facts = {"dataset": str(out), "presets": len(data), "usable": usable, "human": human}
+    counts = ", ".join(f"{n} {part}" for part, n in human.items())
+    line = f"{out}: {usable} of {len(data)} sounds usable; human presets: {counts}"
+    show(facts, [line], as_json)
+
+
+def tags(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder that `render` wrote.")],
+    out: Annotated[Path, typer.Option("--out", help="CSV file to write.")] = Path("tags.csv"),
+    source: Annotated[
+        str, typer.Option("--from", help="descriptors of the sounds, or names of the presets.")
+    ] = "descriptors",
+    hidden: Annotated[float, typer.Option(help="Share of labels to leave out, at random.")] = 0.0,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier file.")] = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Write tags of the human presets to a CSV file, to be edited and given to `fit`."""
+    from pyrosynth.data.dataset import open_dataset
+    from pyrosynth.data.labeling import SOURCES
+    from pyrosynth.data.tags_csv import write_tags
+
+    if source not in SOURCES:
+        raise unknown("source of tags", source, SOURCES)
+    if out.exists() and not force:
+        raise InputError(f"'{out}' is there already; give another --out, or --force to replace it")
+    dataset = open_dataset(data)
+    table = SOURCES[source](dataset).hide(hidden, seed)
+    n = write_tags(out, table, dataset)
+    labels = table.labels[dataset.rows("all", human_only=True)]
+    counts = {
+        tag.name: {word: int((labels[:, i] == k).sum()) for k, word in enumerate(tag.words)}
+        for i, tag in enumerate(table.tags)
+    }
+    lines = [
+        f"  {name}: {', '.join(f'{count} {word}' for word, count in words.items())}"
+        for name, words in counts.items()
+    ]
+    facts = {"tags": str(out), "presets": n, "labels": counts}
+    show(facts, [f"{out}: {n} presets", *lines], as_json)
