@@ -112,8 +112,8 @@ def toy_data(seed: int) -> TrainData:
 def tagged(data: TrainData, seed: int) -> TrainData:
     """Put random labels on the sounds, half of them hidden."""
     rng = np.random.default_rng(seed)
-    labels = np.stack([rng.integers(0, len(tag.words), len(data.x)) for tag in TAGS], 1)
-    evidence = labelled(TAGS, labels).hide(0.5, seed).evidence
+    labels = np.stack([rng.integers(0, len(tag.classes), len(data.x)) for tag in TAGS], 1)
+    evidence = labelled(TAGS, labels).hide(0.5, seed).label_mask
     return replace(data, tags=TAGS, evidence=torch.from_numpy(evidence))
 
 

@@ -2,7 +2,7 @@
 
     import pyrosynth as ps
 
-    data = ps.render_dataset(ps.load_synth("voice"), "data", params="16", derived=1000)
+    data = ps.render_dataset(ps.load_synth("voice"), "data", params="16", augmented=1000)
     run = ps.fit("flow_reg", data, "run", steps=500)
     posterior = ps.Posterior.load("run")
 

@@ -12,12 +12,12 @@ from pyrosynth.training.fit import fit
 NOTE = Note(hold_seconds=0.3, duration_seconds=0.5)
 
 
-def small_dataset(folder, n=80, derived=60):
+def small_dataset(folder, n=80, augmented=60):
     voice = synths.load("voice")
     presets = voice.presets()
     chosen = np.random.default_rng(0).permutation(len(presets))[:n]
     return render_dataset(
-        voice, folder / "data", params="16", derived=derived, note=NOTE, workers=1,
+        voice, folder / "data", params="16", augmented=augmented, note=NOTE, workers=1,
         presets=[presets[i] for i in chosen],
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ from toys import SMALL
 from pyrosynth.cli.app import main
 from pyrosynth.data.dataset import open_dataset
 from pyrosynth.data.labeling import descriptor_tags, name_tags
-from pyrosynth.data.tags_csv import write_tags
+from pyrosynth.data.tags import write_tags
 from pyrosynth.evaluation.axes import measure
 from pyrosynth.evaluation.axes_folder import known
 from pyrosynth.evaluation.costs import cost

@@ -272,7 +272,7 @@ def test_datasets_that_cannot_be_used(refused, here, data, tmp_path):
 
 def test_an_interrupted_dataset_says_how_to_go_on(refused, data, tmp_path):
     meta = json.loads((data / "zarr.json").read_text())
-    meta["attributes"]["derived"] += 10
+    meta["attributes"]["augmented"] += 10
     (data / "zarr.json").write_text(json.dumps(meta))
     line = refused("fit", "flow_reg", data, "--out", tmp_path / "run")
     assert "is incomplete (140 of 150 sounds)" in line

@@ -249,7 +249,7 @@ def test_other_settings_are_refused(result, given):
 
 def test_anew_takes_nothing_from_another_dataset(given, tmp_path):
     dataset, options, _ = given
-    Bank.from_dataset(dataset, derived=False).save(tmp_path / "bank.safetensors")
+    Bank.from_dataset(dataset, augmented=False).save(tmp_path / "bank.safetensors")
     few = {"models": ("mlp",), "methods": (), "outside_sounds": None, "seeds": 1, "options": {}}
     compare(dataset, tmp_path, force=True, **{**options, **few})
     kept = Bank.load(tmp_path / "bank.safetensors")

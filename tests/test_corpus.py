@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from pyrosynth.data.augmentation import BLOCK, MOST_CHANGES, PRIORS, derive
+from pyrosynth.data.augmentation import BLOCK, MOST_CHANGES, PRIORS, augment
 from pyrosynth.errors import InputError
 from pyrosynth.synths.params import Param, ParamSpace
 
@@ -27,26 +27,26 @@ def train():
 
 @pytest.mark.parametrize("prior", PRIORS)
 def test_any_pieces_give_the_same_rows(train, prior):
-    whole, kinds = derive(train, SPACE, 1500, seed=1, prior=prior)
+    whole, kinds = augment(train, SPACE, 1500, seed=1, prior=prior)
     edges = [0, 1, 2, BLOCK, BLOCK + 7, 1000, 1500]
     pieces = [
-        derive(train, SPACE, b - a, seed=1, start=a, prior=prior)
+        augment(train, SPACE, b - a, seed=1, start=a, prior=prior)
         for a, b in zip(edges[:-1], edges[1:], strict=True)
     ]
     assert np.concatenate([v for v, _ in pieces]).tobytes() == whole.tobytes()
     assert np.concatenate([k for _, k in pieces]).tolist() == kinds.tolist()
-    assert not np.array_equal(derive(train, SPACE, 10, seed=2, prior=prior)[0], whole[:10])
-    assert derive(train, SPACE, 0, seed=1, prior=prior)[0].shape == (0, len(SPACE))
+    assert not np.array_equal(augment(train, SPACE, 10, seed=2, prior=prior)[0], whole[:10])
+    assert augment(train, SPACE, 0, seed=1, prior=prior)[0].shape == (0, len(SPACE))
 
 
 def test_kinds_come_in_their_shares(train):
-    _, kinds = derive(train, SPACE, 20000, seed=0)
+    _, kinds = augment(train, SPACE, 20000, seed=0)
     for kind, share in {"perturbed": 0.4, "crossed": 0.4, "marginal": 0.2}.items():
         assert np.mean(kinds == kind) == pytest.approx(share, abs=0.015)
 
 
 def test_every_row_is_made_from_training_presets(train):
-    values, kinds = derive(train, SPACE, 2000, seed=0)
+    values, kinds = augment(train, SPACE, 2000, seed=0)
     known = [set(column.tolist()) for column in train.T]
 
     changes = []
@@ -65,7 +65,7 @@ def test_every_row_is_made_from_training_presets(train):
 
 
 def test_rows_are_legal_settings(train):
-    values, _ = derive(train, SPACE, 3000, seed=0)
+    values, _ = augment(train, SPACE, 3000, seed=0)
     np.testing.assert_allclose(SPACE.from_unit(SPACE.to_unit(values)), values, atol=1e-12)
     assert (values >= SPACE.minimum).all()
     assert (values <= SPACE.maximum).all()
@@ -73,10 +73,10 @@ def test_rows_are_legal_settings(train):
 
 def test_uniform_presets_know_nothing_of_the_training_presets(train):
     n = 20000
-    values, kinds = derive(train[:1], SPACE, n, seed=3, prior="uniform")
+    values, kinds = augment(train[:1], SPACE, n, seed=3, prior="uniform")
     assert values.shape == (n, len(SPACE))
     assert set(kinds) == {"uniform"}
-    assert derive(train, SPACE, n, seed=3, prior="uniform")[0].tobytes() == values.tobytes()
+    assert augment(train, SPACE, n, seed=3, prior="uniform")[0].tobytes() == values.tobytes()
     np.testing.assert_array_equal(SPACE.from_unit(SPACE.to_unit(values)), values)
     for column, param in zip(values.T, SPACE.params, strict=True):
         if param.kind == "continuous":
@@ -90,19 +90,19 @@ def test_uniform_presets_know_nothing_of_the_training_presets(train):
     correlation = np.corrcoef(values.T)
     assert np.abs(correlation - np.eye(len(SPACE))).max() < 0.05
     with pytest.raises(InputError, match="unknown training prior 'flat'; known: broadened"):
-        derive(train, SPACE, 5, seed=0, prior="flat")
+        augment(train, SPACE, 5, seed=0, prior="flat")
 
 
 @pytest.mark.parametrize("prior", PRIORS)
 def test_one_preset_is_enough_and_none_is_not(train, prior):
-    values, _ = derive(train[:1], SPACE, 50, seed=0, prior=prior)
+    values, _ = augment(train[:1], SPACE, 50, seed=0, prior=prior)
     assert len(np.unique(values, axis=0)) > 10
     with pytest.raises(InputError, match="no training presets"):
-        derive(train[:0], SPACE, 5, seed=0, prior=prior)
+        augment(train[:0], SPACE, 5, seed=0, prior=prior)
 
 
 def test_speed(train):
     start = time.process_time()
-    derive(train, SPACE, 10000, seed=0)
+    augment(train, SPACE, 10000, seed=0)
     rate = 10000 / (time.process_time() - start)
     assert rate > 20000, f"{rate:.0f} rows/s"

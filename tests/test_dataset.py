@@ -33,11 +33,11 @@ def bank():
     return [*presets, *variants, presets[0], silent]
 
 
-def render(out, derived=40, **changes):
+def render(out, augmented=40, **changes):
     settings = {"params": "16", "presets": bank(), "note": NOTE, "seed": 5, "workers": 1}
     settings.update(chunk_rows=16, **changes)
     synth = settings.pop("synth", None) or synths.load("voice")
-    return render_dataset(synth, out, derived=derived, **settings)
+    return render_dataset(synth, out, augmented=augmented, **settings)
 
 
 def files(path):
@@ -168,7 +168,7 @@ def test_a_finished_dataset_is_returned_at_once(path):
         ({"audio": "none"}, 'audio = "human", not "none"'),
         ({"prior": "uniform"}, 'prior = "broadened", not "uniform"'),
         ({"presets": bank()[:30]}, "presets = "),
-        ({"derived": 39}, "holds 40 derived presets, more than the 39 asked for"),
+        ({"augmented": 39}, "holds 40 augmented presets, more than the 39 asked for"),
         ({"synth": synths.load("voice", seed=1)}, r"synth\.identity"),
     ],
 )
@@ -179,8 +179,8 @@ def test_other_settings_are_refused_by_field(path, changes, message):
 
 
 def test_bad_arguments_are_refused(tmp_path):
-    with pytest.raises(InputError, match="derived -1"):
-        render(tmp_path / "data", derived=-1)
+    with pytest.raises(InputError, match="augmented -1"):
+        render(tmp_path / "data", augmented=-1)
     with pytest.raises(InputError, match="unknown kind of audio to keep 'some'"):
         render(tmp_path / "data", audio="some")
     with pytest.raises(InputError, match="unknown training prior 'flat'; known: broadened, uni"):
@@ -205,8 +205,8 @@ def test_the_prior_changes_the_derived_presets_alone(data, tmp_path):
     filled = np.array([len(set(column)) for column in other.levels(np.arange(59, 99)).T])
     assert (filled[~other.space.discrete] > 25).all()  # of 40, however few presets use
     with pytest.raises(DataError, match='prior = "uniform", not "broadened"'):
-        render(tmp_path / "data", derived=60)
-    assert len(render(tmp_path / "data", derived=60, prior="uniform")) == 119
+        render(tmp_path / "data", augmented=60)
+    assert len(render(tmp_path / "data", augmented=60, prior="uniform")) == 119
 
 
 KILLED = """
@@ -225,7 +225,7 @@ def killed(self, start, columns):
         os.kill(os.getpid(), signal.SIGKILL)
 
 Store.write = killed
-render(Path(sys.argv[1]), derived=20)
+render(Path(sys.argv[1]), augmented=20)
 """
 
 
@@ -246,7 +246,7 @@ def test_killed_resumed_damaged_and_extended_it_ends_with_the_same_bytes(path, t
         open_dataset(other)
 
     written = {file: file.stat().st_mtime_ns for file in other.glob("x/c/[01]/0/0")}
-    assert len(render(other, derived=20)) == 79
+    assert len(render(other, augmented=20)) == 79
     assert {file: file.stat().st_mtime_ns for file in written} == written
 
     damaged = other / "x" / "c" / "1" / "0" / "0"

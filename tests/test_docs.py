@@ -41,7 +41,7 @@ ONLY_READ = ("scan", "check", "install", "explore")
 ONLY_COMPARED = ("ps.check(", "ps.compare(", "az.from_netcdf(")
 
 SMALLER = {
-    "derived": 40, "augmented": 40, "steps": 4, "budget": 12, "draws": 4, "n_presets": 3,
+    "augmented": 40, "steps": 4, "budget": 12, "draws": 4, "n_presets": 3,
     "device": "cpu",
 }  # fmt: skip
 OPTIONS = {

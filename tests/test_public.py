@@ -25,7 +25,7 @@ SMALLER = {
     "--out heard": "--out heard --budget 16 --draws 2",
     "--out explored": "--out explored --macros 1 --draws 1",
     "--presets 20": "--presets 2 --draws 2 --budget 0",
-    "derived=4000": "derived=20, note=ps.Note(hold_seconds=0.2, duration_seconds=0.4), "
+    "augmented=4000": "augmented=20, note=ps.Note(hold_seconds=0.2, duration_seconds=0.4), "
     "features=ps.FeatureSpec(n_mels=16)",
     "steps=1000": "steps=3, batch_size=32, options={'channels': (8, 16), 'rank': 8}",
     "budget=256": "budget=16",

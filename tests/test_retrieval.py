@@ -18,7 +18,7 @@ def data(tmp_path_factory):
         synths.load("voice"),
         tmp_path_factory.mktemp("retrieval") / "data",
         presets=synths.load("voice").presets()[:200],
-        derived=400,
+        augmented=400,
         note=Note(hold_seconds=0.3, duration_seconds=0.5),
         audio="none",
         workers=1,
@@ -47,7 +47,7 @@ def test_nearest_is_that_of_an_exact_search_within_two_percent(data, bank, held_
 
 
 def test_with_all_axes_the_distance_is_exact(data, held_out):
-    bank = Bank.from_dataset(data, derived=False, dims=10_000)
+    bank = Bank.from_dataset(data, augmented=False, dims=10_000)
     found, lsd = bank.nearest(held_out, k=len(bank))
     exact = log_distance(held_out[:, None], data.x(bank.rows)[found[0]][None])
     assert sorted(found[0].tolist()) == list(range(len(bank)))
@@ -59,7 +59,7 @@ def test_the_bank_holds_the_training_presets(data, bank):
     assert bank.rows.tolist() == data.rows("train").tolist()
     np.testing.assert_array_equal(bank.values, data.values(bank.rows))
     assert list(bank.names) == data.names(bank.rows)
-    human = Bank.from_dataset(data, derived=False, dims=16)
+    human = Bank.from_dataset(data, augmented=False, dims=16)
     assert human.rows.tolist() == data.rows("train", human_only=True).tolist()
     assert human.axes.shape == (16, human.mean.size)
 

@@ -29,7 +29,7 @@ def rows(start, stop, seed=0):
 
 @pytest.fixture
 def store(tmp_path):
-    return Store.create(tmp_path / "data", CONTRACT, SIZES, 8, {"derived": 0})
+    return Store.create(tmp_path / "data", CONTRACT, SIZES, 8, {"augmented": 0})
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def sweep():
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory):
     """Presets of the built-in voice."""
-    dataset = small_dataset(tmp_path_factory.mktemp("sweep"), n=40, derived=0)
+    dataset = small_dataset(tmp_path_factory.mktemp("sweep"), n=40, augmented=0)
     data = TrainData.from_dataset(dataset)
     return replace(data, train=data.train[:20], valid=data.valid[:4])
 

@@ -8,8 +8,7 @@ from small import small_dataset
 from toys import SMALL, TAGS
 
 from pyrosynth.data.labeling import DESCRIBED, default_tags
-from pyrosynth.data.tags import labelled
-from pyrosynth.data.tags_csv import write_tags
+from pyrosynth.data.tags import labelled, write_tags
 from pyrosynth.errors import InputError, RunError
 from pyrosynth.training.fit import fit
 from pyrosynth.training.run import load_run
@@ -20,7 +19,7 @@ QUICK = {"steps": 2, "batch_size": 32, "progress": False}
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    return small_dataset(tmp_path_factory.mktemp("fits"), derived=10)
+    return small_dataset(tmp_path_factory.mktemp("fits"), augmented=10)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,7 @@ def test_a_run_knows_its_tags(dataset, table, tmp_path):
     again = load_run(tmp_path / "run")
     for dims in (run.variant.dims, again.variant.dims):
         assert dims.tags == ("tone", "size")
-        assert dims.words == tuple(tag.words for tag in TAGS)
+        assert dims.words == tuple(tag.classes for tag in TAGS)
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     # Of the file only the human presets have labels, of the table all of them.
     assert facts["settings"]["tags"] != table.fingerprint()

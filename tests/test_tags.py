@@ -6,9 +6,9 @@ from scipy.stats import spearmanr
 from small import small_dataset
 
 from pyrosynth.audio.descriptors import NAMES, describe, describe_features
+from pyrosynth.cli.app import main
 from pyrosynth.data.labeling import DESCRIBED, descriptor_tags, name_tags
-from pyrosynth.data.tags import Tag, TagTable, labelled, missing
-from pyrosynth.data.tags_csv import read_tags, write_tags
+from pyrosynth.data.tags import Tag, TagTable, labelled, missing, read_tags, write_tags
 from pyrosynth.errors import InputError
 
 TONE = Tag("tone", ("dark", "bright"))
@@ -36,11 +36,11 @@ def read(dataset, tmp_path):
 def test_tag():
     assert str(TONE) == "tone: dark/bright"
     assert Tag.parse(" size:small / medium/large ") == SIZE
-    assert TONE.classes("Bright ") == TONE.classes("1") == [1]
-    assert SIZE.classes("") == [0, 1, 2]
-    assert SIZE.classes("large | small") == [2, 0]
+    assert TONE.possible("Bright ") == TONE.possible("1") == [1]
+    assert SIZE.possible("") == [0, 1, 2]
+    assert SIZE.possible("large | small") == [2, 0]
     with pytest.raises(InputError, match="unknown value of tone 'dim'; known: dark, bright"):
-        TONE.classes("dim")
+        TONE.possible("dim")
 
 
 @pytest.mark.parametrize("text", ["tone", "tone: dark", ": a/b", "tone: a/A", "tone: a//b"])
@@ -52,17 +52,17 @@ def test_bad_tag(text):
 def test_evidence_of_labels():
     table = labelled([TONE, SIZE], [[0, 2], [UNKNOWN, 1], [1, UNKNOWN]])
     assert missing(table.tags).tolist() == [[True, True, False], [True, True, True]]
-    assert table.evidence[:, 0].astype(int).tolist() == [[1, 0, 0], [1, 1, 0], [0, 1, 0]]
-    assert table.evidence[:, 1].astype(int).tolist() == [[0, 0, 1], [0, 1, 0], [1, 1, 1]]
+    assert table.label_mask[:, 0].astype(int).tolist() == [[1, 0, 0], [1, 1, 0], [0, 1, 0]]
+    assert table.label_mask[:, 1].astype(int).tolist() == [[0, 0, 1], [0, 1, 0], [1, 1, 1]]
     np.testing.assert_equal(table.labels, [[0, 2], [UNKNOWN, 1], [1, UNKNOWN]])
-    assert (len(table), table.names, table.words[0]) == (3, ("tone", "size"), ("dark", "bright"))
+    assert (len(table), table.names, table.classes[0]) == (3, ("tone", "size"), ("dark", "bright"))
 
 
 def test_bad_tables():
     with pytest.raises(InputError, match="a name of its own"):
         labelled([TONE, TONE], [[0, 0]])
     impossible = np.array([[[False, False, True], [True, True, True]]])
-    with pytest.raises(InputError, match="rules out every word"):
+    with pytest.raises(InputError, match="rules out every class"):
         TagTable((TONE, SIZE), impossible)
 
 
@@ -74,12 +74,12 @@ def test_hiding():
     assert known[:, 0].mean() == pytest.approx(0.3, abs=0.03)
     assert not known[1::2, 1].any()
     np.testing.assert_equal(hidden.labels[known], labels[known])
-    assert not hidden.evidence[:, 0, 2].any()  # there is no third word of the first tag
+    assert not hidden.label_mask[:, 0, 2].any()  # there is no third word of the first tag
     # By seed; what is hidden does not depend on the presets that follow.
     assert hidden.fingerprint() == table.hide(0.7, seed=3).fingerprint()
     assert hidden.fingerprint() != table.hide(0.7, seed=4).fingerprint()
     first = labelled([TONE, SIZE], labels[:500]).hide(0.7, seed=3)
-    assert np.array_equal(first.evidence, hidden.evidence[:500])
+    assert np.array_equal(first.label_mask, hidden.label_mask[:500])
     assert np.isnan(table.hide(1.0).labels).all()
     assert table.hide(0.0).fingerprint() == table.fingerprint()
     with pytest.raises(InputError, match="give a share from 0 to 1"):
@@ -91,13 +91,13 @@ def test_a_file_comes_back_as_it_was_written(dataset, tmp_path):
     labels = rng.integers(0, 2, (len(dataset), 2)).astype(float)
     labels[rng.random(labels.shape) < 0.4] = UNKNOWN
     table = labelled([TONE, SIZE], labels)
-    table.evidence[0, 1] = [True, False, True]
+    table.label_mask[0, 1] = [True, False, True]
     file = tmp_path / "new" / "tags.csv"
     rows = dataset.rows("all", human_only=True)
     assert write_tags(file, table, dataset) == len(rows)
     again = read_tags(file, dataset)
     assert again.tags == table.tags
-    assert np.array_equal(again.evidence[rows], table.evidence[rows])
+    assert np.array_equal(again.label_mask[rows], table.label_mask[rows])
     others = np.setdiff1d(np.arange(len(dataset)), rows)
     assert len(others)
     assert np.isnan(again.labels[others]).all()
@@ -208,9 +208,9 @@ def test_thirds_are_those_of_the_training_presets(dataset):
         low, middle, high = (table.descriptors[table.labels[:, i] == c, i] for c in range(3))
         assert low.max() < middle.min() <= middle.max() < high.min()
     human = descriptor_tags(dataset, human_only=True, progress=False)
-    derived = dataset.origin != "human"
-    assert np.isnan(human.labels[derived]).all()
-    np.testing.assert_array_equal(human.labels[~derived], table.labels[~derived])
+    augmented = dataset.origin != "human"
+    assert np.isnan(human.labels[augmented]).all()
+    np.testing.assert_array_equal(human.labels[~augmented], table.labels[~augmented])
     silent = np.setdiff1d(np.arange(len(dataset)), dataset.rows("all"))
     assert np.isnan(table.labels[silent]).all()
 
@@ -233,3 +233,31 @@ def test_tags_from_names(dataset, monkeypatch):
     np.testing.assert_equal(of["length"][:5], [1, 0, UNKNOWN, UNKNOWN, UNKNOWN])
     np.testing.assert_equal(of["hardness"][:5], [UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, 0])
     assert np.isnan(table.labels[5:]).all()
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_that_spreadsheets_save(read, dataset, separator, encoding, tmp_path):
+    text = "preset;name;tone: dark/bright;size: small, thin/big\r\n5;;dark;\r\n7;;;big\r\n"
+    file = tmp_path / "spreadsheet.csv"
+    file.write_bytes(text.replace(";", separator).encode(encoding))
+    table = read_tags(file, dataset)
+    assert [tag.name for tag in table.tags] == ["tone", "size"]
+    assert (table.labels[5, 0], table.labels[7, 1]) == (0, 1)
+
+
+def test_a_preset_of_many_digits(read):
+    with pytest.raises(InputError, match="line 2: there is no preset '999"):
+        read(HEAD + "9" * 5000 + ",,dark\n")
+
+
+def test_tags_are_written_over_tags_only(dataset, tmp_path, capsys):
+    out = tmp_path / "mine.txt"
+    command = ["tags", str(dataset.path), "--out", str(out), "--from", "names", "--force"]
+    for content in (b"a novel", b"", b"name,preset\n"):
+        out.write_bytes(content)
+        assert main(command) == 2
+        assert "did not write" in capsys.readouterr().err
+        assert out.read_bytes() == content
+    out.unlink()
+    assert main(command) == main(command) == 0

@@ -44,7 +44,7 @@ class Sizes:
     """How much the demonstration does.
 
     Args:
-        derived: Presets derived from the human ones.
+        augmented: Number of augmented presets.
         steps: Steps of the fit.
         batch_size: Presets per step.
         presets: Held-out presets that the run is checked on.
@@ -54,7 +54,7 @@ class Sizes:
         note: The note that is played.
     """
 
-    derived: int
+    augmented: int
     steps: int
     batch_size: int
     presets: int
@@ -67,11 +67,11 @@ class Sizes:
 # Eight minutes on two cores, after two for the set-up: a quarter each for rendering, fitting,
 # checking, and reserve.
 SIZES = {
-    "amsynth": Sizes(derived=8_000, steps=550, batch_size=256, presets=24, draws=64, budget=256),
-    "voice": Sizes(derived=6_000, steps=700, batch_size=256, presets=24, draws=64, budget=256),
+    "amsynth": Sizes(augmented=8_000, steps=550, batch_size=256, presets=24, draws=64, budget=256),
+    "voice": Sizes(augmented=6_000, steps=700, batch_size=256, presets=24, draws=64, budget=256),
 }
 SMOKE = Sizes(
-    derived=40, steps=10, batch_size=32, presets=2, draws=4, budget=12, sounds=1,
+    augmented=40, steps=10, batch_size=32, presets=2, draws=4, budget=12, sounds=1,
     note=Note(hold_seconds=0.3, duration_seconds=0.5),
 )  # fmt: skip
 
@@ -108,9 +108,9 @@ def demo(
     size = sizes or SIZES[source.name]
     folder = writable(top / source.name)
 
-    say(f"1/4 render the presets of {source.name}, and {size.derived} derived from them")
+    say(f"1/4 render the presets of {source.name}, and {size.augmented} augmented presets")
     data = render_dataset(
-        source, folder / "data", derived=size.derived, note=size.note, seed=seed,
+        source, folder / "data", augmented=size.augmented, note=size.note, seed=seed,
         workers=workers,
     )  # fmt: skip
     say(f"2/4 fit {MODEL} to {len(data.rows('train'))} sounds")

@@ -107,7 +107,7 @@ def render(
         load(synth, **settings(option)),
         out,
         params=params,
-        derived=augmented,
+        augmented=augmented,
         note=Note(note, velocity, hold, duration),
         features=features,
         audio=audio,  # type: ignore[arg-type]
@@ -137,23 +137,25 @@ def tags(
     """Write tags of the human presets to a CSV file, to be edited and given to `fit`."""
     from pyrosynth.data.dataset import open_dataset
     from pyrosynth.data.labeling import SOURCES
-    from pyrosynth.data.tags_csv import write_tags
+    from pyrosynth.data.tags import ID, NAME, write_tags
+    from pyrosynth.files import require_ours
 
     if source not in SOURCES:
         raise unknown("source of tags", source, SOURCES)
     if out.exists() and not force:
         raise InputError(f"'{out}' is there already; give another --out, or --force to replace it")
+    require_ours(out, begins=f"{ID},{NAME},")
     dataset = open_dataset(data)
     table = SOURCES[source](dataset).hide(hidden, seed)
     n = write_tags(out, table, dataset)
     labels = table.labels[dataset.rows("all", human_only=True)]
     counts = {
-        tag.name: {word: int((labels[:, i] == k).sum()) for k, word in enumerate(tag.words)}
+        tag.name: {label: int((labels[:, i] == k).sum()) for k, label in enumerate(tag.classes)}
         for i, tag in enumerate(table.tags)
     }
     lines = [
-        f"  {name}: {', '.join(f'{count} {word}' for word, count in words.items())}"
-        for name, words in counts.items()
+        f"  {name}: {', '.join(f'{n_labels} {label}' for label, n_labels in classes.items())}"
+        for name, classes in counts.items()
     ]
     facts = {"tags": str(out), "presets": n, "labels": counts}
     show(facts, [f"{out}: {n} presets", *lines], as_json)

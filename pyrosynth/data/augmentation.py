@@ -1,4 +1,4 @@
-"""Derived presets: a broader training bank made from the presets of people.
+"""Augmented presets: a broader training set made from the presets of people.
 
 Real presets are few. Rendering their neighbours teaches a model the way from sound to
 parameters where presets live; presets drawn uniformly sound unlike real ones and teach little.
@@ -25,7 +25,7 @@ BLOCK = 256  # rows drawn from one random stream; changing it changes every corp
 Unit = NDArray[np.float64]
 
 
-def derive(
+def augment(
     train_values: ArrayLike,
     space: ParamSpace,
     n: int,
@@ -33,7 +33,7 @@ def derive(
     start: int = 0,
     prior: Prior = "broadened",
 ) -> tuple[Unit, NDArray[np.str_]]:
-    """Derive presets from training presets, or draw them uniformly.
+    """Make augmented presets from training presets, or draw them uniformly.
 
     ``broadened``: 40 % are one training preset with 1 to 8 parameters changed, each drawn anew
     from that parameter's values in the training presets or moved a little; 40 % take every
@@ -64,7 +64,7 @@ def derive(
         raise unknown("training prior", prior, PRIORS)
     units = space.to_unit(train_values)
     if not len(units):
-        raise InputError("no training presets to derive from; give at least one")
+        raise InputError("no training presets to augment; give at least one")
     first, last = start // BLOCK, -(-(start + n) // BLOCK)
     if first >= last:
         return np.empty((0, len(space))), np.empty(0, dtype="U9")

@@ -61,26 +61,26 @@ class Bank:
 
     @property
     def human(self) -> NDArray[np.bool_]:
-        """Which presets people made, shape (n,); derived ones are called by origin and row."""
-        derived = {f"{kind} {row}" for row in self.rows for kind in (*KINDS, UNIFORM)}
-        return np.array([name not in derived for name in self.names], bool)
+        """Which presets people made, shape (n,); augmented ones are called by origin and row."""
+        augmented = {f"{kind} {row}" for row in self.rows for kind in (*KINDS, UNIFORM)}
+        return np.array([name not in augmented for name in self.names], bool)
 
     @classmethod
     def from_dataset(
-        cls, dataset: Dataset, *, derived: bool = True, dims: int = DIMS, seed: int = 0
+        cls, dataset: Dataset, *, augmented: bool = True, dims: int = DIMS, seed: int = 0
     ) -> "Bank":
         """Make the bank of the training presets of a dataset.
 
         Args:
             dataset: The dataset; its features are read once, a block at a time.
-            derived: Whether derived presets belong to it, or human ones only.
+            augmented: Whether augmented presets belong to it, or human ones only.
             dims: Number of principal axes.
             seed: Of the sample that the axes are fitted on.
 
         Returns:
             The bank.
         """
-        rows = dataset.rows("train", human_only=not derived)
+        rows = dataset.rows("train", human_only=not augmented)
         rng = np.random.default_rng(seed)
         sample = np.sort(rng.permutation(rows)[:FIT_ROWS])
         x = dataset.x(sample).reshape(len(sample), -1)
@@ -142,7 +142,7 @@ class Bank:
         return found, lsd
 
     def first(self, n: int, dims: int = DIMS) -> "Bank":
-        """Return a smaller bank: its first presets, human ones before derived ones.
+        """Return a smaller bank: its first presets, human ones before augmented ones.
 
         Args:
             n: Number of presets at most.

@@ -51,12 +51,12 @@ class Dataset:
         self._store = store = Store(self.path)
         contract = self.contract = store.contract
         done = int(np.sum(store.read("status") != PENDING))
-        wanted = store.attribute("n_human") + store.attribute("derived")
+        wanted = store.attribute("n_human") + store.attribute("augmented")
         if done < wanted or store.attribute("statistics_of") != wanted:
             raise DataError(
                 f"'{path}' is incomplete ({done} of {wanted} sounds); go on with "
                 f"`pyrosynth render {contract['synth']['name']} --out {path} "
-                f"--augmented {store.attribute('derived')}` and the other options of the first run"
+                f"--augmented {store.attribute('augmented')}` and the options of the first run"
             )
         self.synth_spec: dict[str, Any] = store.attribute("synth_spec")
         self.full_space = ParamSpace.from_json(contract["parameters"])
@@ -80,7 +80,7 @@ class Dataset:
 
     @cached_property
     def origin(self) -> NDArray[np.str_]:
-        """``human``, or how a preset was derived, shape (n,)."""
+        """``human``, or how an augmented preset was made, shape (n,)."""
         return self._store.read("origin")
 
     @cached_property
@@ -102,8 +102,8 @@ class Dataset:
         """Return the rows of a split that have a sound, in ascending order.
 
         Args:
-            split: ``train``, ``valid``, ``test`` or ``all``; derived presets are all in train.
-            human_only: Leave derived presets out.
+            split: ``train``, ``valid``, ``test`` or ``all``; augmented presets are all in train.
+            human_only: Leave augmented presets out.
 
         Raises:
             InputError: The split is unknown.
@@ -156,13 +156,13 @@ class Dataset:
         return self._store.read("audio", rows)
 
     def names(self, rows: ArrayLike) -> list[str]:
-        """Return what the presets are called; a derived one by its origin and row."""
+        """Return what the presets are called; an augmented one by its origin and row."""
         rows = np.asarray(rows)
         names = self._store.read("name", rows).tolist()
         return [name or f"{self.origin[row]} {row}" for name, row in zip(names, rows, strict=True)]
 
     def banks(self, rows: ArrayLike) -> list[str]:
-        """Return the banks the presets come from, empty for derived ones."""
+        """Return the banks the presets come from, empty for augmented ones."""
         return self._store.read("bank", np.asarray(rows)).tolist()
 
     @property
@@ -197,7 +197,7 @@ def render_dataset(
     out: str | Path,
     *,
     params: str | Sequence[str] = "all",
-    derived: int = 0,
+    augmented: int = 0,
     presets: Sequence[Preset] | None = None,
     note: Note | None = None,
     features: FeatureSpec | None = None,
@@ -207,24 +207,24 @@ def render_dataset(
     workers: int | None = None,
     chunk_rows: int = 256,
 ) -> Dataset:
-    """Render the presets of a synth, and presets derived from them, to a dataset.
+    """Render the presets of a synth, and augmented presets, to a dataset.
 
     The human presets are split by clusters of like sounds; only those of the train split have
-    derived ones. A killed run goes on where it stopped when it is called again, a finished one
-    returns at once, and a larger ``derived`` extends it.
+    augmented ones. A killed run goes on where it stopped when it is called again, a finished one
+    returns at once, and a larger ``augmented`` extends it.
 
     Args:
         synth: The synth.
         out: Folder of the dataset.
         params: Learnt parameters, as `ParamSpace.select` takes them; others play their default.
-        derived: Number of derived presets.
+        augmented: Number of augmented presets.
         presets: Human presets; those of the synth if left out.
         note: The note to play.
         features: How a sound becomes ``x``; its rate is the rate of rendering.
         audio: Whose sound is kept beside the features.
-        prior: How derived presets are made: ``broadened`` from the training presets, or
-            ``uniform`` over every parameter's range, see `pyrosynth.data.augmentation.derive`.
-        seed: Seed of the split and of the derived presets.
+        prior: How augmented presets are made: ``broadened`` from the training presets, or
+            ``uniform`` over every parameter's range, see `pyrosynth.data.augmentation.augment`.
+        seed: Seed of the split and of the augmented presets.
         workers: Processes that render; all cores if left out.
         chunk_rows: Presets per chunk, the most that a kill costs per worker.
 
@@ -244,5 +244,5 @@ def render_dataset(
         audio,
         prior,
     )
-    build(job, Path(out), presets, derived, seed, workers, chunk_rows)
+    build(job, Path(out), presets, augmented, seed, workers, chunk_rows)
     return Dataset(out)

@@ -24,7 +24,7 @@ DESCRIBED = (
 )
 """The tags that follow from how a preset sounds; `describe_features` has the numbers."""
 
-# Words in the names of presets, whole and in lower case, that speak for a word of a tag.
+# Words in the names of presets, whole and in lower case, that speak for a class of a tag.
 NAMED: Mapping[Tag, tuple[str, str]] = {
     Tag("brightness", ("dark", "bright")): (
         "dark(er)?|dull|deep|low|sub|muted|mellow|warm(er|th)?|round(ed)?|wood(en|y)?",
@@ -54,12 +54,12 @@ def descriptor_tags(
 ) -> TagTable:
     """Tag presets by how they sound.
 
-    The lower third of each descriptor has the first word, the upper one the last, the third
+    The lower third of each descriptor has the first class, the upper one the last, the third
     between them that in the middle. The thirds are those of the human presets of the train split.
 
     Args:
         dataset: The presets.
-        human_only: Whether to leave out derived presets, which is faster.
+        human_only: Whether to leave out augmented presets, which is faster.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -101,7 +101,7 @@ def name_tags(dataset: Dataset) -> TagTable:
         dataset: The presets.
 
     Returns:
-        The table of all presets. A name that speaks for both words of a tag, or for none, gives
+        The table of all presets. A name that speaks for both classes of a tag, or for none, gives
         no label.
     """
     labels = np.full((len(dataset), len(NAMED)), np.nan)

@@ -1,4 +1,4 @@
-"""How a dataset is made: human presets, their split, the presets derived from them, statistics.
+"""How a dataset is made: human presets, their split, augmented presets, statistics.
 
 Every step looks at what the store holds already and does the rest, so the whole may be killed
 and called again at any point, and ends with the same bytes.
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from pyrosynth._version import __version__
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.note import Note
-from pyrosynth.data.augmentation import PRIORS, Prior, derive
+from pyrosynth.data.augmentation import PRIORS, Prior, augment
 from pyrosynth.data.splits import SPLITS, THRESHOLD_DB, cluster, deal
 from pyrosynth.data.store import IMPLIED, Store
 from pyrosynth.errors import DataError, InputError, unknown
@@ -47,7 +47,7 @@ class Job:
         note: The note to play.
         features: How a sound becomes ``x``.
         audio: Whose sound is kept.
-        prior: How derived presets are made.
+        prior: How augmented presets are made.
     """
 
     synth: Synth
@@ -115,7 +115,7 @@ def build(
     job: Job,
     path: Path,
     presets: Sequence[Preset] | None,
-    derived: int,
+    augmented: int,
     seed: int,
     workers: int | None,
     chunk_rows: int,
@@ -125,13 +125,13 @@ def build(
         raise unknown("kind of audio to keep", job.audio, KEPT)
     if job.prior not in PRIORS:
         raise unknown("training prior", job.prior, PRIORS)
-    if derived < 0 or chunk_rows < 1:
+    if augmented < 0 or chunk_rows < 1:
         raise InputError(
-            f"derived {derived} and chunk_rows {chunk_rows}: give at least 0 and at least 1"
+            f"augmented {augmented} and chunk_rows {chunk_rows}: give at least 0 and at least 1"
         )
     human = job.human(presets)
-    n_human, n_rows = len(human), len(human) + derived
-    store = _open_or_create(job, path, human, derived, seed, chunk_rows)
+    n_human, n_rows = len(human), len(human) + augmented
+    store = _open_or_create(job, path, human, augmented, seed, chunk_rows)
     values = preset_array(human, job.synth.param_space)
     levels = job.learnt.levels(values[:, job.columns])
     table: Columns = {
@@ -144,9 +144,9 @@ def build(
     def human_rows(start: int, stop: int) -> Columns:
         return {name: column[start:stop] for name, column in table.items()}
 
-    def derived_rows(start: int, stop: int) -> Columns:
+    def augmented_rows(start: int, stop: int) -> Columns:
         n = stop - start
-        learnt, kinds = derive(train, job.learnt, n, seed, start - n_human, job.prior)
+        learnt, kinds = augment(train, job.learnt, n, seed, start - n_human, job.prior)
         return {
             "value": job.complete(learnt),
             "name": np.full(n, ""),
@@ -164,33 +164,35 @@ def build(
             split_human(store, levels, seed)
         in_train = store.read("split", np.arange(n_human)) == "train"
         train = values[in_train][:, job.columns]
-        new |= _render(job, store, renderer, derived_rows, (n_human, n_rows), "derived presets")
+        new |= _render(
+            job, store, renderer, augmented_rows, (n_human, n_rows), "augmented presets"
+        )
     if new or store.attribute("statistics_of") != n_rows:
         _summarise(store)
 
 
 def _open_or_create(
-    job: Job, path: Path, human: Sequence[Preset], derived: int, seed: int, chunk_rows: int
+    job: Job, path: Path, human: Sequence[Preset], augmented: int, seed: int, chunk_rows: int
 ) -> Store:
     """Return a store of this contract with room for all rows."""
     contract = job.contract(human, seed)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         store = Store(path, write=True)
         store.require(contract)
-        held = store.attribute("derived")
-        if derived < held:
+        held = store.attribute("augmented")
+        if augmented < held:
             raise DataError(
-                f"'{path}' holds {held} derived presets, more than the {derived} asked for; "
+                f"'{path}' holds {held} augmented presets, more than the {augmented} asked for; "
                 f"ask for {held} or more, or give another folder"
             )
         store.clean()
-        if derived > held:
-            store.set_attribute("derived", derived)
-        store.resize(len(human) + derived)
+        if augmented > held:
+            store.set_attribute("augmented", augmented)
+        store.resize(len(human) + augmented)
         return store
     n_mels, n_frames = job.features.shape(job.note.n_samples(job.features.sample_rate))
     sizes = {
-        "preset": len(human) + derived,
+        "preset": len(human) + augmented,
         "full_param": len(job.synth.param_space),
         "param": len(job.learnt),
         "mel": n_mels,
@@ -202,7 +204,7 @@ def _open_or_create(
         "pyrosynth": __version__,
         "synth_spec": job.synth.spec(),
         "n_human": len(human),
-        "derived": derived,
+        "augmented": augmented,
     }
     return Store.create(path, contract, sizes, chunk_rows, attributes)
 

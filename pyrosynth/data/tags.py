@@ -1,76 +1,85 @@
-"""Tags: words for sounds, and what is known of them for each preset.
+"""Tags: classes of sounds, what is known of them for each preset, and the CSV files that hold it.
 
-A tag is a name and its words in order, such as ``brightness: dark/bright``. What is known is
-kept as *evidence*, one truth value for each preset, tag and word: whether the word may hold. One
-that remains is a label, all of them mean that the label is missing, and some that one of the
-others was excluded; everything that reads tags treats the three alike.
+A tag is a name and its classes in order, such as ``brightness: dark/bright``. What is known is
+kept as a *label mask*, one truth value for each preset, tag and class: whether the class may
+hold. One that remains is a label, all of them mean that the label is missing, and some that one
+of the others was excluded; everything that reads tags treats the three alike.
 """
 
+import csv
 import hashlib
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pyrosynth.data.dataset import Dataset
 from pyrosynth.errors import InputError, unknown
+from pyrosynth.files import write_bytes
 
-BETWEEN = "|"  # between words of a cell of which either may hold
-Evidence = NDArray[np.bool_]
+BETWEEN = "|"  # between classes of a cell of which either may hold
+ID, NAME = "preset", "name"  # columns that say which preset a line is about
+SEPARATORS = (",", ";", "\t")
+MOST_DIGITS = 18  # of the number of a preset
+LabelMask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Tag:
-    """A name and the words it is about, in their order along an axis.
+    """A name and the classes it tells apart, in their order along an axis.
 
     Args:
-        name: What the words are about.
-        words: Two or more words, from one end to the other.
+        name: What the classes are about.
+        classes: Two or more classes, from one end to the other.
 
     Raises:
-        InputError: The name is empty, there are fewer than two words, or one is there twice.
+        InputError: The name is empty, there are fewer than two classes, or one is there twice.
     """
 
     name: str
-    words: tuple[str, ...]
+    classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Check the words."""
-        distinct = len({word.casefold() for word in self.words})
-        if not self.name or distinct < 2 or distinct < len(self.words) or "" in self.words:
+        """Check the classes."""
+        distinct = len({name.casefold() for name in self.classes})
+        if not self.name or distinct < 2 or distinct < len(self.classes) or "" in self.classes:
             raise InputError(
-                f"tag '{self}' is not usable; write a name, a colon, and different words with "
+                f"tag '{self}' is not usable; write a name, a colon, and different classes with "
                 "slashes between them, such as 'brightness: dark/bright'"
             )
 
     def __str__(self) -> str:
         """Return such as ``brightness: dark/bright``."""
-        return f"{self.name}: {'/'.join(self.words)}"
+        return f"{self.name}: {'/'.join(self.classes)}"
 
     @classmethod
     def parse(cls, text: str) -> "Tag":
         """Read what ``str`` wrote."""
-        name, _, words = text.partition(":")
-        return cls(name.strip(), tuple(word.strip() for word in words.split("/")))
+        name, _, classes = text.partition(":")
+        return cls(name.strip(), tuple(part.strip() for part in classes.split("/")))
 
-    def classes(self, cell: str) -> list[int]:
-        """Return the numbers of the words that a cell of a table leaves possible.
+    def possible(self, cell: str) -> list[int]:
+        """Return the numbers of the classes that a cell of a table leaves possible.
 
         Args:
-            cell: A word, its number, several with ``|`` between them, or nothing.
+            cell: A class, its number, several with ``|`` between them, or nothing.
 
         Raises:
-            InputError: One is not a word of the tag (the words are listed).
+            InputError: One is not a class of the tag (they are listed).
         """
         if not cell.strip():
-            return list(range(len(self.words)))
-        numbers = {word.casefold(): i for i, word in enumerate(self.words)}
-        numbers |= {str(i): i for i in range(len(self.words))}
+            return list(range(len(self.classes)))
+        numbers = {name.casefold(): i for i, name in enumerate(self.classes)}
+        numbers |= {str(i): i for i in range(len(self.classes))}
         found = []
-        for word in cell.split(BETWEEN):
-            if word.strip().casefold() not in numbers:
-                raise unknown(f"value of {self.name}", word.strip(), (*self.words, "(empty)"))
-            found.append(numbers[word.strip().casefold()])
+        for name in cell.split(BETWEEN):
+            if name.strip().casefold() not in numbers:
+                raise unknown(f"value of {self.name}", name.strip(), (*self.classes, "(empty)"))
+            found.append(numbers[name.strip().casefold()])
         return found
 
 
@@ -80,29 +89,29 @@ class TagTable:
 
     Args:
         tags: The tags; no two of one name.
-        evidence: Which words may hold, shape (n_presets, n_tags, n_classes); a tag of fewer
-            words than another leaves the last ones out.
+        label_mask: Which classes may hold, shape (n_presets, n_tags, n_classes); a tag of fewer
+            classes than another leaves the last ones out.
         descriptors: The number behind each tag, shape (n_presets, n_tags), NaN where there is
             none: what labels were made of, kept to measure how well an axis follows it.
 
     Raises:
-        InputError: Two tags have one name, or the evidence rules out every word of a tag.
+        InputError: Two tags have one name, or the mask rules out every class of a tag.
     """
 
     tags: tuple[Tag, ...]
-    evidence: Evidence
+    label_mask: LabelMask
     descriptors: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts agree."""
         if len(set(self.names)) < len(self.names):
             raise InputError(f"tags {', '.join(self.names)}: each needs a name of its own")
-        if not (self.evidence & missing(self.tags)).any(-1).all():
-            raise InputError("the evidence rules out every word of a tag; leave one possible")
+        if not (self.label_mask & missing(self.tags)).any(-1).all():
+            raise InputError("the mask rules out every class of a tag; leave one possible")
 
     def __len__(self) -> int:
         """Return the number of presets."""
-        return len(self.evidence)
+        return len(self.label_mask)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -110,15 +119,15 @@ class TagTable:
         return tuple(tag.name for tag in self.tags)
 
     @property
-    def words(self) -> tuple[tuple[str, ...], ...]:
-        """Words of each tag."""
-        return tuple(tag.words for tag in self.tags)
+    def classes(self) -> tuple[tuple[str, ...], ...]:
+        """Classes of each tag."""
+        return tuple(tag.classes for tag in self.tags)
 
     @property
     def labels(self) -> NDArray[np.float64]:
-        """Number of the word that holds, NaN where it is not known, shape (n_presets, n_tags)."""
-        single = self.evidence.sum(-1) == 1
-        return np.where(single, self.evidence.argmax(-1), np.nan)
+        """Number of the class that holds, NaN where unknown, shape (n_presets, n_tags)."""
+        single = self.label_mask.sum(-1) == 1
+        return np.where(single, self.label_mask.argmax(-1), np.nan)
 
     def hide(self, share: float, seed: int = 0) -> "TagTable":
         """Return a table in which labels are missing at random.
@@ -132,19 +141,19 @@ class TagTable:
         """
         if not 0 <= share <= 1:
             raise InputError(f"{share} of the labels hidden: give a share from 0 to 1")
-        hidden = np.random.default_rng(seed).random(self.evidence.shape[:2]) < share
-        return replace(self, evidence=self.evidence | (hidden[..., None] & missing(self.tags)))
+        hidden = np.random.default_rng(seed).random(self.label_mask.shape[:2]) < share
+        return replace(self, label_mask=self.label_mask | (hidden[..., None] & missing(self.tags)))
 
     def fingerprint(self) -> str:
-        """Return a hash of the tags and the evidence."""
+        """Return a hash of the tags and the label mask."""
         digest = hashlib.sha256("\n".join(map(str, self.tags)).encode())
-        digest.update(np.packbits(self.evidence).tobytes())
+        digest.update(np.packbits(self.label_mask).tobytes())
         return digest.hexdigest()
 
 
-def missing(tags: Sequence[Tag]) -> Evidence:
-    """Return the evidence of a preset of which nothing is known, shape (n_tags, n_classes)."""
-    counts = np.array([len(tag.words) for tag in tags], int)
+def missing(tags: Sequence[Tag]) -> LabelMask:
+    """Return the label mask of a preset without labels, shape (n_tags, n_classes)."""
+    counts = np.array([len(tag.classes) for tag in tags], int)
     return np.arange(counts.max(initial=0)) < counts[:, None]
 
 
@@ -155,11 +164,171 @@ def labelled(
 
     Args:
         tags: The tags.
-        labels: Number of the word that holds, NaN where unknown, shape (n_presets, n_tags).
+        labels: Number of the class that holds, NaN where unknown, shape (n_presets, n_tags).
         descriptors: The number behind each tag, same shape.
     """
     numbers = np.asarray(labels, np.float64)
     possible = missing(tags)
     holds = np.arange(possible.shape[1]) == numbers[..., None]
-    evidence = np.where(np.isnan(numbers)[..., None], possible, holds)
-    return TagTable(tuple(tags), evidence, descriptors)
+    label_mask = np.where(np.isnan(numbers)[..., None], possible, holds)
+    return TagTable(tuple(tags), label_mask, descriptors)
+
+
+def write_tags(path: str | Path, table: TagTable, dataset: Dataset) -> int:
+    """Write the tags of the human presets that have a sound as CSV, for people to edit.
+
+    Args:
+        path: The file; an existing one is replaced once the new one is whole.
+        table: The tags.
+        dataset: Their presets.
+
+    Returns:
+        The number of presets.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    rows = dataset.rows("all", human_only=True)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([ID, NAME, *map(str, table.tags)])
+    possible = missing(table.tags)
+    for row, name in zip(rows.tolist(), dataset.names(rows), strict=True):
+        cells = map(_cell, table.tags, table.label_mask[row], possible)
+        writer.writerow([row, name, *cells])
+    write_bytes(path, text.getvalue().encode())
+    return len(rows)
+
+
+def read_tags(path: str | Path, dataset: Dataset) -> TagTable:
+    """Read tags from a CSV file, as `write_tags` or a spreadsheet wrote it.
+
+    Its columns are ``preset`` (number of the row in the dataset), ``name``, or both, and one for
+    each tag, headed such as ``brightness: dark/bright``. A cell holds a class or its number,
+    several with ``|`` between them if either may hold, or nothing where it is not known. Presets
+    that are left out have no labels. Commas, semicolons or tabs may separate the cells; the text
+    is UTF-8 or, with a byte order mark, UTF-16.
+
+    Args:
+        path: The file.
+        dataset: The presets it is about.
+
+    Returns:
+        The table of all presets of the dataset.
+
+    Raises:
+        InputError: The file cannot be read, or a column, a preset or a value is wrong; the
+            message says in which line.
+    """
+    text = _text(path)
+    header = text.partition("\n")[0].replace('"', "")
+    separator = next((s for s in SEPARATORS if {ID, NAME} & _stripped(header.split(s))), ",")
+    lines = _lines(text, separator, path)
+    columns = [column.strip() for column in next(lines, (1, []))[1]]
+    if not {ID, NAME} & set(columns) or len(set(columns)) < len(columns):
+        raise InputError(
+            f"'{path}' line 1: the columns are {', '.join(columns) or 'none'}; there must be "
+            f"'{ID}' or '{NAME}', none twice, with a comma, a semicolon or a tab between them"
+        )
+    with _line(path, 1):
+        tags = {i: Tag.parse(c) for i, c in enumerate(columns) if c not in (ID, NAME)}
+        if not tags:
+            raise InputError("there is no tag; add a column such as 'brightness: dark/bright'")
+        label_mask = np.repeat(missing(list(tags.values()))[None], len(dataset), 0)
+        TagTable(tuple(tags.values()), label_mask[:0])
+    finder = _Finder(dataset)
+    first: dict[int, int] = {}
+    for number, cells in lines:
+        with _line(path, number):
+            if len(cells) != len(columns):
+                raise InputError(f"{len(cells)} cells, the header has {len(columns)}")
+            said = dict(zip(columns, cells, strict=True))
+            row = finder(said.get(ID, "").strip(), said.get(NAME, "").strip())
+            if row in first:
+                raise InputError(f"preset {row} was in line {first[row]} already")
+            first[row] = number
+            for j, (i, tag) in enumerate(tags.items()):
+                possible = tag.possible(cells[i])
+                label_mask[row, j] = np.isin(np.arange(label_mask.shape[2]), possible)
+    return TagTable(tuple(tags.values()), label_mask)
+
+
+class _Finder:
+    """Finds presets by number and name.
+
+    Args:
+        dataset: Where they are.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        human = np.flatnonzero(dataset.origin == "human")
+        self.n = len(dataset)
+        self.names = dict(zip(human.tolist(), dataset.names(human), strict=True))
+        self.rows: dict[str, list[int]] = {}
+        for row, name in self.names.items():
+            self.rows.setdefault(name.strip(), []).append(row)
+
+    def __call__(self, number: str, name: str) -> int:
+        """Return the row that a number, a name or both stand for."""
+        if number:
+            row = int(number) if number.isdecimal() and len(number) <= MOST_DIGITS else -1
+            if not 0 <= row < self.n:
+                raise InputError(f"there is no preset '{number}'; give 0 to {self.n - 1}")
+            held = self.names.get(row, name).strip()
+            if name and held != name:
+                raise InputError(
+                    f"preset {row} is '{held}', not '{name}'; the tags are of another dataset, or "
+                    "of another line"
+                )
+            return row
+        rows = self.rows.get(name, [])
+        if len(rows) != 1:
+            some = f"{len(rows)} presets have" if rows else "no preset has"
+            raise InputError(f"{some} the name '{name}'; give the number in column '{ID}'")
+        return rows[0]
+
+
+def _cell(tag: Tag, held: LabelMask, possible: LabelMask) -> str:
+    """Write what is known of one tag of one preset."""
+    left = [name for name, may in zip(tag.classes, held, strict=False) if may]
+    return "" if (held == possible).all() else BETWEEN.join(left)
+
+
+def _text(path: str | Path) -> str:
+    """Read a text file, as UTF-16 if it begins with that byte order mark, else as UTF-8."""
+    try:
+        content = Path(path).read_bytes()
+        wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+        return content.decode("utf-16" if wide else "utf-8-sig")
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"cannot read tags from '{path}' ({reason}); give a CSV file in UTF-8"
+        ) from error
+
+
+def _stripped(cells: Sequence[str]) -> set[str]:
+    return {cell.strip() for cell in cells}
+
+
+def _lines(text: str, separator: str, path: str | Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the lines that hold something, each with its number."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise InputError(f"'{path}' line {reader.line_num}: {error}; mend the line") from error
+        if any(cell.strip() for cell in cells):
+            yield reader.line_num, cells
+
+
+@contextmanager
+def _line(path: str | Path, number: int) -> Iterator[None]:
+    """Say in front of an error which line it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"'{path}' line {number}: {error}") from error

@@ -114,7 +114,7 @@ def measure(run: Run, dataset: Dataset, truth: TagTable, split: str = "test") ->
     columns = [truth.names.index(name) for name in names]
     levels = dataset.levels(rows)
     u, within = coordinates(run, levels), coordinates(run, levels, np.random.default_rng(0))
-    n_words = [len(truth.tags[i].words) for i in columns]
+    n_words = [len(truth.tags[i].classes) for i in columns]
     labels = truth.labels[rows][:, columns]
     numbers = np.full(labels.shape, np.nan)
     if truth.descriptors is not None:

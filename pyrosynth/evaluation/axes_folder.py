@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pyrosynth._version import __version__
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.labeling import descriptor_tags
-from pyrosynth.data.tags import Tag, TagTable
-from pyrosynth.data.tags_csv import read_tags
+from pyrosynth.data.tags import Tag, TagTable, read_tags
 from pyrosynth.errors import DataError, InputError
 from pyrosynth.evaluation import axes_figures as axes_plots
 from pyrosynth.evaluation.axes import Axes, coordinates, measure, require_axes
@@ -184,7 +183,7 @@ def table(tags: Sequence[Tag], found: Axes, sweeps: Sweeps) -> "DataFrame":
         rows.append(
             {
                 "tag": tag.name,
-                "words": "/".join(tag.words),
+                "words": "/".join(tag.classes),
                 **by_tag[tag.name],
                 "monotony": sweeps.monotony[i],
                 "rising": sweeps.rising[i],

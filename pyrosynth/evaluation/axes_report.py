@@ -177,7 +177,7 @@ def _examples(
             numbers = sweeps.numbers[i, k][list(ENDS)].T
             lines.append([name, *(" → ".join(f"{n:.2f}" for n in line) for line in numbers)])
         units = [f"{name} ({unit})" for name, unit in zip(NUMBERS, UNITS, strict=True)]
-        first, last = tag.words[0], tag.words[-1]
+        first, last = tag.classes[0], tag.classes[-1]
         blocks += [
             heading(f"{tag.name}: {first} or {last} by one spread"),
             table(("preset", f"{first} (−1)", "as it is", f"{last} (+1)"), heard),

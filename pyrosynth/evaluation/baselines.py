@@ -22,7 +22,7 @@ from pyrosynth.modeling.networks import MLP, MelEncoder
 Float = NDArray[np.float64]
 Array = NDArray[np.float32]
 
-MOST_ROWS = 20_000  # rows a regression learns from at most: all human ones, then derived ones
+MOST_ROWS = 20_000  # rows a regression learns from at most: all human ones, then augmented ones
 AXES = 512  # principal axes of the features that the ridge regression reads
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # tried on the validation split
 STEPS, BATCH, RATE = 800, 128, 1e-3  # of the networks: 100,000 examples
@@ -155,8 +155,8 @@ def _rows(dataset: Dataset, rng: np.random.Generator) -> Rows:
     """Choose the rows to learn from, ascending."""
     rows = dataset.rows("train")
     human = dataset.origin[rows] == "human"
-    derived = rng.permutation(rows[~human])
-    return np.sort(np.concatenate([rows[human], derived])[:MOST_ROWS])
+    augmented = rng.permutation(rows[~human])
+    return np.sort(np.concatenate([rows[human], augmented])[:MOST_ROWS])
 
 
 def _unit(dataset: Dataset, rows: Rows) -> Float:

@@ -180,7 +180,7 @@ def guesses(
     Returns:
         Native values of all parameters, shape (n, n_params), for each method.
     """
-    human = Bank.from_dataset(dataset, derived=False)
+    human = Bank.from_dataset(dataset, augmented=False)
     found = {
         "random human preset": random_presets(dataset, len(x), seed),
         "median preset": median_preset(dataset, len(x)),

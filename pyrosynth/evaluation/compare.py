@@ -11,8 +11,7 @@ import numpy as np
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.labeling import default_tags
-from pyrosynth.data.tags import Tag, TagTable
-from pyrosynth.data.tags_csv import read_tags
+from pyrosynth.data.tags import Tag, TagTable, read_tags
 from pyrosynth.errors import InputError, RunError
 from pyrosynth.evaluation.cache import read_arrays, write_arrays
 from pyrosynth.evaluation.compare_report import compare_report, pictures
@@ -185,7 +184,7 @@ def _tags(
         return TagTable(tuple(Tag.parse(tag) for tag in stored["tags"]), stored["evidence"])
     made = default_tags(dataset, progress=progress)
     tags = np.array([str(tag) for tag in made.tags])
-    write_arrays(folder / TAGS, {"tags": tags, "evidence": made.evidence})
+    write_arrays(folder / TAGS, {"tags": tags, "evidence": made.label_mask})
     return made
 
 

@@ -125,7 +125,7 @@ def _shown(frame: "DataFrame") -> list[str]:
 def _examples(contest: Contest, best: str) -> list[Block]:
     """Return players of sounds, and of what the best model and retrieval say to them."""
     _, judged = contest.first(best)
-    human = Bank.from_dataset(contest.dataset, derived=False)
+    human = Bank.from_dataset(contest.dataset, augmented=False)
     blocks: list[Block] = []
     rate = contest.dataset.features.sample_rate
     for sounds, targets in contest.targets.items():

@@ -117,14 +117,14 @@ def guess(names: Sequence[str], trials: Trials, bank: Bank) -> dict[str, Scores]
         bank: All training presets of their dataset.
 
     Returns:
-        Scores by the labels of ``GUESSES``; without ``bank`` where it holds no derived presets.
+        Scores by the labels of ``GUESSES``; without ``bank`` where it holds no augmented presets.
     """
     dataset, x = trials.targets.dataset, trials.targets.x
     answers = {}
     if "median" in names:
         answers[GUESSES["median"]] = median_preset(dataset, len(x))
     if {"retrieval", "bank"} & {*names}:
-        human = Bank.from_dataset(dataset, derived=False)
+        human = Bank.from_dataset(dataset, augmented=False)
         if "retrieval" in names:
             answers[REFERENCE] = nearest_presets(human, x)
         if "bank" in names and len(bank) > len(human):
@@ -168,7 +168,7 @@ def search(
         )
     elif what.start:
         human = what.start == "retrieval"
-        known = Bank.from_dataset(targets.dataset, derived=False) if human else Bank.load(bank)
+        known = Bank.from_dataset(targets.dataset, augmented=False) if human else Bank.load(bank)
         unit = targets.unit(nearest_presets(known, targets.x))
         found = trials.evolve(
             what.start, unit, CMA_STEPS["retrieval"], what.budget, presets=len(known)

@@ -75,7 +75,7 @@ class Scene:
             "names": list(atlas.names),
             "map": np.round(self.map, 4).tolist(),
             "colours": [
-                {"name": tag.name, "words": tag.words, "of": np.round(ranks[:, i], 3).tolist()}
+                {"name": tag.name, "words": tag.classes, "of": np.round(ranks[:, i], 3).tolist()}
                 for i, tag in enumerate(DESCRIBED)
             ],
         }  # fmt: skip

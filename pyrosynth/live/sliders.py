@@ -49,7 +49,7 @@ class Slider:
 def sliders(atlas: Atlas) -> dict[str, Slider]:
     """Return the sliders of a run by name, in the order they are shown."""
     if atlas.tags:
-        words = {tag.name: (tag.words[0], tag.words[-1]) for tag in DESCRIBED}
+        words = {tag.name: (tag.classes[0], tag.classes[-1]) for tag in DESCRIBED}
         found = [
             Slider(axis, "tag", words.get(axis.name, ("", "")), strongest(atlas, axis))
             for axis in map(atlas.axis, atlas.tags)
@@ -57,7 +57,7 @@ def sliders(atlas: Atlas) -> dict[str, Slider]:
     else:
         lines = sound_lines(atlas)
         found = [
-            Slider(line, "sound", (tag.words[0], tag.words[-1]), strongest(atlas, line))
+            Slider(line, "sound", (tag.classes[0], tag.classes[-1]), strongest(atlas, line))
             for line, tag in zip(lines, DESCRIBED, strict=True)
         ]
     principal = [line for name, line in atlas.lines.items() if name.startswith("pc")]

@@ -59,7 +59,7 @@ class TrainData:
             train=torch.arange(len(train)),
             valid=torch.arange(len(train), len(rows)),
             tags=tags.tags if tags else (),
-            evidence=torch.from_numpy(tags.evidence[rows]) if tags else None,
+            evidence=torch.from_numpy(tags.label_mask[rows]) if tags else None,
         )
 
     @property
@@ -67,7 +67,7 @@ class TrainData:
         """The sizes a variant for these data is built for."""
         shape = self.x.shape[1], self.x.shape[2]
         resolution = tuple(self.resolution.int().tolist())
-        names, words = tuple(t.name for t in self.tags), tuple(t.words for t in self.tags)
+        names, words = tuple(t.name for t in self.tags), tuple(t.classes for t in self.tags)
         return Dims(self.levels.shape[1], shape, resolution, names, words)
 
     def to(self, device: torch.device) -> "TrainData":

@@ -13,8 +13,7 @@ import torch
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.labeling import HIDDEN, default_tags
-from pyrosynth.data.tags import TagTable
-from pyrosynth.data.tags_csv import read_tags
+from pyrosynth.data.tags import TagTable, read_tags
 from pyrosynth.errors import DataError, InputError, RunError, unknown
 from pyrosynth.files import share, writable
 from pyrosynth.modeling.variant import Dims, Variant, build, sized
@@ -87,7 +86,7 @@ def fit(
     shape = dataset.features.shape(dataset.note.n_samples(dataset.features.sample_rate))
     dims = Dims(
         len(dataset.space), shape, tuple(dataset.space.resolution.tolist()),
-        *((table.names, table.words) if table else ()),
+        *((table.names, table.classes) if table else ()),
     )  # fmt: skip
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
