@@ -18,9 +18,9 @@ import numpy as np
 
 from pyrosynth import synths
 from pyrosynth.audio.note import Note
-from pyrosynth.synths.dssi import private_home
 from pyrosynth.synths.presets import distinct, preset_array
 from pyrosynth.synths.rendering import Renderer
+from pyrosynth.synths.sandbox import private_home
 
 
 def processor_seconds(pids: list[int]) -> float:

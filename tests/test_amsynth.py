@@ -13,11 +13,13 @@ import pytest
 
 from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, SynthError
+from pyrosynth.synths import from_spec
 from pyrosynth.synths.amsynth import Amsynth, bank_files, install, read_bank, write_bank
 from pyrosynth.synths.amsynth_params import SPACE
 from pyrosynth.synths.apt import unpack
-from pyrosynth.synths.dssi import DssiSynth, private_home
+from pyrosynth.synths.dssi import DssiSynth
 from pyrosynth.synths.presets import Preset, distinct, preset_array
+from pyrosynth.synths.sandbox import private_home
 
 SCRIPT = Path(__file__).parent / "data" / "load_in_amsynth.py"
 
@@ -58,12 +60,19 @@ def test_bank_files_that_amsynth_cannot_hold_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_files_of_amsynth_itself_are_read(tmp_path):
+    """Single presets, a byte-order mark, and controls of another version, which it skips too."""
+    text = "<preset> <name> a b\n<parameter> warp 1\n<parameter> amp_decay 0.5\n"
+    for head in ("amSynth\n", "\ufeffamSynth\r\n", "amSynth1.0preset\n"):
+        (tmp_path / "a.bank").write_text(head + text, encoding="utf-8")
+        assert read_bank(tmp_path / "a.bank") == [Preset("a b", {"amp_decay": 0.5}, "a.bank")]
+
+
 @pytest.mark.parametrize(
     ("content", "word"),
     [
         ("hello\n", "first line"),
         ("", "first line"),
-        ("amSynth\n<preset> <name> a\n<parameter> warp 1\n", "line 3"),
         ("amSynth\n<preset> <name> a\n<parameter> amp_decay x\n", "line 3"),
         ("amSynth\n<preset> <name> a\n<parameter> amp_decay nan\n", "line 3"),
         ("amSynth\n<preset> <name> a\n<parameter> amp_decay\n", "line 3"),
@@ -129,6 +138,21 @@ def test_a_bank_we_write_loads_in_amsynth_itself(amsynth, tmp_path):
     for (_, values), preset in zip(found, presets, strict=True):
         got = np.array([values[name] for name in SPACE.names], np.float32)
         np.testing.assert_array_equal(got, preset.array(SPACE).astype(np.float32))
+
+
+@pytest.mark.plugin
+def test_the_path_may_hold_any_character(amsynth, tmp_path):
+    folder = tmp_path / "a #1 \u00e9"
+    folder.mkdir()
+    plugin = folder / "amsynth_dssi.so"
+    plugin.write_bytes(amsynth.path.read_bytes())
+    copy = Amsynth(plugin)
+    assert from_spec(copy.spec()).identity() == amsynth.identity()
+    note = Note(hold_seconds=0.05, duration_seconds=0.1)
+    audio = copy.render(SPACE.defaults, note, 22050)
+    np.testing.assert_array_equal(audio, amsynth.render(SPACE.defaults, note, 22050))
+    with pytest.raises(SynthError, match="no plugin '.*#1"):
+        Amsynth(folder / "missing.so")
 
 
 @pytest.mark.plugin

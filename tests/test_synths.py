@@ -91,6 +91,26 @@ def test_scan_lists_the_synths_of_a_library(faulty_plugin):
         synths.load(f"{faulty_plugin}#other")
 
 
+def test_a_label_is_told_from_a_path(tmp_path, faulty_plugin):
+    folder = tmp_path / "a#b"
+    folder.mkdir()
+    plugin = folder / "c#d.so"
+    plugin.write_bytes(Path(faulty_plugin).read_bytes())
+    for path in (plugin, f"{plugin}#faulty"):
+        synth = synths.load(path)
+        assert synths.from_spec(synth.spec()).path == plugin
+        assert synths.scan(path)[0]["path"] == f"{plugin}#faulty"
+    with pytest.raises(SynthError, match="no plugin '.*/a#b/missing.so'"):
+        synths.load(folder / "missing.so")
+
+
+def test_a_synth_prints_as_a_line_and_as_a_table(faulty_plugin):
+    assert repr(synths.load("voice")) == "<Voice 'voice': 32 parameters, isolation 'reuse'>"
+    table = synths.load(faulty_plugin)._repr_html_()
+    for text in ("frequency", "logarithmic", "stepped", "5000"):
+        assert f"<td>{text}</td>" in table
+
+
 def test_unusable_libraries_cost_one_line_and_not_the_process(tmp_path, faulty_plugin):
     whole = faulty_plugin.read_bytes()
     (tmp_path / "text.so").write_text("not a library")
@@ -116,8 +136,14 @@ def test_unknown_names_and_options_are_listed(monkeypatch, tmp_path):
         synths.load("moog")
     with pytest.raises(InputError, match="unknown synth 'None'"):
         synths.from_spec({})
-    with pytest.raises(InputError, match="colour"):
+    with pytest.raises(InputError, match="'voice' has no option 'colour'; known: device, seed"):
         synths.load("voice", colour="red")
+    with pytest.raises(InputError, match="has no option 'path'; known: isolation"):
+        synths.load("a.so", path="b.so")
+    with pytest.raises(InputError, match="unknown isolation '5'; known: reuse"):
+        synths.load("a.so", isolation=5)
+    with pytest.raises(InputError, match="plugin 5 is not a path"):
+        synths.load("amsynth", path=5)
     for name in ("XDG_DATA_HOME", "DSSI_PATH"):
         monkeypatch.setenv(name, str(tmp_path))
     if find() is None:

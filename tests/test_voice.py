@@ -1,5 +1,8 @@
 """The built-in synth."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +11,10 @@ from pyrosynth import synths
 from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError
 from pyrosynth.synths.presets import distinct, preset_array
+from pyrosynth.synths.voice import VERSION
 
 RATE = 22050
+DATA = Path(__file__).parent / "data"
 NOTE = Note(hold_seconds=0.5, duration_seconds=0.8)
 
 
@@ -31,6 +36,20 @@ def setting(voice, **controls):
 def spectrum(audio):
     power = np.abs(np.fft.rfft(audio * np.hanning(len(audio)))) ** 2
     return np.fft.rfftfreq(len(audio), 1 / RATE), power
+
+
+def excerpts():
+    """Every 441st sample of 24 presets, shape (24, 25)."""
+    note = Note(pitch=65, velocity=90, hold_seconds=0.3, duration_seconds=0.5)
+    voice = synths.load("voice")
+    return voice.render_batch(bank(voice)[::20], note, RATE)[:, ::441]
+
+
+def test_the_version_changes_with_the_sound():
+    """If this fails on purpose, raise VERSION and run this file as a script."""
+    stored = json.loads((DATA / "voice.json").read_text())
+    assert stored["version"] == VERSION
+    np.testing.assert_allclose(excerpts(), stored["excerpts"], atol=2e-4)
 
 
 def test_a_sound_is_the_same_alone_and_in_any_company(voice):
@@ -180,9 +199,20 @@ def test_gradients_reach_every_continuous_control(voice):
 def test_unknown_devices_are_refused():
     with pytest.raises(InputError, match="known: cpu, cuda"):
         synths.load("voice", device="abacus")
+    for device in (["cpu"], "meta"):
+        with pytest.raises(InputError, match="known: cpu, cuda"):
+            synths.load("voice", device=device)
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="no CUDA device"):
             synths.load("voice", device="cuda")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "one", None])
+def test_seeds_are_integers_that_fit(seed):
+    with pytest.raises(InputError, match="seed"):
+        synths.load("voice", seed=seed)
+    numpy_seed = synths.load("voice", seed=np.int64(7))
+    assert json.loads(json.dumps(numpy_seed.spec())) == synths.load("voice", seed=7).spec()
 
 
 @pytest.mark.gpu
@@ -190,3 +220,8 @@ def test_the_cuda_voice_sounds_like_the_cpu_voice(voice):
     values = bank(voice, 64)
     cpu = synths.load("voice").render_batch(values, NOTE, RATE)
     np.testing.assert_allclose(voice.render_batch(values, NOTE, RATE), cpu, atol=2e-3)
+
+
+if __name__ == "__main__":
+    golden = {"version": VERSION, "excerpts": np.round(excerpts(), 6).tolist()}
+    (DATA / "voice.json").write_text(json.dumps(golden) + "\n")

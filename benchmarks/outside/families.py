@@ -20,7 +20,7 @@ import numpy as np
 
 from pyrosynth.audio.note import Note
 from pyrosynth.errors import SynthError
-from pyrosynth.synths.dssi import private_home
+from pyrosynth.synths.sandbox import private_home
 
 RATE = 44100  # sounds are played at this rate: samplers alias at lower ones
 DRUMS_CHANNEL = 9  # General MIDI plays drums there

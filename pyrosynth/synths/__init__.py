@@ -1,4 +1,4 @@
-"""The synths that can be learnt: parameters, presets, hosts, and processes that render."""
+"""Synths: parameters and presets, plugin hosts, and worker processes that render."""
 
 from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
 from pyrosynth.synths.catalog import from_spec, load, names, scan, status

@@ -1,6 +1,6 @@
-"""amsynth, the real synth with thousands of human presets, and its bank files.
+"""amsynth, a subtractive synth with 3,482 presets by many people, and its bank files.
 
-amsynth 1.13 is free software (GPL-2 or later) by Nick Dowell and others; nothing of it is part of
+amsynth 1.13 is free software (GPL-2 or later) by Nick Dowell and others. Nothing of it is part of
 this package; `install` fetches it.
 """
 
@@ -24,27 +24,27 @@ from pyrosynth.synths.presets import Preset
 
 PLUGIN_FILE = "amsynth_dssi.so"
 BANK_PRESETS = 128  # amsynth reads no more from one bank file, and writes past its memory if asked
-BANK_HEADER = "amSynth"
-HIDDEN_SETTINGS = ("keyboard_mode", "freq_mod_osc")  # three settings, toggles by the port hints
+BANK_HEADER, PRESET_HEADER = "amSynth", "amSynth1.0preset"  # first lines of files
+THREE_SETTINGS = ("keyboard_mode", "freq_mod_osc")  # toggles by the hints of the ports
 
 
 class Amsynth(DssiSynth):
-    """amsynth through its DSSI plugin, 41 controls.
+    """The DSSI plugin of amsynth, with 41 controls.
 
     Args:
-        path: The plugin; without it, it is looked for where `find` says.
-        isolation: ``reload`` is exact, since amsynth's noise generator is one variable of the
-            library: nothing but unloading resets it.
+        path: The plugin; None to look for it as `find` does.
+        isolation: ``reload`` is exact: amsynth's noise generator is one variable of the library,
+            which only unloading resets.
 
     Raises:
-        SynthError: The plugin is not there, is damaged, or has other controls.
+        SynthError: The plugin is missing, damaged, or has other controls.
     """
 
     def __init__(
         self, path: str | os.PathLike[str] | None = None, isolation: Isolation = "reload"
     ) -> None:
         """Find the plugin and compare its ports with the table."""
-        plugin = find() if path is None else Path(path)
+        plugin = find() if path is None else path
         if plugin is None:
             raise SynthError(
                 "amsynth is not installed; run 'pyrosynth install amsynth', install the package "
@@ -52,14 +52,14 @@ class Amsynth(DssiSynth):
             )
         super().__init__(plugin, isolation)
         ports = self.param_space
-        plain = ~np.isin(SPACE.names, HIDDEN_SETTINGS)
+        plain = ~np.isin(SPACE.names, THREE_SETTINGS)
         if (
             ports.names != SPACE.names
             or not np.allclose(ports.minimum, SPACE.minimum, atol=1e-6)
             or not np.allclose(ports.maximum[plain], SPACE.maximum[plain], atol=1e-6)
         ):
             raise SynthError(
-                f"'{plugin}' is not an amsynth with the 41 controls of version 1.13; "
+                f"'{self.path}' is not an amsynth with the 41 controls of version 1.13; "
                 "run 'pyrosynth install amsynth'"
             )
         self.name, self.param_space = "amsynth", SPACE
@@ -71,19 +71,17 @@ class Amsynth(DssiSynth):
     def presets(self) -> list[Preset]:
         """Read all presets of the bank files that come with the plugin.
 
-        Values are as amsynth takes them: outside its range clamped, steps rounded.
+        Values are as amsynth takes them: clamped to the range, steps rounded.
 
         Raises:
             SynthError: There is no bank file beside the plugin.
         """
-        found: list[Preset] = []
-        for file in bank_files(self.path):
-            found.extend(_legal(preset) for preset in read_bank(file))
-        if not found:
+        presets = [_legal(p) for file in bank_files(self.path) for p in read_bank(file)]
+        if not presets:
             raise SynthError(
                 f"no preset banks beside '{self.path}'; run 'pyrosynth install amsynth'"
             )
-        return found
+        return presets
 
     def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
         """Write presets as a bank file that amsynth loads; see `write_bank`."""
@@ -159,7 +157,7 @@ def _unpack_plugin(package: Path, folder: Path) -> None:
         "package_sha256": hashlib.sha256(package.read_bytes()).hexdigest(),
         "plugin_sha256": hashlib.sha256(plugin.read_bytes()).hexdigest(),
     }
-    (folder / "install.json").write_text(json.dumps(record, indent=2) + "\n")
+    (folder / "install.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def bank_files(plugin: Path) -> list[Path]:
@@ -175,24 +173,28 @@ def bank_files(plugin: Path) -> list[Path]:
 
 
 def read_bank(path: str | os.PathLike[str]) -> list[Preset]:
-    """Read an amsynth bank file.
+    """Read a bank file of amsynth, or one of its files of a single preset.
 
     Args:
-        path: A text file that starts with ``amSynth``.
+        path: A text file whose first line is ``amSynth`` or ``amSynth1.0preset``.
 
     Returns:
-        Its presets with the values exactly as written; ``bank`` is the file's name.
+        Its presets with the values exactly as written; ``bank`` is the file's name. Controls
+        that this amsynth does not have are left out, as amsynth does.
 
     Raises:
-        InputError: The file is missing, no bank, or holds an unknown control or no number.
+        InputError: The file is missing, no bank, or sets a control to what is no number.
     """
     file = Path(path)
     try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError as error:
         raise InputError(f"cannot read the bank file '{path}': {error.strerror}") from error
-    if not lines or lines[0] != BANK_HEADER:
-        raise InputError(f"'{path}' is not an amsynth bank: its first line is not '{BANK_HEADER}'")
+    if not lines or lines[0].strip() not in (BANK_HEADER, PRESET_HEADER):
+        raise InputError(
+            f"'{path}' is not an amsynth bank: its first line is not '{BANK_HEADER}' or "
+            f"'{PRESET_HEADER}'"
+        )
     presets: list[Preset] = []
     values: dict[str, float] = {}
     known = set(SPACE.names)
@@ -203,15 +205,15 @@ def read_bank(path: str | os.PathLike[str]) -> list[Preset]:
         elif line.startswith("<parameter> "):
             try:
                 _, name, text = line.split()
-                values[name] = float(text)
-                legal = name in known and math.isfinite(values[name])
+                value = float(text)
             except ValueError:
-                legal = False
-            if not legal:
+                value = math.nan
+            if not math.isfinite(value):
                 raise InputError(
-                    f"'{path}', line {number}: '{line}' does not set a control of amsynth to a "
-                    "number"
+                    f"'{path}', line {number}: '{line[:60]}' does not set a control to a number"
                 )
+            if name in known:
+                values[name] = value
     return presets
 
 

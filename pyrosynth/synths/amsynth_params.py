@@ -1,4 +1,4 @@
-"""The controls of amsynth: names, kinds, ranges, defaults and resolutions, pinned.
+"""The 41 controls of amsynth: names, kinds, ranges, defaults and resolutions.
 
 The plugin's ports give the names and ranges but only hint at defaults and steps, and call two
 controls with three settings toggles. A test compares this table with the ports and the banks.
@@ -24,7 +24,7 @@ def _choice(name: str, default: float, *labels: str) -> Param:
 
 # In the order of the plugin's ports, with amsynth's own defaults, which the ports only hint at.
 #
-# Resolution: the makers' knobs moved on a grid of 300 steps, on which 73 % of all continuous
+# Resolution: most knobs were moved on a grid of 300 steps, on which 73 % of all continuous
 # values of the human presets lie exactly (42 % for 128 levels). Rounding a whole preset to it
 # changes its sound by 0.08 dB in the median, against 1.5 dB for 129 levels; an odd number of
 # levels also puts one on the middle of a range around zero.

@@ -1,4 +1,4 @@
-"""Debian packages: fetched with the system's own tool, opened without root."""
+"""Fetch Debian packages with the system's own tool, and unpack them without root."""
 
 import io
 import json
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from pyrosynth.errors import SynthError
 
@@ -42,10 +42,10 @@ def download(package: str, folder: Path) -> Path:
             f"'{package}' with your system's tool, or use the built-in synth 'voice'"
         )
     message = _error(_run([tool, "download", package], folder))
-    if not _found(folder, package):
+    if not _package_file(folder, package):
         lists = _own_lists(tool, folder)
         message = _error(_run([tool, *lists, "download", package], folder))
-    file = _found(folder, package)
+    file = _package_file(folder, package)
     if file is None:
         raise SynthError(
             f"apt-get cannot download '{package}' ({message}); check the network, or install the "
@@ -95,7 +95,7 @@ def fetch(packages: Sequence[str], folder: Path) -> None:
                     group = sorted(sizes)[start : start + GROUP]
                     done = _run([*command, "download", *group], work)
                     for package in group:
-                        file = _found(work, package)
+                        file = _package_file(work, package)
                         if file is None:
                             raise SynthError(
                                 f"apt-get cannot download '{package}', needed for {wanted} "
@@ -105,7 +105,7 @@ def fetch(packages: Sequence[str], folder: Path) -> None:
                         versions[package] = unquote(file.name.split("_")[1])
                         file.unlink()
                         bar.update(sizes[package])
-            (tree / VERSIONS).write_text(json.dumps(versions, indent=1) + "\n")
+            (tree / VERSIONS).write_text(json.dumps(versions, indent=1) + "\n", encoding="utf-8")
             tree.replace(folder)
     except OSError as error:
         raise SynthError(
@@ -207,7 +207,8 @@ def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
         command,
         cwd=folder,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
         stdin=subprocess.DEVNULL,
         env={**os.environ, "LC_ALL": "C"},
@@ -218,8 +219,8 @@ def _error(done: subprocess.CompletedProcess[str]) -> str:
     """Return the line of a command's standard error that says what went wrong."""
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("E:")] or lines[-1:]
-    return errors[0] if errors else "no message"
+    return errors[0][:120] if errors else "no message"
 
 
-def _found(folder: Path, package: str) -> Path | None:
+def _package_file(folder: Path, package: str) -> Path | None:
     return next(iter(sorted(folder.glob(f"{package}_*.deb"))), None)

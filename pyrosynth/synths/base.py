@@ -1,9 +1,9 @@
-"""What a synth is to the rest of the package."""
+"""The interface of a synth: its controls, and a function from a preset to audio."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,15 @@ from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import Preset
 
 Isolation = Literal["reuse", "fresh", "reload", "fork"]
-ISOLATIONS: tuple[Isolation, ...] = ("reuse", "fresh", "reload", "fork")
+ISOLATIONS: tuple[Isolation, ...] = ("reuse", "fresh", "reload", "fork")  # cheapest first
 
 
 class Synth(ABC):
-    """A parameter space and a way to hear a point of it.
+    """A parameter space, and a function that renders any point of it to audio.
 
     ``render`` runs in the calling process. Work that must survive a crash, a hang or a leak of
-    the synth goes through `pyrosynth.synths.rendering`, which rebuilds the synth in worker
-    processes
-    from ``spec()``.
+    the synth goes through `pyrosynth.synths.rendering`, which rebuilds the synth from ``spec()``
+    in worker processes.
 
     Attributes:
         name: Short lower-case name, such as ``"amsynth"``.
@@ -31,12 +30,15 @@ class Synth(ABC):
         isolation: What is renewed between two sounds: ``reuse`` nothing, ``fresh`` the instance,
             ``reload`` the plugin library, ``fork`` the process.
         batched: Whether ``render_batch`` is faster than one sound after the other.
+        memory_limit: Bytes that a worker process may take beyond what it has when the synth is
+            ready; None for no limit.
     """
 
     name: str
     param_space: ParamSpace
     isolation: Isolation = "reuse"
-    batched: bool = False
+    batched: ClassVar[bool] = False
+    memory_limit: ClassVar[int | None] = None
 
     @abstractmethod
     def spec(self) -> dict[str, Any]:
@@ -44,11 +46,11 @@ class Synth(ABC):
 
     @abstractmethod
     def identity(self) -> str:
-        """Return a hash that changes whenever the synth may sound different."""
+        """Return a text that changes whenever the synth may sound different."""
 
     @abstractmethod
     def render(self, values: NDArray[np.float64], note: Note, sample_rate: int) -> Audio:
-        """Play one note.
+        """Render one note.
 
         Args:
             values: Native parameter values, shape (n_params,).
@@ -62,13 +64,39 @@ class Synth(ABC):
     def render_batch(
         self, values: NDArray[np.float64], note: Note, sample_rate: int
     ) -> NDArray[np.float32]:
-        """Play one note with each row of values; shape (n_presets, n_samples)."""
+        """Render one note with each row of values; shape (n_presets, n_samples)."""
         return np.stack([self.render(row, note, sample_rate) for row in values])
 
     def presets(self) -> list[Preset]:
-        """Return the presets people made for this synth; none unless a synth says otherwise."""
+        """Return the presets that come with this synth; none unless a subclass has some."""
         return []
 
     def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
         """Write presets in the synth's own format; False if it has none."""
         return False
+
+    def __repr__(self) -> str:
+        """Return class, name and number of parameters."""
+        return (
+            f"<{type(self).__name__} '{self.name}': {len(self.param_space)} parameters, "
+            f"isolation '{self.isolation}'>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return a table of the controls, as Jupyter shows it."""
+        import pandas as pd
+
+        table = pd.DataFrame(
+            {
+                "parameter": param.name,
+                "kind": param.kind,
+                "minimum": param.minimum,
+                "maximum": param.maximum,
+                "default": param.default,
+                "levels": param.resolution,
+                "unit": param.unit or ", ".join(param.labels),
+            }
+            for param in self.param_space.params
+        )
+        controls: str = table.to_html(index=False, border=0, float_format="{:g}".format)
+        return f"<b>{self.name}</b>, isolation {self.isolation}{controls}"

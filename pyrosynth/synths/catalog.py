@@ -1,7 +1,9 @@
-"""The synths that can be learnt: by name, by plugin path, or from a stored description."""
+"""Find a synth: by name, by the path of its plugin, or by a stored description."""
 
+import functools
 import inspect
 import os
+from collections.abc import Callable
 from typing import Any
 
 from pyrosynth.errors import InputError, unknown
@@ -16,7 +18,7 @@ def names() -> tuple[str, ...]:
 
 
 def load(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
-    """Make a synth ready to play.
+    """Load a synth.
 
     Args:
         name_or_path: One of `names`, or the path of a DSSI plugin library, with ``#label``
@@ -24,33 +26,33 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
         **options: Arguments of the synth's class, such as ``isolation`` or ``device``.
 
     Returns:
-        The synth.
+        The synth, ready to render.
 
     Raises:
-        InputError: The name or an option is unknown.
+        InputError: The name or an option is unknown, or an option has no such value.
         SynthError: The plugin is missing or not usable.
     """
     text = os.fspath(name_or_path)
-    synth: type[Synth]
+    make: Callable[..., Synth]
     if text == "voice":
         from pyrosynth.synths.voice import Voice
 
-        synth = Voice
+        make = Voice
     elif text == "amsynth":
         from pyrosynth.synths.amsynth import Amsynth
 
-        synth = Amsynth
-    elif os.sep in text or text.partition("#")[0].endswith(".so"):
-        from pyrosynth.synths.dssi import DssiSynth
-
-        synth, options["path"] = DssiSynth, text
+        make = Amsynth
     else:
-        raise unknown("synth", text, (*names(), "or the path of a DSSI plugin (.so)"))
-    try:
-        inspect.signature(synth).bind(**options)
-    except TypeError as error:
-        raise InputError(f"synth '{text}': {error}") from error
-    return synth(**options)
+        from pyrosynth.synths.dssi import DssiSynth, split_label
+
+        if os.sep not in text and not split_label(text)[0].endswith(".so"):
+            raise unknown("synth", text, (*names(), "or the path of a DSSI plugin (.so)"))
+        make = functools.partial(DssiSynth, text)
+    known = inspect.signature(make).parameters
+    for option in options:
+        if option not in known:
+            raise InputError(f"synth '{text}' has no option '{option}'; known: {', '.join(known)}")
+    return make(**options)
 
 
 def from_spec(spec: dict[str, Any]) -> Synth:
@@ -69,7 +71,7 @@ def from_spec(spec: dict[str, Any]) -> Synth:
     """
     options = dict(spec)
     name = options.pop("synth", None)
-    if name == "dssi" and "path" in options:
+    if name == "dssi" and isinstance(options.get("path"), str):
         return load(options.pop("path"), **options)
     if name not in names():
         raise unknown("synth", str(name), names())
@@ -103,14 +105,18 @@ def scan(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     Raises:
         SynthError: The file is missing, damaged or no DSSI plugin.
     """
-    from pyrosynth.synths.dssi import DssiSynth, probe
+    from pyrosynth.synths.dssi import DssiSynth, probe, split_label
 
-    file = os.fspath(path).partition("#")[0]
-    found = []
-    for synth in probe(file):
-        where = f"{file}#{synth['label']}"
-        params = DssiSynth(where).param_space.params
-        found.append(
-            {"path": where, "name": synth["name"], "maker": synth["maker"], "params": params}
+    file, _ = split_label(path)
+    synths = []
+    for described in probe(file):
+        labelled = f"{file}#{described['label']}"
+        synths.append(
+            {
+                "path": labelled,
+                "name": described["name"],
+                "maker": described["maker"],
+                "params": DssiSynth(labelled).param_space.params,
+            }
         )
-    return found
+    return synths

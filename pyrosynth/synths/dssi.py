@@ -1,12 +1,10 @@
-"""Our own thin host for DSSI plugins, the open C interface of Linux soft-synths.
+"""Synths behind DSSI, the open C interface of Linux soft-synths.
 
-What makes a sound repeatable, by measurement: the block size and the sample at which a note
-starts and ends are part of the sound, so both are fixed here; and what one sound leaves behind
-(reverb tails, held voices, the state of a noise generator) must be cleared before the next, which
-is what `Isolation` chooses.
+The block size and the sample at which a note starts and ends are part of the sound, so the host
+fixes both. What one sound leaves behind (reverb tails, held voices, the state of a noise
+generator) must be cleared before the next, which is what `Isolation` chooses.
 """
 
-import ctypes as C
 import hashlib
 import json
 import math
@@ -14,7 +12,6 @@ import mmap
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -25,10 +22,17 @@ from numpy.typing import NDArray
 from pyrosynth.audio.io import Audio
 from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, SynthError, unknown
-from pyrosynth.synths import ladspa as abi
+from pyrosynth.synths import ladspa
 from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
 from pyrosynth.synths.host import Instance, library
 from pyrosynth.synths.params import Param, ParamSpace
+from pyrosynth.synths.sandbox import (
+    PYTHON,
+    die_with_parent,
+    has_ended,
+    kill_group,
+    private_home,
+)
 
 PROBE_SECONDS = 20.0
 
@@ -49,36 +53,53 @@ def probe(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     if not file.is_file():
         raise SynthError(f"no plugin '{path}'; give the path of a DSSI library (.so)")
     with tempfile.TemporaryDirectory(prefix="pyrosynth-") as home:
-        try:
-            child = subprocess.run(
-                [sys.executable, "-I", abi.__file__, str(file)],
-                capture_output=True,
-                timeout=PROBE_SECONDS,
-                env={**os.environ, **private_home(home)},
-            )
-        except subprocess.TimeoutExpired as error:
-            raise SynthError(
-                f"plugin '{file}' does not finish loading within {PROBE_SECONDS:.0f} s"
-            ) from error
-    if child.returncode < 0:
-        raise SynthError(
-            f"plugin '{file}' kills the process that opens it "
-            f"({signal.Signals(-child.returncode).name}); it is damaged or incomplete, "
-            "install it again"
+        answer = Path(home) / "answer.json"
+        child = subprocess.Popen(
+            [*PYTHON, "-I", ladspa.__file__, str(file), str(answer)],
+            env={**os.environ, **private_home(home)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
-    if child.returncode:
-        lines = child.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
-        raise SynthError(f"'{file}' is not a usable DSSI plugin: {lines[-1]}")
-    synths: list[dict[str, Any]] = json.loads(child.stdout.splitlines()[-1])
+        in_time = has_ended(child, PROBE_SECONDS)
+        code = kill_group(child)
+        text = answer.read_text(encoding="ascii") if answer.exists() else ""
+    if not in_time:
+        raise SynthError(
+            f"plugin '{file}' does not finish loading within {PROBE_SECONDS:.0f} s; it may wait "
+            "for a display or a licence"
+        )
+    if code or not text:
+        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        raise SynthError(
+            f"plugin '{file}' ends the process that opens it ({cause}); it is damaged or "
+            "incomplete, install it again"
+        )
+    synths: list[dict[str, Any]] | str = json.loads(text)
+    if isinstance(synths, str):
+        raise SynthError(f"'{file}' is not a usable DSSI plugin: {synths}")
     if not synths:
         raise SynthError(f"plugin '{file}' holds no synth that plays notes")
     return synths
 
 
-def private_home(folder: str | os.PathLike[str]) -> dict[str, str]:
-    """Return environment variables that keep a plugin away from the user's own settings."""
-    names = ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
-    return {name: os.fspath(folder) for name in names} | {"QT_QPA_PLATFORM": "offscreen"}
+def split_label(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """Split ``PATH#LABEL`` into the path and the label, which is empty if there is none.
+
+    A ``#`` in the path of an existing file, or in the name of a folder, belongs to the path.
+
+    Raises:
+        InputError: It is no path.
+    """
+    try:
+        text = os.fspath(path)
+    except TypeError as error:
+        raise InputError(f"plugin {path!r} is not a path; give a DSSI library (.so)") from error
+    file, _, label = text.rpartition("#")
+    if not file or os.sep in label or Path(text).expanduser().is_file():
+        return text, ""
+    return file, label
 
 
 def param_of_port(port: dict[str, Any], name: str) -> Param:
@@ -92,29 +113,29 @@ def param_of_port(port: dict[str, Any], name: str) -> Param:
         name: Its name, made distinct among the plugin's.
     """
     flags, lower, upper = port["flags"], port["lower"], port["upper"]
-    low = lower if flags & abi.BELOW else 0.0
-    high = upper if flags & abi.ABOVE else max(1.0, low + 1.0)
-    if flags & abi.TOGGLED:
+    low = lower if flags & ladspa.BELOW else 0.0
+    high = upper if flags & ladspa.ABOVE else max(1.0, low + 1.0)
+    if flags & ladspa.TOGGLED:
         low, high = 0.0, 1.0
-    how = flags & abi.DEFAULT_MASK
-    share = abi.DEFAULT_SHARE.get(how, 0.0)
-    if flags & abi.LOGARITHMIC and low > 0:
+    how = flags & ladspa.DEFAULT_MASK
+    share = ladspa.DEFAULT_SHARE.get(how, 0.0)
+    if flags & ladspa.LOGARITHMIC and low > 0:
         default = math.exp(math.log(low) * (1 - share) + math.log(high) * share)
     else:
         default = low * (1 - share) + high * share
-    default = abi.DEFAULT_NUMBER.get(how, default)
-    if flags & abi.TOGGLED:
+    default = ladspa.DEFAULT_NUMBER.get(how, default)
+    if flags & ladspa.TOGGLED:
         return Param(name, "toggle", 0.0, 1.0, float(default >= 0.5), 2)
-    if flags & abi.INTEGER:
+    if flags & ladspa.INTEGER:
         low, high = round(low), round(high)
         default = min(max(round(default), low), high)
         return Param(name, "stepped", low, high, default, high - low + 1)
-    unit = "logarithmic" if flags & abi.LOGARITHMIC else ""
+    unit = "logarithmic" if flags & ladspa.LOGARITHMIC else ""
     return Param(name, "continuous", low, high, min(max(default, low), high), unit=unit)
 
 
 class DssiSynth(Synth):
-    """A synth played through the DSSI interface.
+    """A DSSI plugin as a synth.
 
     Args:
         path: The plugin library, with ``#label`` behind it where it holds several synths.
@@ -129,21 +150,23 @@ class DssiSynth(Synth):
         InputError: The label or the isolation is unknown.
     """
 
+    memory_limit = 8 << 30
+
     def __init__(self, path: str | os.PathLike[str], isolation: Isolation = "fresh") -> None:
-        """Read the ports in a child process; the library is opened when it first plays."""
+        """Read the ports in a child process; the library is opened by the first ``render``."""
         if isolation not in ISOLATIONS:
             raise unknown("isolation", isolation, ISOLATIONS)
-        file, _, label = os.fspath(path).partition("#")
+        file, label = split_label(path)
         self.isolation = isolation
         self.path = Path(file).expanduser().resolve()
-        found = {synth["label"]: synth for synth in probe(self.path)}
-        self.label = label or next(iter(found))
-        if self.label not in found:
-            raise unknown(f"synth in '{self.path}'", self.label, found)
+        labelled = {synth["label"]: synth for synth in probe(self.path)}
+        self.label = label or next(iter(labelled))
+        if self.label not in labelled:
+            raise unknown(f"synth in '{self.path}'", self.label, labelled)
         self.name = self.label.lower()
-        ports = found[self.label]["ports"]
-        self._outputs = _ports(ports, abi.AUDIO | abi.OUTPUT)
-        self._controls = _ports(ports, abi.CONTROL | abi.INPUT)
+        ports = labelled[self.label]["ports"]
+        self._outputs = _ports(ports, ladspa.AUDIO | ladspa.OUTPUT)
+        self._controls = _ports(ports, ladspa.CONTROL | ladspa.INPUT)
         if not self._outputs or not self._controls:
             raise SynthError(f"synth '{self.label}' in '{self.path}' has no output or no control")
         taken: dict[str, int] = {}
@@ -158,11 +181,11 @@ class DssiSynth(Synth):
                 raise SynthError(f"synth '{self.label}' in '{self.path}': {error}") from error
         self.param_space = ParamSpace(tuple(params))
         hints = [ports[index]["flags"] for index in self._controls]
-        self._per_rate = np.array([bool(flags & abi.PER_RATE) for flags in hints])
+        self._per_rate = np.array([bool(flags & ladspa.PER_RATE) for flags in hints])
         self.logarithmic = tuple(
             param.name
             for param, flags in zip(params, hints, strict=True)
-            if flags & abi.LOGARITHMIC
+            if flags & ladspa.LOGARITHMIC
         )
         self._library = library(self.path)
         self._instance: Instance | None = None
@@ -180,7 +203,7 @@ class DssiSynth(Synth):
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     def render(self, values: NDArray[np.float64], note: Note, sample_rate: int) -> Audio:
-        """Play one note.
+        """Render one note.
 
         Args:
             values: Native parameter values, shape (n_params,).
@@ -211,10 +234,11 @@ class DssiSynth(Synth):
 
     def _new_instance(self, sample_rate: int) -> "Instance":
         try:
-            found = abi.descriptors(self._library.open())
+            descriptors = ladspa.descriptors(self._library.open())
         except (OSError, AttributeError) as error:
             raise SynthError(f"cannot open plugin '{self.path}': {error}") from error
-        dssi = next(d for d in found if d.ladspa.contents.label.decode() == self.label)
+        labels = [d.ladspa.contents.label.decode("utf-8", "replace") for d in descriptors]
+        dssi = descriptors[labels.index(self.label)]
         return Instance(dssi, self._controls, self._outputs, sample_rate, self._library.generation)
 
     def _kept_instance(self, sample_rate: int) -> "Instance":
@@ -230,12 +254,13 @@ class DssiSynth(Synth):
         self, controls: NDArray[np.float32], note: Note, sample_rate: int
     ) -> Audio:
         n_samples = note.n_samples(sample_rate)
+        parent = os.getpid()
         self._library.open()
         with mmap.mmap(-1, 4 * n_samples) as memory:
             child = os.fork()
             if child == 0:
                 try:
-                    _die_with_parent()
+                    die_with_parent(parent)
                     with self._new_instance(sample_rate) as instance:
                         memory[:] = instance.play(controls, note).tobytes()
                     os._exit(0)
@@ -249,9 +274,3 @@ class DssiSynth(Synth):
 
 def _ports(ports: list[dict[str, Any]], bits: int) -> list[int]:
     return [port["index"] for port in ports if port["kind"] & bits == bits]
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        C.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""A DSSI plugin at work: its library, opened once, and an instance that plays a note."""
+"""Host of DSSI plugins: a library that is opened once, and an instance that plays a note."""
 
 import _ctypes
 import ctypes as C
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pyrosynth.audio.io import Audio
 from pyrosynth.audio.note import Note
 from pyrosynth.errors import SynthError
-from pyrosynth.synths import ladspa as abi
+from pyrosynth.synths import ladspa
 
 BLOCK = 512  # samples per call of the plugin; another size gives another sound
 
@@ -84,7 +84,7 @@ class Instance:
         if not self._handle:
             raise SynthError(f"the plugin refuses to play at {sample_rate} Hz; try 44100")
         for i in range(n_ports):
-            control = self._ladspa.port_kinds[i] & abi.CONTROL
+            control = self._ladspa.port_kinds[i] & ladspa.CONTROL
             memory = self._values[i:] if control else self._buffers[i]
             self._ladspa.connect_port(self._handle, i, memory.ctypes.data)
         self._active = False
@@ -109,12 +109,12 @@ class Instance:
         """
         n_samples = note.n_samples(self.sample_rate)
         release = min(int(note.hold_seconds * self.sample_rate), n_samples)
-        events = {0: abi.NOTE_ON, release: abi.NOTE_OFF}
+        events = {0: ladspa.NOTE_ON, release: ladspa.NOTE_OFF}
         sound = np.empty((len(self._outputs), n_samples), np.float32)
         self._values[self._controls] = controls
         outputs = self._buffers[self._outputs[0] : self._outputs[-1] + 1]
         adjacent = len(outputs) == len(self._outputs)
-        run, handle, none = self._dssi.run_synth, self._handle, (abi.Event * 0)()
+        run, handle, none = self._dssi.run_synth, self._handle, (ladspa.Event * 0)()
         with _denormals_flushed():
             if not self._active:
                 if self._ladspa.activate:
@@ -125,7 +125,7 @@ class Instance:
                 due = none
                 here = [tick for tick in events if start <= tick < start + size]
                 if here:
-                    due = (abi.Event * len(here))()
+                    due = (ladspa.Event * len(here))()
                     for event, tick in zip(due, here, strict=True):
                         event.type, event.tick = events[tick], tick - start
                         event.note, event.velocity = note.pitch, note.velocity
@@ -151,7 +151,7 @@ class Instance:
 
     def rest(self) -> None:
         """Run one block without a note, in which the plugin takes up what was chosen."""
-        self._dssi.run_synth(self._handle, BLOCK, (abi.Event * 0)(), 0)
+        self._dssi.run_synth(self._handle, BLOCK, (ladspa.Event * 0)(), 0)
 
     def close(self) -> None:
         """Let the plugin free the instance."""

@@ -1,12 +1,17 @@
-"""The C structures of LADSPA and DSSI plugins, and a probe of one library.
+"""The C structures of LADSPA and DSSI plugins, and a script that describes a library.
 
 Layouts are those of the public headers ``ladspa.h`` 1.1, ``dssi.h`` 1.0 and ALSA's
 ``seq_event.h``. This file needs the standard library alone and runs as a script, so that a
 library can be opened in a bare child process: a truncated one kills whoever opens it.
+
+    python ladspa.py LIBRARY ANSWER
+
+writes a JSON list of the synths to the file ANSWER, or the text of the error.
 """
 
 import ctypes as C
 import json
+import os
 import sys
 from typing import Any
 
@@ -100,10 +105,10 @@ def descriptors(library: C.CDLL) -> list[Any]:
     """
     entry = library.dssi_descriptor
     entry.restype, entry.argtypes = C.POINTER(Dssi), [C.c_ulong]
-    found: list[Any] = []
-    while (pointer := entry(len(found))) and len(found) < 1000:
-        found.append(pointer.contents)
-    return found
+    listed: list[Any] = []
+    while (pointer := entry(len(listed))) and len(listed) < 1000:
+        listed.append(pointer.contents)
+    return listed
 
 
 def describe(path: str) -> list[dict[str, Any]]:
@@ -144,8 +149,11 @@ def describe(path: str) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
+    answer: list[dict[str, Any]] | str
     try:
-        # Plugins may print while they load: the last line alone is the answer.
-        print("\n" + json.dumps(describe(sys.argv[1])), flush=True)
+        answer = describe(sys.argv[1])
     except (OSError, AttributeError) as error:
-        sys.exit(str(error))
+        answer = str(error)
+    with open(sys.argv[2], "w", encoding="ascii") as file:
+        json.dump(answer, file)
+    os._exit(0)  # leaves out what the plugin wants to do at the end

@@ -1,4 +1,4 @@
-"""The controls of the built-in voice, and the bank of presets drawn for it."""
+"""The controls of the built-in voice, and the presets drawn for it at random."""
 
 import numpy as np
 

@@ -31,7 +31,7 @@ from pyrosynth.audio.note import Note
 from pyrosynth.errors import PyrosynthError, SynthError
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.base import Synth
-from pyrosynth.synths.dssi import private_home
+from pyrosynth.synths.sandbox import private_home
 
 PART = 16  # sounds per slot
 SLOTS = 2

@@ -1,0 +1,143 @@
+"""Keep plugins away from the user's files, and end their processes with all that they started."""
+
+import ctypes
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from pyrosynth.errors import SynthError
+
+# This interpreter; paths and texts have the same bytes in a child as here.
+PYTHON = (sys.executable, "-X", f"utf8={sys.flags.utf8_mode}")
+FILE_BYTES = 1 << 28  # largest file that a plugin may write: some print without end
+PR_SET_PDEATHSIG = 1
+# Reads lines of process groups until the pipe is closed, which the kernel does if this process is
+# killed; then kills the last groups it was told and removes the folder.
+GUARD = """
+while read -r line; do groups=$line; done
+[ -z "$groups" ] || kill -KILL -- $groups
+rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }
+"""
+
+
+def private_home(folder: str | os.PathLike[str]) -> dict[str, str]:
+    """Return environment variables that keep a plugin away from the user's own settings."""
+    names = ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "TMPDIR")
+    return {name: os.fspath(folder) for name in names} | {"QT_QPA_PLATFORM": "offscreen"}
+
+
+class Scratch:
+    """A temporary folder and processes that are gone when this process ends, however it ends.
+
+    Attributes:
+        path: The folder.
+
+    Raises:
+        SynthError: There is no place for temporary files.
+    """
+
+    def __init__(self) -> None:
+        """Make the folder, and start the shell that guards it."""
+        try:
+            self.path = Path(tempfile.mkdtemp(prefix="pyrosynth-"))
+        except OSError as error:
+            raise SynthError(
+                f"cannot make a temporary folder: {error.strerror or error}; name a folder that "
+                "can be written by TMPDIR"
+            ) from error
+        self._groups: set[int] = set()
+        self._guard = subprocess.Popen(
+            ["/bin/sh", "-c", GUARD, "sh", self.path],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+
+    def adopt(self, pid: int) -> None:
+        """Have a process group killed with this process."""
+        self._groups.add(pid)
+        self._tell()
+
+    def release(self, pid: int) -> None:
+        """Forget a process group that has ended."""
+        self._groups.discard(pid)
+        self._tell()
+
+    def _tell(self) -> None:
+        assert self._guard.stdin is not None
+        try:
+            self._guard.stdin.write((" ".join(f"-{pid}" for pid in self._groups) + "\n").encode())
+        except BrokenPipeError:
+            pass  # somebody killed the guard; ``die_with_parent`` remains
+
+    def close(self) -> None:
+        """Kill what is left of the processes and remove the folder."""
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()
+        self._guard.wait()
+
+
+def has_ended(process: subprocess.Popen[bytes], seconds: float = 0.0) -> bool:
+    """Wait for the end of a process, without giving its number away to another one.
+
+    Args:
+        process: The process.
+        seconds: How long to wait at most.
+    """
+    deadline = time.monotonic() + seconds
+    how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    try:
+        while process.returncode is None and os.waitid(os.P_PID, process.pid, how) is None:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.002)
+    except ChildProcessError:
+        pass  # somebody else has waited for it
+    return True
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> int:
+    """Kill a process that leads its group, and all others of the group; return its exit code."""
+    if process.returncode is None:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+    return process.wait()
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel to kill this process when the thread that started it ends; Linux only.
+
+    Args:
+        parent: Number of the process it was started by, which may have ended already.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def limit_resources(memory: int | None) -> None:
+    """Bound what this process may take, so that a plugin gone wild harms nobody but itself.
+
+    Args:
+        memory: Bytes of address space beyond what it has now; None for no limit.
+    """
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: FILE_BYTES}
+    statm = Path("/proc/self/statm")
+    if memory is not None and statm.exists():
+        pages = int(statm.read_text(encoding="ascii").split()[0])
+        limits[resource.RLIMIT_AS] = pages * resource.getpagesize() + memory
+    for kind, wanted in limits.items():
+        hard = resource.getrlimit(kind)[1]
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(kind, (allowed, hard))
