@@ -61,7 +61,7 @@ def random_data() -> TrainData:
 
 def fresh(model: str, dims: Dims, size: str | None) -> Variant:
     """Build a variant, always with the same weights."""
-    kind = zoo.load(model)
+    kind = zoo.load_model(model)
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         return build(kind, dims, sized(kind, {"size": size} if size else {})[0])

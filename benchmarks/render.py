@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--sample-rate", type=int, default=22050, help="in Hz")
     arguments = parser.parse_args()
 
-    synth = synths.load("amsynth")
+    synth = synths.load_synth("amsynth")
     presets = distinct(synth.presets(), synth.param_space)
     chosen = np.random.default_rng(0).permutation(len(presets))[: arguments.sounds]
     values = preset_array([presets[i] for i in chosen], synth.param_space)

@@ -56,7 +56,7 @@ class Configuration:
 def draw(model: str, seed: int) -> Configuration:
     """Draw a configuration."""
     rng = np.random.default_rng(seed)
-    kind = zoo.load(model)
+    kind = zoo.load_model(model)
     types = get_type_hints(kind.__init__)
     arguments = inspect.signature(kind).parameters.values()
     names = [p.name for p in arguments if p.kind is p.KEYWORD_ONLY]
@@ -126,7 +126,7 @@ def faults(configuration: Configuration, data: TrainData) -> list[str]:
     data = tagged(data, configuration.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(configuration.seed)
-        variant = build(zoo.load(configuration.model), data.dims, configuration.options)
+        variant = build(zoo.load_model(configuration.model), data.dims, configuration.options)
         moved = _watch(variant)
         with TemporaryDirectory() as folder:
             history = fit(
@@ -190,7 +190,7 @@ def _value(rng: np.random.Generator, name: str, kind: Any) -> Any:
 def main() -> None:
     """Sweep and print what went wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("models", nargs="*", default=zoo.names())
+    parser.add_argument("models", nargs="*", default=zoo.list_models())
     parser.add_argument("--configurations", type=int, default=100, help="how many")
     parser.add_argument("--seed", type=int, default=0, help="of the first one")
     parser.add_argument("--data", type=Path, help="folder of a dataset to fit beside toy data")

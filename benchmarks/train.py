@@ -45,7 +45,7 @@ def measure(name: str) -> None:
         train=torch.arange(N_SOUNDS),
         valid=torch.arange(0),
     )
-    variant = zoo.load(name)(data.dims)
+    variant = zoo.load_model(name)(data.dims)
     parameters = list(variant.parameters())
     optimiser = torch.optim.AdamW(parameters, torch.tensor(1e-4), fused=True)
 
@@ -71,7 +71,7 @@ def measure(name: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("models", nargs="*", default=zoo.names())
+    parser.add_argument("models", nargs="*", default=zoo.list_models())
     torch.set_num_threads(1)
     torch.manual_seed(0)
     pyro.enable_validation(False)

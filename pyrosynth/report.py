@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,31 @@ def write_report(
         footer=f"pyrosynth {__version__}",
     )  # fmt: skip
     write_bytes(Path(path), html.encode())
+
+
+def notebook(title: str, facts: Mapping[str, Any], *blocks: Block) -> str:
+    """Return HTML that shows an object in a notebook: its facts, pictures and players.
+
+    Args:
+        title: What it is.
+        facts: What is known of it, in a few words each.
+        *blocks: Pictures and players.
+    """
+    rows = "".join(
+        f"<tr><td style='text-align:left'>{escape(name)}</td>"
+        f"<td style='text-align:left'>{escape(str(value))}</td></tr>"
+        for name, value in facts.items()
+    )
+    parts = [f"<div><b>{escape(title)}</b><table>{rows}</table>"]
+    for block in blocks:
+        if block["kind"] == "picture":
+            parts.append(f"<img src='{block['source']}' alt='{escape(block['alt'])}'>")
+        for sound in block.get("sounds", ()):
+            parts.append(
+                f"<div>{escape(sound['name'])} {escape(sound['detail'])}<br>"
+                f"<audio controls preload='none' src='{sound['source']}'></audio></div>"
+            )
+    return "".join([*parts, "</div>"])
 
 
 def section(title: str, *blocks: Block) -> Section:

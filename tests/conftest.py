@@ -45,7 +45,7 @@ def amsynth():
     """The real amsynth; its tests never pass by being skipped."""
     if not dict((name, there) for name, there, _ in synths.status())["amsynth"]:
         pytest.fail("amsynth is not installed; run 'make test' or 'pyrosynth install amsynth'")
-    return synths.load("amsynth")
+    return synths.load_synth("amsynth")
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ if __name__ == "__main__":  # a process that renders until it is killed; see tes
     from pyrosynth.audio.note import Note
     from pyrosynth.synths.rendering import Renderer
 
-    synth = synths.load(sys.argv[1])
+    synth = synths.load_synth(sys.argv[1])
     values = np.tile(synth.param_space.defaults, (2, 1))
     with Renderer(synth, Note(duration_seconds=4.0), 22050, workers=2) as renderer:
         while True:

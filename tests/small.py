@@ -13,7 +13,7 @@ NOTE = Note(hold_seconds=0.3, duration_seconds=0.5)
 
 
 def small_dataset(folder, n=80, augmented=60):
-    voice = synths.load("voice")
+    voice = synths.load_synth("voice")
     presets = voice.presets()
     chosen = np.random.default_rng(0).permutation(len(presets))[:n]
     return render_dataset(

@@ -34,7 +34,7 @@ def small(name, data, nudge=0.05):
     options = dict(SMALL[OF[name][0]])
     if name == "flow_dis_split":
         del options["delta"]  # the weight of a term that the published sum has in it
-    variant = zoo.load(FOLDER / f"{name}.py")(data.dims, **options)
+    variant = zoo.load_model(FOLDER / f"{name}.py")(data.dims, **options)
     with torch.no_grad():
         for parameter in variant.parameters():
             parameter += nudge * torch.randn_like(parameter)
@@ -55,7 +55,7 @@ def test_each_file_is_tested():
 def test_all_else_is_equal(name):
     data = toy_data(n=8)
     original, parts = OF[name]
-    ours, theirs = small(name, data), zoo.load(original)(data.dims, **SMALL[original])
+    ours, theirs = small(name, data), zoo.load_model(original)(data.dims, **SMALL[original])
     options, defaults = (type(v)(data.dims).hyperparameters() for v in (ours, theirs))
     if name == "flow_dis_split":
         del defaults["delta"]
@@ -113,7 +113,7 @@ def test_global_couplings_are_the_same_for_every_sound():
 
 def test_perceptron_is_as_large_as_the_flow():
     data = toy_data(n=8, n_params=16)
-    variant = zoo.load(FOLDER / "flow_reg_mlp.py")(data.dims)
+    variant = zoo.load_model(FOLDER / "flow_reg_mlp.py")(data.dims)
     flow = coupling_flow(16, n_layers=3, hidden=256, bins=8)
     ours, theirs = (
         sum(p.numel() for p in part.parameters()) for part in (variant.regressor, flow)

@@ -46,7 +46,7 @@ def learnt():
     data = toy_data(n=2000)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        variant = zoo.load("flow_dis")(data.dims, **SMALL["flow_dis"])
+        variant = zoo.load_model("flow_dis")(data.dims, **SMALL["flow_dis"])
     fit_loop(variant, data, steps=150, batch_size=128, lr=2e-2, warm_up=10, progress=False)
     held_out = (data.levels[data.valid].float() + 0.5) / 16
     return variant, held_out

@@ -304,7 +304,7 @@ def test_a_check_on_another_dataset(refused, here, tmp_path):
     from pyrosynth.audio.note import Note
     from pyrosynth.data.dataset import render_dataset
 
-    voice = synths.load("voice")
+    voice = synths.load_synth("voice")
     render_dataset(
         voice, tmp_path / "other", params="16", note=Note(50, 100, 0.3, 0.5), workers=1,
         presets=voice.presets()[:30],

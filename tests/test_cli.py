@@ -16,7 +16,7 @@ from toys import SMALL
 from pyrosynth._version import __version__
 from pyrosynth.cli.app import main
 from pyrosynth.inference.arviz import arviz
-from pyrosynth.synths import load
+from pyrosynth.synths import load_synth
 from pyrosynth.synths.presets import read_preset
 from pyrosynth.training import zoo
 
@@ -86,7 +86,7 @@ def test_synths_and_models(call):
     listed = json.loads(call("synths", "--json")[1])["synths"]
     assert listed[0] == {"name": "voice", "available": True, "note": "built in"}
     assert [row["name"] for row in json.loads(call("models", "--json")[1])["models"]] == [
-        *zoo.names()
+        *zoo.list_models()
     ]
     assert call("models", "flow_reg")[1] == zoo.source("flow_reg")
 
@@ -174,7 +174,7 @@ def test_infer(call, run, tmp_path):
     assert [f.name for f in out.iterdir()] == ["target"]
 
     facts = json.loads((folder / "preset.json").read_text())
-    synth = load("voice")
+    synth = load_synth("voice")
     assert set(facts["parameters"]) == set(synth.param_space.names)
     assert facts["score"]["lsd_db"] == item["lsd_db"]
     preset = read_preset(folder / "preset.json", synth.param_space, "voice")

@@ -24,7 +24,7 @@ NOTE = Note(hold_seconds=0.2, duration_seconds=0.3)
 
 def bank():
     """Sixty presets: forty of the voice's own, variants and copies of them, a silent one."""
-    presets = synths.load("voice").presets()[:40]
+    presets = synths.load_synth("voice").presets()[:40]
     variants = [
         Preset(f"{preset.name} new", {**preset.values, "amp_release": 0.31 + 0.01 * i}, "mine")
         for i, preset in enumerate(presets[:18])
@@ -36,7 +36,7 @@ def bank():
 def render(out, augmented=40, **changes):
     settings = {"params": "16", "presets": bank(), "note": NOTE, "seed": 5, "workers": 1}
     settings.update(chunk_rows=16, **changes)
-    synth = settings.pop("synth", None) or synths.load("voice")
+    synth = settings.pop("synth", None) or synths.load_synth("voice")
     return render_dataset(synth, out, augmented=augmented, **settings)
 
 
@@ -96,7 +96,7 @@ def test_near_duplicates_stay_together(data):
 
 
 def test_sounds_are_those_of_the_synth(data):
-    voice = synths.load("voice")
+    voice = synths.load_synth("voice")
     rows = np.array([70, 3, 41])
     audio = voice.render_batch(data.values(rows), NOTE, 22050)
     x = data.x(rows)
@@ -148,7 +148,7 @@ def test_xarray_opens_it_with_names(data):
     )
     assert array.attrs["splitting"]["largest_cluster"] >= 2
     assert array.attrs["pyrosynth"]
-    assert array.attrs["contract"]["synth"]["identity"] == synths.load("voice").identity()
+    assert array.attrs["contract"]["synth"]["identity"] == synths.load_synth("voice").identity()
 
 
 def test_a_finished_dataset_is_returned_at_once(path):
@@ -169,7 +169,7 @@ def test_a_finished_dataset_is_returned_at_once(path):
         ({"prior": "uniform"}, 'prior = "broadened", not "uniform"'),
         ({"presets": bank()[:30]}, "presets = "),
         ({"augmented": 39}, "holds 40 augmented presets, more than the 39 asked for"),
-        ({"synth": synths.load("voice", seed=1)}, r"synth\.identity"),
+        ({"synth": synths.load_synth("voice", seed=1)}, r"synth\.identity"),
     ],
 )
 def test_other_settings_are_refused_by_field(path, changes, message):

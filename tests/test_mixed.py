@@ -15,7 +15,7 @@ DIMS = Dims(5, (8, 11), (3, 16, 5, 301, 16))  # two switches between other contr
 def mixed(dims=DIMS, nudge=0.2):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        variant = zoo.load("flow_mixed")(dims, **SMALL["flow_mixed"] | {"max_levels": 8})
+        variant = zoo.load_model("flow_mixed")(dims, **SMALL["flow_mixed"] | {"max_levels": 8})
         with torch.no_grad():
             for parameter in variant.parameters():
                 parameter += nudge * torch.randn_like(parameter)

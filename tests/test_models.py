@@ -16,7 +16,7 @@ from pyrosynth.modeling.variant import Dims, Term, Variant, WarmUp, build, sized
 from pyrosynth.training import zoo
 from pyrosynth.training.svi import SyncFreeELBO, fit
 
-every_variant = pytest.mark.parametrize("name", zoo.names())
+every_variant = pytest.mark.parametrize("name", zoo.list_models())
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def _seeded():
 
 def small(name, dims, nudge=True):
     """Build a small variant, moved a little away from its start."""
-    variant = zoo.load(name)(dims, **SMALL.get(name, {}))
+    variant = zoo.load_model(name)(dims, **SMALL.get(name, {}))
     with torch.no_grad():
         for parameter in variant.parameters():
             parameter += 0.05 * nudge * torch.randn_like(parameter)
@@ -196,7 +196,7 @@ def test_axes_of_tags(name):
 @every_variant
 def test_docstring_and_bad_arguments(name):
     assert zoo.describe(name).endswith(".")
-    kind = zoo.load(name)
+    kind = zoo.load_model(name)
     known = sorted(small(name, toy_data(n=8).dims).hyperparameters())
     with pytest.raises(InputError, match=rf"unknown argument.*known: .*{known[0]}"):
         build(kind, Dims(4, (8, 11)), {"no_such": 2})
@@ -207,7 +207,7 @@ def test_docstring_and_bad_arguments(name):
 @every_variant
 def test_sizes(name):
     """Every size builds, and what is given by name comes before it."""
-    kind, dims = zoo.load(name), Dims(16, (64, 87), (16,) * 16)
+    kind, dims = zoo.load_model(name), Dims(16, (64, 87), (16,) * 16)
     for size in kind.sizes:
         options, settings = sized(kind, {"size": size})
         variant = build(kind, dims, options)
@@ -224,7 +224,7 @@ def test_sizes_learn_and_draw(name):
     """What a size is made of, at the measures of the toy."""
     data = toy_data(n=32, unknown=0.5)
     batch = data.batch(data.train)
-    kind = zoo.load(name)
+    kind = zoo.load_model(name)
     for size in kind.sizes:
         options = {**sized(kind, {"size": size})[0], **SMALL[name]}
         variant = build(kind, data.dims, options)

@@ -18,10 +18,10 @@ def test_it_is_small_and_says_how_it_was_made():
     folder = PRETRAINED / "amsynth"
     assert sum(file.stat().st_size for file in folder.iterdir()) < 20 * MEGABYTE
     run = Posterior.load("amsynth").run
-    assert type(run.variant).__name__ == zoo.load("flow_mixed").__name__
+    assert type(run.variant).__name__ == zoo.load_model("flow_mixed").__name__
     assert len(run.space) == 41
     assert "pyrosynth fit flow_mixed" in " ".join(run.dataset["recipe"])
-    assert run.history.best_step <= run.settings["steps"]
+    assert run.training.best_step <= run.settings["steps"]
     assert "path" not in run.synth_spec
     assert "path" not in run.dataset
 

@@ -89,7 +89,7 @@ def test_targets_of_make_exist():
 
 
 def test_models_and_links():
-    assert set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)) == set(zoo.names())
+    assert set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)) == set(zoo.list_models())
     for link in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / link).exists(), link
 
@@ -102,7 +102,7 @@ def test_the_wheel(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"pyrosynth"}
-    assert {f"pyrosynth/models/{name}.py" for name in zoo.names()} <= names
+    assert {f"pyrosynth/models/{name}.py" for name in zoo.list_models()} <= names
     here = {
         f"pyrosynth/{file.relative_to(ROOT / 'pyrosynth')}"
         for file in (ROOT / "pyrosynth").rglob("*")

@@ -30,10 +30,10 @@ def square(n):
     return torch.cartesian_prod(centres(n), centres(n))
 
 
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", zoo.list_models())
 def test_density_of_parameters_integrates_to_one(name):
     data = toy_data(n=64, n_params=2)
-    variant = zoo.load(name)(data.dims, **SMALL[name]).double()
+    variant = zoo.load_model(name)(data.dims, **SMALL[name]).double()
     with torch.no_grad():
         for parameter in variant.parameters():
             parameter += 0.06 * torch.randn_like(parameter)
@@ -55,7 +55,9 @@ def test_density_of_parameters_integrates_to_one(name):
 def test_density_along_the_paths_of_a_flow():
     """Draws are scored as they were drawn; random directions give the same density on average."""
     data = toy_data(n=64)
-    variant = zoo.load("flow_matching")(data.dims, **{**SMALL["flow_matching"], "n_steps": 10})
+    variant = zoo.load_model("flow_matching")(
+        data.dims, **{**SMALL["flow_matching"], "n_steps": 10}
+    )
     with torch.no_grad():
         for parameter in variant.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -106,7 +108,7 @@ BIMODAL = {
 )
 def test_bimodal_posterior_is_calibrated(name, steps, lr, n_drawn, margin):
     data = folded_data(22000)
-    variant = zoo.load(name)(data.dims, embedding_dim=32, channels=(8,), **BIMODAL[name])
+    variant = zoo.load_model(name)(data.dims, embedding_dim=32, channels=(8,), **BIMODAL[name])
     variant.encoder = nn.Sequential(nn.Flatten(-2), MLP(2, (64,), 32))  # no spectrogram here
     fit(
         variant, data, steps=steps, batch_size=256, lr=lr, warm_up=50, validate_every=steps,
@@ -147,7 +149,7 @@ def test_bimodal_posterior_is_calibrated(name, steps, lr, n_drawn, margin):
 def test_bound_is_the_evidence_less_the_divergence():
     """On two latent dimensions a grid gives log p(x) and KL(q || p(z|x)) exactly."""
     data = toy_data(n=8, n_params=2, unknown=1.0)
-    variant = zoo.load("flow_reg")(Dims(2, data.dims.x_shape), **SMALL["flow_reg"])
+    variant = zoo.load_model("flow_reg")(Dims(2, data.dims.x_shape), **SMALL["flow_reg"])
     with torch.no_grad():
         for parameter in variant.parameters():
             parameter += 0.1 * torch.randn_like(parameter)

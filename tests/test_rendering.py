@@ -26,7 +26,7 @@ REASON = {SEGFAULT: "crashed", HANG: "timed out", NAN: "not finite", SILENCE: "s
 
 @pytest.fixture(scope="module")
 def faulty(faulty_plugin):
-    return synths.load(faulty_plugin, isolation="reload")
+    return synths.load_synth(faulty_plugin, isolation="reload")
 
 
 def settings(n, faults=None):
@@ -74,7 +74,7 @@ def test_a_faulty_sound_costs_only_itself(faulty, workers):
 
 
 def test_a_crash_in_a_forked_child_does_not_end_the_worker(faulty_plugin):
-    synth = synths.load(faulty_plugin, isolation="fork")
+    synth = synths.load_synth(faulty_plugin, isolation="fork")
     faults = {2: SEGFAULT, 5: HANG}
     rendered = render(synth, settings(8, faults))
     assert rendered.reason.tolist() == [REASON.get(faults.get(i), "") for i in range(8)]
@@ -204,7 +204,7 @@ def test_a_failing_transform_is_an_error_and_not_a_sound(faulty, transform, word
 def test_a_plugin_that_is_gone_is_one_clear_error(faulty_plugin, tmp_path):
     library = tmp_path / "gone.so"
     library.write_bytes(faulty_plugin.read_bytes())
-    synth = synths.load(library)
+    synth = synths.load_synth(library)
     library.unlink()
     with pytest.raises(SynthError, match=r"no plugin .*gone\.so"):
         render(synth, settings(3))
@@ -221,7 +221,7 @@ def test_bad_arguments_are_refused(faulty):
 
 
 def test_the_voice_sounds_the_same_in_a_worker():
-    voice = synths.load("voice")
+    voice = synths.load_synth("voice")
     values = preset_array(voice.presets()[:20], voice.param_space)
     rendered = render(voice, values, workers=1)
     np.testing.assert_array_equal(rendered.audio, voice.render_batch(values, NOTE, RATE))

@@ -57,7 +57,7 @@ def match(n=12):
     source = np.array(["cma"] * 6 + ["model"] * 3 + ["bank"] * 2 + ["posterior"])
     return Match(
         rng.random((n, 3)), rng.random((n, 2, 2)), np.sort(rng.random(n)), source,
-        np.array([[6.0, 2.0], [12.0, 1.0]]),
+        np.array([[6.0, 2.0], [12.0, 1.0]]), rng.random((2, 2)),
     )  # fmt: skip
 
 

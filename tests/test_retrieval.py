@@ -15,9 +15,9 @@ from pyrosynth.errors import DataError, InputError, RunError
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return render_dataset(
-        synths.load("voice"),
+        synths.load_synth("voice"),
         tmp_path_factory.mktemp("retrieval") / "data",
-        presets=synths.load("voice").presets()[:200],
+        presets=synths.load_synth("voice").presets()[:200],
         augmented=400,
         note=Note(hold_seconds=0.3, duration_seconds=0.5),
         audio="none",

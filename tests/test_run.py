@@ -34,7 +34,7 @@ def make_run(variant, data):
         std=data.std,
         dataset={"path": "toys"},
         seed=3,
-        history=History([{"step": 10, "loss": 0.1}], 10, "early", 1.5),
+        training=History([{"step": 10, "loss": 0.1}], 10, "early", 1.5),
     )
 
 
@@ -47,16 +47,16 @@ def data():
 def saved(tmp_path, data):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        run = make_run(zoo.load("flow_reg")(data.dims, **SMALL["flow_reg"]), data)
+        run = make_run(zoo.load_model("flow_reg")(data.dims, **SMALL["flow_reg"]), data)
     run.save(tmp_path / "run")
     return run, tmp_path / "run"
 
 
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", zoo.list_models())
 def test_reload_is_exact(tmp_path, data, name):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        variant = zoo.load(name)(data.dims, **SMALL[name])
+        variant = zoo.load_model(name)(data.dims, **SMALL[name])
         batch = data.batch(data.valid)
     run = make_run(variant, data)
     run.save(tmp_path)
@@ -70,7 +70,7 @@ def test_reload_is_exact(tmp_path, data, name):
         for r in (run, again)
     ]
     assert torch.equal(*scores)
-    for key in ("space", "full_space", "features", "note", "synth_spec", "dataset", "history"):
+    for key in ("space", "full_space", "features", "note", "synth_spec", "dataset", "training"):
         assert getattr(again, key) == getattr(run, key), key
     x = data.x[:3].float()
     assert torch.equal(again.standardise(x), run.standardise(x))
@@ -140,7 +140,7 @@ def test_no_run_at_all(tmp_path):
 
 def test_unwritable_folder(tmp_path, data):
     (tmp_path / "run").write_text("a file, not a folder")
-    run = make_run(zoo.load("flow_reg")(data.dims, **SMALL["flow_reg"]), data)
+    run = make_run(zoo.load_model("flow_reg")(data.dims, **SMALL["flow_reg"]), data)
     with pytest.raises(InputError, match="cannot write"):
         run.save(tmp_path / "run")
 

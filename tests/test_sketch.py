@@ -17,7 +17,7 @@ from pyrosynth.audio.pitch import pitch as yin
 from pyrosynth.audio.sketch import sketch
 from pyrosynth.cli.app import main
 from pyrosynth.errors import InputError
-from pyrosynth.synths import load
+from pyrosynth.synths import load_synth
 from pyrosynth.synths.presets import preset_array, read_preset
 
 RATE = 22050
@@ -112,7 +112,7 @@ def test_very_short_and_very_long_recordings():
 
 def test_the_synths_own_sound_from_elsewhere_is_nearly_the_sound_itself():
     """Presets played five semitones higher, and later."""
-    voice, spec = load("voice"), FeatureSpec()
+    voice, spec = load_synth("voice"), FeatureSpec()
     values = preset_array(voice.presets()[::19], voice.param_space)
     near, plain = [], []
     for preset in values:

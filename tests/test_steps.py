@@ -115,12 +115,12 @@ class NoCopies(TorchDispatchMode):
         return out
 
 
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", zoo.list_models())
 @pytest.mark.parametrize("unknown", [0.0, 0.5])
 def test_no_step_talks_to_the_host(name, unknown):
     """On torch's meta device, which holds no numbers, reading one back is an error."""
     data = toy_data(n=64, unknown=unknown)
-    variant = zoo.load(name)(data.dims, **SMALL.get(name, {})).to("meta")
+    variant = zoo.load_model(name)(data.dims, **SMALL.get(name, {})).to("meta")
     data = data.to(torch.device("meta"))
     idle = torch.optim.AdamW([torch.zeros(1)], 1e-3)  # torch's fused one needs a real device
     idle.param_groups[0]["lr"] = torch.zeros((), device="meta")
@@ -145,7 +145,7 @@ def losses_of(variant, data, device, capture):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", zoo.list_models())
 def test_recorded_steps_are_ordinary_steps(name, device):
     data = toy_data(n=128, unknown=0.3)
     with torch.backends.cudnn.flags(allow_tf32=False):

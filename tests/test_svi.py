@@ -23,7 +23,7 @@ QUICK = {"batch_size": 32, "validate_every": 10, "warm_up": 5, "lr": 3e-3, "prog
 def small(data, name="flow_reg", **more):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return zoo.load(name)(data.dims, **SMALL[name], **more)
+        return zoo.load_model(name)(data.dims, **SMALL[name], **more)
 
 
 def same_weights(a, b):

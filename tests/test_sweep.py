@@ -15,7 +15,7 @@ from pyrosynth.training import zoo
 from pyrosynth.training.batches import TrainData
 
 FILE = Path(__file__).parents[1] / "benchmarks" / "sweep.py"
-MODELS = zoo.names()
+MODELS = zoo.list_models()
 
 
 @pytest.fixture(scope="module")

@@ -86,9 +86,9 @@ def test_specs_rebuild_a_synth(faulty_plugin):
 def test_scan_lists_the_synths_of_a_library(faulty_plugin):
     (found,) = synths.scan(faulty_plugin)
     assert found["name"] == "Faulty"
-    assert synths.load(found["path"]).name == "faulty"
+    assert synths.load_synth(found["path"]).name == "faulty"
     with pytest.raises(InputError, match="known: faulty"):
-        synths.load(f"{faulty_plugin}#other")
+        synths.load_synth(f"{faulty_plugin}#other")
 
 
 def test_a_label_is_told_from_a_path(tmp_path, faulty_plugin):
@@ -97,16 +97,16 @@ def test_a_label_is_told_from_a_path(tmp_path, faulty_plugin):
     plugin = folder / "c#d.so"
     plugin.write_bytes(Path(faulty_plugin).read_bytes())
     for path in (plugin, f"{plugin}#faulty"):
-        synth = synths.load(path)
+        synth = synths.load_synth(path)
         assert synths.from_spec(synth.spec()).path == plugin
         assert synths.scan(path)[0]["path"] == f"{plugin}#faulty"
     with pytest.raises(SynthError, match="no plugin '.*/a#b/missing.so'"):
-        synths.load(folder / "missing.so")
+        synths.load_synth(folder / "missing.so")
 
 
 def test_a_synth_prints_as_a_line_and_as_a_table(faulty_plugin):
-    assert repr(synths.load("voice")) == "<Voice 'voice': 32 parameters, isolation 'reuse'>"
-    table = synths.load(faulty_plugin)._repr_html_()
+    assert repr(synths.load_synth("voice")) == "<Voice 'voice': 32 parameters, isolation 'reuse'>"
+    table = synths.load_synth(faulty_plugin)._repr_html_()
     for text in ("frequency", "logarithmic", "stepped", "5000"):
         assert f"<td>{text}</td>" in table
 
@@ -118,7 +118,7 @@ def test_unusable_libraries_cost_one_line_and_not_the_process(tmp_path, faulty_p
     shutil.copy(next(Path("/").glob("lib*/**/libm.so.6"), faulty_plugin), tmp_path / "libm.so")
     for name in ("missing.so", "text.so", "empty.so", "libm.so"):
         with pytest.raises(SynthError) as caught:
-            synths.load(tmp_path / name)
+            synths.load_synth(tmp_path / name)
         assert "\n" not in str(caught.value)
         assert str(tmp_path / name) in str(caught.value)
     refused = 0
@@ -133,22 +133,22 @@ def test_unusable_libraries_cost_one_line_and_not_the_process(tmp_path, faulty_p
 
 def test_unknown_names_and_options_are_listed(monkeypatch, tmp_path):
     with pytest.raises(InputError, match="known: voice, amsynth"):
-        synths.load("moog")
+        synths.load_synth("moog")
     with pytest.raises(InputError, match="unknown synth 'None'"):
         synths.from_spec({})
     with pytest.raises(InputError, match="'voice' has no option 'colour'; known: device, seed"):
-        synths.load("voice", colour="red")
+        synths.load_synth("voice", colour="red")
     with pytest.raises(InputError, match="has no option 'path'; known: isolation"):
-        synths.load("a.so", path="b.so")
+        synths.load_synth("a.so", path="b.so")
     with pytest.raises(InputError, match="unknown isolation '5'; known: reuse"):
-        synths.load("a.so", isolation=5)
+        synths.load_synth("a.so", isolation=5)
     with pytest.raises(InputError, match="plugin 5 is not a path"):
-        synths.load("amsynth", path=5)
+        synths.load_synth("amsynth", path=5)
     for name in ("XDG_DATA_HOME", "DSSI_PATH"):
         monkeypatch.setenv(name, str(tmp_path))
     if find() is None:
         with pytest.raises(SynthError, match="pyrosynth install amsynth"):
-            synths.load("amsynth")
+            synths.load_synth("amsynth")
         assert not synths.status()[1][1]
 
 
@@ -172,7 +172,7 @@ def xsynth_plugin(tmp_path_factory):
 
 @pytest.mark.plugin
 def test_a_second_synth_needs_no_code_of_its_own(xsynth_plugin):
-    xsynth = synths.load(xsynth_plugin)
+    xsynth = synths.load_synth(xsynth_plugin)
     assert len(xsynth.param_space) == 32
     rng = np.random.default_rng(0)
     values = xsynth.param_space.from_unit(rng.random((8, 32)))

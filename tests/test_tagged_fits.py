@@ -47,13 +47,13 @@ def test_a_run_knows_its_tags(dataset, table, tmp_path):
 
 def test_other_tags_are_another_fit(dataset, table, tmp_path):
     first = dis(dataset, tmp_path, tags=table)
-    assert dis(dataset, tmp_path, tags=table).history == first.history
+    assert dis(dataset, tmp_path, tags=table).training == first.training
     with pytest.raises(RunError, match="a finished run with other tags; give another folder"):
         dis(dataset, tmp_path, tags=table.hide(0.5))
     (tmp_path / "run.json").unlink()  # as if it had been stopped before its end
     with pytest.raises(RunError, match=f"{CHECKPOINT}' was fitted with data="):
         dis(dataset, tmp_path, tags=table.hide(0.5))
-    assert dis(dataset, tmp_path, tags=table).history.rows == first.history.rows
+    assert dis(dataset, tmp_path, tags=table).training.rows == first.training.rows
 
 
 def test_without_tags_they_are_made_from_the_sounds(dataset, capsys):
@@ -70,7 +70,7 @@ def test_other_variants_ignore_tags(dataset, table, tmp_path, capsys):
     run = fit("flow_reg", dataset, tmp_path, tags=table, **settings)
     assert run.variant.dims.tags == ()
     assert run.settings["tags"] is None
-    assert fit("flow_reg", dataset, tmp_path, **settings).history == run.history
+    assert fit("flow_reg", dataset, tmp_path, **settings).training == run.training
     assert capsys.readouterr().err == ""
 
 

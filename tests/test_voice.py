@@ -20,7 +20,7 @@ NOTE = Note(hold_seconds=0.5, duration_seconds=0.8)
 
 @pytest.fixture(scope="module")
 def voice(request):
-    return synths.load("voice", device=request.config.getoption("--device"))
+    return synths.load_synth("voice", device=request.config.getoption("--device"))
 
 
 def bank(voice, n=None):
@@ -41,7 +41,7 @@ def spectrum(audio):
 def excerpts():
     """Every 441st sample of 24 presets, shape (24, 25)."""
     note = Note(pitch=65, velocity=90, hold_seconds=0.3, duration_seconds=0.5)
-    voice = synths.load("voice")
+    voice = synths.load_synth("voice")
     return voice.render_batch(bank(voice)[::20], note, RATE)[:, ::441]
 
 
@@ -79,7 +79,7 @@ def test_bytes_do_not_depend_on_threads_or_global_seed(voice):
 
 def test_the_seed_is_that_of_the_noise(voice):
     noisy = setting(voice, noise_level=1.0)
-    other = synths.load("voice", device=str(voice.device), seed=1)
+    other = synths.load_synth("voice", device=str(voice.device), seed=1)
     assert not np.array_equal(voice.render(noisy, NOTE, RATE), other.render(noisy, NOTE, RATE))
     clean = setting(voice, noise_level=0.0)
     np.testing.assert_array_equal(voice.render(clean, NOTE, RATE), other.render(clean, NOTE, RATE))
@@ -198,27 +198,27 @@ def test_gradients_reach_every_continuous_control(voice):
 
 def test_unknown_devices_are_refused():
     with pytest.raises(InputError, match="known: cpu, cuda"):
-        synths.load("voice", device="abacus")
+        synths.load_synth("voice", device="abacus")
     for device in (["cpu"], "meta"):
         with pytest.raises(InputError, match="known: cpu, cuda"):
-            synths.load("voice", device=device)
+            synths.load_synth("voice", device=device)
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="no CUDA device"):
-            synths.load("voice", device="cuda")
+            synths.load_synth("voice", device="cuda")
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "one", None])
 def test_seeds_are_integers_that_fit(seed):
     with pytest.raises(InputError, match="seed"):
-        synths.load("voice", seed=seed)
-    numpy_seed = synths.load("voice", seed=np.int64(7))
-    assert json.loads(json.dumps(numpy_seed.spec())) == synths.load("voice", seed=7).spec()
+        synths.load_synth("voice", seed=seed)
+    numpy_seed = synths.load_synth("voice", seed=np.int64(7))
+    assert json.loads(json.dumps(numpy_seed.spec())) == synths.load_synth("voice", seed=7).spec()
 
 
 @pytest.mark.gpu
 def test_the_cuda_voice_sounds_like_the_cpu_voice(voice):
     values = bank(voice, 64)
-    cpu = synths.load("voice").render_batch(values, NOTE, RATE)
+    cpu = synths.load_synth("voice").render_batch(values, NOTE, RATE)
     np.testing.assert_allclose(voice.render_batch(values, NOTE, RATE), cpu, atol=2e-3)
 
 

@@ -12,18 +12,18 @@ from pyrosynth.training import zoo
 
 
 def test_names_and_sources():
-    assert {"flow_reg", "vae_flow"} <= set(zoo.names())
-    for name in zoo.names():
-        variant = zoo.load(name)
+    assert {"flow_reg", "vae_flow"} <= set(zoo.list_models())
+    for name in zoo.list_models():
+        variant = zoo.load_model(name)
         assert issubclass(variant, Variant)
-        assert zoo.load(name) is variant
+        assert zoo.load_model(name) is variant
         assert f"class {variant.__name__}(Variant)" in zoo.source(name)
         assert len(zoo.describe(name)) > 20
         assert re.fullmatch(r".+ \(\d{4}\), .+, https?://[^ ]+", zoo.paper(name)), name
 
 
 def test_unknown_name_lists_the_known_ones():
-    for call in (zoo.load, zoo.source, zoo.describe):
+    for call in (zoo.load_model, zoo.source, zoo.describe):
         with pytest.raises(InputError, match="unknown model 'gan'; known: .*flow_reg"):
             call("gan")
 
@@ -31,12 +31,12 @@ def test_unknown_name_lists_the_known_ones():
 def test_a_copied_file_is_a_variant_of_its_own(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(zoo.source("flow_reg").replace("gamma: float = 1.0", "gamma: float = 3.0"))
-    variant = zoo.load(path)
-    assert variant is not zoo.load("flow_reg")
+    variant = zoo.load_model(path)
+    assert variant is not zoo.load_model("flow_reg")
     options = {"channels": (8,), "n_layers": 1, "n_regression_layers": 1, "rank": 4}
     assert variant(Dims(3, (8, 8)), **options).terms[2].at(0) == 3.0
     path.write_text(path.read_text().replace("gamma: float = 3.0", "gamma: float = 4.0"))
-    assert zoo.load(str(path))(Dims(3, (8, 8)), **options).terms[2].at(0) == 4.0
+    assert zoo.load_model(str(path))(Dims(3, (8, 8)), **options).terms[2].at(0) == 4.0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.py"]
 
 
@@ -58,18 +58,18 @@ def test_files_that_are_no_variant(tmp_path, text, message):
     path.write_text(text)
     modules = set(sys.modules)
     with pytest.raises(InputError, match=message) as error:
-        zoo.load(path)
+        zoo.load_model(path)
     assert "\n" not in str(error.value)
     assert set(sys.modules) - modules == set() or "found" in message
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match="no variant file"):
-        zoo.load(tmp_path / "none.py")
+        zoo.load_model(tmp_path / "none.py")
 
 
 def test_wheel_layout(tmp_path, monkeypatch):
     """In a wheel the files lie in pyrosynth/models."""
     shutil.copytree(zoo.FOLDER, tmp_path / "models", ignore=lambda *_: ["__pycache__"])
     monkeypatch.setattr(zoo, "FOLDER", tmp_path / "models")
-    assert "flow_reg" in zoo.names()
+    assert "flow_reg" in zoo.list_models()

@@ -1,1 +1,7 @@
 """Sounds as arrays: notes, files, features, distances, descriptors, pitch."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submodules=("descriptors", "features", "io", "metrics", "note", "pitch", "sketch")
+)

@@ -151,10 +151,10 @@ def _synth(name: str, say: Callable[[str], object]) -> Synth:
             if amsynth.find() is None:
                 say("fetch amsynth")
                 amsynth.install()
-            return synths.load("amsynth")
+            return synths.load_synth("amsynth")
         except SynthError as error:
             say(f"the built-in synth 'voice' takes the place of amsynth: {error}")
-    return synths.load("voice")
+    return synths.load_synth("voice")
 
 
 def _check(

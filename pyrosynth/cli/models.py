@@ -35,7 +35,7 @@ def models(
         return
     rows = [
         {"name": name, "about": zoo.describe(name), "paper": zoo.paper(name)}
-        for name in zoo.names()
+        for name in zoo.list_models()
     ]
     lines = [f"{r['name']:15}{r['about']}\n{'':15}{r['paper']}".rstrip() for r in rows]
     show({"models": rows}, lines, as_json)
@@ -86,10 +86,10 @@ def fit(
         force=force,
         **{name: value for name, value in training.items() if value is not None},
     )
-    last = run.history.rows[-1] if run.history.rows else {}
-    facts = {"run": str(out), "best_step": run.history.best_step, "last": last}
+    last = run.training.rows[-1] if run.training.rows else {}
+    facts = {"run": str(out), "best_step": run.training.best_step, "last": last}
     scores = ", ".join(f"{key} {value:.4g}" for key, value in last.items())
-    show(facts, [f"{out}: kept step {run.history.best_step}; at the end {scores}"], as_json)
+    show(facts, [f"{out}: kept step {run.training.best_step}; at the end {scores}"], as_json)
 
 
 def compare(

@@ -97,14 +97,14 @@ def render(
     from pyrosynth.audio.features import FeatureSpec
     from pyrosynth.audio.note import Note
     from pyrosynth.data.dataset import render_dataset
-    from pyrosynth.synths import load
+    from pyrosynth.synths import load_synth
 
     try:
         features = FeatureSpec(**settings(feature))
     except TypeError as error:
         raise InputError(f"--feature: {error}; known: {', '.join(vars(FeatureSpec()))}") from error
     data = render_dataset(
-        load(synth, **settings(option)),
+        load_synth(synth, **settings(option)),
         out,
         params=params,
         augmented=augmented,

@@ -227,7 +227,7 @@ class Contest:
 
     def _judge(self, posterior: Posterior, seed: int) -> Judged:
         """Play the draws of a fit for all sounds."""
-        run, history = posterior.run, posterior.run.history
+        run, history = posterior.run, posterior.run.training
         scores, v, log_q, coverage = {}, {}, None, {}
         failed, seconds = 0, 0.0
         for sounds, targets in self.targets.items():

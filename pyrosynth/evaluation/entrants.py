@@ -31,7 +31,7 @@ class Entrant:
         arguments = inspect.signature(svi.fit).parameters
         given: dict[str, Any] = {k: arguments[k].default for k in ("steps", "batch_size")}
         with suppress(InputError):  # a model that does not load reads none, which is soon known
-            given |= sized(zoo.load(self.model), self.options)[1].training
+            given |= sized(zoo.load_model(self.model), self.options)[1].training
         given |= training
         return int(given["steps"] * given["batch_size"])
 
@@ -39,7 +39,7 @@ class Entrant:
     def uses_tags(self) -> bool:
         """Whether it reads tags; one that does not load reads none."""
         with suppress(InputError):
-            return zoo.load(self.model).uses_tags
+            return zoo.load_model(self.model).uses_tags
         return False
 
 
@@ -59,14 +59,16 @@ def entrants(models: Sequence[str | Path], options: Mapping[str, Any]) -> list[E
         InputError: A model is unknown, or there is no such file; two have one name; or no model
             takes an option.
     """
-    given = [one for model in models for one in (zoo.names() if model == "all" else (str(model),))]
+    given = [
+        one for model in models for one in (zoo.list_models() if model == "all" else (str(model),))
+    ]
     names: dict[str, str] = {}
     for model in dict.fromkeys(given):
         path = Path(model)
         if path.suffix == ".py" and not path.is_file():
             raise InputError(f"no model file '{model}'; give the name of a model or a .py file")
-        if path.suffix != ".py" and model not in zoo.names():
-            raise unknown("model", model, (*zoo.names(), "all"))
+        if path.suffix != ".py" and model not in zoo.list_models():
+            raise unknown("model", model, (*zoo.list_models(), "all"))
         name = path.stem
         if name in names:
             raise InputError(
@@ -92,7 +94,7 @@ def entrants(models: Sequence[str | Path], options: Mapping[str, Any]) -> list[E
 def _known(model: str) -> dict[str, Any] | None:
     """Return what values each hyper-parameter takes, None for any; None if the code fails."""
     try:
-        kind: type[Variant] = zoo.load(model)
+        kind: type[Variant] = zoo.load_model(model)
     except InputError:
         return None
     parameters = inspect.signature(kind.__init__).parameters.values()

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import DataError
+from pyrosynth.inference.answers import Draws
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -116,6 +118,35 @@ def inference_data(
         **{name: group(a, lead, dims) for name, (a, lead, dims) in given.items() if a}
     )
     return whole
+
+
+def label_draws(
+    draws: Draws,
+    name: str,
+    sounds: ArrayLike | None = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> "InferenceData":
+    """Label draws of one sound, see `pyrosynth.inference.answers.Draws.to_inference_data`."""
+    posterior, x = draws.posterior, draws.x
+    spec = posterior.run.features
+    stats = {"log_q": draws.log_q[:, None]}
+    predictive = None
+    if sounds is not None:
+        predictive = {"x": np.asarray(sounds)[:, None]}
+        stats["lsd"] = log_distance(np.asarray(sounds), x)[:, None]
+    return inference_data(
+        presets=[name],
+        params=posterior.run.space.names,
+        posterior={"v": draws.v[:, None], "value": posterior.learnt(draws.values)[:, None]},
+        posterior_predictive=predictive,
+        observed_data={"x": x[None]},
+        sample_stats=stats,
+        coords={
+            "mel": spec.centers_hz,
+            "frame": np.arange(x.shape[1]) * spec.hop_length / spec.sample_rate,
+        },
+        attrs=attrs,
+    )
 
 
 def save_idata(idata: "InferenceData", path: str | Path) -> None:

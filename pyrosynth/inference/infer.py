@@ -10,18 +10,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import Audio, load_audio, save_audio
-from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.sketch import Sketch
 from pyrosynth.errors import InputError, PyrosynthError, SynthError
 from pyrosynth.files import whole, writable
-from pyrosynth.inference.arviz import inference_data, save_idata
-from pyrosynth.inference.posterior import Draws, Posterior
+from pyrosynth.inference.answers import Match
+from pyrosynth.inference.arviz import label_draws, save_idata
+from pyrosynth.inference.posterior import Posterior
 from pyrosynth.inference.report import candidates, infer_report
-from pyrosynth.inference.search import Match
 from pyrosynth.inference.sketch_report import sketch_section
 from pyrosynth.synths.presets import Preset, preset_json
 from pyrosynth.synths.rendering import Renderer, RenderResult
@@ -226,7 +225,8 @@ def infer_sound(
             files[bank] = f"{synth.name}'s own file: the preset, then the nearest draws"
         for name, sound in sounds.items():
             save_audio(new / name, sound, rate)
-        save_idata(_idata(posterior, x, drawn, heard, file.stem, made), new / POSTERIOR)
+        attrs = {key: json.dumps(value) for key, value in made.items()}
+        save_idata(label_draws(drawn, file.stem, _sounds(heard), attrs), new / POSTERIOR)
         infer_report(
             new / REPORT, name=file.stem, posterior=posterior, target=audio, match=match,
             audio=played.audio, draws=drawn, files=files, first=first,
@@ -272,34 +272,10 @@ def _nearest(posterior: Posterior, match: Match, name: str) -> list[Preset]:
     ]
 
 
-def _idata(
-    posterior: Posterior,
-    x: Any,
-    drawn: Draws,
-    heard: RenderResult,
-    name: str,
-    made: dict[str, Any],
-) -> Any:
-    """Label draws and what they sound like; a draw that could not be played is NaN."""
-    assert heard.features is not None
-    features = np.where(heard.failed[:, None, None], np.nan, heard.features)
-    spec = posterior.run.features
-    return inference_data(
-        presets=[name],
-        params=posterior.run.space.names,
-        posterior={"v": drawn.v[:, None], "value": posterior.learnt(drawn.values)[:, None]},
-        posterior_predictive={"x": features[:, None]},
-        observed_data={"x": x[None]},
-        sample_stats={
-            "log_q": drawn.log_q[:, None],
-            "lsd": log_distance(features, x)[:, None],
-        },
-        coords={
-            "mel": spec.centers_hz,
-            "frame": np.arange(x.shape[1]) * spec.hop_length / spec.sample_rate,
-        },
-        attrs={key: json.dumps(value) for key, value in made.items()},
-    )
+def _sounds(rendered: RenderResult) -> NDArray[np.float32]:
+    """Return what was rendered as features; a sound that failed is NaN."""
+    assert rendered.features is not None
+    return np.where(rendered.failed[:, None, None], np.nan, rendered.features)
 
 
 def _sha256(content: bytes) -> str:

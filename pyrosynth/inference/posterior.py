@@ -1,7 +1,7 @@
 """What a fitted run says about a sound: draws of presets, their density, and the best match."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -10,12 +10,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from pyrosynth import report as html
 from pyrosynth.audio.io import Audio, fit_length, load_audio
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.sketch import Sketch, sketch
 from pyrosynth.data.bank import Bank
-from pyrosynth.errors import InputError
-from pyrosynth.inference.search import PROPOSALS, TRUST, Match, Pool, descend, evolve, move
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.inference.answers import Draws, Match
+from pyrosynth.inference.search import PROPOSALS, TRUST, Pool, descend, evolve, move
 from pyrosynth.modeling.variant import Variant
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.base import Synth
@@ -27,21 +29,6 @@ USUAL = 256  # known presets whose loudness is the usual one
 NEIGHBOURS = 16  # known presets that a guess starts from
 CONSIDERED = 1024  # draws that the model ranks by its own prediction before any is rendered
 Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Draws:
-    """Presets drawn from the posterior of one sound.
-
-    Attributes:
-        v: Points of the unit cube, shape (n, n_learnt).
-        values: Native values of all parameters, shape (n, n_params).
-        log_q: log q(v|x) in nats, shape (n,).
-    """
-
-    v: Array
-    values: NDArray[np.float64]
-    log_q: Array
 
 
 class Posterior:
@@ -63,6 +50,16 @@ class Posterior:
         self.run, self.bank = run, bank
         self.variant = run.variant
         self.device = run.mean.device
+
+    def __repr__(self) -> str:
+        """Say what was learnt, in a line."""
+        known = f"{len(self.bank):,} known presets" if self.bank else "no bank"
+        return f"Posterior({self.run!r}, {known})"
+
+    def _repr_html_(self) -> str:
+        """Show what was learnt in a notebook."""
+        known = f"{len(self.bank):,}" if self.bank else "none"
+        return html.notebook("Posterior", {**self.run.facts(), "known presets": known})
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> "Posterior":
@@ -95,6 +92,29 @@ class Posterior:
             transform=self.run.features,
             keep_audio=keep_audio,
         )
+
+    def render(self, values: ArrayLike, workers: int = 1) -> Array:
+        """Play presets at the run's note.
+
+        Args:
+            values: Native values of all parameters, shape (n, n_params).
+            workers: Processes that render.
+
+        Returns:
+            Sounds, shape (n, n_samples).
+
+        Raises:
+            SynthError: The synth crashed, hung or gave a sound that is not finite.
+        """
+        rate = self.run.features.sample_rate
+        with Renderer(self.synth, self.run.note, rate, workers=workers) as renderer:
+            rendered = renderer.render(values)
+        if rendered.failed.any():
+            raise SynthError(
+                f"{self.synth.name} {rendered.reason[rendered.failed][0]} on a preset"
+            )
+        assert rendered.audio is not None
+        return rendered.audio
 
     def listen(self, path: str | Path) -> Audio:
         """Read a sound file as the run needs it: mono, its rate, from the onset, its length."""
@@ -158,7 +178,7 @@ class Posterior:
         points, log_q = self.variant.sample_v(self._sound(x), n, self._generator(seed))
         v = points[:, 0].cpu().numpy()
         values = self.complete(self.run.space.decode(v))
-        return Draws(v, values, log_q[:, 0].cpu().numpy())
+        return Draws(v, values, log_q[:, 0].cpu().numpy(), np.asarray(x, np.float32), self)
 
     @torch.no_grad()
     def mean(self, x: ArrayLike, n: int = 64, seed: int = 0) -> NDArray[np.float64]:
@@ -240,7 +260,7 @@ class Posterior:
     def refine(
         self,
         x: ArrayLike,
-        renderer: Renderer,
+        renderer: Renderer | None = None,
         budget: int = 256,
         seed: int = 0,
         report: Callable[[int], object] = lambda n: None,
@@ -254,7 +274,7 @@ class Posterior:
 
         Args:
             x: Features of the sound, shape (n_mels, n_frames).
-            renderer: From ``renderer()``.
+            renderer: From ``renderer()``; one on all cores is opened and closed if left out.
             budget: Number of sounds to render.
             seed: Of everything random.
             report: Called with the number of sounds each time some were rendered.
@@ -267,6 +287,9 @@ class Posterior:
         """
         if budget < 1:
             raise InputError(f"a budget of {budget} renders; give at least 1")
+        if renderer is None:
+            with self.renderer() as opened:
+                return self.refine(x, opened, budget, seed, report)
         target = np.asarray(x, np.float32)
         pool = Pool(target, self.run.full_space, self.run.space, renderer, report)
         guesses = self._guesses(target, max(1, budget // 16))
@@ -286,7 +309,7 @@ class Posterior:
         spread = np.clip(pool.unit[pool.best(PROPOSALS)].std(axis=0), SMALLEST, LARGEST)
         spread[self.run.space.discrete] = 0.0
         evolve(pool, pool.unit[pool.best(1)[0]], spread, budget - len(pool), seed)
-        return pool.match()
+        return replace(pool.match(), posterior=self)
 
     def guess(self, x: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
         """Return the preset that should come nearest to a sound, without rendering any.
@@ -337,7 +360,7 @@ class Posterior:
         if not self.predicts:
             return draws
         order = np.argsort(log_distance(self.predict(draws.values), x), kind="stable")
-        return Draws(draws.v[order], draws.values[order], draws.log_q[order])
+        return Draws(draws.v[order], draws.values[order], draws.log_q[order], x, self)
 
     def _predict(self, unit: Tensor) -> Tensor:
         """Return the log-mel features expected of unit values; differentiable."""

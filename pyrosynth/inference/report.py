@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth import plots
-from pyrosynth.inference.posterior import Draws, Posterior
-from pyrosynth.inference.search import Match
+from pyrosynth.inference.answers import Draws, Match
+from pyrosynth.inference.posterior import Posterior
 from pyrosynth.report import (
     Block,
     Section,

@@ -15,6 +15,7 @@ from torch import Tensor
 from pyrosynth.audio.features import DB
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError
+from pyrosynth.inference.answers import Match
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.rendering import Renderer
 
@@ -30,31 +31,6 @@ STEPS, RATE = 20, 0.08  # of Adam, on the logits of the unit values
 INSIDE = 1e-3  # distance from the ends of a range, where logits have no slope
 
 
-@dataclass(frozen=True)
-class Match:
-    """Presets tried for a sound, nearest first.
-
-    Attributes:
-        values: Native values of all parameters, shape (n, n_params).
-        x: Features of what the synth plays for them, shape (n, n_mels, n_frames).
-        lsd: Log-spectral distance to the sound in dB, shape (n,).
-        source: What proposed each, shape (n,): ``posterior`` (a draw), ``bank`` (a known
-            preset), ``model`` (a step along the model's own gradient), ``cma`` (evolution).
-        trace: Sounds rendered and the smallest distance so far, shape (n_batches, 2).
-    """
-
-    values: NDArray[np.float64]
-    x: NDArray[np.float32]
-    lsd: NDArray[np.float64]
-    source: NDArray[np.str_]
-    trace: NDArray[np.float64]
-
-    @property
-    def n_renders(self) -> int:
-        """Number of sounds that were rendered."""
-        return int(self.trace[-1, 0])
-
-
 @dataclass
 class Pool:
     """The presets rendered so far for one sound.
@@ -64,14 +40,14 @@ class Pool:
         full_space: All parameters of the synth.
         space: The learnt ones; the others stay at their defaults.
         renderer: Renders, with the features as transform.
-        report: Called with the number of sounds each time some were rendered.
+        on_render: Called with the number of sounds each time some were rendered.
     """
 
     target: NDArray[np.float32]
     full_space: ParamSpace
     space: ParamSpace
     renderer: Renderer
-    report: Callable[[int], object] = lambda n: None
+    on_render: Callable[[int], object] = lambda n: None
     unit: NDArray[np.float64] = field(init=False)
     x: NDArray[np.float32] = field(init=False)
     lsd: NDArray[np.float64] = field(init=False)
@@ -111,7 +87,7 @@ class Pool:
         self.lsd = np.concatenate([self.lsd, lsd])
         self.source = np.concatenate([self.source, np.full(len(lsd), source, "U9")])
         self.trace.append((len(self), float(self.lsd.min())))
-        self.report(len(lsd))
+        self.on_render(len(lsd))
         return lsd
 
     def values(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -131,6 +107,7 @@ class Pool:
             self.lsd[order],
             self.source[order],
             np.array(self.trace),
+            self.target,
         )
 
 

@@ -9,15 +9,24 @@ from typing import Any
 from pyrosynth.errors import InputError, unknown
 from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
 
-__all__ = ["ISOLATIONS", "Isolation", "Synth", "from_spec", "load", "names", "scan", "status"]
+__all__ = [
+    "ISOLATIONS",
+    "Isolation",
+    "Synth",
+    "from_spec",
+    "load_synth",
+    "names",
+    "scan",
+    "status",
+]
 
 
 def names() -> tuple[str, ...]:
-    """Return the names that `load` knows; besides them it takes the path of a DSSI plugin."""
+    """Return the names that `load_synth` knows, beside the path of a DSSI plugin."""
     return ("voice", "amsynth")
 
 
-def load(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
+def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
     """Load a synth.
 
     Args:
@@ -62,7 +71,7 @@ def from_spec(spec: dict[str, Any]) -> Synth:
         spec: ``synth`` and the arguments of its class.
 
     Returns:
-        The synth. An amsynth that is no longer at the stored path is looked for where `load`
+        The synth. An amsynth that is no longer at the stored path is looked for where `load_synth`
         looks; its ``identity`` tells whether it is the same.
 
     Raises:
@@ -72,12 +81,12 @@ def from_spec(spec: dict[str, Any]) -> Synth:
     options = dict(spec)
     name = options.pop("synth", None)
     if name == "dssi" and isinstance(options.get("path"), str):
-        return load(options.pop("path"), **options)
+        return load_synth(options.pop("path"), **options)
     if name not in names():
         raise unknown("synth", str(name), names())
     if name == "amsynth" and not os.path.isfile(options.get("path") or ""):
         options["path"] = None
-    return load(name, **options)
+    return load_synth(name, **options)
 
 
 def status() -> list[tuple[str, bool, str]]:
@@ -100,7 +109,7 @@ def scan(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         path: A DSSI plugin library.
 
     Returns:
-        One dictionary per synth: ``path`` to give to `load`, ``name``, ``maker`` and ``params``.
+        One dictionary per synth: ``path`` for `load_synth`, ``name``, ``maker`` and ``params``.
 
     Raises:
         SynthError: The file is missing, damaged or no DSSI plugin.

@@ -79,7 +79,7 @@ def fit(
         >>> run = ps.fit("flow_reg", data, "run", steps=2000)  # doctest: +SKIP
     """
     svi.find_device(device)
-    kind = model if isinstance(model, type) else zoo.load(model)
+    kind = model if isinstance(model, type) else zoo.load_model(model)
     options, size = sized(kind, options or {})
     training = {**size.training, **training}
     table = _tags(tags, dataset, progress) if kind.uses_tags else None
@@ -123,7 +123,7 @@ def fit(
         dataset={"path": str(dataset.path.resolve()), "contract": contract_hash(dataset)},
         seed=seed,
         settings=settings,
-        history=history,
+        training=history,
     )
     if folder:
         if bank is None:

@@ -12,7 +12,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -22,17 +22,21 @@ from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, PyrosynthError, RunError
 from pyrosynth.files import write_bytes
 from pyrosynth.modeling.variant import Dims, Term, Variant, build
+from pyrosynth.report import notebook
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.training.sources import load_copy, variant_source
 from pyrosynth.training.state import History
 from pyrosynth.training.svi import find_device
 from pyrosynth.training.tensors import read_tensors, write_tensors
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 WEIGHTS, SOURCE, FACTS = "weights.safetensors", "variant.py", "run.json"
 PRETRAINED = Path(__file__).parents[1] / "pretrained"  # runs that come with the package, by name
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """A fitted variant and what it was fitted on.
 
@@ -48,7 +52,7 @@ class Run:
         dataset: Where the training data came from; JSON-ready.
         seed: Seed of the fit.
         settings: How it was fitted; JSON-ready.
-        history: What happened during the fit.
+        training: What happened during the fit.
     """
 
     variant: Variant
@@ -62,7 +66,38 @@ class Run:
     dataset: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
-    history: History = field(default_factory=History)
+    training: History = field(default_factory=History)
+
+    @property
+    def history(self) -> "DataFrame":
+        """Loss and scores over the steps of the fit, a row for each validation."""
+        import pandas as pd
+
+        columns = {"step": int, "loss": float, "lr": float}
+        rows = pd.DataFrame(self.training.rows, columns=None if self.training.rows else [*columns])
+        return rows.astype({"step": int}).set_index("step")
+
+    def facts(self) -> dict[str, str]:
+        """Say what was fitted on what, for people."""
+        n, total = len(self.space), len(self.full_space)
+        note = self.note
+        return {
+            "model": type(self.variant).__name__,
+            "synth": str(self.synth_spec.get("synth")),
+            "parameters": f"{n} of {total}",
+            "note": f"{note.name}, {note.hold_seconds:g} of {note.duration_seconds:g} s held",
+            "features": " × ".join(map(str, self.variant.dims.x_shape)) + " log-mel",
+            "best step": str(self.training.best_step),
+        }
+
+    def __repr__(self) -> str:
+        """Say what was fitted on what, in a line."""
+        facts = self.facts()
+        return f"Run({facts['model']}, {facts['parameters']} parameters of {facts['synth']})"
+
+    def _repr_html_(self) -> str:
+        """Show what was fitted on what in a notebook."""
+        return notebook("Run", self.facts())
 
     def standardise(self, x: Tensor) -> Tensor:
         """Turn log-mel features (..., n_mels, n_frames) into what the variant reads."""
@@ -103,7 +138,7 @@ class Run:
             "dataset": self.dataset,
             "seed": self.seed,
             "settings": self.settings,
-            "history": asdict(self.history),
+            "history": asdict(self.training),
             "files": {name: _sha256(folder / name) for name in (SOURCE, *_tensor_files(folder))},
         }
         facts["sha256"] = _sha256_of(facts)
@@ -174,7 +209,7 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
             dataset=facts["dataset"],
             seed=facts["seed"],
             settings=facts["settings"],
-            history=History(**facts["history"]),
+            training=History(**facts["history"]),
         )
     except (InputError, KeyError, TypeError, RuntimeError) as error:
         reason = str(error) if isinstance(error, PyrosynthError) else repr(error)

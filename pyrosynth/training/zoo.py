@@ -11,12 +11,12 @@ _BESIDE = Path(__file__).parents[1] / "models"  # in a wheel
 FOLDER = _BESIDE if _BESIDE.is_dir() else Path(__file__).parents[2] / "models"  # in a checkout
 
 
-def names() -> tuple[str, ...]:
+def list_models() -> tuple[str, ...]:
     """Return the names of the variants, sorted."""
     return tuple(sorted(file.stem for file in FOLDER.glob("[!_]*.py")))
 
 
-def load(name_or_path: str | Path) -> type[Variant]:
+def load_model(name_or_path: str | Path) -> type[Variant]:
     """Load a variant.
 
     Args:
@@ -42,12 +42,12 @@ def source(name: str) -> str:
 
 def describe(name: str) -> str:
     """Return the first line of a variant's docstring."""
-    return (inspect.getdoc(load(name)) or "").partition("\n")[0]
+    return (inspect.getdoc(load_model(name)) or "").partition("\n")[0]
 
 
 def paper(name: str) -> str:
     """Return the first reference of a variant's docstring, empty without one."""
-    text = (inspect.getdoc(load(name)) or "").partition("References:\n")[2]
+    text = (inspect.getdoc(load_model(name)) or "").partition("References:\n")[2]
     # A reference ends with its address or a full stop at the end of a line.
     words: list[str] = []
     for line in text.partition("\n\n")[0].splitlines():
@@ -58,6 +58,6 @@ def paper(name: str) -> str:
 
 
 def _file(name: str) -> Path:
-    if name not in names():
-        raise unknown("model", name, names())
+    if name not in list_models():
+        raise unknown("model", name, list_models())
     return FOLDER / f"{name}.py"

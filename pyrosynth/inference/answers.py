@@ -1,0 +1,208 @@
+"""What is inferred of a sound: draws of the posterior, and the presets that a search has tried."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyrosynth import report
+from pyrosynth.audio.io import Audio, save_audio
+from pyrosynth.errors import InputError
+from pyrosynth.files import write_bytes
+from pyrosynth.synths.presets import Preset, preset_json
+
+if TYPE_CHECKING:
+    from arviz import InferenceData
+    from pandas import DataFrame
+
+    from pyrosynth.inference.posterior import Posterior
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Draws:
+    """Presets drawn from the posterior of one sound.
+
+    Attributes:
+        v: Points of the unit cube, shape (n, n_learnt).
+        values: Native values of all parameters, shape (n, n_params).
+        log_q: log q(v|x) in nats, shape (n,).
+        x: Features of the sound, shape (n_mels, n_frames).
+        posterior: The run that they were drawn from.
+
+    Example:
+        >>> import pyrosynth as ps
+        >>> posterior = ps.Posterior.load("run")  # doctest: +SKIP
+        >>> draws = posterior.sample(x, 64)  # doctest: +SKIP
+        >>> draws.to_dataframe()["filter_cutoff"].median()  # doctest: +SKIP
+        0.62
+        >>> az.plot_posterior(draws.to_inference_data())  # doctest: +SKIP
+    """
+
+    v: NDArray[np.float32]
+    values: NDArray[np.float64]
+    log_q: NDArray[np.float32]
+    x: NDArray[np.float32]
+    posterior: "Posterior"
+
+    def __len__(self) -> int:
+        """Return the number of draws."""
+        return len(self.log_q)
+
+    def to_dataframe(self) -> "DataFrame":
+        """Return a table: a row for each draw, the native value of each parameter, ``log_q``."""
+        import pandas as pd
+
+        names = list(self.posterior.run.full_space.names)
+        return pd.DataFrame(self.values, columns=names).assign(log_q=self.log_q)
+
+    def to_inference_data(
+        self, name: str = "sound", sounds: NDArray[np.float32] | None = None
+    ) -> "InferenceData":
+        """Label the draws for ArviZ.
+
+        Args:
+            name: What the sound is called.
+            sounds: Features of what the synth plays for the draws, shape
+                (n, n_mels, n_frames), where they were rendered; NaN for a failed one.
+
+        Returns:
+            The groups ``posterior`` (``v``, ``value``), ``observed_data`` (``x``) and
+            ``sample_stats`` (``log_q``); with sounds also ``posterior_predictive`` (``x``) and
+            their distance ``lsd`` in dB.
+        """
+        from pyrosynth.inference.arviz import label_draws
+
+        return label_draws(self, name, sounds)
+
+    def __repr__(self) -> str:
+        """Say how many there are, in a line."""
+        low, high = self.log_q.min(), self.log_q.max()
+        return (
+            f"Draws({len(self)} presets of {self.posterior.synth.name}, log q from {low:.1f} to "
+            f"{high:.1f} nats)"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the intervals of the parameters in a notebook."""
+        from pyrosynth import plots
+
+        facts = {
+            "presets": len(self),
+            "synth": self.posterior.synth.name,
+            "log q": f"{self.log_q.min():.1f} to {self.log_q.max():.1f} nats",
+        }
+        learnt = self.posterior.learnt(self.values)
+        likeliest = learnt[self.log_q.argmax()]
+        intervals = plots.png(plots.forest(self.posterior.run.space, learnt, likeliest))
+        picture = report.picture(intervals, "Intervals of each parameter, the likeliest draw", "")
+        return report.notebook("Draws of the posterior", facts, picture)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Match:
+    """Presets tried for a sound, nearest first.
+
+    Example:
+        >>> import pyrosynth as ps
+        >>> posterior = ps.Posterior.load("run")  # doctest: +SKIP
+        >>> x = posterior.features(posterior.listen("flute.wav"))  # doctest: +SKIP
+        >>> match = posterior.refine(x, budget=256)  # doctest: +SKIP
+        >>> match.lsd[0], match.preset.values["osc1_waveform"]  # doctest: +SKIP
+        (2.41, 1.0)
+        >>> match.save("flute.bank")  # doctest: +SKIP
+
+    Attributes:
+        values: Native values of all parameters, shape (n, n_params).
+        x: Features of what the synth plays for them, shape (n, n_mels, n_frames).
+        lsd: Log-spectral distance to the sound in dB, shape (n,).
+        source: What proposed each, shape (n,): ``posterior`` (a draw), ``bank`` (a known
+            preset), ``model`` (a step along the model's own gradient), ``cma`` (evolution).
+        trace: Sounds rendered and the smallest distance so far, shape (n_batches, 2).
+        target: Features of the sound, shape (n_mels, n_frames).
+        posterior: The run that was searched with; without one there is no ``preset``, no
+            ``audio``, and nothing to ``save``.
+    """
+
+    values: NDArray[np.float64]
+    x: NDArray[np.float32]
+    lsd: NDArray[np.float64]
+    source: NDArray[np.str_]
+    trace: NDArray[np.float64]
+    target: NDArray[np.float32]
+    posterior: "Posterior | None" = None
+
+    @property
+    def n_renders(self) -> int:
+        """Number of sounds that were rendered."""
+        return int(self.trace[-1, 0])
+
+    @property
+    def preset(self) -> Preset:
+        """The preset that sounds nearest."""
+        space = self._run_posterior.run.full_space
+        return Preset.from_array(space, self.values[0], "match", "pyrosynth")
+
+    @cached_property
+    def audio(self) -> Audio:
+        """What the synth plays for it at the run's note, shape (n_samples,)."""
+        return self._run_posterior.render(self.values[:1])[0]
+
+    def save(self, path: str | Path) -> None:
+        """Write the preset that sounds nearest, for the synth or for any other program.
+
+        Args:
+            path: A ``.json`` file with every parameter in native values, a ``.wav`` file with
+                its sound, or a file of the synth's own kind, such as ``.bank`` for amsynth.
+
+        Raises:
+            InputError: The synth has no file of its own, or the file cannot be written.
+        """
+        posterior, file = self._run_posterior, Path(path)
+        if file.suffix == ".wav":
+            save_audio(file, self.audio, posterior.run.features.sample_rate)
+        elif file.suffix == ".json":
+            space, note = posterior.run.full_space, posterior.run.note.to_json()
+            name, score = posterior.synth.name, {"lsd_db": float(self.lsd[0])}
+            facts = preset_json(self.preset, name, space, note, score=score)
+            write_bytes(file, (json.dumps(facts, indent=1) + "\n").encode())
+        elif not posterior.synth.write_bank(file, [self.preset]):
+            raise InputError(
+                f"'{file}': {posterior.synth.name} has no preset file of its own; give a .json or "
+                "a .wav file"
+            )
+
+    @property
+    def _run_posterior(self) -> "Posterior":
+        if self.posterior is None:
+            raise InputError(
+                "a search without a run gives values only; Posterior.refine gives presets"
+            )
+        return self.posterior
+
+    def __repr__(self) -> str:
+        """Say what was reached, in a line."""
+        return f"Match({self.lsd[0]:.2f} dB after {self.n_renders} renders, by {self.source[0]})"
+
+    def _repr_html_(self) -> str:
+        """Show the nearest preset in a notebook: its sound, and both spectrograms."""
+        facts = {
+            "distance (LSD)": f"{self.lsd[0]:.2f} dB",
+            "sounds rendered": self.n_renders,
+            "found by": self.source[0],
+        }
+        if self.posterior is None:
+            return report.notebook("Match", facts)
+        from pyrosynth import plots
+
+        spec = self.posterior.run.features
+        (sound,) = report.wav_sources([self.audio], spec.sample_rate)
+        pair = plots.png(plots.spectrograms(self.target, self.x[0], spec))
+        return report.notebook(
+            "Match", facts,
+            report.players([report.player("nearest preset", "", sound)]),
+            report.picture(pair, "Spectrograms of the sound and of the preset", ""),
+        )  # fmt: skip
