@@ -7,8 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from pyrosynth.errors import DataError
-from pyrosynth.inference.arviz import arviz, distinct_names, inference_data, save_idata
+from pyrosynth.errors import InputError
+from pyrosynth.inference.arviz import (
+    arviz,
+    distinct_names,
+    inference_data,
+    label_groups,
+    save_groups,
+)
 
 PRESETS = ("bass", "lead", "bass")
 PARAMS = ("cutoff", "attack")
@@ -16,7 +22,7 @@ PARAMS = ("cutoff", "attack")
 
 def example():
     rng = np.random.default_rng(0)
-    return inference_data(
+    return label_groups(
         presets=PRESETS,
         params=PARAMS,
         posterior={"v": rng.random((5, 3, 2)), "z": rng.random((5, 3, 4))},
@@ -31,7 +37,7 @@ def example():
 
 
 def test_dimensions_and_names():
-    data = example()
+    data = inference_data(example())
     assert set(data.groups()) == {
         "posterior", "posterior_predictive", "prior_predictive", "observed_data",
         "log_likelihood", "sample_stats",
@@ -52,11 +58,11 @@ def test_dimensions_and_names():
 
 def test_file_opens_with_arviz(tmp_path):
     data = example()
-    save_idata(data, tmp_path / "new" / "check.nc")
+    save_groups(data, tmp_path / "new" / "check.nc")
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["check.nc"]
     again = arviz().from_netcdf(tmp_path / "new" / "check.nc")
-    assert set(again.groups()) == set(data.groups())
-    for group in data.groups():
+    assert set(again.groups()) == set(data)
+    for group in data:
         for name, array in data[group].data_vars.items():
             assert again[group][name].equals(array), (group, name)
     assert again.posterior.attrs["run"] == "toy"
@@ -66,8 +72,8 @@ def test_file_opens_with_arviz(tmp_path):
 
 def test_unwritable_place(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot write"):
-        save_idata(example(), tmp_path / "file" / "check.nc")
+    with pytest.raises(InputError, match="cannot write"):
+        save_groups(example(), tmp_path / "file" / "check.nc")
 
 
 def test_imports_without_a_cache_folder(tmp_path):

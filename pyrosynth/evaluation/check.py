@@ -29,7 +29,7 @@ from pyrosynth.evaluation.tables import BANK, GUESS, REFERENCE, Scores, markdown
 from pyrosynth.evaluation.targets import Targets, held_out
 from pyrosynth.evaluation.trials import Trials
 from pyrosynth.files import writable, write_bytes
-from pyrosynth.inference.arviz import inference_data, save_idata
+from pyrosynth.inference.arviz import label_groups, save_groups
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.fit import contract_hash, require_same_contract
@@ -212,7 +212,7 @@ def labelled(findings: Findings, facts: Mapping[str, Any]) -> "InferenceData":
     assert targets.values is not None
     drawn = {name: played[name][:, :draws].T for name in ("lsd", "failed")}
     heard = played["descriptors"].swapaxes(0, 1)
-    return inference_data(
+    return label_groups(
         presets=targets.names,
         params=space.names,
         posterior={
@@ -260,7 +260,7 @@ def _write(posterior: Posterior, findings: Findings, folder: Path, budget: int) 
         **findings.coverage(),
     }
     idata = labelled(findings, facts)
-    save_idata(idata, folder / "check.nc")
+    save_groups(idata, folder / "check.nc")
     write_bytes(folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
     write_bytes(folder / "table.csv", frame.to_csv(index=False).encode())
     write_bytes(folder / "table.md", markdown(frame).encode())

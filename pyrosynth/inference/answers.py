@@ -70,13 +70,14 @@ class Draws:
                 (n, n_mels, n_frames), where they were rendered; NaN for a failed one.
 
         Returns:
-            The groups ``posterior`` (``v``, ``value``), ``observed_data`` (``x``) and
-            ``sample_stats`` (``log_q``); with sounds also ``posterior_predictive`` (``x``) and
+            The groups ``posterior`` (``v``, ``value``), ``observed_data`` (``x``),
+            ``sample_stats`` (``log_q``) and, in a variant that predicts sounds,
+            ``log_likelihood`` (``x``); with sounds also ``posterior_predictive`` (``x``) and
             their distance ``lsd`` in dB.
         """
-        from pyrosynth.inference.arviz import label_draws
+        from pyrosynth.inference.arviz import inference_data, label_draws
 
-        return label_draws(self, name, sounds)
+        return inference_data(label_draws(self, name, sounds))
 
     def __repr__(self) -> str:
         """Say how many there are, in a line."""

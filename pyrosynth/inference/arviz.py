@@ -1,6 +1,6 @@
-"""The one conversion from arrays to ArviZ ``InferenceData``, and its file.
+"""From arrays to label_groups data for ArviZ, and their file, which is written without ArviZ.
 
-ArviZ is imported inside the functions: it costs seconds.
+ArviZ is imported inside one function: it costs seconds.
 """
 
 import os
@@ -8,19 +8,19 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.errors import DataError
+from pyrosynth.files import atomic
 from pyrosynth.inference.answers import Draws
 
 if TYPE_CHECKING:
+    import xarray
     from arviz import InferenceData
 
 Arrays = Mapping[str, ArrayLike]
@@ -54,7 +54,7 @@ def arviz() -> ModuleType:
     return arviz
 
 
-def inference_data(
+def label_groups(
     *,
     presets: Sequence[str],
     params: Sequence[str],
@@ -66,8 +66,8 @@ def inference_data(
     sample_stats: Arrays | None = None,
     coords: Mapping[str, ArrayLike] | None = None,
     attrs: Mapping[str, Any] | None = None,
-) -> "InferenceData":
-    """Label what is known of some sounds and of their presets.
+) -> dict[str, "xarray.Dataset"]:
+    """Label what is known of some sounds and of their presets, in the groups that ArviZ knows.
 
     Variables are ``v`` (..., param) on the unit cube, ``value`` (..., param) native, ``z``
     (..., latent), ``x`` (..., mel, frame) log-mel, ``descriptors`` (..., descriptor), and any
@@ -79,45 +79,51 @@ def inference_data(
         posterior: Draws given each sound, arrays (draw, preset, ...).
         posterior_predictive: What the draws sound like, arrays (draw, preset, ...).
         prior_predictive: What presets drawn without a sound are like, arrays (draw, ...).
-        observed_data: The sounds themselves and, where known, their presets, (preset, ...).
-        log_likelihood: Of the draws, arrays (draw, preset).
+        observed_data: The sounds themselves, (preset, ...). ArviZ compares each variable with
+            the one of that name in ``posterior_predictive``.
+        log_likelihood: Of the sounds given the draws, arrays (draw, preset), or
+            (draw, preset, mel, frame) for ``x``.
         sample_stats: Further facts of the draws, such as ``log_q`` and ``lsd``, (draw, preset).
         coords: Coordinates of further dimensions, such as ``mel``, ``frame``, ``descriptor``.
         attrs: Facts about all of it, such as the run and the seed; text or numbers.
 
     Returns:
-        The labelled data; the dimensions ``chain`` (of length 1) and ``draw`` come first.
+        A dataset for each group that is given; the dimensions ``chain`` (of length 1) and
+        ``draw`` come first.
     """
-    az = arviz()
+    import xarray
+
     named = {
         "preset": distinct_names(presets),
         "param": list(params),
         **{key: np.asarray(value) for key, value in (coords or {}).items()},
     }
 
-    def group(arrays: Arrays, lead: tuple[str, ...], dims: dict[str, tuple[str, ...]]) -> Any:
-        shaped = {key: np.asarray(array) for key, array in arrays.items()}
-        return az.dict_to_dataset(
-            {key: a[None] if "chain" in lead else a for key, a in shaped.items()},
-            dims={key: [*lead, *dims.get(key, ())] for key in shaped},
-            coords=named,
-            attrs=dict(attrs or {}),
-            default_dims=[],
-        )
+    def group(arrays: Arrays, lead: tuple[str, ...]) -> xarray.Dataset:
+        variables, sizes = {}, {}
+        for key, given in arrays.items():
+            array = np.asarray(given)[None] if "chain" in lead else np.asarray(given)
+            dims = (*lead, *DIMS.get(key, ()))[: array.ndim]
+            variables[key] = (dims, array)
+            sizes |= dict(zip(dims, array.shape, strict=True))
+        axes = {dim: named.get(dim, np.arange(n)) for dim, n in sizes.items()}
+        return xarray.Dataset(variables, axes, dict(attrs or {}))
 
     drawn = ("chain", "draw", "preset")
-    given: dict[str, tuple[Arrays | None, tuple[str, ...], dict[str, tuple[str, ...]]]] = {
-        "posterior": (posterior, drawn, DIMS),
-        "posterior_predictive": (posterior_predictive, drawn, DIMS),
-        "prior_predictive": (prior_predictive, drawn[:2], DIMS),
-        "observed_data": (observed_data, drawn[2:], DIMS),
-        "log_likelihood": (log_likelihood, drawn, {}),  # one number per draw, whatever the site
-        "sample_stats": (sample_stats, drawn, {}),
+    given = {
+        "posterior": (posterior, drawn),
+        "posterior_predictive": (posterior_predictive, drawn),
+        "prior_predictive": (prior_predictive, drawn[:2]),
+        "observed_data": (observed_data, drawn[2:]),
+        "log_likelihood": (log_likelihood, drawn),
+        "sample_stats": (sample_stats, drawn),
     }
-    whole: InferenceData = az.InferenceData(
-        **{name: group(a, lead, dims) for name, (a, lead, dims) in given.items() if a}
-    )
-    return whole
+    return {name: group(arrays, lead) for name, (arrays, lead) in given.items() if arrays}
+
+
+def inference_data(groups: Mapping[str, "xarray.Dataset"]) -> "InferenceData":
+    """Turn label_groups groups into what ArviZ's functions take."""
+    return arviz().InferenceData(**groups)
 
 
 def label_draws(
@@ -125,21 +131,23 @@ def label_draws(
     name: str,
     sounds: ArrayLike | None = None,
     attrs: Mapping[str, Any] | None = None,
-) -> "InferenceData":
+) -> dict[str, "xarray.Dataset"]:
     """Label draws of one sound, see `pyrosynth.inference.answers.Draws.to_inference_data`."""
     posterior, x = draws.posterior, draws.x
+    likelihood = posterior.log_likelihood(draws.v, x)
     spec = posterior.run.features
     stats = {"log_q": draws.log_q[:, None]}
     predictive = None
     if sounds is not None:
         predictive = {"x": np.asarray(sounds)[:, None]}
         stats["lsd"] = log_distance(np.asarray(sounds), x)[:, None]
-    return inference_data(
+    return label_groups(
         presets=[name],
         params=posterior.run.space.names,
         posterior={"v": draws.v[:, None], "value": posterior.learnt(draws.values)[:, None]},
         posterior_predictive=predictive,
         observed_data={"x": x[None]},
+        log_likelihood=None if likelihood is None else {"x": likelihood[:, None]},
         sample_stats=stats,
         coords={
             "mel": spec.centers_hz,
@@ -149,25 +157,17 @@ def label_draws(
     )
 
 
-def save_idata(idata: "InferenceData", path: str | Path) -> None:
-    """Write labelled data to a netCDF file, atomically; ``arviz.from_netcdf`` reads it.
+def save_groups(groups: Mapping[str, "xarray.Dataset"], path: str | Path) -> None:
+    """Write label_groups groups to a netCDF file, atomically; ``arviz.from_netcdf`` reads it.
 
     Raises:
-        DataError: The file cannot be written, for example on a full disk.
+        InputError: The file cannot be written, for example on a full disk.
     """
-    target = Path(path)
-    part = target.with_name(target.name + ".part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        idata.to_netcdf(str(part))
-        part.replace(target)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise DataError(
-            f"cannot write '{target}' ({error.strerror or error}); free space or choose another "
-            "folder"
-        ) from error
+    with atomic(path) as new:
+        for name, data in groups.items():
+            packed = {key: {"zlib": True} for key, a in data.items() if a.dtype.kind in "fiu"}
+            mode: Literal["w", "a"] = "a" if new.exists() else "w"
+            data.to_netcdf(new, mode=mode, group=name, engine="h5netcdf", encoding=packed)
 
 
 def distinct_names(names: Iterable[str]) -> list[str]:

@@ -18,7 +18,7 @@ from pyrosynth.audio.sketch import Sketch
 from pyrosynth.errors import InputError, PyrosynthError, SynthError
 from pyrosynth.files import whole, writable
 from pyrosynth.inference.answers import Match
-from pyrosynth.inference.arviz import label_draws, save_idata
+from pyrosynth.inference.arviz import label_draws, save_groups
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.inference.report import candidates, infer_report
 from pyrosynth.inference.sketch_report import sketch_section
@@ -226,7 +226,7 @@ def infer_sound(
         for name, sound in sounds.items():
             save_audio(new / name, sound, rate)
         attrs = {key: json.dumps(value) for key, value in made.items()}
-        save_idata(label_draws(drawn, file.stem, _sounds(heard), attrs), new / POSTERIOR)
+        save_groups(label_draws(drawn, file.stem, _sounds(heard), attrs), new / POSTERIOR)
         infer_report(
             new / REPORT, name=file.stem, posterior=posterior, target=audio, match=match,
             audio=played.audio, draws=drawn, files=files, first=first,

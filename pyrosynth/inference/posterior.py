@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
+from torch.distributions import Normal
 
 from pyrosynth import report as html
 from pyrosynth.audio.io import Audio, fit_length, load_audio
@@ -251,6 +252,25 @@ class Posterior:
         """
         unit = self.run.space.to_unit(self.learnt(values))
         return self._predict(torch.as_tensor(unit).to(self.run.mean)).cpu().numpy()
+
+    @torch.no_grad()
+    def log_likelihood(self, v: ArrayLike, x: ArrayLike) -> Array | None:
+        """Score a sound given presets, cell by cell, by the model's own idea of how they sound.
+
+        Args:
+            v: Points of the unit cube, shape (n, n_learnt).
+            x: Features of the sound, shape (n_mels, n_frames).
+
+        Returns:
+            log p(x|v) in nats, shape (n, n_mels, n_frames); None in a variant that predicts no
+            sound.
+        """
+        if not self.predicts:
+            return None
+        points = torch.as_tensor(np.asarray(v, np.float32), device=self.device)
+        scale = self.variant.log_scale.exp().unsqueeze(-1)
+        cells = Normal(self.variant.expected_x_of_v(points), scale).log_prob(self._sound(x))
+        return (cells - self.run.std.log()).cpu().numpy()
 
     @property
     def predicts(self) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
+from torch.optim.adam import adam
 
 from pyrosynth.audio.features import DB
 from pyrosynth.audio.metrics import log_distance
@@ -148,7 +149,7 @@ def move(
         off = torch.tensor(heard, device=device) - predict(here)
     corrected = torch.tensor(target, device=device) - off
     logits = torch.logit(here.clamp(INSIDE, 1 - INSIDE)).requires_grad_()
-    optimiser = torch.optim.Adam([logits], RATE)
+    moments, taken = [torch.zeros_like(logits) for _ in range(2)], torch.tensor(0.0)
 
     def look() -> tuple[Tensor, Tensor]:
         there = torch.where(held, here, logits.sigmoid())
@@ -156,8 +157,14 @@ def move(
         return there, distance + cost * (there - here).square().sum(-1)
 
     for _ in range(STEPS):
-        (logits.grad,) = torch.autograd.grad(look()[1].sum(), logits)
-        optimiser.step()
+        gradient = torch.autograd.grad(look()[1].sum(), logits)
+        with torch.no_grad():
+            # The function, not torch.optim.Adam, whose use imports torch's compiler: seconds.
+            adam(
+                [logits], [*gradient], [moments[0]], [moments[1]], [], [taken], foreach=False,
+                amsgrad=False, beta1=0.9, beta2=0.999, lr=RATE, weight_decay=0.0, eps=1e-8,
+                maximize=False,
+            )  # fmt: skip
     with torch.no_grad():
         there, squares = look()
     return there.double().cpu().numpy(), squares.sqrt().double().cpu().numpy()
