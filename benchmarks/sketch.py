@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pyrosynth.audio.io import Audio, fit_length
+from pyrosynth.audio.background import fit_length
+from pyrosynth.audio.io import Audio, Note
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.audio.note import Note
 from pyrosynth.audio.sketch import sketch
 from pyrosynth.errors import InputError
 from pyrosynth.inference.posterior import Posterior

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pyrosynth.audio.descriptors import LOWEST_DB, ROLL_OFF, attack_seconds
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.note import Note
+from pyrosynth.audio.io import Note
 
 Float = NDArray[np.float64]
 

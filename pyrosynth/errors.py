@@ -10,9 +10,13 @@ Every message is one line of at most 300 printable characters: the value receive
 the next step. The command line prints it and exits with code 2.
 """
 
+import math
+import operator
 from collections.abc import Iterable
+from typing import Any
 
 LONGEST = 300  # characters of a message
+LARGEST_SEED = 2**63 - 1  # the largest that both NumPy and torch take
 
 
 class PyrosynthError(Exception):
@@ -74,3 +78,72 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
         The error, ready to be raised.
     """
     return InputError(f"unknown {kind} '{name}'; known: {', '.join(known) or 'none'}")
+
+
+def integer(name: str, value: Any, low: int | None = None, high: int | None = None) -> int:
+    """Return an argument as a plain integer; those of NumPy, and whole floats, are taken too.
+
+    Args:
+        name: What an error calls it.
+        value: What was given.
+        low: The least it may be.
+        high: The most.
+
+    Raises:
+        InputError: It is no integer, or out of range.
+
+    Example:
+        >>> integer("steps", 5.0, 1)
+        5
+    """
+    try:
+        result = int(value) if float(value).is_integer() else operator.index(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{name} {value!r}: give an integer{_bounds(low, high)}") from None
+    if isinstance(value, bool | str | bytes) or not _within(result, low, high):
+        raise InputError(f"{name} {value!r}: give an integer{_bounds(low, high)}")
+    return result
+
+
+def number(name: str, value: Any, low: float | None = None, high: float | None = None) -> float:
+    """Return an argument as a plain float; the scalars of NumPy and torch are taken too.
+
+    Args:
+        name: What an error calls it.
+        value: What was given.
+        low: The least it may be.
+        high: The most.
+
+    Raises:
+        InputError: It is no finite number, or out of range.
+    """
+    try:
+        result = float(value)
+    except (TypeError, ValueError, OverflowError):
+        result = math.nan
+    if (
+        isinstance(value, bool | str | bytes)
+        or not math.isfinite(result)
+        or not _within(result, low, high)
+    ):
+        raise InputError(f"{name} {value!r}: give a number{_bounds(low, high)}")
+    return result
+
+
+def checked_seed(seed: Any) -> int:
+    """Return a seed as a plain integer from 0 to 2^63 - 1, which NumPy and torch take.
+
+    Raises:
+        InputError: It is something else.
+    """
+    return integer("seed", seed, 0, LARGEST_SEED)
+
+
+def _within(value: float, low: float | None, high: float | None) -> bool:
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    if low is None and high is None:
+        return ""
+    return f" of at least {low}" if high is None else f" from {low} to {high}"

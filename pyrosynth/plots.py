@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.features import DB, FeatureSpec, hz_to_mel
-from pyrosynth.audio.note import Note
+from pyrosynth.audio.io import Note
 from pyrosynth.synths.params import Param, ParamSpace
 
 if TYPE_CHECKING:

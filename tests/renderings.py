@@ -27,7 +27,7 @@ def complain(audio):
 
 if __name__ == "__main__":  # a process that renders until it is killed; see test_rendering
     from pyrosynth import synths
-    from pyrosynth.audio.note import Note
+    from pyrosynth.audio.io import Note
     from pyrosynth.synths.rendering import Renderer
 
     synth = synths.load_synth(sys.argv[1])

@@ -4,7 +4,7 @@ import numpy as np
 from toys import SMALL
 
 from pyrosynth import synths
-from pyrosynth.audio.note import Note
+from pyrosynth.audio.io import Note
 from pyrosynth.data.dataset import render_dataset
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.training.fit import fit

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pyrosynth.audio.note import Note
+from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.amsynth import Amsynth, bank_files, install, read_bank, write_bank

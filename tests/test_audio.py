@@ -1,9 +1,18 @@
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+
 import numpy as np
 import pytest
 import soundfile
 
-from pyrosynth.audio.io import fit_length, load_audio, save_audio
-from pyrosynth.audio.note import Note
+from pyrosynth.audio.background import fit_length, measure_background
+from pyrosynth.audio.descriptors import describe
+from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.audio.io import Note, load_audio, save_audio
+from pyrosynth.audio.sketch import sketch
 from pyrosynth.errors import InputError
 
 RATE = 22050
@@ -75,3 +84,158 @@ def test_notes_out_of_range_are_refused():
     for change in ({"pitch": 128}, {"velocity": 0}, {"hold_seconds": 5}, {"hold_seconds": -1}):
         with pytest.raises(InputError):
             Note(**change)
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100])
+@pytest.mark.parametrize(
+    "before",
+    ["silence", "hiss", "loud hiss", "rumble", "offset", "click", "clicks in hiss", "all"],
+)
+def test_what_is_before_a_note_is_cut(rate, before):
+    """The note that is heard is the note, whatever its recording begins with."""
+    rng = np.random.default_rng(0)
+    n, at = 5 * rate, 3 * rate // 2
+    note = np.zeros(n, np.float32)
+    note[at:] = tone(rate, (n - at) / rate) * np.exp(-np.arange(n - at) / rate)
+    noise = rng.standard_normal(n).astype(np.float32)
+    rumble = np.convolve(noise, np.full(rate // 100, 0.1), "same").astype(np.float32)
+    clicks = np.zeros(n, np.float32)
+    clicks[[rate // 3, rate // 3 + 1, rate]] = 0.9
+    added = {
+        "silence": 0,
+        "hiss": 0.002 * noise,
+        "loud hiss": 0.01 * noise,
+        "rumble": 0.002 * rumble,
+        "offset": np.float32(0.03),
+        "click": np.where(np.arange(n) < rate // 2, clicks, 0),
+        "clicks in hiss": clicks + 0.001 * noise,
+        "all": clicks + 0.004 * noise - np.float32(0.02),
+    }[before]
+    found = measure_background(note + added, rate)
+    assert found.onset / rate == pytest.approx(1.5, abs=0.006)
+    offset = {"offset": 0.03, "all": -0.02}.get(before, 0.0)
+    assert found.offset == pytest.approx(offset, abs=2e-3)
+    fitted = fit_length(note + added, 2 * rate, rate)
+    inner = slice(rate // 100, -rate // 50)
+    assert np.abs(fitted - note[found.onset :][: 2 * rate])[inner].max() < 0.06
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.3, 2.0])
+@pytest.mark.parametrize("steep", [1, 3])
+def test_a_slow_attack_is_no_background(seconds, steep):
+    time = np.arange(3 * RATE) / RATE
+    rise = np.minimum(1, time / max(seconds, 1e-3)) ** steep
+    found = measure_background((rise * np.sin(2 * np.pi * 110 * time)).astype(np.float32), RATE)
+    assert found.onset / RATE < 0.02 + seconds * 0.01 ** (1 / steep)
+    assert (found.level, found.offset) == (0, 0)
+
+
+def test_short_sounds_have_an_onset_too():
+    for n in (1, 2, 100, 1102, 3000):
+        assert measure_background(tone()[1 : n + 1], RATE).onset < 10
+        assert fit_length(tone()[1 : n + 1], 5000, RATE).shape == (5000,)
+    assert measure_background(np.zeros(RATE, np.float32), RATE).onset == 0
+
+
+def test_integers_and_other_shapes_are_no_audio():
+    for work in (
+        lambda audio: fit_length(audio, 100, RATE),
+        lambda audio: measure_background(audio, RATE),
+        lambda audio: sketch(audio, RATE, Note()),
+    ):
+        with pytest.raises(InputError, match=r"int16 values; give floats"):
+            work((tone() * 32767).astype(np.int16))
+        with pytest.raises(InputError, match="give mono audio of shape"):
+            work(np.stack([tone(), tone()]))
+    for work in (FeatureSpec(), lambda audio: describe(audio, FeatureSpec())):
+        with pytest.raises(InputError, match=r"int16 values; give floats"):
+            work((tone() * 32767).astype(np.int16))
+        with pytest.raises(InputError, match="has shape"):
+            work(np.float32(1))
+
+
+def flac_without_a_length(path):
+    """A FLAC stream as recorders write it that cannot seek back: the count of samples is 0."""
+    soundfile.write(path, tone(seconds=3.0), RATE)
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+
+
+def test_a_flac_file_may_leave_its_length_open(tmp_path):
+    flac_without_a_length(tmp_path / "a.flac")
+    np.testing.assert_allclose(load_audio(tmp_path / "a.flac", RATE), tone(seconds=3.0), atol=1e-4)
+
+
+@pytest.mark.parametrize("claim", [0, 10**6, 2**32 - 1])
+def test_a_header_may_lie_about_the_length(tmp_path, claim):
+    """Of a WAV file, and of a FLAC file that claims ten thousand million samples."""
+    save_audio(tmp_path / "a.wav", tone(), RATE, "PCM_16")
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[40:44] = claim.to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    soundfile.write(tmp_path / "a.flac", tone(), RATE)
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    content[21] = content[21] & 0xF0 | 0x02
+    (tmp_path / "a.flac").write_bytes(content)
+    for name in ("a.wav", "a.flac"):
+        with suppress(InputError):
+            assert len(load_audio(tmp_path / name, RATE)) <= len(tone())
+
+
+MEMORY = """
+import resource, sys
+from pyrosynth.audio.io import load_audio
+from pyrosynth.audio.sketch import sketch
+from pyrosynth.errors import InputError
+import soundfile, soxr
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    print(len(load_audio(sys.argv[1], 96000)))
+except InputError as error:
+    print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+@pytest.mark.parametrize(("rate", "channels", "seconds"), [(655350, 8, 20), (8000, 1, 590)])
+def test_memory_of_reading_is_bounded(tmp_path, rate, channels, seconds):
+    path = tmp_path / "a.flac"
+    with soundfile.SoundFile(path, "w", rate, channels, "PCM_16") as file:
+        for _ in range(seconds):
+            file.write(np.full((rate, channels), 1000, np.int16))
+    done = subprocess.run([sys.executable, "-c", MEMORY, path], capture_output=True, text=True)
+    said, megabytes = done.stdout.splitlines()
+    assert float(megabytes) < 700
+    assert said.isdecimal() == (channels == 1), said
+
+
+@pytest.mark.parametrize("share", [-1.0, -0.995])
+def test_channels_that_cancel_are_named(tmp_path, share):
+    soundfile.write(tmp_path / "a.wav", np.stack([tone(), share * tone()], 1), RATE)
+    with pytest.raises(InputError, match=r"the channels of '.*a\.wav' cancel each other"):
+        load_audio(tmp_path / "a.wav", RATE)
+
+
+def test_any_name_and_open_files_are_read(tmp_path):
+    save_audio(tmp_path / "a.wav", tone(), RATE)
+    strange = os.fsencode(tmp_path) + b"/\xff\n.wav"
+    os.rename(tmp_path / "a.wav", strange)
+    assert len(load_audio(os.fsdecode(strange), RATE)) == len(tone())
+    with open(strange, "rb") as file:
+        assert len(load_audio(file, RATE)) == len(tone())
+    (tmp_path / "a.raw").write_bytes(bytes(1000))
+    with pytest.raises(InputError, match=r"raw' is not a readable sound file"):
+        load_audio(tmp_path / "a.raw", RATE)
+
+
+def test_numbers_of_numpy_make_a_note():
+    note = Note(np.int64(61), np.int32(90), np.float32(0.5), np.float64(1))
+    assert json.dumps(note.to_json())
+    assert note == Note(61, 90, 0.5, 1.0)
+    for change in ({"pitch": 60.5}, {"pitch": "60"}, {"hold_seconds": np.nan}, {"velocity": None}):
+        with pytest.raises(InputError, match=next(iter(change))):
+            Note(**change)
+    with pytest.raises(InputError, match="0.01 to 60"):
+        Note(hold_seconds=1e-5, duration_seconds=1e-5)

@@ -301,7 +301,7 @@ def test_a_dataset_of_other_settings_is_left_alone(refused, data, option):
 
 def test_a_check_on_another_dataset(refused, here, tmp_path):
     from pyrosynth import synths
-    from pyrosynth.audio.note import Note
+    from pyrosynth.audio.io import Note
     from pyrosynth.data.dataset import render_dataset
 
     voice = synths.load_synth("voice")

@@ -180,7 +180,7 @@ def test_infer(call, run, tmp_path):
     preset = read_preset(folder / "preset.json", synth.param_space, "voice")
     audio, rate = soundfile.read(folder / "render.wav", dtype="float32")
     assert (rate, audio.ndim) == (22050, 1)
-    from pyrosynth.audio.note import Note
+    from pyrosynth.audio.io import Note
 
     played = synth.render(preset.array(synth.param_space), Note(**facts["note"]), rate)
     np.testing.assert_array_equal(audio, played)

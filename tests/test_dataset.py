@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pyrosynth import synths
-from pyrosynth.audio.note import Note
+from pyrosynth.audio.io import Note
 from pyrosynth.data.dataset import open_dataset, render_dataset
 from pyrosynth.data.render import STD_FLOOR, split_human
 from pyrosynth.data.splits import DB

@@ -13,7 +13,7 @@ import pytest
 import renderings
 
 from pyrosynth import synths
-from pyrosynth.audio.note import Note
+from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.presets import preset_array
 from pyrosynth.synths.rendering import Renderer, probe_isolation

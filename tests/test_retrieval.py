@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from pyrosynth import synths
+from pyrosynth.audio.io import Note
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.audio.note import Note
 from pyrosynth.data.bank import Bank, principal_axes
 from pyrosynth.data.dataset import render_dataset
 from pyrosynth.errors import DataError, InputError, RunError

@@ -10,7 +10,7 @@ import torch
 from toys import SMALL, toy_data
 
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.note import Note
+from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, RunError
 from pyrosynth.modeling.variant import Variant
 from pyrosynth.synths.params import Param, ParamSpace

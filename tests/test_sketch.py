@@ -9,10 +9,10 @@ import torch
 from hums import hum
 from lively import small_posterior
 
+from pyrosynth.audio.background import fit_length
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import fit_length, save_audio
+from pyrosynth.audio.io import Note, save_audio
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.audio.note import Note
 from pyrosynth.audio.pitch import pitch as yin
 from pyrosynth.audio.sketch import sketch
 from pyrosynth.cli.app import main

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.timbre import NAMES, Timbre
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.note import Note
+from pyrosynth.audio.io import Note
 
 RATE, PITCH = 22050, 69
 TIME = np.arange(2 * RATE) / RATE

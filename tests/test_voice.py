@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pyrosynth import synths
-from pyrosynth.audio.note import Note
+from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError
 from pyrosynth.synths.presets import distinct, preset_array
 from pyrosynth.synths.voice import VERSION

@@ -15,8 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.outside.families import FAMILIES, Family, Sound, environment
-from pyrosynth.audio.io import fit_length, load_audio, save_audio
-from pyrosynth.audio.note import Note
+from pyrosynth.audio.background import fit_length
+from pyrosynth.audio.io import Note, load_audio, save_audio
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.amsynth import data_folder
 from pyrosynth.synths.apt import VERSIONS, fetch

@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.audio.io import checked_audio
 
 UNITS = {
     "loudness": "dB",
@@ -46,7 +47,7 @@ def describe(audio: ArrayLike, spec: FeatureSpec) -> NDArray[np.float64]:
     References:
         Peeters et al., 2011, "The Timbre Toolbox".
     """
-    sounds = np.asarray(audio, np.float32)
+    sounds = checked_audio(audio)
     flat = sounds.reshape(-1, sounds.shape[-1])
     hz = np.linspace(0.0, spec.sample_rate / 2, spec.n_fft // 2 + 1, dtype=np.float32)
     rows = [_describe(sound, spec, hz) for sound in flat]

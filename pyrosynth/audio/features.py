@@ -9,10 +9,17 @@ import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError
+from pyrosynth.audio.io import checked_audio
+from pyrosynth.errors import InputError, integer, number
 
 Array = NDArray[np.float32]
 
+LIMITS = (  # of the integers of a spec; beyond them one sound would take gigabytes
+    ("sample_rate", 1000, 768_000),
+    ("n_fft", 2, 2**17),
+    ("hop_length", 1, 2**17),
+    ("n_mels", 1, 1024),
+)
 LINEAR_HZ = 200.0 / 3.0  # Slaney's scale: Hz per mel below the break, …
 BREAK_HZ = 1000.0
 LOG_STEP = np.log(6.4) / 27.0  # … and log-frequency per mel above it
@@ -51,8 +58,10 @@ class FeatureSpec:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if min(self.sample_rate, self.n_fft - 1, self.hop_length, self.n_mels) < 1:
-            raise InputError(f"{self}: rate, n_fft, hop_length and n_mels must be positive")
+        for name, low, high in LIMITS:
+            object.__setattr__(self, name, integer(name, getattr(self, name), low, high))
+        for name in ("fmin", "fmax", "floor"):
+            object.__setattr__(self, name, number(name, getattr(self, name)))
         if not 0 <= self.fmin < self.fmax <= self.sample_rate / 2:
             raise InputError(
                 f"mel bands from {self.fmin} to {self.fmax} Hz at {self.sample_rate} Hz: "
@@ -102,7 +111,7 @@ class FeatureSpec:
         Returns:
             Power, shape (..., n_mels, n_frames), float32.
         """
-        sounds = np.asarray(audio, np.float32)
+        sounds = checked_audio(audio)
         flat = sounds.reshape(-1, sounds.shape[-1])
         mel = np.empty((len(flat), *self.shape(flat.shape[-1])), np.float32)
         for out, sound in zip(mel, flat, strict=True):

@@ -3,84 +3,233 @@
 import io
 import math
 import os
-from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, integer, number
+from pyrosynth.files import write_bytes
+
+if TYPE_CHECKING:
+    import soundfile
 
 Audio = NDArray[np.float32]
 
+NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")  # of pitches
+SHORTEST_NOTE, LONGEST_NOTE = 0.01, 60.0  # seconds
 SILENCE = 1e-4  # peak below which a sound counts as silent, -80 dB full scale
 SHORTEST_SECONDS = 0.05  # a shorter sound holds less than one analysis window
+LONGEST_SECONDS = 600.0  # of a sound file
+MOST_SAMPLES = 2**26  # of a sound file, over all channels: 256 MiB
+CANCELLED = 0.01  # share of the loudest channel's peak that the mean of channels must keep
+BLOCK = 2**18  # samples decoded at a time, over all channels
 
 
-def load_audio(path: str | os.PathLike[str], sample_rate: int) -> Audio:
-    """Read a sound file as mono float32 at the wanted rate.
+@dataclass(frozen=True)
+class Note:
+    """The note a synth is asked to play.
 
     Args:
-        path: Any file libsndfile reads, with any number of channels and any rate.
+        pitch: MIDI note number, 0 to 127; 60 is C4.
+        velocity: MIDI velocity, 1 to 127.
+        hold_seconds: Time from note-on to note-off.
+        duration_seconds: Length of the recording, release included, 0.01 to 60.
+
+    Raises:
+        InputError: A number is out of range.
+
+    Example:
+        >>> Note(69).name, Note(duration_seconds=3.5).n_samples(22050)
+        ('A4', 77175)
+    """
+
+    pitch: int = 60
+    velocity: int = 100
+    hold_seconds: float = 3.0
+    duration_seconds: float = 4.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        checked = {
+            "pitch": integer("pitch", self.pitch, 0, 127),
+            "velocity": integer("velocity", self.velocity, 1, 127),
+            "hold_seconds": number("hold_seconds", self.hold_seconds),
+            "duration_seconds": number("duration_seconds", self.duration_seconds),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        if not (
+            0 < self.hold_seconds <= self.duration_seconds
+            and SHORTEST_NOTE <= self.duration_seconds <= LONGEST_NOTE
+        ):
+            raise InputError(
+                f"note held {self.hold_seconds} s of {self.duration_seconds} s: hold must be "
+                f"above 0 and at most the duration, the duration {SHORTEST_NOTE} to "
+                f"{LONGEST_NOTE:.0f} s"
+            )
+
+    @property
+    def name(self) -> str:
+        """The pitch as musicians write it, such as ``C4`` or ``F#3``."""
+        return f"{NAMES[self.pitch % 12]}{self.pitch // 12 - 1}"
+
+    def n_samples(self, sample_rate: int) -> int:
+        """Return the number of samples of the recording."""
+        return int(self.duration_seconds * sample_rate)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON-ready dictionary; ``Note(**data)`` reads it back."""
+        return asdict(self)
+
+
+def checked_audio(audio: ArrayLike, what: str = "audio", *, ndim: int | None = None) -> Audio:
+    """Return audio as float32, after making sure that it is audio.
+
+    Args:
+        audio: Floating-point samples around full scale 1, shape (..., n_samples).
+        what: What an error calls it.
+        ndim: Number of axes that it must have; any from 1 on if left out.
+
+    Returns:
+        The samples, same shape.
+
+    Raises:
+        InputError: They are integers, or the shape is another one.
+    """
+    samples = np.asarray(audio)
+    if samples.dtype.kind != "f":
+        raise InputError(
+            f"{what} holds {samples.dtype} values; give floats from -1 to 1 (16-bit integers "
+            "divided by 32768)"
+        )
+    if samples.ndim < 1 or samples.ndim != (ndim or samples.ndim):
+        wanted = "(n_samples,)" if ndim == 1 else "(..., n_samples)"
+        raise InputError(f"{what} has shape {samples.shape}; give mono audio of shape {wanted}")
+    return samples.astype(np.float32, copy=False)
+
+
+def load_audio(
+    file: str | os.PathLike[str] | BinaryIO, sample_rate: int, name: str | None = None
+) -> Audio:
+    """Read a sound file as mono float32 at the wanted rate.
+
+    It is decoded a block at a time and given up as soon as it is too long, whatever its header
+    says.
+
+    Args:
+        file: Path of any file libsndfile reads, with any number of channels and any rate, or the
+            open file.
         sample_rate: Rate of the result in Hz; the sound is resampled to it (soxr, high quality).
+        name: What an error calls the file; its path if left out.
 
     Returns:
         Audio, shape (n_samples,).
 
     Raises:
-        InputError: The file is missing, empty, no sound, not finite, silent or too short.
+        InputError: The file is missing, empty, no sound, not finite, silent, too short, or longer
+            than 10 minutes or 67 million samples; or its channels cancel each other.
     """
-    import soundfile
     import soxr
 
-    file = Path(path)
-    if not file.is_file():
-        raise InputError(f"no sound file '{file}'; give the path of a WAV, FLAC, OGG or AIFF file")
-    try:
-        frames, rate = soundfile.read(file, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
+    rate_wanted = integer("sample_rate", sample_rate, 1)
+    if not isinstance(file, str | os.PathLike):
+        said = name or "the sound"
+        mono, loudest, rate = _decode(file, said)
+    else:
+        path, said = Path(file), name or str(file)
+        if not path.is_file():
+            raise InputError(
+                f"no sound file '{said}'; give the path of a WAV, FLAC, OGG, MP3 or AIFF file"
+            )
+        try:
+            with path.open("rb") as opened:
+                mono, loudest, rate = _decode(opened, said)
+        except OSError as error:
+            raise InputError(f"cannot read '{said}' ({error.strerror or error})") from error
+    if len(mono) < SHORTEST_SECONDS * rate:
         raise InputError(
-            f"'{file}' is not a readable sound file ({error}); convert it to WAV or FLAC"
-        ) from error
-    if len(frames) < SHORTEST_SECONDS * rate:
-        raise InputError(
-            f"'{file}' lasts {len(frames) / rate:.3f} s; at least {SHORTEST_SECONDS} s are needed"
+            f"'{said}' lasts {len(mono) / rate:.3f} s; at least {SHORTEST_SECONDS} s are needed"
         )
-    if not np.isfinite(frames).all():
-        raise InputError(f"'{file}' contains NaN or infinite samples; export it again")
-    audio = frames.mean(axis=1)
-    if np.abs(audio).max() < SILENCE:
+    peak = float(max(mono.max(), -mono.min()))
+    if loudest < SILENCE:
         raise InputError(
-            f"'{file}' is silent (peak below {20 * math.log10(SILENCE):.0f} dB full scale); "
+            f"'{said}' is silent (peak below {20 * math.log10(SILENCE):.0f} dB full scale); "
             "record it louder"
         )
-    if rate != sample_rate:
-        audio = soxr.resample(audio, rate, sample_rate)
-    return np.ascontiguousarray(audio, np.float32)
+    if peak < max(SILENCE, CANCELLED * loudest):
+        raise InputError(
+            f"the channels of '{said}' cancel each other: their mean is nearly silent; turn the "
+            "phase of one channel over, or keep one channel only"
+        )
+    if rate != rate_wanted:
+        mono = soxr.resample(mono, rate, rate_wanted)
+    return np.ascontiguousarray(mono, np.float32)
 
 
-def fit_length(audio: Audio, n_samples: int, sample_rate: int) -> Audio:
-    """Cut the silence before the onset, then cut or zero-pad to a length.
+def _decode(file: BinaryIO, name: str) -> tuple[Audio, float, int]:
+    """Decode a file; return the mean of its channels, the loudest channel's peak, and the rate."""
+    import soundfile
+
+    blocks, loudest, n_frames = [], 0.0, 0
+    try:
+        with soundfile.SoundFile(file) as sound:
+            rate, channels = sound.samplerate, sound.channels
+            most = min(MOST_SAMPLES // channels, int(LONGEST_SECONDS * rate))
+            while n_frames <= most and len(block := _next_block(sound)):
+                n_frames += len(block)
+                peak = float(max(block.max(), -block.min()))
+                if not math.isfinite(peak):
+                    raise InputError(f"'{name}' contains NaN or infinite samples; export it again")
+                loudest = max(loudest, peak)
+                blocks.append(block.mean(axis=1))
+    except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, MemoryError) as error:
+        raise InputError(
+            f"'{name}' is not a readable sound file ({error}); convert it to WAV or FLAC"
+        ) from error
+    if n_frames > most:
+        raise InputError(
+            f"'{name}' holds more than {most / rate:.1f} s of {channels} channels at {rate} Hz, "
+            "the most that is read; cut it to the note"
+        )
+    return np.concatenate(blocks or [np.zeros(0, np.float32)]), loudest, rate
+
+
+def _next_block(sound: "soundfile.SoundFile") -> Audio:
+    """Decode the next frames of a file, shape (n_frames, n_channels); none at its end."""
+    import soundfile
+
+    block = np.full((max(1, BLOCK // sound.channels), sound.channels), np.nan, np.float32)
+    try:
+        return block[: len(sound.read(out=block))]
+    except soundfile.LibsndfileError:
+        # In a stream that leaves its length open, such as a FLAC file may be, libsndfile cannot
+        # seek to the end after reading up to it: what it read is there nevertheless.
+        if sound.frames < MOST_SAMPLES:
+            raise
+        return block[~np.isnan(block[:, 0])]
+
+
+def wav_bytes(audio: ArrayLike, sample_rate: int, subtype: str = "PCM_16") -> bytes:
+    """Return audio as the content of a WAV file.
 
     Args:
-        audio: Mono sound, shape (any,).
-        n_samples: Wanted length.
-        sample_rate: Rate in Hz; a cut end is faded out over 10 ms of it.
-
-    Returns:
-        Audio, shape (n_samples,).
+        audio: Samples, shape (n_samples,), or (n_samples, n_channels).
+        sample_rate: Rate in Hz.
+        subtype: ``PCM_16``, whose bytes depend on the sound alone and which cuts samples beyond
+            full scale off, or ``FLOAT``, whose files carry the time they were written at.
     """
-    level = np.abs(audio)
-    onset = int(np.argmax(level > 0.01 * level.max()))
-    kept = audio[onset : onset + n_samples].copy()
-    if onset + n_samples < len(audio):
-        fade = min(len(kept), sample_rate // 100)
-        kept[-fade:] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
-    return np.pad(kept, (0, n_samples - len(kept)))
+    import soundfile
+
+    content = io.BytesIO()
+    soundfile.write(content, checked_audio(audio), sample_rate, subtype=subtype, format="WAV")
+    return content.getvalue()
 
 
 def save_audio(
-    path: str | os.PathLike[str], audio: Audio, sample_rate: int, subtype: str = "FLOAT"
+    path: str | os.PathLike[str], audio: ArrayLike, sample_rate: int, subtype: str = "FLOAT"
 ) -> None:
     """Write audio as a WAV file, atomically.
 
@@ -88,26 +237,10 @@ def save_audio(
         path: Where to write; an existing file is replaced only once the new one is whole.
         audio: Samples, shape (n_samples,), or (n_samples, n_channels).
         sample_rate: Rate in Hz.
-        subtype: ``FLOAT``, whose files carry the time they were written at, or ``PCM_16``, whose
-            bytes depend on the sound alone.
+        subtype: ``FLOAT`` or ``PCM_16``, see `wav_bytes`.
 
     Raises:
-        InputError: The file cannot be written, for example on a full disk.
+        InputError: The audio is not one, or the file cannot be written, for example on a full
+            disk.
     """
-    import soundfile
-
-    # In memory first: what libsndfile says of a full disk is not to be understood.
-    content = io.BytesIO()
-    soundfile.write(content, audio, sample_rate, subtype=subtype, format="WAV")
-    target = Path(path)
-    part = target.with_name(target.name + ".part")
-    try:
-        part.write_bytes(content.getvalue())
-        part.replace(target)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise InputError(
-            f"cannot write '{target}' ({error.strerror or error}); free space or choose another "
-            "folder"
-        ) from error
+    write_bytes(Path(path), wav_bytes(audio, sample_rate, subtype))

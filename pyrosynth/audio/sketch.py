@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.audio.io import SHORTEST_SECONDS, SILENCE, Audio
-from pyrosynth.audio.note import Note
+from pyrosynth.audio.background import ABOVE_DB, QUIETEST_SECONDS, measure_background
+from pyrosynth.audio.io import SHORTEST_SECONDS, SILENCE, Audio, Note, checked_audio
 from pyrosynth.audio.pitch import PITCHES_HZ
 from pyrosynth.errors import InputError
 
@@ -25,8 +25,6 @@ ANALYSED_SECONDS = 6.0  # of a longer sound, for its pitch
 VOICED = 0.4  # share of a sound's energy that must have a pitch
 ONE_NOTE = 0.75  # semitones around the median that belong to the note
 
-QUIETEST_SECONDS = 0.1  # the quietest stretch of this length is the background
-ABOVE_DB = 6.0  # of the background, from which a sound is heard
 DEEPEST_DB, HIGHEST_DB = 45.0, 12.0  # below the loudest frame, whatever the background
 GAP_SECONDS = 0.25  # of silence, which do not end a sound
 
@@ -116,15 +114,17 @@ def sketch(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the soun
     """
     import soxr
 
-    sound = np.asarray(audio, np.float32)
-    if sound.ndim != 1 or len(sound) < SHORTEST_SECONDS * sample_rate:
+    sound = checked_audio(audio, name, ndim=1)
+    if len(sound) < SHORTEST_SECONDS * sample_rate:
         raise InputError(
             f"{name} has shape {sound.shape}; give mono audio of at least {SHORTEST_SECONDS} s"
         )
     if not np.isfinite(sound).all() or np.abs(sound).max() < SILENCE:
         raise InputError(f"{name} is silent or has NaN or infinite samples; record it again")
+    background = measure_background(sound, sample_rate)
+    sound = sound - np.float32(background.offset)
     low = soxr.resample(sound, sample_rate, RATE)
-    start, end = _loudest_part(low)
+    start, end = _loudest_part(low, background.level)
     low = low[start:end]
     pitch, pitches = _pitch(low, name)
     let_go, held = _let_go(low)
@@ -153,16 +153,21 @@ def _levels(audio: Audio, frame: int = FRAME, hop: int = HOP) -> NDArray[np.floa
     return np.asarray(level, np.float64)
 
 
-def _loudest_part(audio: Audio) -> tuple[int, int]:
-    """Return where the sound with the most energy begins and ends, in samples."""
+def _loudest_part(audio: Audio, background: float) -> tuple[int, int]:
+    """Return where the sound with the most energy begins and ends, in samples.
+
+    Args:
+        audio: The recording.
+        background: Level of the noise it begins with; a quieter stretch does not count.
+    """
     import librosa
 
     level = _levels(audio)
     power = (level / level.max()) ** 2
     power = power[power > SILENCE**2]  # what a recorder fills in is no background
     n = min(len(power), round(QUIETEST_SECONDS * RATE / HOP))
-    background = np.convolve(power, np.full(n, 1 / n), "valid").min()
-    depth = -10 * math.log10(background) - ABOVE_DB
+    quietest = np.convolve(power, np.full(n, 1 / n), "valid").min()
+    depth = -10 * math.log10(max(quietest, (background / level.max()) ** 2)) - ABOVE_DB
     depth = float(np.clip(depth, HIGHEST_DB, DEEPEST_DB))
     found = librosa.effects.split(audio, top_db=depth, frame_length=FRAME, hop_length=HOP)
     parts = [found[0].tolist()]

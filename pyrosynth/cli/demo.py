@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from pyrosynth import synths
-from pyrosynth.audio.io import load_audio, save_audio
-from pyrosynth.audio.note import Note
+from pyrosynth.audio.io import Note, load_audio, save_audio
 from pyrosynth.data.dataset import Dataset, render_dataset
 from pyrosynth.errors import SynthError, unknown
 from pyrosynth.evaluation.check import check

@@ -95,7 +95,7 @@ def render(
 ) -> None:
     """Render a synth's presets to a dataset; call it again to go on, or to extend it."""
     from pyrosynth.audio.features import FeatureSpec
-    from pyrosynth.audio.note import Note
+    from pyrosynth.audio.io import Note
     from pyrosynth.data.dataset import render_dataset
     from pyrosynth.synths import load_synth
 

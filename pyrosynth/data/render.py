@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.note import Note
+from pyrosynth.audio.io import Note
 from pyrosynth.data.augmentation import PRIORS, Prior, augment
 from pyrosynth.data.splits import SPLITS, THRESHOLD_DB, cluster, deal
 from pyrosynth.data.store import IMPLIED, Store

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pyrosynth.audio.background import fit_length
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import fit_length, load_audio
+from pyrosynth.audio.io import load_audio
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.errors import DataError, InputError
 from pyrosynth.synths.params import ParamSpace

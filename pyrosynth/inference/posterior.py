@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from pyrosynth import report as html
-from pyrosynth.audio.io import Audio, fit_length, load_audio
+from pyrosynth.audio.background import fit_length
+from pyrosynth.audio.io import Audio, load_audio
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.sketch import Sketch, sketch
 from pyrosynth.data.bank import Bank

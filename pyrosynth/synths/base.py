@@ -8,8 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Audio
-from pyrosynth.audio.note import Note
+from pyrosynth.audio.io import Audio, Note
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import Preset
 

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Audio
-from pyrosynth.audio.note import Note
+from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import SynthError
 from pyrosynth.synths import ladspa
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
-from pyrosynth.audio.note import Note
+from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError
 from pyrosynth.synths import ISOLATIONS, Synth, from_spec
 from pyrosynth.synths.worker import PART, REASONS, SLOTS, Job, Slot, Transform, Worker
@@ -72,7 +72,7 @@ class Renderer:
 
     Example:
         >>> from pyrosynth import synths
-        >>> from pyrosynth.audio.note import Note
+        >>> from pyrosynth.audio.io import Note
         >>> voice = synths.load_synth("voice")
         >>> with Renderer(voice, Note(duration_seconds=3.5), 22050, workers=1) as renderer:
         ...     rendered = renderer.render([voice.param_space.defaults])

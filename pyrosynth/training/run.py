@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.note import Note
+from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, PyrosynthError, RunError
 from pyrosynth.files import write_bytes
 from pyrosynth.modeling.variant import Dims, Term, Variant, build

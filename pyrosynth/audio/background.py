@@ -1,0 +1,182 @@
+"""What a recording holds beside the sound: silence, noise, an offset, clicks.
+
+Every sound that comes from outside is heard against its background, by this one measurement:
+`fit_length` begins at its onset, `pyrosynth.audio.sketch` cuts it out of its recording.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import maximum_filter1d
+
+from pyrosynth.audio.io import SILENCE, Audio, checked_audio
+from pyrosynth.errors import InputError
+
+FRAME_SECONDS, HOP_SECONDS = 0.04, 0.005  # of levels
+QUIETEST_SECONDS = 0.1  # the shortest stretch in which a background can be measured
+ABOVE_DB = 6.0  # of the background, from which a sound is heard
+STEADY_SHARE = 0.9  # of a background that is within so many dB of its median
+LEAVES_DB = 10.0  # of the background, from which it is at an end: rumble varies by that much
+RISE_DB = 15.0  # from a background to the sound within 0.1 s, at least
+FAINT = 0.01  # share of the peak below which nothing is heard, whatever the background
+OFFSET_SHARE = 0.5  # of the spread of the quietest stretch; a smaller mean is no offset
+START_SECONDS = 0.001  # in which an offset is there already
+
+CLICK_SECONDS = 0.03  # that a click lasts, at most
+CLICK_SHARE = 0.05  # of the energy of all that follows, at most
+PAUSE_SECONDS, CLICK_DB = 0.05, 15.0  # after a click, and how much fainter than it and the sound
+CLICKS = 20  # that are skipped, at most
+
+
+@dataclass(frozen=True)
+class Background:
+    """What a recording holds beside the sound.
+
+    Attributes:
+        offset: Constant that is added to all samples.
+        level: Root mean square of the noise, 0 where there is none.
+        onset: Sample at which the sound begins, after silence, noise and clicks.
+    """
+
+    offset: float
+    level: float
+    onset: int
+
+
+def measure_background(audio: ArrayLike, sample_rate: int) -> Background:
+    """Measure the background of a recorded sound, and find where the sound begins.
+
+    The offset is the mean of the quietest tenth of a second, if that is more than its own
+    fluctuation and the recording begins with it too. A recording that begins with a steady level,
+    for at least 0.1 s, and then rises by 15 dB at once has that background, and its sound begins
+    where it stands out of it. Any other begins at 1 % of its peak, so that a slow attack is not
+    taken for a background. A click is skipped: 30 ms with less than 5 % of the energy of what
+    follows, and a pause of 50 ms 15 dB below both.
+
+    Args:
+        audio: Mono sound, shape (n_samples,).
+        sample_rate: Rate in Hz.
+
+    Returns:
+        The background.
+
+    Raises:
+        InputError: The audio is not mono floats, or not finite.
+    """
+    sound = checked_audio(audio, ndim=1)
+    if not len(sound) or not np.isfinite(sound).all():
+        raise InputError(
+            f"audio of {len(sound)} samples has none, or NaN or infinite ones; record it again"
+        )
+    offset = _offset(sound, sample_rate)
+    sound = sound - np.float32(offset) if offset else sound
+    onset, level = 0, 0.0
+    for _ in range(CLICKS):
+        begin, steady = _onset(sound[onset:], sample_rate)
+        onset, level = onset + begin, steady or level
+        end = _click_end(sound[onset:], sample_rate)
+        if not end:
+            break
+        onset += end
+    return Background(offset, level, onset)
+
+
+def fit_length(audio: ArrayLike, n_samples: int, sample_rate: int) -> Audio:
+    """Cut what is before the onset of a sound, then cut or zero-pad to a length.
+
+    Args:
+        audio: Mono sound, shape (any,).
+        n_samples: Wanted length.
+        sample_rate: Rate in Hz; a cut end is faded out over 10 ms of it.
+
+    Returns:
+        Audio, shape (n_samples,).
+
+    Raises:
+        InputError: The audio is not mono floats, or not finite.
+
+    Example:
+        >>> tone = np.sin(np.arange(1000.0)) * np.linspace(1, 0, 1000)
+        >>> late = np.concatenate([np.full(500, 1e-4), tone])
+        >>> bool(np.abs(fit_length(late, 2000, 22050)[:50]).max() > 0.9)
+        True
+    """
+    sound = checked_audio(audio, ndim=1)
+    background = measure_background(sound, sample_rate)
+    kept = sound[background.onset : background.onset + n_samples] - np.float32(background.offset)
+    if background.onset + n_samples < len(sound):
+        fade = min(len(kept), sample_rate // 100)
+        kept[-fade:] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
+    return np.pad(kept, (0, n_samples - len(kept)))
+
+
+def _offset(sound: Audio, sample_rate: int) -> float:
+    """Return the constant in a recording, 0 where none can be told."""
+    mean, power = _moments(sound, QUIETEST_SECONDS, QUIETEST_SECONDS / 4, sample_rate)
+    spread = np.sqrt(np.maximum(power - mean**2, 0.0))
+    quietest = int(spread.argmin())
+    offset, peak = float(mean[quietest]), float(np.abs(sound).max())
+    real = abs(offset) > max(OFFSET_SHARE * float(spread[quietest]), SILENCE * peak)
+    # What a synth plays begins at 0, even if it dies away at a constant.
+    start = [float(sound[0]), float(sound[: max(1, round(START_SECONDS * sample_rate))].mean())]
+    there = all(abs(level - offset) < OFFSET_SHARE * abs(offset) for level in start)
+    # A recording that is nothing but its offset is left to be called silent by others.
+    return offset if real and there and peak > 2 * abs(offset) else 0.0
+
+
+def _onset(sound: Audio, sample_rate: int) -> tuple[int, float]:
+    """Return where a sound begins, and the level of the background before it, 0 for none."""
+    size = np.abs(sound)
+    peak = float(size.max(initial=0.0))
+    if peak == 0:
+        return 0, 0.0
+    plain = int(np.argmax(size > FAINT * peak))
+    first = int(np.argmax(size > SILENCE * peak))  # what a recorder fills in is no background
+    hop = max(1, round(HOP_SECONDS * sample_rate))
+    levels = _levels_db(sound[first:], sample_rate)
+    shortest = round(QUIETEST_SECONDS / HOP_SECONDS)
+    soon = maximum_filter1d(levels, shortest, origin=-(shortest // 2))  # of this frame and later
+    early = np.median(levels[:shortest])
+    leaves = np.flatnonzero((levels > early + LEAVES_DB) & (soon > early + RISE_DB))
+    before = levels[: leaves[0]] if len(leaves) else levels[:0]
+    if len(before) < shortest:
+        return plain, 0.0
+    background = float(np.median(before))
+    if np.mean(np.abs(before - background) < ABOVE_DB) < STEADY_SHARE:
+        return plain, 0.0
+    level = 10 ** (background / 20)
+    # Within the first frame that is louder, the first sample that stands out of the noise.
+    start = first + len(before) * hop
+    frame = size[start : start + round(FRAME_SECONDS * sample_rate)]
+    loud = frame > max(FAINT * peak, min(4 * level, 0.5 * float(frame.max())))
+    return max(plain, start + int(np.argmax(loud))), level
+
+
+def _click_end(sound: Audio, sample_rate: int) -> int:
+    """Return where a click ends with which a sound begins, 0 if it begins with none."""
+    longest, pause = round(CLICK_SECONDS * sample_rate), round(PAUSE_SECONDS * sample_rate)
+    power = np.square(sound, dtype=np.float64)
+    click, after, rest = np.split(power, [longest, longest + pause])
+    if not len(rest) or click.sum() > CLICK_SHARE * rest.sum():
+        return 0
+    loudest = _moments(sound[longest + pause :], FRAME_SECONDS, HOP_SECONDS, sample_rate)[1].max()
+    fallen = after.mean() * 10 ** (CLICK_DB / 10)
+    return longest if click.max() > fallen and loudest > fallen else 0
+
+
+def _levels_db(sound: Audio, sample_rate: int) -> NDArray[np.float64]:
+    """Return the level of each frame in dB; frames begin a hop apart."""
+    power = _moments(sound, FRAME_SECONDS, HOP_SECONDS, sample_rate)[1]
+    return 10 * np.log10(np.maximum(power, 1e-20))
+
+
+def _moments(
+    sound: Audio, frame_seconds: float, hop_seconds: float, sample_rate: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean and the mean square of each frame."""
+    n = max(1, min(len(sound), round(frame_seconds * sample_rate)))
+    starts = np.arange(0, len(sound) - n + 1, max(1, round(hop_seconds * sample_rate)))
+    sums = [np.concatenate([[0.0], np.cumsum(sound**k, dtype=np.float64)]) for k in (1, 2)]
+    mean, power = ((total[starts + n] - total[starts]) / n for total in sums)
+    return mean, power
