@@ -35,7 +35,7 @@ RANGE_DB = 30.0  # largest difference shown of two spectrograms
 def png(figure: Figure) -> bytes:
     """Return a figure as a PNG file's bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white", bbox_inches="tight")
+    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     return buffer.getvalue()
 
 

@@ -8,16 +8,18 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.features import DB
 from pyrosynth.data.augmentation import KINDS, UNIFORM
-from pyrosynth.data.dataset import Dataset
-from pyrosynth.data.store import writing
 from pyrosynth.errors import InputError, RunError
+from pyrosynth.files import write_bytes
+
+if TYPE_CHECKING:
+    from pyrosynth.data.dataset import Dataset
 
 Array = NDArray[np.float32]
 
@@ -67,7 +69,7 @@ class Bank:
 
     @classmethod
     def from_dataset(
-        cls, dataset: Dataset, *, augmented: bool = True, dims: int = DIMS, seed: int = 0
+        cls, dataset: "Dataset", *, augmented: bool = True, dims: int = DIMS, seed: int = 0
     ) -> "Bank":
         """Make the bank of the training presets of a dataset.
 
@@ -171,7 +173,7 @@ class Bank:
         """Write the bank to one file, atomically; codes and axes keep 16 bits each.
 
         Raises:
-            DataError: The disk is full or the place cannot be written.
+            InputError: The disk is full or the place cannot be written.
         """
         from safetensors.numpy import save
 
@@ -183,10 +185,7 @@ class Bank:
             "codes": self.codes.astype(np.float16),
             "missed": self.missed,
         }
-        part = Path(path).with_name(Path(path).name + ".part")
-        with writing(Path(path)):
-            part.write_bytes(save(tensors, {"names": json.dumps(self.names)}))
-            part.replace(path)
+        write_bytes(path, save(tensors, {"names": json.dumps(self.names)}))
 
     @classmethod
     def load(cls, path: str | Path) -> "Bank":
