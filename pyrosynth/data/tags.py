@@ -13,13 +13,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.data.dataset import Dataset
 from pyrosynth.errors import InputError, unknown
 from pyrosynth.files import write_bytes
+
+if TYPE_CHECKING:
+    from pyrosynth.data.dataset import Dataset
 
 BETWEEN = "|"  # between classes of a cell of which either may hold
 ID, NAME = "preset", "name"  # columns that say which preset a line is about
@@ -174,7 +177,7 @@ def labelled(
     return TagTable(tuple(tags), label_mask, descriptors)
 
 
-def write_tags(path: str | Path, table: TagTable, dataset: Dataset) -> int:
+def write_tags(path: str | Path, table: TagTable, dataset: "Dataset") -> int:
     """Write the tags of the human presets that have a sound as CSV, for people to edit.
 
     Args:
@@ -200,7 +203,7 @@ def write_tags(path: str | Path, table: TagTable, dataset: Dataset) -> int:
     return len(rows)
 
 
-def read_tags(path: str | Path, dataset: Dataset) -> TagTable:
+def read_tags(path: str | Path, dataset: "Dataset") -> TagTable:
     """Read tags from a CSV file, as `write_tags` or a spreadsheet wrote it.
 
     Its columns are ``preset`` (number of the row in the dataset), ``name``, or both, and one for
@@ -260,7 +263,7 @@ class _Finder:
         dataset: Where they are.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: "Dataset") -> None:
         human = np.flatnonzero(dataset.origin == "human")
         self.n = len(dataset)
         self.names = dict(zip(human.tolist(), dataset.names(human), strict=True))
