@@ -1,4 +1,4 @@
-"""From parameter values to sounds, safely and on all cores.
+"""Render presets in worker processes, on all cores.
 
 The same values give the same bytes whatever was rendered before, in any order, with any number of
 workers, if the synth's isolation is exact; `probe_isolation` finds out.
@@ -6,13 +6,11 @@ workers, if the synth's isolation is exact; `probe_isolation` finds out.
 
 import os
 import pickle
-import shutil
-import tempfile
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,21 +20,32 @@ from tqdm.auto import tqdm
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError
 from pyrosynth.synths import ISOLATIONS, Synth, from_spec
-from pyrosynth.synths.worker import PART, REASONS, SLOTS, Job, Slot, Transform, Worker
+from pyrosynth.synths.sandbox import Scratch
+from pyrosynth.synths.worker import Worker
+from pyrosynth.synths.worker_process import (
+    BATCH_SIZE,
+    CRASHED,
+    REASONS,
+    SLOTS,
+    Slot,
+    Transform,
+    WorkerSettings,
+)
+
+LOOKS = 8  # how often the parent looks at a worker in the time allowed for a sound
 
 
 @dataclass(frozen=True)
 class RenderResult:
-    """Sounds, or what became of them.
+    """Rendered sounds, and which of them failed and why.
 
     Attributes:
         audio: Shape (n, n_samples), float32; zeros for a failed sound; None if not kept.
-        features: What the transform made of the audio, shape (n, ...); zeros for a failed
-            sound; None without a transform.
-        reason: One of `pyrosynth.synths.worker.REASONS` per sound, shape (n,): empty if all is
-        well,
-            ``crashed``, ``timed out`` or ``not finite`` if it failed, ``silent`` if its peak is
-            below `pyrosynth.audio.io.SILENCE`.
+        features: Output of the transform, shape (n, ...); zeros for a failed sound; None without
+            a transform.
+        reason: One of `pyrosynth.synths.worker_process.REASONS` per sound, shape (n,): empty if
+            all is well, ``crashed``, ``timed out`` or ``not finite`` if it failed, ``silent`` if
+            its peak is below `pyrosynth.audio.io.SILENCE`.
     """
 
     audio: NDArray[np.float32] | None
@@ -52,7 +61,8 @@ class RenderResult:
 class Renderer:
     """Worker processes that render; a context that ends them.
 
-    A crash, a hang or a NaN costs the sound it happens in and no other.
+    A crash, a hang or a NaN costs the sound it happens in and no other. Workers do not outlive
+    the process that started them.
 
     Attributes:
         workers: The processes, each a `pyrosynth.synths.worker.Worker`.
@@ -98,6 +108,7 @@ class Renderer:
                 f"{n_workers} workers, {sample_rate} Hz, {timeout_seconds} s per sound: all must "
                 "be above 0"
             )
+        self._look_seconds = timeout_seconds / LOOKS
         self.synth, self.note, self.sample_rate = synth, note, sample_rate
         self.keep_audio = keep_audio
         n_samples = note.n_samples(sample_rate)
@@ -113,8 +124,9 @@ class Renderer:
             example = transform(np.zeros((1, n_samples), np.float32))
             shape, dtype = example.shape[1:], example.dtype.str
         self._transforms = transform is not None
-        job = Job(
+        settings = WorkerSettings(
             synth.spec(),
+            synth.batched,
             note,
             sample_rate,
             timeout_seconds,
@@ -123,8 +135,8 @@ class Renderer:
             shape,
             dtype,
         )
-        self._home = Path(tempfile.mkdtemp(prefix="pyrosynth-"))
-        self.workers = [Worker(job, self._home) for _ in range(n_workers)]
+        self._scratch = Scratch()
+        self.workers = [Worker(settings, self._scratch) for _ in range(n_workers)]
 
     def __enter__(self) -> "Renderer":
         """Return the renderer."""
@@ -138,7 +150,7 @@ class Renderer:
         """End all workers; nothing of them is left behind."""
         for worker in self.workers:
             worker.close()
-        shutil.rmtree(self._home, ignore_errors=True)
+        self._scratch.close()
 
     def render(self, values: ArrayLike, progress: str | None = None) -> RenderResult:
         """Render sounds, in the order given.
@@ -157,10 +169,11 @@ class Renderer:
         array = self._checked(values)
         rendered = self._blank(len(array))
         # Small jobs are spread over all workers instead of filling the first.
-        size = min(PART, max(1, -(-len(array) // len(self.workers))))
-        parts = ((i, array[i : i + size]) for i in range(0, len(array), size))
-        with tqdm(total=len(array), desc=progress, unit="sound", disable=progress is None) as bar:
-            for start, slot, n in self._parts(parts):
+        size = min(BATCH_SIZE, max(1, -(-len(array) // len(self.workers))))
+        batches = ((i, array[i : i + size]) for i in range(0, len(array), size))
+        hidden = progress is None or sys.stderr is None
+        with tqdm(total=len(array), desc=progress, unit="sound", disable=hidden) as bar:
+            for start, slot, n in self._finished(batches):
                 _copy(slot, rendered, start, n)
                 bar.update(n)
         return rendered
@@ -184,15 +197,15 @@ class Renderer:
         missing: dict[int, int] = {}
         results: dict[int, RenderResult] = {}
 
-        def parts() -> Iterator[tuple[tuple[int, int], NDArray[np.float64]]]:
+        def batches() -> Iterator[tuple[tuple[int, int], NDArray[np.float64]]]:
             for number, (key, values) in enumerate(chunks):
                 array = self._checked(values)
                 keys[number], missing[number] = key, len(array)
                 results[number] = self._blank(len(array))
-                for start in range(0, len(array), PART):
-                    yield (number, start), array[start : start + PART]
+                for start in range(0, len(array), BATCH_SIZE):
+                    yield (number, start), array[start : start + BATCH_SIZE]
 
-        for (number, start), slot, n in self._parts(parts()):
+        for (number, start), slot, n in self._finished(batches()):
             _copy(slot, results[number], start, n)
             missing[number] -= n
             if not missing[number]:
@@ -200,27 +213,27 @@ class Renderer:
         for number in keys:
             yield keys[number], results[number]  # chunks without a sound
 
-    def _parts(
-        self, parts: Iterable[tuple[Any, NDArray[np.float64]]]
+    def _finished(
+        self, batches: Iterable[tuple[Any, NDArray[np.float64]]]
     ) -> Iterator[tuple[Any, Slot, int]]:
-        """Yield key, slot and size of each part as it is finished; read it before the next."""
-        waiting = iter(parts)
+        """Yield key, slot and size of each batch as it is finished; read it before the next."""
+        waiting = iter(batches)
         try:
             while True:
                 for depth in range(1, SLOTS + 1):
                     for worker in self.workers:
-                        if worker.n_parts < depth and (part := next(waiting, None)) is not None:
-                            worker.give(*part)
-                busy = {w.connection: w for w in self.workers if w.n_parts and w.connection}
+                        if worker.n_batches < depth and (batch := next(waiting, None)) is not None:
+                            worker.give(*batch)
+                busy = [worker for worker in self.workers if worker.n_batches]
                 if not busy:
                     return
-                for connection in wait(list(busy)):
-                    finished = busy[connection].take()  # type: ignore[index]
-                    if finished is not None:
+                wait([h for worker in busy for h in worker.handles], self._look_seconds)
+                for worker in busy:
+                    if (finished := worker.take()) is not None:
                         yield finished
         finally:
             for worker in self.workers:
-                if worker.n_parts:
+                if worker.n_batches:
                     worker.stop()
 
     def _checked(self, values: ArrayLike) -> NDArray[np.float64]:
@@ -290,7 +303,8 @@ def probe_isolation(
 
 def _copy(slot: Slot, rendered: RenderResult, start: int, n: int) -> None:
     rows = slice(start, start + n)
-    rendered.reason[rows] = np.array(REASONS)[slot.reason[:n]]
+    reason = np.where(slot.reason[:n] < len(REASONS), slot.reason[:n], CRASHED)
+    rendered.reason[rows] = np.array(REASONS)[reason]
     if rendered.audio is not None:
         rendered.audio[rows] = slot.audio[:n]
     if rendered.features is not None:

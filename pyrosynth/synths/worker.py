@@ -1,43 +1,54 @@
-"""A process of its own that renders sounds: both ends of it.
+"""Start a worker process, watch it, and replace it when it ends or has to be ended.
 
-Plugins crash, hang and leak, so they play only here. The parent and its worker share one block of
-memory with two slots, each for a part of up to `PART` sounds, so that the next part lies ready
-while one is rendered. The worker notes which sound it is at; when it dies the parent knows whose
-fault it was, and a new worker goes on behind that sound in the same slot.
+Plugins crash, hang and leak, so they run only in workers, and the parent does the watching: a
+worker is killed, with all that the plugin started, if it stays at one sound for too long or sends
+what is no message. Another worker then goes on in the same slot. A sound has failed if its worker
+ended at it and had done nothing before; otherwise an earlier sound may have done the damage, and
+it is tried again.
 """
 
-import math
+import fcntl
 import mmap
 import os
 import pickle
-import select
-import shutil
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-import traceback
-from collections.abc import Callable
+import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe
-from pathlib import Path
+from io import FileIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import SILENCE, Note
-from pyrosynth.errors import PyrosynthError, SynthError
-from pyrosynth.synths import from_spec
-from pyrosynth.synths.base import Synth
-from pyrosynth.synths.sandbox import private_home
+from pyrosynth.errors import SynthError
+from pyrosynth.synths.sandbox import PYTHON, Scratch, has_ended, kill_group, private_home
+from pyrosynth.synths.worker_process import (
+    CRASHED,
+    FINE,
+    HEADER,
+    LONGEST_TEXT,
+    READY,
+    REQUEST,
+    SLOTS,
+    TIMED_OUT,
+    Slot,
+    WorkerSettings,
+    main,
+    unpacked,
+)
 
-PART = 16  # sounds per slot
-SLOTS = 2
-REASONS = ("", "crashed", "timed out", "not finite", "silent")
-FINE, CRASHED, TIMED_OUT, NOT_FINITE, SILENT = range(len(REASONS))
 START_SECONDS = 120.0  # imports and the synth's own loading, on a busy machine
-COMMAND = f"import sys; from {__name__} import main; main(sys.argv[1:])"
+MOST_STARTS = 4  # in a row of which none gets as far as a sound
+MOST_KILLS = 3  # from outside at one sound, as for want of memory, before it counts as crashed
+HIGH_DESCRIPTOR = 700  # far above what plugins open, and close or write to by mistake
+COMMAND = f"import sys; from {main.__module__} import main; main(sys.argv[1:])"
 THREAD_LIMITS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -46,300 +57,238 @@ THREAD_LIMITS = (
     "VECLIB_MAXIMUM_THREADS",
 )
 
-Transform = Callable[[NDArray[np.float32]], NDArray[Any]]
 
+@dataclass
+class _Batch:
+    """A batch in work: where it lies, and how far dead workers came with it."""
 
-@dataclass(frozen=True)
-class Job:
-    """What a worker does all its life.
-
-    Args:
-        spec: The synth, as its ``spec`` gives it.
-        note: What to play.
-        sample_rate: Rate in Hz.
-        timeout_seconds: Time for one sound.
-        transform: Turns audio (n, n_samples) into features (n, ...); None for none.
-        n_params: Number of parameters of the synth.
-        feature_shape: Shape of the features of one sound.
-        feature_dtype: Their NumPy type.
-    """
-
-    spec: dict[str, Any]
-    note: Note
-    sample_rate: int
-    timeout_seconds: float
-    transform: Transform | None
-    n_params: int
-    feature_shape: tuple[int, ...]
-    feature_dtype: str
-
-
-class Slot:
-    """The arrays of one part, laid out in shared memory.
-
-    Attributes:
-        at: Which sound is being rendered, shape (1,); -1 before the first, the number of sounds
-            behind the last.
-        reason: Index into `REASONS` of each sound, shape (PART,).
-        values: Native parameter values, shape (PART, n_params).
-        audio: Sounds, shape (PART, n_samples).
-        features: Their features, shape (PART, ...).
-    """
-
-    def __init__(self, job: Job, memory: mmap.mmap, number: int) -> None:
-        """View the slot of that number in the memory."""
-        offset = number * self.n_bytes(job)
-        arrays: list[NDArray[Any]] = []
-        for shape, dtype in self._layout(job):
-            arrays.append(np.ndarray(shape, dtype, memory, offset))
-            offset += _padded(shape, dtype)
-        self.at, self.reason, self.values, self.audio, self.features = arrays
-
-    @classmethod
-    def n_bytes(cls, job: Job) -> int:
-        """Return the size of a slot."""
-        return sum(_padded(shape, dtype) for shape, dtype in cls._layout(job))
-
-    @staticmethod
-    def _layout(job: Job) -> list[tuple[tuple[int, ...], str]]:
-        return [
-            ((1,), "int64"),
-            ((PART,), "uint8"),
-            ((PART, job.n_params), "float64"),
-            ((PART, job.note.n_samples(job.sample_rate)), "float32"),
-            ((PART, *job.feature_shape), job.feature_dtype),
-        ]
-
-
-def _padded(shape: tuple[int, ...], dtype: str) -> int:
-    return -(-math.prod(shape) * np.dtype(dtype).itemsize // 64) * 64
+    key: Any
+    slot: int
+    values: NDArray[np.float64]
+    start: int = 0
+    kills: int = 0
 
 
 class Worker:
-    """The parent's end of a worker process, restarted whenever it dies.
+    """The parent's end of a worker process, which is replaced whenever it ends or has to.
 
     Args:
-        job: What it renders.
-        home: Empty folder under which the plugin finds its home.
+        settings: What it renders.
+        scratch: Under its folder the plugin finds its home.
     """
 
-    def __init__(self, job: Job, home: Path) -> None:
-        """Lay out the shared memory; the process starts with the first part."""
-        self._job, self._home = job, home
-        if hasattr(os, "memfd_create"):
-            self._file = os.fdopen(os.memfd_create("pyrosynth"), "r+b")
-        else:
-            self._file = tempfile.TemporaryFile("r+b")
-        size = SLOTS * Slot.n_bytes(job)
-        self._file.truncate(size)
-        memory = mmap.mmap(self._file.fileno(), size)
-        self.slots = [Slot(job, memory, number) for number in range(SLOTS)]
-        self.connection: Connection | None = None
+    def __init__(self, settings: WorkerSettings, scratch: Scratch) -> None:
+        """Lay out the shared memory; the process starts with the first batch."""
+        self._settings, self._scratch = settings, scratch
+        self._errors, self._pickled, self._shared = (_nameless_file() for _ in range(3))
+        self._pickled.write(pickle.dumps(settings))
+        size = SLOTS * Slot.n_bytes(settings)
+        self._shared.truncate(size)
+        memory = mmap.mmap(self._shared.fileno(), size)
+        self.slots = [Slot(settings, memory, number) for number in range(SLOTS)]
         self._process: subprocess.Popen[bytes] | None = None
-        self._errors = tempfile.TemporaryFile()
+        self._socket: socket.socket | None = None
+        self._handle: int | None = None  # becomes readable when the process ends; Linux only
+        self._batches: list[_Batch] = []  # in working order
         self._free = list(range(SLOTS))
-        self._parts: list[tuple[Any, int, int]] = []  # key, slot and size, in working order
-        self._vain_starts = 0
+        self._is_new = True  # the process has finished no batch yet
+        self._starts = 0  # since a sound was begun
+        self._seen: tuple[int, int] | None = None  # slot and sound when the parent looked last
+        self._since = 0.0
 
     @property
     def pid(self) -> int | None:
-        """Number of the process, None before it starts."""
+        """Number of the process, None if there is none."""
         return None if self._process is None else self._process.pid
 
     @property
-    def n_parts(self) -> int:
-        """Number of parts it holds."""
-        return len(self._parts)
+    def n_batches(self) -> int:
+        """Number of batches it holds."""
+        return len(self._batches)
+
+    @property
+    def handles(self) -> list[Any]:
+        """What becomes readable when there is something to ``take``."""
+        return [handle for handle in (self._socket, self._handle) if handle is not None]
 
     def give(self, key: Any, values: NDArray[np.float64]) -> None:
-        """Hand over a part.
+        """Hand over a batch.
 
         Args:
             key: What to recognise it by.
-            values: Native parameter values, shape (n, n_params) with n up to `PART`.
+            values: Native parameter values, shape (n, n_params) with n up to `BATCH_SIZE`.
         """
-        number = self._free.pop()
-        slot = self.slots[number]
-        slot.values[: len(values)], slot.reason[:], slot.at[0] = values, FINE, -1
-        self._parts.append((key, number, len(values)))
+        batch = _Batch(key, self._free.pop(), values)
+        self.slots[batch.slot].reason[:] = FINE
+        self._batches.append(batch)
         if self._process is None:
             self._start()
         else:
-            self._send(number, len(values), 0)
+            self._send(batch)
 
     def take(self) -> tuple[Any, Slot, int] | None:
-        """Receive the message that ``connection`` is ready to give.
+        """See what the process has done, without waiting; replace it if it ended or is late.
 
         Returns:
-            Key, slot and size of a finished part, to be read before the next ``give``; None if
-            the worker died and goes on in a new process.
+            Key, slot and size of a finished batch, to be read before the next ``give``, or None.
 
         Raises:
             SynthError: The synth does not load, or something but a sound failed.
         """
-        assert self.connection is not None
+        assert self._socket is not None
+        assert self._process is not None
         try:
-            message = self.connection.recv()
-        except (EOFError, OSError):
-            self._recover()
+            message = self._socket.recv(HEADER.size + LONGEST_TEXT, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            if has_ended(self._process):
+                self._recover(CRASHED)
+            elif self._is_late():
+                self._recover(TIMED_OUT)
             return None
-        if message is not None:
-            self.stop()
-            raise SynthError(f"rendering failed: {message}")
-        self._vain_starts = 0
-        key, number, size = self._parts.pop(0)
-        self._free.append(number)
-        return key, self.slots[number], size
+        except OSError:
+            message = b""
+        kind, number, text = unpacked(message)
+        batch = self._batches[0]
+        if kind != READY or number != batch.slot:
+            if not message:  # the process is ending, if it did not merely close its connection
+                has_ended(self._process, 1.0)
+            self._recover(CRASHED, text)
+            return None
+        self._is_new, self._starts, self._seen = False, 0, None
+        self._errors.seek(0)  # for the process too: some plugins complain at every sound
+        self._errors.truncate()
+        self._free.append(batch.slot)
+        return batch.key, self.slots[batch.slot], len(self._batches.pop(0).values)
 
     def stop(self) -> None:
-        """End the process and drop its parts."""
-        if self._process is not None and self.connection is not None:
-            self.connection.close()
-            if self._parts:
-                self._process.kill()
-            try:
-                self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self.connection, self._process = None, None
-        self._parts, self._free = [], list(range(SLOTS))
+        """End the process and drop its batches."""
+        self._end()
+        self._batches, self._free = [], list(range(SLOTS))
 
     def close(self) -> None:
         """End the process and let go of the memory."""
         self.stop()
-        self._file.close()
-        self._errors.close()
+        for file in (self._errors, self._pickled, self._shared):
+            file.close()
 
     def _start(self) -> None:
-        self._home.mkdir(exist_ok=True)  # the last worker to end removes it
-        home = tempfile.mkdtemp(dir=self._home)
-        self.connection, child_end = Pipe()
-        numbers = [child_end.fileno(), self._file.fileno()]
+        self._scratch.path.mkdir(exist_ok=True)  # a cleaner of temporary files may have removed it
+        home = tempfile.mkdtemp(dir=self._scratch.path)
+        kind = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, kind)
+        end = _moved_up(theirs.detach())
+        self._pickled.seek(0)
+        self._errors.seek(0)
+        self._errors.truncate()
         paths = [path or os.getcwd() for path in sys.path]
+        # The kernel would end it with this thread, so only the main thread asks for that; if
+        # another one starts it, the guard of the scratch folder suffices.
+        in_main = threading.current_thread() is threading.main_thread()
+        numbers = [end, self._shared.fileno(), os.getpid() if in_main else 0]
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", COMMAND, *map(str, numbers), home],
+            [*PYTHON, "-P", "-c", COMMAND, *map(str, numbers)],
             env={
                 **os.environ,
                 **private_home(home),
                 **dict.fromkeys(THREAD_LIMITS, "1"),
                 "PYTHONPATH": os.pathsep.join(paths),
             },
-            pass_fds=numbers,
-            stdin=subprocess.DEVNULL,
+            pass_fds=numbers[:2],
+            stdin=self._pickled,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
             start_new_session=True,  # Ctrl-C is the parent's business
         )
-        child_end.close()
-        self._vain_starts += 1
-        self._write(pickle.dumps(self._job))
-        for _, number, size in self._parts:
-            self._send(number, size, int(self.slots[number].at[0]) + 1)
+        os.close(end)
+        self._scratch.adopt(self._process.pid)
+        with suppress(AttributeError, OSError):
+            self._handle = os.pidfd_open(self._process.pid)
+        self._is_new, self._seen = True, None
+        self._starts += 1
+        for batch in self._batches:
+            self._send(batch)
 
-    def _send(self, number: int, size: int, start: int) -> None:
-        self._write(pickle.dumps((number, size, start)))
+    def _send(self, batch: _Batch) -> None:
+        assert self._socket is not None
+        slot, n = self.slots[batch.slot], len(batch.values)
+        slot.values[:n], slot.at[0] = batch.values, batch.start - 1
+        with suppress(OSError):  # it has ended; the next ``take`` finds out
+            self._socket.send(REQUEST.pack(batch.slot, n, batch.start))
 
-    def _write(self, message: bytes) -> None:
-        assert self.connection is not None
-        try:
-            self.connection.send_bytes(message)
-        except OSError:
-            pass  # it died; the next ``take`` finds out
+    def _is_late(self) -> bool:
+        batch = self._batches[0]
+        seen = batch.slot, int(self.slots[batch.slot].at[0])
+        if seen != self._seen:
+            self._seen, self._since = seen, time.monotonic()
+        allowed = self._settings.timeout_seconds
+        if self._settings.batched:
+            allowed *= len(batch.values)
+        loads = self._is_new and seen[1] < batch.start
+        if loads or seen[1] == len(batch.values):  # neither, nor the transform, is a sound
+            allowed = START_SECONDS
+        return time.monotonic() - self._since > allowed
 
-    def _recover(self) -> None:
+    def _recover(self, reason: int, text: str = "") -> None:
+        """End the process, find out what that says of the sound it was at, and start another."""
         assert self._process is not None
-        assert self.connection is not None
-        code = self._process.wait()
-        self.connection.close()
-        _, number, size = self._parts[0]
-        slot = self.slots[number]
+        batch = self._batches[0]
+        slot, n = self.slots[batch.slot], len(batch.values)
         at = int(slot.at[0])
-        killed = code == -signal.SIGKILL  # from outside, as for want of memory: play it again
-        if self._vain_starts > 3 or (at >= size and not killed):
-            self.stop()
-            raise SynthError(
-                f"the process that renders ends again and again (exit code {code}"
-                f"{self._last_words()}); try another isolation, or fewer workers"
-            )
-        if at >= 0 and killed:
-            slot.at[0] = at - 1
-        elif at >= 0:
-            slot.audio[at] = 0.0
-            slot.reason[at] = TIMED_OUT if code == -signal.SIGALRM else CRASHED
-            self._vain_starts = 0
+        by_itself = has_ended(self._process)
+        code = self._end()
+        if not batch.start <= at <= n:
+            if text or self._starts >= MOST_STARTS or (self._is_new and reason == TIMED_OUT):
+                raise self._error(text or f"the synth does not load ({_cause(code)})")
+        elif by_itself and code == -signal.SIGKILL and batch.kills < MOST_KILLS - 1:
+            batch.start, batch.kills = at, batch.kills + 1
+        elif not (self._is_new and at == batch.start) and (reason == CRASHED or at == n):
+            batch.start = at
+        elif at == n or text:
+            raise self._error(text or f"the process ends after the sounds ({_cause(code)})")
+        else:
+            slot.audio[at], slot.reason[at] = 0.0, reason
+            batch.start, batch.kills, self._starts = at + 1, 0, 0
         self._start()
 
-    def _last_words(self) -> str:
+    def _end(self) -> int:
+        """Kill the process and what the plugin started; return its exit code."""
+        if self._process is None or self._socket is None:
+            return 0
+        code = kill_group(self._process)
+        self._scratch.release(self._process.pid)
+        self._socket.close()
+        if self._handle is not None:
+            os.close(self._handle)
+        self._process = self._socket = self._handle = None
+        return code
+
+    def _error(self, text: str) -> SynthError:
         self._errors.seek(0)
         lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-        return f"; {lines[-1]}" if lines else ""
+        last = f"; {lines[-1][:120]}" if lines and lines[-1] not in text else ""
+        self.stop()
+        return SynthError(f"rendering failed: {text}{last}")
 
 
-def main(arguments: list[str]) -> None:
-    """Be a worker: read parts and render them until the parent closes the connection.
-
-    Args:
-        arguments: File descriptors of the connection and of the shared memory, and the home
-            folder, which is removed at the end.
-    """
-    connection, home = Connection(int(arguments[0])), arguments[2]
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the alarm ends even a plugin that loops
-    try:
-        signal.setitimer(signal.ITIMER_REAL, START_SECONDS)
-        job: Job = pickle.loads(connection.recv_bytes())
-        memory = mmap.mmap(int(arguments[1]), SLOTS * Slot.n_bytes(job))
-        slots = [Slot(job, memory, number) for number in range(SLOTS)]
-        synth = from_spec(job.spec)
-        while True:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            number, size, start = pickle.loads(connection.recv_bytes())
-            _render_part(job, synth, slots[number], size, start, connection)
-            connection.send(None)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # the parent is gone or wants no more
-    except PyrosynthError as error:
-        connection.send(str(error))
-    except Exception as error:
-        traceback.print_exc()
-        connection.send(f"{type(error).__name__}: {error}")
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-        try:
-            os.rmdir(os.path.dirname(home))  # the last one out of a killed parent's workers
-        except OSError:
-            pass
+def _cause(code: int) -> str:
+    known = -code in {int(number) for number in signal.Signals}
+    return signal.Signals(-code).name if code < 0 and known else f"exit code {code}"
 
 
-def _render_part(
-    job: Job, synth: Synth, slot: Slot, size: int, start: int, connection: Connection
-) -> None:
-    parent = select.poll()
-    parent.register(connection.fileno(), 0)
-    step = size if synth.batched else 1
-    for first in range(start, size, step):
-        if parent.poll(0):
-            raise EOFError
-        last = min(first + step, size)
-        slot.at[0] = first
-        signal.setitimer(signal.ITIMER_REAL, job.timeout_seconds * (last - first))
-        try:
-            slot.audio[first:last] = synth.render_batch(
-                slot.values[first:last], job.note, job.sample_rate
-            )
-        except SynthError:
-            slot.audio[first:last], slot.reason[first:last] = 0.0, CRASHED
-            continue
-        peak = np.abs(slot.audio[first:last]).max(axis=1)
-        slot.reason[first:last] = np.where(peak < SILENCE, SILENT, FINE)
-        bad = np.flatnonzero(~np.isfinite(peak)) + first
-        slot.audio[bad], slot.reason[bad] = 0.0, NOT_FINITE
-    slot.at[0] = size
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    if job.transform is not None:
-        slot.features[:size] = job.transform(slot.audio[:size])
-        failed = (slot.reason[:size] != FINE) & (slot.reason[:size] != SILENT)
-        slot.features[:size][failed] = 0
-    if os.fstat(2).st_size > 1_000_000:  # some plugins complain at every sound
-        os.ftruncate(2, 0)
-        os.lseek(2, 0, os.SEEK_SET)
+def _nameless_file() -> FileIO:
+    """Open an empty file that nobody else sees."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("pyrosynth")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    return FileIO(_moved_up(descriptor), "r+")
+
+
+def _moved_up(descriptor: int) -> int:
+    """Move a descriptor away from those of the standard streams and of plugins."""
+    highest = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    lowest = HIGH_DESCRIPTOR if highest < 0 else min(HIGH_DESCRIPTOR, highest // 2)
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
+    os.close(descriptor)
+    return moved

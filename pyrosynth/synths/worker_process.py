@@ -1,0 +1,206 @@
+"""The program of a worker process: render batches of sounds into shared memory.
+
+Parent and worker share memory with two slots, each for a batch of up to `BATCH_SIZE` sounds, so
+that the next batch lies ready while one is rendered. Small messages say which slot is to be
+rendered and which is ready. What comes from a worker is plain bytes, since a plugin may write
+anything anywhere; nothing of it is unpickled.
+"""
+
+import math
+import mmap
+import os
+import pickle
+import select
+import socket
+import struct
+import traceback
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyrosynth.audio.io import SILENCE
+from pyrosynth.audio.note import Note
+from pyrosynth.errors import PyrosynthError, SynthError
+from pyrosynth.synths import from_spec
+from pyrosynth.synths.base import Synth
+from pyrosynth.synths.sandbox import die_with_parent, limit_resources
+
+BATCH_SIZE = 16  # sounds per slot
+SLOTS = 2
+REASONS = ("", "crashed", "timed out", "not finite", "silent")
+FINE, CRASHED, TIMED_OUT, NOT_FINITE, SILENT = range(len(REASONS))
+REQUEST = struct.Struct("<BBB")  # slot, number of sounds, first of them to render
+HEADER = struct.Struct("<IIBB")  # length and CRC-32 of the text, kind, slot
+READY, FAILED = 1, 2  # kinds of message: a slot is rendered; the worker ends, the text says why
+LONGEST_TEXT = 2000  # bytes
+
+Transform = Callable[[NDArray[np.float32]], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What all batches of a worker have in common.
+
+    Args:
+        spec: The synth, as its ``spec`` gives it.
+        batched: Whether the synth renders all sounds of a batch at once.
+        note: What to play.
+        sample_rate: Rate in Hz.
+        timeout_seconds: Time for one sound.
+        transform: Turns audio (n, n_samples) into features (n, ...); None for none.
+        n_params: Number of parameters of the synth.
+        feature_shape: Shape of the features of one sound.
+        feature_dtype: Their NumPy type.
+    """
+
+    spec: dict[str, Any]
+    batched: bool
+    note: Note
+    sample_rate: int
+    timeout_seconds: float
+    transform: Transform | None
+    n_params: int
+    feature_shape: tuple[int, ...]
+    feature_dtype: str
+
+
+class Slot:
+    """The arrays of one batch, laid out in shared memory.
+
+    Attributes:
+        at: Index of the sound that is being rendered, shape (1,); the number of sounds while they
+            are transformed.
+        reason: Index into `REASONS` of each sound, shape (BATCH_SIZE,).
+        values: Native parameter values, shape (BATCH_SIZE, n_params).
+        audio: Sounds, shape (BATCH_SIZE, n_samples).
+        features: Their features, shape (BATCH_SIZE, ...).
+    """
+
+    def __init__(self, settings: WorkerSettings, memory: mmap.mmap, number: int) -> None:
+        """View the slot of that number in the memory."""
+        offset = number * self.n_bytes(settings)
+        arrays: list[NDArray[Any]] = []
+        for shape, dtype in self._layout(settings):
+            arrays.append(np.ndarray(shape, dtype, memory, offset))
+            offset += _padded(shape, dtype)
+        self.at, self.reason, self.values, self.audio, self.features = arrays
+
+    @classmethod
+    def n_bytes(cls, settings: WorkerSettings) -> int:
+        """Return the size of a slot."""
+        return sum(_padded(shape, dtype) for shape, dtype in cls._layout(settings))
+
+    @staticmethod
+    def _layout(settings: WorkerSettings) -> list[tuple[tuple[int, ...], str]]:
+        n_samples = settings.note.n_samples(settings.sample_rate)
+        return [
+            ((1,), "int64"),
+            ((BATCH_SIZE,), "uint8"),
+            ((BATCH_SIZE, settings.n_params), "float64"),
+            ((BATCH_SIZE, n_samples), "float32"),
+            ((BATCH_SIZE, *settings.feature_shape), settings.feature_dtype),
+        ]
+
+
+def _padded(shape: tuple[int, ...], dtype: str) -> int:
+    return -(-math.prod(shape) * np.dtype(dtype).itemsize // 64) * 64
+
+
+def packed(kind: int, slot: int, text: str = "") -> bytes:
+    """Write a message of a worker."""
+    content = text.encode("utf-8", "backslashreplace")[:LONGEST_TEXT]
+    return HEADER.pack(len(content), zlib.crc32(content, kind), kind, slot) + content
+
+
+def unpacked(message: bytes) -> tuple[int, int, str]:
+    """Read a message of a worker: kind, slot and text; kind 0 if it is not whole."""
+    if len(message) < HEADER.size:
+        return 0, 0, ""
+    length, checksum, kind, slot = HEADER.unpack_from(message)
+    content = message[HEADER.size :]
+    if length != len(content) or checksum != zlib.crc32(content, kind):
+        return 0, 0, ""
+    return kind, slot, content.decode("utf-8", "replace")
+
+
+def main(arguments: list[str]) -> None:
+    """Be a worker: render batches until the parent closes the connection or ends.
+
+    Args:
+        arguments: Descriptors of the connection and of the shared memory; number of the process
+            to end with, or 0.
+    """
+    connection_number, shared_number, parent = map(int, arguments)
+    if parent:
+        die_with_parent(parent)
+    connection = socket.socket(fileno=connection_number)
+    os.set_inheritable(connection_number, False)
+    try:
+        with open(0, "rb", closefd=False) as file:
+            settings: WorkerSettings = pickle.load(file)
+        with open(os.devnull, "rb") as nothing:
+            os.dup2(nothing.fileno(), 0)
+        memory = mmap.mmap(shared_number, SLOTS * Slot.n_bytes(settings))
+        os.close(shared_number)
+        slots = [Slot(settings, memory, number) for number in range(SLOTS)]
+        synth = from_spec(settings.spec)
+        limit_resources(synth.memory_limit)
+        is_new = True
+        while request := connection.recv(REQUEST.size):
+            number, size, start = REQUEST.unpack(request)
+            _render_batch(settings, synth, slots[number], (start, size), connection, is_new)
+            connection.send(packed(READY, number))
+            is_new = False
+    except Exception as error:
+        text = str(error)
+        if not isinstance(error, PyrosynthError):
+            text = f"{type(error).__name__}: {error}"
+            with suppress(OSError):
+                traceback.print_exc()
+        with suppress(OSError):
+            connection.send(packed(FAILED, 0, text))
+    finally:
+        os._exit(0)  # without what the plugin wants to do at the end
+
+
+def _render_batch(
+    settings: WorkerSettings,
+    synth: Synth,
+    slot: Slot,
+    rows: tuple[int, int],
+    connection: socket.socket,
+    is_new: bool,
+) -> None:
+    start, size = rows
+    parent, pid = select.poll(), os.getpid()
+    parent.register(connection.fileno(), 0)
+    step = size if settings.batched else 1
+    for first in range(start, size, step):
+        last = min(first + step, size)
+        slot.at[0] = first
+        try:
+            audio = synth.render_batch(
+                slot.values[first:last], settings.note, settings.sample_rate
+            )
+        except (SynthError, MemoryError, OSError):
+            if synth.isolation != "fork" and not (is_new and first == start):
+                raise  # perhaps the damage of an earlier sound: to be tried in a new process
+            slot.audio[first:last], slot.reason[first:last] = 0.0, CRASHED
+            continue
+        if os.getpid() != pid or parent.poll(0):
+            os._exit(1)  # a child that the plugin forked; the parent is gone; no connection
+        slot.audio[first:last] = audio
+        peak = np.abs(slot.audio[first:last]).max(axis=1)
+        slot.reason[first:last] = np.where(peak < SILENCE, SILENT, FINE)
+        bad = np.flatnonzero(~np.isfinite(peak)) + first
+        slot.audio[bad], slot.reason[bad] = 0.0, NOT_FINITE
+    slot.at[0] = size
+    if settings.transform is not None:
+        slot.features[:size] = settings.transform(slot.audio[:size])
+        failed = (slot.reason[:size] != FINE) & (slot.reason[:size] != SILENT)
+        slot.features[:size][failed] = 0
