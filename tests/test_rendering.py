@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,36 @@ from pyrosynth.synths.rendering import Renderer, probe_isolation
 
 RATE = 22050
 NOTE = Note(hold_seconds=0.1, duration_seconds=0.2)
-FINE, SEGFAULT, HANG, NAN, SILENCE, STATE = range(6)
+FINE, SEGFAULT, HANG, NAN, SILENCE, STATE = range(6)  # modes of data/faulty.c
+MODES = {
+    "ignore alarm": (6, "timed out"),
+    "block signals": (7, "timed out"),
+    "stop": (8, "timed out"),
+    "cancel timers": (9, "timed out"),
+    "fork and die": (10, "crashed"),
+    "fork and return": (11, ""),
+    "fork and go on": (12, ""),
+    "close errors": (13, ""),
+    "close all": (14, None),
+    "write everywhere": (15, None),
+    "read everywhere": (16, ""),
+    "lower limits": (17, None),
+    "allocate": (18, "crashed"),
+    "sleep": (19, "timed out"),
+    "kill": (20, "crashed"),
+    "exit": (21, "crashed"),
+    "print": (22, "timed out"),
+    "alarm": (23, None),
+}  # None where the sound may be done before the damage shows
 REASON = {SEGFAULT: "crashed", HANG: "timed out", NAN: "not finite", SILENCE: "silent"}
 
 
 @pytest.fixture(scope="module")
 def faulty(faulty_plugin):
     return synths.load_synth(faulty_plugin, isolation="reload")
+
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def settings(n, faults=None):
@@ -57,6 +81,75 @@ def scratch(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     return tmp_path
+
+
+def processes(folder):
+    """Processes whose home lies in a folder, except for those that have ended."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if f"HOME={folder}/".encode() in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+    return [pid for pid in found if alive(pid)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_misbehaving_plugin_costs_one_sound_in_time(faulty, scratch, mode):
+    number, reason = MODES[mode]
+    with Renderer(faulty, NOTE, RATE, workers=1, timeout_seconds=1.0) as renderer:
+        began = time.monotonic()
+        fine = renderer.render(settings(6)).audio
+        once = time.monotonic() - began  # with a start, of which there are at most five more
+        began = time.monotonic()
+        rendered = renderer.render(settings(6, {2: number}))
+        took = time.monotonic() - began
+        again = renderer.render(settings(6)).audio
+    late = 2.0 if reason == "timed out" else 0.0
+    assert took < late + 6 * once + 0.5
+    expected = ["", "", rendered.reason[2] if reason is None else reason, "", "", ""]
+    assert rendered.reason.tolist() == expected
+    assert rendered.reason[2] in ("", "crashed", "timed out")
+    good = np.array(expected) == ""
+    np.testing.assert_array_equal(rendered.audio[good], fine[good])
+    np.testing.assert_array_equal(again, fine)
+    assert not processes(scratch)
+    assert not list(scratch.iterdir())
+
+
+def test_all_misbehaviour_in_one_job(faulty, scratch):
+    rng = np.random.default_rng(0)
+    modes = rng.permutation([number for number, _ in MODES.values()])
+    values = settings(3 * len(modes))
+    values[::3, 0] = modes  # the very first sound among them
+    fine = render(faulty, settings(len(values)))
+    rendered = render(faulty, values, workers=2)
+    reasons = dict(MODES.values())
+    for mode, reason in zip(modes, rendered.reason[::3], strict=True):
+        assert reasons[mode] in (reason, None), (mode, reason)
+    good = rendered.reason == ""
+    assert good[1::3].all()
+    assert good[2::3].all()
+    np.testing.assert_array_equal(rendered.audio[good], fine.audio[good])
+    assert not processes(scratch)
+    assert not list(scratch.iterdir())
+
+
+def test_a_plugin_that_never_gets_ready_costs_its_sounds(faulty, monkeypatch):
+    with Renderer(faulty, NOTE, RATE, workers=1, timeout_seconds=0.3) as renderer:
+        monkeypatch.setenv("FAULTY_SLEEPS_AT_START", "1")
+        began = time.monotonic()
+        assert renderer.render(settings(2)).reason.tolist() == ["timed out"] * 2
+        assert time.monotonic() - began < 20
+
+
+def test_a_plugin_that_never_loads_is_one_clear_error(faulty_plugin, monkeypatch):
+    monkeypatch.setenv("FAULTY_SLEEPS_AT_LOAD", "1")
+    monkeypatch.setattr("pyrosynth.synths.dssi.PROBE_SECONDS", 0.5)
+    began = time.monotonic()
+    with pytest.raises(SynthError, match="does not finish loading within 0.5 s"):
+        synths.load(faulty_plugin)
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -165,21 +258,51 @@ def test_workers_and_files_are_gone_when_it_closes(faulty, scratch):
     assert not list(scratch.iterdir())
 
 
-def test_workers_and_files_are_gone_when_the_parent_is_killed(faulty_plugin, scratch):
+@pytest.mark.parametrize(
+    ("how", "mode"),
+    [
+        ("forever", "fine"),
+        ("forever", "block signals"),
+        ("thread", "stop"),
+        ("forever", "fork and die"),
+    ],
+)
+def test_workers_and_files_are_gone_when_the_parent_is_killed(faulty_plugin, scratch, how, mode):
+    number = MODES[mode][0] if mode in MODES else FINE
     parent = subprocess.Popen(
-        [sys.executable, renderings.__file__, faulty_plugin],
+        [sys.executable, renderings.__file__, how, faulty_plugin, str(number)],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        env=ENVIRONMENT,
     )
     with parent:
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         assert len(pids) == 2
+        time.sleep(0.3)  # in the middle of a sound
+        pids += processes(scratch)
         parent.kill()
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline and (any(map(alive, pids)) or any(scratch.iterdir())):
         time.sleep(0.05)
     assert not any(map(alive, pids))
     assert not list(scratch.iterdir())
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_do_no_harm(faulty_plugin, tmp_path, closed):
+    command = f'exec "$@" {closed}'
+    program = [sys.executable, renderings.__file__, "once", faulty_plugin, tmp_path / "out.npy"]
+    subprocess.run(["sh", "-c", command, "sh", *program], check=True, env=ENVIRONMENT)
+    assert np.abs(np.load(tmp_path / "out.npy")).max() > 0.4
+
+
+@pytest.mark.parametrize("utf8", ["0", "1"])
+def test_paths_may_have_any_letters_in_any_locale(faulty_plugin, tmp_path, utf8):
+    plugin = tmp_path / "Fl\u00f6te #1.so"
+    plugin.write_bytes(faulty_plugin.read_bytes())
+    locale = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": utf8}
+    program = [sys.executable, renderings.__file__, "once", plugin, tmp_path / "out.npy"]
+    subprocess.run(program, check=True, env={**ENVIRONMENT, **locale})
+    assert np.abs(np.load(tmp_path / "out.npy")).max() > 0.4
 
 
 def test_the_users_home_is_out_of_reach_and_threads_are_limited(faulty):

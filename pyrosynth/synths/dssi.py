@@ -66,7 +66,7 @@ def probe(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         text = answer.read_text(encoding="ascii") if answer.exists() else ""
     if not in_time:
         raise SynthError(
-            f"plugin '{file}' does not finish loading within {PROBE_SECONDS:.0f} s; it may wait "
+            f"plugin '{file}' does not finish loading within {PROBE_SECONDS:g} s; it may wait "
             "for a display or a licence"
         )
     if code or not text:

@@ -20,7 +20,7 @@ PR_SET_PDEATHSIG = 1
 # killed; then kills the last groups it was told and removes the folder.
 GUARD = """
 while read -r line; do groups=$line; done
-[ -z "$groups" ] || kill -KILL -- $groups
+[ -z "$groups" ] || kill -s KILL -- $groups
 rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }
 """
 
