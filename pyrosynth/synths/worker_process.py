@@ -6,6 +6,7 @@ rendered and which is ready. What comes from a worker is plain bytes, since a pl
 anything anywhere; nothing of it is unpickled.
 """
 
+import ctypes
 import math
 import mmap
 import os
@@ -37,6 +38,7 @@ HEADER = struct.Struct("<IIBB")  # length and CRC-32 of the text, kind, slot
 READY, FAILED = 1, 2  # kinds of message: a slot is rendered; the worker ends, the text says why
 LONGEST_TEXT = 2000  # bytes
 
+Memory = mmap.mmap | ctypes.Array[ctypes.c_char]
 Transform = Callable[[NDArray[np.float32]], NDArray[Any]]
 
 
@@ -79,7 +81,7 @@ class Slot:
         features: Their features, shape (BATCH_SIZE, ...).
     """
 
-    def __init__(self, settings: WorkerSettings, memory: mmap.mmap, number: int) -> None:
+    def __init__(self, settings: WorkerSettings, memory: Memory, number: int) -> None:
         """View the slot of that number in the memory."""
         offset = number * self.n_bytes(settings)
         arrays: list[NDArray[Any]] = []
@@ -143,8 +145,7 @@ def main(arguments: list[str]) -> None:
             settings: WorkerSettings = pickle.load(file)
         with open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), 0)
-        memory = mmap.mmap(shared_number, SLOTS * Slot.n_bytes(settings))
-        os.close(shared_number)
+        memory = _mapped(shared_number, SLOTS * Slot.n_bytes(settings))
         slots = [Slot(settings, memory, number) for number in range(SLOTS)]
         synth = from_spec(settings.spec)
         limit_resources(synth.memory_limit)
@@ -164,6 +165,23 @@ def main(arguments: list[str]) -> None:
             connection.send(packed(FAILED, 0, text))
     finally:
         os._exit(0)  # without what the plugin wants to do at the end
+
+
+def _mapped(descriptor: int, size: int) -> Memory:
+    """Map shared memory and close its descriptor.
+
+    ``mmap.mmap`` would keep a copy of it open, through which a plugin that writes to descriptors
+    that are not its own would write over the sounds.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    access = mmap.PROT_READ | mmap.PROT_WRITE
+    address = libc.mmap(None, size, access, mmap.MAP_SHARED, descriptor, 0)
+    if address == ctypes.c_void_p(-1).value:
+        raise OSError(ctypes.get_errno(), "cannot map the memory shared with the parent")
+    os.close(descriptor)
+    return (ctypes.c_char * size).from_address(address)
 
 
 def _render_batch(
