@@ -148,7 +148,7 @@ def test_a_plugin_that_never_loads_is_one_clear_error(faulty_plugin, monkeypatch
     monkeypatch.setattr("pyrosynth.synths.dssi.PROBE_SECONDS", 0.5)
     began = time.monotonic()
     with pytest.raises(SynthError, match="does not finish loading within 0.5 s"):
-        synths.load(faulty_plugin)
+        synths.load_synth(faulty_plugin)
     assert time.monotonic() - began < 5
 
 
