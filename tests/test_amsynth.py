@@ -13,6 +13,7 @@ import pytest
 
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
+from pyrosynth.files import MARK
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.amsynth import Amsynth, bank_files, install, read_bank, write_bank
 from pyrosynth.synths.amsynth_params import SPACE
@@ -235,7 +236,7 @@ def test_installation_is_whole_or_not_at_all(monkeypatch, tmp_path, faulty_plugi
     for _ in range(2):  # the second replaces the first
         plugin = install()
         names = sorted(file.name for file in plugin.parent.iterdir())
-        assert names == ["amsynth_dssi.so", "banks", "copyright", "install.json"]
+        assert names == [MARK, "amsynth_dssi.so", "banks", "copyright", "install.json"]
     assert [len(read_bank(file)) for file in bank_files(plugin)] == [2]
 
     archive(tmp_path, {"./usr/bin/amsynth": b"no plugin"})
@@ -244,3 +245,10 @@ def test_installation_is_whole_or_not_at_all(monkeypatch, tmp_path, faulty_plugi
     assert plugin.read_bytes() == faulty_plugin.read_bytes()
     assert [file.name for file in plugin.parent.parent.iterdir()] == ["amsynth"]
     assert not list(tmp_path.rglob("evil"))
+
+
+def test_installation_deletes_no_file_of_the_users(tmp_path):
+    (tmp_path / "my sound.wav").write_bytes(b"mine")
+    with pytest.raises(InputError, match="holds 'my sound.wav', which pyrosynth did not write"):
+        install(tmp_path)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"mine"]

@@ -334,9 +334,20 @@ def test_a_plugin_that_is_gone_is_one_clear_error(faulty_plugin, tmp_path):
 
 
 def test_bad_arguments_are_refused(faulty):
-    for options in ({"workers": 0}, {"timeout_seconds": 0.0}, {"transform": lambda audio: audio}):
-        with pytest.raises(InputError):
-            Renderer(faulty, NOTE, RATE, **options)
+    bad = {
+        "workers": (0, 1.5, "2"),
+        "timeout_seconds": (0.0, -1, np.nan, "soon"),
+        "transform": (lambda audio: audio,),
+        "sample_rate": (0, 22050.5, None),
+    }
+    for name, values in bad.items():
+        for value in values:
+            with pytest.raises(InputError):
+                Renderer(**{"synth": faulty, "note": NOTE, "sample_rate": RATE, name: value})
+    with Renderer(
+        faulty, NOTE, np.int64(RATE), workers=np.int32(1), timeout_seconds=np.float32(1)
+    ) as renderer:
+        assert not renderer.render(settings(1)).failed.any()
     with Renderer(faulty, NOTE, RATE, workers=1) as renderer:
         for values in (np.zeros(3), np.zeros((2, 4)), np.full((1, 3), np.nan)):
             with pytest.raises(InputError):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from pyrosynth.errors import InputError, SynthError
+from pyrosynth.files import whole, write_bytes
 from pyrosynth.synths.amsynth_params import SPACE
 from pyrosynth.synths.apt import download, unpack
 from pyrosynth.synths.base import Isolation
@@ -110,7 +111,7 @@ def install(dest: str | os.PathLike[str] | None = None) -> Path:
 
     Args:
         dest: Folder to install into; pyrosynth's data folder if None. What was installed there
-            before is replaced once the new one is whole.
+            before is replaced once the new one is whole; a folder with other files is refused.
 
     Returns:
         The plugin file. Beside it lie the preset banks, amsynth's licence and ``install.json``
@@ -118,27 +119,16 @@ def install(dest: str | os.PathLike[str] | None = None) -> Path:
 
     Raises:
         SynthError: There is no package tool, it fails, or the package lacks the plugin.
+        InputError: The folder holds other files, or cannot be written.
     """
     folder = Path(dest) if dest is not None else data_folder() / "amsynth"
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".install-") as work:
-            package = download("amsynth", Path(work))
-            new = Path(work) / "new"
-            _unpack_plugin(package, new)
-            if folder.exists():
-                folder.replace(Path(work) / "old")
-            new.replace(folder)
-    except OSError as error:
-        raise SynthError(
-            f"cannot install amsynth into '{folder}': {error.strerror or error}; give another "
-            "folder by XDG_DATA_HOME"
-        ) from error
+    with whole(folder, "install amsynth") as new, tempfile.TemporaryDirectory() as work:
+        _unpack_plugin(download("amsynth", Path(work)), new)
     return folder / PLUGIN_FILE
 
 
 def _unpack_plugin(package: Path, folder: Path) -> None:
-    (folder / "banks").mkdir(parents=True)
+    (folder / "banks").mkdir()
     for name, content in unpack(package):
         if name.endswith(f"/dssi/{PLUGIN_FILE}"):
             (folder / PLUGIN_FILE).write_bytes(content)
@@ -229,7 +219,8 @@ def write_bank(path: str | os.PathLike[str], presets: Sequence[Preset]) -> None:
         presets: At most 128, all that amsynth reads from one file.
 
     Raises:
-        InputError: There are too many presets, or one names an unknown control.
+        InputError: There are too many presets, one names an unknown control, or the file cannot
+            be written.
     """
     if len(presets) > BANK_PRESETS:
         raise InputError(
@@ -243,10 +234,7 @@ def write_bank(path: str | os.PathLike[str], presets: Sequence[Preset]) -> None:
             f"<parameter> {name} {np.format_float_scientific(value)}"
             for name, value in zip(SPACE.names, values, strict=True)
         ]
-    file = Path(path)
-    part = file.with_name(file.name + ".part")
-    part.write_text("\n".join([*lines, "EOF", ""]), encoding="utf-8")
-    part.replace(file)
+    write_bytes(Path(path), "\n".join([*lines, "EOF", ""]).encode("utf-8"))
 
 
 def _legal(preset: Preset) -> Preset:

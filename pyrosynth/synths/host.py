@@ -140,13 +140,13 @@ class Instance:
         Raises:
             SynthError: The plugin has none of that name.
         """
-        found = 0
-        while self._dssi.get_program and (at := self._dssi.get_program(self._handle, found)):
+        index = 0
+        while self._dssi.get_program and (at := self._dssi.get_program(self._handle, index)):
             if at.contents.name.decode("utf-8", "replace") == program:
                 self._dssi.select_program(self._handle, at.contents.bank, at.contents.program)
                 return
-            found += 1
-        raise SynthError(f"the plugin has no program '{program}' among its {found}")
+            index += 1
+        raise SynthError(f"the plugin has no program '{program}' among its {index}")
 
     def rest(self) -> None:
         """Run one block without a note, in which the plugin takes up what was chosen."""

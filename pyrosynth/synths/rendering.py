@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, integer, number
 from pyrosynth.synths import ISOLATIONS, Synth, from_spec
 from pyrosynth.synths.sandbox import Scratch
 from pyrosynth.synths.worker import Worker
@@ -68,8 +68,8 @@ class Renderer:
         workers: The processes, each a `pyrosynth.synths.worker.Worker`.
 
     Args:
-        synth: What to play; each worker rebuilds it from its ``spec``.
-        note: The note each sound plays.
+        synth: The synth; each worker rebuilds it from its ``spec``.
+        note: What to play.
         sample_rate: Rate in Hz.
         workers: Number of processes; None for one per core this process may use.
         timeout_seconds: Time for one sound.
@@ -102,12 +102,9 @@ class Renderer:
         keep_audio: bool = True,
     ) -> None:
         """Check the arguments; a worker starts when there is something for it to do."""
-        n_workers = n_cores() if workers is None else workers
-        if n_workers < 1 or sample_rate < 1 or timeout_seconds <= 0:
-            raise InputError(
-                f"{n_workers} workers, {sample_rate} Hz, {timeout_seconds} s per sound: all must "
-                "be above 0"
-            )
+        n_workers = n_cores() if workers is None else integer("workers", workers, 1)
+        sample_rate = integer("sample_rate", sample_rate, 1)
+        timeout_seconds = number("timeout_seconds", timeout_seconds, 1e-3)
         self._look_seconds = timeout_seconds / LOOKS
         self.synth, self.note, self.sample_rate = synth, note, sample_rate
         self.keep_audio = keep_audio
@@ -198,20 +195,20 @@ class Renderer:
         results: dict[int, RenderResult] = {}
 
         def batches() -> Iterator[tuple[tuple[int, int], NDArray[np.float64]]]:
-            for number, (key, values) in enumerate(chunks):
+            for index, (key, values) in enumerate(chunks):
                 array = self._checked(values)
-                keys[number], missing[number] = key, len(array)
-                results[number] = self._blank(len(array))
+                keys[index], missing[index] = key, len(array)
+                results[index] = self._blank(len(array))
                 for start in range(0, len(array), BATCH_SIZE):
-                    yield (number, start), array[start : start + BATCH_SIZE]
+                    yield (index, start), array[start : start + BATCH_SIZE]
 
-        for (number, start), slot, n in self._finished(batches()):
-            _copy(slot, results[number], start, n)
-            missing[number] -= n
-            if not missing[number]:
-                yield keys.pop(number), results.pop(number)
-        for number in keys:
-            yield keys[number], results[number]  # chunks without a sound
+        for (index, start), slot, n in self._finished(batches()):
+            _copy(slot, results[index], start, n)
+            missing[index] -= n
+            if not missing[index]:
+                yield keys.pop(index), results.pop(index)
+        for index in keys:
+            yield keys[index], results[index]  # chunks without a sound
 
     def _finished(
         self, batches: Iterable[tuple[Any, NDArray[np.float64]]]

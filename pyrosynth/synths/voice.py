@@ -8,7 +8,6 @@ gradients reach every continuous control.
 
 import functools
 import math
-import operator
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrosynth.audio.io import Audio, Note
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, integer
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.presets import Preset
 from pyrosynth.synths.voice_params import SPACE, bank
@@ -59,12 +58,7 @@ class Voice(Synth):
             raise InputError(f"unknown device '{device}'; known: cpu, cuda")
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise InputError("there is no CUDA device here; use --device cpu")
-        try:
-            self.seed = operator.index(seed)
-        except TypeError as error:
-            raise InputError(f"seed '{seed}' of the voice is not an integer") from error
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"seed {seed} of the voice: it must be from 0 to 2^63 - 1")
+        self.seed = integer("seed of the voice", seed, 0, 2**63 - 1)
 
     def spec(self) -> dict[str, Any]:
         """Return device and seed."""

@@ -38,7 +38,7 @@ HEADER = struct.Struct("<IIBB")  # length and CRC-32 of the text, kind, slot
 READY, FAILED = 1, 2  # kinds of message: a slot is rendered; the worker ends, the text says why
 LONGEST_TEXT = 2000  # bytes
 
-Memory = mmap.mmap | ctypes.Array[ctypes.c_char]
+Memory = mmap.mmap | memoryview
 Transform = Callable[[NDArray[np.float32]], NDArray[Any]]
 
 
@@ -181,7 +181,7 @@ def _mapped(descriptor: int, size: int) -> Memory:
     if address == ctypes.c_void_p(-1).value:
         raise OSError(ctypes.get_errno(), "cannot map the memory shared with the parent")
     os.close(descriptor)
-    return (ctypes.c_char * size).from_address(address)
+    return memoryview((ctypes.c_char * size).from_address(address)).cast("B")
 
 
 def _render_batch(
