@@ -3,7 +3,7 @@
     python benchmarks/gpu.py [--full] [--out gpu.json] [MODEL ...]
 
 Esling et al. (2019) train for 500 epochs of 11,000 presets in batches of 64, which took them five
-hours on a Titan Xp. This fits the same schedule, `size=paper`, to as many random sounds, 64 x 87
+hours on a Titan Xp. This fits the same schedule, `recipe=paper`, to as many random sounds, 64 x 87
 mel cells and 41 parameters each, with a validation after every epoch. Without ``--full`` it fits
 two pieces of it, one ten times as long as the other, and extrapolates along the line through both.
 It also takes steps kernel by kernel, to say what recording them gains, and holds loss and gradient
@@ -29,7 +29,7 @@ from torch.overrides import TorchFunctionMode
 from pyrosynth.errors import InputError
 from pyrosynth.evaluation.provenance import provenance
 from pyrosynth.modeling.elbo import SyncFreeELBO
-from pyrosynth.modeling.variant import PAPER_TRAINING, Batch, Dims, Variant, build, sized
+from pyrosynth.modeling.variant import PAPER_TRAINING, Batch, Dims, Variant, build, with_recipe
 from pyrosynth.training import zoo
 from pyrosynth.training.batches import TrainData
 from pyrosynth.training.step import Step, side_stream
@@ -64,7 +64,7 @@ def fresh(model: str, dims: Dims, size: str | None) -> Variant:
     kind = zoo.load_model(model)
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
-        return build(kind, dims, sized(kind, {"size": size} if size else {})[0])
+        return build(kind, dims, with_recipe(kind, {"recipe": size} if size else {})[0])
 
 
 class NoiseOfTheCpu(TorchFunctionMode):

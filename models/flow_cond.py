@@ -1,27 +1,33 @@
 """VAE with a flow posterior and a regression flow whose parameters are read from the latent."""
 
-import math
 from collections.abc import Sequence
+from typing import Any
 
 import pyro
 import torch
-from pyro.distributions import TorchDistribution
-from torch import Generator, Tensor, nn
+from pyro.distributions import TransformedDistribution
+from torch import Tensor, nn
 
-from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
-from pyrosynth.modeling.distributions import MelNormal, draw, flow_normal, standard_normal
-from pyrosynth.modeling.flows import Chain, Kind, UnitCube, posterior_flow
-from pyrosynth.modeling.networks import MLP
-from pyrosynth.modeling.variant import (
+from pyrosynth.modeling import (
+    MLP,
     PAPER_TRAINING,
     Batch,
+    Chain,
     Dims,
-    Size,
+    Kind,
+    MelNormal,
+    Networks,
+    Recipe,
     Term,
+    UnitCube,
     Variant,
     WarmUp,
-    where_known,
-)
+    flow_normal,
+    posterior_flow,
+    sound_decoder,
+    sound_encoder,
+    standard_normal,
+)  # fmt: skip
 
 
 class FlowCond(Variant):
@@ -33,8 +39,9 @@ class FlowCond(Variant):
         x | z ~ N(decoder(z), sigma²)            sound, one sigma for each mel band
         v | z = Phi(flow(u; net(z))), u ~ N(0, I)  parameters: a whole density for every z
 
-    Guide: q(z|x) is a standard normal pushed through a flow that reads the encoder. Every row
-    maximises its evidence lower bound, with the parameters where they are known.
+    Guide: q(z|x) is a standard normal pushed through a flow that reads the encoder, and
+    q(v|z) = p(v|z). Every row maximises its evidence lower bound, with the parameters where they
+    are known.
 
     Published is the "conditional amortisation": the parameters of the flow that makes v come from
     a network of z. The flow is invertible between v and u given z, not between v and z. What is
@@ -47,12 +54,12 @@ class FlowCond(Variant):
     - the flow ends inside the unit cube, and the posterior's flow reads the sound.
 
     q(v|x) = E over q(z|x) of p(v|z) is estimated by a mixture over draws of z: a lower bound on
-    average.
+    average. The parameters of a latent are those of u = 0.
 
-    Size ``paper``: the published convolutions, as many latent dimensions as there are parameters,
-    16 autoregressive steps in either flow, those of the posterior drawing and those of the
-    parameters scoring all features at once, 64 units inside, warm-ups of 100 epochs, and no
-    weight below 1.
+    Recipe ``paper``: the published convolutions, as many latent dimensions as there are
+    parameters, 16 autoregressive steps in either flow, those of the posterior drawing and those
+    of the parameters scoring all features at once, 64 units inside, warm-ups of 100 epochs, and
+    no weight below 1.
 
     Args:
         dims: The sizes.
@@ -60,64 +67,48 @@ class FlowCond(Variant):
         networks: ``"mel"`` for the package's networks, ``"conv"`` for the published ones.
         embedding_dim: Size of the encoder's output.
         channels: Channels of the encoder's convolutions.
-        n_layers: Steps of the posterior flow.
-        n_regression_layers: Steps of the conditional flow.
-        hidden: Width of the networks inside the flows, and of the one that reads z.
+        n_layers: Steps of the flow of z.
+        n_regression_layers: Steps of the flow of v.
+        hidden: Width of the networks inside the flows, and of what they read of z.
         bins: Bins of each spline.
-        kind: What the posterior flow is made of: "spline", "affine" or "iaf".
-        regression_kind: What the conditional flow is made of: "spline", "affine" or "maf".
-        decoder_hidden: Width of the decoder's layers.
+        kind: What the flow of z is made of: "spline", "affine" or "iaf".
+        regression_kind: What the flow of v is made of: "spline", "affine" or "maf".
+        decoder_hidden: Width of the decoder.
         rank: Spectrograms the ``"mel"`` decoder mixes.
         n_mixture: Draws of z that estimate q(v|x).
         alpha: Weight of log p(x|z).
         beta: Weight of the divergence from the prior, reached after ``beta_steps`` steps.
-        beta_steps: Steps of beta's warm-up.
+        beta_steps: Steps of its warm-up.
         gamma: Weight of log p(v|z), reached after ``gamma_steps`` steps.
-        gamma_steps: Steps of gamma's warm-up.
+        gamma_steps: Steps of its warm-up.
 
     References:
         Esling et al. (2020), Flow synthesizer: universal audio synthesizer control with
         normalizing flows, section 3.2.2, https://doi.org/10.3390/app10010302.
     """
 
-    sizes = {
-        "paper": Size(
+    recipes = {
+        "paper": Recipe(
             {
-                "networks": "conv", "embedding_dim": 1024, "channels": (64,) * 5,
-                "decoder_hidden": 1024, "latent_dim": None, "n_layers": 16,
-                "n_regression_layers": 16, "hidden": 64, "kind": "iaf", "regression_kind": "maf",
-                "alpha": 1.0, "beta": 1.0, "beta_steps": 17_200, "gamma_steps": 17_200,
+                "latent_dim": None, "networks": "conv", "embedding_dim": 1024, "kind": "iaf",
+                "channels": (64,) * 5, "decoder_hidden": 1024, "n_layers": 16, "hidden": 64,
+                "n_regression_layers": 16, "regression_kind": "maf", "alpha": 1.0, "beta": 1.0,
+                "beta_steps": 17_200, "gamma_steps": 17_200,
             },
             PAPER_TRAINING,
         )
     }  # fmt: skip
-    origin: Tensor
 
     def __init__(
-        self,
-        dims: Dims,
-        *,
-        latent_dim: int | None = 32,
-        networks: Networks = "mel",
-        embedding_dim: int = 256,
-        channels: Sequence[int] = (128, 192, 256),
-        n_layers: int = 4,
-        n_regression_layers: int = 5,
-        hidden: int = 256,
-        bins: int = 8,
-        kind: Kind = "spline",
-        regression_kind: Kind = "spline",
-        decoder_hidden: int = 512,
-        rank: int = 256,
-        n_mixture: int = 16,
-        alpha: float = 0.01,
-        beta: float = 0.1,
-        beta_steps: int = 500,
-        gamma: float = 1.0,
-        gamma_steps: int = 0,
-    ) -> None:
-        super().__init__(dims)
-        n = self.latent_dim = dims.n_params if latent_dim is None else latent_dim
+        self, dims: Dims, *, latent_dim: int | None = 32, networks: Networks = "mel",
+        embedding_dim: int = 256, channels: Sequence[int] = (128, 192, 256), n_layers: int = 4,
+        n_regression_layers: int = 5, hidden: int = 256, bins: int = 8, kind: Kind = "spline",
+        regression_kind: Kind = "spline", decoder_hidden: int = 512, rank: int = 256,
+        n_mixture: int = 16, alpha: float = 0.01, beta: float = 0.1, beta_steps: int = 500,
+        gamma: float = 1.0, gamma_steps: int = 0,
+    ) -> None:  # fmt: skip
+        n = dims.n_params if latent_dim is None else latent_dim
+        super().__init__(dims, latent_dim=n)
         self.n_mixture = n_mixture
         self.terms = (
             Term("sound", ("x",), alpha),
@@ -129,30 +120,17 @@ class FlowCond(Variant):
             networks, n, dims.x_shape, channels=channels, hidden=decoder_hidden, rank=rank
         )
         self.log_scale = nn.Parameter(torch.zeros(dims.x_shape[0]))
+        inside: dict[str, Any] = {"hidden": hidden, "bins": bins}
         self.posterior_flow = posterior_flow(
-            n, embedding_dim, n_layers=n_layers, hidden=hidden, bins=bins, kind=kind
+            n, embedding_dim, n_layers=n_layers, kind=kind, **inside
         )
         self.reader = MLP(n, (hidden,), hidden)
         regression = posterior_flow(
-            dims.n_params,
-            hidden,
-            n_layers=n_regression_layers,
-            hidden=hidden,
-            bins=bins,
-            kind=regression_kind,
+            dims.n_params, hidden, n_layers=n_regression_layers, kind=regression_kind, **inside
         )
         self.regression = Chain([regression, UnitCube()])
-        self.register_buffer("origin", torch.zeros(n), persistent=False)
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Embed features (..., n_mels, n_frames)."""
-        return self.encoder(x)
-
-    def posterior(self, h: Tensor) -> TorchDistribution:
-        """Return q(z|x) for embeddings."""
-        return flow_normal(self.posterior_flow, self.origin.expand(*h.shape[:-1], -1), h)
-
-    def preset(self, z: Tensor) -> TorchDistribution:
+    def preset(self, z: Tensor) -> TransformedDistribution:
         """Return p(v|z)."""
         return flow_normal(self.regression, self._u(z), self.reader(z))
 
@@ -160,41 +138,18 @@ class FlowCond(Variant):
         """Return v for u = 0."""
         return self.regression(self._u(z), self.reader(z))[0]
 
-    def expected_x(self, z: Tensor) -> Tensor:
-        """Decode latents."""
-        return self.decoder(z)
-
-    def model(self, batch: Batch) -> None:
-        """Score the sound, and the preset where it is known."""
-        with pyro.plate("presets", len(batch["x"])):
+    def model(self, batch: Batch | None = None) -> None:
+        """Draw latents, and from each a sound and a preset."""
+        with self.rows(batch):
             z = pyro.sample("z", standard_normal(self.origin))
-            pyro.sample("x", MelNormal(self.decoder(z), self.log_scale), obs=batch["x"])
-            with where_known(batch):
-                pyro.sample("v", self.preset(z), obs=batch["v"])
+            pyro.sample("x", MelNormal(self.decoder(z), self.log_scale))
+            pyro.sample("v", self.preset(z))
 
     def guide(self, batch: Batch) -> None:
-        """Draw the latent."""
-        with pyro.plate("presets", len(batch["x"])):
-            pyro.sample("z", self.posterior(batch["h"]))
-
-    def sample_v(
-        self, x: Tensor, n: int, generator: Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Draw parameters (n, batch, n_params) and estimate their log q(v|x)."""
-        z = self._latents(x, n, generator)
-        u = torch.randn(self._u(z).shape, generator=generator, device=z.device, dtype=z.dtype)
-        v, _ = self.regression(u, self.reader(z))
-        return v, self.log_prob_v(v, x, generator)
-
-    def log_prob_v(self, v: Tensor, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Estimate log q(v|x) by a mixture over draws of z."""
-        context = self.reader(self._latents(x, self.n_mixture, generator))
-        log_p = [flow_normal(self.regression, torch.zeros_like(v), c).log_prob(v) for c in context]
-        return torch.stack(log_p).logsumexp(0) - math.log(self.n_mixture)
-
-    def _latents(self, x: Tensor, n: int, generator: Generator | None) -> Tensor:
-        origin = self.origin.expand(len(x), -1)
-        return draw(self.posterior_flow, n, origin, self.encode(x), generator)[0]
+        """Draw latents given sounds, and presets given latents."""
+        with self.rows(batch):
+            z = pyro.sample("z", self.posterior(self.encode(batch["x"])))
+            pyro.sample("v", self.preset(z))
 
     def _u(self, z: Tensor) -> Tensor:
         """Return zeros of the size of u."""

@@ -3,31 +3,29 @@
 from collections.abc import Sequence
 
 import pyro
-import pyro.distributions as dist
 import torch
-from pyro.distributions import TorchDistribution
-from torch import Generator, Tensor, nn
+from pyro.distributions import Normal, TransformedDistribution
+from torch import Tensor, nn
 
-from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
-from pyrosynth.modeling.distributions import (
-    FlowTransform,
-    MelNormal,
-    draw,
-    flow_normal,
-    log_mixture,
-    standard_normal,
-)
-from pyrosynth.modeling.flows import Kind, UnitCube, flow_stack, posterior_flow
-from pyrosynth.modeling.variant import (
+from pyrosynth.modeling import (
     PAPER_TRAINING,
     Batch,
     Dims,
-    Size,
+    FlowTransform,
+    Kind,
+    MelNormal,
+    Networks,
+    Recipe,
     Term,
+    UnitCube,
     Variant,
     WarmUp,
-    where_known,
-)
+    flow_stack,
+    posterior_flow,
+    sound_decoder,
+    sound_encoder,
+    standard_normal,
+)  # fmt: skip
 
 
 class FlowPost(Variant):
@@ -40,9 +38,9 @@ class FlowPost(Variant):
         s ~ N(0, I)                      logarithm of the noise scale of each parameter
         Phi⁻¹(v) | z, s ~ N(f(z), e^2s)  parameters
 
-    Guide: q(z|x) is a standard normal pushed through a flow that reads the encoder, and
-    q(s) = N(loc_s, scale_s²) belongs to all presets. Every row maximises its evidence lower
-    bound, with the parameters where they are known.
+    Guide: q(z|x) is a standard normal pushed through a flow that reads the encoder,
+    q(s) = N(loc_s, scale_s²) belongs to all presets, and q(v|z, s) = p(v|z, s). Every row
+    maximises its evidence lower bound, with the parameters where they are known.
 
     Published is the "posterior parameterisation": f itself is a point estimate, the noise scale
     is variational, and a prior over the parameters comes with the log-determinant of f. What is
@@ -58,18 +56,18 @@ class FlowPost(Variant):
 
     ``flow_reg`` is the better form: here the map from z to v is invertible but noisy, so a preset
     does not determine its latent, and q(v|x) = E over q of p(v|z, s) is estimated by a mixture
-    over draws: a lower bound on average.
+    over draws: a lower bound on average. The parameters of a latent are the median of v.
 
-    Size ``paper``: the published convolutions, 16 steps of inverse autoregressive flow on either
-    side with 64 units inside, warm-ups of 100 epochs, and no weight below 1.
+    Recipe ``paper``: the published convolutions, 16 steps of inverse autoregressive flow on
+    either side with 64 units inside, warm-ups of 100 epochs, and no weight below 1.
 
     Args:
         dims: The sizes.
         networks: ``"mel"`` for the package's networks, ``"conv"`` for the published ones.
         embedding_dim: Size of the encoder's output.
         channels: Channels of the encoder's convolutions.
-        n_layers: Steps of the posterior flow.
-        n_regression_layers: Steps of the regression flow.
+        n_layers: Steps of the posterior's flow.
+        n_regression_layers: Steps of f.
         hidden: Width of the networks inside the flows.
         bins: Bins of each spline.
         kind: What both flows are made of: "spline", "affine" or "iaf".
@@ -78,7 +76,7 @@ class FlowPost(Variant):
         n_mixture: Draws of z and s that estimate q(v|x).
         n_presets: Number of training presets, over which the divergence of q(s) is shared.
         alpha: Weight of log p(x|z).
-        beta: Weight of the divergence from the prior, reached after ``beta_steps`` steps.
+        beta: Weight of the divergence of q(z|x), reached after ``beta_steps`` steps.
         beta_steps: Steps of beta's warm-up.
         gamma: Weight of log p(v|z, s), reached after ``gamma_steps`` steps.
         gamma_steps: Steps of gamma's warm-up.
@@ -88,50 +86,34 @@ class FlowPost(Variant):
         normalizing flows, section 3.2.1, https://doi.org/10.3390/app10010302.
     """
 
-    sizes = {
-        "paper": Size(
+    recipes = {
+        "paper": Recipe(
             {
-                "networks": "conv", "embedding_dim": 1024, "channels": (64,) * 5,
+                "networks": "conv", "embedding_dim": 1024, "channels": (64,) * 5, "kind": "iaf",
                 "decoder_hidden": 1024, "n_layers": 16, "n_regression_layers": 16, "hidden": 64,
-                "kind": "iaf", "n_presets": 11_000, "alpha": 1.0, "beta": 1.0,
-                "beta_steps": 17_200, "gamma_steps": 17_200,
+                "n_presets": 11_000, "alpha": 1.0, "beta": 1.0, "beta_steps": 17_200,
+                "gamma_steps": 17_200,
             },
             PAPER_TRAINING,
         )
     }  # fmt: skip
-    origin: Tensor
 
     def __init__(
-        self,
-        dims: Dims,
-        *,
-        networks: Networks = "mel",
-        embedding_dim: int = 256,
-        channels: Sequence[int] = (128, 192, 256),
-        n_layers: int = 5,
-        n_regression_layers: int = 3,
-        hidden: int = 256,
-        bins: int = 8,
-        kind: Kind = "spline",
-        decoder_hidden: int = 512,
-        rank: int = 256,
-        n_mixture: int = 64,
-        n_presets: int = 10_000,
-        alpha: float = 0.01,
-        beta: float = 0.1,
-        beta_steps: int = 500,
-        gamma: float = 1.0,
-        gamma_steps: int = 0,
-    ) -> None:
-        super().__init__(dims)
+        self, dims: Dims, *, networks: Networks = "mel", embedding_dim: int = 256,
+        channels: Sequence[int] = (128, 192, 256), n_layers: int = 5, n_regression_layers: int = 3,
+        hidden: int = 256, bins: int = 8, kind: Kind = "spline", decoder_hidden: int = 512,
+        rank: int = 256, n_mixture: int = 64, n_presets: int = 10_000, alpha: float = 0.01,
+        beta: float = 0.1, beta_steps: int = 500, gamma: float = 1.0, gamma_steps: int = 0,
+    ) -> None:  # fmt: skip
+        n = dims.n_params
+        super().__init__(dims, latent_dim=n)
         self.n_mixture = n_mixture
         self.terms = (
             Term("sound", ("x",), alpha),
             Term("latent", ("z",), WarmUp(beta, beta_steps)),
-            Term("preset", ("v", "dv"), WarmUp(gamma, gamma_steps)),
+            Term("preset", ("v",), WarmUp(gamma, gamma_steps)),
             Term("noise", ("s",), gamma / n_presets),
         )
-        n = self.latent_dim = dims.n_params
         self.encoder = sound_encoder(networks, dims.x_shape, embedding_dim, channels)
         self.decoder = sound_decoder(
             networks, n, dims.x_shape, channels=channels, hidden=decoder_hidden, rank=rank
@@ -147,63 +129,30 @@ class FlowPost(Variant):
         self.loc_s = nn.Parameter(torch.zeros(n))
         self.log_scale_s = nn.Parameter(torch.full((n,), -3.0))
         self.cube = UnitCube()
-        self.register_buffer("origin", torch.zeros(n), persistent=False)
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Embed features (..., n_mels, n_frames)."""
-        return self.encoder(x)
-
-    def posterior(self, h: Tensor) -> TorchDistribution:
-        """Return q(z|x) for embeddings."""
-        return flow_normal(self.posterior_flow, self.origin.expand(*h.shape[:-1], -1), h)
 
     def params_of(self, z: Tensor) -> Tensor:
         """Return the median of v given z."""
         return self.cube(self.regression(z)[0])[0]
 
-    def expected_x(self, z: Tensor) -> Tensor:
-        """Decode latents."""
-        return self.decoder(z)
+    def preset(self, z: Tensor, s: Tensor) -> TransformedDistribution:
+        """Return p(v|z, s)."""
+        y = Normal(FlowTransform(self.regression)(z), s.exp()).to_event(1)
+        return TransformedDistribution(y, [FlowTransform(self.cube)])
 
-    def model(self, batch: Batch) -> None:
-        """Score the sound, and the preset where it is known."""
-        y, logdet = self.cube.inverse(batch["v"])
-        f = FlowTransform(self.regression)  # its density and its image share one evaluation
-        parameters = dist.Normal(self.loc, self.log_width.exp()).to_event(1)
-        with pyro.plate("presets", len(batch["x"])):
-            z = pyro.sample("z", dist.TransformedDistribution(parameters, [f.inv]))
-            pyro.sample("x", MelNormal(self.decoder(z), self.log_scale), obs=batch["x"])
-            with where_known(batch):
-                s = pyro.sample("s", standard_normal(self.origin))
-                pyro.sample("v", dist.Normal(f(z), s.exp()).to_event(1), obs=y)
-                pyro.factor("dv", logdet)
+    def model(self, batch: Batch | None = None) -> None:
+        """Draw latents and their sounds, and noise for their presets."""
+        f = FlowTransform(self.regression)
+        parameters = Normal(self.loc, self.log_width.exp()).to_event(1)
+        with self.rows(batch):
+            z = pyro.sample("z", TransformedDistribution(parameters, [f.inv]))
+            pyro.sample("x", MelNormal(self.decoder(z), self.log_scale))
+            s = pyro.sample("s", standard_normal(self.origin))
+            pyro.sample("v", self.preset(z, s))
 
     def guide(self, batch: Batch) -> None:
-        """Draw the latent, and the noise scale anew for every preset."""
-        with pyro.plate("presets", len(batch["x"])):
-            pyro.sample("z", self.posterior(batch["h"]))
-            with where_known(batch):
-                q = dist.Normal(self.loc_s, self.log_scale_s.exp())
-                pyro.sample("s", q.to_event(1))
-
-    def sample_v(
-        self, x: Tensor, n: int, generator: Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Draw parameters (n, batch, n_params) and estimate their log q(v|x)."""
-        loc, s = self._components(x, n, generator)
-        noise = torch.randn(loc.shape, generator=generator, device=loc.device, dtype=loc.dtype)
-        v, _ = self.cube(loc + s.exp() * noise)
-        return v, self.log_prob_v(v, x, generator)
-
-    def log_prob_v(self, v: Tensor, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Estimate log q(v|x) by a mixture over draws of z and s."""
-        loc, s = self._components(x, self.n_mixture, generator)
-        y, logdet = self.cube.inverse(v)
-        return log_mixture(y, loc, s) + logdet
-
-    def _components(self, x: Tensor, n: int, generator: Generator | None) -> tuple[Tensor, Tensor]:
-        """Draw f(z) and s, both of shape (n, batch, n_params)."""
-        origin = self.origin.expand(len(x), -1)
-        z, _ = draw(self.posterior_flow, n, origin, self.encode(x), generator)
-        noise = torch.randn(z.shape, generator=generator, device=z.device, dtype=z.dtype)
-        return self.regression(z)[0], self.loc_s + self.log_scale_s.exp() * noise
+        """Draw latents given sounds, and the noise scale anew for every preset."""
+        with self.rows(batch):
+            z = pyro.sample("z", self.posterior(self.encode(batch["x"])))
+            q = Normal(self.loc_s, self.log_scale_s.exp())
+            s = pyro.sample("s", q.to_event(1))
+            pyro.sample("v", self.preset(z, s))

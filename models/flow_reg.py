@@ -1,25 +1,31 @@
 """VAE with a flow posterior and an invertible flow from the latent to the parameters."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyro
 import torch
-from pyro.distributions import TorchDistribution
-from torch import Generator, Tensor, nn
+from pyro.distributions import TransformedDistribution
+from torch import nn
 
-from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
-from pyrosynth.modeling.distributions import Known, MelNormal, draw, flow_normal, standard_normal
-from pyrosynth.modeling.flows import Kind, posterior_flow, regression_flow
-from pyrosynth.modeling.variant import (
+from pyrosynth.modeling import (
     PAPER_TRAINING,
     Batch,
     Dims,
-    Size,
+    FlowTransform,
+    Kind,
+    MelNormal,
+    Networks,
+    Recipe,
     Term,
     Variant,
     WarmUp,
-    where_known,
-)
+    posterior_flow,
+    regression_flow,
+    sound_decoder,
+    sound_encoder,
+    standard_normal,
+)  # fmt: skip
 
 
 class FlowReg(Variant):
@@ -27,22 +33,19 @@ class FlowReg(Variant):
 
     Generative process, ``r`` the regression flow (it ends in the unit cube):
 
-        z ~ N(0, I)                     latent, as many dimensions as there are parameters
-        v = r(z)                        parameters
-        x | z ~ N(decoder(z), sigma²)   sound, one sigma for each mel band
+        z ~ N(0, I), v = r(z)           latent and parameters, as many of either
+        x | v ~ N(decoder(z), sigma²)   sound, one sigma for each mel band
 
-    Guide: q(z|x) is a standard normal pushed through a flow that reads the encoder.
+    Guide: q(v|x) is a standard normal pushed through a flow that reads the encoder, which makes
+    the latent, and through ``r``.
 
-    A preset that is known makes its latent known, z* = r⁻¹(v); that row maximises the exact
-    log p(x, v) = log p(x|z*) + log p(z*) + log|det dz*/dv|, and, weighted by gamma, the exact
-    log q(v|x) = log q(z*|x) + log|det dz*/dv|, which alone trains the guide there. A sound
-    without preset maximises its evidence lower bound.
+    A preset makes its latent known, z = r⁻¹(v). A row with a preset maximises the exact log p(x, v)
+    and, weighted by gamma, log q(v|x), which alone trains the guide there; a sound without preset
+    maximises its evidence lower bound.
 
-    Size ``paper``: the published convolutions, 16 autoregressive steps in either flow, beta's
+    Recipe ``paper``: the published convolutions, 16 autoregressive steps in either flow, beta's
     warm-up of 100 epochs, and no weight below 1. The published steps draw all features at once
-    (IAF), because there the flows are only drawn from; this objective scores with them, so the
-    same steps are turned around (MAF). Drawing, also where a preset is unknown, then goes feature
-    by feature. Inside the steps are 64 units, no fewer than there are parameters.
+    (IAF); this objective scores with them, so they are turned around (MAF), and draw one by one.
 
     Args:
         dims: The sizes.
@@ -56,8 +59,8 @@ class FlowReg(Variant):
         kind: What both flows are made of: "spline", "affine" or "maf".
         decoder_hidden: Width of the decoder's layers.
         rank: Spectrograms the ``"mel"`` decoder mixes.
-        alpha: Weight of log p(x|z).
-        beta: Weight of the latent terms, reached after ``beta_steps`` steps.
+        alpha: Weight of log p(x|v).
+        beta: Weight of log p(v), reached after ``beta_steps`` steps.
         beta_steps: Steps of beta's warm-up.
         gamma: Weight of log q(v|x), reached after ``gamma_steps`` steps.
         gamma_steps: Steps of gamma's warm-up.
@@ -70,8 +73,8 @@ class FlowReg(Variant):
     """
 
     exact = True
-    sizes = {
-        "paper": Size(
+    recipes = {
+        "paper": Recipe(
             {
                 "networks": "conv", "embedding_dim": 1024, "channels": (64,) * 5,
                 "decoder_hidden": 1024, "n_layers": 16, "n_regression_layers": 16, "hidden": 64,
@@ -80,100 +83,39 @@ class FlowReg(Variant):
             PAPER_TRAINING,
         )
     }  # fmt: skip
-    origin: Tensor
 
     def __init__(
-        self,
-        dims: Dims,
-        *,
-        networks: Networks = "mel",
-        embedding_dim: int = 256,
-        channels: Sequence[int] = (128, 192, 256),
-        n_layers: int = 5,
-        n_regression_layers: int = 3,
-        hidden: int = 256,
-        bins: int = 8,
-        kind: Kind = "spline",
-        decoder_hidden: int = 512,
-        rank: int = 256,
-        alpha: float = 0.01,
-        beta: float = 0.1,
-        beta_steps: int = 0,
-        gamma: float = 1.0,
-        gamma_steps: int = 0,
-    ) -> None:
-        super().__init__(dims)
+        self, dims: Dims, *, networks: Networks = "mel", embedding_dim: int = 256,
+        channels: Sequence[int] = (128, 192, 256), n_layers: int = 5, n_regression_layers: int = 3,
+        hidden: int = 256, bins: int = 8, kind: Kind = "spline", decoder_hidden: int = 512,
+        rank: int = 256, alpha: float = 0.01, beta: float = 0.1, beta_steps: int = 0,
+        gamma: float = 1.0, gamma_steps: int = 0,
+    ) -> None:  # fmt: skip
+        n, shape = dims.n_params, dims.x_shape
+        super().__init__(dims, latent_dim=n)
         self.terms = (
             Term("sound", ("x",), alpha),
-            Term("latent", ("z", "dz_dv"), WarmUp(beta, beta_steps)),
-            Term("preset", ("v|x",), WarmUp(gamma, gamma_steps)),
+            Term("latent", ("v",), WarmUp(beta, beta_steps)),
+            Term("preset", guide=("v",), weight=WarmUp(gamma, gamma_steps)),
         )
-        n = self.latent_dim = dims.n_params
-        self.encoder = sound_encoder(networks, dims.x_shape, embedding_dim, channels)
+        self.encoder = sound_encoder(networks, shape, embedding_dim, channels)
         self.decoder = sound_decoder(
-            networks, n, dims.x_shape, channels=channels, hidden=decoder_hidden, rank=rank
+            networks, n, shape, channels=channels, hidden=decoder_hidden, rank=rank
         )
-        self.log_scale = nn.Parameter(torch.zeros(dims.x_shape[0]))
-        self.posterior_flow = posterior_flow(
-            n, embedding_dim, n_layers=n_layers, hidden=hidden, bins=bins, kind=kind
-        )
-        self.regression = regression_flow(
-            n, n_layers=n_regression_layers, hidden=hidden, bins=bins, kind=kind
-        )
-        self.register_buffer("origin", torch.zeros(n), persistent=False)
+        self.log_scale = nn.Parameter(torch.zeros(shape[0]))
+        flow: dict[str, Any] = {"hidden": hidden, "bins": bins, "kind": kind}
+        self.posterior_flow = posterior_flow(n, embedding_dim, n_layers=n_layers, **flow)
+        self.regression = regression_flow(n, n_layers=n_regression_layers, **flow)
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Embed features (..., n_mels, n_frames)."""
-        return self.encoder(x)
-
-    def posterior(self, h: Tensor) -> TorchDistribution:
-        """Return q(z|x) for embeddings."""
-        return flow_normal(self.posterior_flow, self.origin.expand(*h.shape[:-1], -1), h)
-
-    def latent(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z* = r⁻¹(v) and log|det dz*/dv|."""
-        return self.regression.inverse(v)
-
-    def params_of(self, z: Tensor) -> Tensor:
-        """Return v = r(z)."""
-        return self.regression(z)[0]
-
-    def expected_x(self, z: Tensor) -> Tensor:
-        """Decode latents."""
-        return self.decoder(z)
-
-    def prepare(self, batch: Batch) -> Batch:
-        """Add the embedding, and the latent that a known preset determines."""
-        z, logdet = self.latent(batch["v"])
-        return {**batch, "h": self.encode(batch["x"]), "z": z, "logdet": logdet}
-
-    def model(self, batch: Batch) -> None:
-        """Score the sound, and the preset where it is known."""
-        with pyro.plate("presets", len(batch["x"])):
-            z = pyro.sample("z", standard_normal(self.origin))
-            pyro.sample("x", MelNormal(self.decoder(z), self.log_scale), obs=batch["x"])
-            with where_known(batch):
-                log_q = self.posterior(batch["h"]).log_prob(batch["z"])
-                pyro.factor("dz_dv", batch["logdet"])
-                pyro.factor("v|x", log_q + batch["logdet"])
+    def model(self, batch: Batch | None = None) -> None:
+        """Draw presets, and their sounds from the latents they determine."""
+        r = FlowTransform(self.regression)
+        with self.rows(batch):
+            v = pyro.sample("v", TransformedDistribution(standard_normal(self.origin), [r]))
+            pyro.sample("x", MelNormal(self.decoder(r.inv(v)), self.log_scale))
 
     def guide(self, batch: Batch) -> None:
-        """Draw the latent where the preset is unknown."""
-        with pyro.plate("presets", len(batch["x"])):
-            q = self.posterior(batch["h"])
-            pyro.sample("z", Known(q, batch["z"], batch.get("has_v")))
-
-    def sample_v(
-        self, x: Tensor, n: int, generator: Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Draw parameters (n, batch, n_params) and their exact log q(v|x)."""
-        origin = self.origin.expand(len(x), -1)
-        z, log_q = draw(self.posterior_flow, n, origin, self.encode(x), generator)
-        v, ladj = self.regression(z)
-        return v, log_q - ladj
-
-    def log_prob_v(self, v: Tensor, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Return the exact log q(v|x)."""
-        z, logdet = self.latent(v)
-        q = flow_normal(self.posterior_flow, torch.zeros_like(z), self.encode(x))
-        return q.log_prob(z) + logdet
+        """Draw presets given their sounds."""
+        z = self.posterior(self.encode(batch["x"]))
+        with self.rows(batch):
+            pyro.sample("v", TransformedDistribution(z, [FlowTransform(self.regression)]))

@@ -3,26 +3,31 @@
 from collections.abc import Sequence
 
 import pyro
-import torch
-from pyro.distributions import TorchDistribution
-from torch import Generator, Tensor
 
-from pyrosynth.modeling.distributions import draw, flow_normal
-from pyrosynth.modeling.flows import Chain, UnitCube, posterior_flow
-from pyrosynth.modeling.networks import MelEncoder
-from pyrosynth.modeling.variant import Batch, Dims, Term, Variant, where_known
+from pyrosynth.modeling import (
+    Batch,
+    Chain,
+    Dims,
+    MelEncoder,
+    Term,
+    UnitCube,
+    Variant,
+    flow_normal,
+    posterior_flow,
+)  # fmt: skip
 
 
 class NPE(Variant):
     """Amortised posterior: a spline flow over the parameters that reads the sound.
 
-    Neural posterior estimation, the rival without a latent: no decoder, no regression flow, no
-    bound. With e standard normal and Phi the normal distribution function,
+    Neural posterior estimation, the method without a latent: no decoder, no regression flow, no
+    bound. With e standard normal and Phi the normal distribution function, the guide is
 
         v = Phi(flow(e; encoder(x)))        parameters given the sound
 
     and the exact log q(v|x) is maximised where the preset is known. Sounds without a preset
-    teach it nothing, and there is no space to explore.
+    teach it nothing, and there is no space to explore. How a preset sounds is left to the synth:
+    the model's presets are uniform, and its sounds standard normal whatever the preset.
 
     The encoder is that of ``flow_reg``. The flow works on Phi⁻¹(v), where its base is uniform on
     the unit cube, so that no draw leaves the parameters' range.
@@ -44,8 +49,7 @@ class NPE(Variant):
     """
 
     exact = True
-    terms = (Term("preset", ("v",)),)
-    origin: Tensor
+    terms = (Term("preset", guide=("v",)),)
 
     def __init__(
         self,
@@ -60,36 +64,11 @@ class NPE(Variant):
         super().__init__(dims)
         n = dims.n_params
         self.encoder = MelEncoder(dims.x_shape, embedding_dim, channels=channels)
-        self.flow = Chain(
-            [
-                posterior_flow(n, embedding_dim, n_layers=n_layers, hidden=hidden, bins=bins),
-                UnitCube(),
-            ]
-        )
-        self.register_buffer("origin", torch.zeros(n), persistent=False)
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Embed features (..., n_mels, n_frames)."""
-        return self.encoder(x)
-
-    def preset(self, h: Tensor) -> TorchDistribution:
-        """Return q(v|x) for embeddings."""
-        return flow_normal(self.flow, self.origin.expand(*h.shape[:-1], -1), h)
-
-    def model(self, batch: Batch) -> None:
-        """Score the preset where it is known."""
-        with pyro.plate("presets", len(batch["x"])), where_known(batch):
-            pyro.sample("v", self.preset(batch["h"]), obs=batch["v"])
+        flow = posterior_flow(n, embedding_dim, n_layers=n_layers, hidden=hidden, bins=bins)
+        self.flow = Chain([flow, UnitCube()])
 
     def guide(self, batch: Batch) -> None:
-        """Do nothing: there is nothing hidden."""
-
-    def sample_v(
-        self, x: Tensor, n: int, generator: Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Draw parameters (n, batch, n_params) and their exact log q(v|x)."""
-        return draw(self.flow, n, self.origin.expand(len(x), -1), self.encode(x), generator)
-
-    def log_prob_v(self, v: Tensor, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Return the exact log q(v|x)."""
-        return self.preset(self.encode(x)).log_prob(v)
+        """Draw presets given their sounds."""
+        q = flow_normal(self.flow, self.origin, self.encode(batch["x"]))
+        with self.rows(batch):
+            pyro.sample("v", q)

@@ -4,19 +4,20 @@ from collections.abc import Sequence
 
 import pyro
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from pyrosynth.modeling.convolutions import ConvBlock, ConvEncoder
-from pyrosynth.modeling.distributions import CubeNormal
-from pyrosynth.modeling.variant import (
+from pyrosynth.modeling import (
     PAPER_TRAINING,
     Batch,
+    ConvBlock,
+    ConvEncoder,
+    CubeNormal,
     Dims,
-    Size,
+    Recipe,
     Term,
     Variant,
-    where_known,
-)
+    squared_error,
+)  # fmt: skip
 
 
 class ResidualBlock(nn.Module):
@@ -42,26 +43,24 @@ class ResidualBlock(nn.Module):
 class ResNet(Variant):
     """Residual convolutions from the sound to the parameters.
 
-    Direct regression, a baseline of the paper: no latent, one answer per sound. With Phi the
-    normal distribution function,
-
-        Phi⁻¹(v) | x ~ N(answer(encoder(x)), scale²)    one learnt scale for each parameter
+    Direct regression, a baseline of the paper, as ``cnn`` is: the guide's law of Phi⁻¹(v) given a
+    sound is normal about answer(encoder(x)), with one learnt scale for each parameter, and the
+    model knows nothing of how presets sound.
 
     ``encoder`` is that of ``cnn`` with shortcuts: to each convolution with its batch norm and ELU
     a plain 1×1 convolution of the same stride is added. (In the authors' code the shortcut was a
-    frozen random projection; here it learns.) The answer, ``mean_v``, is the mean of v; why it is
-    scored so is said in ``mlp``.
+    frozen random projection; here it learns.) The answer, ``mean_v``, is the mean of v.
 
-    Size ``paper``: that of ``cnn``.
+    Recipe ``paper``: that of ``cnn``.
 
     Args:
         dims: The sizes.
-        channels: Channels of the convolutions.
-        kernel: Their width, odd.
-        dilation: Base of their dilation.
-        hidden: Sizes of the dense layers.
-        dropout: Share of the dense units that are dropped in training.
-        delta: Weight of the squared error.
+        channels: Channels of each block.
+        kernel: Width of the blocks' convolutions, odd.
+        dilation: Block l is dilated by ``dilation ** l``.
+        hidden: Units of the dense layers behind the blocks.
+        dropout: Share of those units that are dropped in training.
+        delta: Weight of the answer's squared error.
 
     References:
         Esling et al. (2019), Universal audio synthesizer control with normalizing flows,
@@ -69,29 +68,22 @@ class ResNet(Variant):
     """
 
     exact = True
-    sizes = {
-        "paper": Size(
-            {
-                "channels": (128,) * 5, "kernel": 7, "dilation": 2,
-                "hidden": (2048,) * 3, "dropout": 0.3,
-            },
+    recipes = {
+        "paper": Recipe(
+            {"channels": (128,) * 5, "kernel": 7, "dilation": 2, "hidden": (2048,) * 3,
+             "dropout": 0.3},
             PAPER_TRAINING,
         )
     }  # fmt: skip
 
     def __init__(
-        self,
-        dims: Dims,
-        *,
-        channels: Sequence[int] = (8, 16, 32, 64, 128),
-        kernel: int = 3,
-        dilation: int = 1,
-        hidden: Sequence[int] = (512, 256),
-        dropout: float = 0.0,
+        self, dims: Dims, *, channels: Sequence[int] = (8, 16, 32, 64, 128), kernel: int = 3,
+        dilation: int = 1, hidden: Sequence[int] = (512, 256), dropout: float = 0.0,
         delta: float = 100.0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(dims)
-        self.terms = Term("preset", ("v",)), Term("error", ("error",), delta)
+        error = Term("error", guide=("v",), weight=delta, score=squared_error)
+        self.terms = Term("preset", guide=("v",)), error
         self.encoder = ConvEncoder(
             dims.x_shape, hidden, channels=channels, kernel=kernel, dilation=dilation,
             dropout=dropout, block=ResidualBlock,
@@ -99,37 +91,8 @@ class ResNet(Variant):
         self.answer = nn.Linear(hidden[-1], dims.n_params)
         self.log_scale = nn.Parameter(torch.zeros(dims.n_params))
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Embed features (..., n_mels, n_frames) as the last dense layer."""
-        return self.encoder(x)
-
-    def preset(self, h: Tensor) -> CubeNormal:
-        """Return q(v|x) for embeddings."""
-        return CubeNormal(self.answer(h), self.log_scale)
-
-    def model(self, batch: Batch) -> None:
-        """Score the preset where it is known."""
-        q, v = self.preset(batch["h"]), batch["v"]
-        with pyro.plate("presets", len(batch["x"])), where_known(batch):
-            pyro.sample("v", q, obs=v)
-            pyro.factor("error", -(q.mean - v).square().sum(-1))
-
     def guide(self, batch: Batch) -> None:
-        """Do nothing: there is nothing hidden."""
-
-    def sample_v(
-        self, x: Tensor, n: int, generator: Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Draw parameters (n, batch, n_params) and their exact log q(v|x)."""
-        q = self.preset(self.encode(x))
-        v = q.rsample((n,), generator)
-        return v, q.log_prob(v)
-
-    def log_prob_v(self, v: Tensor, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Return the exact log q(v|x)."""
-        return self.preset(self.encode(x)).log_prob(v)
-
-    @torch.no_grad()
-    def mean_v(self, x: Tensor, n: int = 64, generator: Generator | None = None) -> Tensor:
-        """Return the answer: the exact mean of q(v|x)."""
-        return self.preset(self.encode(x)).mean
+        """Draw presets given their sounds."""
+        q = CubeNormal(self.answer(self.encode(batch["x"])), self.log_scale)
+        with self.rows(batch):
+            pyro.sample("v", q)

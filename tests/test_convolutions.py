@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from pyrosynth.modeling.convolutions import ConvDecoder, ConvEncoder, sound_decoder, sound_encoder
 from torch import nn
 
 from pyrosynth.errors import InputError
-from pyrosynth.modeling.convolutions import ConvDecoder, ConvEncoder, sound_decoder, sound_encoder
 from pyrosynth.modeling.networks import DenseLayers
 
 

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from pyrosynth.modeling.splines import spline
 
 from pyrosynth.errors import InputError
 from pyrosynth.modeling.autoregressive import Autoregressive
@@ -16,7 +17,6 @@ from pyrosynth.modeling.flows import (
     regression_flow,
     zuko_flow,
 )
-from pyrosynth.modeling.splines import spline
 
 D, C = 5, 3
 CATALOGUE = {

@@ -154,12 +154,12 @@ def test_options_are_dealt_to_those_that_take_them(tmp_path):
         e.name: e.options
         for e in entrants(
             ("flow_reg", "npe", broken),
-            {"hidden": 8, "npe.hidden": 4, "rank": 2, "size": "paper"},
+            {"hidden": 8, "npe.hidden": 4, "rank": 2, "recipe": "paper"},
         )
     }
-    assert found["flow_reg"] == {"hidden": 8, "rank": 2, "size": "paper"}
+    assert found["flow_reg"] == {"hidden": 8, "rank": 2, "recipe": "paper"}
     assert found["npe"] == {"hidden": 4}
-    assert found["broken"] == {"hidden": 8, "rank": 2, "size": "paper"}
+    assert found["broken"] == {"hidden": 8, "rank": 2, "recipe": "paper"}
     for options in ({"nothing": 1}, {"npe.rank": 1}, {"flow_dis.rank": 1}):
         with pytest.raises(InputError, match="unknown hyper-parameter"):
             entrants(("flow_reg", "npe"), options)
@@ -169,7 +169,7 @@ def test_presets_a_fit_reads():
     (plain,) = entrants(("flow_reg",), {})
     assert plain.presets({"steps": 10, "batch_size": 4}) == 40
     assert plain.presets({}) == 4000 * 256
-    (paper,) = entrants(("flow_reg",), {"size": "paper"})
+    (paper,) = entrants(("flow_reg",), {"recipe": "paper"})
     assert paper.presets({}) == 86_000 * 64
 
 

@@ -74,5 +74,5 @@ def toy_data(n=512, n_params=4, x_shape=(8, 11), unknown=0.0, seed=0):
         valid=torch.arange(n * 3 // 4, n),
         has_v=known,
         tags=TAGS,
-        evidence=torch.from_numpy(labelled(TAGS, labels).hide(2 / 3, seed).label_mask),
+        label_mask=torch.from_numpy(labelled(TAGS, labels).hide(2 / 3, seed).label_mask),
     )

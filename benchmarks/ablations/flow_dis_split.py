@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import pyro
 import torch
 from pyro.distributions import TorchDistribution
+from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
 from torch import Generator, Tensor, nn
 
-from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
 from pyrosynth.modeling.distributions import (
     LOG_SQRT_2PI,
     Known,

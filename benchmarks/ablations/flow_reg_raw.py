@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pyro
 import torch
 from pyro.distributions import TorchDistribution
+from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
 from torch import Generator, Tensor, nn
 
-from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
 from pyrosynth.modeling.distributions import Known, MelNormal, draw, flow_normal, standard_normal
 from pyrosynth.modeling.flows import Kind, posterior_flow, regression_flow
 from pyrosynth.modeling.variant import Batch, Dims, Term, Variant, WarmUp, where_known

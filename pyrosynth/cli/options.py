@@ -38,7 +38,7 @@ Options = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Hyper-parameter, as JSON; size=paper for all of the paper's; repeatable.",
+        help="Hyper-parameter, as JSON; recipe=paper for all of the paper's; repeatable.",
     ),
 ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pyrosynth.errors import InputError, unknown
-from pyrosynth.modeling.variant import Variant, sized
+from pyrosynth.modeling.variant import Variant, with_recipe
 from pyrosynth.training import svi, zoo
 
 
@@ -31,7 +31,7 @@ class Entrant:
         arguments = inspect.signature(svi.fit).parameters
         given: dict[str, Any] = {k: arguments[k].default for k in ("steps", "batch_size")}
         with suppress(InputError):  # a model that does not load reads none, which is soon known
-            given |= sized(zoo.load_model(self.model), self.options)[1].training
+            given |= with_recipe(zoo.load_model(self.model), self.options)[1].training
         given |= training
         return int(given["steps"] * given["batch_size"])
 
@@ -99,7 +99,7 @@ def _known(model: str) -> dict[str, Any] | None:
         return None
     parameters = inspect.signature(kind.__init__).parameters.values()
     known: dict[str, Any] = {p.name: None for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return {**known, "size": [*kind.sizes]}
+    return {**known, "recipe": [*kind.recipes]}
 
 
 def _takes(known: Mapping[str, Any] | None, key: str, value: Any) -> bool:

@@ -20,7 +20,6 @@ from pyrosynth.data.bank import Bank
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.inference.answers import Draws, Match
 from pyrosynth.inference.search import PROPOSALS, TRUST, Pool, descend, evolve, move
-from pyrosynth.modeling.variant import Variant
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.rendering import Renderer
@@ -276,7 +275,7 @@ class Posterior:
     @property
     def predicts(self) -> bool:
         """Whether the variant predicts the sound of a preset without rendering it."""
-        return type(self.variant).latent is not Variant.latent
+        return self.variant.invertible
 
     def refine(
         self,

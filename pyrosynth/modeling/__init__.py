@@ -1,1 +1,68 @@
-"""What models are written with: the variant, its objective, networks, flows, distributions."""
+"""What a model file is written with, out of torch and Pyro: variants, parts, objective."""
+
+from pyrosynth.modeling.bijections import (
+    Chain,
+    DiagonalAffine,
+    Flow,
+    Inverse,
+    UnitCube,
+    log_normal,
+)
+from pyrosynth.modeling.distributions import (
+    CubeNormal,
+    FlowTransform,
+    MelNormal,
+    flow_normal,
+    noise_from,
+    standard_normal,
+)
+from pyrosynth.modeling.elbo import Conditioned, SyncFreeELBO
+from pyrosynth.modeling.flows import (
+    Kind,
+    autoregressive_flow,
+    coupling_flow,
+    flow_stack,
+    posterior_flow,
+    regression_flow,
+    zuko_flow,
+)
+from pyrosynth.modeling.labels import Labels, TagBase
+from pyrosynth.modeling.mixed import AutoregressiveCategorical, MixedDiscreteFlow
+from pyrosynth.modeling.networks import (
+    MLP,
+    ConvBlock,
+    ConvDecoder,
+    ConvEncoder,
+    DenseLayers,
+    MelDecoder,
+    MelEncoder,
+    Network,
+    Networks,
+    ResidualMLP,
+    sound_decoder,
+    sound_encoder,
+)
+from pyrosynth.modeling.rectified import RectifiedFlow
+from pyrosynth.modeling.variant import (
+    PAPER_TRAINING,
+    Batch,
+    Dims,
+    Recipe,
+    Term,
+    Variant,
+    WarmUp,
+    build,
+    squared_error,
+    with_recipe,
+)
+
+__all__ = [
+    "AutoregressiveCategorical", "Batch", "Chain", "Conditioned", "ConvBlock", "ConvDecoder",
+    "ConvEncoder", "CubeNormal", "DenseLayers", "DiagonalAffine", "Dims", "Flow", "FlowTransform",
+    "Inverse", "Kind", "Labels", "MLP", "MelDecoder", "MelEncoder", "MelNormal",
+    "MixedDiscreteFlow", "Network", "Networks", "PAPER_TRAINING", "Recipe", "RectifiedFlow",
+    "ResidualMLP", "SyncFreeELBO", "TagBase", "Term", "UnitCube", "Variant", "WarmUp",
+    "autoregressive_flow", "build", "coupling_flow", "flow_normal", "flow_stack", "log_normal",
+    "noise_from", "posterior_flow", "regression_flow", "sound_decoder", "sound_encoder",
+    "squared_error", "standard_normal", "with_recipe", "zuko_flow",
+]  # fmt: skip

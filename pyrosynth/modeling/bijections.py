@@ -17,6 +17,11 @@ EDGE = 1e-6  # v keeps this distance from the faces of the cube, as in `synths.p
 LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
+def log_normal(x: Tensor) -> Tensor:
+    """Return the log-density of a standard normal summed over the last axis."""
+    return -(0.5 * x.square() + LOG_SQRT_2PI).sum(-1)
+
+
 class Flow(nn.Module, ABC):
     """An invertible map of the last axis, maybe depending on a context."""
 

@@ -1,6 +1,10 @@
-"""Distributions of our own, and the standard normal pushed through a flow."""
+"""Distributions of sounds and presets, standard normals behind flows, and their noise."""
 
 import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -8,47 +12,11 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.transforms import Transform
+from torch.overrides import TorchFunctionMode
 
 from pyrosynth.modeling.bijections import LOG_SQRT_2PI, Flow, UnitCube
 
 _Shape = torch.Size | list[int] | tuple[int, ...]
-
-
-class Known(TorchDistribution):
-    """``q`` where a value is unknown, a point mass of log-density 0 where it is known.
-
-    In a guide it says that a latent is observed on some rows. Score only what was drawn.
-
-    Args:
-        q: Distribution of the unknown values, with event shape (features,).
-        value: The values, shape (batch, features); any legal number where unknown.
-        known: Which rows are known, shape (batch,). None when all are, and ``q`` is not
-            evaluated at all.
-    """
-
-    has_rsample = True
-    support = constraints.real_vector
-    arg_constraints: dict[str, constraints.Constraint] = {}
-
-    def __init__(self, q: TorchDistribution, value: Tensor, known: Tensor | None) -> None:
-        self.q, self.value, self.known = q, value, known
-        self._draw: Tensor | None = None
-        super().__init__(q.batch_shape, q.event_shape, validate_args=False)
-
-    def rsample(self, sample_shape: _Shape = ()) -> Tensor:
-        """Draw where unknown, copy where known."""
-        if self.known is None:
-            return self.value.expand(*sample_shape, *self.value.shape)
-        self._draw = self.q.rsample(
-            torch.Size(sample_shape)
-        )  # kept, so that scoring it inverts no flow
-        return torch.where(self.known.unsqueeze(-1), self.value, self._draw)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return log q of the last draw where unknown and 0 where known, shape (..., batch)."""
-        if self.known is None or self._draw is None:
-            return value.new_zeros(value.shape[:-1])
-        return torch.where(self.known, 0.0, self.q.log_prob(self._draw))
 
 
 class MelNormal(TorchDistribution):
@@ -70,6 +38,15 @@ class MelNormal(TorchDistribution):
         self.loc, self.log_scale = loc, log_scale
         super().__init__(loc.shape[:-2], loc.shape[-2:], validate_args=False)
 
+    @property
+    def mean(self) -> Tensor:
+        """The means, shape (..., n_mels, n_frames)."""
+        return self.loc
+
+    def expand(self, batch_shape: _Shape, _instance: Any = None) -> "MelNormal":
+        """Return the distribution with more leading axes."""
+        return MelNormal(self.loc.expand(*batch_shape, *self.event_shape), self.log_scale)
+
     def rsample(self, sample_shape: _Shape = ()) -> Tensor:
         """Draw spectrograms, shape (*sample_shape, ..., n_mels, n_frames)."""
         loc = self.loc.expand(*sample_shape, *self.loc.shape)
@@ -81,84 +58,6 @@ class MelNormal(TorchDistribution):
         squares = (value - self.loc).square().sum(-1)
         cells = 0.5 * squares * (-2 * self.log_scale).exp()
         return -(cells + n_frames * (self.log_scale + LOG_SQRT_2PI)).sum(-1)
-
-
-class TagBase(TorchDistribution):
-    """Standard normals, but for the first coordinates, one for each tag: there lie its words.
-
-    Given word c of tag j, coordinate j is N(loc[j, c], scale[j]²). Where several words may hold,
-    it is the mixture of theirs by their probabilities: a missing label is summed over, never
-    guessed. A coordinate meets the tags only through its own, so the sum is closed and linear in
-    their number.
-
-    Args:
-        loc: Where each word lies, shape (n_tags, n_classes).
-        scale: Standard deviation about it, shape (n_tags, 1) or (n_tags, n_classes).
-        log_weight: Log probability of each word, shape (n_tags, n_classes).
-        evidence: Which words may hold, at least one of each tag, shape (..., n_tags, n_classes).
-        features: Number of coordinates, at least n_tags.
-    """
-
-    support = constraints.real_vector
-    arg_constraints: dict[str, constraints.Constraint] = {}
-
-    def __init__(
-        self, loc: Tensor, scale: Tensor, log_weight: Tensor, evidence: Tensor, features: int
-    ) -> None:
-        self.loc, self.scale, self.evidence = loc, scale, evidence
-        self.log_joint = log_weight.masked_fill(~evidence, -torch.inf)  # (..., n_tags, n_classes)
-        super().__init__(evidence.shape[:-2], torch.Size([features]), validate_args=False)
-
-    def log_evidence(self) -> Tensor:
-        """Return the log probability of what is known of the tags, shape (...)."""
-        return self.log_joint.logsumexp(-1).sum(-1)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log-density of points (..., features) given what is known of the tags."""
-        steered, free = value.tensor_split([self.loc.shape[0]], -1)
-        both = self._log_joint(steered).logsumexp(-1) - self.log_joint.logsumexp(-1)
-        return both.sum(-1) + log_normal(free)
-
-    def responsibilities(self, value: Tensor) -> Tensor:
-        """Return the probability of each word given points (..., features).
-
-        Returns:
-            Shape (..., n_tags, n_classes); the last axis sums to 1.
-        """
-        return self._log_joint(value[..., : self.loc.shape[0]]).softmax(-1)
-
-    def log_posterior(self, value: Tensor, evidence: Tensor) -> Tensor:
-        """Return the log probability that further evidence has given points (..., features).
-
-        Args:
-            value: The points.
-            evidence: Words of each tag of which one holds, shape (..., n_tags, n_classes).
-
-        Returns:
-            Nats summed over the tags, shape (...); 0 where the evidence says nothing new.
-        """
-        joint = self._log_joint(value[..., : self.loc.shape[0]])
-        kept = joint.masked_fill(~evidence, -torch.inf)
-        return (kept.logsumexp(-1) - joint.logsumexp(-1)).sum(-1)
-
-    def sample(self, sample_shape: _Shape = ()) -> Tensor:
-        """Draw words among those that may hold, then points, (*sample_shape, ..., features)."""
-        shape = (*sample_shape, *self.batch_shape, *self.event_shape)
-        noise = torch.randn(shape, device=self.loc.device, dtype=self.loc.dtype)
-        n_tags = self.loc.shape[0]
-        if not n_tags:
-            return noise
-        word = dist.Categorical(logits=self.log_joint).sample(torch.Size(sample_shape))
-        loc, scale = (
-            t.expand(*word.shape, -1).gather(-1, word.unsqueeze(-1)).squeeze(-1)
-            for t in (self.loc, self.scale.expand_as(self.loc))
-        )
-        return torch.cat([loc + scale * noise[..., :n_tags], noise[..., n_tags:]], -1).detach()
-
-    def _log_joint(self, steered: Tensor) -> Tensor:
-        """Return log p(word and evidence) + log p(coordinate | word), (..., n_tags, n_classes)."""
-        distance = (steered.unsqueeze(-1) - self.loc) / self.scale
-        return self.log_joint - 0.5 * distance.square() - self.scale.log() - LOG_SQRT_2PI
 
 
 class CubeNormal(TorchDistribution):
@@ -190,13 +89,15 @@ class CubeNormal(TorchDistribution):
         """The mean of v, shape (..., features)."""
         return self.cube(self.loc * (1 + (2 * self.log_scale).exp()).rsqrt())[0]
 
-    def rsample(
-        self, sample_shape: _Shape = (), generator: torch.Generator | None = None
-    ) -> Tensor:
+    def expand(self, batch_shape: _Shape, _instance: Any = None) -> "CubeNormal":
+        """Return the distribution with more leading axes."""
+        return CubeNormal(self.loc.expand(*batch_shape, *self.event_shape), self.log_scale)
+
+    def rsample(self, sample_shape: _Shape = ()) -> Tensor:
         """Draw from the cube, shape (*sample_shape, ..., features)."""
-        shape, loc = (*sample_shape, *self.loc.shape), self.loc
-        noise = torch.randn(shape, generator=generator, device=loc.device, dtype=loc.dtype)
-        return self.cube(loc + self.log_scale.exp() * noise)[0]
+        shape = (*sample_shape, *self.loc.shape)
+        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        return self.cube(self.loc + self.log_scale.exp() * noise)[0]
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density of points of the cube, shape (...)."""
@@ -216,6 +117,24 @@ class CubeNormal(TorchDistribution):
         """
         y, logdet = self.cube.inverse(value)
         return log_mixture(y, self.loc, self.log_scale) + logdet
+
+
+_images: ContextVar[dict[tuple[int, ...], tuple[Any, ...]] | None] = ContextVar(
+    "images", default=None
+)
+
+
+@contextmanager
+def shared_images() -> Iterator[None]:
+    """Map each point through each flow once while this lasts, whoever asks for its image.
+
+    A model and its guide ask for the latent of the same presets, which is a large part of a step.
+    """
+    token = _images.set({})
+    try:
+        yield
+    finally:
+        _images.reset(token)
 
 
 class FlowTransform(Transform):
@@ -239,14 +158,23 @@ class FlowTransform(Transform):
         self._known: tuple[Tensor, Tensor, Tensor] | None = None
 
     def _call(self, x: Tensor) -> Tensor:
-        y, ladj = self.flow(x, self.context)
+        y, ladj = self._image(self.flow, x)
         self._known = x, y, ladj
         return y
 
     def _inverse(self, y: Tensor) -> Tensor:
-        x, ladj = self.flow.inverse(y, self.context)
+        x, ladj = self._image(self.flow.inverse, y)
         self._known = x, y, -ladj
         return x
+
+    def _image(self, way: Any, point: Tensor) -> tuple[Tensor, Tensor]:
+        images = _images.get()
+        if images is None:
+            return way(point, self.context)
+        key = id(self.flow), way is self.flow, id(point), id(self.context)
+        if key not in images:  # what is held cannot give its number to another tensor
+            images[key] = (*way(point, self.context), point, self.context)
+        return images[key][0], images[key][1]
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         """Return log|det dy/dx|, shape (...)."""
@@ -282,11 +210,6 @@ def flow_normal(
     return dist.TransformedDistribution(standard_normal(origin), [FlowTransform(flow, context)])
 
 
-def log_normal(x: Tensor) -> Tensor:
-    """Return the log-density of a standard normal summed over the last axis."""
-    return -(0.5 * x.square() + LOG_SQRT_2PI).sum(-1)
-
-
 def log_mixture(y: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
     """Return the log-density of points under mixtures of normals of equal weight.
 
@@ -312,26 +235,65 @@ def log_mixture(y: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
     return log_p.movedim(0, -1).reshape(y.shape[:-1])
 
 
-def draw(
-    flow: Flow,
-    n: int,
-    origin: Tensor,
-    context: Tensor | None = None,
-    generator: torch.Generator | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Draw from a standard normal pushed through a flow, with a generator of one's own.
+class _Noise(TorchFunctionMode):
+    """Draws all noise from one generator."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in _LIKE:
+            tensor, func = args[0], _LIKE[func]
+            given = {"dtype": tensor.dtype, "device": tensor.device, **kwargs}
+            args, kwargs = (tensor.shape,), given
+        if func in _NOISE:
+            kwargs = {"generator": self.generator, **kwargs}
+        return func(*args, **kwargs)
+
+
+_LIKE = {torch.randn_like: torch.randn, torch.rand_like: torch.rand}
+_NOISE = {
+    torch.randn, torch.rand, torch.randint, torch.normal, torch.bernoulli, torch.multinomial,
+    torch.poisson, Tensor.normal_, Tensor.uniform_, Tensor.exponential_, Tensor.bernoulli_,
+    Tensor.cauchy_, Tensor.log_normal_, Tensor.geometric_, Tensor.multinomial, Tensor.bernoulli,
+    torch._standard_gamma, torch._sample_dirichlet,
+}  # fmt: skip
+
+
+def noise_from(generator: torch.Generator | None) -> AbstractContextManager[Any]:
+    """Draw from a generator what distributions draw, in this thread, while the context lasts.
+
+    Torch's distributions know only its global generators, which other threads may use as well.
 
     Args:
-        flow: The flow.
-        n: Number of draws.
-        origin: Zeros of shape (..., features).
-        context: The flow's context, shape (..., n_context).
-        generator: Source of the noise, on the device of ``origin``; torch's own by default.
+        generator: Source of the noise, on the device of the draws; None keeps torch's own.
+
+    Example:
+        >>> import torch
+        >>> from pyrosynth.modeling import noise_from, standard_normal
+        >>> with noise_from(torch.Generator().manual_seed(0)):
+        ...     first = standard_normal(torch.zeros(3)).sample()
+        >>> with noise_from(torch.Generator().manual_seed(0)):
+        ...     torch.equal(standard_normal(torch.zeros(3)).sample(), first)
+        True
+    """
+    return nullcontext() if generator is None else _Noise(generator)
+
+
+def log_mean_density(fn: TorchDistribution, value: Tensor) -> Tensor:
+    """Score points by the mixture, in equal parts, over the first axis of a distribution.
+
+    Args:
+        fn: Distribution of batch shape (n_mixture, batch).
+        value: Points, shape (..., batch, features).
 
     Returns:
-        Draws, shape (n, ..., features), and their log-density, shape (n, ...).
+        Nats, shape (..., batch).
     """
-    shape = (n, *origin.shape)
-    noise = torch.randn(shape, generator=generator, device=origin.device, dtype=origin.dtype)
-    y, ladj = flow(noise, context)
-    return y, log_normal(noise) - ladj
+    if isinstance(fn, CubeNormal):
+        return fn.log_mixture(value)
+    n_mixture = fn.batch_shape[0]
+    each = value.unsqueeze(-3).expand(*value.shape[:-2], n_mixture, *value.shape[-2:])
+    return fn.log_prob(each).logsumexp(-2) - math.log(n_mixture)

@@ -1,41 +1,40 @@
-"""Presets whose controls are partly switches: their levels first, then a flow of the rest."""
+"""Presets with discrete parameters: first their levels, then a flow of the continuous ones."""
 
-import math
+from typing import Any
 
 import torch
 from pyro.distributions import TorchDistribution
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.distributions import constraints
 
-from pyrosynth.modeling.distributions import draw, log_normal
-from pyrosynth.modeling.flows import Flow
+from pyrosynth.modeling.bijections import Flow, log_normal
 from pyrosynth.modeling.networks import MLP
 from pyrosynth.modeling.variant import Dims
 
 _Shape = torch.Size | list[int] | tuple[int, ...]
 
 
-class Switches(nn.Module):
-    """Probabilities of the levels of the controls that have few, one control after another.
+class AutoregressiveCategorical(nn.Module):
+    """Probabilities of the levels of the discrete parameters, one parameter after another.
 
-    The logits of a control are a perceptron of the context plus a linear function of the levels
-    of the controls before it (a fully visible belief network).
+    The logits of a parameter are a perceptron of the context plus a linear function of the levels
+    of the parameters before it (a fully visible belief network).
 
     Args:
-        dims: The sizes, with the resolution of each parameter; without it nothing is a switch.
-        max_levels: Controls with at most so many levels are switches. Where fewer than 2
+        dims: The sizes, with the resolution of each parameter; without it none is discrete.
+        max_levels: Parameters with at most so many levels are discrete. Where fewer than 2
             parameters would remain, none is.
         n_context: Size of the context.
         hidden: Width of the perceptron.
 
     Attributes:
-        levels: Number of levels of each switch.
+        levels: Number of levels of each discrete parameter.
         n_one_hot: Their sum.
     """
 
-    switches: Tensor
-    others: Tensor
-    restore: Tensor
+    discrete: Tensor
+    continuous: Tensor
+    order: Tensor
     owner: Tensor
     rank: Tensor
     earlier: Tensor
@@ -44,22 +43,22 @@ class Switches(nn.Module):
 
     def __init__(self, dims: Dims, max_levels: int, n_context: int, hidden: int) -> None:
         super().__init__()
-        found = [i for i, k in enumerate(dims.resolution) if k <= max_levels]
-        if dims.n_params - len(found) < 2:
-            found = []
-        others = [i for i in range(dims.n_params) if i not in found]
-        self.levels = tuple(dims.resolution[i] for i in found)
+        discrete = [i for i, k in enumerate(dims.resolution) if k <= max_levels]
+        if dims.n_params - len(discrete) < 2:
+            discrete = []
+        continuous = [i for i in range(dims.n_params) if i not in discrete]
+        self.levels = tuple(dims.resolution[i] for i in discrete)
         self.n_one_hot = sum(self.levels)
         slots = [(i, rank) for i, k in enumerate(self.levels) for rank in range(k)]
         owner = torch.tensor([i for i, _ in slots], dtype=torch.long)
-        # Slots of each switch in a row of its own; rows are filled up with a slot of no chance.
-        padded = torch.full((len(found), max(self.levels, default=0)), self.n_one_hot)
+        # Slots of each parameter in a row of its own; rows are filled up with a slot of no chance.
+        padded = torch.full((len(discrete), max(self.levels, default=0)), self.n_one_hot)
         for slot, (i, rank) in enumerate(slots):
             padded[i, rank] = slot
         constants = {
-            "switches": torch.tensor(found, dtype=torch.long),
-            "others": torch.tensor(others, dtype=torch.long),
-            "restore": torch.tensor([*found, *others]).argsort(),
+            "discrete": torch.tensor(discrete, dtype=torch.long),
+            "continuous": torch.tensor(continuous, dtype=torch.long),
+            "order": torch.tensor([*discrete, *continuous]).argsort(),
             "owner": owner,
             "rank": torch.tensor([rank for _, rank in slots], dtype=torch.long),
             "earlier": (owner[:, None] < owner).float(),
@@ -68,40 +67,41 @@ class Switches(nn.Module):
         }
         for name, constant in constants.items():
             self.register_buffer(name, constant, persistent=False)
-        if found:
+        if discrete:
             self.net = MLP(n_context, (hidden,), self.n_one_hot)
-        if len(found) > 1:
+        if len(discrete) > 1:
             self.among = nn.Parameter(torch.zeros(self.n_one_hot, self.n_one_hot))
 
     def split(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the levels (..., n_switches) and the other parameters of v (..., n_params)."""
-        points = v.index_select(-1, self.switches) * self.counts
-        return points.long().clamp(max=self.counts.long() - 1), v.index_select(-1, self.others)
+        """Return levels (..., n_discrete) and continuous parameters of v (..., n_params)."""
+        points = v.index_select(-1, self.discrete) * self.counts
+        level = points.long().clamp(max=self.counts.long() - 1)
+        return level, v.index_select(-1, self.continuous)
 
-    def join(self, level: Tensor, noise: Tensor, others: Tensor) -> Tensor:
-        """Return v (..., n_params) of levels, noise on (0, 1) within them, and the others."""
-        return torch.cat([(level + noise) / self.counts, others], -1).index_select(
-            -1, self.restore
-        )
+    def join(self, level: Tensor, noise: Tensor, continuous: Tensor) -> Tensor:
+        """Return v (..., n_params) of levels, noise on (0, 1) within them, and the rest."""
+        v = torch.cat([(level + noise) / self.counts, continuous], -1)
+        return v.index_select(-1, self.order)
 
     def one_hot(self, level: Tensor) -> Tensor:
         """Return indicators of levels, shape (..., n_one_hot)."""
         return (level.index_select(-1, self.owner) == self.rank).float()
 
     def log_prob(self, level: Tensor, context: Tensor) -> Tensor:
-        """Return the log-density of the switches' v, even within a level, shape (...)."""
+        """Return the log-density of the discrete v, even within a level, shape (...)."""
         logits = self.net(context) + self.one_hot(level) @ self._weights()
         logits = nn.functional.pad(logits, (0, 1), value=-1e9)
         rows = logits[..., self.padded].log_softmax(-1)
-        found = rows.gather(-1, level[..., None].expand(*rows.shape[:-1], 1))
-        return found[..., 0].sum(-1) + self.counts.log().sum()
+        chosen = rows.gather(-1, level[..., None].expand(*rows.shape[:-1], 1))
+        return chosen[..., 0].sum(-1) + self.counts.log().sum()
 
-    def sample(self, context: Tensor, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw levels, shape (n, ..., n_switches), one switch after another."""
+    def sample(self, context: Tensor, batch_shape: _Shape) -> Tensor:
+        """Draw levels, shape (*batch_shape, n_discrete), one parameter after another."""
         logits = self.net(context)
-        shape = (n, *logits.shape)
         # Gumbel noise turns the largest logit into a draw.
-        noise = torch.rand(shape, generator=generator, device=logits.device).clamp(1e-20, 1 - 1e-7)
+        shape = (*batch_shape, self.n_one_hot)
+        noise = torch.rand(shape, dtype=logits.dtype, device=logits.device)
+        noise = noise.clamp(1e-20, 1 - 1e-7)
         logits = logits - (-noise.log()).log()
         weights, drawn, start = self._weights(), [], 0
         for k in self.levels:
@@ -112,18 +112,18 @@ class Switches(nn.Module):
         return torch.stack(drawn, -1)
 
     def _weights(self) -> Tensor:
-        """Return how much each level (rows) raises the logits of the switches after its own."""
+        """Return how much each level (rows) raises the logits of the parameters after its own."""
         return self.among * self.earlier if len(self.levels) > 1 else self.earlier
 
 
-class MixedPreset(TorchDistribution):
-    """q(v|x): the levels of the switches, then a flow onto the cube that reads them.
+class MixedDiscreteFlow(TorchDistribution):
+    """q(v|x): the levels of the discrete parameters, then a flow onto the cube that reads them.
 
     Args:
-        switches: The probabilities of the levels.
-        flow: Flow of the other parameters, from the whole space onto the open unit cube.
+        levels: The probabilities of the levels.
+        flow: Flow of the continuous parameters, from the whole space onto the open unit cube.
         context: Embeddings, shape (..., n_context).
-        generator: Source of the noise of draws; torch's own by default.
+        batch_shape: Shape of the leading axes, which those of the context are broadcast to.
     """
 
     has_rsample = True
@@ -132,41 +132,42 @@ class MixedPreset(TorchDistribution):
 
     def __init__(
         self,
-        switches: Switches,
+        levels: AutoregressiveCategorical,
         flow: Flow,
         context: Tensor,
-        generator: Generator | None = None,
+        batch_shape: _Shape | None = None,
     ) -> None:
-        self.switches, self.flow, self.context = switches, flow, context
-        self.generator = generator
-        n_params = len(switches.restore)
-        super().__init__(context.shape[:-1], torch.Size([n_params]), validate_args=False)
+        self.levels, self.flow, self.context = levels, flow, context
+        shape = context.shape[:-1] if batch_shape is None else torch.Size(batch_shape)
+        super().__init__(shape, levels.order.shape, validate_args=False)
+
+    def expand(self, batch_shape: _Shape, _instance: Any = None) -> "MixedDiscreteFlow":
+        """Return the distribution with more leading axes."""
+        return MixedDiscreteFlow(self.levels, self.flow, self.context, batch_shape)
 
     def rsample(self, sample_shape: _Shape = ()) -> Tensor:
         """Draw presets; the levels carry no gradient."""
-        n, switches = math.prod(sample_shape), self.switches
-        context = self.context.expand(n, *self.context.shape)
-        origin = context.new_zeros(*context.shape[:-1], len(switches.others))
-        if not switches.levels:
-            v = draw(self.flow, 1, origin, context, self.generator)[0][0]
-            return v.reshape(*sample_shape, *v.shape[1:])
+        shape, like = (*sample_shape, *self.batch_shape), self.context
+        size = len(self.levels.levels), len(self.levels.continuous)
+        if not self.levels.levels:
+            noise = torch.randn((*shape, size[1]), dtype=like.dtype, device=like.device)
+            return self.flow(noise, self.context)[0]
         with torch.no_grad():
-            level = switches.sample(self.context, n, self.generator)
-        noise = torch.rand(level.shape, generator=self.generator, device=level.device)
-        others, _ = draw(self.flow, 1, origin, self._seen(level), self.generator)
-        v = switches.join(level, noise, others[0])
-        return v.reshape(*sample_shape, *v.shape[1:])
+            level = self.levels.sample(self.context, shape)
+        within = torch.rand((*shape, size[0]), dtype=like.dtype, device=like.device)
+        noise = torch.randn((*shape, size[1]), dtype=like.dtype, device=like.device)
+        return self.levels.join(level, within, self.flow(noise, self._seen(level))[0])
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the exact log-density of presets in the unit cube, shape (...)."""
-        level, others = self.switches.split(value)
-        if not self.switches.levels:
-            noise, ladj = self.flow.inverse(others, self.context)
+        level, continuous = self.levels.split(value)
+        if not self.levels.levels:
+            noise, ladj = self.flow.inverse(continuous, self.context)
             return log_normal(noise) + ladj
-        noise, ladj = self.flow.inverse(others, self._seen(level))
-        return log_normal(noise) + ladj + self.switches.log_prob(level, self.context)
+        noise, ladj = self.flow.inverse(continuous, self._seen(level))
+        return log_normal(noise) + ladj + self.levels.log_prob(level, self.context)
 
     def _seen(self, level: Tensor) -> Tensor:
         """Return what the flow reads: the embedding and the levels."""
         context = self.context.expand(*level.shape[:-1], -1)
-        return torch.cat([context, self.switches.one_hot(level)], -1)
+        return torch.cat([context, self.levels.one_hot(level)], -1)

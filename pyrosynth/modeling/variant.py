@@ -1,32 +1,44 @@
 """What a variant is: one model/guide pair, and the weighted terms of its objective.
 
-A variant is a plain module: no parameter store, no loss arithmetic, no data.
-`pyrosynth.training.svi.fit`
-maximises the weighted sum of its terms, each term being the log-densities of some sites, those
-of the model less those of the guide.
+A variant is a plain module: no parameter store, no loss arithmetic, no data. Its model is the
+joint density of presets, sounds and tags, its guide the posterior of a preset given a sound; both
+are Pyro programs that run by themselves. `pyrosynth.modeling.elbo` conditions them on data, and
+`pyrosynth.training.svi.fit` maximises the weighted sum of the terms.
 
 Symbols: ``x`` (n_mels, n_frames) standardised log-mel features, ``v`` (n_params,) parameters in
-the open unit cube, ``z`` (latent_dim,) latent, ``h`` embedding of ``x``.
+the open unit cube, ``t`` (n_tags, n_classes) mask of the classes that a preset may belong to,
+``z`` (latent_dim,) latent, ``h`` embedding of ``x``.
 """
 
 import inspect
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
+import pyro
 import torch
 from pyro import poutine
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
 from pyrosynth.errors import InputError, unknown
+from pyrosynth.modeling.bijections import Flow, UnitCube
+from pyrosynth.modeling.distributions import (
+    MelNormal,
+    flow_normal,
+    log_mean_density,
+    noise_from,
+)
 
 Batch = dict[str, Tensor]
 """``x`` (batch, n_mels, n_frames), ``v`` (batch, n_params) and, unless every row knows its
 ``v``, ``has_v`` (batch,) bool; where unknown, ``v`` holds any legal numbers. With tags,
-``evidence`` (batch, n_tags, n_classes) bool, see `pyrosynth.data.tags`."""
+``label_mask`` (batch, n_tags, n_classes) bool, see `pyrosynth.data.tags`."""
+
+ONE_AT_A_TIME = threading.RLock()
+"""Held while a program runs: Pyro keeps the handlers of all threads in one list."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +50,14 @@ class Dims:
         x_shape: (n_mels, n_frames) of the features.
         resolution: Number of levels of each parameter; empty where nobody needs to know.
         tags: Names of the tags, none by default.
-        words: Words of each tag.
+        classes: Names of the classes of each tag.
     """
 
     n_params: int
     x_shape: tuple[int, int]
     resolution: tuple[int, ...] = ()
     tags: tuple[str, ...] = ()
-    words: tuple[tuple[str, ...], ...] = ()
+    classes: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,37 +67,57 @@ class WarmUp:
     Args:
         value: The final weight.
         steps: Number of steps to reach it; 0 starts with it.
+        start: What it grows from.
     """
 
     value: float = 1.0
     steps: int = 0
+    start: float = 0.0
 
     def __call__(self, step: int) -> float:
-        """Return the weight at a step, counted from 0; never 0 itself."""
-        return self.value * min(1.0, (step + 1) / max(1, self.steps))
+        """Return the weight at a step, counted from 0; never ``start`` itself."""
+        done = min(1.0, (step + 1) / max(1, self.steps))
+        return self.start + (self.value - self.start) * done
 
 
 @dataclass(frozen=True)
 class Term:
     """A named part of the objective.
 
+    A site of the model counts by its log-density, less that of the guide where the guide has
+    drawn it. A site whose value is not known, and which the guide is not taught, is left out on
+    that row.
+
     Args:
         name: What it is called in the history.
-        sites: The sites of the model/guide pair whose log-densities it sums.
+        sites: Sites of the model.
         weight: Its weight, or a function of the step that gives it.
+        guide: Sites of the guide, counted where their values are known.
+        given: Sites that are conditioned on, among those with data: ``x``, ``v`` and ``t``; all
+            of them by default. Of the others, ``v`` is drawn and ``t`` is summed over.
+        score: What counts instead of the log-density, a function of a site's distribution and
+            its value, (batch, ...) to (batch,); the larger the better.
     """
 
     name: str
-    sites: tuple[str, ...]
+    sites: tuple[str, ...] = ()
     weight: float | Callable[[int], float] = 1.0
+    guide: tuple[str, ...] = ()
+    given: tuple[str, ...] | None = None
+    score: Callable[[Any, Tensor], Tensor] | None = None
 
     def at(self, step: int) -> float:
         """Return the weight at a step, counted from 0."""
         return self.weight(step) if callable(self.weight) else self.weight
 
 
+def squared_error(distribution: TorchDistribution, value: Tensor) -> Tensor:
+    """Return minus the squared distance of values from a distribution's mean, shape (batch,)."""
+    return -(distribution.mean - value).square().sum(-1)
+
+
 @dataclass(frozen=True)
-class Size:
+class Recipe:
     """Hyper-parameters and a schedule that go by one name.
 
     Args:
@@ -115,26 +147,41 @@ class Variant(nn.Module, ABC):
     """A generative model of presets and sounds, and the guide that inverts it.
 
     To write one: take ``dims`` and keyword-only hyper-parameters with defaults that JSON can
-    hold, define the terms, and implement the abstract methods; with a latent, also those that
-    read it.
+    hold, define the terms and the guide, and, unless nothing is to be learnt of how presets
+    sound, the model. All else follows from the two programs and from what they are made of.
+
+    Args:
+        dims: The sizes.
+        latent_dim: Size of ``z``; 0 where there is none.
 
     Attributes:
         exact: Whether ``log_prob_v`` is the density itself or a Monte-Carlo estimate of it.
-        uses_tags: Whether it reads ``evidence``; a fit then sees to it that there is some.
-        sizes: Settings that go by a name, given as ``size``.
-        latent_dim: Size of ``z``; 0 in a variant that has none.
+        uses_tags: Whether it reads tags; a fit then sees to it that there are some.
+        recipes: Settings that go by a name, given as ``recipe``.
         terms: The objective.
+        n_mixture: Number of latents whose mixture estimates log q(v|x).
+        origin: Zeros of the size of the latent, or of the parameters where there is none.
+        encoder: Network from ``x`` to ``h``.
+        decoder: Network from ``z`` to the expected ``x``.
+        posterior_flow: Flow from noise to ``z`` that reads ``h``.
+        regression: Flow from ``z`` to ``v``, in a variant whose presets determine their latents.
     """
 
     exact: ClassVar[bool] = False
     uses_tags: ClassVar[bool] = False
-    sizes: ClassVar[Mapping[str, Size]] = {}
-    latent_dim: int = 0
+    recipes: ClassVar[Mapping[str, Recipe]] = {}
     terms: tuple[Term, ...]
+    n_mixture: int = 1
+    origin: Tensor
+    encoder: nn.Module
+    decoder: nn.Module
+    posterior_flow: Flow
+    regression: Flow
 
-    def __init__(self, dims: Dims) -> None:
+    def __init__(self, dims: Dims, latent_dim: int = 0) -> None:
         super().__init__()
-        self.dims = dims
+        self.dims, self.latent_dim = dims, latent_dim
+        self.register_buffer("origin", torch.zeros(latent_dim or dims.n_params), persistent=False)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Variant":
         """Record the hyper-parameters, so that no variant has to."""
@@ -148,27 +195,36 @@ class Variant(nn.Module, ABC):
         """Return the constructor's keyword arguments, from which an equal instance is built."""
         return dict(self.__dict__["_hyperparameters"])
 
-    def prepare(self, batch: Batch) -> Batch:
-        """Add what model and guide share, so that it is computed once."""
-        return {**batch, "h": self.encode(batch["x"])}
+    def rows(self, batch: Batch | None) -> pyro.plate:
+        """Return the plate of the presets of a batch, or of one preset."""
+        return pyro.plate("presets", len(batch["x"]) if batch else 1, dim=-1)
 
-    @abstractmethod
-    def model(self, batch: Batch) -> None:
-        """Run the generative program on a prepared batch; one plate, ``presets``."""
+    def model(self, batch: Batch | None = None) -> None:
+        """Draw presets and their sounds.
+
+        By default the presets are uniform, and the sounds standard normal about the mean of all:
+        the model of a variant that learns the posterior alone, and not how a preset sounds.
+
+        Args:
+            batch: What gives the number of presets; one by default.
+        """
+        zeros = self.origin.new_zeros
+        with self.rows(batch):
+            pyro.sample("v", flow_normal(UnitCube(), zeros(self.dims.n_params)))
+            pyro.sample("x", MelNormal(zeros(self.dims.x_shape), zeros(())))
 
     @abstractmethod
     def guide(self, batch: Batch) -> None:
-        """Run the variational program on a prepared batch."""
+        """Draw presets, and their latents if there are any, given the sounds ``x`` of a batch."""
 
-    @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
         """Embed features (..., n_mels, n_frames) as ``h``, (..., n_embedding)."""
+        return self.encoder(x)
 
-    @abstractmethod
     def sample_v(
         self, x: Tensor, n: int, generator: Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Draw parameters from q(v|x).
+        """Draw parameters from q(v|x): run the guide forward.
 
         Args:
             x: Features, shape (batch, n_mels, n_frames).
@@ -178,19 +234,27 @@ class Variant(nn.Module, ABC):
         Returns:
             ``v``, shape (n, batch, n_params), and log q(v|x), shape (n, batch).
         """
+        with noise_from(generator):
+            site = self._guided({"x": x}, n)
+            v = site["value"]
+            return v, site["fn"].log_prob(v) if self.n_mixture == 1 else self.log_prob_v(v, x)
 
-    @abstractmethod
     def log_prob_v(self, v: Tensor, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Score parameters.
+        """Score parameters: condition the guide on them.
 
         Args:
             v: Parameters in (0, 1), shape (..., batch, n_params).
             x: Features, shape (batch, n_mels, n_frames).
-            generator: Source of the noise where the density is estimated.
+            generator: Source of the noise where the density is estimated, by a mixture over
+                ``n_mixture`` latents: a lower bound on average.
 
         Returns:
             log q(v|x) in nats, shape (..., batch).
         """
+        with noise_from(generator):
+            if self.n_mixture == 1:
+                return self._guided({"x": x, "v": v})["fn"].log_prob(v)
+            return log_mean_density(self._guided({"x": x, "v": v}, self.n_mixture)["fn"], v)
 
     @torch.no_grad()
     def mean_v(self, x: Tensor, n: int = 64, generator: Generator | None = None) -> Tensor:
@@ -204,7 +268,26 @@ class Variant(nn.Module, ABC):
         Returns:
             Parameters in (0, 1), shape (batch, n_params).
         """
-        return self.sample_v(x, n, generator)[0].mean(0)
+        with noise_from(generator):
+            site = self._guided({"x": x}, n)
+        try:
+            mean = site["fn"].mean
+        except NotImplementedError:
+            return site["value"].mean(0)
+        return mean[0] if self.n_mixture == 1 else mean.mean(0)
+
+    def _guided(self, batch: Batch, n: int | None = None) -> dict[str, Any]:
+        """Run the guide, n times side by side, and return its site ``v``."""
+        guide = self.guide
+        if "v" in batch:
+            guide = poutine.condition(guide, {"v": batch["v"]})
+        with ONE_AT_A_TIME:
+            if n is None:
+                trace = poutine.trace(guide).get_trace(batch)
+            else:
+                with pyro.plate("draws", n, dim=-2):
+                    trace = poutine.trace(guide).get_trace(batch)
+        return trace.nodes["v"]
 
     @property
     def has_latent(self) -> bool:
@@ -217,7 +300,8 @@ class Variant(nn.Module, ABC):
         Raises:
             InputError: The variant has no latent.
         """
-        raise self._no_latent()
+        self._require_latent()
+        return flow_normal(self.posterior_flow, self.origin.expand(*h.shape[:-1], -1), h)
 
     def expected_x(self, z: Tensor) -> Tensor:
         """Decode latents (..., latent_dim) to features (..., n_mels, n_frames).
@@ -225,15 +309,26 @@ class Variant(nn.Module, ABC):
         Raises:
             InputError: The variant has no latent.
         """
-        raise self._no_latent()
+        self._require_latent()
+        return self.decoder(z)
+
+    def preset(self, z: Tensor) -> Any:
+        """Return p(v|z) for latents (..., latent_dim), in a variant that has it."""
+        raise NotImplementedError
 
     def params_of(self, z: Tensor) -> Tensor:
-        """Map latents (..., latent_dim) to parameters (..., n_params).
+        """Map latents (..., latent_dim) to parameters (..., n_params), by r or the mean of p(v|z).
 
         Raises:
             InputError: The variant has no latent.
         """
-        raise self._no_latent()
+        self._require_latent()
+        return self.regression(z)[0] if self.invertible else self.preset(z).mean
+
+    @property
+    def invertible(self) -> bool:
+        """Whether a preset determines its latent."""
+        return type(self).preset is Variant.preset and "regression" in self._modules
 
     def latent(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """Map parameters to the latent they determine.
@@ -247,10 +342,12 @@ class Variant(nn.Module, ABC):
         Raises:
             InputError: In this variant a preset does not determine its latent.
         """
-        raise InputError(
-            f"in variant '{type(self).__name__}' a preset does not determine its latent; use a "
-            "variant with an invertible regression flow, such as flow_reg"
-        )
+        if not self.invertible:
+            raise InputError(
+                f"in variant '{type(self).__name__}' a preset does not determine its latent; use "
+                "a variant with an invertible regression flow, such as flow_reg"
+            )
+        return self.regression.inverse(v)
 
     def expected_x_of_v(self, v: Tensor) -> Tensor:
         """Predict the sound of parameters: the model's own differentiable proxy of the synth.
@@ -269,7 +366,7 @@ class Variant(nn.Module, ABC):
     def axes(self, z: Tensor) -> Tensor:
         """Map latents to coordinates of which the first follow the tags, one each.
 
-        Along a tag's coordinate its words lie in order; 1 is about the spread of all presets.
+        Along a tag's coordinate its classes lie in order; 1 is about the spread of all presets.
 
         Args:
             z: Latents, shape (..., latent_dim).
@@ -296,7 +393,7 @@ class Variant(nn.Module, ABC):
         Args:
             z: Latents, shape (..., latent_dim).
             tag: Name of the tag.
-            amount: How far, towards the last word; negative towards the first. Shape (...).
+            amount: How far, towards the last class; negative towards the first. Shape (...).
 
         Returns:
             The latents there.
@@ -318,43 +415,40 @@ class Variant(nn.Module, ABC):
             "flow_dis"
         )
 
-    def _no_latent(self) -> InputError:
-        return InputError(
-            f"variant '{type(self).__name__}' has no latent space; use one that has, such as "
-            "flow_reg"
-        )
-
-
-def where_known(batch: Batch) -> AbstractContextManager[Any]:
-    """Count the sites inside only on the rows that know their parameters."""
-    known: Any = batch.get("has_v", True)
-    return poutine.mask(mask=known)
+    def _require_latent(self) -> None:
+        if not self.has_latent:
+            raise InputError(
+                f"variant '{type(self).__name__}' has no latent space; use one that has, such as "
+                "flow_reg"
+            )
 
 
 V = TypeVar("V", bound=Variant)
 
 
-def sized(variant: type[Variant], options: Mapping[str, Any]) -> tuple[dict[str, Any], Size]:
-    """Resolve the option ``size``.
+def with_recipe(
+    variant: type[Variant], options: Mapping[str, Any]
+) -> tuple[dict[str, Any], Recipe]:
+    """Resolve the option ``recipe``.
 
     Args:
         variant: The class.
-        options: Its hyper-parameters, and perhaps ``size``, the name of one of its sizes.
+        options: Its hyper-parameters, and perhaps ``recipe``, the name of one of its recipes.
 
     Returns:
-        The hyper-parameters, those given before those of the size; and the size.
+        The hyper-parameters, those given before those of the recipe; and the recipe.
 
     Raises:
-        InputError: There is no such size (the known ones are listed).
+        InputError: There is no such recipe (the known ones are listed).
     """
     given = dict(options)
-    name = given.pop("size", None)
+    name = given.pop("recipe", None)
     if name is None:
-        return given, Size()
-    if name not in variant.sizes:
-        raise unknown(f"size of {variant.__name__}", str(name), variant.sizes)
-    size = variant.sizes[name]
-    return {**size.options, **given}, size
+        return given, Recipe()
+    if name not in variant.recipes:
+        raise unknown(f"recipe of {variant.__name__}", str(name), variant.recipes)
+    recipe = variant.recipes[name]
+    return {**recipe.options, **given}, recipe
 
 
 def build(variant: type[V], dims: Dims, options: dict[str, Any]) -> V:
@@ -377,6 +471,7 @@ def build(variant: type[V], dims: Dims, options: dict[str, Any]) -> V:
         if name not in known:
             raise unknown(f"argument of {variant.__name__}", name, known)
     try:
-        return variant(dims, **options)
+        with torch.inference_mode(False), torch.enable_grad():  # a caller's modes are not ours
+            return variant(dims, **options).float()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"cannot build {variant.__name__} with {options}: {error}") from error

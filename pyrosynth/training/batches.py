@@ -30,8 +30,8 @@ class TrainData:
         valid: Numbers of the held-out rows; may be empty.
         has_v: Which rows know their parameters, shape (n,) bool; None when all do.
         tags: The tags; none by default.
-        evidence: What is known of them, shape (n, n_tags, n_classes) bool, see
-        `pyrosynth.data.tags`.
+        label_mask: Which classes may hold, shape (n, n_tags, n_classes) bool, see
+            `pyrosynth.data.tags`.
     """
 
     x: Tensor
@@ -43,7 +43,7 @@ class TrainData:
     valid: Tensor
     has_v: Tensor | None = None
     tags: tuple[Tag, ...] = ()
-    evidence: Tensor | None = None
+    label_mask: Tensor | None = None
 
     @classmethod
     def from_dataset(cls, dataset: "Dataset", tags: TagTable | None = None) -> "TrainData":
@@ -59,7 +59,7 @@ class TrainData:
             train=torch.arange(len(train)),
             valid=torch.arange(len(train), len(rows)),
             tags=tags.tags if tags else (),
-            evidence=torch.from_numpy(tags.label_mask[rows]) if tags else None,
+            label_mask=torch.from_numpy(tags.label_mask[rows]) if tags else None,
         )
 
     @property
@@ -67,8 +67,8 @@ class TrainData:
         """The sizes a variant for these data is built for."""
         shape = self.x.shape[1], self.x.shape[2]
         resolution = tuple(self.resolution.int().tolist())
-        names, words = tuple(t.name for t in self.tags), tuple(t.classes for t in self.tags)
-        return Dims(self.levels.shape[1], shape, resolution, names, words)
+        names, classes = tuple(t.name for t in self.tags), tuple(t.classes for t in self.tags)
+        return Dims(self.levels.shape[1], shape, resolution, names, classes)
 
     def to(self, device: torch.device) -> "TrainData":
         """Move everything to a device."""
@@ -82,8 +82,10 @@ class TrainData:
         digest = hashlib.sha256(str(tuple(self.x.shape)).encode())
         for tensor in (self.resolution, self.mean, self.std, self.train, self.valid):
             digest.update(tensor.cpu().numpy().tobytes())
-        if self.evidence is not None:
-            digest.update(TagTable(self.tags, self.evidence.cpu().numpy()).fingerprint().encode())
+        if self.label_mask is not None:
+            digest.update(
+                TagTable(self.tags, self.label_mask.cpu().numpy()).fingerprint().encode()
+            )
         return digest.hexdigest()
 
     def batch(self, rows: Tensor) -> Batch:
@@ -101,6 +103,6 @@ class TrainData:
         batch = {"x": x, "v": v}
         if self.has_v is not None:
             batch["has_v"] = self.has_v[rows]
-        if self.evidence is not None:
-            batch["evidence"] = self.evidence[rows]
+        if self.label_mask is not None:
+            batch["label_mask"] = self.label_mask[rows]
         return batch

@@ -16,11 +16,11 @@ from pyrosynth.data.labeling import HIDDEN, default_tags
 from pyrosynth.data.tags import TagTable, read_tags
 from pyrosynth.errors import DataError, InputError, RunError, unknown
 from pyrosynth.files import share, writable
-from pyrosynth.modeling.variant import Dims, Variant, build, sized
+from pyrosynth.modeling.variant import Dims, Variant, build, with_recipe
 from pyrosynth.training import svi, zoo
 from pyrosynth.training.batches import TrainData
 from pyrosynth.training.run import BANK, FACTS, Run, load_run
-from pyrosynth.training.sources import variant_source
+from pyrosynth.training.zoo import variant_source
 
 # What to say of settings that are kept as a hash, when they differ.
 HASHED = {"model": "another model", "dataset": "another dataset", "tags": "other tags"}
@@ -54,8 +54,8 @@ def fit(
         tags: Tags of its presets, or the CSV file that holds them, for a variant that uses tags;
             those of `pyrosynth.data.labeling.default_tags` if left out. Other variants ignore
             them.
-        options: Hyper-parameters of the variant; the others keep their defaults. ``size`` names
-            one of its sizes, whose architecture and schedule hold where nothing else is given.
+        options: Hyper-parameters of the variant; the others keep their defaults. ``recipe`` names
+            one of its recipes, whose architecture and schedule hold where nothing else is given.
         seed: Of the first weights and of all else that is random.
         device: ``"cpu"`` or ``"cuda"``.
         threads: Torch threads during the fit; None leaves the setting alone.
@@ -80,8 +80,8 @@ def fit(
     """
     svi.find_device(device)
     kind = model if isinstance(model, type) else zoo.load_model(model)
-    options, size = sized(kind, options or {})
-    training = {**size.training, **training}
+    options, recipe = with_recipe(kind, options or {})
+    training = {**recipe.training, **training}
     table = _tags(tags, dataset, progress) if kind.uses_tags else None
     shape = dataset.features.shape(dataset.note.n_samples(dataset.features.sample_rate))
     dims = Dims(

@@ -24,10 +24,10 @@ from pyrosynth.files import write_bytes
 from pyrosynth.modeling.variant import Dims, Term, Variant, build
 from pyrosynth.report import notebook
 from pyrosynth.synths.params import ParamSpace
-from pyrosynth.training.sources import load_copy, variant_source
 from pyrosynth.training.state import History
 from pyrosynth.training.svi import find_device
 from pyrosynth.training.tensors import read_tensors, write_tensors
+from pyrosynth.training.zoo import load_copy, variant_source
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -235,7 +235,10 @@ def _term(term: Term) -> dict[str, Any]:
         described: Any = asdict(weight)
     else:
         described = repr(weight) if callable(weight) else weight
-    return {"name": term.name, "sites": list(term.sites), "weight": described}
+    facts: dict[str, Any] = {"name": term.name, "sites": list(term.sites), "weight": described}
+    facts |= {"guide": list(term.guide)} if term.guide else {}
+    facts |= {"given": list(term.given)} if term.given is not None else {}
+    return facts | ({"score": term.score.__name__} if term.score else {})
 
 
 def _tensor_files(folder: Path) -> list[str]:
