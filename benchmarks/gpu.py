@@ -28,8 +28,8 @@ from torch.overrides import TorchFunctionMode
 
 from pyrosynth.errors import InputError
 from pyrosynth.evaluation.provenance import provenance
+from pyrosynth.modeling import PAPER_TRAINING, Batch, Dims, Variant, build, with_recipe
 from pyrosynth.modeling.elbo import SyncFreeELBO
-from pyrosynth.modeling.variant import PAPER_TRAINING, Batch, Dims, Variant, build, with_recipe
 from pyrosynth.training import zoo
 from pyrosynth.training.batches import TrainData
 from pyrosynth.training.step import Step, side_stream

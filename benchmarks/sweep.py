@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from pyrosynth.data.dataset import open_dataset
 from pyrosynth.data.tags import Tag, labelled
-from pyrosynth.modeling.variant import Variant, build
+from pyrosynth.modeling import Variant, build
 from pyrosynth.training import zoo
 from pyrosynth.training.batches import TrainData
 from pyrosynth.training.svi import fit

@@ -3,26 +3,11 @@
 from collections.abc import Sequence
 
 import pyro
-import torch
 from pyro.distributions import Delta
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyrosynth.modeling import (
-    MLP,
-    PAPER_TRAINING,
-    Batch,
-    CubeNormal,
-    Dims,
-    MelNormal,
-    Networks,
-    Recipe,
-    Term,
-    Variant,
-    WarmUp,
-    sound_decoder,
-    sound_encoder,
-    squared_error,
-    standard_normal,
+    Batch, Dims, Networks, Term, Variant, WarmUp, paper_recipe, squared_error,
 )  # fmt: skip
 
 
@@ -66,16 +51,10 @@ class AE(Variant):
     """
 
     exact = True
-    recipes = {
-        "paper": Recipe(
-            {
-                "latent_dim": None, "networks": "conv", "embedding_dim": 1024, "alpha": 1.0,
-                "channels": (64,) * 5, "decoder_hidden": 1024, "regressor_hidden": (1024, 1024),
-                "gamma_steps": 17_200,
-            },
-            PAPER_TRAINING,
-        )
-    }  # fmt: skip
+    recipes = paper_recipe(
+        latent_dim=None, networks="conv", embedding_dim=1024, alpha=1.0, channels=(64,) * 5,
+        decoder_hidden=1024, regressor_hidden=(1024, 1024), gamma_steps=17_200,
+    )  # fmt: skip
 
     def __init__(
         self, dims: Dims, *, latent_dim: int | None = 32, networks: Networks = "mel",
@@ -83,39 +62,23 @@ class AE(Variant):
         decoder_hidden: int = 512, rank: int = 256, regressor_hidden: Sequence[int] = (256, 256),
         alpha: float = 0.01, gamma: float = 1.0, gamma_steps: int = 0, delta: float = 100.0,
     ) -> None:  # fmt: skip
-        n = dims.n_params if latent_dim is None else latent_dim
-        super().__init__(dims, latent_dim=n)
+        super().__init__(dims, latent_dim)
         self.terms = (
             Term("sound", ("x",), alpha),
             Term("preset", ("v",), WarmUp(gamma, gamma_steps)),
             Term("error", ("v",), WarmUp(delta, gamma_steps), score=squared_error),
         )
-        self.encoder = sound_encoder(networks, dims.x_shape, embedding_dim, channels)
-        self.code = nn.Linear(embedding_dim, n)
-        self.decoder = sound_decoder(
-            networks, n, dims.x_shape, channels=channels, hidden=decoder_hidden, rank=rank
-        )
-        self.log_scale = nn.Parameter(torch.zeros(dims.x_shape[0]))
-        self.regressor = MLP(n, regressor_hidden, dims.n_params)
-        self.log_scale_v = nn.Parameter(torch.zeros(dims.n_params))
+        self.add_autoencoder(
+            networks, self.latent_dim, embedding_dim=embedding_dim, channels=channels,
+            decoder_hidden=decoder_hidden, rank=rank, regressor_hidden=regressor_hidden,
+        )  # fmt: skip
 
     def posterior(self, h: Tensor) -> Delta:
         """Return q(z|x) for embeddings: a point."""
         return Delta(self.code(h), event_dim=1)
 
-    def preset(self, z: Tensor) -> CubeNormal:
-        """Return p(v|z)."""
-        return CubeNormal(self.regressor(z), self.log_scale_v)
-
-    def model(self, batch: Batch | None = None) -> None:
-        """Draw latents, and from each a sound and a preset."""
-        with self.rows(batch):
-            z = pyro.sample("z", standard_normal(self.origin))
-            pyro.sample("x", MelNormal(self.decoder(z), self.log_scale))
-            pyro.sample("v", self.preset(z))
-
     def guide(self, batch: Batch) -> None:
         """Place latents, and draw presets given them."""
+        point = self.posterior(self.encode(batch["x"]))
         with self.rows(batch):
-            z = pyro.sample("z", self.posterior(self.encode(batch["x"])))
-            pyro.sample("v", self.preset(z))
+            pyro.sample("v", self.preset(pyro.sample("z", point)))

@@ -7,15 +7,7 @@ import torch
 from torch import nn
 
 from pyrosynth.modeling import (
-    PAPER_TRAINING,
-    Batch,
-    ConvEncoder,
-    CubeNormal,
-    Dims,
-    Recipe,
-    Term,
-    Variant,
-    squared_error,
+    Batch, ConvEncoder, CubeNormal, Dims, Term, Variant, paper_recipe, squared_error,
 )  # fmt: skip
 
 
@@ -50,27 +42,15 @@ class CNN(Variant):
     """
 
     exact = True
-    recipes = {
-        "paper": Recipe(
-            {
-                "channels": (128,) * 5, "kernel": 7, "dilation": 2,
-                "hidden": (2048,) * 3, "dropout": 0.3,
-            },
-            PAPER_TRAINING,
-        )
-    }  # fmt: skip
+    recipes = paper_recipe(
+        channels=(128,) * 5, kernel=7, dilation=2, hidden=(2048,) * 3, dropout=0.3,
+    )  # fmt: skip
 
     def __init__(
-        self,
-        dims: Dims,
-        *,
-        channels: Sequence[int] = (8, 16, 32, 64, 128),
-        kernel: int = 3,
-        dilation: int = 1,
-        hidden: Sequence[int] = (512, 256),
-        dropout: float = 0.0,
+        self, dims: Dims, *, hidden: Sequence[int] = (512, 256), dropout: float = 0.0,
+        channels: Sequence[int] = (8, 16, 32, 64, 128), kernel: int = 3, dilation: int = 1,
         delta: float = 100.0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(dims)
         self.terms = (
             Term("preset", guide=("v",)),

@@ -9,24 +9,8 @@ from pyro.distributions import TransformedDistribution
 from torch import Tensor, nn
 
 from pyrosynth.modeling import (
-    MLP,
-    PAPER_TRAINING,
-    Batch,
-    Chain,
-    Dims,
-    Kind,
-    MelNormal,
-    Networks,
-    Recipe,
-    Term,
-    UnitCube,
-    Variant,
-    WarmUp,
-    flow_normal,
-    posterior_flow,
-    sound_decoder,
-    sound_encoder,
-    standard_normal,
+    MLP, Batch, Chain, Dims, Kind, Networks, Term, UnitCube, Variant, WarmUp, flow_normal,
+    paper_recipe, posterior_flow, sound_decoder, sound_encoder,
 )  # fmt: skip
 
 
@@ -87,17 +71,11 @@ class FlowCond(Variant):
         normalizing flows, section 3.2.2, https://doi.org/10.3390/app10010302.
     """
 
-    recipes = {
-        "paper": Recipe(
-            {
-                "latent_dim": None, "networks": "conv", "embedding_dim": 1024, "kind": "iaf",
-                "channels": (64,) * 5, "decoder_hidden": 1024, "n_layers": 16, "hidden": 64,
-                "n_regression_layers": 16, "regression_kind": "maf", "alpha": 1.0, "beta": 1.0,
-                "beta_steps": 17_200, "gamma_steps": 17_200,
-            },
-            PAPER_TRAINING,
-        )
-    }  # fmt: skip
+    recipes = paper_recipe(
+        latent_dim=None, networks="conv", embedding_dim=1024, kind="iaf", channels=(64,) * 5,
+        decoder_hidden=1024, n_layers=16, hidden=64, n_regression_layers=16, regression_kind="maf",
+        alpha=1.0, beta=1.0, beta_steps=17_200, gamma_steps=17_200,
+    )  # fmt: skip
 
     def __init__(
         self, dims: Dims, *, latent_dim: int | None = 32, networks: Networks = "mel",
@@ -107,8 +85,8 @@ class FlowCond(Variant):
         n_mixture: int = 16, alpha: float = 0.01, beta: float = 0.1, beta_steps: int = 500,
         gamma: float = 1.0, gamma_steps: int = 0,
     ) -> None:  # fmt: skip
-        n = dims.n_params if latent_dim is None else latent_dim
-        super().__init__(dims, latent_dim=n)
+        super().__init__(dims, latent_dim)
+        n = self.latent_dim
         self.n_mixture = n_mixture
         self.terms = (
             Term("sound", ("x",), alpha),
@@ -137,13 +115,6 @@ class FlowCond(Variant):
     def params_of(self, z: Tensor) -> Tensor:
         """Return v for u = 0."""
         return self.regression(self._u(z), self.reader(z))[0]
-
-    def model(self, batch: Batch | None = None) -> None:
-        """Draw latents, and from each a sound and a preset."""
-        with self.rows(batch):
-            z = pyro.sample("z", standard_normal(self.origin))
-            pyro.sample("x", MelNormal(self.decoder(z), self.log_scale))
-            pyro.sample("v", self.preset(z))
 
     def guide(self, batch: Batch) -> None:
         """Draw latents given sounds, and presets given latents."""

@@ -9,24 +9,8 @@ from pyro.distributions import TransformedDistribution
 from torch import Tensor, nn
 
 from pyrosynth.modeling import (
-    PAPER_TRAINING,
-    Batch,
-    Dims,
-    FlowTransform,
-    Kind,
-    Labels,
-    MelNormal,
-    Networks,
-    Recipe,
-    TagBase,
-    Term,
-    Variant,
-    WarmUp,
-    flow_stack,
-    posterior_flow,
-    regression_flow,
-    sound_decoder,
-    sound_encoder,
+    Batch, Dims, FlowTransform, Kind, Labels, MelNormal, Networks, TagBase, Term, Variant, WarmUp,
+    flow_stack, paper_recipe, posterior_flow, regression_flow, sound_decoder, sound_encoder,
 )  # fmt: skip
 
 
@@ -58,22 +42,12 @@ class FlowDis(Variant):
 
     Args:
         dims: The sizes.
-        networks: The package's, ``"mel"``, or the published ones, ``"conv"``.
-        embedding_dim: Size of ``h``.
-        channels: Of each of the encoder's convolutions.
-        n_layers: Steps of the posterior flow.
-        n_regression_layers: Steps of r.
+        networks, embedding_dim, channels, decoder_hidden, rank: As in ``flow_reg``.
+        n_layers, n_regression_layers, hidden, bins, kind: Of the flows, as in ``flow_reg``.
         n_disentangling_layers: Steps of g.
-        hidden: Width of the networks in the flows.
-        bins: Bins of their splines.
-        kind: What the flows are made of: "spline", "affine" or "maf".
-        decoder_hidden: Width of the decoder's layers.
-        rank: Spectrograms the ``"mel"`` decoder mixes.
-        alpha: Weight of log p(x|v).
+        alpha, gamma, gamma_steps: Weights of log p(x|v) and log q(v|x), as in ``flow_reg``.
         beta: Weight of log p(t, v), reached after ``beta_steps`` steps.
-        beta_steps: Steps of beta's warm-up.
-        gamma: Weight of log q(v|x), reached after ``gamma_steps`` steps.
-        gamma_steps: Steps of gamma's warm-up.
+        beta_steps: Steps of its warm-up.
         delta: Weight of log p(t|v). It trains the axes; q(v|x) meets them only through the
             regression flow that both share.
 
@@ -86,16 +60,11 @@ class FlowDis(Variant):
 
     exact = True
     uses_tags = True
-    recipes = {
-        "paper": Recipe(
-            {
-                "networks": "conv", "embedding_dim": 1024, "channels": (64,) * 5, "hidden": 64,
-                "decoder_hidden": 1024, "n_layers": 16, "n_regression_layers": 16, "kind": "maf",
-                "n_disentangling_layers": 8, "alpha": 1.0, "beta": 1.0, "beta_steps": 17_200,
-            },
-            PAPER_TRAINING,
-        )
-    }  # fmt: skip
+    recipes = paper_recipe(
+        networks="conv", embedding_dim=1024, channels=(64,) * 5, hidden=64, decoder_hidden=1024,
+        n_layers=16, n_regression_layers=16, kind="maf", n_disentangling_layers=8, alpha=1.0,
+        beta=1.0, beta_steps=17_200,
+    )  # fmt: skip
     classes: Tensor
     place: Tensor
 

@@ -8,15 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from pyrosynth.modeling import (
-    MLP,
-    Batch,
-    Dims,
-    MelEncoder,
-    RectifiedFlow,
-    ResidualMLP,
-    Term,
-    Variant,
-)
+    MLP, Batch, Dims, MelEncoder, RectifiedFlow, ResidualMLP, Term, Variant,
+)  # fmt: skip
 
 
 class FlowMatching(Variant):
@@ -71,17 +64,10 @@ class FlowMatching(Variant):
     frequencies: Tensor
 
     def __init__(
-        self,
-        dims: Dims,
-        *,
-        embedding_dim: int = 256,
-        channels: Sequence[int] = (128, 192, 256),
-        hidden: int = 384,
-        n_blocks: int = 3,
-        n_pairs: int = 4,
-        n_steps: int = 8,
+        self, dims: Dims, *, embedding_dim: int = 256, channels: Sequence[int] = (128, 192, 256),
+        hidden: int = 384, n_blocks: int = 3, n_pairs: int = 4, n_steps: int = 8,
         n_probes: int = 1,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(dims)
         self.n_pairs, self.n_steps, self.n_probes = n_pairs, n_steps, n_probes
         n = dims.n_params

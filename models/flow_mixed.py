@@ -8,21 +8,8 @@ from pyro.distributions import TorchDistribution, TransformedDistribution
 from torch import Tensor, nn
 
 from pyrosynth.modeling import (
-    AutoregressiveCategorical,
-    Batch,
-    Chain,
-    Dims,
-    FlowTransform,
-    MelDecoder,
-    MelEncoder,
-    MelNormal,
-    MixedDiscreteFlow,
-    Term,
-    UnitCube,
-    Variant,
-    WarmUp,
-    posterior_flow,
-    regression_flow,
+    AutoregressiveCategorical, Batch, Chain, Dims, FlowTransform, MelDecoder, MelEncoder,
+    MelNormal, MixedDiscreteFlow, Term, UnitCube, Variant, WarmUp, posterior_flow, regression_flow,
     standard_normal,
 )  # fmt: skip
 

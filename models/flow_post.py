@@ -8,23 +8,8 @@ from pyro.distributions import Normal, TransformedDistribution
 from torch import Tensor, nn
 
 from pyrosynth.modeling import (
-    PAPER_TRAINING,
-    Batch,
-    Dims,
-    FlowTransform,
-    Kind,
-    MelNormal,
-    Networks,
-    Recipe,
-    Term,
-    UnitCube,
-    Variant,
-    WarmUp,
-    flow_stack,
-    posterior_flow,
-    sound_decoder,
-    sound_encoder,
-    standard_normal,
+    Batch, Dims, FlowTransform, Kind, MelNormal, Networks, Term, UnitCube, Variant, WarmUp,
+    flow_stack, paper_recipe, posterior_flow, sound_decoder, sound_encoder, standard_normal,
 )  # fmt: skip
 
 
@@ -86,17 +71,11 @@ class FlowPost(Variant):
         normalizing flows, section 3.2.1, https://doi.org/10.3390/app10010302.
     """
 
-    recipes = {
-        "paper": Recipe(
-            {
-                "networks": "conv", "embedding_dim": 1024, "channels": (64,) * 5, "kind": "iaf",
-                "decoder_hidden": 1024, "n_layers": 16, "n_regression_layers": 16, "hidden": 64,
-                "n_presets": 11_000, "alpha": 1.0, "beta": 1.0, "beta_steps": 17_200,
-                "gamma_steps": 17_200,
-            },
-            PAPER_TRAINING,
-        )
-    }  # fmt: skip
+    recipes = paper_recipe(
+        networks="conv", embedding_dim=1024, channels=(64,) * 5, kind="iaf", decoder_hidden=1024,
+        n_layers=16, n_regression_layers=16, hidden=64, n_presets=11_000, alpha=1.0, beta=1.0,
+        beta_steps=17_200, gamma_steps=17_200,
+    )  # fmt: skip
 
     def __init__(
         self, dims: Dims, *, networks: Networks = "mel", embedding_dim: int = 256,

@@ -9,22 +9,8 @@ from pyro.distributions import TransformedDistribution
 from torch import nn
 
 from pyrosynth.modeling import (
-    PAPER_TRAINING,
-    Batch,
-    Dims,
-    FlowTransform,
-    Kind,
-    MelNormal,
-    Networks,
-    Recipe,
-    Term,
-    Variant,
-    WarmUp,
-    posterior_flow,
-    regression_flow,
-    sound_decoder,
-    sound_encoder,
-    standard_normal,
+    Batch, Dims, FlowTransform, Kind, MelNormal, Networks, Term, Variant, WarmUp, paper_recipe,
+    posterior_flow, regression_flow, sound_decoder, sound_encoder, standard_normal,
 )  # fmt: skip
 
 
@@ -36,12 +22,11 @@ class FlowReg(Variant):
         z ~ N(0, I), v = r(z)           latent and parameters, as many of either
         x | v ~ N(decoder(z), sigma²)   sound, one sigma for each mel band
 
-    Guide: q(v|x) is a standard normal pushed through a flow that reads the encoder, which makes
-    the latent, and through ``r``.
+    Guide: q(v|x), a standard normal pushed through a flow that reads the encoder, then through r.
 
-    A preset makes its latent known, z = r⁻¹(v). A row with a preset maximises the exact log p(x, v)
-    and, weighted by gamma, log q(v|x), which alone trains the guide there; a sound without preset
-    maximises its evidence lower bound.
+    A preset determines its latent, r⁻¹(v). Rows with a preset maximise the exact log p(x, v) and,
+    weighted by gamma, log q(v|x), which alone trains the guide there; those without maximise their
+    evidence lower bound.
 
     Recipe ``paper``: the published convolutions, 16 autoregressive steps in either flow, beta's
     warm-up of 100 epochs, and no weight below 1. The published steps draw all features at once
@@ -73,16 +58,10 @@ class FlowReg(Variant):
     """
 
     exact = True
-    recipes = {
-        "paper": Recipe(
-            {
-                "networks": "conv", "embedding_dim": 1024, "channels": (64,) * 5,
-                "decoder_hidden": 1024, "n_layers": 16, "n_regression_layers": 16, "hidden": 64,
-                "kind": "maf", "alpha": 1.0, "beta": 1.0, "beta_steps": 17_200,
-            },
-            PAPER_TRAINING,
-        )
-    }  # fmt: skip
+    recipes = paper_recipe(
+        networks="conv", embedding_dim=1024, channels=(64,) * 5, decoder_hidden=1024, n_layers=16,
+        n_regression_layers=16, hidden=64, kind="maf", alpha=1.0, beta=1.0, beta_steps=17_200,
+    )  # fmt: skip
 
     def __init__(
         self, dims: Dims, *, networks: Networks = "mel", embedding_dim: int = 256,

@@ -5,15 +5,7 @@ from collections.abc import Sequence
 import pyro
 
 from pyrosynth.modeling import (
-    Batch,
-    Chain,
-    Dims,
-    MelEncoder,
-    Term,
-    UnitCube,
-    Variant,
-    flow_normal,
-    posterior_flow,
+    Batch, Chain, Dims, MelEncoder, Term, UnitCube, Variant, flow_normal, posterior_flow,
 )  # fmt: skip
 
 
@@ -52,15 +44,9 @@ class NPE(Variant):
     terms = (Term("preset", guide=("v",)),)
 
     def __init__(
-        self,
-        dims: Dims,
-        *,
-        embedding_dim: int = 256,
-        channels: Sequence[int] = (128, 192, 256),
-        n_layers: int = 8,
-        hidden: int = 256,
-        bins: int = 8,
-    ) -> None:
+        self, dims: Dims, *, embedding_dim: int = 256, channels: Sequence[int] = (128, 192, 256),
+        n_layers: int = 8, hidden: int = 256, bins: int = 8,
+    ) -> None:  # fmt: skip
         super().__init__(dims)
         n = dims.n_params
         self.encoder = MelEncoder(dims.x_shape, embedding_dim, channels=channels)

@@ -7,16 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrosynth.modeling import (
-    PAPER_TRAINING,
-    Batch,
-    ConvBlock,
-    ConvEncoder,
-    CubeNormal,
-    Dims,
-    Recipe,
-    Term,
-    Variant,
-    squared_error,
+    Batch, ConvBlock, ConvEncoder, CubeNormal, Dims, Term, Variant, paper_recipe, squared_error,
 )  # fmt: skip
 
 
@@ -68,13 +59,9 @@ class ResNet(Variant):
     """
 
     exact = True
-    recipes = {
-        "paper": Recipe(
-            {"channels": (128,) * 5, "kernel": 7, "dilation": 2, "hidden": (2048,) * 3,
-             "dropout": 0.3},
-            PAPER_TRAINING,
-        )
-    }  # fmt: skip
+    recipes = paper_recipe(
+        channels=(128,) * 5, kernel=7, dilation=2, hidden=(2048,) * 3, dropout=0.3,
+    )  # fmt: skip
 
     def __init__(
         self, dims: Dims, *, channels: Sequence[int] = (8, 16, 32, 64, 128), kernel: int = 3,

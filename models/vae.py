@@ -5,37 +5,18 @@ from collections.abc import Sequence
 import pyro
 import torch
 from pyro.distributions import Normal, TorchDistribution
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyrosynth.modeling import (
-    MLP,
-    PAPER_TRAINING,
-    Batch,
-    CubeNormal,
-    Dims,
-    MelNormal,
-    Networks,
-    Recipe,
-    Term,
-    Variant,
-    WarmUp,
-    sound_decoder,
-    sound_encoder,
-    squared_error,
-    standard_normal,
+    Batch, Dims, Networks, Term, Variant, WarmUp, paper_recipe, squared_error,
 )  # fmt: skip
 
 
 class VAE(Variant):
     """Variational auto-encoder, and a perceptron from the latent to the parameters.
 
-    Generative process, Phi the normal distribution function:
-
-        z ~ N(0, I)                                 latent
-        x | z ~ N(decoder(z), sigma²)               sound, one sigma for each mel band
-        Phi⁻¹(v) | z ~ N(regressor(z), scale²)      parameters, one learnt scale each
-
-    Guide: q(z|x) = N(loc, width²), independent dimensions, both read from encoder(x), and
+    The generative process is that of ``ae``: latents z ~ N(0, I), and for each a sound and a
+    preset. Guide: q(z|x) = N(loc, width²), independent dimensions, both read from encoder(x), and
     q(v|z) = p(v|z).
 
     Every row maximises its evidence lower bound, with the parameters where they are known. The
@@ -48,12 +29,7 @@ class VAE(Variant):
     Args:
         dims: The sizes.
         latent_dim: Size of the latent; None for as many as there are parameters.
-        networks: ``"mel"`` for the package's networks, ``"conv"`` for the published ones.
-        embedding_dim: Size of the encoder's output.
-        channels: Channels of the encoder's convolutions.
-        decoder_hidden: Width of the decoder's layers.
-        rank: Spectrograms the ``"mel"`` decoder mixes.
-        regressor_hidden: Hidden layers of the regressor.
+        networks, embedding_dim, channels, decoder_hidden, rank, regressor_hidden: As in ``ae``.
         n_mixture: Draws of z that estimate q(v|x).
         alpha: Weight of log p(x|z).
         beta: Weight of the divergence from the prior, reached after ``beta_steps`` steps.
@@ -69,26 +45,20 @@ class VAE(Variant):
         https://arxiv.org/abs/1312.6114.
     """
 
-    recipes = {
-        "paper": Recipe(
-            {
-                "latent_dim": None, "networks": "conv", "embedding_dim": 1024,
-                "channels": (64,) * 5, "decoder_hidden": 1024, "regressor_hidden": (1024, 1024),
-                "alpha": 1.0, "beta": 1.0, "beta_steps": 17_200, "gamma_steps": 17_200,
-            },
-            PAPER_TRAINING,
-        )
-    }  # fmt: skip
+    recipes = paper_recipe(
+        latent_dim=None, networks="conv", embedding_dim=1024, channels=(64,) * 5,
+        decoder_hidden=1024, regressor_hidden=(1024, 1024), alpha=1.0, beta=1.0, beta_steps=17_200,
+        gamma_steps=17_200,
+    )  # fmt: skip
 
     def __init__(
-        self, dims: Dims, *, latent_dim: int | None = 32, networks: Networks = "mel",
-        embedding_dim: int = 256, channels: Sequence[int] = (128, 192, 256),
-        decoder_hidden: int = 512, rank: int = 256, regressor_hidden: Sequence[int] = (256, 256),
-        n_mixture: int = 64, alpha: float = 0.01, beta: float = 0.1, beta_steps: int = 500,
-        gamma: float = 1.0, gamma_steps: int = 0, delta: float = 100.0,
+        self, dims: Dims, *, latent_dim: int | None = 32, n_mixture: int = 64,
+        networks: Networks = "mel", embedding_dim: int = 256,
+        channels: Sequence[int] = (128, 192, 256), decoder_hidden: int = 512, rank: int = 256,
+        regressor_hidden: Sequence[int] = (256, 256), alpha: float = 0.01, beta: float = 0.1,
+        beta_steps: int = 500, gamma: float = 1.0, gamma_steps: int = 0, delta: float = 100.0,
     ) -> None:  # fmt: skip
-        n, shape = dims.n_params if latent_dim is None else latent_dim, dims.x_shape
-        super().__init__(dims, latent_dim=n)
+        super().__init__(dims, latent_dim)
         self.n_mixture = n_mixture
         self.terms = (
             Term("sound", ("x",), alpha),
@@ -96,30 +66,15 @@ class VAE(Variant):
             Term("preset", ("v",), WarmUp(gamma, gamma_steps)),
             Term("error", ("v",), WarmUp(delta, gamma_steps), score=squared_error),
         )
-        self.encoder = sound_encoder(networks, shape, embedding_dim, channels)
-        self.code = nn.Linear(embedding_dim, 2 * n)
-        self.decoder = sound_decoder(
-            networks, n, shape, channels=channels, hidden=decoder_hidden, rank=rank
-        )
-        self.log_scale = nn.Parameter(torch.zeros(shape[0]))
-        self.regressor = MLP(n, regressor_hidden, dims.n_params)
-        self.log_scale_v = nn.Parameter(torch.zeros(dims.n_params))
+        self.add_autoencoder(
+            networks, 2 * self.latent_dim, embedding_dim=embedding_dim, channels=channels,
+            decoder_hidden=decoder_hidden, rank=rank, regressor_hidden=regressor_hidden,
+        )  # fmt: skip
 
     def posterior(self, h: Tensor) -> TorchDistribution:
         """Return q(z|x) for embeddings."""
         loc, log_width = self.code(h).chunk(2, -1)
         return Normal(loc, (4 * torch.tanh(log_width / 4)).exp()).to_event(1)
-
-    def preset(self, z: Tensor) -> CubeNormal:
-        """Return p(v|z)."""
-        return CubeNormal(self.regressor(z), self.log_scale_v)
-
-    def model(self, batch: Batch | None = None) -> None:
-        """Draw latents, and from each a sound and a preset."""
-        with self.rows(batch):
-            z = pyro.sample("z", standard_normal(self.origin))
-            pyro.sample("x", MelNormal(self.decoder(z), self.log_scale))
-            pyro.sample("v", self.preset(z))
 
     def guide(self, batch: Batch) -> None:
         """Draw latents given sounds, and presets given latents."""

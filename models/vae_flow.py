@@ -4,33 +4,18 @@ from collections.abc import Sequence
 
 import pyro
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pyrosynth.modeling import (
-    MLP,
-    PAPER_TRAINING,
-    Batch,
-    CubeNormal,
-    Dims,
-    Kind,
-    MelNormal,
-    Networks,
-    Recipe,
-    Term,
-    Variant,
-    WarmUp,
-    posterior_flow,
-    sound_decoder,
-    sound_encoder,
-    squared_error,
-    standard_normal,
+    MLP, Batch, Dims, Kind, Networks, Term, Variant, WarmUp, paper_recipe, posterior_flow,
+    sound_decoder, sound_encoder, squared_error,
 )  # fmt: skip
 
 
 class VAEFlow(Variant):
     """VAE with a flow posterior and a perceptron from the latent to the parameters.
 
-    The generative process is that of ``vae``; the guide's q(z|x) is a standard normal pushed
+    The generative process is that of ``ae``; the guide's q(z|x) is a standard normal pushed
     through a flow that reads the encoder, and q(v|z) = p(v|z).
 
     The objective is that of ``vae`` as well: every row maximises its evidence lower bound, with
@@ -44,16 +29,11 @@ class VAEFlow(Variant):
     Args:
         dims: The sizes.
         latent_dim: Size of the latent; None for as many as there are parameters.
-        networks: ``"mel"`` or ``"conv"``, as in ``vae``.
-        embedding_dim: Number of values the encoder gives to the flow.
-        channels: Channels of its convolutions.
+        networks, embedding_dim, channels, decoder_hidden, rank, regressor_hidden: As in ``ae``.
         n_layers: Couplings or steps of the flow.
         hidden: Width of the networks inside the flow.
         bins: Bins of each spline.
         kind: What the flow is made of: "spline", "affine" or "iaf".
-        decoder_hidden: Width of the decoder.
-        rank: Number of spectrograms that the ``"mel"`` decoder mixes.
-        regressor_hidden: Hidden layers of the perceptron from the latent to the parameters.
         n_mixture: Number of latents that estimate q(v|x).
         alpha: Weight of log p(x|z).
         beta: Weight of the divergence of q(z|x) from p(z), reached after ``beta_steps`` steps.
@@ -67,17 +47,11 @@ class VAEFlow(Variant):
         https://arxiv.org/abs/1907.00971.
     """
 
-    recipes = {
-        "paper": Recipe(
-            {
-                "latent_dim": None, "networks": "conv", "embedding_dim": 1024,
-                "channels": (64,) * 5, "decoder_hidden": 1024, "regressor_hidden": (1024, 1024),
-                "kind": "iaf", "n_layers": 16, "hidden": 64, "alpha": 1.0, "beta": 1.0,
-                "beta_steps": 17_200, "gamma_steps": 17_200,
-            },
-            PAPER_TRAINING,
-        )
-    }  # fmt: skip
+    recipes = paper_recipe(
+        latent_dim=None, networks="conv", embedding_dim=1024, channels=(64,) * 5,
+        decoder_hidden=1024, regressor_hidden=(1024, 1024), kind="iaf", n_layers=16, hidden=64,
+        alpha=1.0, beta=1.0, beta_steps=17_200, gamma_steps=17_200,
+    )  # fmt: skip
 
     def __init__(
         self, dims: Dims, *, latent_dim: int | None = 32, networks: Networks = "mel",
@@ -87,8 +61,8 @@ class VAEFlow(Variant):
         alpha: float = 0.01, beta: float = 0.1, beta_steps: int = 500, gamma: float = 1.0,
         gamma_steps: int = 0, delta: float = 100.0,
     ) -> None:  # fmt: skip
-        size = dims.n_params if latent_dim is None else latent_dim
-        super().__init__(dims, latent_dim=size)
+        super().__init__(dims, latent_dim)
+        size = self.latent_dim
         self.n_mixture = n_mixture
         known = WarmUp(gamma, gamma_steps), WarmUp(delta, gamma_steps)
         self.terms = (
@@ -105,17 +79,6 @@ class VAEFlow(Variant):
         self.posterior_flow = posterior_flow(
             size, embedding_dim, n_layers=n_layers, hidden=hidden, bins=bins, kind=kind
         )
-
-    def preset(self, z: Tensor) -> CubeNormal:
-        """Return p(v|z)."""
-        return CubeNormal(self.regressor(z), self.log_scale_v)
-
-    def model(self, batch: Batch | None = None) -> None:
-        """Draw latents, and from each a sound and a preset."""
-        with self.rows(batch):
-            z = pyro.sample("z", standard_normal(self.origin))
-            pyro.sample("x", MelNormal(self.decoder(z), self.log_scale))
-            pyro.sample("v", self.preset(z))
 
     def guide(self, batch: Batch) -> None:
         """Draw latents by the flow, and presets given latents."""

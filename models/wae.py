@@ -3,26 +3,11 @@
 from collections.abc import Sequence
 
 import pyro
-import torch
 from pyro.distributions import Delta, TorchDistribution
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyrosynth.modeling import (
-    MLP,
-    PAPER_TRAINING,
-    Batch,
-    CubeNormal,
-    Dims,
-    MelNormal,
-    Networks,
-    Recipe,
-    Term,
-    Variant,
-    WarmUp,
-    sound_decoder,
-    sound_encoder,
-    squared_error,
-    standard_normal,
+    Batch, Dims, Networks, Term, Variant, WarmUp, paper_recipe, squared_error,
 )  # fmt: skip
 
 
@@ -55,7 +40,7 @@ def likeness(prior: TorchDistribution, z: Tensor) -> Tensor:
 class WAE(Variant):
     """Wasserstein auto-encoder, and a perceptron from the latent to the parameters.
 
-    The generative process is that of ``vae``, z ~ N(0, I) the latent. Guide: a point mass,
+    The generative process is that of ``ae``, z ~ N(0, I) the latent. Guide: a point mass,
     z = code(encoder(x)), and q(v|z) = p(v|z). Not each q(z|x) is drawn to the prior, as in
     ``vae``, but all of them together: the divergence is the maximum mean discrepancy between the
     latents of a batch and as many draws from the prior,
@@ -68,20 +53,14 @@ class WAE(Variant):
     itself, which draw the latents together; and a weight of 1 beside the squares of thousands of
     cells, where it does nothing.) It couples the rows of a batch in training, and only there.
 
-    q(v|x) = p(v|z) at that z, exactly; its mean is the answer. Its squared error, which is the
-    published loss of the regression, is a term of its own; why is said in ``mlp``.
+    As in ``ae``, q(v|x) = p(v|z) is exact, and the squared error of its mean is a term of its own.
 
     Recipe ``paper``: the networks of ``ae`` in that recipe.
 
     Args:
         dims: The sizes.
         latent_dim: Size of z; None makes it that of the parameters.
-        networks: ``"mel"`` or ``"conv"``, as in ``vae``.
-        embedding_dim: Size of the encoder's output.
-        channels: Channels of the encoder's convolutions.
-        decoder_hidden: Width of the decoder's layers.
-        rank: Spectrograms the ``"mel"`` decoder mixes.
-        regressor_hidden: Hidden layers from z to the parameters.
+        networks, embedding_dim, channels, decoder_hidden, rank, regressor_hidden: As in ``ae``.
         alpha: Weight of the sound.
         beta: Weight of the discrepancy from the prior, reached after ``beta_steps`` steps.
         beta_steps: Steps of its warm-up.
@@ -96,55 +75,34 @@ class WAE(Variant):
     """
 
     exact = True
-    recipes = {
-        "paper": Recipe(
-            {
-                "latent_dim": None, "networks": "conv", "embedding_dim": 1024, "alpha": 1.0,
-                "channels": (64,) * 5, "decoder_hidden": 1024, "regressor_hidden": (1024, 1024),
-                "beta": 1000.0, "beta_steps": 17_200, "gamma_steps": 17_200,
-            },
-            PAPER_TRAINING,
-        )
-    }  # fmt: skip
+    recipes = paper_recipe(
+        latent_dim=None, networks="conv", embedding_dim=1024, alpha=1.0, channels=(64,) * 5,
+        decoder_hidden=1024, regressor_hidden=(1024, 1024), beta=1000.0, beta_steps=17_200,
+        gamma_steps=17_200,
+    )  # fmt: skip
 
     def __init__(
         self, dims: Dims, *, latent_dim: int | None = 32, networks: Networks = "mel",
-        embedding_dim: int = 256, channels: Sequence[int] = (128, 192, 256),
-        decoder_hidden: int = 512, rank: int = 256, regressor_hidden: Sequence[int] = (256, 256),
+        channels: Sequence[int] = (128, 192, 256), embedding_dim: int = 256, rank: int = 256,
+        regressor_hidden: Sequence[int] = (256, 256), decoder_hidden: int = 512,
         alpha: float = 0.01, beta: float = 10.0, beta_steps: int = 0, gamma: float = 1.0,
         gamma_steps: int = 0, delta: float = 100.0,
     ) -> None:  # fmt: skip
-        n, shape = dims.n_params if latent_dim is None else latent_dim, dims.x_shape
-        super().__init__(dims, latent_dim=n)
+        super().__init__(dims, latent_dim)
         self.terms = (
             Term("sound", ("x",), alpha),
             Term("latent", ("z",), WarmUp(beta, beta_steps), score=likeness),
             Term("preset", ("v",), WarmUp(gamma, gamma_steps)),
             Term("error", ("v",), WarmUp(delta, gamma_steps), score=squared_error),
         )
-        self.encoder = sound_encoder(networks, shape, embedding_dim, channels)
-        self.code = nn.Linear(embedding_dim, n)
-        self.decoder = sound_decoder(
-            networks, n, shape, channels=channels, hidden=decoder_hidden, rank=rank
-        )
-        self.log_scale = nn.Parameter(torch.zeros(shape[0]))
-        self.regressor = MLP(n, regressor_hidden, dims.n_params)
-        self.log_scale_v = nn.Parameter(torch.zeros(dims.n_params))
+        self.add_autoencoder(
+            networks, self.latent_dim, embedding_dim=embedding_dim, channels=channels,
+            decoder_hidden=decoder_hidden, rank=rank, regressor_hidden=regressor_hidden,
+        )  # fmt: skip
 
     def posterior(self, h: Tensor) -> Delta:
         """Return q(z|x) for embeddings: a point."""
         return Delta(self.code(h), event_dim=1)
-
-    def preset(self, z: Tensor) -> CubeNormal:
-        """Return p(v|z)."""
-        return CubeNormal(self.regressor(z), self.log_scale_v)
-
-    def model(self, batch: Batch | None = None) -> None:
-        """Draw latents, and from each a sound and a preset."""
-        with self.rows(batch):
-            z = pyro.sample("z", standard_normal(self.origin))
-            pyro.sample("x", MelNormal(self.decoder(z), self.log_scale))
-            pyro.sample("v", self.preset(z))
 
     def guide(self, batch: Batch) -> None:
         """Place latents, and draw presets given them."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; the same names as below
     from pyrosynth.inference.answers import Draws, Match
     from pyrosynth.inference.infer import infer_sounds
     from pyrosynth.inference.posterior import Posterior
-    from pyrosynth.modeling.variant import Dims, Term, Variant
+    from pyrosynth.modeling import Dims, Term, Variant
     from pyrosynth.synths.catalog import load_synth
     from pyrosynth.synths.params import Param, ParamSpace
     from pyrosynth.synths.presets import Preset
@@ -59,7 +59,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "inference.answers": ["Draws", "Match"],
         "inference.infer": ["infer_sounds"],
         "inference.posterior": ["Posterior"],
-        "modeling.variant": ["Dims", "Term", "Variant"],
+        "modeling": ["Dims", "Term", "Variant"],
         "synths.catalog": ["load_synth"],
         "synths.params": ["Param", "ParamSpace"],
         "synths.presets": ["Preset"],

@@ -2,11 +2,16 @@
 
 import pytest
 import torch
-from pyrosynth.modeling.convolutions import ConvDecoder, ConvEncoder, sound_decoder, sound_encoder
 from torch import nn
 
 from pyrosynth.errors import InputError
-from pyrosynth.modeling.networks import DenseLayers
+from pyrosynth.modeling.networks import (
+    ConvDecoder,
+    ConvEncoder,
+    DenseLayers,
+    sound_decoder,
+    sound_encoder,
+)
 
 
 @pytest.fixture(autouse=True)

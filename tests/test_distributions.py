@@ -8,17 +8,16 @@ import pytest
 import torch
 from pyro.infer import TraceEnum_ELBO, config_enumerate
 
+from pyrosynth.modeling.bijections import log_normal
 from pyrosynth.modeling.distributions import (
     CubeNormal,
     FlowTransform,
-    Known,
     MelNormal,
-    TagBase,
-    flow_normal,
     log_mixture,
-    log_normal,
+    noise_from,
 )
 from pyrosynth.modeling.flows import coupling_flow
+from pyrosynth.modeling.labels import Labels, TagBase
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +61,7 @@ def test_cube_normal_is_a_normal_seen_through_its_distribution_function():
     v = torch.rand(5, 3, 4) * 0.98 + 0.01
     torch.testing.assert_close(ours.log_prob(v), theirs.log_prob(v.double()).float())
     assert (ours.batch_shape, ours.event_shape) == ((3,), (4,))
-    draws = ours.rsample((40000,), torch.Generator().manual_seed(0))
+    draws = ours.rsample((40000,))
     assert ((draws > 0) & (draws < 1)).all()
     torch.testing.assert_close(draws.mean(0), ours.mean, atol=0.01, rtol=0)
     grid = torch.linspace(0, 1, 4002)[1:-1]
@@ -74,49 +73,21 @@ def test_cube_normal_is_a_normal_seen_through_its_distribution_function():
     assert CubeNormal(torch.tensor([-9.0, 9.0]), torch.zeros(2)).log_prob(v[0, 0, :2]).isfinite()
 
 
-def test_known_scores_only_the_unknown_rows():
-    flow = coupling_flow(4, n_layers=2, hidden=8)
-    q = flow_normal(flow, torch.zeros(5, 4))
-    value = torch.randn(5, 4)
-    known = torch.tensor([True, False, True, False, False])
-    point = Known(q, value, known)
-    z = point.rsample()
-    assert torch.equal(z[known], value[known])
-    assert not torch.isclose(z[~known], value[~known]).any()
-    log_q = point.log_prob(z)
-    assert (log_q[known] == 0).all()
-    torch.testing.assert_close(log_q[~known], log_normal(z)[~known], atol=1e-4, rtol=1e-4)
-
-
-def test_known_everywhere_leaves_q_alone():
-    flow = coupling_flow(4, n_layers=2, hidden=8)
-    flow.register_forward_hook(lambda *_: pytest.fail("q was evaluated"))
-    value = torch.randn(5, 4)
-    point = Known(flow_normal(flow, torch.zeros(5, 4)), value, None)
-    assert torch.equal(point.rsample(), value)
-    assert torch.equal(point.log_prob(value), torch.zeros(5))
-
-
-def test_known_is_a_pyro_site():
-    q = dist.Normal(torch.zeros(5, 4), 1.0).to_event(1)
-    known = torch.tensor([True, False, True, False, False])
-    with pyro.validation_enabled(True), pyro.plate("presets", 5):
-        trace = pyro.poutine.trace(
-            lambda: pyro.sample("z", Known(q, torch.ones(5, 4), known))
-        ).get_trace()
-    trace.compute_log_prob()
-    assert trace.nodes["z"]["log_prob"].shape == (5,)
-
-
-def tag_base(evidence, features=3, **changes):
-    """A binary tag and one of three words, of unequal weight and width."""
+def tag_base(mask, features=3, **changes):
+    """A binary tag and one of three classes, of unequal weight and width."""
     parts = {
         "loc": torch.tensor([[-0.8, 0.8, 0.0], [-1.0, 0.2, 1.0]]),
         "scale": torch.tensor([[0.6], [0.3]]),
         "log_weight": torch.tensor([[0.3, 0.7, 0.0], [0.2, 0.5, 0.3]]).log(),
         **changes,
     }
-    return TagBase(**parts, evidence=torch.tensor(evidence), features=features)
+    return TagBase(**parts, label_mask=torch.tensor(mask), features=features)
+
+
+def log_probability(mask):
+    """Return the log probability of a mask of the two tags."""
+    base = tag_base(mask)
+    return Labels(base.log_weight).log_prob(base.mask)
 
 
 YES, NO = True, False
@@ -125,11 +96,11 @@ OBSERVED = [[NO, YES, NO], [YES, NO, NO]]
 EXCLUDED = [[YES, YES, NO], [YES, NO, YES]]
 
 
-@pytest.mark.parametrize("evidence", [MISSING, OBSERVED, EXCLUDED])
-def test_tag_base_integrates_to_one(evidence):
+@pytest.mark.parametrize("mask", [MISSING, OBSERVED, EXCLUDED])
+def test_tag_base_integrates_to_one(mask):
     axis = torch.linspace(-6, 6, 81, dtype=torch.float64)
     grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1)
-    total = tag_base(evidence).log_prob(grid).exp().sum() * (axis[1] - axis[0]) ** 3
+    total = tag_base(mask).log_prob(grid).exp().sum() * (axis[1] - axis[0]) ** 3
     assert total.item() == pytest.approx(1, abs=1e-5)
 
 
@@ -145,22 +116,22 @@ def test_missing_tag_is_the_mixture():
                 tag_base(held.tolist()).log_prob(u) + weight[0, first] + weight[1, second]
             )
     torch.testing.assert_close(torch.stack(whole).logsumexp(0), tag_base(MISSING).log_prob(u))
-    # The joint of evidence and point is what is left of that sum.
-    for evidence in (MISSING, OBSERVED, EXCLUDED):
-        base = tag_base(evidence)
+    # The joint of mask and point is what is left of that sum.
+    for mask in (MISSING, OBSERVED, EXCLUDED):
+        base = tag_base(mask)
         kept = [
             term
             for i, term in enumerate(whole)
-            if evidence[0][i // 3] and evidence[1][i % 3]
+            if mask[0][i // 3] and mask[1][i % 3]
         ]  # fmt: skip
-        joint = base.log_prob(u) + base.log_evidence()
+        joint = base.log_prob(u) + log_probability(mask)
         torch.testing.assert_close(joint, torch.stack(kept).logsumexp(0))
-    assert tag_base(MISSING).log_evidence() == pytest.approx(0, abs=1e-6)
-    assert tag_base(EXCLUDED).log_evidence().exp() == pytest.approx(0.5)
+    assert log_probability(MISSING) == pytest.approx(0, abs=1e-6)
+    assert log_probability(EXCLUDED).exp() == pytest.approx(0.5)
 
 
 def test_tag_base_is_what_pyro_enumerates():
-    """The closed form against Pyro's own sum over the missing words, value and gradients."""
+    """The closed form against Pyro's own sum over the missing labels, value and gradients."""
     loc = torch.tensor([[-0.8, 0.8], [-1.0, 0.5]], dtype=torch.float64, requires_grad=True)
     log_scale = torch.tensor([[-0.5], [-1.0]], dtype=torch.float64, requires_grad=True)
     logits = torch.tensor([[0.4, -0.2], [-1.0, 0.3]], dtype=torch.float64, requires_grad=True)
@@ -172,11 +143,11 @@ def test_tag_base_is_what_pyro_enumerates():
     def model():
         with pyro.plate("presets", 5):
             for j in range(2):
-                word = pyro.sample(
+                label_ = pyro.sample(
                     f"t{j}", dist.Categorical(logits=logits[j]),
                     obs=label[:, j], obs_mask=known[:, j],
                 )  # fmt: skip
-                around = dist.Normal(loc[j][word], log_scale[j].exp())
+                around = dist.Normal(loc[j][label_], log_scale[j].exp())
                 pyro.sample(f"u{j}", around, obs=u[:, j])
             pyro.sample("free", dist.Normal(0.0, 1.0), obs=u[:, 2])
 
@@ -185,36 +156,70 @@ def test_tag_base_is_what_pyro_enumerates():
 
     elbo = TraceEnum_ELBO(max_plate_nesting=1)
     enumerated = -elbo.differentiable_loss(config_enumerate(model), guide)
-    evidence = torch.nn.functional.one_hot(label, 2).bool() | ~known.unsqueeze(-1)
-    base = TagBase(loc, log_scale.exp(), logits.log_softmax(-1), evidence, 3)
-    closed = (base.log_prob(u) + base.log_evidence()).sum()
+    mask = torch.nn.functional.one_hot(label, 2).bool() | ~known.unsqueeze(-1)
+    base = TagBase(loc, log_scale.exp(), logits.log_softmax(-1), mask, 3)
+    known_labels = Labels(base.log_weight).log_prob(mask)
+    closed = (base.log_prob(u) + known_labels).sum()
     torch.testing.assert_close(closed, enumerated, atol=1e-12, rtol=1e-12)
     ours = torch.autograd.grad(closed, parameters)
     theirs = torch.autograd.grad(enumerated, parameters)
     torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-10)
 
 
-def test_responsibilities_are_bayes_rule():
+def test_labels_given_a_point_are_bayes_rule():
+    """log p(t, u) - log p(u) is the logarithm of what the classes that are left are worth."""
     u = torch.randn(20, 3)
-    for evidence in (MISSING, EXCLUDED, OBSERVED):
-        base = tag_base(evidence)
-        found = base.responsibilities(u)
-        prior = base.log_joint.exp()
-        normal = dist.Normal(base.loc, base.scale).log_prob(u[:, :2, None]).exp()
-        expected = prior * normal / (prior * normal).sum(-1, keepdim=True)
-        torch.testing.assert_close(found, expected)
-        assert (found[:, ~torch.tensor(evidence)] == 0).all()
-    anything = tag_base(MISSING)
-    assert anything.log_posterior(u, torch.tensor(MISSING)).abs().max() < 1e-5
-    for evidence in (EXCLUDED, OBSERVED):
-        held = torch.tensor(evidence)
-        expected = (anything.responsibilities(u) * held).sum(-1).log().sum(-1)
-        torch.testing.assert_close(anything.log_posterior(u, held), expected)
+    every = tag_base(MISSING)
+    classes = every.log_weight.exp() * normal(u[:, :2, None], every.loc, every.scale)
+    classes = classes / classes.sum(-1, keepdim=True)
+    for mask in (MISSING, EXCLUDED, OBSERVED):
+        joint = tag_base(mask).log_prob(u) + log_probability(mask)
+        expected = (classes * torch.tensor(mask)).sum(-1).log().sum(-1)
+        found = joint - every.log_prob(u) - log_probability(MISSING)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def normal(value, loc, scale):
+    return dist.Normal(loc, scale).log_prob(value).exp()
+
+
+def test_labels_draw_one_class_of_each_tag():
+    labels = Labels(tag_base(MISSING).log_weight).expand((5,))
+    assert (labels.batch_shape, labels.event_shape) == ((5,), (2, 3))
+    draws = labels.sample((20_000,))
+    assert draws.shape == (20_000, 5, 2, 3)
+    assert (draws.sum(-1) == 1).all()
+    torch.testing.assert_close(
+        draws.float().mean((0, 1)), labels.log_weight.exp(), atol=0.01, rtol=0
+    )
+    assert labels.log_prob(labels.missing).abs().max() < 1e-6
+    one = labels.log_prob(torch.tensor(OBSERVED)).exp()
+    assert one.item() == pytest.approx(0.7 * 0.2)
+
+
+def test_noise_from_a_generator():
+    """All distributions draw from it, and torch's own generator is not touched."""
+    state = torch.get_rng_state()
+    several = (
+        dist.Normal(torch.zeros(3), 1.0), dist.Uniform(torch.zeros(3), 1.0),
+        dist.Categorical(logits=torch.zeros(3)), dist.Beta(torch.ones(3), 2.0),
+        dist.Bernoulli(torch.full((3,), 0.5)), MelNormal(torch.zeros(2, 3), torch.zeros(())),
+        CubeNormal(torch.zeros(3), torch.zeros(3)), tag_base(MISSING),
+        Labels(tag_base(MISSING).log_weight), dist.Laplace(torch.zeros(3), 1.0),
+    )  # fmt: skip
+    for fn in several:
+        draws = []
+        for seed in (0, 0, 1):
+            with noise_from(torch.Generator().manual_seed(seed)):
+                draws.append(fn.sample((50,)))
+        assert torch.equal(draws[0], draws[1]), fn
+        assert not torch.equal(draws[0], draws[2]), fn
+    assert torch.equal(state, torch.get_rng_state())
 
 
 def test_tag_base_draws():
-    evidence = torch.tensor([MISSING, OBSERVED])
-    base = tag_base(evidence.tolist(), features=4)
+    mask = torch.tensor([MISSING, OBSERVED])
+    base = tag_base(mask.tolist(), features=4)
     assert base.batch_shape == (2,)
     draws = base.sample((100_000,))
     assert draws.shape == (100_000, 2, 4)
@@ -232,7 +237,8 @@ def test_without_tags_it_is_a_standard_normal():
     base = TagBase(nothing, nothing, nothing, torch.zeros(5, 0, 2, dtype=torch.bool), 3)
     u = torch.randn(5, 3)
     torch.testing.assert_close(base.log_prob(u), log_normal(u))
-    assert torch.equal(base.log_evidence(), torch.zeros(5))
+    labels = Labels(nothing, (5,))
+    assert torch.equal(labels.log_prob(labels.sample()), torch.zeros(5))
     assert base.sample((2,)).shape == (2, 5, 3)
 
 
@@ -244,8 +250,8 @@ def test_tag_base_behind_a_flow_integrates_to_one():
             parameter += 0.1 * torch.randn_like(parameter)
     axis = torch.linspace(-8, 8, 401, dtype=torch.float64)
     grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1)
-    for evidence in (MISSING, OBSERVED, EXCLUDED):
-        base = tag_base(evidence, features=2)
+    for mask in (MISSING, OBSERVED, EXCLUDED):
+        base = tag_base(mask, features=2)
         density = dist.TransformedDistribution(base, [FlowTransform(flow)])
         total = density.log_prob(grid).exp().sum() * (axis[1] - axis[0]) ** 2
         assert total.item() == pytest.approx(1, abs=2e-3)

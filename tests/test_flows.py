@@ -4,12 +4,12 @@ import copy
 
 import pytest
 import torch
-from pyrosynth.modeling.splines import spline
 
 from pyrosynth.errors import InputError
 from pyrosynth.modeling.autoregressive import Autoregressive
 from pyrosynth.modeling.bijections import Chain, DiagonalAffine, Inverse, Permutation, UnitCube
-from pyrosynth.modeling.distributions import FlowTransform, draw, flow_normal
+from pyrosynth.modeling.couplings import spline
+from pyrosynth.modeling.distributions import FlowTransform, flow_normal, noise_from
 from pyrosynth.modeling.flows import (
     autoregressive_flow,
     coupling_flow,
@@ -169,9 +169,12 @@ def test_draw_is_repeatable_and_scored_by_its_density():
     flow = built("spline")
     _, context = points(4)
     origin = torch.zeros(4, D)
-    first, log_q = draw(flow, 7, origin, context, torch.Generator().manual_seed(3))
-    state = torch.get_rng_state()
-    second, _ = draw(flow, 7, origin, context, torch.Generator().manual_seed(3))
+    density, state = flow_normal(flow, origin, context), torch.get_rng_state()
+    with noise_from(torch.Generator().manual_seed(3)):
+        first = density.sample((7,))
+    log_q = density.log_prob(first)
+    with noise_from(torch.Generator().manual_seed(3)):
+        second = density.sample((7,))
     assert torch.equal(first, second)
     assert torch.equal(state, torch.get_rng_state())
     assert first.shape == (7, 4, D)

@@ -1,15 +1,14 @@
-"""Presets whose controls are partly switches."""
+"""Presets some of whose parameters are discrete."""
 
 import itertools
 
 import torch
 from toys import SMALL
 
-from pyrosynth.modeling.mixed import Switches
-from pyrosynth.modeling.variant import Dims
+from pyrosynth.modeling import AutoregressiveCategorical, Dims
 from pyrosynth.training import zoo
 
-DIMS = Dims(5, (8, 11), (3, 16, 5, 301, 16))  # two switches between other controls
+DIMS = Dims(5, (8, 11), (3, 16, 5, 301, 16))  # two discrete parameters between others
 
 
 def mixed(dims=DIMS, nudge=0.2):
@@ -28,14 +27,14 @@ def sounds(n=3):
 
 def test_levels_are_drawn_as_often_as_they_are_likely():
     variant = mixed()
-    switches, x = variant.switches, sounds()
+    levels, x = variant.switches, sounds()
     v, _ = variant.sample_v(x, 20_000, torch.Generator().manual_seed(0))
-    drawn, _ = switches.split(v)
+    drawn, _ = levels.split(v)
     total = torch.zeros(3)
     for level in itertools.product(range(3), range(5)):
         one = torch.tensor(level)
-        log_p = switches.log_prob(one.expand(3, 2), variant.encode(x))
-        p = (log_p - switches.counts.log().sum()).exp().detach()
+        log_p = levels.log_prob(one.expand(3, 2), variant.encode(x))
+        p = (log_p - levels.counts.log().sum()).exp().detach()
         often = (drawn == one).all(-1).float().mean(0)
         torch.testing.assert_close(often, p, atol=0.012, rtol=0)
         total += p
@@ -44,15 +43,15 @@ def test_levels_are_drawn_as_often_as_they_are_likely():
 
 def test_a_level_depends_on_the_levels_before_it_alone():
     variant = mixed()
-    switches, h = variant.switches, variant.encode(sounds(1))
+    levels, h = variant.switches, variant.encode(sounds(1))
 
     def log_p(first, second):
-        return switches.log_prob(torch.tensor([[first, second]]), h)
+        return levels.log_prob(torch.tensor([[first, second]]), h)
 
     # p(second | first) differs between the first's levels, p(first) sums to 1 by itself.
     ratios = [log_p(a, 0) - log_p(a, 1) for a in range(3)]
     assert max(ratios) - min(ratios) > 0.05
-    weights = switches.among * switches.earlier
+    weights = levels.among * levels.earlier
     assert (weights[3:] == 0).all()
     assert (weights[:3, 3:] != 0).all()
 
@@ -67,16 +66,16 @@ def test_density_integrates_to_one():
 
 
 def test_split_and_join_are_inverse_and_noise_fills_the_level():
-    switches = mixed().switches
+    levels = mixed().switches
     v = torch.rand(50, 5, generator=torch.Generator().manual_seed(2))
-    level, others = switches.split(v)
-    noise = (v.index_select(-1, switches.switches) * switches.counts) % 1
-    torch.testing.assert_close(switches.join(level, noise, others), v)
-    top, _ = switches.split(torch.ones(1, 5))
+    level, rest = levels.split(v)
+    noise = (v.index_select(-1, levels.discrete) * levels.counts) % 1
+    torch.testing.assert_close(levels.join(level, noise, rest), v)
+    top, _ = levels.split(torch.ones(1, 5))
     assert top.tolist() == [[2, 4]]
 
 
-def test_without_switches_all_is_left_to_the_flow():
+def test_without_discrete_parameters_all_is_left_to_the_flow():
     for resolution in ((), (301,) * 5, (2,) * 5, (2, 2, 2, 2, 301)):
         variant = mixed(Dims(5, (8, 11), resolution))
         assert variant.switches.levels == ()
@@ -86,4 +85,4 @@ def test_without_switches_all_is_left_to_the_flow():
 
 def test_constants_are_not_weights():
     assert not [k for k in mixed().state_dict() if "owner" in k or "padded" in k]
-    assert isinstance(mixed().switches, Switches)
+    assert isinstance(mixed().switches, AutoregressiveCategorical)

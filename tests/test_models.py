@@ -1,22 +1,35 @@
 """One conformance suite over every variant of the zoo."""
 
 import inspect
+import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from pyro.infer import Trace_ELBO
+from pyro import poutine
+from pyro.infer import Predictive, Trace_ELBO
 from torch._subclasses.fake_tensor import FakeTensorMode
 from toys import SMALL, TAGS, toy_data
 
 from pyrosynth.data.tags import missing
 from pyrosynth.errors import InputError
-from pyrosynth.modeling.variant import Dims, Term, Variant, WarmUp, build, sized, where_known
+from pyrosynth.modeling import (
+    Conditioned,
+    Dims,
+    SyncFreeELBO,
+    Term,
+    WarmUp,
+    build,
+    noise_from,
+    with_recipe,
+)
 from pyrosynth.training import zoo
-from pyrosynth.training.svi import SyncFreeELBO, fit
+from pyrosynth.training.svi import fit
 
 every_variant = pytest.mark.parametrize("name", zoo.list_models())
+DIMS = Dims(4, (8, 11), (16,) * 4, tuple(t.name for t in TAGS), tuple(t.classes for t in TAGS))
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +52,120 @@ def loss_of(variant, batch, seed=1):
     elbo = SyncFreeELBO(variant.terms)
     torch.manual_seed(seed)
     return elbo.loss(variant, batch, elbo.weights(10**6, batch["x"].device))
+
+
+def trace_of(program, *args):
+    return poutine.trace(program).get_trace(*args)
+
+
+def drawn(trace):
+    """Return the sites of a trace that were drawn."""
+    return {n: trace.nodes[n]["value"] for n in trace.stochastic_nodes if n != "presets"}
+
+
+@every_variant
+@pytest.mark.parametrize("parallel", [False, True])
+def test_the_model_runs_forward_without_data(name, parallel):
+    """Each draw is a playable preset with a sound, and conditions the model like any data."""
+    variant = small(name, DIMS).eval()
+    settings = {"num_samples": 6, "parallel": parallel}
+    with torch.no_grad(), pyro.validation_enabled(True):
+        draws = Predictive(variant.model, **settings)()
+        assert draws["v"].reshape(6, -1).shape == (6, 4)
+        assert ((draws["v"] > 0) & (draws["v"] < 1)).all()
+        assert draws["v"].std(0).min() > 0.01
+        assert draws["x"].reshape(6, -1).shape == (6, 88)
+        assert all(value.isfinite().all() for value in draws.values())
+        several = Predictive(variant.model, **settings)({"x": torch.zeros(3, 8, 11)})
+        assert several["v"].shape == (6, 3, 4)
+        assert several["x"].shape == (6, 3, 8, 11)
+
+
+@every_variant
+def test_the_model_is_conditioned_on_any_subset_of_its_sites(name):
+    variant = small(name, DIMS).eval()
+    batch = {"x": torch.zeros(3, 8, 11)}
+    with torch.no_grad(), pyro.validation_enabled(True):
+        whole = drawn(trace_of(variant.model, batch))
+        for n in range(len(whole) + 1):
+            for names in itertools.combinations(sorted(whole), n):
+                data = {key: whole[key] for key in names}
+                trace = trace_of(poutine.condition(variant.model, data), batch)
+                assert set(drawn(trace)) == set(whole) - set(names)
+                assert all(torch.equal(trace.nodes[key]["value"], data[key]) for key in names)
+                assert trace.log_prob_sum().isfinite()
+
+
+@every_variant
+def test_the_guide_draws_what_the_model_does_not_observe(name):
+    data = toy_data(n=16)
+    variant, batch = small(name, DIMS).eval(), data.batch(data.train)
+    known = {"x": batch["x"], "v": batch["v"], "t": batch["label_mask"]}
+    with torch.no_grad(), pyro.validation_enabled(True):
+        for sites in (("x", "t"), ("x", "v", "t")):
+            given = {key: known[key] for key in sites}
+            model = trace_of(poutine.condition(variant.model, given), batch)
+            guide = trace_of(poutine.condition(variant.guide, given), batch)
+            unobserved = set(drawn(guide))
+            if any(term.sites for term in variant.terms):
+                assert unobserved == set(drawn(model))
+            assert ("v" in unobserved) == ("v" not in sites)
+
+
+@every_variant
+def test_draws_and_densities_are_the_guides(name):
+    data = toy_data(n=16)
+    variant, batch = small(name, DIMS).eval(), data.batch(data.train)
+    x, rng = batch["x"], torch.Generator
+    with torch.no_grad():
+        v, _ = variant.sample_v(x, 5, rng().manual_seed(3))
+        with noise_from(rng().manual_seed(3)), pyro.plate("draws", 5, dim=-2):
+            trace = trace_of(variant.guide, {"x": x})
+        assert torch.equal(trace.nodes["v"]["value"], v)
+        if variant.n_mixture > 1:
+            return
+        scored = variant.log_prob_v(batch["v"], x, rng().manual_seed(3))
+        with noise_from(rng().manual_seed(3)):
+            trace = trace_of(poutine.condition(variant.guide, {"v": batch["v"]}), batch)
+            trace.compute_log_prob()
+        torch.testing.assert_close(trace.nodes["v"]["log_prob"], scored)
+
+
+@every_variant
+def test_draws_are_fixed_by_their_seed_in_threads_too(name):
+    variant = small(name, DIMS).eval()
+    x = toy_data(n=8).batch(torch.arange(2))["x"]
+    state = torch.get_rng_state()
+
+    @torch.no_grad()
+    def draws(seed):
+        return variant.sample_v(x, 20, torch.Generator().manual_seed(seed))[0]
+
+    alone = [draws(seed) for seed in range(12)]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(draws, range(12)))
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def lines_of(name):
+    return [line.strip() for line in zoo.source(name).splitlines() if line.strip()]
+
+
+@every_variant
+def test_no_model_is_mostly_another(name):
+    lines = lines_of(name)
+    for other in set(zoo.list_models()) - {name}:
+        shared = set(lines_of(other)) & set(lines)
+        assert sum(line in shared for line in lines) <= 0.5 * len(lines), other
+
+
+def test_models_are_short():
+    lengths = {name: len(zoo.source(name).splitlines()) for name in zoo.list_models()}
+    assert lengths["flow_reg"] <= 120
+    assert max(lengths.values()) <= 170
+    assert sum(lengths.values()) <= 1800
+    assert sum("pyro.factor" in zoo.source(name) for name in zoo.list_models()) <= 3
 
 
 @every_variant
@@ -144,7 +271,7 @@ def test_a_preset_and_its_latent(name):
     data = toy_data(n=64)
     variant = small(name, data.dims).eval()
     v = data.batch(data.train[:6])["v"].requires_grad_()
-    if type(variant).latent is Variant.latent:
+    if not variant.invertible:
         with pytest.raises(InputError, match="does not determine its latent"):
             variant.expected_x_of_v(v)
         return
@@ -157,14 +284,14 @@ def test_a_preset_and_its_latent(name):
 
 
 @every_variant
-def test_evidence(name):
-    """It counts where tags are used, and only there; none is all of it missing."""
+def test_labels(name):
+    """They count where tags are used, and only there; none is all of them missing."""
     data = toy_data(n=64)
     variant = small(name, data.dims)
     batch = data.batch(data.train)
     loss = loss_of(variant, batch)
-    unlabelled = {**batch, "evidence": torch.from_numpy(missing(TAGS)).expand(48, -1, -1)}
-    without = {key: tensor for key, tensor in batch.items() if key != "evidence"}
+    unlabelled = {**batch, "label_mask": torch.from_numpy(missing(TAGS)).expand(48, -1, -1)}
+    without = {key: tensor for key, tensor in batch.items() if key != "label_mask"}
     torch.testing.assert_close(loss_of(variant, without), loss_of(variant, unlabelled))
     assert torch.equal(loss_of(variant, without), loss) != variant.uses_tags
     # And a dataset without tags needs none.
@@ -205,28 +332,28 @@ def test_docstring_and_bad_arguments(name):
 
 
 @every_variant
-def test_sizes(name):
-    """Every size builds, and what is given by name comes before it."""
+def test_recipes(name):
+    """Every recipe builds, and what is given by name comes before it."""
     kind, dims = zoo.load_model(name), Dims(16, (64, 87), (16,) * 16)
-    for size in kind.sizes:
-        options, settings = sized(kind, {"size": size})
+    for recipe in kind.recipes:
+        options, settings = with_recipe(kind, {"recipe": recipe})
         variant = build(kind, dims, options)
         assert variant.hyperparameters().items() >= dict(settings.options).items()
         assert set(settings.training) <= set(inspect.signature(fit).parameters)
         key = next(iter(settings.options))
-        assert sized(kind, {"size": size, key: 1})[0][key] == 1
-    with pytest.raises(InputError, match="unknown size"):
-        sized(kind, {"size": "huge"})
+        assert with_recipe(kind, {"recipe": recipe, key: 1})[0][key] == 1
+    with pytest.raises(InputError, match="unknown recipe"):
+        with_recipe(kind, {"recipe": "huge"})
 
 
 @every_variant
-def test_sizes_learn_and_draw(name):
-    """What a size is made of, at the measures of the toy."""
+def test_recipes_learn_and_draw(name):
+    """What a recipe is made of, at the measures of the toy."""
     data = toy_data(n=32, unknown=0.5)
     batch = data.batch(data.train)
     kind = zoo.load_model(name)
-    for size in kind.sizes:
-        options = {**sized(kind, {"size": size})[0], **SMALL[name]}
+    for recipe in kind.recipes:
+        options = {**with_recipe(kind, {"recipe": recipe})[0], **SMALL[name]}
         variant = build(kind, data.dims, options)
         with torch.no_grad():
             for parameter in variant.parameters():
@@ -304,10 +431,9 @@ def test_flow_dis_is_flow_reg_with_another_prior(unknown, monkeypatch):
         place = torch.linspace(-1, 1, n_words) * (1 - scale[j] ** 2).sqrt()
         weight = variant.log_weight[j, :n_words].softmax(-1)
         each = weight * dist.Normal(place, scale[j]).log_prob(u[:, j, None]).exp()
-        log_p = log_p + (each * batch["evidence"][:, j, :n_words]).sum(-1).log()
+        held = (each * batch["label_mask"][:, j, :n_words]).sum(-1).log()
+        log_p = log_p + 2 * held - each.sum(-1).log()  # delta, the weight of p(t|v), is 1
     standard = dist.Normal(0.0, 1.0).log_prob(z).sum(-1)
-    told = variant.base(variant.words).responsibilities(u) * batch["evidence"]
-    log_p = log_p + told.sum(-1).log().sum(-1)
     expected = without + (standard - log_p).mean()
     torch.testing.assert_close(loss, expected, atol=1e-4, rtol=1e-5)
 
@@ -321,16 +447,24 @@ def test_flow_dis_is_flow_reg_with_another_prior(unknown, monkeypatch):
         torch.testing.assert_close(a, expected, atol=2e-4, rtol=1e-3)
 
 
-@every_variant
+BOUND = [name for name in zoo.list_models() if any(t.sites for t in zoo.load_model(name)(DIMS).terms)]
+
+
+@pytest.mark.parametrize("name", BOUND)
 def test_own_bound_is_pyros_bound(name):
-    data = toy_data(n=48, unknown=0.5)
-    variant = small(name, data.dims)
-    batch = data.batch(data.train)
-    loss = loss_of(variant, batch) * len(batch["x"])
+    """Where sounds alone are known, the sum of all sites is what Pyro's own bound is."""
+    data = toy_data(n=48)
+    variant, batch = small(name, data.dims), data.batch(data.train)
+    batch = {"x": batch["x"], "label_mask": batch["label_mask"]}
+    sites = {n for n, s in trace_of(variant.model).nodes.items() if s["type"] == "sample"}
+    every = SyncFreeELBO((Term("all", tuple(sites - {"presets"}), guide=("v",)),))
     torch.manual_seed(1)
-    prepared = variant.prepare(batch)
-    theirs = Trace_ELBO().differentiable_loss(variant.model, variant.guide, prepared)
-    torch.testing.assert_close(loss, theirs, atol=1e-2, rtol=1e-5)
+    ours = every.values(variant, batch).sum() * len(batch["x"])
+    torch.manual_seed(1)
+    data = {"x": batch["x"], "t": batch["label_mask"]}
+    model = Conditioned(data, {})(variant.model)
+    theirs = -Trace_ELBO().differentiable_loss(model, variant.guide, batch)
+    torch.testing.assert_close(ours, theirs, atol=1e-2, rtol=1e-5)
 
 
 def test_terms_and_schedules():
@@ -343,14 +477,42 @@ def test_terms_and_schedules():
     assert WarmUp(3.0)(0) == 3.0
 
 
-def test_where_known_masks_rows():
-    def program(batch):
-        with pyro.plate("presets", 3), where_known(batch):
-            pyro.factor("f", torch.tensor([1.0, 2.0, 4.0]))
+def test_rows_are_conditioned_one_by_one():
+    """Where a value is known it is observed, elsewhere it is drawn, with a gradient."""
+    loc = torch.zeros(3, requires_grad=True)
 
-    for batch, expected in (({}, 7.0), ({"has_v": torch.tensor([True, False, True])}, 5.0)):
-        trace = pyro.poutine.trace(program).get_trace(batch)
-        assert trace.log_prob_sum().item() == expected
+    def program():
+        with pyro.plate("presets", 3):
+            pyro.sample("v", dist.Normal(loc, 1.0))
+
+    value, rows = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([True, False, True])
+    site = trace_of(Conditioned({"v": value}, {"v": rows})(program)).nodes["v"]
+    assert not site["is_observed"]
+    assert (site["value"] == value).tolist() == rows.tolist()
+    assert torch.autograd.grad(site["value"].sum(), loc)[0].tolist() == [0.0, 1.0, 0.0]
+    site = trace_of(Conditioned({"v": value}, {})(program)).nodes["v"]
+    assert site["is_observed"]
+    assert torch.equal(site["value"], value)
+    assert not torch.equal(trace_of(Conditioned({}, {})(program)).nodes["v"]["value"], value)
+
+
+def test_terms_are_partial_conditionings_of_one_model():
+    """log p(t, v) - log p(v) is what the classes' probabilities given v say."""
+    data = toy_data(n=32)
+    variant, batch = small("flow_dis", data.dims), data.batch(data.train)
+    terms = Term("joint", ("t", "v")), Term("latent", ("t", "v"), given=("x", "v"))
+    joint, latent = SyncFreeELBO(terms).values(variant, batch)
+    every = torch.ones_like(batch["label_mask"])
+    for key, expected in (("joint", joint), ("latent", latent)):
+        mask = batch["label_mask"] if key == "joint" else every
+        model = poutine.condition(variant.model, {"x": batch["x"], "v": batch["v"], "t": mask})
+        trace = trace_of(model, batch)
+        trace.compute_log_prob()
+        total = trace.nodes["t"]["log_prob_sum"] + trace.nodes["v"]["log_prob_sum"]
+        torch.testing.assert_close(expected, total / 24)
+    # A preset that is not given is drawn, also where it is known.
+    (blind,) = SyncFreeELBO((Term("blind", ("v",), given=("x",)),)).values(variant, batch)
+    assert blind != latent
 
 
 @pytest.mark.gpu

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from toys import SMALL, toy_data
 
+from pyrosynth.modeling import Dims
 from pyrosynth.modeling.networks import MLP
-from pyrosynth.modeling.variant import Dims
 from pyrosynth.training import zoo
 from pyrosynth.training.batches import TrainData
 from pyrosynth.training.svi import SyncFreeELBO, fit

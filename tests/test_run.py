@@ -12,7 +12,7 @@ from toys import SMALL, toy_data
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, RunError
-from pyrosynth.modeling.variant import Variant
+from pyrosynth.modeling import Variant
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.training import zoo
 from pyrosynth.training.run import Run, load_run

@@ -1,4 +1,4 @@
-"""The step of a fit: equal to a loop written out, and fit to be recorded on a GPU."""
+"""The step of a fit: equal to a loop written out, and fit to be captured on a GPU."""
 
 import math
 
@@ -11,10 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from toys import SMALL, toy_data
 
 from pyrosynth.errors import InputError
+from pyrosynth.modeling import WarmUp
 from pyrosynth.modeling.elbo import SyncFreeELBO
-from pyrosynth.modeling.variant import WarmUp
 from pyrosynth.training import zoo
-from pyrosynth.training.state import FitState
+from pyrosynth.training.state import TrainingState
 from pyrosynth.training.step import Step, side_stream
 from pyrosynth.training.svi import _seed, fit
 
@@ -55,7 +55,7 @@ def test_a_fit_is_the_loop_written_out_bit_for_bit(name, unknown):
 
 
 def test_what_changes_is_read_from_tensors_that_stay():
-    """A recorded step sees only what lies where it lay during the recording."""
+    """A captured step sees only what lies where it lay during the capture."""
     data = toy_data(n=64)
     variant = small(data, gamma=2.0, gamma_steps=3)
     step = step_of(variant, data)
@@ -93,6 +93,26 @@ def test_rounded_products_change_little_and_only_in_training():
         fit(variant, data, steps=1, precision="float8", **QUICK)
 
 
+def test_pyro_checks_the_first_step_of_a_fit_alone():
+    """On a GPU each check waits for the device, and a step that waits cannot be captured."""
+    data, seen = toy_data(n=64), []
+
+    class Watched(SyncFreeELBO):
+        def loss(self, *args):
+            seen.append(pyro.settings.get("validate_distributions_pyro"))
+            return super().loss(*args)
+
+    variant = small(data)
+    for check in (True, False):
+        step = step_of(variant, data, check=check)
+        step.elbo = Watched(variant.terms)
+        with torch.random.fork_rng(devices=[]), pyro.validation_enabled(True):
+            for i in range(3):
+                step(i, data.train[:16], 1e-3, seed=i)
+            assert pyro.settings.get("validate_distributions_pyro")
+    assert seen == [True, False, False, False, False, False]
+
+
 class NoNumbersFromTheHost(TorchFunctionMode):
     """Forbids tensors made of Python's numbers on the device: each is a copy from the host."""
 
@@ -127,14 +147,14 @@ def test_no_step_talks_to_the_host(name, unknown):
     step = Step(
         variant, SyncFreeELBO(variant.terms), data, idle, batch_size=16, clip=1.0, jitter=0.1
     )
-    with pyro.validation_enabled(False), NoNumbersFromTheHost(), NoCopies():
+    with pyro.validation_enabled(True), NoNumbersFromTheHost(), NoCopies():
         loss = step(0, data.train[:16], 1e-3, seed=0)
     assert loss.shape == ()
     assert all(p.grad is not None for p in variant.parameters())
 
 
 def losses_of(variant, data, device, capture):
-    """Take some steps; return their losses, and whether they were recorded."""
+    """Take some steps; return their losses, and whether they were captured."""
     target = torch.device(device)
     variant.to(target)
     data = data.to(target)
@@ -146,17 +166,17 @@ def losses_of(variant, data, device, capture):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", zoo.list_models())
-def test_recorded_steps_are_ordinary_steps(name, device):
+def test_captured_steps_are_the_same_steps(name, device):
     data = toy_data(n=128, unknown=0.3)
     with torch.backends.cudnn.flags(allow_tf32=False):
         ordinary, _ = losses_of(small(data, name), data, device, capture=False)
-        recorded, captured = losses_of(small(data, name), data, device, capture=True)
+        graph, captured = losses_of(small(data, name), data, device, capture=True)
     assert captured
-    torch.testing.assert_close(recorded, ordinary, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(graph, ordinary, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.gpu
-def test_a_step_that_cannot_be_recorded_is_taken_all_the_same(device, caplog, monkeypatch):
+def test_a_step_that_cannot_be_captured_is_taken_all_the_same(device, caplog, monkeypatch):
     data = toy_data(n=128)
     ordinary, _ = losses_of(small(data), data, device, capture=False)
     variant = small(data)
@@ -166,21 +186,22 @@ def test_a_step_that_cannot_be_recorded_is_taken_all_the_same(device, caplog, mo
     assert not captured
     torch.testing.assert_close(losses, ordinary, rtol=1e-4, atol=1e-3)
     assert len(caplog.records) == 1
-    assert "'FlowReg' cannot be recorded as a CUDA graph" in caplog.text
+    assert "'FlowReg' cannot be captured as a CUDA graph" in caplog.text
 
 
 @pytest.mark.gpu
-def test_a_fit_goes_on_where_its_recorded_steps_stopped(device, tmp_path, monkeypatch):
+def test_a_fit_goes_on_where_its_captured_steps_stopped(device, tmp_path, monkeypatch):
     data = toy_data(n=128, unknown=0.3)
     whole = fit(small(data), data, steps=30, device=device, **QUICK)
-    save = FitState.save
+    monkeypatch.setattr("pyrosynth.training.state.SAVE_EVERY", 0.0)
+    save = TrainingState.save
 
     def save_and_stop(state):
         save(state)
         if state.step == 20:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(FitState, "save", save_and_stop)
+    monkeypatch.setattr(TrainingState, "save", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
         fit(small(data), data, steps=30, device=device, out=tmp_path, **QUICK)
     monkeypatch.undo()

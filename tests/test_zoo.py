@@ -2,12 +2,13 @@
 
 import re
 import shutil
+import subprocess
 import sys
 
 import pytest
 
 from pyrosynth.errors import InputError
-from pyrosynth.modeling.variant import Dims, Variant
+from pyrosynth.modeling import Dims, Variant
 from pyrosynth.training import zoo
 
 
@@ -45,7 +46,7 @@ def test_a_copied_file_is_a_variant_of_its_own(tmp_path):
     [
         ("", "found: none"),
         (
-            "from pyrosynth.modeling.variant import Variant\nclass Half(Variant):\n    pass\n",
+            "from pyrosynth.modeling import Variant\nclass Half(Variant):\n    pass\n",
             "found: none",
         ),
         ("def broken(:\n", "cannot be run: SyntaxError"),
@@ -73,3 +74,19 @@ def test_wheel_layout(tmp_path, monkeypatch):
     shutil.copytree(zoo.FOLDER, tmp_path / "models", ignore=lambda *_: ["__pycache__"])
     monkeypatch.setattr(zoo, "FOLDER", tmp_path / "models")
     assert "flow_reg" in zoo.list_models()
+
+
+def test_source_files_are_utf_8_whatever_the_locale(tmp_path, monkeypatch):
+    """A file may begin with a byte order mark; nothing is read in the encoding of the locale."""
+    path = tmp_path / "marked.py"
+    path.write_bytes(b"\xef\xbb\xbf" + zoo.source("mlp").encode())
+    variant = zoo.load_model(path)
+    assert variant(Dims(4, (8, 11)), hidden=(8,)).dims.n_params == 4
+    source = zoo.variant_source(variant)
+    assert source.startswith('"""Multi-layer')
+    assert "Phi⁻¹" in source
+    script = f"from pyrosynth.training import zoo; zoo.load_model({str(path)!r}); zoo.source('mlp')"
+    for key, value in {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}.items():
+        monkeypatch.setenv(key, value)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

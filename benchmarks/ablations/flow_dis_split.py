@@ -2,23 +2,63 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pyro
 import torch
-from pyro.distributions import TorchDistribution
-from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
-from torch import Generator, Tensor, nn
+from pyro.distributions import TransformedDistribution
+from torch import Tensor, nn
 
-from pyrosynth.modeling.distributions import (
-    LOG_SQRT_2PI,
-    Known,
-    MelNormal,
-    draw,
-    flow_normal,
-    standard_normal,
-)
-from pyrosynth.modeling.flows import Kind, flow_stack, posterior_flow, regression_flow
-from pyrosynth.modeling.variant import Batch, Dims, Term, Variant, WarmUp, where_known
+from pyrosynth.modeling import (
+    Batch, Dims, FlowTransform, Kind, Labels, MelNormal, Networks, Term, Variant, WarmUp,
+    flow_stack, posterior_flow, regression_flow, sound_decoder, sound_encoder, standard_normal,
+)  # fmt: skip
+from pyrosynth.modeling.bijections import LOG_SQRT_2PI
+
+
+class SplitLabels(Labels):
+    """Labels that count by the published sum, which is no probability.
+
+    Args:
+        u: Coordinates, shape (batch, features).
+        ladj: Log-determinant of the disentangling flow there, shape (batch,).
+        log_scales: Of the first and the last class of each tag, shape (n_tags, 2).
+        classes: Which classes each tag has, shape (n_tags, n_classes).
+        batch_shape: Shape of the leading axes.
+    """
+
+    def __init__(
+        self, u: Tensor, ladj: Tensor, log_scales: Tensor, classes: Tensor,
+        batch_shape: Sequence[int] = (),
+    ) -> None:  # fmt: skip
+        self.u, self.ladj, self.log_scales, self.classes = u, ladj, log_scales, classes
+        super().__init__(classes.float().log().log_softmax(-1), batch_shape)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "SplitLabels":
+        """Return the labels with more leading axes."""
+        return SplitLabels(self.u, self.ladj, self.log_scales, self.classes, batch_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the published sum, on the scale of one preset, for each of them."""
+        return self.total(value).expand(len(self.u))
+
+    def total(self, label_mask: Tensor) -> Tensor:
+        """Return the published sum for the tags, on the scale of one preset, shape ()."""
+        u, ladj = self.u, self.ladj
+        known = label_mask.sum(-1).expand(len(u), -1) == 1
+        label = label_mask.int().argmax(-1)
+        first, last = known & (label == 0), known & (label == self.classes.sum(-1) - 1)
+        wide = _log_normal(u / math.e) - 1
+        total = ladj.mean() / u.numel()
+        for j, log_scales in enumerate(self.log_scales):
+            rest = wide.sum(-1) - wide[:, j]
+            for place, log_scale, chosen in zip(
+                (-1.0, 1.0), log_scales, (first, last), strict=True
+            ):
+                near = _log_normal((u[:, j] - place) * (-log_scale).exp()) - log_scale
+                total = total + 10 * (chosen[:, j] * near).sum() + _mean(rest, chosen[:, j])
+            total = total + _mean(wide.sum(-1), ~(first | last)[:, j])
+        return total
 
 
 class FlowDisSplit(Variant):
@@ -28,8 +68,8 @@ class FlowDisSplit(Variant):
     u = g(z), and decoder and regression flow read u. Tags enter by a sum that is no density: for
     each, with B presets and D coordinates,
 
-        10 Σ log N(u_j; ∓1, s∓²)            over the presets with its first or last word
-        mean of log N(u_rest; 0, e²)        over those of each of these two words
+        10 Σ log N(u_j; ∓1, s∓²)            over the presets with its first or last class
+        mean of log N(u_rest; 0, e²)        over those of each of these two classes
         mean of log N(u; 0, e²)             over those with neither
         mean of log|det dg/dz| / (B D)      once
 
@@ -49,8 +89,8 @@ class FlowDisSplit(Variant):
         kind: What the flows are made of: "spline", "affine" or "maf".
         decoder_hidden: Width of the decoder's layers.
         rank: Spectrograms the ``"mel"`` decoder mixes.
-        alpha: Weight of log p(x|z).
-        beta: Weight of the latent terms, reached after ``beta_steps`` steps.
+        alpha: Weight of log p(x|v).
+        beta: Weight of log p(v), and of the sum, reached after ``beta_steps`` steps.
         beta_steps: Steps of beta's warm-up.
         gamma: Weight of log q(v|x), reached after ``gamma_steps`` steps.
         gamma_steps: Steps of gamma's warm-up.
@@ -64,8 +104,7 @@ class FlowDisSplit(Variant):
 
     exact = True
     uses_tags = True
-    origin: Tensor
-    words: Tensor
+    classes: Tensor
 
     def __init__(
         self,
@@ -88,14 +127,14 @@ class FlowDisSplit(Variant):
         gamma: float = 1.0,
         gamma_steps: int = 0,
     ) -> None:
-        super().__init__(dims)
+        n = dims.n_params
+        super().__init__(dims, latent_dim=n)
         self.terms = (
             Term("sound", ("x",), alpha),
-            Term("latent", ("z", "dz_dv"), WarmUp(beta, beta_steps)),
-            Term("preset", ("v|x",), WarmUp(gamma, gamma_steps)),
-            Term("words", ("tags",), WarmUp(beta, beta_steps)),
+            Term("latent", ("v",), WarmUp(beta, beta_steps)),
+            Term("preset", guide=("v",), weight=WarmUp(gamma, gamma_steps)),
+            Term("labels", ("t",), WarmUp(beta, beta_steps)),
         )
-        n = self.latent_dim = dims.n_params
         self.encoder = sound_encoder(networks, dims.x_shape, embedding_dim, channels)
         self.decoder = sound_decoder(
             networks, n, dims.x_shape, channels=channels, hidden=decoder_hidden, rank=rank
@@ -110,19 +149,10 @@ class FlowDisSplit(Variant):
         self.disentangling = flow_stack(
             n, n_layers=n_disentangling_layers, hidden=hidden, bins=bins, kind=kind
         )
-        counts = torch.tensor([len(words) for words in dims.words], dtype=torch.long)
-        words = torch.arange(int(counts.max()) if len(counts) else 0) < counts[:, None]
-        self.register_buffer("words", words, persistent=False)
+        counts = torch.tensor([len(classes) for classes in dims.classes], dtype=torch.long)
+        classes = torch.arange(int(counts.max()) if len(counts) else 0) < counts[:, None]
+        self.register_buffer("classes", classes, persistent=False)
         self.log_scale_tags = nn.Parameter(torch.ones(len(counts), 2))
-        self.register_buffer("origin", torch.zeros(n), persistent=False)
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Embed features (..., n_mels, n_frames)."""
-        return self.encoder(x)
-
-    def posterior(self, h: Tensor) -> TorchDistribution:
-        """Return q(z|x) for embeddings."""
-        return flow_normal(self.posterior_flow, self.origin.expand(*h.shape[:-1], -1), h)
 
     def latent(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """Return z* = g⁻¹(r⁻¹(v)) and log|det dz*/dv|."""
@@ -146,62 +176,23 @@ class FlowDisSplit(Variant):
         """Return z = g⁻¹(u)."""
         return self.disentangling(axes)[0]
 
-    def split(self, u: Tensor, ladj: Tensor, evidence: Tensor) -> Tensor:
-        """Return the published sum for the tags, on the scale of one preset, shape ()."""
-        known = evidence.sum(-1).expand(len(u), -1) == 1
-        label = evidence.int().argmax(-1)
-        first, last = known & (label == 0), known & (label == self.words.sum(-1) - 1)
-        wide = _log_normal(u / math.e) - 1
-        total = ladj.mean() / u.numel()
-        for j, log_scales in enumerate(self.log_scale_tags):
-            rest = wide.sum(-1) - wide[:, j]
-            for place, log_scale, chosen in zip(
-                (-1.0, 1.0), log_scales, (first, last), strict=True
-            ):
-                near = _log_normal((u[:, j] - place) * (-log_scale).exp()) - log_scale
-                total = total + 10 * (chosen[:, j] * near).sum() + _mean(rest, chosen[:, j])
-            total = total + _mean(wide.sum(-1), ~(first | last)[:, j])
-        return total
-
-    def prepare(self, batch: Batch) -> Batch:
-        """Add the embedding, and the latent that a known preset determines."""
-        z, logdet = self.latent(batch["v"])
-        return {**batch, "h": self.encode(batch["x"]), "z": z, "logdet": logdet}
-
-    def model(self, batch: Batch) -> None:
-        """Score the sound, and the preset where it is known."""
-        with pyro.plate("presets", len(batch["x"])):
-            z = pyro.sample("z", standard_normal(self.origin))
-            u, ladj = self.disentangling.inverse(z)
-            pyro.sample("x", MelNormal(self.decoder(u), self.log_scale), obs=batch["x"])
-            with where_known(batch):
-                log_q = self.posterior(batch["h"]).log_prob(batch["z"])
-                pyro.factor("dz_dv", batch["logdet"])
-                pyro.factor("v|x", log_q + batch["logdet"])
-        tags = self.split(u, ladj, batch.get("evidence", self.words))
-        pyro.factor("tags", len(u) * tags)
+    def model(self, batch: Batch | None = None) -> None:
+        """Draw presets, their sounds, and labels."""
+        g, r = FlowTransform(self.disentangling), FlowTransform(self.regression)
+        with self.rows(batch):
+            z = standard_normal(self.origin)
+            v = pyro.sample("v", TransformedDistribution(z, [g.inv, r]))
+            u = r.inv(v)
+            pyro.sample("x", MelNormal(self.decoder(u), self.log_scale))
+            ladj = -g.log_abs_det_jacobian(u, g(u))
+            pyro.sample("t", SplitLabels(u, ladj, self.log_scale_tags, self.classes))
 
     def guide(self, batch: Batch) -> None:
-        """Draw the latent where the preset is unknown."""
-        with pyro.plate("presets", len(batch["x"])):
-            q = self.posterior(batch["h"])
-            pyro.sample("z", Known(q, batch["z"], batch.get("has_v")))
-
-    def sample_v(
-        self, x: Tensor, n: int, generator: Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Draw parameters (n, batch, n_params) and their exact log q(v|x)."""
-        origin = self.origin.expand(len(x), -1)
-        z, log_q = draw(self.posterior_flow, n, origin, self.encode(x), generator)
-        u, ladj_g = self.disentangling.inverse(z)
-        v, ladj = self.regression(u)
-        return v, log_q - ladj_g - ladj
-
-    def log_prob_v(self, v: Tensor, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Return the exact log q(v|x)."""
-        z, logdet = self.latent(v)
-        q = flow_normal(self.posterior_flow, torch.zeros_like(z), self.encode(x))
-        return q.log_prob(z) + logdet
+        """Draw presets given their sounds."""
+        g, r = FlowTransform(self.disentangling), FlowTransform(self.regression)
+        with self.rows(batch):
+            z = self.posterior(self.encode(batch["x"]))
+            pyro.sample("v", TransformedDistribution(z, [g.inv, r]))
 
 
 def _log_normal(x: Tensor) -> Tensor:

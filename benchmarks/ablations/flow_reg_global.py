@@ -1,16 +1,17 @@
 """FlowReg without amortised couplings: the posterior flow is the same for every sound."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyro
 import torch
-from pyro.distributions import TorchDistribution
-from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
-from torch import Generator, Tensor, nn
+from pyro.distributions import TransformedDistribution
+from torch import nn
 
-from pyrosynth.modeling.distributions import Known, MelNormal, draw, flow_normal, standard_normal
-from pyrosynth.modeling.flows import Chain, DiagonalAffine, Kind, flow_stack, regression_flow
-from pyrosynth.modeling.variant import Batch, Dims, Term, Variant, WarmUp, where_known
+from pyrosynth.modeling import (
+    Batch, Chain, DiagonalAffine, Dims, FlowTransform, Kind, MelNormal, Networks, Term, Variant,
+    WarmUp, flow_stack, regression_flow, sound_decoder, sound_encoder, standard_normal,
+)  # fmt: skip
 
 
 class FlowRegGlobal(Variant):
@@ -32,8 +33,8 @@ class FlowRegGlobal(Variant):
         kind: What both flows are made of: "spline", "affine" or "maf".
         decoder_hidden: Width of the decoder's layers.
         rank: Spectrograms the ``"mel"`` decoder mixes.
-        alpha: Weight of log p(x|z).
-        beta: Weight of the latent terms, reached after ``beta_steps`` steps.
+        alpha: Weight of log p(x|v).
+        beta: Weight of log p(v), reached after ``beta_steps`` steps.
         beta_steps: Steps of beta's warm-up.
         gamma: Weight of log q(v|x), reached after ``gamma_steps`` steps.
         gamma_steps: Steps of gamma's warm-up.
@@ -46,100 +47,40 @@ class FlowRegGlobal(Variant):
     """
 
     exact = True
-    origin: Tensor
 
     def __init__(
-        self,
-        dims: Dims,
-        *,
-        networks: Networks = "mel",
-        embedding_dim: int = 256,
-        channels: Sequence[int] = (128, 192, 256),
-        n_layers: int = 5,
-        n_regression_layers: int = 3,
-        hidden: int = 256,
-        bins: int = 8,
-        kind: Kind = "spline",
-        decoder_hidden: int = 512,
-        rank: int = 256,
-        alpha: float = 0.01,
-        beta: float = 0.1,
-        beta_steps: int = 0,
-        gamma: float = 1.0,
-        gamma_steps: int = 0,
-    ) -> None:
-        super().__init__(dims)
+        self, dims: Dims, *, networks: Networks = "mel", embedding_dim: int = 256,
+        channels: Sequence[int] = (128, 192, 256), n_layers: int = 5, n_regression_layers: int = 3,
+        hidden: int = 256, bins: int = 8, kind: Kind = "spline", decoder_hidden: int = 512,
+        rank: int = 256, alpha: float = 0.01, beta: float = 0.1, beta_steps: int = 0,
+        gamma: float = 1.0, gamma_steps: int = 0,
+    ) -> None:  # fmt: skip
+        n, shape = dims.n_params, dims.x_shape
+        super().__init__(dims, latent_dim=n)
         self.terms = (
             Term("sound", ("x",), alpha),
-            Term("latent", ("z", "dz_dv"), WarmUp(beta, beta_steps)),
-            Term("preset", ("v|x",), WarmUp(gamma, gamma_steps)),
+            Term("latent", ("v",), WarmUp(beta, beta_steps)),
+            Term("preset", guide=("v",), weight=WarmUp(gamma, gamma_steps)),
         )
-        n = self.latent_dim = dims.n_params
-        self.encoder = sound_encoder(networks, dims.x_shape, embedding_dim, channels)
+        self.encoder = sound_encoder(networks, shape, embedding_dim, channels)
         self.decoder = sound_decoder(
-            networks, n, dims.x_shape, channels=channels, hidden=decoder_hidden, rank=rank
+            networks, n, shape, channels=channels, hidden=decoder_hidden, rank=rank
         )
-        self.log_scale = nn.Parameter(torch.zeros(dims.x_shape[0]))
+        self.log_scale = nn.Parameter(torch.zeros(shape[0]))
+        flow: dict[str, Any] = {"hidden": hidden, "bins": bins, "kind": kind}
         spread = DiagonalAffine(n, embedding_dim, hidden=hidden)
-        shape = flow_stack(n, n_layers=n_layers, hidden=hidden, bins=bins, kind=kind)
-        self.posterior_flow = Chain([spread, shape])
-        self.regression = regression_flow(
-            n, n_layers=n_regression_layers, hidden=hidden, bins=bins, kind=kind
-        )
-        self.register_buffer("origin", torch.zeros(n), persistent=False)
+        self.posterior_flow = Chain([spread, flow_stack(n, n_layers=n_layers, **flow)])
+        self.regression = regression_flow(n, n_layers=n_regression_layers, **flow)
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Embed features (..., n_mels, n_frames)."""
-        return self.encoder(x)
-
-    def posterior(self, h: Tensor) -> TorchDistribution:
-        """Return q(z|x) for embeddings."""
-        return flow_normal(self.posterior_flow, self.origin.expand(*h.shape[:-1], -1), h)
-
-    def latent(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z* = r⁻¹(v) and log|det dz*/dv|."""
-        return self.regression.inverse(v)
-
-    def params_of(self, z: Tensor) -> Tensor:
-        """Return v = r(z)."""
-        return self.regression(z)[0]
-
-    def expected_x(self, z: Tensor) -> Tensor:
-        """Decode latents."""
-        return self.decoder(z)
-
-    def prepare(self, batch: Batch) -> Batch:
-        """Add the embedding, and the latent that a known preset determines."""
-        z, logdet = self.latent(batch["v"])
-        return {**batch, "h": self.encode(batch["x"]), "z": z, "logdet": logdet}
-
-    def model(self, batch: Batch) -> None:
-        """Score the sound, and the preset where it is known."""
-        with pyro.plate("presets", len(batch["x"])):
-            z = pyro.sample("z", standard_normal(self.origin))
-            pyro.sample("x", MelNormal(self.decoder(z), self.log_scale), obs=batch["x"])
-            with where_known(batch):
-                log_q = self.posterior(batch["h"]).log_prob(batch["z"])
-                pyro.factor("dz_dv", batch["logdet"])
-                pyro.factor("v|x", log_q + batch["logdet"])
+    def model(self, batch: Batch | None = None) -> None:
+        """Draw presets, and their sounds from the latents they determine."""
+        r = FlowTransform(self.regression)
+        with self.rows(batch):
+            v = pyro.sample("v", TransformedDistribution(standard_normal(self.origin), [r]))
+            pyro.sample("x", MelNormal(self.decoder(r.inv(v)), self.log_scale))
 
     def guide(self, batch: Batch) -> None:
-        """Draw the latent where the preset is unknown."""
-        with pyro.plate("presets", len(batch["x"])):
-            q = self.posterior(batch["h"])
-            pyro.sample("z", Known(q, batch["z"], batch.get("has_v")))
-
-    def sample_v(
-        self, x: Tensor, n: int, generator: Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Draw parameters (n, batch, n_params) and their exact log q(v|x)."""
-        origin = self.origin.expand(len(x), -1)
-        z, log_q = draw(self.posterior_flow, n, origin, self.encode(x), generator)
-        v, ladj = self.regression(z)
-        return v, log_q - ladj
-
-    def log_prob_v(self, v: Tensor, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Return the exact log q(v|x)."""
-        z, logdet = self.latent(v)
-        q = flow_normal(self.posterior_flow, torch.zeros_like(z), self.encode(x))
-        return q.log_prob(z) + logdet
+        """Draw presets given their sounds."""
+        z = self.posterior(self.encode(batch["x"]))
+        with self.rows(batch):
+            pyro.sample("v", TransformedDistribution(z, [FlowTransform(self.regression)]))

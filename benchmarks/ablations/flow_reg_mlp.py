@@ -5,20 +5,12 @@ from collections.abc import Sequence
 
 import pyro
 import torch
-from pyro.distributions import TorchDistribution
-from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from pyrosynth.modeling.distributions import (
-    CubeNormal,
-    MelNormal,
-    draw,
-    flow_normal,
-    standard_normal,
-)
-from pyrosynth.modeling.flows import Kind, posterior_flow, regression_flow
-from pyrosynth.modeling.networks import MLP
-from pyrosynth.modeling.variant import Batch, Dims, Term, Variant, WarmUp, where_known
+from pyrosynth.modeling import (
+    MLP, Batch, CubeNormal, Dims, Kind, MelNormal, Networks, Term, Variant, WarmUp, posterior_flow,
+    regression_flow, sound_decoder, sound_encoder, standard_normal,
+)  # fmt: skip
 
 
 class FlowRegMLP(Variant):
@@ -56,8 +48,6 @@ class FlowRegMLP(Variant):
         https://arxiv.org/abs/1907.00971.
     """
 
-    origin: Tensor
-
     def __init__(
         self,
         dims: Dims,
@@ -79,9 +69,9 @@ class FlowRegMLP(Variant):
         gamma: float = 1.0,
         gamma_steps: int = 0,
     ) -> None:
-        super().__init__(dims)
+        n = dims.n_params
+        super().__init__(dims, latent_dim=n)
         self.n_mixture = n_mixture
-        n = self.latent_dim = dims.n_params
         self.terms = (
             Term("sound", ("x",), alpha),
             Term("latent", ("z",), WarmUp(beta, beta_steps)),
@@ -102,61 +92,23 @@ class FlowRegMLP(Variant):
         self.posterior_flow = posterior_flow(
             n, embedding_dim, n_layers=n_layers, hidden=hidden, bins=bins, kind=kind
         )
-        self.register_buffer("origin", torch.zeros(n), persistent=False)
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Embed features (..., n_mels, n_frames)."""
-        return self.encoder(x)
-
-    def posterior(self, h: Tensor) -> TorchDistribution:
-        """Return q(z|x) for embeddings."""
-        return flow_normal(self.posterior_flow, self.origin.expand(*h.shape[:-1], -1), h)
 
     def preset(self, z: Tensor) -> CubeNormal:
         """Return p(v|z)."""
         return CubeNormal(self.regressor(z), self.log_scale_v)
 
-    def params_of(self, z: Tensor) -> Tensor:
-        """Return the mean of v given z."""
-        return self.preset(z).mean
-
-    def expected_x(self, z: Tensor) -> Tensor:
-        """Decode latents."""
-        return self.decoder(z)
-
-    def model(self, batch: Batch) -> None:
-        """Score the sound, and the preset where it is known."""
-        with pyro.plate("presets", len(batch["x"])):
+    def model(self, batch: Batch | None = None) -> None:
+        """Draw latents, and from each a sound and a preset."""
+        with self.rows(batch):
             z = pyro.sample("z", standard_normal(self.origin))
-            pyro.sample("x", MelNormal(self.decoder(z), self.log_scale), obs=batch["x"])
-            with where_known(batch):
-                pyro.sample("v", self.preset(z), obs=batch["v"])
+            pyro.sample("x", MelNormal(self.decoder(z), self.log_scale))
+            pyro.sample("v", self.preset(z))
 
     def guide(self, batch: Batch) -> None:
-        """Draw the latent."""
-        with pyro.plate("presets", len(batch["x"])):
-            pyro.sample("z", self.posterior(batch["h"]))
-
-    def sample_v(
-        self, x: Tensor, n: int, generator: Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Draw parameters (n, batch, n_params) and estimate their log q(v|x)."""
-        v = self.preset(self._draws(x, n, generator)).rsample(generator=generator)
-        return v, self.log_prob_v(v, x, generator)
-
-    def log_prob_v(self, v: Tensor, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Estimate log q(v|x) by a mixture over draws of z."""
-        return self.preset(self._draws(x, self.n_mixture, generator)).log_mixture(v)
-
-    @torch.no_grad()
-    def mean_v(self, x: Tensor, n: int = 64, generator: Generator | None = None) -> Tensor:
-        """Return the mean of q(v|x): that of p(v|z), over draws of z."""
-        return self.preset(self._draws(x, n, generator)).mean.mean(0)
-
-    def _draws(self, x: Tensor, n: int, generator: Generator | None) -> Tensor:
-        """Draw z from q(z|x), shape (n, batch, latent_dim)."""
-        origin = self.origin.expand(len(x), -1)
-        return draw(self.posterior_flow, n, origin, self.encode(x), generator)[0]
+        """Draw latents by the flow, and presets given latents."""
+        h = self.encode(batch["x"])
+        with self.rows(batch):
+            pyro.sample("v", self.preset(pyro.sample("z", self.posterior(h))))
 
 
 def _width(n: int, n_weights: int) -> int:

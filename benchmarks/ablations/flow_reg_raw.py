@@ -1,16 +1,40 @@
 """FlowReg without dequantisation: presets are points on a grid."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyro
 import torch
-from pyro.distributions import TorchDistribution
-from pyrosynth.modeling.convolutions import Networks, sound_decoder, sound_encoder
-from torch import Generator, Tensor, nn
+from pyro.distributions import TransformedDistribution
+from torch import Tensor, nn
 
-from pyrosynth.modeling.distributions import Known, MelNormal, draw, flow_normal, standard_normal
-from pyrosynth.modeling.flows import Kind, posterior_flow, regression_flow
-from pyrosynth.modeling.variant import Batch, Dims, Term, Variant, WarmUp, where_known
+from pyrosynth.modeling import (
+    Batch, Dims, Flow, FlowTransform, Kind, MelNormal, Networks, Term, Variant, WarmUp,
+    posterior_flow, regression_flow, sound_decoder, sound_encoder, standard_normal,
+)  # fmt: skip
+
+
+class Grid(Flow):
+    """Leaves points alone, and takes them for the middle of their levels when it maps back.
+
+    Args:
+        resolution: Number of levels of each parameter.
+    """
+
+    resolution: Tensor
+
+    def __init__(self, resolution: Sequence[int]) -> None:
+        super().__init__()
+        self.register_buffer("resolution", torch.tensor(resolution), persistent=False)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the points."""
+        return x, x.new_zeros(x.shape[:-1])
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the middle of the levels that points lie in."""
+        middle = ((y * self.resolution).floor() + 0.5) / self.resolution
+        return middle, y.new_zeros(y.shape[:-1])
 
 
 class FlowRegRaw(Variant):
@@ -33,8 +57,8 @@ class FlowRegRaw(Variant):
         kind: What both flows are made of: "spline", "affine" or "maf".
         decoder_hidden: Width of the decoder's layers.
         rank: Spectrograms the ``"mel"`` decoder mixes.
-        alpha: Weight of log p(x|z).
-        beta: Weight of the latent terms, reached after ``beta_steps`` steps.
+        alpha: Weight of log p(x|v).
+        beta: Weight of log p(v), reached after ``beta_steps`` steps.
         beta_steps: Steps of beta's warm-up.
         gamma: Weight of log q(v|x), reached after ``gamma_steps`` steps.
         gamma_steps: Steps of gamma's warm-up.
@@ -46,106 +70,41 @@ class FlowRegRaw(Variant):
         https://arxiv.org/abs/1406.5298.
     """
 
-    origin: Tensor
-    resolution: Tensor
-
     def __init__(
-        self,
-        dims: Dims,
-        *,
-        networks: Networks = "mel",
-        embedding_dim: int = 256,
-        channels: Sequence[int] = (128, 192, 256),
-        n_layers: int = 5,
-        n_regression_layers: int = 3,
-        hidden: int = 256,
-        bins: int = 8,
-        kind: Kind = "spline",
-        decoder_hidden: int = 512,
-        rank: int = 256,
-        alpha: float = 0.01,
-        beta: float = 0.1,
-        beta_steps: int = 0,
-        gamma: float = 1.0,
-        gamma_steps: int = 0,
-    ) -> None:
-        super().__init__(dims)
+        self, dims: Dims, *, networks: Networks = "mel", embedding_dim: int = 256,
+        channels: Sequence[int] = (128, 192, 256), n_layers: int = 5, n_regression_layers: int = 3,
+        hidden: int = 256, bins: int = 8, kind: Kind = "spline", decoder_hidden: int = 512,
+        rank: int = 256, alpha: float = 0.01, beta: float = 0.1, beta_steps: int = 0,
+        gamma: float = 1.0, gamma_steps: int = 0,
+    ) -> None:  # fmt: skip
+        n, shape = dims.n_params, dims.x_shape
+        super().__init__(dims, latent_dim=n)
         self.terms = (
             Term("sound", ("x",), alpha),
-            Term("latent", ("z", "dz_dv"), WarmUp(beta, beta_steps)),
-            Term("preset", ("v|x",), WarmUp(gamma, gamma_steps)),
+            Term("latent", ("v",), WarmUp(beta, beta_steps)),
+            Term("preset", guide=("v",), weight=WarmUp(gamma, gamma_steps)),
         )
-        n = self.latent_dim = dims.n_params
-        self.encoder = sound_encoder(networks, dims.x_shape, embedding_dim, channels)
+        self.encoder = sound_encoder(networks, shape, embedding_dim, channels)
         self.decoder = sound_decoder(
-            networks, n, dims.x_shape, channels=channels, hidden=decoder_hidden, rank=rank
+            networks, n, shape, channels=channels, hidden=decoder_hidden, rank=rank
         )
-        self.log_scale = nn.Parameter(torch.zeros(dims.x_shape[0]))
-        self.posterior_flow = posterior_flow(
-            n, embedding_dim, n_layers=n_layers, hidden=hidden, bins=bins, kind=kind
-        )
-        self.regression = regression_flow(
-            n, n_layers=n_regression_layers, hidden=hidden, bins=bins, kind=kind
-        )
-        self.register_buffer("origin", torch.zeros(n), persistent=False)
-        self.register_buffer("resolution", torch.tensor(dims.resolution), persistent=False)
+        self.log_scale = nn.Parameter(torch.zeros(shape[0]))
+        flow: dict[str, Any] = {"hidden": hidden, "bins": bins, "kind": kind}
+        self.posterior_flow = posterior_flow(n, embedding_dim, n_layers=n_layers, **flow)
+        self.regression = regression_flow(n, n_layers=n_regression_layers, **flow)
+        self.grid = Grid(dims.resolution)
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Embed features (..., n_mels, n_frames)."""
-        return self.encoder(x)
-
-    def posterior(self, h: Tensor) -> TorchDistribution:
-        """Return q(z|x) for embeddings."""
-        return flow_normal(self.posterior_flow, self.origin.expand(*h.shape[:-1], -1), h)
-
-    def latent(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z* = r⁻¹(v) and log|det dz*/dv|."""
-        return self.regression.inverse(v)
-
-    def params_of(self, z: Tensor) -> Tensor:
-        """Return v = r(z)."""
-        return self.regression(z)[0]
-
-    def expected_x(self, z: Tensor) -> Tensor:
-        """Decode latents."""
-        return self.decoder(z)
-
-    def middle(self, v: Tensor) -> Tensor:
-        """Return the middle of the levels that parameters lie in."""
-        return ((v * self.resolution).floor() + 0.5) / self.resolution
-
-    def prepare(self, batch: Batch) -> Batch:
-        """Add the embedding, and the latent that a known preset determines."""
-        z, logdet = self.latent(self.middle(batch["v"]))
-        return {**batch, "h": self.encode(batch["x"]), "z": z, "logdet": logdet}
-
-    def model(self, batch: Batch) -> None:
-        """Score the sound, and the preset where it is known."""
-        with pyro.plate("presets", len(batch["x"])):
-            z = pyro.sample("z", standard_normal(self.origin))
-            pyro.sample("x", MelNormal(self.decoder(z), self.log_scale), obs=batch["x"])
-            with where_known(batch):
-                log_q = self.posterior(batch["h"]).log_prob(batch["z"])
-                pyro.factor("dz_dv", batch["logdet"])
-                pyro.factor("v|x", log_q + batch["logdet"])
+    def model(self, batch: Batch | None = None) -> None:
+        """Draw presets, and their sounds from the latents they determine."""
+        r, grid = FlowTransform(self.regression), FlowTransform(self.grid)
+        with self.rows(batch):
+            z = standard_normal(self.origin)
+            v = pyro.sample("v", TransformedDistribution(z, [r, grid]))
+            pyro.sample("x", MelNormal(self.decoder(r.inv(grid.inv(v))), self.log_scale))
 
     def guide(self, batch: Batch) -> None:
-        """Draw the latent where the preset is unknown."""
-        with pyro.plate("presets", len(batch["x"])):
-            q = self.posterior(batch["h"])
-            pyro.sample("z", Known(q, batch["z"], batch.get("has_v")))
-
-    def sample_v(
-        self, x: Tensor, n: int, generator: Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Draw parameters (n, batch, n_params) and their exact log q(v|x)."""
-        origin = self.origin.expand(len(x), -1)
-        z, log_q = draw(self.posterior_flow, n, origin, self.encode(x), generator)
-        v, ladj = self.regression(z)
-        return v, log_q - ladj
-
-    def log_prob_v(self, v: Tensor, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Return log q(v|x) at the middle of the levels."""
-        z, logdet = self.latent(self.middle(v))
-        q = flow_normal(self.posterior_flow, torch.zeros_like(z), self.encode(x))
-        return q.log_prob(z) + logdet
+        """Draw presets given their sounds."""
+        r, grid = FlowTransform(self.regression), FlowTransform(self.grid)
+        with self.rows(batch):
+            q = self.posterior(self.encode(batch["x"]))
+            pyro.sample("v", TransformedDistribution(q, [r, grid]))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pyrosynth.errors import InputError, unknown
-from pyrosynth.modeling.variant import Variant, with_recipe
+from pyrosynth.modeling import Variant, with_recipe
 from pyrosynth.training import svi, zoo
 
 

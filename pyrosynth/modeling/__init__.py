@@ -42,27 +42,25 @@ from pyrosynth.modeling.networks import (
     sound_decoder,
     sound_encoder,
 )
-from pyrosynth.modeling.rectified import RectifiedFlow
-from pyrosynth.modeling.variant import (
+from pyrosynth.modeling.recipes import (
     PAPER_TRAINING,
-    Batch,
-    Dims,
     Recipe,
-    Term,
-    Variant,
-    WarmUp,
     build,
-    squared_error,
+    paper_recipe,
     with_recipe,
 )
+from pyrosynth.modeling.rectified import RectifiedFlow
+from pyrosynth.modeling.terms import Term, WarmUp, squared_error
+from pyrosynth.modeling.variant import Batch, Dims, Variant
 
 __all__ = [
-    "AutoregressiveCategorical", "Batch", "Chain", "Conditioned", "ConvBlock", "ConvDecoder",
-    "ConvEncoder", "CubeNormal", "DenseLayers", "DiagonalAffine", "Dims", "Flow", "FlowTransform",
-    "Inverse", "Kind", "Labels", "MLP", "MelDecoder", "MelEncoder", "MelNormal",
-    "MixedDiscreteFlow", "Network", "Networks", "PAPER_TRAINING", "Recipe", "RectifiedFlow",
+    "MLP", "PAPER_TRAINING", "AutoregressiveCategorical", "Batch", "Chain", "Conditioned",
+    "ConvBlock", "ConvDecoder", "ConvEncoder", "CubeNormal", "DenseLayers", "DiagonalAffine",
+    "Dims", "Flow", "FlowTransform", "Inverse", "Kind", "Labels", "MelDecoder", "MelEncoder",
+    "MelNormal", "MixedDiscreteFlow", "Network", "Networks", "Recipe", "RectifiedFlow",
     "ResidualMLP", "SyncFreeELBO", "TagBase", "Term", "UnitCube", "Variant", "WarmUp",
-    "autoregressive_flow", "build", "coupling_flow", "flow_normal", "flow_stack", "log_normal",
-    "noise_from", "posterior_flow", "regression_flow", "sound_decoder", "sound_encoder",
-    "squared_error", "standard_normal", "with_recipe", "zuko_flow",
+    "autoregressive_flow", "build", "coupling_flow", "flow_normal", "flow_stack",
+    "log_normal", "noise_from", "paper_recipe", "posterior_flow", "regression_flow",
+    "sound_decoder", "sound_encoder", "squared_error", "standard_normal", "with_recipe",
+    "zuko_flow",
 ]  # fmt: skip

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from pyrosynth.errors import RunError
 from pyrosynth.modeling.distributions import shared_images
-from pyrosynth.modeling.variant import ONE_AT_A_TIME, Batch, Term, Variant
+from pyrosynth.modeling.terms import Term
+from pyrosynth.modeling.variant import ONE_AT_A_TIME, Batch, Variant
 
 DATA = {"x": "x", "v": "v", "t": "label_mask"}  # sites that have data, and their keys in a batch
 

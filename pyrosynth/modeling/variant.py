@@ -13,9 +13,9 @@ the open unit cube, ``t`` (n_tags, n_classes) mask of the classes that a preset 
 import inspect
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pyro
 import torch
@@ -26,11 +26,16 @@ from torch import Generator, Tensor, nn
 from pyrosynth.errors import InputError, unknown
 from pyrosynth.modeling.bijections import Flow, UnitCube
 from pyrosynth.modeling.distributions import (
+    CubeNormal,
     MelNormal,
     flow_normal,
     log_mean_density,
     noise_from,
+    standard_normal,
 )
+from pyrosynth.modeling.networks import MLP, Networks, sound_decoder, sound_encoder
+from pyrosynth.modeling.recipes import Recipe, plain
+from pyrosynth.modeling.terms import Term
 
 Batch = dict[str, Tensor]
 """``x`` (batch, n_mels, n_frames), ``v`` (batch, n_params) and, unless every row knows its
@@ -60,89 +65,6 @@ class Dims:
     classes: tuple[tuple[str, ...], ...] = ()
 
 
-@dataclass(frozen=True)
-class WarmUp:
-    """A weight that grows linearly over the first steps, then stays.
-
-    Args:
-        value: The final weight.
-        steps: Number of steps to reach it; 0 starts with it.
-        start: What it grows from.
-    """
-
-    value: float = 1.0
-    steps: int = 0
-    start: float = 0.0
-
-    def __call__(self, step: int) -> float:
-        """Return the weight at a step, counted from 0; never ``start`` itself."""
-        done = min(1.0, (step + 1) / max(1, self.steps))
-        return self.start + (self.value - self.start) * done
-
-
-@dataclass(frozen=True)
-class Term:
-    """A named part of the objective.
-
-    A site of the model counts by its log-density, less that of the guide where the guide has
-    drawn it. A site whose value is not known, and which the guide is not taught, is left out on
-    that row.
-
-    Args:
-        name: What it is called in the history.
-        sites: Sites of the model.
-        weight: Its weight, or a function of the step that gives it.
-        guide: Sites of the guide, counted where their values are known.
-        given: Sites that are conditioned on, among those with data: ``x``, ``v`` and ``t``; all
-            of them by default. Of the others, ``v`` is drawn and ``t`` is summed over.
-        score: What counts instead of the log-density, a function of a site's distribution and
-            its value, (batch, ...) to (batch,); the larger the better.
-    """
-
-    name: str
-    sites: tuple[str, ...] = ()
-    weight: float | Callable[[int], float] = 1.0
-    guide: tuple[str, ...] = ()
-    given: tuple[str, ...] | None = None
-    score: Callable[[Any, Tensor], Tensor] | None = None
-
-    def at(self, step: int) -> float:
-        """Return the weight at a step, counted from 0."""
-        return self.weight(step) if callable(self.weight) else self.weight
-
-
-def squared_error(distribution: TorchDistribution, value: Tensor) -> Tensor:
-    """Return minus the squared distance of values from a distribution's mean, shape (batch,)."""
-    return -(distribution.mean - value).square().sum(-1)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Hyper-parameters and a schedule that go by one name.
-
-    Args:
-        options: Hyper-parameters of the variant; the others keep their defaults.
-        training: Arguments of `pyrosynth.training.svi.fit`; the others keep theirs.
-    """
-
-    options: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
-
-
-# The schedule of Esling et al. (2019): 500 epochs of 11,000 presets, a rate of 2e-4 that is
-# halved when validation has stalled for 20 epochs. They do not say how large a batch is; 64 is
-# what their code has.
-PAPER_TRAINING: Mapping[str, Any] = {
-    "steps": 86_000,
-    "batch_size": 64,
-    "lr": 2e-4,
-    "warm_up": 0,
-    "weight_decay": 0.0,
-    "validate_every": 172,
-    "halve_after": 20,
-}
-
-
 class Variant(nn.Module, ABC):
     """A generative model of presets and sounds, and the guide that inverts it.
 
@@ -152,7 +74,7 @@ class Variant(nn.Module, ABC):
 
     Args:
         dims: The sizes.
-        latent_dim: Size of ``z``; 0 where there is none.
+        latent_dim: Size of ``z``; 0 where there is none, None for that of the parameters.
 
     Attributes:
         exact: Whether ``log_prob_v`` is the density itself or a Monte-Carlo estimate of it.
@@ -163,8 +85,11 @@ class Variant(nn.Module, ABC):
         origin: Zeros of the size of the latent, or of the parameters where there is none.
         encoder: Network from ``x`` to ``h``.
         decoder: Network from ``z`` to the expected ``x``.
+        log_scale: Log standard deviation of ``x`` about it, shape (n_mels,).
         posterior_flow: Flow from noise to ``z`` that reads ``h``.
         regression: Flow from ``z`` to ``v``, in a variant whose presets determine their latents.
+        regressor: Network from ``z`` to the mean of Phi⁻¹(v), in others.
+        log_scale_v: Log standard deviations about it, shape (n_params,).
     """
 
     exact: ClassVar[bool] = False
@@ -175,21 +100,59 @@ class Variant(nn.Module, ABC):
     origin: Tensor
     encoder: nn.Module
     decoder: nn.Module
+    log_scale: Tensor
     posterior_flow: Flow
     regression: Flow
+    regressor: nn.Module
+    log_scale_v: Tensor
 
-    def __init__(self, dims: Dims, latent_dim: int = 0) -> None:
+    def __init__(self, dims: Dims, latent_dim: int | None = 0) -> None:
         super().__init__()
-        self.dims, self.latent_dim = dims, latent_dim
-        self.register_buffer("origin", torch.zeros(latent_dim or dims.n_params), persistent=False)
+        self.dims = dims
+        self.latent_dim = dims.n_params if latent_dim is None else latent_dim
+        origin = torch.zeros(self.latent_dim or dims.n_params)
+        self.register_buffer("origin", origin, persistent=False)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Variant":
         """Record the hyper-parameters, so that no variant has to."""
         variant = super().__new__(cls)
         signature = inspect.signature(cls.__init__).parameters.values()
         options = {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
-        variant.__dict__["_hyperparameters"] = {k: kwargs.get(k, v) for k, v in options.items()}
+        given = {k: plain(kwargs.get(k, v)) for k, v in options.items()}
+        variant.__dict__["_hyperparameters"] = given
         return variant
+
+    def add_autoencoder(
+        self,
+        networks: Networks,
+        n_code: int,
+        *,
+        embedding_dim: int,
+        channels: Sequence[int],
+        decoder_hidden: int,
+        rank: int,
+        regressor_hidden: Sequence[int],
+    ) -> None:
+        """Add what auto-encoders are made of: encoder, ``code``, decoder and regressor.
+
+        Args:
+            networks: ``"mel"`` for the package's networks, ``"conv"`` for the published ones.
+            n_code: What the layer ``code`` makes of the encoder's output.
+            embedding_dim: Size of that output.
+            channels: Channels of the encoder's convolutions.
+            decoder_hidden: Width of the decoder's layers.
+            rank: Spectrograms that a ``"mel"`` decoder mixes.
+            regressor_hidden: Hidden layers of the regressor.
+        """
+        n, shape = self.latent_dim, self.dims.x_shape
+        self.encoder = sound_encoder(networks, shape, embedding_dim, channels)
+        self.code = nn.Linear(embedding_dim, n_code)
+        self.decoder = sound_decoder(
+            networks, n, shape, channels=channels, hidden=decoder_hidden, rank=rank
+        )
+        self.log_scale = nn.Parameter(torch.zeros(shape[0]))
+        self.regressor = MLP(n, regressor_hidden, self.dims.n_params)
+        self.log_scale_v = nn.Parameter(torch.zeros(self.dims.n_params))
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the constructor's keyword arguments, from which an equal instance is built."""
@@ -202,16 +165,23 @@ class Variant(nn.Module, ABC):
     def model(self, batch: Batch | None = None) -> None:
         """Draw presets and their sounds.
 
-        By default the presets are uniform, and the sounds standard normal about the mean of all:
-        the model of a variant that learns the posterior alone, and not how a preset sounds.
+        By default latents are standard normal, sounds normal about what the decoder makes of
+        them, and presets what the regressor does: p(z) p(x|z) p(v|z). Without a latent, presets
+        are uniform, and sounds standard normal about the mean of all: the model of a variant that
+        learns the posterior alone, and not how a preset sounds.
 
         Args:
             batch: What gives the number of presets; one by default.
         """
         zeros = self.origin.new_zeros
         with self.rows(batch):
-            pyro.sample("v", flow_normal(UnitCube(), zeros(self.dims.n_params)))
-            pyro.sample("x", MelNormal(zeros(self.dims.x_shape), zeros(())))
+            if self.has_latent:
+                z = pyro.sample("z", standard_normal(self.origin))
+                pyro.sample("x", MelNormal(self.decoder(z), self.log_scale))
+                pyro.sample("v", self.preset(z))
+            else:
+                pyro.sample("v", flow_normal(UnitCube(), zeros(self.dims.n_params)))
+                pyro.sample("x", MelNormal(zeros(self.dims.x_shape), zeros(())))
 
     @abstractmethod
     def guide(self, batch: Batch) -> None:
@@ -236,8 +206,9 @@ class Variant(nn.Module, ABC):
         """
         with noise_from(generator):
             site = self._guided({"x": x}, n)
-            v = site["value"]
-            return v, site["fn"].log_prob(v) if self.n_mixture == 1 else self.log_prob_v(v, x)
+        v = site["value"]
+        exact = self.n_mixture == 1
+        return v, site["fn"].log_prob(v) if exact else self.log_prob_v(v, x, generator)
 
     def log_prob_v(self, v: Tensor, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Score parameters: condition the guide on them.
@@ -313,8 +284,8 @@ class Variant(nn.Module, ABC):
         return self.decoder(z)
 
     def preset(self, z: Tensor) -> Any:
-        """Return p(v|z) for latents (..., latent_dim), in a variant that has it."""
-        raise NotImplementedError
+        """Return p(v|z) for latents (..., latent_dim), in a variant that has a regressor."""
+        return CubeNormal(self.regressor(z), self.log_scale_v)
 
     def params_of(self, z: Tensor) -> Tensor:
         """Map latents (..., latent_dim) to parameters (..., n_params), by r or the mean of p(v|z).
@@ -421,57 +392,3 @@ class Variant(nn.Module, ABC):
                 f"variant '{type(self).__name__}' has no latent space; use one that has, such as "
                 "flow_reg"
             )
-
-
-V = TypeVar("V", bound=Variant)
-
-
-def with_recipe(
-    variant: type[Variant], options: Mapping[str, Any]
-) -> tuple[dict[str, Any], Recipe]:
-    """Resolve the option ``recipe``.
-
-    Args:
-        variant: The class.
-        options: Its hyper-parameters, and perhaps ``recipe``, the name of one of its recipes.
-
-    Returns:
-        The hyper-parameters, those given before those of the recipe; and the recipe.
-
-    Raises:
-        InputError: There is no such recipe (the known ones are listed).
-    """
-    given = dict(options)
-    name = given.pop("recipe", None)
-    if name is None:
-        return given, Recipe()
-    if name not in variant.recipes:
-        raise unknown(f"recipe of {variant.__name__}", str(name), variant.recipes)
-    recipe = variant.recipes[name]
-    return {**recipe.options, **given}, recipe
-
-
-def build(variant: type[V], dims: Dims, options: dict[str, Any]) -> V:
-    """Build a variant from hyper-parameters given by name.
-
-    Args:
-        variant: The class.
-        dims: The sizes.
-        options: Keyword arguments of its constructor.
-
-    Returns:
-        The instance.
-
-    Raises:
-        InputError: An argument is unknown (the known ones are listed) or its value unusable.
-    """
-    parameters = inspect.signature(variant.__init__).parameters.values()
-    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    for name in options:
-        if name not in known:
-            raise unknown(f"argument of {variant.__name__}", name, known)
-    try:
-        with torch.inference_mode(False), torch.enable_grad():  # a caller's modes are not ours
-            return variant(dims, **options).float()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"cannot build {variant.__name__} with {options}: {error}") from error

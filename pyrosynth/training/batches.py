@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyrosynth.data.tags import Tag, TagTable
-from pyrosynth.modeling.variant import Batch, Dims
+from pyrosynth.modeling import Batch, Dims
 from pyrosynth.synths.params import EDGE
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from pyrosynth.data.labeling import HIDDEN, default_tags
 from pyrosynth.data.tags import TagTable, read_tags
 from pyrosynth.errors import DataError, InputError, RunError, unknown
 from pyrosynth.files import share, writable
-from pyrosynth.modeling.variant import Dims, Variant, build, with_recipe
+from pyrosynth.modeling import Dims, Variant, build, with_recipe
+from pyrosynth.modeling.recipes import plain
 from pyrosynth.training import svi, zoo
 from pyrosynth.training.batches import TrainData
 from pyrosynth.training.run import BANK, FACTS, Run, load_run
@@ -81,7 +82,7 @@ def fit(
     svi.find_device(device)
     kind = model if isinstance(model, type) else zoo.load_model(model)
     options, recipe = with_recipe(kind, options or {})
-    training = {**recipe.training, **training}
+    training, seed = plain({**recipe.training, **training}), plain(seed)
     table = _tags(tags, dataset, progress) if kind.uses_tags else None
     shape = dataset.features.shape(dataset.note.n_samples(dataset.features.sample_rate))
     dims = Dims(

@@ -21,7 +21,7 @@ from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, PyrosynthError, RunError
 from pyrosynth.files import write_bytes
-from pyrosynth.modeling.variant import Dims, Term, Variant, build
+from pyrosynth.modeling import Dims, Term, Variant, build
 from pyrosynth.report import notebook
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.training.state import History

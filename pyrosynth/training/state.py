@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pyrosynth.errors import RunError
-from pyrosynth.modeling.variant import Variant
+from pyrosynth.modeling import Variant
 from pyrosynth.training.tensors import read_tensors, write_tensors
 
 SAVE_EVERY = 10.0  # seconds between two checkpoints, at least
@@ -45,7 +45,7 @@ def score(row: Row) -> float:
     return row.get("valid_log_q", -row["valid_loss"] if "valid_loss" in row else row["step"])
 
 
-class FitState:
+class TrainingState:
     """The state of a fit between two steps, and its checkpoint.
 
     Args:

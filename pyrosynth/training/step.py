@@ -1,8 +1,8 @@
-"""One step of a fit, which a CUDA device can record once and then replay.
+"""One step of a fit, which a CUDA device can capture as a graph and then replay.
 
 A step reads all that changes (the rows, the learning rate, the weights of the terms) from tensors
-that stay where they are, and reads nothing back. On a GPU an ordinary step spends most of its time
-in launching thousands of small kernels one by one. Recorded as a CUDA graph they are launched
+that stay where they are, and reads nothing back. On a GPU a step spends most of its time in
+launching thousands of small kernels one by one. Captured as a CUDA graph they are launched
 together, and Python, Pyro included, runs no more.
 """
 
@@ -11,16 +11,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pyro
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from pyrosynth.modeling import Variant
 from pyrosynth.modeling import networks as nn
 from pyrosynth.modeling.elbo import SyncFreeELBO
-from pyrosynth.modeling.variant import Variant
 from pyrosynth.training.batches import TrainData
 
-ORDINARY = 3  # steps before the recording: what is made only once must be there already
+WARM_UP = 3  # steps before the capture: what is made only once must be there already
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +38,10 @@ class Step:
         clip: Largest norm of the gradient.
         jitter: Standard deviation of the noise added to the features.
         rounded: Whether the products of the large networks are rounded to bfloat16.
-        capture: Whether to record the step where the device is a GPU; all steps are then to be
-            taken inside one `side_stream`.
+        capture: Whether to capture the step as a CUDA graph where the device is a GPU; all steps
+            are then to be taken inside one `side_stream`.
+        check: Whether Pyro checks shapes and supports in the first step. In all others it must
+            not: the checks cost a tenth of a step, and on a GPU they wait for the device.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Step:
         jitter: float = 0.0,
         rounded: bool = False,
         capture: bool = True,
+        check: bool = False,
     ) -> None:
         self.variant, self.elbo, self.data, self.optimiser = variant, elbo, data, optimiser
         self.parameters, self.clip, self.jitter = list(variant.parameters()), clip, jitter
@@ -60,7 +64,7 @@ class Step:
         device = data.x.device
         self.rows = torch.zeros(batch_size, dtype=torch.long, device=device)
         self.weights = torch.zeros(len(elbo.terms), device=device)
-        self.capture = capture and device.type == "cuda"
+        self.capture, self.check = capture and device.type == "cuda", check
         self.taken = 0
         self._held: list[float] = []  # what `weights` holds
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -87,9 +91,9 @@ class Step:
             self._held = weights
         self.taken += 1
         torch.manual_seed(seed)
-        if self.capture and self._graph is None and self.taken >= ORDINARY:
+        if self.capture and self._graph is None and self.taken >= WARM_UP:
             try:
-                return self._rehearse() if self.taken == ORDINARY else self._record()
+                return self._run_without_waiting() if self.taken == WARM_UP else self._capture()
             except RuntimeError as error:
                 self._give_up(str(error))
                 torch.manual_seed(seed)
@@ -100,7 +104,8 @@ class Step:
         batch = self.data.batch(self.rows)
         if self.jitter:
             batch["x"] = batch["x"] + self.jitter * torch.randn_like(batch["x"])
-        with nn.rounded(self.networks):
+        check = self.check and self.taken == 1
+        with nn.rounded(self.networks), pyro.validation_enabled(check):
             loss = self.elbo.loss(self.variant, batch, self.weights)
         self.optimiser.zero_grad()
         loss.backward()
@@ -108,8 +113,8 @@ class Step:
         self.optimiser.step()
         return loss.detach()
 
-    def _rehearse(self) -> Tensor:
-        """Take a step in which waiting for the device is an error, as it is in a recording."""
+    def _run_without_waiting(self) -> Tensor:
+        """Take a step in which waiting for the device is an error, as it is in a capture."""
         before = torch.cuda.get_sync_debug_mode()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that this mode is a prototype
@@ -119,28 +124,28 @@ class Step:
         finally:
             torch.cuda.set_sync_debug_mode(before)
 
-    def _record(self) -> Tensor:
-        """Record the step, and replay it for the first time."""
+    def _capture(self) -> Tensor:
+        """Capture the step, and replay it for the first time."""
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         self.optimiser.param_groups[0]["capturable"] = True
-        # The outer context gives the stream back even where the end of a recording fails.
+        # The outer context gives the stream back even where the end of a capture fails.
         with torch.cuda.stream(stream), torch.cuda.graph(graph, stream=stream):
             self._loss = self.run()
         self._graph = graph
         return self._replay()
 
     def _replay(self) -> Tensor:
-        """Launch the recorded step."""
+        """Launch the captured step."""
         assert self._graph is not None
         self._graph.replay()
         return self._loss.clone()
 
     def _give_up(self, reason: str) -> None:
-        """Go on with ordinary steps."""
+        """Go on kernel by kernel."""
         self.capture = False
         self.optimiser.param_groups[0]["capturable"] = False
         log.warning(
-            "the step of '%s' cannot be recorded as a CUDA graph and is taken kernel by kernel, "
+            "the step of '%s' cannot be captured as a CUDA graph and is taken kernel by kernel, "
             "which is slower; the reason: %s",
             type(self.variant).__name__,
             reason.partition("\n")[0],
@@ -149,7 +154,7 @@ class Step:
 
 @contextmanager
 def side_stream(device: torch.device) -> Iterator[None]:
-    """Use a stream of one's own on a GPU: nothing can be recorded on the default one."""
+    """Use a stream of one's own on a GPU: nothing can be captured on the default one."""
     if device.type != "cuda":
         yield
         return

@@ -14,16 +14,16 @@ from types import FrameType
 from typing import Literal
 
 import numpy as np
-import pyro
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyrosynth.errors import InputError, unknown
+from pyrosynth.modeling import Variant
 from pyrosynth.modeling.elbo import SyncFreeELBO
-from pyrosynth.modeling.variant import Variant
+from pyrosynth.modeling.recipes import plain
 from pyrosynth.training.batches import TrainData
-from pyrosynth.training.state import FitState, History, Row
+from pyrosynth.training.state import History, Row, TrainingState
 from pyrosynth.training.step import Step, side_stream
 
 CHECKPOINT = "checkpoints/last.safetensors"  # inside the folder of a run
@@ -31,6 +31,8 @@ SCORED = 256  # held-out rows that are scored at once, or more where batches are
 CHECK_EVERY = 25  # steps between two looks at the loss; each look waits for the device
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def fit(
     variant: Variant,
     data: TrainData,
@@ -77,7 +79,8 @@ def fit(
         seed: Fixes every random number.
         device: ``"cpu"`` or ``"cuda"``.
         threads: Torch threads during the fit; None leaves the setting alone.
-        capture: Whether to record the step on a GPU and replay it, see `pyrosynth.training.step`.
+        capture: Whether to capture the step as a CUDA graph on a GPU, see
+            `pyrosynth.training.step`.
         out: Folder of the run, for checkpoints; None keeps none.
         resume: Go on from the checkpoint in ``out``, if there is one.
         progress: Whether to show a progress bar.
@@ -91,82 +94,83 @@ def fit(
         KeyboardInterrupt: The fit was interrupted; a checkpoint has been written.
     """
     target = find_device(device)
+    steps, batch_size, lr, warm_up, seed = plain((steps, batch_size, lr, warm_up, seed))
     if len(data.train) == 0 or steps < 1:
         raise InputError(
             f"{len(data.train)} training rows, {steps} steps: give at least 1 of each"
         )
     check_precision(precision)
-    settings = {
+    settings = plain({
         "steps": steps, "batch_size": batch_size, "lr": lr, "warm_up": warm_up,
         "weight_decay": weight_decay, "clip": clip, "jitter": jitter,
         "halve_after": halve_after, "validate_every": validate_every, "patience": patience,
         "precision": precision, "seed": seed, "data": data.fingerprint(),
         "variant": type(variant).__name__, "hyperparameters": variant.hyperparameters(),
-    }  # fmt: skip
-    variant.to(target)
+    })  # fmt: skip
+    variant.to(target, torch.float32)
     data = data.to(target)
     batch_size = min(batch_size, len(data.train))
     elbo = SyncFreeELBO(variant.terms)
-    # The rate is a tensor, so that a recorded step sees it change.
+    # The rate is a tensor, so that a captured step sees it change.
     optimiser = torch.optim.AdamW(
         variant.parameters(),
-        torch.tensor(lr, device=target),
+        torch.tensor(lr, dtype=torch.float32, device=target),
         weight_decay=weight_decay,
         fused=True,
     )
-    loop = FitState(variant, optimiser, settings, out and Path(out) / CHECKPOINT)
-    loop.restore(resume, target)
+    state = TrainingState(variant, optimiser, settings, out and Path(out) / CHECKPOINT)
+    state.restore(resume, target)
     take = Step(
         variant, elbo, data, optimiser,
         batch_size=batch_size, clip=clip, jitter=jitter, rounded=precision is not None,
-        capture=capture,
+        capture=capture, check=True,
     )  # fmt: skip
 
     bar = tqdm(
-        desc="fit", total=steps * batch_size, initial=loop.step * batch_size, unit=" presets",
+        desc="fit", total=steps * batch_size, initial=state.step * batch_size, unit=" presets",
         unit_scale=True, disable=not progress, dynamic_ncols=True,
     )  # fmt: skip
     gpus = [target] if target.type == "cuda" else []
     waiting: list[Tensor] = []
     order = torch.empty(0, dtype=torch.long)
-    first, per_epoch = loop.step, len(data.train) // batch_size
-    halved = loop.halved(halve_after)
+    first, per_epoch = state.step, len(data.train) // batch_size
+    halved = state.halved(halve_after)
     with (
         bar, torch_threads(threads), torch.random.fork_rng(gpus), side_stream(target),
         _interrupts() as pressed,
     ):  # fmt: skip
-        while loop.step < steps and loop.stopped(patience) is None:
-            step = loop.step
+        while state.step < steps and state.stopped(patience) is None:
+            step = state.step
             if step == first or step % per_epoch == 0:
                 rng = torch.Generator().manual_seed(_seed(seed, 0, step // per_epoch))
                 order = data.train[torch.randperm(len(data.train), generator=rng).to(target)]
             rows = order[step % per_epoch * batch_size :][:batch_size]
             rate = lr * min(1.0, (step + 1) / max(1, warm_up))
             rate *= _cosine(step, steps) if halve_after is None else halved
-            # Checks of shapes and supports cost a tenth of a step: one step is enough.
-            with pyro.validation_enabled(step == first):
-                waiting.append(take(step, rows, rate, _seed(seed, 1, step)))
-            loop.step += 1
+            waiting.append(take(step, rows, rate, _seed(seed, 1, step)))
+            state.step += 1
             bar.update(batch_size)
 
-            validate = loop.step % validate_every == 0 or loop.step == steps
+            validate = state.step % validate_every == 0 or state.step == steps
             if validate or pressed or len(waiting) == CHECK_EVERY:
-                loop.read(waiting)
+                state.read(waiting)
             if validate:
                 torch.manual_seed(_seed(seed, 2, 0))
                 row = _validate(variant, elbo, data, elbo.weights(steps, target), batch_size)
-                loop.record({"step": loop.step, "lr": rate, **row})
-                halved = loop.halved(halve_after)
+                state.record({"step": state.step, "lr": rate, **row})
+                halved = state.halved(halve_after)
                 bar.set_postfix({k[6:]: f"{v:.2f}" for k, v in row.items()}, refresh=False)
-            over = loop.step == steps or loop.stopped(patience) is not None
-            if pressed or (validate and (over or loop.due())):
-                loop.save()
+            over = state.step == steps or state.stopped(patience) is not None
+            if pressed or (validate and (over or state.due())):
+                state.save()
             if pressed:
-                raise KeyboardInterrupt(f"stopped after step {loop.step}; {loop.how_to_resume()}")
-    variant.load_state_dict(loop.best)
+                raise KeyboardInterrupt(
+                    f"stopped after step {state.step}; {state.how_to_resume()}"
+                )
+    variant.load_state_dict(state.best)
     variant.eval()
-    stopped = loop.stopped(patience) or "finished"
-    return History(loop.rows, loop.best_step, stopped, *loop.times)
+    stopped = state.stopped(patience) or "finished"
+    return History(state.rows, state.best_step, stopped, *state.times)
 
 
 def find_device(name: str) -> torch.device:

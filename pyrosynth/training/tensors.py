@@ -22,7 +22,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) 
         info: JSON-ready facts that belong to the tensors.
 
     Raises:
-        RunError: The file cannot be written.
+        InputError: The file cannot be written.
     """
     # Clones, as tensors that share their memory are refused.
     whole = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from pyrosynth.errors import InputError, RunError, unknown
-from pyrosynth.modeling.variant import Variant
+from pyrosynth.modeling import Variant
 
 _BESIDE = Path(__file__).parents[1] / "models"  # in a wheel
 FOLDER = _BESIDE if _BESIDE.is_dir() else Path(__file__).parents[2] / "models"  # in a checkout
@@ -119,8 +119,9 @@ def variant_source(variant: type[Variant]) -> str:
     Raises:
         RunError: There is no source, as for a class made by ``exec``.
     """
-    code = variant.model.__code__
-    text = "".join(linecache.getlines(code.co_filename, variant.model.__globals__))
+    method: Any = next(value for value in vars(variant).values() if inspect.isfunction(value))
+    code, names_there = method.__code__, method.__globals__
+    text = "".join(linecache.getlines(code.co_filename, names_there))
     if not text:
         raise RunError(
             f"no source of variant '{variant.__name__}' was found, so the run could not be "
@@ -128,7 +129,7 @@ def variant_source(variant: type[Variant]) -> str:
         )
     if Path(code.co_filename).is_file():
         return text
-    return _imports(text, variant.model.__globals__) + text
+    return _imports(text, names_there) + text
 
 
 def _file(name: str) -> Path:

@@ -1,0 +1,108 @@
+"""Hyper-parameters and schedules that go by a name, and variants built from hyper-parameters."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from pyrosynth.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from pyrosynth.modeling.variant import Dims, Variant
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyper-parameters and a schedule that go by one name.
+
+    Args:
+        options: Hyper-parameters of the variant; the others keep their defaults.
+        training: Arguments of `pyrosynth.training.svi.fit`; the others keep theirs.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+# The schedule of Esling et al. (2019): 500 epochs of 11,000 presets, a rate of 2e-4 that is
+# halved when validation has stalled for 20 epochs. They do not say how large a batch is; 64 is
+# what their code has.
+PAPER_TRAINING: Mapping[str, Any] = {
+    "steps": 86_000,
+    "batch_size": 64,
+    "lr": 2e-4,
+    "warm_up": 0,
+    "weight_decay": 0.0,
+    "validate_every": 172,
+    "halve_after": 20,
+}
+
+
+def paper_recipe(**options: Any) -> Mapping[str, Recipe]:
+    """Return the recipe ``paper``: hyper-parameters, and the published schedule."""
+    return {"paper": Recipe(options, PAPER_TRAINING)}
+
+
+def plain(value: Any) -> Any:
+    """Turn numbers of NumPy and torch into Python's own, which JSON can hold, also in tuples."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(plain, value))
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
+
+
+V = TypeVar("V", bound="Variant")
+
+
+def with_recipe(
+    variant: "type[Variant]", options: Mapping[str, Any]
+) -> tuple[dict[str, Any], Recipe]:
+    """Resolve the option ``recipe``.
+
+    Args:
+        variant: The class.
+        options: Its hyper-parameters, and perhaps ``recipe``, the name of one of its recipes.
+
+    Returns:
+        The hyper-parameters, those given before those of the recipe; and the recipe.
+
+    Raises:
+        InputError: There is no such recipe (the known ones are listed).
+    """
+    given = dict(options)
+    name = given.pop("recipe", None)
+    if name is None:
+        return given, Recipe()
+    if name not in variant.recipes:
+        raise unknown(f"recipe of {variant.__name__}", str(name), variant.recipes)
+    recipe = variant.recipes[name]
+    return {**recipe.options, **given}, recipe
+
+
+def build(variant: type[V], dims: "Dims", options: dict[str, Any]) -> V:
+    """Build a variant from hyper-parameters given by name.
+
+    Args:
+        variant: The class.
+        dims: The sizes.
+        options: Keyword arguments of its constructor.
+
+    Returns:
+        The instance.
+
+    Raises:
+        InputError: An argument is unknown (the known ones are listed) or its value unusable.
+    """
+    parameters = inspect.signature(variant.__init__).parameters.values()
+    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    for name in options:
+        if name not in known:
+            raise unknown(f"argument of {variant.__name__}", name, known)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():  # a caller's modes are not ours
+            return variant(dims, **options).float()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"cannot build {variant.__name__} with {options}: {error}") from error
