@@ -113,9 +113,10 @@ class FlowPost(Variant):
         """Return the median of v given z."""
         return self.cube(self.regression(z)[0])[0]
 
-    def preset(self, z: Tensor, s: Tensor) -> TransformedDistribution:
-        """Return p(v|z, s)."""
-        y = Normal(FlowTransform(self.regression)(z), s.exp()).to_event(1)
+    def preset(self, z: Tensor, s: Tensor | None = None) -> TransformedDistribution:
+        """Return p(v|z, s), by default for the s that is likeliest."""
+        scale = (self.loc_s if s is None else s).exp()
+        y = Normal(FlowTransform(self.regression)(z), scale).to_event(1)
         return TransformedDistribution(y, [FlowTransform(self.cube)])
 
     def model(self, batch: Batch | None = None) -> None:

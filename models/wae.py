@@ -82,7 +82,7 @@ class WAE(Variant):
     )  # fmt: skip
 
     def __init__(
-        self, dims: Dims, *, latent_dim: int | None = 32, networks: Networks = "mel",
+        self, dims: Dims, *, networks: Networks = "mel", latent_dim: int | None = 32,
         channels: Sequence[int] = (128, 192, 256), embedding_dim: int = 256, rank: int = 256,
         regressor_hidden: Sequence[int] = (256, 256), decoder_hidden: int = 512,
         alpha: float = 0.01, beta: float = 10.0, beta_steps: int = 0, gamma: float = 1.0,

@@ -87,7 +87,7 @@ def tag_base(mask, features=3, **changes):
 def log_probability(mask):
     """Return the log probability of a mask of the two tags."""
     base = tag_base(mask)
-    return Labels(base.log_weight).log_prob(base.mask)
+    return Labels(base.log_weight).log_prob(base.label_mask)
 
 
 YES, NO = True, False

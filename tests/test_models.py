@@ -447,7 +447,9 @@ def test_flow_dis_is_flow_reg_with_another_prior(unknown, monkeypatch):
         torch.testing.assert_close(a, expected, atol=2e-4, rtol=1e-3)
 
 
-BOUND = [name for name in zoo.list_models() if any(t.sites for t in zoo.load_model(name)(DIMS).terms)]
+BOUND = [
+    name for name in zoo.list_models() if any(t.sites for t in zoo.load_model(name)(DIMS).terms)
+]
 
 
 @pytest.mark.parametrize("name", BOUND)

@@ -92,10 +92,11 @@ def test_contents(saved):
     assert facts["arguments"]["channels"] == [8, 16]
     assert facts["dims"] == {
         "n_params": 4, "x_shape": [8, 11], "resolution": [16] * 4, "tags": ["tone", "size"],
-        "words": [["dark", "bright"], ["small", "medium", "large"]],
+        "classes": [["dark", "bright"], ["small", "medium", "large"]],
     }  # fmt: skip
     assert facts["terms"][2] == {
-        "name": "preset", "sites": ["v|x"], "weight": {"value": 1.0, "steps": 0},
+        "name": "preset", "sites": [], "guide": ["v"],
+        "weight": {"value": 1.0, "steps": 0, "start": 0.0},
     }  # fmt: skip
     assert (path / "variant.py").read_text() == zoo.source("flow_reg")
 
@@ -161,7 +162,7 @@ def test_a_class_from_a_notebook_cell(tmp_path, data):
     imports, body = text.split("class Mine", 1)
     names = {}
     exec(imports + "import math as mu\n", names)  # imports made in another cell
-    cell = "class Mine" + body.replace("super().__init__(dims)", "super().__init__(dims); mu.pi")
+    cell = "class Mine" + body.replace("super().__init__(dims", "mu.pi; super().__init__(dims")
     variant = in_a_cell(cell, names)["Mine"](data.dims, **SMALL["flow_reg"])
     assert isinstance(variant, Variant)
     run = make_run(variant, data)

@@ -38,7 +38,7 @@ def test_a_run_knows_its_tags(dataset, table, tmp_path):
     again = load_run(tmp_path / "run")
     for dims in (run.variant.dims, again.variant.dims):
         assert dims.tags == ("tone", "size")
-        assert dims.words == tuple(tag.classes for tag in TAGS)
+        assert dims.classes == tuple(tag.classes for tag in TAGS)
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     # Of the file only the human presets have labels, of the table all of them.
     assert facts["settings"]["tags"] != table.fingerprint()

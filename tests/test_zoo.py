@@ -85,7 +85,9 @@ def test_source_files_are_utf_8_whatever_the_locale(tmp_path, monkeypatch):
     source = zoo.variant_source(variant)
     assert source.startswith('"""Multi-layer')
     assert "Phi⁻¹" in source
-    script = f"from pyrosynth.training import zoo; zoo.load_model({str(path)!r}); zoo.source('mlp')"
+    script = (
+        f"from pyrosynth.training import zoo; zoo.load_model({str(path)!r}); zoo.source('mlp')"
+    )
     for key, value in {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}.items():
         monkeypatch.setenv(key, value)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

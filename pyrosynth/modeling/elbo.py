@@ -120,7 +120,9 @@ class _Traces:
         self.model = poutine.Trace()
         if generative:
             sites = self.guide.nodes.items()
-            values = {name: site["value"] for name, site in sites if site["type"] == "sample"}
+            values: dict[str, Any] = {
+                name: site["value"] for name, site in sites if site["type"] == "sample"
+            }
             model = Conditioned({**self.data, **values}, {})(variant.model)
             self.model = poutine.trace(model).get_trace(batch)
 
@@ -152,7 +154,7 @@ class _Traces:
                 f"term '{term.name}' names the site '{name}', which its program lacks; "
                 f"it has {', '.join(there) or 'none'}"
             )
-        site = trace.nodes[name]
+        site: Any = trace.nodes[name]
         if term.score is None:
             trace.compute_log_prob(lambda other, _: other == name)
             score = site["log_prob"]

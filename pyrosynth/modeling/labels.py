@@ -80,13 +80,14 @@ class TagBase(TorchDistribution):
     def __init__(
         self, loc: Tensor, scale: Tensor, log_weight: Tensor, label_mask: Tensor, features: int
     ) -> None:
-        self.loc, self.scale, self.log_weight, self.mask = loc, scale, log_weight, label_mask
+        self.loc, self.scale, self.log_weight = loc, scale, log_weight
+        self.label_mask = label_mask
         self.log_joint = log_weight.masked_fill(~label_mask, -torch.inf)
         super().__init__(label_mask.shape[:-2], torch.Size([features]), validate_args=False)
 
     def expand(self, batch_shape: _Shape, _instance: Any = None) -> "TagBase":
         """Return the distribution with more leading axes."""
-        mask = self.mask.expand(*batch_shape, *self.mask.shape[-2:])
+        mask = self.label_mask.expand(*batch_shape, *self.log_weight.shape)
         return TagBase(self.loc, self.scale, self.log_weight, mask, self.event_shape[0])
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -247,7 +247,7 @@ class Variant(nn.Module, ABC):
             return site["value"].mean(0)
         return mean[0] if self.n_mixture == 1 else mean.mean(0)
 
-    def _guided(self, batch: Batch, n: int | None = None) -> dict[str, Any]:
+    def _guided(self, batch: Batch, n: int | None = None) -> Any:
         """Run the guide, n times side by side, and return its site ``v``."""
         guide = self.guide
         if "v" in batch:
