@@ -70,7 +70,7 @@ async def messages(live: Live, n: int) -> Rows:
         Asker, remote_addr=("127.0.0.1", server.port)
     )
     rng = random.Random(0)
-    names = live.atlas.names
+    names = live.space.names
     kinds: dict[str, Callable[[], list]] = {
         "/decode": lambda: ["brightness", rng.uniform(-2, 2), "pc1", rng.uniform(-2, 2)],
         "/move": lambda: ["pc2", rng.uniform(-1, 1)],
@@ -105,7 +105,7 @@ def soak(live: Live, n: int) -> None:
     server.transport = Nowhere()  # type: ignore[assignment]
     rng = random.Random(0)
     requests = [osc.write("/ping", []), osc.write("/near", []), osc.write("/path/add", [])]
-    requests += [osc.write("/load", [name]) for name in live.atlas.names[:20]]
+    requests += [osc.write("/load", [name]) for name in live.space.names[:20]]
     requests += [b"", b"junk", b"#bundle\0", os.urandom(64), bytes(9000)]
     for part in range(10):
         for _ in range(n // 10):
@@ -129,7 +129,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with Live(Posterior.load(arguments.run)) as live:
         rows = asyncio.run(messages(live, arguments.messages))
-        values = [live.known(i % len(live.atlas)) for i in range(arguments.sounds)]
+        values = [live.known(i % len(live.space)) for i in range(arguments.sounds)]
         sounds = [live.render(row).audio for row in values]
         live.encode(sounds[0])
         rows.append(("encode", *measured(lambda i: live.encode(sounds[i]), len(sounds))))

@@ -22,8 +22,8 @@ from tqdm.auto import tqdm
 
 from benchmarks.timbre import NAMES, Timbre
 from pyrosynth.errors import InputError
-from pyrosynth.explore.latent_space import Atlas
-from pyrosynth.explore.morphing import WAYS, Way, path
+from pyrosynth.explore.latent_space import LatentSpace
+from pyrosynth.explore.morphing import METHODS, Method, find_path
 from pyrosynth.files import writable
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.plots import BLUE, RED, WIDTH, bare, png
@@ -50,12 +50,12 @@ def bend(numbers: ArrayLike) -> Float:
     return np.sqrt(((array - line) ** 2).mean(axis=-2))
 
 
-def resampled(data: xarray.Dataset, way: str, key: str = "roughness", seed: int = 0) -> Float:
+def resampled(data: xarray.Dataset, method: str, key: str = "roughness", seed: int = 0) -> Float:
     """Return the changes of each feature for resampled pairs, shape (2000, n_features).
 
     Args:
         data: From ``measure``.
-        way: Compared with ``knobs``.
+        method: Compared with ``knobs``.
         key: ``roughness`` or ``bend``.
         seed: Of the resampling.
 
@@ -64,22 +64,24 @@ def resampled(data: xarray.Dataset, way: str, key: str = "roughness", seed: int 
     """
     n = data.sizes["pair"]
     share = np.random.default_rng(seed).multinomial(n, [1 / n] * n, RESAMPLES) / n
-    mean, usual = (share @ data[key].sel(way=one).values for one in (way, "knobs"))
+    mean, usual = (share @ data[key].sel(method=one).values for one in (method, "knobs"))
     return relative(mean, usual)
 
 
 def summary(data: xarray.Dataset) -> dict[str, Any]:
-    """Return the figures of each way, with 95 % intervals over the pairs, JSON-ready."""
+    """Return the figures of each method, with 95 % intervals over the pairs, JSON-ready."""
     found: dict[str, Any] = {
         "pairs": data.sizes["pair"],
         "steps": int(data.attrs["steps"]),
         "features": data.sizes["feature"],
     }
-    for way in data["way"].values:
-        if way != "knobs":
-            change, bends = (data[key].sel(way=way).values for key in ("change", "bend_change"))
-            rough, bent = (resampled(data, way, key) for key in ("roughness", "bend"))
-            found[str(way)] = {
+    for method in data["method"].values:
+        if method != "knobs":
+            change, bends = (
+                data[key].sel(method=method).values for key in ("change", "bend_change")
+            )
+            rough, bent = (resampled(data, method, key) for key in ("roughness", "bend"))
+            found[str(method)] = {
                 "smoother_on": int((change < 0).sum()),
                 "smoother_on_95": _middle((rough < 0).sum(axis=1)),
                 "roughness_change": float(np.nanmean(change)),
@@ -92,21 +94,21 @@ def summary(data: xarray.Dataset) -> dict[str, Any]:
 
 
 def figure(data: xarray.Dataset) -> Figure:
-    """Show by how much each way differs in roughness from straight lines of the knobs."""
-    ways = [str(way) for way in data["way"].values if way != "knobs"]
+    """Show by how much each method differs in roughness from straight lines of the knobs."""
+    methods = [str(method) for method in data["method"].values if method != "knobs"]
     n = data.sizes["feature"]
     drawn = Figure(figsize=(WIDTH, 1.5 + 0.17 * n), layout="constrained")
     drawn.supxlabel("roughness relative to straight lines of the knobs (%)", fontsize=10)
-    axes = np.atleast_1d(drawn.subplots(1, len(ways), sharex=True))
-    for ax, way in zip(axes, ways, strict=True):
-        change = 100 * data["change"].sel(way=way).values
+    axes = np.atleast_1d(drawn.subplots(1, len(methods), sharex=True))
+    for ax, method in zip(axes, methods, strict=True):
+        change = 100 * data["change"].sel(method=method).values
         order = np.argsort(change)
         ax.barh(np.arange(n), change[order], color=np.where(change[order] < 0, BLUE, RED))
         ax.set_yticks(np.arange(n), data["feature"].values[order], fontsize=7.5)
         ax.set_ylim(n - 0.4, -0.6)
         ax.axvline(0, color="black", linewidth=0.8)
         better, mean = int((change < 0).sum()), float(np.nanmean(change))
-        ax.set_title(f"{way}\nsmoother on {better} of {n}, mean {mean:+.1f} %", fontsize=10)
+        ax.set_title(f"{method}\nsmoother on {better} of {n}, mean {mean:+.1f} %", fontsize=10)
         bare(ax)
     return drawn
 
@@ -131,21 +133,21 @@ def measure(
         progress: Whether to show a progress bar.
 
     Returns:
-        ``roughness`` and ``bend`` (way, pair, feature); ``change`` and ``bend_change`` (way,
-        feature), the mean over the pairs relative to that of ``knobs``, less 1. The way ``sound``
-        is there only if the variant predicts how presets sound.
+        ``roughness`` and ``bend`` (method, pair, feature); ``change`` and ``bend_change``
+        (method, feature), the mean over the pairs relative to that of ``knobs``, less 1. The
+        method ``sound`` is there only if the variant predicts how presets sound.
 
     Raises:
         InputError: There are not so many presets, or fewer than three steps.
     """
-    atlas = Atlas(posterior)
-    if not 1 <= n_pairs <= len(atlas) // 2 or steps < 3:
+    space = LatentSpace(posterior)
+    if not 1 <= n_pairs <= len(space) // 2 or steps < 3:
         raise InputError(
-            f"{n_pairs} pairs of {len(atlas)} presets, {steps} steps: give 1 to {len(atlas) // 2} "
+            f"{n_pairs} pairs of {len(space)} presets, {steps} steps: give 1 to {len(space) // 2} "
             "pairs and at least 3 steps"
         )
-    ways: tuple[Way, ...] = WAYS if posterior.predicts else WAYS[1:]
-    pairs = np.random.default_rng(seed).permutation(len(atlas))[: 2 * n_pairs].reshape(-1, 2)
+    methods: tuple[Method, ...] = METHODS if posterior.predicts else METHODS[1:]
+    pairs = np.random.default_rng(seed).permutation(len(space))[: 2 * n_pairs].reshape(-1, 2)
     position = np.linspace(0.0, 1.0, steps)
     run = posterior.run
     timbre = Timbre(run.features, run.note)
@@ -158,35 +160,37 @@ def measure(
         tqdm(pairs, desc="morph", unit="pair", dynamic_ncols=True, disable=not progress) as bar,
     ):  # fmt: skip
         for pair in bar:
-            presets = [atlas.names[i] for i in pair]
-            ends = atlas.bank.values[pair]
-            between = [path(posterior, presets, way).values(position[1:-1]) for way in ways]
+            presets = [space.names[i] for i in pair]
+            ends = space.bank.values[pair]
+            between = [
+                find_path(posterior, presets, method).values(position[1:-1]) for method in methods
+            ]
             rendered = renderer.render(np.concatenate([ends, *between]))
             if rendered.failed.any() or rendered.features is None:
                 continue
-            inner = rendered.features[2:].reshape(len(ways), steps - 2, -1)
-            first, last = (np.tile(end, (len(ways), 1, 1)) for end in rendered.features[:2])
+            inner = rendered.features[2:].reshape(len(methods), steps - 2, -1)
+            first, last = (np.tile(end, (len(methods), 1, 1)) for end in rendered.features[:2])
             numbers.append(np.concatenate([first, inner, last], axis=1))
             names.append(" → ".join(presets))
     if not numbers:
         raise InputError("no pair of presets could be played; check the synth, or give more pairs")
-    played = np.stack(numbers, axis=1)  # (way, pair, step, feature)
-    dims = ("way", "pair", "feature")
+    played = np.stack(numbers, axis=1)  # (method, pair, step, feature)
+    dims = ("method", "pair", "feature")
     data = xarray.Dataset(
         {"roughness": (dims, roughness(played)), "bend": (dims, bend(played))},
-        {"way": list(ways), "pair": names, "feature": list(NAMES)},
+        {"method": list(methods), "pair": names, "feature": list(NAMES)},
         {"steps": steps},
     )
     for key, found in (("change", "roughness"), ("bend_change", "bend")):
         mean = data[found].mean("pair")
-        data[key] = (mean.dims, relative(mean.values, mean.sel(way="knobs").values))
+        data[key] = (mean.dims, relative(mean.values, mean.sel(method="knobs").values))
     return data
 
 
 def relative(mean: Float, usual: Float) -> Float:
     """Return the change from usual means, -1 to infinity; NaN for what is usually 0.
 
-    What moves on neither way, such as the modulation of a short note, has not changed: 0.
+    What moves by neither method, such as the modulation of a short note, has not changed: 0.
     """
     usual = np.broadcast_to(usual, mean.shape)
     change = np.full(mean.shape, np.nan)

@@ -14,27 +14,29 @@ import soundfile
 import xarray
 from PIL import Image
 
-from pyrosynth.explore.projection import Map
+from pyrosynth.explore.projection import Projection
 from pyrosynth.plots import png
 
 WIDTH, COLORS = 900, 160  # of pictures, in pixels and in number
-SECONDS, PAUSE_SECONDS = 3.2, 0.15  # that are heard of each sound
+SECONDS, PAUSE_SECONDS = 3.2, 0.15  # that are kept of each sound
 PEAK = 0.9
 
 
 def main(explored: Path, media: Path) -> None:
     """Write all of them."""
     media.mkdir(parents=True, exist_ok=True)
-    axis = next(iter(json.loads((explored / "facts.json").read_text())["macros"]))
-    parts = {"ranking": explored, "macro": explored / f"macro-{axis}"}
-    parts |= {name: explored / name for name in ("morph", "gaps")}
+    axis = next(iter(json.loads((explored / "facts.json").read_text())["traversals"]))
+    parts = {"ranking": explored, "traversal": explored / f"traversal-{axis}"}
+    parts |= {name: explored / name for name in ("morph", "novel")}
     for name, folder in parts.items():
         file = folder / ("ranking.png" if name == "ranking" else "picture.png")
         small(file.read_bytes(), media / f"{name}.png")
-    small(png(Map(read(explored / "map")).plot("brightness")), media / "map.png")
-    heard(parts["macro"], (0, 2, 4, 6, 8), media / "macro.ogg")
-    heard(parts["morph"], (0, 2, 4, 6, 8), media / "morph.ogg")
-    heard(parts["gaps"], (0, 1, 2), media / "gaps.ogg")
+    small(
+        png(Projection(read(explored / "projection")).plot("brightness")), media / "projection.png"
+    )
+    rendered(parts["traversal"], (0, 2, 4, 6, 8), media / "traversal.ogg")
+    rendered(parts["morph"], (0, 2, 4, 6, 8), media / "morph.ogg")
+    rendered(parts["novel"], (0, 1, 2), media / "novel.ogg")
 
 
 def small(picture: bytes, file: Path) -> None:
@@ -44,7 +46,7 @@ def small(picture: bytes, file: Path) -> None:
     image.resize(size, Image.Resampling.LANCZOS).quantize(COLORS).save(file, optimize=True)
 
 
-def heard(folder: Path, chosen: Sequence[int], file: Path) -> None:
+def rendered(folder: Path, chosen: Sequence[int], file: Path) -> None:
     """Write some sounds of a part one after the other."""
     rate = 22050  # of the pretrained run
     audio = read(folder)["audio"].values[list(chosen), : int(SECONDS * rate)]

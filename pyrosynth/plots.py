@@ -5,7 +5,7 @@ Every function returns a figure, which ``png`` turns into a file's bytes and Jup
 
 import io
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,9 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 from pyrosynth.audio.features import DB, FeatureSpec, hz_to_mel
 from pyrosynth.audio.io import Note
 from pyrosynth.synths.params import Param, ParamSpace
-
-if TYPE_CHECKING:
-    pass
 
 Float = NDArray[np.float64]
 
@@ -32,8 +29,20 @@ TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 16000)
 RANGE_DB = 30.0  # largest difference shown of two spectrograms
 
 
-def png(figure: Figure) -> bytes:
-    """Return a figure as a PNG file's bytes."""
+def new_axes(size: tuple[float, float], *shape: int, **options: Any) -> Any:
+    """Return the axes of a new figure.
+
+    Args:
+        size: Width and height in inches.
+        shape: Rows and columns; none for a single one.
+        options: Of ``Figure.subplots``.
+    """
+    return Figure(figsize=size, layout="constrained").subplots(*shape, **options)
+
+
+def png(drawn: Figure | Axes | NDArray[Any]) -> bytes:
+    """Return a figure, or that of some axes, as a PNG file's bytes."""
+    figure: Any = drawn if isinstance(drawn, Figure) else np.ravel(np.asarray(drawn))[0].figure
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     return buffer.getvalue()

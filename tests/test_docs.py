@@ -59,7 +59,7 @@ CALLS = {
     "features=ps.FeatureSpec(n_mels=16)",
     "fit": "steps=4, progress=False",
     "renderer": "workers=1",
-    "macro": "steps=2, draws=0",
+    "traverse": "steps=2, draws=0",
     "morph": "steps=3",
 }
 

@@ -1,4 +1,4 @@
-"""Macro-controls, neighbourhoods, morphs and maps of a small run, played by the real synth."""
+"""Traversals, nearby and new presets, morphs, projections of a small run and the real synth."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from small import small_run
 from toys import SMALL
@@ -18,10 +19,9 @@ from pyrosynth import explore
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.cli.app import main
 from pyrosynth.errors import InputError
-from pyrosynth.explore.macros import labels
-from pyrosynth.explore.morphing import GRID, WAYS, even
+from pyrosynth.explore.morphing import GRID, METHODS, smooth_leg
 from pyrosynth.explore.ranking import sensitivity, title
-from pyrosynth.plots import png
+from pyrosynth.explore.result import PLAYERS
 from pyrosynth.training.fit import fit
 
 
@@ -47,33 +47,40 @@ def renderer(posterior):
 
 
 @pytest.fixture(scope="module")
-def atlas(posterior):
-    return explore.Atlas(posterior)
+def space(posterior):
+    return explore.LatentSpace(posterior)
 
 
 def whole(found):
-    """Return a result after making sure that it draws itself and that JSON takes its facts."""
-    assert isinstance(found.plot(), Figure)
-    assert len(png(found.plot())) > 5000
+    """Return a result after making sure that it shows itself and that JSON takes its facts."""
+    drawn = np.ravel(found.plot())
+    assert all(isinstance(ax, Axes) for ax in drawn)
+    assert drawn[0].figure.axes[0] is drawn[0]
     json.dumps(found.facts(), allow_nan=False)
+    assert len(repr(found)) < 80
+    html = found._repr_html_()
+    assert len(html) > 5000
+    assert html.count("<img") == 1
+    n_sounds = len(found.data.get("audio", ())) if "audio" in found.data else 0
+    assert html.count("<audio") == min(n_sounds, PLAYERS)
     return found
 
 
-def played(posterior, values):
-    """Play presets in this process; native values of the learnt parameters (n, n_learnt)."""
+def rendered(posterior, values):
+    """Render presets in this process; native values of the learnt parameters (n, n_learnt)."""
     note, rate = posterior.run.note, posterior.run.features.sample_rate
     return np.stack([posterior.synth.render(v, note, rate) for v in posterior.complete(values)])
 
 
-def test_macro(posterior, atlas, renderer):
-    name = atlas.names[2]
-    found = whole(explore.macro(posterior, "z3", renderer, at=name, steps=5, draws=2))
+def test_traversal(posterior, space, renderer):
+    name = space.names[2]
+    found = whole(explore.traverse(posterior, "z3", renderer, at=name, steps=5, draws=2))
     data = found.data
     np.testing.assert_allclose(data["z"].values[:, 2], [-4, -2, 0, 2, 4], atol=1e-5)
     others = np.delete(data["z"].values, 2, axis=1)
     np.testing.assert_allclose(others, np.tile(others[0], (5, 1)), atol=1e-5)
-    np.testing.assert_allclose(others[0], np.delete(atlas.place(name), 2), atol=1e-5)
-    audio = played(posterior, data["value"].values)
+    np.testing.assert_allclose(others[0], np.delete(space.locate(name), 2), atol=1e-5)
+    audio = rendered(posterior, data["value"].values)
     np.testing.assert_array_equal(data["audio"].values, audio)
     np.testing.assert_array_equal(data["x"].values, posterior.features(audio))
     assert (data["low"] <= data["high"]).all()
@@ -83,45 +90,45 @@ def test_macro(posterior, atlas, renderer):
     assert set(name for name, _ in ranked) == set(posterior.run.space.names)
 
 
-def test_a_macro_becomes_a_knob_mapping(posterior):
-    found = whole(explore.macro(posterior, "pc1", steps=9))
+def test_a_traversal_becomes_a_macro_control(posterior):
+    found = whole(explore.traverse(posterior, "pc1", steps=9))
     assert "x" not in found.data
     table = found.mapping()
     assert table["macro"].tolist() == np.linspace(0, 1, 9).tolist()
     assert table["position"].tolist() == np.linspace(-4, 4, 9).tolist()
-    space = posterior.run.space
+    params = posterior.run.space
     for name in table.columns[2:]:
-        param = space.params[space.index([name])[0]]
+        param = params.params[params.index([name])[0]]
         assert table[name].between(param.minimum, param.maximum).all()
         assert table[name].nunique() > 1
-    still = set(space.names) - set(table.columns)
+    still = set(params.names) - set(table.columns)
     assert all(spread < 0.02 for name, spread in found.ranked() if name in still)
 
 
-def test_macros_are_ranked_and_named(posterior, renderer):
+def test_axes_are_ranked_and_named(posterior, renderer):
     axes = ["z1", "z2", "pc1", "pc2"]
-    found = whole(explore.macros(posterior, axes, centers=3))
+    found = whole(explore.rank_axes(posterior, axes, centers=3))
     effect = found.data["effect"].values
     assert (np.diff(effect) <= 0).all()
     assert set(found.data["axis"].values) == set(axes)
-    heard = explore.macros(posterior, axes, renderer, centers=2)
-    assert heard.data.attrs["judged_by"] == "synth"
+    heard = explore.rank_axes(posterior, axes, renderer, centers=2)
+    assert heard.data.attrs["sounds"] == "rendered"
     assert heard.data["effect"].notnull().all()
 
 
-def test_what_is_not_heard_is_no_evidence(posterior, atlas):
+def test_what_is_not_heard_is_no_evidence(posterior, space):
     depends = dict(
-        zip(posterior.run.space.names, sensitivity(posterior, atlas.bank.values[:20]), strict=True)
+        zip(posterior.run.space.names, sensitivity(posterior, space.bank.values[:20]), strict=True)
     )
     assert min(depends.values()) >= 0
-    preset, space = atlas.bank.values[:1], posterior.run.space
+    preset, params = space.bank.values[:1], posterior.run.space
     column = posterior.run.full_space.index(["filter_cutoff"])
     moved = preset.copy()
-    unit = space.to_unit(posterior.learnt(preset))[0, space.index(["filter_cutoff"])]
+    unit = params.to_unit(posterior.learnt(preset))[0, params.index(["filter_cutoff"])]
     step = 0.25 if unit < 0.5 else -0.25
-    moved[:, column] += step * (space.maximum - space.minimum)[space.index(["filter_cutoff"])]
+    moved[:, column] += step * (params.maximum - params.minimum)[params.index(["filter_cutoff"])]
     distance = log_distance(posterior.predict(moved), posterior.predict(preset))
-    one = sensitivity(posterior, preset)[space.index(["filter_cutoff"])]
+    one = sensitivity(posterior, preset)[params.index(["filter_cutoff"])]
     np.testing.assert_allclose(one, distance / 0.25, rtol=1e-4)
 
 
@@ -141,109 +148,110 @@ def test_an_axis_is_called_by_what_it_does():
     assert evidence.startswith("length -1.5 spreads (ρ -0.90), brightness -2.0 spreads (ρ -0.40)")
 
 
-def test_neighbours(posterior, atlas, tmp_path):
-    name = atlas.names[5]
-    found = whole(explore.neighbours(posterior, name, 4))
-    lsd = log_distance(atlas.sounds, atlas.sounds[5])
+def test_nearest_presets(posterior, space, tmp_path):
+    name = space.names[5]
+    found = whole(explore.nearest_presets(posterior, name, 4))
+    lsd = log_distance(space.features, space.features[5])
     wanted = [i for i in np.argsort(lsd, kind="stable") if i != 5][:4]
-    assert found.data["preset"].values.tolist() == [atlas.names[i] for i in wanted]
+    assert found.data["preset"].values.tolist() == [space.names[i] for i in wanted]
     np.testing.assert_allclose(found.data["lsd"], lsd[wanted], atol=0.05)
     # The same from a sound file: nearest to a preset's sound is the preset.
-    audio = played(posterior, posterior.learnt(atlas.bank.values[5:6]))[0]
+    audio = rendered(posterior, posterior.learnt(space.bank.values[5:6]))[0]
     soundfile.write(tmp_path / "sound.wav", audio, 22050, subtype="FLOAT")
-    by_file = explore.neighbours(posterior, str(tmp_path / "sound.wav"), 3)
-    by_x = explore.neighbours(
+    by_file = explore.nearest_presets(posterior, str(tmp_path / "sound.wav"), 3)
+    by_x = explore.nearest_presets(
         posterior, posterior.features(posterior.listen(tmp_path / "sound.wav")), 3
     )
     assert by_file.data["preset"].values.tolist() == by_x.data["preset"].values.tolist()
     assert name in by_file.data["preset"].values
 
 
-def test_around(posterior, atlas, renderer):
-    name = atlas.names[1]
-    found = whole(explore.around(posterior, name, 6, renderer, radius=0.1))
+def test_variations(posterior, space, renderer):
+    name = space.names[1]
+    found = whole(explore.sample_around(posterior, name, 6, renderer, radius=0.1))
     assert len(found) == 6
     assert found.data["audio"].shape == (6, 11025)
-    wide = explore.around(posterior, name, 6, radius=1.5)
-    near = explore.around(posterior, name, 6, radius=0.1)
+    wide = explore.sample_around(posterior, name, 6, radius=1.5)
+    near = explore.sample_around(posterior, name, 6, radius=0.1)
     assert wide.data["lsd"].mean() > near.data["lsd"].mean()
-    again = explore.around(posterior, name, 6, radius=0.1)
+    again = explore.sample_around(posterior, name, 6, radius=0.1)
     np.testing.assert_array_equal(near.data["value"], again.data["value"])
 
 
-def test_imagined_presets_and_gaps(posterior, atlas, renderer):
-    imagined = whole(explore.imagine(posterior, 5, renderer))
-    assert set(imagined.data["nearest"].values) <= set(atlas.names)
-    gaps = whole(explore.gaps(posterior, 4, renderer))
-    lonely = gaps.data["nearest_lsd"].values
-    assert (np.diff(lonely) <= 0).all()
-    expected = explore.imagine(posterior, 100).data["nearest_lsd"]
-    assert explore.gaps(posterior, 4).data["nearest_lsd"].min() > expected.mean()
+def test_new_and_novel_presets(posterior, space, renderer):
+    new = whole(explore.sample_prior(posterior, 5, renderer))
+    assert set(new.data["nearest"].values) <= set(space.names)
+    novel = whole(explore.novel_presets(posterior, 4, renderer))
+    distance = novel.data["nearest_lsd"].values
+    assert (np.diff(distance) <= 0).all()
+    expected = explore.sample_prior(posterior, 100).data["nearest_lsd"]
+    assert explore.novel_presets(posterior, 4).data["nearest_lsd"].min() > expected.mean()
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_morphs(posterior, atlas, renderer, way):
-    names = list(atlas.names[:3])
-    found = whole(explore.morph(posterior, names, renderer, steps=5, way=way))
+@pytest.mark.parametrize("method", METHODS)
+def test_morphs(posterior, space, renderer, method):
+    names = list(space.names[:3])
+    found = whole(explore.morph(posterior, names, renderer, steps=5, method=method))
     assert found.data["position"].values.tolist() == [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]
-    space = posterior.run.space
-    ends = posterior.learnt(atlas.bank.values[:3])
+    params = posterior.run.space
+    ends = posterior.learnt(space.bank.values[:3])
     there = found.data["value"].values[::4]
     # Through the latent, a value comes back as the middle of its level.
-    np.testing.assert_array_equal(space.levels(there), space.levels(ends))
-    if way != "latent":
+    np.testing.assert_array_equal(params.levels(there), params.levels(ends))
+    if method != "latent":
         np.testing.assert_allclose(there, ends, atol=1e-9)
-        free = ~space.discrete
+        free = ~params.discrete
         unit = found.data["unit"].values[:, free]
         np.testing.assert_allclose(unit[2], (unit[0] + unit[4]) / 2, atol=1e-9)
-    if way == "halfway":
-        switches = found.data["unit"].values[:, space.discrete]
+    if method == "halfway":
+        switches = found.data["unit"].values[:, params.discrete]
         assert all((switches[1] == switches[0]) & (switches[3] == switches[4]))
     assert found.data["x"].notnull().all()
 
 
-def test_a_path_can_be_entered_anywhere(posterior, atlas):
-    path = explore.path(posterior, atlas.names[:2])
+def test_a_path_can_be_entered_anywhere(posterior, space):
+    path = explore.find_path(posterior, space.names[:2])
     both = path.values([0.3, 0.9])
     np.testing.assert_allclose(path.values(0.3), both[0])
     np.testing.assert_allclose(path.values(-1.0), path.values(0.0))
-    space = posterior.run.space
-    unit = space.to_unit(posterior.learnt(path.values(np.linspace(0, 1, 101))))
-    turns = (np.diff(unit[:, space.discrete], axis=0) != 0).sum(axis=0)
+    params = posterior.run.space
+    unit = params.to_unit(posterior.learnt(path.values(np.linspace(0, 1, 101))))
+    turns = (np.diff(unit[:, params.discrete], axis=0) != 0).sum(axis=0)
     assert turns.max() >= 1
 
 
-def test_switches_turn_where_the_model_expects_least(posterior, atlas):
-    space = posterior.run.space
-    units = space.to_unit(posterior.learnt(atlas.bank.values))
-    first, last = units[0], units[np.argmax((units != units[0])[:, space.discrete].sum(axis=1))]
-    way = even(posterior, first, last)
+def test_discrete_parameters_turn_where_the_model_expects_least(posterior, space):
+    params = posterior.run.space
+    units = params.to_unit(posterior.learnt(space.bank.values))
+    first, last = units[0], units[np.argmax((units != units[0])[:, params.discrete].sum(axis=1))]
+    way = smooth_leg(posterior, first, last)
     share = np.linspace(0, 1, GRID)[:, None]
-    line = space.to_unit(space.from_unit((1 - share) * first + share * last))
+    line = params.to_unit(params.from_unit((1 - share) * first + share * last))
 
     def cost(path):
-        x = posterior.predict(posterior.complete(space.from_unit(path))).reshape(GRID, -1)
+        x = posterior.predict(posterior.complete(params.from_unit(path))).reshape(GRID, -1)
         return (np.diff(x, 2, axis=0) ** 2).sum() + 0.2 * GRID * (bend(x) ** 2).sum()
 
     np.testing.assert_array_equal(way[[0, -1]], np.stack([first, last]))
-    np.testing.assert_allclose(way[:, ~space.discrete], line[:, ~space.discrete], atol=1e-12)
+    np.testing.assert_allclose(way[:, ~params.discrete], line[:, ~params.discrete], atol=1e-12)
     assert cost(way) < cost(line)
     # No other place of one switch is better.
-    for i in np.flatnonzero(space.discrete & (first != last)):
+    for i in np.flatnonzero(params.discrete & (first != last)):
         for turn in range(1, GRID):
             other = way.copy()
             other[:, i] = np.where(np.arange(GRID) < turn, first[i], last[i])
             assert cost(other) >= cost(way) * (1 - 1e-4)
 
 
-def test_map(posterior, atlas):
-    found = whole(explore.map(posterior))
+def test_projection(posterior, space):
+    found = whole(explore.project(posterior))
     data = found.data
-    np.testing.assert_allclose(data["x"], atlas.lines["pc1"].position(atlas.z), atol=1e-5)
-    np.testing.assert_allclose(data["y"], atlas.lines["pc2"].position(atlas.z), atol=1e-5)
+    np.testing.assert_allclose(data["x"], space.linear_axes["pc1"].position(space.z), atol=1e-5)
+    np.testing.assert_allclose(data["y"], space.linear_axes["pc2"].position(space.z), atol=1e-5)
     assert 0 < data.attrs["explained"][1] <= data.attrs["explained"][0] < 1
-    assert isinstance(found.plot("brightness"), Figure)
-    by_sound = explore.map(posterior, of="sound").data
+    ax = Figure().subplots()
+    assert found.plot("brightness", ax) is ax
+    by_sound = explore.project(posterior, of="sound").data
     np.testing.assert_allclose(by_sound[["x", "y"]].to_array().var("preset", ddof=1), 1, rtol=1e-4)
     with pytest.raises(InputError, match="unknown colour 'taste'; known: category, loudness"):
         found.plot("taste")
@@ -260,28 +268,31 @@ def test_categories(name, kind):
 def test_umap_that_is_not_installed(posterior, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "umap", None)
     with pytest.raises(InputError, match="pip install umap-learn"):
-        explore.map(posterior, by="umap")
+        explore.project(posterior, method="umap")
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda p: explore.macro(p, "z99"), "unknown axis 'z99'; known: z1 to z16, pc1 to pc"),
-        (lambda p: explore.macro(p, "brightness"), "this run has no tags"),
-        (lambda p: explore.macro(p, at="nobody's"), "unknown preset 'nobody's'; known: "),
-        (lambda p: explore.macro(p, reach=0), "give a reach above 0"),
-        (lambda p: explore.macros(p, ["z0"]), "unknown axis 'z0'"),
+        (lambda p: explore.traverse(p, "z99"), "unknown axis 'z99'; known: z1 to z16, pc1 to pc"),
+        (lambda p: explore.traverse(p, "brightness"), "this run has no tags"),
+        (lambda p: explore.traverse(p, at="nobody's"), "unknown preset 'nobody's'; known: "),
+        (lambda p: explore.traverse(p, reach=0), "give a reach above 0"),
+        (lambda p: explore.rank_axes(p, ["z0"]), "unknown axis 'z0'"),
         (lambda p: explore.morph(p, ["one"]), "through 1 presets: give at least 2"),
-        (lambda p: explore.morph(p, [None, None], way="by foot"), "known: sound, halfway"),
+        (lambda p: explore.morph(p, [None, None], method="by foot"), "known: sound, halfway"),
         (lambda p: explore.morph(p, [None, None], steps=1), "give at least 2"),
-        (lambda p: explore.neighbours(p, "nothing.wav"), "unknown preset 'nothing.wav'"),
-        (lambda p: explore.neighbours(p, np.zeros((3, 3))), r"features of shape \(1, 3, 3\)"),
-        (lambda p: explore.neighbours(p, np.zeros((64, 11)), 10**6), "neighbours among"),
-        (lambda p: explore.around(p, None, 0), "give at least 1"),
-        (lambda p: explore.imagine(p, 0), "give at least 1"),
-        (lambda p: explore.gaps(p, 10**6), "give 1 to "),
-        (lambda p: explore.map(p, by="magic"), "unknown map 'magic'; known: pca, umap"),
-        (lambda p: explore.map(p, of="magic"), "unknown space 'magic'; known: latent, sound"),
+        (lambda p: explore.nearest_presets(p, "nothing.wav"), "unknown preset 'nothing.wav'"),
+        (lambda p: explore.nearest_presets(p, np.zeros((3, 3))), r"features of shape \(1, 3, 3\)"),
+        (lambda p: explore.nearest_presets(p, np.zeros((64, 11)), 10**6), "nearest presets among"),
+        (lambda p: explore.sample_around(p, None, 0), "give at least 1"),
+        (lambda p: explore.sample_prior(p, 0), "give at least 1"),
+        (lambda p: explore.novel_presets(p, 10**6), "give 1 to "),
+        (
+            lambda p: explore.project(p, method="magic"),
+            "unknown projection 'magic'; known: pca, umap",
+        ),
+        (lambda p: explore.project(p, of="magic"), "unknown space 'magic'; known: latent, sound"),
     ],
 )
 def test_bad_input(posterior, call, message):
@@ -291,7 +302,7 @@ def test_bad_input(posterior, call, message):
 
 def test_a_renderer_without_sound(posterior):
     with posterior.renderer(1) as renderer, pytest.raises(InputError, match="keep_audio=True"):
-        explore.macro(posterior, "z1", renderer, steps=2, draws=0)
+        explore.traverse(posterior, "z1", renderer, steps=2, draws=0)
 
 
 def test_a_variant_that_predicts_no_sound(run, tmp_path):
@@ -300,11 +311,11 @@ def test_a_variant_that_predicts_no_sound(run, tmp_path):
         progress=False,
     )  # fmt: skip
     posterior = ps.Posterior.load(tmp_path / "run")
-    with pytest.raises(InputError, match="take way='latent'"):
+    with pytest.raises(InputError, match="take method='latent'"):
         explore.morph(posterior, [None, np.ones(5)])
-    found = explore.morph(posterior, [None, np.ones(5)], way="latent", steps=3)
+    found = explore.morph(posterior, [None, np.ones(5)], method="latent", steps=3)
     assert found.data["expected"].shape == (3, 64, 11)
-    assert set(explore.macro(posterior, "z1", steps=3).data["param"].values) == {
+    assert set(explore.traverse(posterior, "z1", steps=3).data["param"].values) == {
         *posterior.run.space.names
     }
 
@@ -315,28 +326,23 @@ def test_axes_of_tags(run, tmp_path):
         progress=False,
     )  # fmt: skip
     posterior = ps.Posterior.load(tmp_path / "run")
-    atlas = explore.Atlas(posterior)
-    found = explore.macro(posterior, "length", at=atlas.names[0], steps=3)
+    space = explore.LatentSpace(posterior)
+    found = explore.traverse(posterior, "length", at=space.names[0], steps=3)
     axes = posterior.variant.axes(torch.as_tensor(found.data["z"].values)).detach().numpy()
-    column = atlas.tags.index("length")
+    column = space.tags.index("length")
     np.testing.assert_allclose(axes[:, column], [-4, 0, 4], atol=1e-3)
     np.testing.assert_allclose(np.delete(axes, column, 1).std(axis=0), 0, atol=1e-3)
-    found = whole(explore.map(posterior))
-    assert isinstance(found.plot("length"), Figure)
+    found = whole(explore.project(posterior))
+    assert found.plot("length").get_title().endswith("by length")
     with pytest.raises(InputError, match="unknown axis 'warmth'.*length"):
-        explore.macro(posterior, "warmth")
+        explore.traverse(posterior, "warmth")
 
 
-def test_labels_match_the_features(posterior, atlas):
-    coords = labels(posterior)
-    assert (len(coords["mel"][1]), len(coords["frame"][1])) == atlas.sounds.shape[1:]
-
-
-def test_the_command(run, folder, atlas, tmp_path, capfd):
-    out, name = tmp_path / "out", atlas.names[0]
+def test_the_command(run, folder, space, tmp_path, capfd):
+    out, name = tmp_path / "out", space.names[0]
     command = ["explore", folder / "run", "--out", out, "--axis", "pc1", "--draws", "1"]
     command += ["--at", name, "--workers", "1", "--morph", name]
-    command += ["--morph", atlas.names[1]]
+    command += ["--morph", space.names[1]]
 
     def call(*more):
         code = main([str(argument) for argument in (*command, *more)])
@@ -345,21 +351,21 @@ def test_the_command(run, folder, atlas, tmp_path, capfd):
     code, printed, error = call("--json")
     assert code == 0, error
     facts = json.loads(printed)
-    assert set(facts["macros"]) == {"pc1"}
-    assert facts["macros"]["pc1"]["center"] == name
-    assert facts["morph"]["presets"] == list(atlas.names[:2])
-    assert len(facts["ranking"]) == len(atlas.lines)
-    parts = ("macro-pc1", "heard", "map", "neighbours", "neighbourhood", "morph", "imagined",
-             "gaps")  # fmt: skip
+    assert set(facts["traversals"]) == {"pc1"}
+    assert facts["traversals"]["pc1"]["center"] == name
+    assert facts["morph"]["presets"] == list(space.names[:2])
+    assert len(facts["ranking"]) == len(space.linear_axes)
+    parts = ("traversal-pc1", "axes", "projection", "nearest", "variations", "morph", "prior",
+             "novel")  # fmt: skip
     for part in parts:
         for file in ("data.nc", "picture.png", "facts.json"):
             assert (out / part / file).stat().st_size > 0
-    knobs = (out / "macro-pc1" / "knobs.csv").read_text().splitlines()
-    assert knobs[0].startswith("macro,position,")
-    assert len(knobs) == 10
-    audio, rate = soundfile.read(out / "macro-pc1" / "sounds.wav")
+    mapping = (out / "traversal-pc1" / "mapping.csv").read_text().splitlines()
+    assert mapping[0].startswith("macro,position,")
+    assert len(mapping) == 10
+    audio, rate = soundfile.read(out / "traversal-pc1" / "sounds.wav")
     assert abs(len(audio) / 9 - 0.75 * rate) < 1
-    presets = json.loads((out / "gaps" / "presets.json").read_text())["presets"]
+    presets = json.loads((out / "novel" / "presets.json").read_text())["presets"]
     assert set(presets[0]["parameters"]) == set(run[1].run.full_space.names)
     html = (out / "report.html").read_text()
     assert "http" not in html.replace("http-equiv", "")
@@ -373,29 +379,32 @@ def test_the_command(run, folder, atlas, tmp_path, capfd):
 
     # Called again, it goes on: what is there is kept, what is missing is made again.
     before = {file: file.stat().st_mtime_ns for file in out.rglob("data.nc")}
-    (out / "gaps" / "data.nc").unlink()
+    (out / "novel" / "data.nc").unlink()
     code, printed, error = call()
     assert code == 0, error
     assert "pc1: " in printed
     assert f"report: {out / 'report.html'}" in printed
     after = {file: file.stat().st_mtime_ns for file in out.rglob("data.nc")}
-    gaps = out / "gaps" / "data.nc"
-    assert before.pop(gaps) < after.pop(gaps)
+    novel = out / "novel" / "data.nc"
+    assert before.pop(novel) < after.pop(novel)
     assert before == after
-    (out / "map" / "data.nc").write_text("nonsense")
+    # A damaged part is made again too.
+    plane = out / "projection" / "data.nc"
+    size = plane.stat().st_size
+    plane.write_bytes(plane.read_bytes()[: size // 2])
     code, printed, error = call()
-    assert (code, printed) == (2, "")
-    assert "is damaged" in error.splitlines()[-1]
+    assert code == 0, error
+    assert plane.stat().st_size == size
 
 
 def test_a_folder_of_something_else(run, folder, tmp_path, capfd):
     out = tmp_path / "out"
-    (out / "macro-z1").mkdir(parents=True)
-    mine = out / "macro-z1" / "mine.txt"
+    (out / "traversal-z1").mkdir(parents=True)
+    mine = out / "traversal-z1" / "mine.txt"
     mine.write_text("keep")
     code = main(["explore", str(folder / "run"), "--out", str(out), "--axis", "z1"])
     assert (code, mine.read_text()) == (2, "keep")
-    assert "holds something else" in capfd.readouterr().err.splitlines()[-1]
+    assert "which pyrosynth did not write" in capfd.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -405,8 +414,8 @@ def test_a_folder_of_something_else(run, folder, tmp_path, capfd):
         (["--morph", "Nobody"], "unknown preset 'Nobody'; known: "),
         (["--axis", "brightness"], "unknown axis 'brightness'; known: z1 to z16, "),
         (["--sound", "none.wav"], "no sound file 'none.wav'"),
-        (["--map", "magic"], "unknown map 'magic'; known: pca, umap"),
-        (["--macros", "-1"], "'--macros'"),
+        (["--projection", "magic"], "unknown projection 'magic'; known: pca, umap"),
+        (["--axes", "-1"], "'--axes'"),
     ],
 )
 def test_mistakes_on_the_command_line(run, folder, tmp_path, capfd, arguments, message):

@@ -30,9 +30,9 @@ def live(folder):
 
 
 def test_known_presets_and_axes(live):
-    assert len(live.atlas) == live.posterior.bank.human.sum()
-    z = live.place(live.atlas.names[3])
-    bank = live.posterior.bank.values[live.atlas.found[3]]
+    assert len(live.space) == live.posterior.bank.human.sum()
+    z = live.place(live.space.names[3])
+    bank = live.posterior.bank.values[live.space.in_bank[3]]
     space = live.posterior.run.full_space
     np.testing.assert_array_equal(space.levels(live.values(z)), space.levels(bank))
     assert list(live.sliders)[:5] == ["loudness", "brightness", "noisiness", "length", "movement"]
@@ -59,10 +59,10 @@ def test_moving_sets_one_axis_and_steps_add_up(live):
 
 
 def test_a_step_on_a_slider_raises_one_number_by_its_spread_and_keeps_the_others(live):
-    atlas = live.atlas
-    numbers = describe_features(atlas.sounds, live.posterior.run.features)
+    space = live.space
+    numbers = describe_features(space.features, live.posterior.run.features)
     slopes, *_ = np.linalg.lstsq(
-        np.column_stack([atlas.z, np.ones(len(atlas))]), numbers / numbers.std(0), rcond=None
+        np.column_stack([space.z, np.ones(len(space))]), numbers / numbers.std(0), rcond=None
     )
     steps = np.stack([live.sliders[tag.name].axis.direction for tag in DESCRIBED])
     raised = steps @ slopes[:-1]
@@ -73,19 +73,19 @@ def test_a_step_on_a_slider_raises_one_number_by_its_spread_and_keeps_the_others
 
 
 def test_a_sound_finds_a_place_that_is_expected_to_sound_like_it(live):
-    values = live.values(live.place(live.atlas.names[0]))
+    values = live.values(live.place(live.space.names[0]))
     played = live.render(values)
     found = live.encode(played.audio)
     np.testing.assert_array_equal(found.x, live.posterior.features(played.audio))
-    typical = log_distance(live.atlas.sounds, found.x)
+    typical = log_distance(live.space.features, found.x)
     assert found.lsd_db <= typical.min() + 0.5
-    assert live.near(live.atlas.z[0], 3)[0][1] <= live.near(live.atlas.z[0], 3)[2][1]
+    assert live.near(live.space.z[0], 3)[0][1] <= live.near(live.space.z[0], 3)[2][1]
     with pytest.raises(InputError, match="neighbours"):
         live.near(found.z, 0)
 
 
 def test_rendering_from_many_threads_is_the_synths_own_sound(live):
-    values = [live.values(z) for z in live.atlas.z[:6]]
+    values = [live.values(z) for z in live.space.z[:6]]
     with ThreadPoolExecutor(6) as pool:
         sounds = list(pool.map(live.render, values * 2))
     with live.posterior.renderer(1, keep_audio=True) as renderer:
@@ -97,7 +97,7 @@ def test_rendering_from_many_threads_is_the_synths_own_sound(live):
 
 def test_what_is_rendered_is_remembered_up_to_a_limit(live, monkeypatch):
     monkeypatch.setattr(live_module, "KEPT", 2)
-    values = [live.values(z) for z in live.atlas.z[10:14]]
+    values = [live.values(z) for z in live.space.z[10:14]]
     first = live.render(values[0])
     assert live.render(values[0]) is first
     for row in values[1:]:
@@ -139,7 +139,7 @@ def test_only_sounds_in_the_folders_are_read(live, folder, tmp_path):
 
 
 def test_a_preset_leaves_in_full(live):
-    suffix, content = live.files.preset(live.values(live.atlas.z[0]), "mine")
+    suffix, content = live.files.preset(live.values(live.space.z[0]), "mine")
     facts = json.loads(content)
     assert (suffix, facts["name"], facts["synth"]) == (".json", "mine", "voice")
     assert list(facts["parameters"]) == list(live.posterior.run.full_space.names)

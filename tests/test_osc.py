@@ -117,7 +117,7 @@ def client(served):
 
 
 def test_every_message_is_answered_as_the_table_says(client, live, tmp_path):
-    names = live.atlas.names
+    names = live.space.names
     given = {
         "/protocol": (1,), "/z": (0.0,) * 16, "/listen": (client.socket.getsockname()[1],),
         "/param": (live.posterior.run.space.names[0],), "/freeze": (1,),
@@ -146,7 +146,7 @@ def test_every_message_is_answered_as_the_table_says(client, live, tmp_path):
 
 
 def test_answers_are_those_of_the_run(client, live):
-    name = live.atlas.names[2]
+    name = live.space.names[2]
     answers = client.ask("/load", name)
     np.testing.assert_allclose(answers["/z"], live.place(name), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(
@@ -170,8 +170,8 @@ def test_clients_do_not_disturb_each_other_and_answers_go_where_they_are_wanted(
     client, live, served
 ):
     other, ear = Client(client.port), Client(client.port)
-    one = client.ask("/load", live.atlas.names[0])["/z"]
-    two = other.ask("/load", live.atlas.names[1])["/z"]
+    one = client.ask("/load", live.space.names[0])["/z"]
+    two = other.ask("/load", live.space.names[1])["/z"]
     assert client.ask("/z")["/z"] == one != two == other.ask("/z")["/z"]
     client.raw(osc.write("/listen", [ear.socket.getsockname()[1]]))
     assert ear.hear()[0] == "/listening"
@@ -292,7 +292,7 @@ def test_memory_does_not_grow(live, served):
 
     quiet = osc.OscServer(live)
     quiet.transport = Nowhere()
-    names = live.atlas.names
+    names = live.space.names
     requests = [
         osc.write("/ping", []), osc.write("/move", ["brightness", 0.1]), osc.write("/near", []),
         osc.write("/random", [3]), osc.write("/path/add", []), osc.write("/path/play", [0.4]),

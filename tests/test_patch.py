@@ -23,7 +23,7 @@ def test_the_patch_drives_the_server(tmp_path):
         tone = live.render(live.known(0)).audio
         soundfile.write(tmp_path / "tone.wav", tone, 22050)
         served = Served(live, None)
-        name = live.atlas.names[0]
+        name = live.space.names[0]
         escaped = name.replace(" ", "\\ ")
         sent = (
             f"pyrosynth-server disconnect; pyrosynth-server connect 127.0.0.1 {served.server.port}"

@@ -63,7 +63,7 @@ def test_page_and_files_come_with_a_policy_and_need_nothing_from_elsewhere(live)
 
 
 def test_state_points_sounds_and_files(live):
-    z = live.atlas.z[1].tolist()
+    z = live.space.z[1].tolist()
     state, point, moved, path, sound, known, file, text = (
         (status, content)
         for status, content, _ in ask(
@@ -79,18 +79,18 @@ def test_state_points_sounds_and_files(live):
         )
     )
     facts = json.loads(state[1])
-    assert len(facts["names"]) == len(facts["map"]) == len(live.atlas)
-    assert all(len(colour["of"]) == len(live.atlas) for colour in facts["colours"])
+    assert len(facts["names"]) == len(facts["map"]) == len(live.space)
+    assert all(len(colour["of"]) == len(live.space) for colour in facts["colours"])
     here = json.loads(point[1])
     np.testing.assert_allclose(here["z"], z)
-    np.testing.assert_allclose(here["values"], live.values(live.atlas.z[1]))
+    np.testing.assert_allclose(here["values"], live.values(live.space.z[1]))
     np.testing.assert_allclose(here["place"], facts["map"][1], atol=1e-4)
     assert 0 <= min(json.loads(moved[1])["place"]) <= max(json.loads(moved[1])["place"]) <= 1
     assert json.loads(moved[1])["positions"]["brightness"] == pytest.approx(1.0, abs=1e-3)
     assert np.shape(json.loads(path[1])["path"]) == (2, live.latent_dim)
     played = json.loads(sound[1])
     audio, rate = soundfile.read(io.BytesIO(base64.b64decode(played["wav"])))
-    expected = live.render(live.values(live.atlas.z[1])).audio
+    expected = live.render(live.values(live.space.z[1])).audio
     np.testing.assert_allclose(audio, np.clip(expected, -1, 1), atol=1e-4)
     assert rate == live.posterior.run.features.sample_rate
     picture = played["picture"]
@@ -102,7 +102,7 @@ def test_state_points_sounds_and_files(live):
 
 
 def test_a_dropped_sound_is_found(live):
-    values = live.values(live.atlas.z[2])
+    values = live.values(live.space.z[2])
     sound = serve.wave(live.render(values).audio, 22050)
     ((status, content, _),) = ask(live, ("POST", "/api/encode?name=a.wav", {"data": sound}))
     found = json.loads(content)
@@ -225,7 +225,7 @@ def test_two_servers_and_ports_in_use_are_one_message_each(live):
 def test_a_place_on_the_map_is_a_mixture_of_presets_around_it(live):
     scene = Scene(live, "small")
     at = scene.map[5].astype(float)
-    np.testing.assert_allclose(scene.mixture(at), live.atlas.z[5], atol=0.05)
+    np.testing.assert_allclose(scene.mixture(at), live.space.z[5], atol=0.05)
     assert scene.map.min() >= 0
     assert scene.map.max() <= 1
 

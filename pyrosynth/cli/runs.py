@@ -189,17 +189,19 @@ def explore(
         list[str] | None,
         typer.Option(help="Axis to sweep: z1, pc1, a tag; repeatable. Else the most audible."),
     ] = None,
-    macros: Annotated[int, typer.Option(min=0, help="How many of the most audible.")] = 4,
+    axes: Annotated[int, typer.Option(min=0, help="How many of the most audible.")] = 4,
     draws: Annotated[
-        int, typer.Option(min=0, help="Draws of the posterior played for the bands of a sweep.")
+        int, typer.Option(min=0, help="Draws of the posterior rendered for the bands of a sweep.")
     ] = 8,
-    map_by: Annotated[str, typer.Option("--map", help="pca, or umap if it is installed.")] = "pca",
+    projection: Annotated[
+        str, typer.Option(help="Plane to show the presets on: pca, or umap if it is installed.")
+    ] = "pca",
     seed: Seed = 0,
     workers: Workers = None,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Explore a run: macros, neighbours, morphs, a map; call it again to go on."""
+    """Explore a run: axes, nearby presets, morphs, new presets. The code in RUN is run."""
     from pyrosynth.explore.folder import explore as explore_run
     from pyrosynth.inference.posterior import Posterior
 
@@ -210,15 +212,15 @@ def explore(
         sound=sound,
         presets=morph or (),
         axes=axis or (),
-        n_macros=macros,
+        n_axes=axes,
         draws=draws,
-        by=map_by,  # type: ignore[arg-type]
+        method=projection,  # type: ignore[arg-type]
         seed=seed,
         workers=workers,
     )
     lines = [
         f"{name}: {row['title']}, {row['effect_db']:.1f} dB; {row['evidence']}"
-        for name, row in facts["macros"].items()
+        for name, row in facts["traversals"].items()
     ]
     show(facts, [*lines, f"report: {out / 'report.html'}"], as_json)
 

@@ -1,44 +1,52 @@
-"""Play a fitted run: macro-controls, neighbourhoods, morphs, new presets, the map of a bank.
+"""Explore a fitted run: what its latent space holds between and around the known presets.
 
     import pyrosynth as ps
 
     posterior = ps.Posterior.load("run")
     with posterior.renderer(keep_audio=True) as renderer:
-        sweep = ps.explore.macro(posterior, "pc1", renderer)
+        sweep = ps.explore.traverse(posterior, "pc1", renderer)
     sweep.plot()
     sweep.mapping().to_csv("pc1.csv")
 
-Each call takes a posterior and returns labelled xarray data, as ``data``, with ``plot()``, a
-figure, and ``facts()``, ready for JSON. Those that take a renderer play what they find, the
-others ask the model what it would sound like. See the modules for what the data holds.
+Each function takes a posterior and returns labelled xarray data, as ``data``, with ``plot()``,
+a picture, and ``facts()``, ready for JSON; a notebook shows the picture and the sounds. Those that
+take a renderer render what they find, the others ask the model what it would sound like. See the
+modules for what the data holds.
 """
 
-from pyrosynth.explore.axes import Axis
-from pyrosynth.explore.latent_space import Atlas, Place
-from pyrosynth.explore.macros import Macro, macro
-from pyrosynth.explore.morphing import Morph, Path, morph, path
-from pyrosynth.explore.neighbors import Sounds, around, gaps, imagine, neighbours
-from pyrosynth.explore.projection import Map, category, map
-from pyrosynth.explore.ranking import Macros, macros
+from pyrosynth.explore.latent_space import Axis, LatentSpace, LinearAxis, Location, TagAxis
+from pyrosynth.explore.morphing import Morph, PresetPath, find_path, morph
+from pyrosynth.explore.neighbors import (
+    PresetSet,
+    nearest_presets,
+    novel_presets,
+    sample_around,
+    sample_prior,
+)
+from pyrosynth.explore.projection import Projection, category, project
+from pyrosynth.explore.ranking import AxisRanking, rank_axes
+from pyrosynth.explore.traversal import Traversal, traverse
 
 __all__ = [
-    "Atlas",
     "Axis",
-    "Macro",
-    "Macros",
-    "Map",
+    "AxisRanking",
+    "LatentSpace",
+    "LinearAxis",
+    "Location",
     "Morph",
-    "Path",
-    "Place",
-    "Sounds",
-    "around",
+    "PresetPath",
+    "PresetSet",
+    "Projection",
+    "TagAxis",
+    "Traversal",
     "category",
-    "gaps",
-    "imagine",
-    "macro",
-    "macros",
-    "map",
+    "find_path",
     "morph",
-    "neighbours",
-    "path",
+    "nearest_presets",
+    "novel_presets",
+    "project",
+    "rank_axes",
+    "sample_around",
+    "sample_prior",
+    "traverse",
 ]

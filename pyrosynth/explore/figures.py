@@ -1,20 +1,22 @@
-"""Pictures of what is found on the way through the latent space; each takes labelled data."""
+"""Figures of `pyrosynth.explore`: each takes labelled data, and axes to draw on if wanted."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pyrosynth.audio.descriptors import UNITS
 from pyrosynth.audio.features import DB, hz_to_mel
-from pyrosynth.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, bare
+from pyrosynth.explore.result import signed
+from pyrosynth.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, bare, new_axes
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
-SHOWN = 6  # parameters drawn of a sweep
+SHOWN = 6  # parameters drawn of a traversal or a morph
 STRIP = 9  # spectrograms side by side, at most
 WIDTH = 11.0  # inches
 LINES = (BLUE, ORANGE, GREEN, RED, PURPLE, "#56B4E9")
@@ -30,38 +32,50 @@ CATEGORY_COLORS = (
 OTHER_COLOR = "#CCCCCC"
 
 
-def macro(data: "Dataset") -> Figure:
-    """Show what a macro does: parameters, spectrograms, descriptors, from end to end."""
-    played = "descriptor" in data
-    figure = Figure(figsize=(WIDTH, 7.6 if played else 5.4), layout="constrained")
-    heights = (3.0, 2.0, 2.4)[: 2 + played]
-    parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
-    center = data.attrs["center"]
-    figure.suptitle(f"{data.attrs['synth']}: axis {data.attrs['axis']} around {center}")
-    _curves(parts[0].subplots(), data, "position")
-    title = "as played" if played else "as the model expects it"
-    x = data["x"] if played else data["expected"]
-    _strip(parts[1], x.values, data, [signed(p) for p in data["position"].values], title)
-    if played:
-        for ax, name in zip(parts[2].subplots(1, len(DESCRIPTORS)), DESCRIPTORS, strict=True):
-            position = data["position"].values
-            low, high = (data[key].sel(name=name).values for key in ("low", "high"))
-            ax.fill_between(position, low, high, color=BLUE, alpha=0.2, linewidth=0)
-            ax.plot(position, data["descriptor"].sel(name=name).values, color=BLUE, marker=".")
-            ax.set_title(f"{name} ({UNITS[name]})", fontsize=10)
-            ax.set_xlabel("position")
-            ax.set_xticks(position[:: max(1, (len(position) - 1) // 4)])
-            ax.margins(x=0.02)
-            bare(ax)
-    return figure
+def traversal(data: "Dataset", ax: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Show what an axis does: parameters, spectrograms, descriptors, from end to end."""
+    rendered = "descriptor" in data
+    names = DESCRIPTORS if rendered else ()
+    n = min(data.sizes["position"], STRIP)
+    title = f"{data.attrs['synth']}: axis {data.attrs['axis']} around {data.attrs['center']}"
+    if ax is None:
+        ax = _rows(title, (1, n, len(names)), (3.0, 2.0, 2.4), 7.6 if rendered else 5.4)
+    parameters(data, ax[0])
+    titles = [signed(p) for p in data["position"].values]
+    _strip(ax[1 : n + 1], data, titles)
+    position = data["position"].values
+    for panel, name in zip(ax[n + 1 :], names, strict=True):
+        low, high = (data[key].sel(name=name).values for key in ("low", "high"))
+        panel.fill_between(position, low, high, color=BLUE, alpha=0.2, linewidth=0)
+        panel.plot(position, data["descriptor"].sel(name=name).values, color=BLUE, marker=".")
+        panel.set_title(f"{name} ({UNITS[name]})", fontsize=10)
+        panel.set_xlabel("position")
+        panel.set_xticks(position[:: max(1, (len(position) - 1) // 4)])
+        panel.margins(x=0.02)
+        bare(panel)
+    return ax
 
 
-def macros(data: "Dataset", n: int = 14) -> Figure:
+def morph(data: "Dataset", ax: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Show a morph: parameters and spectrograms on the path."""
+    n = min(data.sizes["position"], STRIP)
+    title = f"{' → '.join(data['preset'].values)}, method: {data.attrs['method']}"
+    has_sounds = "x" in data or "expected" in data
+    if ax is None:
+        ax = _rows(title, (1, n * has_sounds), (3.0, 2.0), 5.4)
+    parameters(data, ax[0])
+    if has_sounds:
+        _strip(ax[1:], data, [f"{p:.2f}" for p in data["position"].values])
+    return ax
+
+
+def ranking(data: "Dataset", ax: NDArray[Any] | None = None, n: int = 14) -> NDArray[Any]:
     """Show the most audible axes: how much one hears of each, and of what."""
     data = data.isel(axis=slice(0, n))
     count = data.sizes["axis"]
-    figure = Figure(figsize=(WIDTH, 1.3 + 0.36 * count), layout="constrained")
-    effect, change = figure.subplots(1, 2, sharey=True, width_ratios=(3, 4))
+    if ax is None:
+        ax = new_axes((WIDTH, 1.3 + 0.36 * count), 1, 2, sharey=True, width_ratios=(3, 4))
+    effect, change = ax
     y = np.arange(count)
     effect.barh(y, data["effect"].values, color=BLUE, height=0.7)
     labels = [f"{a}: {t}" for a, t in zip(data["axis"].values, data["title"].values, strict=True)]
@@ -80,17 +94,21 @@ def macros(data: "Dataset", n: int = 14) -> Figure:
             change.text(j, i, signed(value), ha="center", va="center", fontsize=8, color=color)
     change.tick_params(length=0)
     change.set_xlabel("change from −2 to 2 (spreads of the presets)")
-    return figure
+    return ax
 
 
-def sounds(data: "Dataset", columns: int = 4) -> Figure:
+def preset_set(data: "Dataset", ax: NDArray[Any] | None = None, columns: int = 4) -> NDArray[Any]:
     """Show the spectrograms of some presets."""
     n = data.sizes["preset"]
     rows = -(-n // columns)
-    figure = Figure(figsize=(WIDTH, 0.4 + 2.0 * rows), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(rows, columns, sharex=True, sharey=True)).ravel()
-    images = _spectrograms(axes[:n], data["x"].values, data)
-    for i, ax in enumerate(axes[:n]):
+    if ax is None:
+        size = (WIDTH, 0.4 + 2.0 * rows)
+        ax = np.ravel(new_axes(size, rows, columns, sharex=True, sharey=True))
+        for panel in ax[n:]:
+            panel.set_axis_off()
+    shown = ax[:n]
+    images = _spectrograms(shown, data["x"].values, data)
+    for i, panel in enumerate(shown):
         name = str(data["preset"].values[i])
         lines = [name if len(name) < 28 else f"{name[:26]}…"]
         if "lsd" in data:
@@ -98,39 +116,37 @@ def sounds(data: "Dataset", columns: int = 4) -> Figure:
         if "nearest" in data:
             near = float(data["nearest_lsd"].values[i])
             lines.append(f"{near:.1f} dB from {str(data['nearest'].values[i])[:20]}")
-        ax.set_title("\n".join(lines), fontsize=9)
-    for ax in axes[n:]:
-        ax.set_axis_off()
-    for ax in axes[max(0, n - columns) : n]:
-        ax.set_xlabel("time (s)")
-    for ax in axes[:n:columns]:
-        ax.set_ylabel("Hz")
+        panel.set_title("\n".join(lines), fontsize=9)
+    for panel in shown[max(0, n - columns) :]:
+        panel.set_xlabel("time (s)")
+    for panel in shown[::columns]:
+        panel.set_ylabel("Hz")
     if images:
-        figure.colorbar(images[-1], ax=list(axes), label="power (dB)", pad=0.01)
-    return figure
+        shown[0].figure.colorbar(images[-1], ax=list(ax), label="power (dB)", pad=0.01)
+    return shown
 
 
-def scatter(data: "Dataset", color: str, values: NDArray[Any]) -> Figure:
-    """Show a map.
+def projection(data: "Dataset", color: str, values: NDArray[Any], ax: Axes | None = None) -> Axes:
+    """Show presets on a plane.
 
     Args:
-        data: Of `pyrosynth.explore.projection.Map`.
+        data: Of `pyrosynth.explore.projection.Projection`.
         color: What it is coloured by.
-        values: Of each preset: words, or numbers.
+        values: Of each preset: categories, or numbers.
+        ax: Where to draw.
     """
-    figure = Figure(figsize=(8.4, 6.4), layout="constrained")
-    ax = figure.subplots()
+    ax = ax or new_axes((8.4, 6.4))
     x, y = data["x"].values, data["y"].values
     if values.dtype.kind in "UO":
-        counts = {str(word): int((values == word).sum()) for word in np.unique(values)}
-        others = [word for word in counts if word != "other"]
-        order = ["other"] * ("other" in counts) + sorted(others, key=lambda word: -counts[word])
+        counts = {str(kind): int((values == kind).sum()) for kind in np.unique(values)}
+        others = [kind for kind in counts if kind != "other"]
+        order = ["other"] * ("other" in counts) + sorted(others, key=lambda kind: -counts[kind])
         colors = dict(zip(sorted(others), CATEGORY_COLORS, strict=False)) | {"other": OTHER_COLOR}
-        for word in order:
-            rows = values == word
+        for kind in order:
+            rows = values == kind
             ax.scatter(
-                x[rows], y[rows], s=5 if word == "other" else 16, color=colors[word],
-                label=f"{word} ({counts[word]})", linewidth=0, alpha=0.85,
+                x[rows], y[rows], s=5 if kind == "other" else 16, color=colors[kind],
+                label=f"{kind} ({counts[kind]})", linewidth=0, alpha=0.85,
             )  # fmt: skip
         ax.legend(fontsize=8.5, markerscale=1.5, frameon=False, loc="center left",
                   bbox_to_anchor=(1.0, 0.5))  # fmt: skip
@@ -138,42 +154,24 @@ def scatter(data: "Dataset", color: str, values: NDArray[Any]) -> Figure:
         low, high = np.nanquantile(values, (0.02, 0.98))
         points = ax.scatter(x, y, c=values, s=10, cmap="viridis", vmin=low, vmax=high, linewidth=0)
         unit = data.attrs.get(f"unit of {color}", "")
-        figure.colorbar(points, ax=ax, label=f"{color} ({unit})" if unit else color, pad=0.01)
-    by, of = data.attrs["by"], data.attrs["of"]
+        ax.figure.colorbar(points, ax=ax, label=f"{color} ({unit})" if unit else color, pad=0.01)
+    method, of = data.attrs["method"], data.attrs["of"]
     shares = data.attrs.get("explained", (None, None))
     labels = [
-        f"{by} {number} of the {of}" + (f" ({100 * share:.0f} %)" if share else "")
+        f"{method} {number} of the {of}" + (f" ({100 * share:.0f} %)" if share else "")
         for number, share in zip((1, 2), shares, strict=True)
     ]
     ax.set(xlabel=labels[0], ylabel=labels[1])
     ax.set_title(f"{len(x):,} presets by {color}", fontsize=11)
     ax.set_aspect("equal", adjustable="datalim")
     bare(ax)
-    return figure
+    return ax
 
 
-def morph(data: "Dataset") -> Figure:
-    """Show a morph: parameters and spectrograms on the way."""
-    figure = Figure(figsize=(WIDTH, 5.4), layout="constrained")
-    parts: Any = figure.subfigures(2, 1, height_ratios=(3, 2))
-    figure.suptitle(f"{' → '.join(data['preset'].values)}, way: {data.attrs['way']}")
-    _curves(parts[0].subplots(), data, "position")
-    played = "x" in data
-    title = "as played" if played else "as the model expects it"
-    x = data["x" if played else "expected"].values
-    _strip(parts[1], x, data, [f"{p:.2f}" for p in data["position"].values], title)
-    return figure
-
-
-def signed(number: float) -> str:
-    """Return a number with its sign, one decimal at most, such as ``−1.5`` and ``+2``."""
-    text = f"{number:+.1f}".removesuffix(".0").replace("-", "−")
-    return "0" if text in ("+0", "−0") else text
-
-
-def _curves(ax: Axes, data: "Dataset", along: str) -> None:
-    """Draw the parameters that move most, each named where it ends."""
-    unit, position = data["unit"].values, data[along].values
+def parameters(data: "Dataset", ax: Axes | None = None) -> Axes:
+    """Show the parameters that move most along a traversal or a morph, each named at its end."""
+    ax = ax or new_axes((WIDTH, 3.2))
+    unit, position = data["unit"].values, data["position"].values
     spread = unit.std(axis=0)
     order = [i for i in np.argsort(-spread, kind="stable")[:SHOWN] if spread[i] > 0]
     span = float(np.ptp(position)) or 1.0
@@ -193,13 +191,14 @@ def _curves(ax: Axes, data: "Dataset", along: str) -> None:
     ax.set_xticks(position)
     ax.tick_params(labelsize=9)
     ax.set_ylabel("place in the range")
-    ax.set_xlabel(along)
+    ax.set_xlabel("position")
     ax.grid(axis="y", color="0.93")
     if "center_position" in data.attrs:
         at = data.attrs["center_position"]
         if position[0] <= at <= position[-1]:
             ax.axvline(at, color=GREY, linestyle=":", linewidth=1.2)
     bare(ax)
+    return ax
 
 
 def _apart(places: NDArray[Any], least: float) -> NDArray[Any]:
@@ -217,17 +216,31 @@ def _apart(places: NDArray[Any], least: float) -> NDArray[Any]:
     return result
 
 
-def _strip(
-    figure: SubFigure, x: NDArray[Any], data: "Dataset", titles: list[str], title: str
-) -> None:
-    """Draw spectrograms side by side."""
-    chosen = np.unique(np.round(np.linspace(0, len(x) - 1, min(len(x), STRIP))).astype(int))
-    axes = np.atleast_1d(figure.subplots(1, len(chosen), sharey=True))
+def _rows(
+    title: str, counts: Sequence[int], heights: Sequence[float], height: float
+) -> NDArray[Any]:
+    """Return the axes of a new figure with rows of so many panels; empty rows are left out."""
+    kept = [i for i, count in enumerate(counts) if count]
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.add_gridspec(len(kept), 1, height_ratios=[heights[i] for i in kept])
+    rows = [
+        grid[k].subgridspec(1, counts[i]).subplots(sharey=i == 1, squeeze=False)
+        for k, i in enumerate(kept)
+    ]
+    return np.concatenate([np.ravel(row) for row in rows])
+
+
+def _strip(axes: NDArray[Any], data: "Dataset", titles: list[str]) -> None:
+    """Draw spectrograms side by side: of what was rendered, else of what is expected."""
+    source = "rendered" if "x" in data else "expected by the model"
+    x = data["x" if "x" in data else "expected"].values
+    chosen = np.unique(np.round(np.linspace(0, len(x) - 1, len(axes))).astype(int))
     _spectrograms(axes, x[chosen], data)
     for ax, i in zip(axes, chosen, strict=True):
         ax.set_title(titles[i], fontsize=9)
         ax.set_xlabel("s", fontsize=9)
-    axes[0].set_ylabel(f"Hz, {title}", fontsize=9)
+    axes[0].set_ylabel(f"Hz, {source}", fontsize=9)
 
 
 def _spectrograms(axes: NDArray[Any], x: NDArray[Any], data: "Dataset") -> list[Any]:

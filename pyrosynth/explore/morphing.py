@@ -1,62 +1,55 @@
-"""Morphs: ways from one preset to the next, through more if wanted, that sound even.
+"""Morphs: paths from one preset to the next, through more if wanted, that sound even.
 
-A straight line of the knobs is even for the knobs, not for the ear: switches, such as waveforms
-and filter types, turn through everything that happens to lie between two settings. A straight
-line in the latent does no better, as the same switches turn on it. Much is gained where each
-switch turns once, halfway. More where the model is asked: the way ``sound`` keeps the line of the
-knobs that turn continuously, and lets each switch turn where the expected sound stays smoothest.
+A straight line between two presets is even for the parameters, not for the ear: discrete
+parameters, such as waveforms and filter types, turn through everything that happens to lie
+between two settings. A straight line in the latent space does no better, as the same parameters
+turn on it. Much is gained where each discrete parameter turns once, halfway. More where the model
+is asked: the method ``sound`` keeps the straight line of the continuous parameters, and lets each
+discrete one turn where the expected sound stays smoothest.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.errors import InputError, unknown
-from pyrosynth.explore.axes import Array
-from pyrosynth.explore.latent_space import Atlas, Place
-from pyrosynth.explore.macros import heard, labels, place_name
+from pyrosynth.explore.latent_space import Array, Float, LatentSpace, Location
+from pyrosynth.explore.result import Result, labelled, location_name, rendered_sounds
 from pyrosynth.inference.arviz import distinct_names
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.synths.presets import Preset
 from pyrosynth.synths.rendering import Renderer
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from xarray import Dataset
+Method = Literal["sound", "halfway", "latent", "knobs"]
+METHODS: tuple[Method, ...] = ("sound", "halfway", "latent", "knobs")
 
-Float = NDArray[np.float64]
-Way = Literal["sound", "halfway", "latent", "knobs"]
-WAYS: tuple[Way, ...] = ("sound", "halfway", "latent", "knobs")
-
-GRID = 9  # points of a leg between which a way is straight
-ROUNDS = 3  # times each switch is looked at again after the others have moved
-STRAIGHT = (
-    0.2  # weight of the distance from the straight line of sounds, against second differences
-)
+GRID = 9  # points of a leg between which a path is straight
+ROUNDS = 3  # times each discrete parameter is looked at again after the others have moved
+STRAIGHT = 0.2  # weight of the distance from a straight line of sounds, against second differences
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
-    """A way through presets that can be entered anywhere.
+class PresetPath:
+    """A path through presets that can be entered anywhere.
 
     Args:
-        atlas: Of the run.
-        way: One of ``WAYS``.
-        points: Latents (n, latent_dim) of the way ``latent``, else unit values of the learnt
-            parameters (n, n_learnt); evenly spaced, of each leg the first and the last included.
+        space: The latent space of the run.
+        method: One of ``METHODS``.
+        points: Latents (n, latent_dim) if the method is ``latent``, else unit values of the
+            learnt parameters (n, n_learnt); evenly spaced, of each leg the first and the last
+            included.
         n_presets: Number of presets it goes through.
     """
 
-    atlas: Atlas
-    way: Way
-    points: Float
+    space: LatentSpace
+    method: Method
+    points: NDArray[np.floating]
     n_presets: int
 
     def values(self, position: ArrayLike) -> Float:
-        """Return native values of all parameters on the way, in well under a millisecond.
+        """Return native values of all parameters on the path, in well under a millisecond.
 
         Args:
             position: From 0, the first preset, to ``n_presets - 1``, the last one; shape (...).
@@ -64,56 +57,60 @@ class Path:
         Returns:
             Shape (..., n_params).
         """
-        posterior = self.atlas.posterior
-        if self.way == "latent":
-            return self.atlas.values(self._between(position))
-        unit, space = self._between(position), posterior.run.space
-        if self.way != "knobs":  # switches stay until the middle between two points
+        posterior = self.space.posterior
+        if self.method == "latent":
+            return self.space.values(self.between(position))
+        unit, params = self.between(position), posterior.run.space
+        if self.method != "knobs":  # discrete parameters stay until the middle of two points
             nearest = np.round(self._index(position)).astype(int)
-            unit = np.where(space.discrete, self.points[nearest], unit)
-        return posterior.complete(space.from_unit(unit))
+            unit = np.where(params.discrete, self.points[nearest], unit)
+        return posterior.complete(params.from_unit(unit))
+
+    def between(self, position: ArrayLike) -> Float:
+        """Return the points at positions (...) along the path, shape (..., n_coordinates)."""
+        index = self._index(position)
+        before = np.clip(index.astype(int), 0, max(len(self.points) - 2, 0))
+        after = np.minimum(before + 1, len(self.points) - 1)
+        share = (index - before)[..., None]
+        return (1 - share) * self.points[before] + share * self.points[after]
 
     def _index(self, position: ArrayLike) -> Float:
-        place = np.asarray(position, np.float64) / (self.n_presets - 1)
-        return np.clip(place, 0.0, 1.0) * (len(self.points) - 1)
-
-    def _between(self, position: ArrayLike) -> Float:
-        index = self._index(position)
-        before = np.minimum(index.astype(int), len(self.points) - 2)
-        share = (index - before)[..., None]
-        return (1 - share) * self.points[before] + share * self.points[before + 1]
+        ratio = np.asarray(position, np.float64) / max(self.n_presets - 1, 1)
+        return np.clip(ratio, 0.0, 1.0) * (len(self.points) - 1)
 
 
-def path(posterior: Posterior, presets: Sequence[Place], way: Way = "sound") -> Path:
-    """Find a way through presets; see `morph`."""
-    if way not in WAYS:
-        raise unknown("way of morphing", way, WAYS)
+def find_path(
+    posterior: Posterior, presets: Sequence[Location], method: Method = "sound"
+) -> PresetPath:
+    """Find a path through presets; see `morph`."""
+    if method not in METHODS:
+        raise unknown("method of morphing", method, METHODS)
     if len(presets) < 2:
         raise InputError(f"a morph through {len(presets)} presets: give at least 2")
-    if way == "sound" and not posterior.predicts:
+    if method == "sound" and not posterior.predicts:
         raise InputError(
             f"variant '{type(posterior.variant).__name__}' does not say how a preset sounds; take "
-            "way='latent', or a variant with an invertible regression flow, such as flow_reg"
+            "method='latent', or a variant with an invertible regression flow, such as flow_reg"
         )
-    atlas = Atlas(posterior)
-    if way == "latent":
-        z = np.stack([atlas.place(place) for place in presets]).astype(np.float64)
-        return Path(atlas, way, z, len(presets))
-    space = posterior.run.space
-    values = np.stack([_values(atlas, place) for place in presets])
-    ends = space.to_unit(posterior.learnt(values))
-    if way == "sound":
-        legs = [even(posterior, *pair) for pair in zip(ends[:-1], ends[1:], strict=True)]
-        ends = np.concatenate([legs[0][:1], *(leg[1:] for leg in legs)])
-    return Path(atlas, way, ends, len(presets))
+    space = LatentSpace(posterior)
+    if method == "latent":
+        z = np.stack([space.locate(preset) for preset in presets]).astype(np.float64)
+        return PresetPath(space, method, z, len(presets))
+    params = posterior.run.space
+    values = np.stack([space.values_at(preset) for preset in presets])
+    points = params.to_unit(posterior.learnt(values))
+    if method == "sound":
+        legs = [smooth_leg(posterior, *ends) for ends in zip(points[:-1], points[1:], strict=True)]
+        points = np.concatenate([legs[0][:1], *(leg[1:] for leg in legs)])
+    return PresetPath(space, method, points, len(presets))
 
 
-def even(posterior: Posterior, first: Float, last: Float) -> Float:
-    """Let each switch between two presets turn where the model expects the smoothest sound.
+def smooth_leg(posterior: Posterior, first: Float, last: Float) -> Float:
+    """Let each discrete parameter turn where the model expects the smoothest sound.
 
-    One switch after the other is tried at every place, turning at once, and as on the straight
-    line. What is kept has the smallest second differences of the expected features, and is not
-    far from a straight line between the features at its ends.
+    One after the other is tried at every place, turning at once, and as on the straight line.
+    What is kept has the smallest second differences of the expected features, and is not far from
+    a straight line between the features at its ends.
 
     Args:
         posterior: A run that predicts the sound of presets.
@@ -121,23 +118,23 @@ def even(posterior: Posterior, first: Float, last: Float) -> Float:
         last: Those at the other end.
 
     Returns:
-        Unit values on the way, shape (9, n_learnt).
+        Unit values from one preset to the other, shape (9, n_learnt).
     """
-    space = posterior.run.space
+    params = posterior.run.space
     share = np.linspace(0.0, 1.0, GRID)[:, None]
     line = (1 - share) * first + share * last
-    line = np.where(space.discrete, space.to_unit(space.from_unit(line)), line)
+    line = np.where(params.discrete, params.to_unit(params.from_unit(line)), line)
 
     def expected(paths: Float) -> Array:
         """Return the features on paths (n, 9, n_learnt), shape (n, 9, n_cells)."""
-        values = posterior.complete(space.from_unit(paths.reshape(-1, len(space))))
+        values = posterior.complete(params.from_unit(paths.reshape(-1, len(params))))
         return posterior.predict(values).reshape(len(paths), GRID, -1)
 
     best, cost = line, float(_unevenness(expected(line[None]))[0])
-    switches = np.flatnonzero(space.discrete & (first != last))
+    turning = np.flatnonzero(params.discrete & (first != last))
     for _ in range(ROUNDS):
         before = cost
-        for i in switches:
+        for i in turning:
             turns = np.where(np.arange(GRID) < np.arange(1, GRID)[:, None], first[i], last[i])
             tried = np.repeat(best[None], GRID, axis=0)
             tried[:, :, i] = np.concatenate([turns, line[None, :, i]])
@@ -149,29 +146,37 @@ def even(posterior: Posterior, first: Float, last: Float) -> Float:
     return best
 
 
-@dataclass(frozen=True, eq=False)
-class Morph:
-    """A morph.
+class Morph(Result):
+    """A path from preset to preset, in steps.
 
     Attributes:
         data: By ``position``, from 0 at the first preset to the number of the last: ``value`` and
             ``unit`` (position, param), the learnt parameters; ``expected`` (position, mel,
             frame), the sound the model expects, where it does; ``x`` and ``audio`` (position,
-            sample) if it was played.
+            sample) if it was rendered.
     """
 
-    data: "Dataset"
+    def plot(self, ax: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Draw the parameters that move, and spectrograms on the path.
 
-    def plot(self) -> "Figure":
-        """Draw the parameters that move, and spectrograms on the way."""
+        Args:
+            ax: Axes to draw on, of as many panels as are returned without.
+
+        Returns:
+            The axes: of the parameters, then of the spectrograms.
+        """
         from pyrosynth.explore.figures import morph
 
-        return morph(self.data)
+        return morph(self.data, ax)
+
+    def sound_names(self) -> Sequence[str]:
+        """Return the positions, as text."""
+        return [f"{position:.2f}" for position in self.data["position"].values]
 
     def facts(self) -> dict[str, Any]:
-        """Return the way and its parameters, JSON-ready."""
+        """Return the method and the parameters on the path, JSON-ready."""
         return {
-            "way": self.data.attrs["way"],
+            "method": self.data.attrs["method"],
             "presets": self.data["preset"].values.tolist(),
             "positions": self.data["position"].values.tolist(),
             "parameters": {
@@ -183,80 +188,57 @@ class Morph:
 
 def morph(
     posterior: Posterior,
-    presets: Sequence[Place],
+    presets: Sequence[Location],
     renderer: Renderer | None = None,
     *,
     steps: int = 9,
-    way: Way = "sound",
+    method: Method = "sound",
 ) -> Morph:
     """Morph from preset to preset.
 
     Args:
         posterior: The run.
         presets: Two or more: names of known presets, presets, or latents.
-        renderer: From ``posterior.renderer(keep_audio=True)``; None plays nothing.
+        renderer: From ``posterior.renderer(keep_audio=True)``; None renders nothing.
         steps: Number of presets on each leg, both ends included.
-        way: ``knobs``, a straight line of the knobs; ``halfway``, the same, but each switch
-            turns at once, halfway; ``sound``, each switch turns where the model expects the
-            smoothest sound; ``latent``, a straight line in the latent.
+        method: ``knobs``, a straight line of the parameters; ``halfway``, the same, but each
+            discrete parameter turns at once, halfway; ``sound``, each turns where the model
+            expects the smoothest sound; ``latent``, a straight line in the latent space.
 
     Returns:
         The morph.
 
     Raises:
-        InputError: A preset or the way are unknown, the variant does not say how presets sound,
-            or there are fewer than two presets or steps.
+        InputError: A preset or the method are unknown, the variant does not say how presets
+            sound, or there are fewer than two presets or steps.
     """
-    import xarray
-
     if steps < 2:
         raise InputError(f"{steps} steps from one preset to the next: give at least 2")
-    found = path(posterior, presets, way)
+    path = find_path(posterior, presets, method)
     position = np.linspace(0, len(presets) - 1, (len(presets) - 1) * (steps - 1) + 1)
-    values = found.values(position)
+    values = path.values(position)
     learnt = posterior.learnt(values)
     data: dict[str, Any] = {
         "value": (("position", "param"), learnt),
         "unit": (("position", "param"), posterior.run.space.to_unit(learnt)),
     }
-    cells = ("position", "mel", "frame")
     if posterior.predicts:
-        data["expected"] = (cells, posterior.predict(values))
-    elif way == "latent":
-        data["expected"] = (cells, found.atlas.expected(found._between(position)))
+        data["expected"] = (("position", "mel", "frame"), posterior.predict(values))
+    elif method == "latent":
+        expected = path.space.expected(path.between(position))
+        data["expected"] = (("position", "mel", "frame"), expected)
     if renderer is not None:
-        rendered = renderer.render(values)
-        data["x"] = (cells, heard(rendered))
-        data["reason"] = ("position", rendered.reason)
-        if rendered.audio is not None:
-            data["audio"] = (("position", "sample"), rendered.audio)
-    shared = labels(posterior)
-    del shared["name"]
-    return Morph(
-        xarray.Dataset(
-            data,
-            {
-                "position": position,
-                "param": list(posterior.run.space.names),
-                "preset": distinct_names(map(place_name, presets)),
-                **shared,
-            },
-            {"way": way},
-        )
-    )
-
-
-def _values(atlas: Atlas, place: Place) -> Float:
-    """Return native values of all parameters of a place: those of a preset are kept exactly."""
-    if isinstance(place, str):
-        return atlas.bank.values[atlas.preset(place)]
-    if isinstance(place, Preset):
-        return place.array(atlas.posterior.run.full_space)
-    return atlas.values(atlas.place(place))
+        data |= rendered_sounds(renderer.render(values), "position")
+    coords = {
+        "position": position,
+        "param": list(posterior.run.space.names),
+        "preset": distinct_names(map(location_name, presets)),
+    }
+    return Morph(labelled(posterior, data, coords, {"method": method}))
 
 
 def _unevenness(x: Array) -> Float:
-    """Return the cost of features (..., n, n_cells) on a way, shape (...)."""
+    """Return the cost of features (..., n, n_cells) on a path, shape (...)."""
     share = np.linspace(0.0, 1.0, x.shape[-2], dtype=np.float32)[:, None]
     away = x - ((1 - share) * x[..., :1, :] + share * x[..., -1:, :])
     bends = np.diff(x, 2, axis=-2)

@@ -1,7 +1,7 @@
-"""The presets of a bank on a plane."""
+"""The presets of a bank on a plane: by the latent space, or by how they sound."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -9,21 +9,19 @@ from numpy.typing import NDArray
 
 from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError, unknown
-from pyrosynth.explore.axes import Array
-from pyrosynth.explore.latent_space import Atlas
+from pyrosynth.explore.latent_space import Array, Float, LatentSpace
+from pyrosynth.explore.result import Result
 from pyrosynth.inference.posterior import Posterior
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from xarray import Dataset
+    from matplotlib.axes import Axes
 
-Float = NDArray[np.float64]
-By = Literal["pca", "umap"]
+Method = Literal["pca", "umap"]
 Of = Literal["latent", "sound"]
-WAYS: tuple[By, ...] = ("pca", "umap")
+METHODS: tuple[Method, ...] = ("pca", "umap")
 SPACES: tuple[Of, ...] = ("latent", "sound")
 
-# Words in the names of presets, in lower case, and the category they speak for; the first counts.
+# Words in the names of presets, in lower case, and the category they stand for; the first counts.
 CATEGORIES = {
     "bass": "bass(es)?|sub",
     "drum": "drums?|kick|snare|hat|hihat|tom|perc|percussion|clap|cymbal|conga",
@@ -45,31 +43,35 @@ UNITS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class Map:
+class Projection(Result):
     """The human presets of a bank on a plane.
 
     Attributes:
         data: By ``preset``: ``x``, ``y``, ``category`` (by the words of its name), ``number``
-            (preset, number) of `pyrosynth.audio.descriptors.describe_features`, and in a run with
-            tags
-            ``tag`` (preset, tag), its position along the axis of each.
+            (preset, name) of `pyrosynth.audio.descriptors.describe_features`, and in a run with
+            tags ``tag`` (preset, axis), its position along the axis of each.
     """
 
-    data: "Dataset"
-
-    def plot(self, color: str = "category") -> "Figure":
-        """Draw the map.
+    def plot(self, color: str = "category", ax: "Axes | None" = None) -> "Axes":
+        """Draw the presets as dots.
 
         Args:
             color: ``category``, a number such as ``brightness``, or a tag of the run.
+            ax: Where to draw.
+
+        Returns:
+            The axes.
 
         Raises:
             InputError: There is nothing of that name to colour by; the known ones are listed.
         """
-        from pyrosynth.explore.figures import scatter
+        from pyrosynth.explore.figures import projection
 
-        return scatter(self.data, color, self.colors(color))
+        return projection(self.data, color, self.colors(color), ax)
+
+    def sound_names(self) -> Sequence[str]:
+        """Return nothing: a projection keeps no sounds."""
+        return ()
 
     def colors(self, by: str = "category") -> NDArray[Any]:
         """Return what the presets are coloured by, shape (n,).
@@ -89,77 +91,85 @@ class Map:
     def facts(self) -> dict[str, Any]:
         """Return the coordinates and what is known of each preset, JSON-ready."""
         data = self.data
+        table = data[["x", "y", "category"]].to_dataframe()
+        table[data["name"].values.tolist()] = data["number"].values
+        table.insert(0, "name", table.index)
         return {
-            "by": data.attrs["by"],
+            "method": data.attrs["method"],
             "of": data.attrs["of"],
             "explained": [float(share) for share in data.attrs.get("explained", ())],
-            "presets": [
-                {
-                    "name": str(name),
-                    "x": float(data["x"].values[i]),
-                    "y": float(data["y"].values[i]),
-                    "category": str(data["category"].values[i]),
-                    **dict(zip(data["name"].values.tolist(), data["number"].values[i].tolist(),
-                               strict=True)),
-                }
-                for i, name in enumerate(data["preset"].values)
-            ],
-        }  # fmt: skip
+            "presets": table.to_dict("records"),
+        }
 
 
-def map(posterior: Posterior, *, by: By = "pca", of: Of = "latent", seed: int = 0) -> Map:
+def project(
+    posterior: Posterior, *, method: Method = "pca", of: Of = "latent", seed: int = 0
+) -> Projection:
     """Lay out the human presets of the bank on a plane.
 
     Args:
         posterior: The run.
-        by: ``pca``, the two widest principal axes, or ``umap``, which keeps neighbours together
-            (McInnes et al., 2018; needs ``pip install umap-learn``).
+        method: ``pca``, the two widest principal axes, or ``umap``, which keeps neighbours
+            together (McInnes et al., 2018; needs ``pip install umap-learn``).
         of: ``latent``, where ``x`` and ``y`` of ``pca`` are positions along the axes ``pc1`` and
             ``pc2``, or ``sound``.
         seed: Of ``umap``.
 
     Returns:
-        The map.
+        The projection.
 
     Raises:
-        InputError: There is no such way, or umap-learn is not installed.
+        InputError: There is no such method, or umap-learn is not installed.
     """
     import xarray
 
-    if by not in WAYS or of not in SPACES:
-        raise unknown(*(("map", by, WAYS) if by not in WAYS else ("space", of, SPACES)))
-    atlas = Atlas(posterior)
-    places = atlas.z if of == "latent" else atlas.bank.codes
-    attrs: dict[str, Any] = {"by": by, "of": of}
-    if by == "umap":
-        flat = _umap(places, seed)
+    for kind, asked, known in (("projection", method, METHODS), ("space", of, SPACES)):
+        if asked not in known:
+            raise unknown(kind, asked, known)
+    space = LatentSpace(posterior)
+    points = space.z if of == "latent" else space.bank.codes
+    attrs: dict[str, Any] = {"method": method, "of": of}
+    if method == "umap":
+        plane = _umap(points, seed)
     else:
-        away = places - places.mean(axis=0)
-        u, lengths, _ = np.linalg.svd(away, full_matrices=False)
-        attrs["explained"] = (lengths[:2] ** 2 / (lengths**2).sum()).tolist()
-        flat = u[:, :2] * np.sqrt(len(u) - 1)
-        if of == "latent":
-            flat = np.stack([atlas.lines[f"pc{i}"].position(atlas.z) for i in (1, 2)], axis=1)
+        plane, attrs["explained"] = principal_plane(points)
     data = xarray.Dataset(
         {
-            "x": ("preset", flat[:, 0].astype(np.float64)),
-            "y": ("preset", flat[:, 1].astype(np.float64)),
-            "category": ("preset", [category(name) for name in atlas.names]),
-            "number": (("preset", "name"), atlas.numbers),
+            "x": ("preset", plane[:, 0].astype(np.float64)),
+            "y": ("preset", plane[:, 1].astype(np.float64)),
+            "category": ("preset", [category(name) for name in space.names]),
+            "number": (("preset", "name"), space.descriptors),
         },
-        {"preset": list(atlas.names), "name": [tag.name for tag in DESCRIBED]},
+        {"preset": list(space.names), "name": [tag.name for tag in DESCRIBED]},
         attrs | {f"unit of {name}": unit for name, unit in UNITS.items()},
     )
-    if atlas.tags:
-        positions = np.stack([atlas.axis(tag).position(atlas.z) for tag in atlas.tags], axis=1)
-        data = data.assign_coords(axis=list(atlas.tags)).assign(
+    if space.tags:
+        positions = np.stack([space.axis(tag).position(space.z) for tag in space.tags], axis=1)
+        data = data.assign_coords(axis=list(space.tags)).assign(
             tag=(("preset", "axis"), positions)
         )
-    return Map(data)
+    return Projection(data)
+
+
+def principal_plane(points: Array) -> tuple[Float, list[float]]:
+    """Project points on their two widest principal axes.
+
+    Args:
+        points: Shape (n, n_coordinates).
+
+    Returns:
+        The coordinates, in standard deviations, shape (n, 2), and the share of the variance that
+        each axis explains.
+    """
+    from sklearn.decomposition import PCA
+
+    pca = PCA(2, svd_solver="full", whiten=True)
+    plane: Float = pca.fit_transform(points)
+    return plane, pca.explained_variance_ratio_.tolist()
 
 
 def category(name: str) -> str:
-    """Return the category that the words of a preset's name speak for, else ``other``."""
+    """Return the category that the words of a preset's name stand for, else ``other``."""
     words = [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
     for kind, pattern in CATEGORIES.items():
         if any(re.fullmatch(pattern, word) for word in words):
@@ -167,12 +177,13 @@ def category(name: str) -> str:
     return OTHER
 
 
-def _umap(places: Array, seed: int) -> Float:
+def _umap(points: Array, seed: int) -> Float:
     try:
         import umap
     except ImportError as error:
         raise InputError(
-            "a map by umap needs the package umap-learn; pip install umap-learn, or take by='pca'"
+            "a projection by umap needs the package umap-learn; pip install umap-learn, or take "
+            "method='pca'"
         ) from error
-    flat: Float = umap.UMAP(random_state=seed, n_jobs=1).fit_transform(places)
-    return flat
+    plane: Float = umap.UMAP(random_state=seed, n_jobs=1).fit_transform(points)
+    return plane

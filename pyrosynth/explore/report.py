@@ -1,153 +1,126 @@
-"""The report of an exploration: pictures and sounds in one file."""
+"""The report of an exploration: figures and sounds in one page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pyrosynth.explore.figures import signed
-from pyrosynth.explore.latent_space import Atlas
-from pyrosynth.explore.macros import Macro
-from pyrosynth.explore.projection import Map
-from pyrosynth.explore.ranking import Macros
-from pyrosynth.inference.posterior import Posterior
+from pyrosynth.explore.latent_space import LatentSpace
+from pyrosynth.explore.ranking import AxisRanking
+from pyrosynth.explore.result import Result
+from pyrosynth.explore.traversal import Traversal
 from pyrosynth.plots import png
-from pyrosynth.report import (
-    Block,
-    picture,
-    player,
-    players,
-    section,
-    table,
-    wav_sources,
-    write_report,
-)
+from pyrosynth.report import Section, picture, section, table, write_report
 
-HEARD = 5  # sounds of a sweep
+PLAYED = 5  # sounds of a traversal
 PICTURE = "picture.png"  # of a part, in its folder
 LISTED = 12  # axes in the table
+COLORS = ("category", "brightness", "length")
+PARTS = {
+    "nearest": ("Nearest presets by sound", "As the bank keeps their sounds."),
+    "variations": ("Variations of a preset", "Small random steps in the latent space, rendered."),
+    "morph": ("A morph", "From preset to preset, rendered."),
+    "prior": ("New presets", "Drawn from the prior of the latent, rendered."),
+    "novel": ("Novel presets", "Plausible ones that sound unlike all known presets, rendered."),
+}
 
 
 def explore_report(
     path: Path,
-    atlas: Atlas,
-    ranking: Macros,
-    sweeps: Mapping[str, Macro],
+    space: LatentSpace,
+    ranking: AxisRanking,
+    traversals: Mapping[str, Traversal],
     titles: Mapping[str, str],
-    parts: Mapping[str, Any],
+    parts: Mapping[str, Result],
 ) -> None:
     """Write the report of an exploration.
 
-    Pictures of parts that were drawn already, in the folders beside it, are taken from there.
+    Figures of parts that were drawn already, in the folders beside it, are taken from there.
 
     Args:
         path: The HTML file.
-        atlas: Of the run.
+        space: The latent space of the run.
         ranking: All axes.
-        sweeps: Those that were played, by axis.
+        traversals: Those that were rendered, by axis.
         titles: What these are called.
         parts: The other parts, by the names of their folders.
 
     Raises:
-        RunError: The file cannot be written.
+        InputError: The file cannot be written.
     """
-    posterior = atlas.posterior
+    synth, model = space.posterior.synth.name, type(space.posterior.variant).__name__
+    sections = [_ranking(path, ranking)]
+    sections += [
+        _traversal(path, axis, titles[axis], result) for axis, result in traversals.items()
+    ]
+    plane = parts["projection"]
+    pictures = [
+        picture(
+            _drawn(path, "projection", plane) if color == COLORS[0] else png(plane.plot(color)),  # type: ignore[call-arg]
+            f"Presets by {color}", f"Coloured by {color}.",
+        )
+        for color in (*COLORS, *space.tags)
+    ]  # fmt: skip
+    sections.append(section("The presets of the bank on a plane", *pictures))
+    for name, (heading, caption) in PARTS.items():
+        drawn = picture(_drawn(path, name, parts[name]), heading, caption)
+        sounds = parts[name].players()
+        sections.append(section(heading, *([sounds] if sounds else []), drawn))
+    facts = {"human presets": f"{len(space):,}", "latent": f"{space.dim} dimensions"}
+    lead = (
+        f"What the latent space of the model '{model}' holds: axes along which sounds change, and "
+        f"presets near, between and beyond those that people made for {synth}, rendered by the "
+        "synth itself."
+    )
+    write_report(path, f"{synth} explored", lead, facts, sections)
+
+
+def _ranking(path: Path, ranking: AxisRanking) -> Section:
     rows = [
         [row["axis"], row["title"], f"{row['effect_db']:.1f}", row["evidence"]]
         for row in ranking.facts()[:LISTED]
     ]
-    sections = [
-        section(
-            "What one can turn",
-            picture(
-                _drawn(path.with_name("ranking.png"), ranking),
-                "Audible effect of the axes and what they change",
-                "Each axis from −2 to 2 around the origin and some presets, as the model expects "
-                "it to sound. z: a dimension of the latent; pc: a principal axis of the presets.",
-            ),
-            table(
-                ("axis", "title", "effect dB", "evidence"), rows,
-                note="Spreads are standard deviations of all presets. The macros below are named "
-                "by what the synth plays, so their titles may differ.",
-            ),
-        )
-    ]  # fmt: skip
-    for axis, sweep in sweeps.items():
-        data = sweep.data
-        every = np.linspace(0, data.sizes["position"] - 1, HEARD).round().astype(int)
-        labels = [signed(data["position"].values[i]) for i in every]
-        knobs = sweep.mapping()
-        sections.append(
-            section(
-                f"Macro {axis}: {titles[axis]}",
-                _players(posterior, data.isel(position=every), labels),
-                picture(
-                    _drawn(path.parent / f"macro-{axis}" / PICTURE, sweep),
-                    f"Parameters, spectrograms and descriptors along {axis}",
-                    "Above: the parameters that move most. Below: descriptors of what the synth "
-                    "plays (line), and the 5 % to 95 % of the same sweep from latents drawn from "
-                    "the posterior of the sound in the middle.",
-                ),
-                table(
-                    ("macro", *knobs.columns[2:]),
-                    [[f"{row['macro']:.2f}", *(f"{row[k]:.4g}" for k in knobs.columns[2:])]
-                     for row in knobs.to_dict("records")],
-                    folded="knob mapping (native values)",
-                ),
-            )
-        )  # fmt: skip
-    colors = ("category", "brightness", "length", *atlas.tags)
-    chart: Map = parts["map"]
-    sections.append(
-        section(
-            "The map of the bank",
-            *(
-                picture(
-                    _drawn(path.parent / "map" / PICTURE, chart)
-                    if color == colors[0]
-                    else png(chart.plot(color)),
-                    f"Map by {color}", f"Coloured by {color}.",
-                )
-                for color in colors
-            ),
-        )
+    return section(
+        "What one can turn",
+        picture(
+            _drawn(path, "", ranking, "ranking.png"),
+            "Audible effect of the axes and what they change",
+            "Each axis from −2 to 2 around the origin and some presets, as the model expects it "
+            "to sound. z: a dimension of the latent; pc: a principal axis of the presets.",
+        ),
+        table(
+            ("axis", "title", "effect dB", "evidence"), rows,
+            note="Spreads are standard deviations of all presets. The axes below are named by "
+            "what the synth renders, so their titles may differ.",
+        ),
     )  # fmt: skip
-    captions = {
-        "neighbours": ("Nearest presets by sound", "As the bank keeps their sounds."),
-        "neighbourhood": ("A neighbourhood", "Samples around a preset, played."),
-        "morph": ("A morph", "From preset to preset, played."),
-        "imagined": ("Presets nobody made", "Drawn from the prior of the latent, played."),
-        "gaps": ("Where nobody has been", "Plausible presets that sound unlike all others."),
-    }
-    for name, (heading, caption) in captions.items():
-        if name not in parts:
-            continue
-        data = parts[name].data
-        drawn = _drawn(path.parent / name / PICTURE, parts[name])
-        blocks = [picture(drawn, heading, caption)]
-        if "audio" in data:
-            position = data["position"].values if name == "morph" else ()
-            labels = [f"{p:.2f}" for p in position] or data["preset"].values.tolist()
-            blocks.insert(0, _players(posterior, data, labels))
-        sections.append(section(heading, *blocks))
-    facts = {"human presets": f"{len(atlas):,}", "latent": f"{atlas.z.shape[1]} dimensions"}
-    lead = (
-        f"What the latent space of the model '{type(posterior.variant).__name__}' holds: ways to "
-        f"move through the presets of {posterior.synth.name}, played by the real synth."
-    )
-    write_report(path, f"{posterior.synth.name} explored", lead, facts, sections)
 
 
-def _drawn(file: Path, found: Any) -> bytes:
+def _traversal(path: Path, axis: str, title: str, result: Traversal) -> Section:
+    data = result.data
+    every = np.linspace(0, data.sizes["position"] - 1, PLAYED).round().astype(int)
+    sounds = Traversal(data.isel(position=every)).players()
+    mapping = result.mapping()
+    return section(
+        f"Axis {axis}: {title}",
+        *([sounds] if sounds else []),
+        picture(
+            _drawn(path, f"traversal-{axis}", result),
+            f"Parameters, spectrograms and descriptors along {axis}",
+            "Above: the parameters that move most. Below: descriptors of what the synth renders "
+            "(line), and the 5 % to 95 % of the same sweep from latents drawn from the posterior "
+            "of the sound in the middle.",
+        ),
+        table(
+            ("macro", *mapping.columns[2:]),
+            [[f"{row['macro']:.2f}", *(f"{row[k]:.4g}" for k in mapping.columns[2:])]
+             for row in mapping.to_dict("records")],
+            folded="Mapping for the macro knob of a host (native values)",
+        ),
+    )  # fmt: skip
+
+
+def _drawn(path: Path, part: str, result: Result, name: str = PICTURE) -> bytes:
     """Return the picture of a part from its file, else draw it."""
-    return file.read_bytes() if file.is_file() else png(found.plot())
-
-
-def _players(posterior: Posterior, data: Any, labels: Sequence[str]) -> Block:
-    """Return the sounds of some data to listen to."""
-    rate = posterior.run.features.sample_rate
-    sources = wav_sources(list(data["audio"].values), rate)
-    return players(
-        [player(label, "", source) for label, source in zip(labels, sources, strict=True)]
-    )
+    file = path.parent / part / name
+    return file.read_bytes() if file.is_file() else png(result.plot())

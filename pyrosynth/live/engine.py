@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyrosynth.audio.io import Audio
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError, SynthError, unknown
-from pyrosynth.explore.latent_space import Atlas
+from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live.files import Files
 from pyrosynth.live.sliders import Slider, sliders
@@ -68,7 +68,7 @@ class Live:
 
     Attributes:
         posterior: The run.
-        atlas: Its known presets and axes.
+        space: Its known presets and axes.
         sliders: The axes that have a name, see `pyrosynth.live.sliders`.
         files: Sounds and presets as files.
 
@@ -86,8 +86,8 @@ class Live:
     def __init__(self, posterior: Posterior, folders: Sequence[str | Path] = ()) -> None:
         """Compute what is needed of the bank; the synth starts with the first sound."""
         self.posterior = posterior
-        self.atlas = Atlas(posterior)
-        self.sliders: dict[str, Slider] = sliders(self.atlas)
+        self.space = LatentSpace(posterior)
+        self.sliders: dict[str, Slider] = sliders(self.space)
         self.files = Files(posterior, folders)
         self._renderer = posterior.renderer(1, keep_audio=True)
         self._rendering, self._waiting = Lock(), Semaphore(WAITING)
@@ -110,7 +110,7 @@ class Live:
     @property
     def latent_dim(self) -> int:
         """Size of the latent space."""
-        return self.atlas.z.shape[1]
+        return self.space.dim
 
     def place(self, name: str) -> Array:
         """Return the latent of a known preset.
@@ -118,11 +118,11 @@ class Live:
         Raises:
             InputError: There is none of that name (similar ones are listed).
         """
-        return self.atlas.place(name)
+        return self.space.locate(name)
 
     def known(self, number: int) -> Values:
         """Return the values of a known preset by its number, shape (n_params,)."""
-        return self.atlas.bank.values[number]
+        return self.space.bank.values[number]
 
     def point(self, z: ArrayLike) -> Array:
         """Check numbers that should be a latent.
@@ -134,11 +134,11 @@ class Live:
             latent = np.asarray(z, np.float32)
         except (TypeError, ValueError) as error:
             raise InputError(f"a point is {self.latent_dim} numbers ({error})") from error
-        return np.clip(self.atlas.place(latent), -10.0, 10.0)
+        return np.clip(self.space.locate(latent), -10.0, 10.0)
 
     def values(self, z: Array) -> Values:
         """Return the preset at a latent: native values of all parameters, shape (n_params,)."""
-        return self.atlas.values(z)
+        return self.space.values(z)
 
     def positions(self, z: Array) -> dict[str, float]:
         """Return where a latent is along each slider."""
@@ -176,7 +176,7 @@ class Live:
         """
         posterior = self.posterior
         x = posterior.features(audio)
-        near, near_lsd = self.atlas.bank.nearest(x[None])
+        near, near_lsd = self.space.bank.nearest(x[None])
         if posterior.predicts:
             sound = posterior.run.standardise(torch.as_tensor(x)[None])
             generator = torch.Generator(posterior.device).manual_seed(seed)
@@ -184,10 +184,10 @@ class Live:
             z = posterior.variant.latent(v)[0].cpu().numpy()
         else:
             z = posterior.encode(x, DRAWS, seed)
-        lsd = log_distance(self.atlas.expected(z), x)
+        lsd = log_distance(self.space.expected(z), x)
         best = int(lsd.argmin())
         if near_lsd[0, 0] < lsd[best]:
-            return Found(self.atlas.z[near[0, 0]], x, float(near_lsd[0, 0]))
+            return Found(self.space.z[near[0, 0]], x, float(near_lsd[0, 0]))
         return Found(z[best], x, float(lsd[best]))
 
     def near(self, z: Array, n: int = 8) -> list[tuple[str, float]]:
@@ -196,10 +196,10 @@ class Live:
         Returns:
             Their names and log-spectral distances in dB, the nearest first.
         """
-        if not 1 <= n <= len(self.atlas):
-            raise InputError(f"{n} neighbours of {len(self.atlas)} presets; ask for at least 1")
-        found, lsd = self.atlas.bank.nearest(self.atlas.expected(z[None]), n)
-        return [(self.atlas.names[i], float(d)) for i, d in zip(found[0], lsd[0], strict=True)]
+        if not 1 <= n <= len(self.space):
+            raise InputError(f"{n} neighbours of {len(self.space)} presets; ask for at least 1")
+        found, lsd = self.space.bank.nearest(self.space.expected(z[None]), n)
+        return [(self.space.names[i], float(d)) for i, d in zip(found[0], lsd[0], strict=True)]
 
     def random(self, seed: int) -> Array:
         """Draw a latent from the prior."""
@@ -245,10 +245,14 @@ class Live:
 
     def _line(self, name: str) -> Any:
         try:
-            return self.atlas.axis(name)
+            return self.space.axis(name)
         except InputError:
             size = self.latent_dim
-            kinds = (*self.sliders, f"z1 to z{size}", f"pc1 to pc{len(self.atlas.lines) - size}")
+            kinds = (
+                *self.sliders,
+                f"z1 to z{size}",
+                f"pc1 to pc{len(self.space.linear_axes) - size}",
+            )
             raise unknown("axis", name, kinds) from None
 
 

@@ -65,7 +65,7 @@ def _listen(session: Session, arguments: Arguments) -> list[Answer]:
 def _state(session: Session, arguments: Arguments) -> list[Answer]:
     live = session.live
     run = live.posterior.run
-    counts = [live.latent_dim, len(run.full_space), len(live.atlas), len(live.sliders)]
+    counts = [live.latent_dim, len(run.full_space), len(live.space), len(live.sliders)]
     what = [type(run.variant).__name__, live.posterior.synth.name]
     return [("/state", [PROTOCOL, *what, *counts, session.name, len(session.trail)])]
 
@@ -159,7 +159,7 @@ def _analysis(session: Session, arguments: Arguments) -> list[Answer]:
     live = session.live
     values = live.values(live.sweep(name, session.z, np.linspace(FIRST, LAST, n)))
     names = live.posterior.run.full_space.names
-    shown = moved(live.atlas, values)[:CURVES]
+    shown = moved(live.space, values)[:CURVES]
     answers: list[Answer] = [
         ("/curve", [name, "parameter", p, *values[:, names.index(p)].tolist()]) for p in shown
     ]
@@ -175,7 +175,7 @@ def _analysis(session: Session, arguments: Arguments) -> list[Answer]:
 @message("/presets", "[start [n]]", "/presets", "Start, number of all, n (50) names.")
 def _presets(session: Session, arguments: Arguments) -> list[Answer]:
     start, n = (*map(int, arguments), *(0, PAGE)[len(arguments) :])
-    names = session.live.atlas.names
+    names = session.live.space.names
     if start < 0 or not 1 <= n <= PAGE:
         raise InputError(f"{n} presets from number {start}; ask for 1 to {PAGE} from 0 on")
     return [("/presets", [start, len(names), *names[start : start + n]])]
@@ -184,7 +184,7 @@ def _presets(session: Session, arguments: Arguments) -> list[Answer]:
 @message("/search", "text", "/found", "Names of presets that contain a text, 50 at most.")
 def _search(session: Session, arguments: Arguments) -> list[Answer]:
     (text,) = (str(a).casefold() for a in arguments)
-    names = session.live.atlas.names
+    names = session.live.space.names
     found: Arguments = [name for name in names if text in name.casefold()]
     return [("/found", found[:PAGE])]
 

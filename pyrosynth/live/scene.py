@@ -38,7 +38,7 @@ class Scene:
         The first two principal axes of how the presets sound; ranks instead of coordinates by a
         half, so that the crowd in the middle has room.
         """
-        codes = self.live.atlas.bank.codes.astype(np.float64)
+        codes = self.live.space.bank.codes.astype(np.float64)
         codes -= codes.mean(axis=0)
         _, _, axes = np.linalg.svd(codes, full_matrices=False)
         places = codes @ axes[:2].T
@@ -50,9 +50,9 @@ class Scene:
     def state(self) -> dict[str, Any]:
         """Return everything that stays: run, parameters, sliders, map."""
         live = self.live
-        run, atlas = live.posterior.run, live.atlas
-        described = atlas.numbers
-        ranks = described.argsort(axis=0).argsort(axis=0) / max(len(atlas) - 1, 1)
+        run, space = live.posterior.run, live.space
+        described = space.descriptors
+        ranks = described.argsort(axis=0).argsort(axis=0) / max(len(space) - 1, 1)
         return {
             "run": self.name,
             "pyrosynth": __version__,
@@ -72,7 +72,7 @@ class Scene:
                 {"name": s.name, "kind": s.kind, "words": s.words, "moves": s.moves}
                 for s in live.sliders.values()
             ],
-            "names": list(atlas.names),
+            "names": list(space.names),
             "map": np.round(self.map, 4).tolist(),
             "colours": [
                 {"name": tag.name, "words": tag.classes, "of": np.round(ranks[:, i], 3).tolist()}
@@ -107,9 +107,9 @@ class Scene:
             z = live.point(asked["z"])
         elif "preset" in asked:
             number = int(asked["preset"])
-            if not 0 <= number < len(live.atlas):
-                raise InputError(f"preset number {number}; there are {len(live.atlas)}")
-            z, place = live.atlas.z[number], self.map[number].tolist()
+            if not 0 <= number < len(live.space):
+                raise InputError(f"preset number {number}; there are {len(live.space)}")
+            z, place = live.space.z[number], self.map[number].tolist()
         elif "random" in asked:
             z = live.random(int(asked["random"]))
         else:
@@ -128,7 +128,7 @@ class Scene:
 
     def place(self, z: Array) -> list[float]:
         """Return where a latent is on the map: amid the presets expected to sound like it."""
-        near = self.live.near(z, min(AROUND, len(self.live.atlas)))
+        near = self.live.near(z, min(AROUND, len(self.live.space)))
         weight = 1 / (np.array([lsd for _, lsd in near]) + 0.1) ** 2
         at = self.map[[self._number[name] for name, _ in near]]
         return [float(c) for c in weight @ at / weight.sum()]
@@ -138,7 +138,7 @@ class Scene:
         distance = np.hypot(*(self.map - place).T)
         near = np.argsort(distance, kind="stable")[:AROUND]
         weight = 1 / (distance[near] + 1e-3) ** 2
-        mixed: Array = (weight / weight.sum()).astype(np.float32) @ self.live.atlas.z[near]
+        mixed: Array = (weight / weight.sum()).astype(np.float32) @ self.live.space.z[near]
         return mixed
 
     def picture(self, x: Array) -> dict[str, Any]:
@@ -155,4 +155,4 @@ class Scene:
 
     @cached_property
     def _number(self) -> dict[str, int]:
-        return {name: i for i, name in enumerate(self.live.atlas.names)}
+        return {name: i for i, name in enumerate(self.live.space.names)}

@@ -111,8 +111,8 @@ class Site:
 
     async def _known(self, request: web.Request) -> web.Response:
         number = int(request.match_info["number"])
-        if number >= len(self.live.atlas):
-            raise InputError(f"preset number {number}; there are {len(self.live.atlas)}")
+        if number >= len(self.live.space):
+            raise InputError(f"preset number {number}; there are {len(self.live.space)}")
         return self._wave(await asyncio.to_thread(self.live.render, self.live.known(number)))
 
     async def _encode(self, request: web.Request) -> web.Response:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.data.labeling import DESCRIBED
-from pyrosynth.explore.latent_space import Atlas, Axis, Line
+from pyrosynth.explore.latent_space import Axis, LatentSpace, LinearAxis
 
 Array = NDArray[np.float32]
 
@@ -46,28 +46,28 @@ class Slider:
         return self.axis.name
 
 
-def sliders(atlas: Atlas) -> dict[str, Slider]:
+def sliders(space: LatentSpace) -> dict[str, Slider]:
     """Return the sliders of a run by name, in the order they are shown."""
-    if atlas.tags:
+    if space.tags:
         words = {tag.name: (tag.classes[0], tag.classes[-1]) for tag in DESCRIBED}
         found = [
-            Slider(axis, "tag", words.get(axis.name, ("", "")), strongest(atlas, axis))
-            for axis in map(atlas.axis, atlas.tags)
+            Slider(axis, "tag", words.get(axis.name, ("", "")), strongest(space, axis))
+            for axis in map(space.axis, space.tags)
         ]
     else:
-        lines = sound_lines(atlas)
+        lines = sound_lines(space)
         found = [
-            Slider(line, "sound", (tag.classes[0], tag.classes[-1]), strongest(atlas, line))
+            Slider(line, "sound", (tag.classes[0], tag.classes[-1]), strongest(space, line))
             for line, tag in zip(lines, DESCRIBED, strict=True)
         ]
-    principal = [line for name, line in atlas.lines.items() if name.startswith("pc")]
-    heard = {line.name: audible(atlas, line) for line in principal}
+    principal = [line for name, line in space.linear_axes.items() if name.startswith("pc")]
+    heard = {line.name: audible(space, line) for line in principal}
     for line in sorted(principal, key=lambda line: -heard[line.name])[:MACROS]:
-        found.append(Slider(line, "macro", ("", ""), strongest(atlas, line)))
+        found.append(Slider(line, "macro", ("", ""), strongest(space, line)))
     return {slider.name: slider for slider in found}
 
 
-def sound_lines(atlas: Atlas) -> list[Line]:
+def sound_lines(space: LatentSpace) -> list[LinearAxis]:
     """Find the direction of each number that describes a sound.
 
     A linear regression of the numbers on the latents of the presets gives what a step changes;
@@ -77,9 +77,9 @@ def sound_lines(atlas: Atlas) -> list[Line]:
     Returns:
         The lines, in the order of `pyrosynth.data.labeling.DESCRIBED`.
     """
-    described = atlas.numbers
-    center = atlas.z.mean(axis=0)
-    z = (atlas.z - center).astype(np.float64)
+    described = space.descriptors
+    center = space.z.mean(axis=0)
+    z = (space.z - center).astype(np.float64)
     spread = described.std(axis=0)
     y = (described - described.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     gram = z.T @ z / len(z)
@@ -89,31 +89,31 @@ def sound_lines(atlas: Atlas) -> list[Line]:
     length = np.linalg.norm(steps, axis=1, keepdims=True)
     steps *= np.minimum(1.0, FURTHEST / np.maximum(length, 1e-9))
     return [
-        Line(tag.name, center, step.astype(np.float32))
+        LinearAxis(tag.name, center, step.astype(np.float32))
         for tag, step in zip(DESCRIBED, steps, strict=True)
     ]
 
 
-def audible(atlas: Atlas, axis: Axis) -> float:
+def audible(space: LatentSpace, axis: Axis) -> float:
     """Return how far apart the model expects neighbouring points of an axis to sound, in dB."""
-    expected = atlas.expected(_along(axis, atlas.z.mean(axis=0)))
+    expected = space.expected(_along(axis, space.z.mean(axis=0)))
     return float(log_distance(expected[1:], expected[:-1]).mean())
 
 
-def strongest(atlas: Atlas, axis: Axis, n: int = STRONGEST) -> tuple[str, ...]:
+def strongest(space: LatentSpace, axis: Axis, n: int = STRONGEST) -> tuple[str, ...]:
     """Return the names of the parameters that move most along an axis."""
-    values = atlas.values(_along(axis, atlas.z.mean(axis=0)))
-    return moved(atlas, values)[:n]
+    values = space.values(_along(axis, space.z.mean(axis=0)))
+    return moved(space, values)[:n]
 
 
-def moved(atlas: Atlas, values: NDArray[np.float64]) -> tuple[str, ...]:
+def moved(space: LatentSpace, values: NDArray[np.float64]) -> tuple[str, ...]:
     """Return the names of the parameters that differ among presets, the strongest first.
 
     Args:
-        atlas: Of the run.
+        space: Of the run.
         values: Native values of all parameters, shape (n, n_params).
     """
-    space = atlas.posterior.run.full_space
+    space = space.posterior.run.full_space
     spread = space.to_unit(values).std(axis=0)
     order: Sequence[int] = np.argsort(-spread, kind="stable").tolist()
     return tuple(space.names[i] for i in order if spread[i] > 0)
