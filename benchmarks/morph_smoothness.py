@@ -64,7 +64,7 @@ def resampled(data: xarray.Dataset, method: str, key: str = "roughness", seed: i
     """
     n = data.sizes["pair"]
     share = np.random.default_rng(seed).multinomial(n, [1 / n] * n, RESAMPLES) / n
-    mean, usual = (share @ data[key].sel(method=one).values for one in (method, "knobs"))
+    mean, usual = (share @ data[key].sel({"method": one}).values for one in (method, "knobs"))
     return relative(mean, usual)
 
 
@@ -78,7 +78,7 @@ def summary(data: xarray.Dataset) -> dict[str, Any]:
     for method in data["method"].values:
         if method != "knobs":
             change, bends = (
-                data[key].sel(method=method).values for key in ("change", "bend_change")
+                data[key].sel({"method": method}).values for key in ("change", "bend_change")
             )
             rough, bent = (resampled(data, method, key) for key in ("roughness", "bend"))
             found[str(method)] = {
@@ -101,7 +101,7 @@ def figure(data: xarray.Dataset) -> Figure:
     drawn.supxlabel("roughness relative to straight lines of the knobs (%)", fontsize=10)
     axes = np.atleast_1d(drawn.subplots(1, len(methods), sharex=True))
     for ax, method in zip(axes, methods, strict=True):
-        change = 100 * data["change"].sel(method=method).values
+        change = 100 * data["change"].sel({"method": method}).values
         order = np.argsort(change)
         ax.barh(np.arange(n), change[order], color=np.where(change[order] < 0, BLUE, RED))
         ax.set_yticks(np.arange(n), data["feature"].values[order], fontsize=7.5)
@@ -183,7 +183,7 @@ def measure(
     )
     for key, found in (("change", "roughness"), ("bend_change", "bend")):
         mean = data[found].mean("pair")
-        data[key] = (mean.dims, relative(mean.values, mean.sel(method="knobs").values))
+        data[key] = (mean.dims, relative(mean.values, mean.sel({"method": "knobs"}).values))
     return data
 
 

@@ -28,10 +28,10 @@ def test_roughness_and_bend():
 def test_methods_of_morphing_are_compared(posterior):
     data = measure(posterior, 2, workers=1, progress=False)
     assert dict(data.sizes) == {"method": 4, "pair": 2, "feature": len(NAMES)}
-    np.testing.assert_array_equal(data["change"].sel(method="knobs"), 0)
+    np.testing.assert_array_equal(data["change"].sel({"method": "knobs"}), 0)
     mean = data["roughness"].mean("pair")
-    wanted = mean.sel(method="sound") / mean.sel(method="knobs") - 1
-    np.testing.assert_allclose(data["change"].sel(method="sound"), wanted.fillna(0))
+    wanted = mean.sel({"method": "sound"}) / mean.sel({"method": "knobs"}) - 1
+    np.testing.assert_allclose(data["change"].sel({"method": "sound"}), wanted.fillna(0))
     facts = summary(data)
     assert set(facts) == {"pairs", "steps", "features", "sound", "halfway", "latent"}
     low, high = facts["sound"]["roughness_change_95"]
@@ -39,8 +39,10 @@ def test_methods_of_morphing_are_compared(posterior):
     assert low < high
     # Resampling two pairs gives each pair alone, or both.
     drawn = resampled(data, "sound")
-    alone = data["roughness"].sel(method="sound") / data["roughness"].sel(method="knobs") - 1
-    for change in (*alone.fillna(0).values, data["change"].sel(method="sound").values):
+    alone = (
+        data["roughness"].sel({"method": "sound"}) / data["roughness"].sel({"method": "knobs"}) - 1
+    )
+    for change in (*alone.fillna(0).values, data["change"].sel({"method": "sound"}).values):
         assert np.isclose(drawn, change).all(axis=1).any()
     assert len(figure(data).axes) == 3
     with pytest.raises(InputError, match="pairs of"):

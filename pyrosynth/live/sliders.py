@@ -113,10 +113,10 @@ def moved(space: LatentSpace, values: NDArray[np.float64]) -> tuple[str, ...]:
         space: Of the run.
         values: Native values of all parameters, shape (n, n_params).
     """
-    space = space.posterior.run.full_space
-    spread = space.to_unit(values).std(axis=0)
+    params = space.posterior.run.full_space
+    spread = params.to_unit(values).std(axis=0)
     order: Sequence[int] = np.argsort(-spread, kind="stable").tolist()
-    return tuple(space.names[i] for i in order if spread[i] > 0)
+    return tuple(params.names[i] for i in order if spread[i] > 0)
 
 
 def _along(axis: Axis, z: Array) -> Array:
