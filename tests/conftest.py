@@ -18,6 +18,7 @@ import pytest  # noqa: E402
 from pyrosynth import synths  # noqa: E402
 
 DATA = Path(__file__).parent / "data"
+FLAGS = ("-O1", "-shared", "-fPIC", "-pthread")
 
 
 def pytest_addoption(parser):
@@ -55,6 +56,6 @@ def faulty_plugin(tmp_path_factory):
     if compiler is None:
         pytest.fail("the plugin that crashes on demand needs a C compiler; run 'make test'")
     library = tmp_path_factory.mktemp("plugin") / "faulty.so"
-    command = [compiler, "-O1", "-shared", "-fPIC", "-o", library, DATA / "faulty.c", "-lm"]
+    command = [compiler, *FLAGS, "-o", library, DATA / "faulty.c", "-lm"]
     subprocess.run(command, check=True)
     return library

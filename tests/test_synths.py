@@ -47,13 +47,26 @@ def test_a_note_has_the_pitch_asked_for(faulty_plugin):
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize(
     ("isolation", "clean"),
-    [("reuse", False), ("fresh", False), ("reload", True), ("fork", True)],
+    [("reuse", False), ("fresh", False), ("reload", True), ("load", True), ("fork", True)],
 )
-def test_reload_and_fork_clear_what_the_library_keeps(faulty_plugin, isolation, clean):
+def test_isolations_clear_what_the_library_keeps(faulty_plugin, isolation, clean):
     synth, values = fault(faulty_plugin, 5, isolation=isolation)
     first = synth.render(values, NOTE, RATE)
     second = synth.render(values, NOTE, RATE)
     assert (np.array_equal(first, second)) == clean
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_plugin_with_threads_is_loaded_after_the_fork(faulty_plugin, monkeypatch):
+    monkeypatch.setenv("FAULTY_HAS_THREADS", "1")
+    assert "fork" not in DssiSynth(faulty_plugin).isolations
+    with pytest.raises(InputError, match="starts threads.*use isolation 'load'"):
+        DssiSynth(faulty_plugin, "fork")
+    synth, values = fault(faulty_plugin, 5, isolation="load")
+    sounds = synth.render_batch(np.stack([values] * 2), NOTE, RATE)
+    np.testing.assert_array_equal(sounds[0], sounds[1])
+    monkeypatch.delenv("FAULTY_HAS_THREADS")
+    assert DssiSynth(faulty_plugin).isolations == synths.ISOLATIONS
 
 
 def test_a_kept_instance_survives_its_library_being_reloaded(faulty_plugin):

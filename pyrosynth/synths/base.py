@@ -12,8 +12,8 @@ from pyrosynth.audio.io import Audio, Note
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import Preset
 
-Isolation = Literal["reuse", "fresh", "reload", "fork"]
-ISOLATIONS: tuple[Isolation, ...] = ("reuse", "fresh", "reload", "fork")  # cheapest first
+Isolation = Literal["reuse", "fresh", "reload", "load", "fork"]
+ISOLATIONS: tuple[Isolation, ...] = ("reuse", "fresh", "reload", "load", "fork")
 
 
 class Synth(ABC):
@@ -27,7 +27,9 @@ class Synth(ABC):
         name: Short lower-case name, such as ``"amsynth"``.
         param_space: All controls, in the order ``render`` takes them.
         isolation: What is renewed between two sounds: ``reuse`` nothing, ``fresh`` the instance,
-            ``reload`` the plugin library, ``fork`` the process.
+            ``reload`` the plugin library; ``load`` renders in a forked process that loads the
+            library, ``fork`` in one forked after loading it.
+        isolations: Those it offers, in the order in which they are to be tried.
         batched: Whether ``render_batch`` is faster than one sound after the other.
         memory_limit: Bytes that a worker process may take beyond what it has when the synth is
             ready; None for no limit.
@@ -36,6 +38,7 @@ class Synth(ABC):
     name: str
     param_space: ParamSpace
     isolation: Isolation = "reuse"
+    isolations: tuple[Isolation, ...] = ("reuse",)
     batched: ClassVar[bool] = False
     memory_limit: ClassVar[int | None] = None
 

@@ -139,14 +139,15 @@ class DssiSynth(Synth):
     Args:
         path: The plugin library, with ``#label`` behind it where it holds several synths.
         isolation: What is renewed between two sounds. ``fresh`` suffices for most synths;
-            `pyrosynth.synths.rendering.probe_isolation` tells.
+            `pyrosynth.synths.rendering.probe_isolation` tells. ``fork`` is not offered where the
+            plugin starts threads when it is loaded.
 
     Attributes:
         logarithmic: Names of the controls that the plugin asks to be shown on a log scale.
 
     Raises:
         SynthError: The library is missing, damaged or no DSSI synth.
-        InputError: The label or the isolation is unknown.
+        InputError: The label or the isolation is unknown, or the isolation is not offered.
     """
 
     memory_limit = 8 << 30
@@ -154,7 +155,7 @@ class DssiSynth(Synth):
     def __init__(self, path: str | os.PathLike[str], isolation: Isolation = "fresh") -> None:
         """Read the ports in a child process; the library is opened by the first ``render``."""
         if isolation not in ISOLATIONS:
-            raise unknown("isolation", isolation, ISOLATIONS)
+            raise unknown("isolation", str(isolation), ISOLATIONS)
         file, label = split_label(path)
         self.isolation = isolation
         self.path = Path(file).expanduser().resolve()
@@ -163,6 +164,14 @@ class DssiSynth(Synth):
         if self.label not in labelled:
             raise unknown(f"synth in '{self.path}'", self.label, labelled)
         self.name = self.label.lower()
+        self.isolations = ISOLATIONS
+        if labelled[self.label]["has_threads"]:  # of which a forked process has none
+            self.isolations = tuple(mode for mode in ISOLATIONS if mode != "fork")
+        if isolation not in self.isolations:
+            raise InputError(
+                f"plugin '{self.path}' starts threads when it is loaded, which do not live on in "
+                f"a forked process; use isolation 'load' instead of '{isolation}'"
+            )
         ports = labelled[self.label]["ports"]
         self._outputs = _ports(ports, ladspa.AUDIO | ladspa.OUTPUT)
         self._controls = _ports(ports, ladspa.CONTROL | ladspa.INPUT)
@@ -218,7 +227,7 @@ class DssiSynth(Synth):
         scale = np.where(self._per_rate, sample_rate, 1)
         controls = (np.asarray(values, np.float64) * scale).astype(np.float32)
         with self._library.lock:
-            if self.isolation == "fork":
+            if self.isolation in ("load", "fork"):
                 return self._render_in_child(controls, note, sample_rate)
             if self.isolation == "reuse":
                 return self._kept_instance(sample_rate).play(controls, note)
@@ -254,7 +263,10 @@ class DssiSynth(Synth):
     ) -> Audio:
         n_samples = note.n_samples(sample_rate)
         parent = os.getpid()
-        self._library.open()
+        if self.isolation == "load":
+            self._library.close()  # if another synth has opened it
+        else:
+            self._library.open()
         with mmap.mmap(-1, 4 * n_samples) as memory:
             child = os.fork()
             if child == 0:

@@ -118,15 +118,18 @@ def describe(path: str) -> list[dict[str, Any]]:
         path: The library. Opening it runs its start-up code in this process.
 
     Returns:
-        One dictionary per synth: ``label``, ``name``, ``maker`` and ``ports``, each port with
-        ``index``, ``name``, ``kind``, ``flags``, ``lower`` and ``upper``.
+        One dictionary per synth: ``label``, ``name``, ``maker``, ``has_threads`` (whether the
+        library started threads when it was opened) and ``ports``, each port with ``index``,
+        ``name``, ``kind``, ``flags``, ``lower`` and ``upper``.
 
     Raises:
         OSError: The file cannot be opened as a library.
         AttributeError: It is no DSSI plugin.
     """
     synths = []
-    for dssi in descriptors(C.CDLL(path)):
+    library = C.CDLL(path)
+    has_threads = os.path.isdir("/proc/self/task") and len(os.listdir("/proc/self/task")) > 1
+    for dssi in descriptors(library):
         ladspa = dssi.ladspa.contents
         ports = [
             {
@@ -144,7 +147,7 @@ def describe(path: str) -> list[dict[str, Any]]:
                 key: (getattr(ladspa, key) or b"").decode("utf-8", "replace")
                 for key in ("label", "name", "maker")
             }
-            synths.append({**text, "ports": ports})
+            synths.append({**text, "has_threads": has_threads, "ports": ports})
     return synths
 
 

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, integer, number
-from pyrosynth.synths import ISOLATIONS, Synth, from_spec
+from pyrosynth.synths import Synth, from_spec
 from pyrosynth.synths.sandbox import Scratch
 from pyrosynth.synths.worker import Worker
 from pyrosynth.synths.worker_process import (
@@ -265,7 +265,7 @@ def probe_isolation(
     the same both times does not depend on those before it.
 
     Args:
-        synth: The synth. One that offers no choice is probed as it is.
+        synth: The synth, which is probed with each of its ``isolations``.
         note: The note to play.
         sample_rate: Rate in Hz.
         values: Native parameter values, shape (n, n_params); the more different the better.
@@ -273,15 +273,15 @@ def probe_isolation(
 
     Returns:
         ``identical``: share of identical sounds for each isolation; ``seconds``: time per sound;
-        ``exact``: the cheapest isolation with all sounds identical, None if there is none.
+        ``exact``: the first of the synth's isolations with all sounds identical, None if there
+        is none.
     """
     array = np.asarray(values, np.float64)
     order = np.random.default_rng(seed).permutation(len(array))
     spec = synth.spec()
-    modes = ISOLATIONS if "isolation" in spec else (synth.isolation,)
     identical: dict[str, float] = {}
     seconds: dict[str, float] = {}
-    for mode in modes:
+    for mode in synth.isolations:
         probed = from_spec({**spec, "isolation": mode}) if "isolation" in spec else synth
         sounds = []
         began = time.perf_counter()
@@ -294,7 +294,7 @@ def probe_isolation(
             sounds.append(sound)
         seconds[mode] = (time.perf_counter() - began) / (2 * len(array))
         identical[mode] = float((sounds[0] == sounds[1]).all(axis=1).mean())
-    exact = next((mode for mode in modes if identical[mode] == 1.0), None)
+    exact = next((mode for mode in synth.isolations if identical[mode] == 1.0), None)
     return {"identical": identical, "seconds": seconds, "exact": exact}
 
 

@@ -202,7 +202,7 @@ def _render_batch(
                 slot.values[first:last], settings.note, settings.sample_rate
             )
         except (SynthError, MemoryError, OSError):
-            if synth.isolation != "fork" and not (is_new and first == start):
+            if synth.isolation not in ("load", "fork") and not (is_new and first == start):
                 raise  # perhaps the damage of an earlier sound: to be tried in a new process
             slot.audio[first:last], slot.reason[first:last] = 0.0, CRASHED
             continue

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,8 +40,12 @@ static long played; /* survives instances, not the library: what isolation must 
 
 static void spin(void) { for (volatile int forever = 1; forever;) {} }
 
+static void *wait_for_ever(void *nothing) { pause(); return nothing; }
+
 __attribute__((constructor)) static void load(void) {
+    static pthread_t thread;
     if (getenv("FAULTY_SLEEPS_AT_LOAD")) sleep(1000);
+    if (getenv("FAULTY_HAS_THREADS")) pthread_create(&thread, 0, wait_for_ever, 0);
 }
 
 /* What the pipes of a parent that unpickled would run. */
