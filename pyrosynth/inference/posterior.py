@@ -20,6 +20,7 @@ from pyrosynth.data.bank import Bank
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.inference.answers import Draws, Match
 from pyrosynth.inference.search import PROPOSALS, TRUST, Pool, descend, evolve, move
+from pyrosynth.modeling import noise_from
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.rendering import Renderer
@@ -199,9 +200,7 @@ class Posterior:
     @torch.no_grad()
     def encode(self, x: ArrayLike, n: int = 1, seed: int = 0) -> Array:
         """Draw latents from q(z|x), shape (n, latent_dim)."""
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(seed)
+        with noise_from(self._generator(seed)):
             z = self.variant.posterior(self.variant.encode(self._sound(x))).sample((n,))
         return z[:, 0].cpu().numpy()
 
