@@ -167,12 +167,14 @@ def whole(path: str | Path, maker: str) -> Iterator[Path]:
 
 
 @contextmanager
-def claim(path: str | Path, maker: str) -> Iterator[Path]:
+def claim(path: str | Path, maker: str, mark: str = MARK) -> Iterator[Path]:
     """Open a folder of results that is filled file by file, for this process alone.
 
     Args:
         path: The folder; made if missing. What it holds must come from the same command.
         maker: The command.
+        mark: A JSON file of the command's own by which its folders are known, such as the
+            ``zarr.json`` of a dataset, with ``pyrosynth`` among its ``attributes``.
 
     Yields:
         The folder.
@@ -182,16 +184,19 @@ def claim(path: str | Path, maker: str) -> Iterator[Path]:
             there.
     """
     folder = Path(path)
-    require_ours(folder)
+    if folder.exists() and not folder.is_dir():
+        require_ours(folder)
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / MARK, os.O_RDWR | os.O_CREAT, 0o666)
+        lock = os.open(folder, os.O_RDONLY)
     try:
         if not _locked(lock):
             raise InputError(
                 f"another process is writing to '{folder}'; wait until it ends, or give another "
                 "folder"
             )
+        if mark == MARK or "pyrosynth" not in _mark(folder, mark).get("attributes", {}):
+            require_ours(folder)
         made_by = _mark(folder).get("made_by", f"pyrosynth {maker}")
         if made_by != f"pyrosynth {maker}":
             raise InputError(
@@ -199,10 +204,11 @@ def claim(path: str | Path, maker: str) -> Iterator[Path]:
                 "folder"
             )
         with _writing(folder):
-            _write_mark(folder, {**_mark(folder), "made_by": made_by})
             for part in folder.iterdir():
                 if PART.fullmatch(part.name):
                     _remove_part(part)
+        if mark == MARK and "made_by" not in _mark(folder):
+            _write_mark(folder, {**_mark(folder), "made_by": made_by})
         yield folder
     finally:
         os.close(lock)
@@ -292,18 +298,17 @@ def _foreign(folder: Path) -> str | None:
     return next((str(file) for file in sorted(files) if str(file) not in known), None)
 
 
-def _mark(folder: Path) -> dict[str, Any]:
+def _mark(folder: Path, name: str = MARK) -> dict[str, Any]:
     """Read the mark of a folder; empty if there is none that says anything."""
     with suppress(OSError, ValueError, RecursionError):
-        content = json.loads((folder / MARK).read_text(encoding="utf-8"))
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
         if isinstance(content, dict):
             return content
     return {}
 
 
 def _write_mark(folder: Path, content: Mapping[str, Any]) -> None:
-    # In place, not by `atomic`: the lock is on this very file.
-    (folder / MARK).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_bytes(folder / MARK, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def _private_folder(target: Path) -> tuple[Path, int]:

@@ -4,7 +4,7 @@ Every function returns a figure, which ``png`` turns into a file's bytes and Jup
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,29 @@ def spectrograms(target: ArrayLike, result: ArrayLike, spec: FeatureSpec) -> Fig
     axes[0].set_ylabel("frequency (Hz)")
     figure.colorbar(images[0], ax=axes[1], label="power (dB)", pad=0.02)
     figure.colorbar(difference, ax=axes[2], label="difference (dB)", pad=0.02)
+    return figure
+
+
+def gallery(x: ArrayLike, names: Sequence[str], spec: FeatureSpec) -> Figure:
+    """Draw the spectrograms of some sounds side by side.
+
+    Args:
+        x: Features of the sounds, shape (n, n_mels, n_frames).
+        names: What the sounds are called.
+        spec: How the features were computed.
+    """
+    sounds = DB * np.asarray(x)
+    figure = Figure(figsize=(2.4 * max(1, len(sounds)), 2.0), layout="constrained")
+    panels = figure.subplots(1, max(1, len(sounds)), sharey=True, squeeze=False)[0]
+    for ax, sound, name in zip(panels, sounds, names, strict=False):
+        seconds = sound.shape[1] * spec.hop_length / spec.sample_rate
+        ax.imshow(
+            sound, aspect="auto", origin="lower", cmap="magma", vmin=sounds.min(),
+            vmax=sounds.max(), extent=(0, seconds, 0, spec.n_mels),
+        )  # fmt: skip
+        ax.set_title(name[:24], fontsize=8)
+        ax.set_xlabel("s", fontsize=8)
+    panels[0].set_ylabel("mel band", fontsize=8)
     return figure
 
 

@@ -1,7 +1,6 @@
 """Reports to look at and listen to: one HTML file each, which needs neither others nor network."""
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth._version import __version__
+from pyrosynth.audio.io import wav_bytes
 from pyrosynth.files import write_bytes
 
 Block = dict[str, Any]
@@ -124,16 +124,9 @@ def player(name: str, detail: str, source: str) -> dict[str, str]:
 
 def wav_sources(sounds: Sequence[NDArray[Any]], rate: int) -> list[str]:
     """Return sounds as 16-bit WAV in data URIs, at one common gain, so that levels compare."""
-    import soundfile
-
     peak = max(float(np.abs(sound).max()) for sound in sounds)
     gain = min(1.0, LOUDEST / peak) if peak > 0 else 1.0
-    found = []
-    for sound in sounds:
-        buffer = io.BytesIO()
-        soundfile.write(buffer, gain * sound, rate, format="WAV", subtype="PCM_16")
-        found.append(_data_uri("audio/wav", buffer.getvalue()))
-    return found
+    return [_data_uri("audio/wav", wav_bytes(gain * sound, rate)) for sound in sounds]
 
 
 def _data_uri(kind: str, content: bytes) -> str:

@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pyrosynth import synths
+from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.data.dataset import open_dataset, render_dataset
 from pyrosynth.data.render import STD_FLOOR, split_human
@@ -35,7 +37,7 @@ def bank():
 
 def render(out, augmented=40, **changes):
     settings = {"params": "16", "presets": bank(), "note": NOTE, "seed": 5, "workers": 1}
-    settings.update(chunk_rows=16, **changes)
+    settings.update({"chunk_rows": 16, **changes})
     synth = settings.pop("synth", None) or synths.load_synth("voice")
     return render_dataset(synth, out, augmented=augmented, **settings)
 
@@ -162,12 +164,12 @@ def test_a_finished_dataset_is_returned_at_once(path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"note": Note(60, 90, 0.2, 0.3)}, r"note\.velocity = 100, not 90"),
-        ({"seed": 6}, "seed = 5, not 6"),
+        ({"note": Note(60, 90, 0.2, 0.3)}, r"note\.velocity 100, not 90"),
+        ({"seed": 6}, "seed 5, not 6"),
         ({"params": "32"}, r"learnt\.2"),
-        ({"audio": "none"}, 'audio = "human", not "none"'),
-        ({"prior": "uniform"}, 'prior = "broadened", not "uniform"'),
-        ({"presets": bank()[:30]}, "presets = "),
+        ({"audio": "none"}, 'audio "human", not "none"'),
+        ({"prior": "uniform"}, 'prior "broadened", not "uniform"'),
+        ({"presets": bank()[:30]}, "another presets"),
         ({"augmented": 39}, "holds 40 augmented presets, more than the 39 asked for"),
         ({"synth": synths.load_synth("voice", seed=1)}, r"synth\.identity"),
     ],
@@ -189,13 +191,15 @@ def test_bad_arguments_are_refused(tmp_path):
         render(tmp_path / "data", presets=[])
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").touch()
-    with pytest.raises(DataError, match="not a pyrosynth dataset"):
+    with pytest.raises(InputError, match=r"holds 'notes\.txt', which pyrosynth did not write"):
         render(tmp_path / "mine")
+    for change in ({"augmented": 10**9}, {"chunk_rows": 0}, {"seed": -1}, {"seed": 2**63}):
+        with pytest.raises(InputError, match=f"{next(iter(change))} .*give an integer"):
+            render(tmp_path / "data", **change)
     assert not (tmp_path / "data").exists()
 
 
 def test_the_prior_changes_the_derived_presets_alone(data, tmp_path):
-    assert "prior" not in data.contract  # as in datasets made before there was a choice
     other = render(tmp_path / "data", prior="uniform")
     human = np.arange(59)
     assert other.values(human).tobytes() == data.values(human).tobytes()
@@ -204,7 +208,7 @@ def test_the_prior_changes_the_derived_presets_alone(data, tmp_path):
     assert set(other.origin[59:]) == {"uniform"}
     filled = np.array([len(set(column)) for column in other.levels(np.arange(59, 99)).T])
     assert (filled[~other.space.discrete] > 25).all()  # of 40, however few presets use
-    with pytest.raises(DataError, match='prior = "uniform", not "broadened"'):
+    with pytest.raises(DataError, match='prior "uniform", not "broadened"'):
         render(tmp_path / "data", augmented=60)
     assert len(render(tmp_path / "data", augmented=60, prior="uniform")) == 119
 
@@ -257,6 +261,77 @@ def test_killed_resumed_damaged_and_extended_it_ends_with_the_same_bytes(path, t
     (other / "status" / "c" / "1").unlink()
     assert len(render(other)) == 99
     assert files(other) == files(path)
+
+
+MAKES = """
+import sys
+from pathlib import Path
+from pyrosynth.errors import PyrosynthError
+from test_dataset import render
+print("ready", flush=True)
+input()
+try:
+    render(Path(sys.argv[1]), augmented=10)
+    print("won")
+except PyrosynthError as error:
+    print(error)
+"""
+
+
+def test_of_ten_processes_one_makes_the_dataset(tmp_path):
+    here = Path(__file__).parent
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", MAKES, str(tmp_path / "data")],
+            cwd=here, env={**os.environ, "PYTHONPATH": str(here.parent)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )
+        for _ in range(10)
+    ]  # fmt: skip
+    assert {process.stdout.readline() for process in processes} == {"ready\n"}
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=120)[0] for process in processes]
+    assert said.count("won\n") >= 1
+    lines = [line for line in said if line != "won\n"]
+    assert all("another process is writing to" in line for line in lines), lines
+    assert all(line.count("\n") == 1 for line in lines)
+    assert len(open_dataset(tmp_path / "data")) == 69
+
+
+@dataclass(frozen=True)
+class TooLoud(FeatureSpec):
+    """Features that are not finite for two of the sounds."""
+
+    def __call__(self, audio):
+        x = super().__call__(audio)
+        return np.where(np.abs(x.mean(axis=(1, 2), keepdims=True) * 1e4) % 10 < 1, np.nan, x)
+
+
+def test_sounds_without_finite_features_cost_themselves_only(tmp_path):
+    data = render(tmp_path / "data", features=TooLoud())
+    bad = data.status == "not finite"
+    assert 0 < bad.sum() < 40
+    assert np.isfinite(data.x(np.arange(len(data)))).all()
+    assert len(render(tmp_path / "data", features=TooLoud())) == len(data)
+
+
+def test_scalars_of_numpy(data, tmp_path):
+    again = render(
+        tmp_path / "data", np.int64(40), seed=np.uint8(5), chunk_rows=np.int32(16),
+        note=Note(np.int16(60), 100, np.float64(0.2), 0.3),
+    )  # fmt: skip
+    assert again.contract == data.contract
+
+
+def test_it_shows_itself(data):
+    assert repr(data).startswith("Dataset('")
+    assert "99 presets of voice, 59 human" in repr(data)
+    assert len(repr(data)) < 300
+    shown = data._repr_html_()
+    assert shown.count("<audio") == 4
+    assert "<img" in shown
 
 
 def test_nothing_but_silence_is_refused(path, tmp_path):

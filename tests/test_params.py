@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pyrosynth.errors import InputError
-from pyrosynth.synths.params import Param, ParamSpace
+from pyrosynth.synths.params import Param, ParamSpace, Subspace
 
 SPACE = ParamSpace(
     (
@@ -85,6 +85,7 @@ def test_errors_name_the_value_and_the_rule(action, word):
 
 
 def test_completing_a_part_adds_the_defaults_of_the_rest():
-    part = SPACE.select("2")
-    full = SPACE.complete(part, [[[1.0, 2.0], [0.5, 0.0]]])
+    subspace = Subspace(SPACE, SPACE.select("2"))
+    full = subspace.complete([[[1.0, 2.0], [0.5, 0.0]]])
+    assert subspace.of(full).tolist() == [[[1.0, 2.0], [0.5, 0.0]]]
     assert full.tolist() == [[[1.0, 0.0, 2.0, 0.0], [0.5, 0.0, 0.0, 0.0]]]

@@ -1,14 +1,19 @@
 import json
+import random
 import resource
+import shutil
+import time
 
 import numpy as np
 import pytest
 
-from pyrosynth.data.store import PENDING, Store
+from pyrosynth.data.store import METADATA, PENDING, VARIABLES, Store
 from pyrosynth.errors import DataError
+from pyrosynth.files import claim
 
 SIZES = {"preset": 23, "full_param": 3, "param": 2, "mel": 4, "frame": 5, "sample": 100}
-CONTRACT = {"layout": 1, "note": {"pitch": 60, "velocity": 100}, "learnt": ["a", "b"]}
+CONTRACT = {"note": {"pitch": 60, "velocity": 100}, "learnt": ["a", "b"]}
+FACTS = {"n_human": 23, "augmented": 0}
 
 
 def rows(start, stop, seed=0):
@@ -29,7 +34,7 @@ def rows(start, stop, seed=0):
 
 @pytest.fixture
 def store(tmp_path):
-    return Store.create(tmp_path / "data", CONTRACT, SIZES, 8, {"augmented": 0})
+    return Store.create(tmp_path / "data", CONTRACT, SIZES, 8, FACTS)
 
 
 @pytest.fixture
@@ -64,14 +69,69 @@ def test_blocks_are_the_chunks_with_pending_rows(store):
     assert (store.read("status")[16:] == PENDING).all()
 
 
-def test_a_store_is_made_whole_or_not_at_all(store, tmp_path):
-    assert not (tmp_path / "data.part").exists()
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    (tmp_path / "empty.part").mkdir()
-    (tmp_path / "empty.part" / "left by a kill").touch()
-    Store.create(empty, CONTRACT, SIZES, 8, {})
-    assert Store(empty).n_rows == 23
+def test_a_killed_creation_is_begun_again(store, tmp_path):
+    assert Store.exists(store.path)
+    assert not Store.exists(tmp_path / "none")
+    for kept in (1, 5):  # array, and what was written of the group first
+        path = tmp_path / f"killed{kept}"
+        shutil.copytree(store.path, path)
+        for name in list(VARIABLES)[kept:]:
+            shutil.rmtree(path / name)
+        (path / "zarr.json").write_text(
+            '{"zarr_format": 3, "node_type": "group", "attributes": {"pyrosynth": "0"}}'
+        )
+        (path / "notes.txt").write_text("mine")
+        assert not Store.exists(path)
+        with claim(path, "render", mark=METADATA):
+            assert Store.create(path, CONTRACT, SIZES, 8, FACTS).n_rows == 23
+        assert (path / "notes.txt").read_text() == "mine"
+
+
+def test_another_format_says_what_to_do(store):
+    for held in (None, 1, 3, "two"):
+        store.group.attrs.update({"format": held})
+        with pytest.raises(DataError, match=f"of format {held}, .* reads format 2; render it"):
+            Store(store.path)
+    attributes = {key: value for key, value in store.group.attrs.items() if key != "format"}
+    store.group.attrs.put(attributes)
+    with pytest.raises(DataError, match="format 1"):
+        Store(store.path)
+
+
+def mutants(value, rng):
+    """Yield JSON like some other JSON, but for one value, shape, length or nesting."""
+    strange = [None, -1, 0, 10**9, 10**12, 2**70, 0.5, "x", [], {}, True, [10**12], "[" * 9]
+    if isinstance(value, dict):
+        for key in value:
+            yield {k: v for k, v in value.items() if k != key}
+            yield from ({**value, key: other} for other in mutants(value[key], rng))
+    elif isinstance(value, list):
+        yield value[1:]
+        for i in range(len(value)):
+            yield from ([*value[:i], other, *value[i + 1 :]] for other in mutants(value[i], rng))
+    yield from rng.sample(strange, 3)
+
+
+def test_damaged_metadata_are_one_line_in_no_time(full):
+    """Whatever JSON is there, the answer is right or one error, without gigabytes or minutes."""
+    rng = random.Random(0)
+    expected = full.read("x").tobytes()
+    for file in ("zarr.json", "x/zarr.json", "status/zarr.json"):
+        text = (full.path / file).read_text()
+        texts = [json.dumps(m) for m in mutants(json.loads(text), rng)]
+        texts = [*rng.sample(texts, 60), "", "[", "[" * 100_000, "\0", "null", '"x"']
+        for mutant in texts:
+            (full.path / file).write_text(mutant)
+            start = time.perf_counter()
+            try:
+                store = Store(full.path)
+                store.is_complete(23)
+                assert store.read("x").tobytes() == expected, mutant
+            except DataError as error:
+                assert len(str(error)) <= 300  # noqa: PT017
+            assert time.perf_counter() - start < 1, mutant
+        (full.path / file).write_text(text)
+    assert Store(full.path).read("x").tobytes() == expected
 
 
 def test_growing_keeps_rows_and_may_be_killed(full):
@@ -87,9 +147,9 @@ def test_growing_keeps_rows_and_may_be_killed(full):
 
 def test_another_contract_is_refused_by_field(store):
     store.require(json.loads(json.dumps(CONTRACT)))
-    with pytest.raises(DataError, match=r"note\.velocity = 100, not 90; give another"):
+    with pytest.raises(DataError, match=r"note\.velocity 100, not 90; give another"):
         store.require({**CONTRACT, "note": {"pitch": 60, "velocity": 90}})
-    with pytest.raises(DataError, match=r'learnt\.1 = "b", not null'):
+    with pytest.raises(DataError, match=r'learnt\.1 "b", not null'):
         store.require({**CONTRACT, "learnt": ["a"]})
 
 
@@ -157,4 +217,4 @@ def test_a_full_disk_is_one_clear_error_and_what_is_done_stays(store):
 def test_an_unwritable_place_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot write"):
-        Store.create(tmp_path / "file" / "data", CONTRACT, SIZES, 8, {})
+        Store.create(tmp_path / "file" / "data", CONTRACT, SIZES, 8, FACTS)

@@ -3,5 +3,6 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submodules=("descriptors", "features", "io", "metrics", "note", "pitch", "sketch")
+    __name__,
+    submodules=("background", "descriptors", "features", "io", "metrics", "pitch", "sketch"),
 )

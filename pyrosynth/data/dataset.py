@@ -16,13 +16,14 @@ from pyrosynth.data.splits import SPLITS
 from pyrosynth.data.store import PENDING, Store
 from pyrosynth.errors import DataError, InputError, unknown
 from pyrosynth.synths.base import Synth
-from pyrosynth.synths.params import ParamSpace
+from pyrosynth.synths.params import ParamSpace, Subspace
 from pyrosynth.synths.presets import Preset
 
 if TYPE_CHECKING:
     import xarray
 
 Rows = NDArray[np.int64]
+SHOWN = 4  # presets in a notebook
 
 
 class Dataset:
@@ -38,6 +39,7 @@ class Dataset:
         synth_spec: What `pyrosynth.synths.from_spec` rebuilds the synth from.
         full_space: All parameters of the synth.
         space: The learnt parameters.
+        subspace: Both, and the way from one to the other.
         note: The note that was played.
         features: How a sound became ``x``.
 
@@ -50,19 +52,58 @@ class Dataset:
         self.path = Path(path)
         self._store = store = Store(self.path)
         contract = self.contract = store.contract
-        done = int(np.sum(store.read("status") != PENDING))
         wanted = store.attribute("n_human") + store.attribute("augmented")
-        if done < wanted or store.attribute("statistics_of") != wanted:
+        if not store.is_complete(wanted):
+            done = int(np.sum(store.read("status") != PENDING))
             raise DataError(
                 f"'{path}' is incomplete ({done} of {wanted} sounds); go on with "
                 f"`pyrosynth render {contract['synth']['name']} --out {path} "
                 f"--augmented {store.attribute('augmented')}` and the options of the first run"
             )
-        self.synth_spec: dict[str, Any] = store.attribute("synth_spec")
-        self.full_space = ParamSpace.from_json(contract["parameters"])
-        self.space = self.full_space.select(contract["learnt"])
-        self.note = Note(**contract["note"])
-        self.features = FeatureSpec.from_json(contract["features"])
+        try:
+            self.synth_spec: dict[str, Any] = dict(store.attribute("synth_spec"))
+            self.full_space = ParamSpace.from_json(contract["parameters"])
+            self.space = self.full_space.select(contract["learnt"])
+            self.subspace = Subspace(self.full_space, self.space)
+            self.note = Note(**contract["note"])
+            self.features = FeatureSpec.from_json(contract["features"])
+            self._shape = self.features.shape(self.note.n_samples(self.features.sample_rate))
+            sizes = len(self.full_space), len(self.space), *self._shape
+            if sizes != store.sizes("full_param", "param", "mel", "frame"):
+                raise ValueError("arrays of other sizes than the contract says")
+        except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"the metadata of '{path}' are damaged ({type(error).__name__}: {error}); render "
+                "it again into another folder"
+            ) from error
+
+    def __repr__(self) -> str:
+        """Say what it holds, in a line."""
+        return f"Dataset('{self.path}', {', '.join(f'{v} {k}' for k, v in self._facts().items())})"
+
+    def _repr_html_(self) -> str:
+        """Show what it holds in a notebook, with spectrograms and players of some presets."""
+        from pyrosynth import plots, report
+
+        rows = self.rows("all", human_only=True)[:SHOWN]
+        names = self.names(rows)
+        pictures = plots.png(plots.gallery(self.x(rows), names, self.features))
+        blocks = [report.picture(pictures, ", ".join(names), "")]
+        if self.contract["audio"] != "none":
+            sources = report.wav_sources(self.audio(rows), self.features.sample_rate)
+            players = map(report.player, names, [""] * len(names), sources)
+            blocks.append(report.players(list(players)))
+        return report.notebook(f"Dataset {self.path}", self._facts(), *blocks)
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what it holds: names of facts and their values."""
+        human = self.origin == "human"
+        return {
+            f"presets of {self.contract['synth']['name']}": len(self),
+            "human": int(human.sum()),
+            **{part: int((self.split == part).sum()) for part in SPLITS},
+            "learnt parameters": len(self.space),
+        }
 
     def __len__(self) -> int:
         """Return the number of presets, silent and failed ones included."""
@@ -125,8 +166,7 @@ class Dataset:
             dtype: ``float32``, or ``float16`` as stored for half the memory.
         """
         rows = np.asarray(rows)
-        shape = self.features.shape(self.note.n_samples(self.features.sample_rate))
-        return self._store.read("x", rows, np.empty((len(rows), *shape), dtype))
+        return self._store.read("x", rows, np.empty((len(rows), *self._shape), dtype))
 
     def values(self, rows: ArrayLike) -> NDArray[np.float64]:
         """Return native values of all parameters, shape (n, len(full_space))."""
@@ -134,7 +174,7 @@ class Dataset:
 
     def learnt(self, rows: ArrayLike) -> NDArray[np.float64]:
         """Return native values of the learnt parameters, shape (n, len(space))."""
-        return self.values(rows)[:, self.full_space.index(self.space.names)]
+        return self.subspace.of(self.values(rows))
 
     def levels(self, rows: ArrayLike) -> NDArray[np.int64]:
         """Return levels of the learnt parameters, shape (n, len(space))."""

@@ -1,11 +1,11 @@
-"""How a dataset is made: human presets, their split, augmented presets, statistics.
+"""Render a dataset: human presets, their split, augmented presets, statistics.
 
 Every step looks at what the store holds already and does the rest, so the whole may be killed
 and called again at any point, and ends with the same bytes.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,24 +13,24 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from pyrosynth._version import __version__
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.data.augmentation import PRIORS, Prior, augment
 from pyrosynth.data.splits import SPLITS, THRESHOLD_DB, cluster, deal
-from pyrosynth.data.store import IMPLIED, Store
-from pyrosynth.errors import DataError, InputError, unknown
+from pyrosynth.data.store import METADATA, Store
+from pyrosynth.errors import DataError, InputError, checked_seed, integer, unknown
+from pyrosynth.files import claim
 from pyrosynth.synths.base import Synth
-from pyrosynth.synths.params import ParamSpace
+from pyrosynth.synths.params import ParamSpace, Subspace
 from pyrosynth.synths.presets import Preset, distinct, preset_array
 from pyrosynth.synths.rendering import Renderer
 
 Kept = Literal["none", "human", "all"]
 KEPT: tuple[Kept, ...] = ("none", "human", "all")
 
-LAYOUT = 1  # number of the store's layout; a store of another layout is refused
+MOST_PRESETS, MOST_CHUNK_ROWS = 10**8, 2**16
 STD_FLOOR = 0.1  # 0.4 dB: a cell that varies less is not blown up by standardising
 
 Columns = dict[str, NDArray[Any]]
@@ -58,9 +58,9 @@ class Job:
     prior: Prior = "broadened"
 
     @cached_property
-    def columns(self) -> NDArray[np.int64]:
-        """Positions of the learnt parameters among all, shape (n_learnt,)."""
-        return self.synth.param_space.index(self.learnt.names)
+    def subspace(self) -> Subspace:
+        """The learnt parameters among all."""
+        return Subspace(self.synth.param_space, self.learnt)
 
     def human(self, presets: Sequence[Preset] | None) -> list[Preset]:
         """Return distinct legal presets with the parameters that are not learnt at default.
@@ -73,7 +73,7 @@ class Job:
         if not given:
             raise InputError(f"synth '{self.synth.name}' has no presets of its own; give some")
         values = space.from_unit(space.to_unit(preset_array(given, space)))
-        full = self.complete(values[:, self.columns])
+        full = self.subspace.complete(self.subspace.of(values))
         return distinct(
             [
                 Preset.from_array(space, row, preset.name, preset.bank)
@@ -82,17 +82,12 @@ class Job:
             space,
         )
 
-    def complete(self, learnt: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the values of all parameters given the learnt ones, shape (n, n_params)."""
-        return self.synth.param_space.complete(self.learnt, learnt)
-
     def contract(self, human: Sequence[Preset], seed: int) -> dict[str, Any]:
         """Return all that decides what the rows hold, JSON-ready."""
         space = self.synth.param_space
         digest = hashlib.sha256(preset_array(human, space).tobytes())
         digest.update("\n".join(f"{preset.bank}/{preset.name}" for preset in human).encode())
-        contract: dict[str, Any] = {
-            "layout": LAYOUT,
+        return {
             "synth": {
                 "name": self.synth.name,
                 "identity": self.synth.identity(),
@@ -102,13 +97,11 @@ class Job:
             "note": self.note.to_json(),
             "features": self.features.to_json(),
             "audio": self.audio,
+            "prior": self.prior,
             "seed": seed,
             "presets": digest.hexdigest(),
             "parameters": space.to_json(),
         }
-        if self.prior != IMPLIED["prior"]:
-            contract["prior"] = self.prior
-        return contract
 
 
 def build(
@@ -125,15 +118,44 @@ def build(
         raise unknown("kind of audio to keep", job.audio, KEPT)
     if job.prior not in PRIORS:
         raise unknown("training prior", job.prior, PRIORS)
-    if augmented < 0 or chunk_rows < 1:
-        raise InputError(
-            f"augmented {augmented} and chunk_rows {chunk_rows}: give at least 0 and at least 1"
-        )
+    augmented = integer("augmented", augmented, 0, MOST_PRESETS)
+    chunk_rows = integer("chunk_rows", chunk_rows, 1, MOST_CHUNK_ROWS)
+    seed = checked_seed(seed)
     human = job.human(presets)
-    n_human, n_rows = len(human), len(human) + augmented
-    store = _open_or_create(job, path, human, augmented, seed, chunk_rows)
+    contract = job.contract(human, seed)
+    n_rows = len(human) + augmented
+    if Store.exists(path) and _held(Store(path), contract, augmented).is_complete(n_rows):
+        return
+    with claim(path, "render", mark=METADATA):
+        if Store.exists(path):
+            store = _held(Store(path, write=True), contract, augmented)
+            store.clean()
+            store.set_attribute("augmented", augmented)
+            store.resize(n_rows)
+        else:
+            store = _create(job, path, contract, len(human), augmented, chunk_rows)
+        _fill(job, store, human, n_rows, seed, workers)
+
+
+def _held(store: Store, contract: Mapping[str, Any], augmented: int) -> Store:
+    """Make sure that a store is of a contract and not larger than what is asked for."""
+    store.require(contract)
+    held = store.attribute("augmented")
+    if augmented < held:
+        raise DataError(
+            f"'{store.path}' holds {held} augmented presets, more than the {augmented} asked for; "
+            f"ask for {held} or more, or give another folder"
+        )
+    return store
+
+
+def _fill(
+    job: Job, store: Store, human: Sequence[Preset], n_rows: int, seed: int, workers: int | None
+) -> None:
+    """Render all rows of a store that are not there yet."""
+    n_human = len(human)
     values = preset_array(human, job.synth.param_space)
-    levels = job.learnt.levels(values[:, job.columns])
+    levels = job.learnt.levels(job.subspace.of(values))
     table: Columns = {
         "value": values,
         "name": np.array([preset.name for preset in human]),
@@ -148,7 +170,7 @@ def build(
         n = stop - start
         learnt, kinds = augment(train, job.learnt, n, seed, start - n_human, job.prior)
         return {
-            "value": job.complete(learnt),
+            "value": job.subspace.complete(learnt),
             "name": np.full(n, ""),
             "bank": np.full(n, ""),
             "origin": kinds,
@@ -163,7 +185,7 @@ def build(
         if new or store.attribute("splitting") is None:
             split_human(store, levels, seed)
         in_train = store.read("split", np.arange(n_human)) == "train"
-        train = values[in_train][:, job.columns]
+        train = job.subspace.of(values[in_train])
         new |= _render(
             job, store, renderer, augmented_rows, (n_human, n_rows), "augmented presets"
         )
@@ -171,28 +193,18 @@ def build(
         _summarise(store)
 
 
-def _open_or_create(
-    job: Job, path: Path, human: Sequence[Preset], augmented: int, seed: int, chunk_rows: int
+def _create(
+    job: Job,
+    path: Path,
+    contract: Mapping[str, Any],
+    n_human: int,
+    augmented: int,
+    chunk_rows: int,
 ) -> Store:
-    """Return a store of this contract with room for all rows."""
-    contract = job.contract(human, seed)
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        store = Store(path, write=True)
-        store.require(contract)
-        held = store.attribute("augmented")
-        if augmented < held:
-            raise DataError(
-                f"'{path}' holds {held} augmented presets, more than the {augmented} asked for; "
-                f"ask for {held} or more, or give another folder"
-            )
-        store.clean()
-        if augmented > held:
-            store.set_attribute("augmented", augmented)
-        store.resize(len(human) + augmented)
-        return store
+    """Make an empty store with room for all rows."""
     n_mels, n_frames = job.features.shape(job.note.n_samples(job.features.sample_rate))
     sizes = {
-        "preset": len(human) + augmented,
+        "preset": n_human + augmented,
         "full_param": len(job.synth.param_space),
         "param": len(job.learnt),
         "mel": n_mels,
@@ -201,9 +213,8 @@ def _open_or_create(
     if job.audio != "none":
         sizes["sample"] = job.note.n_samples(job.features.sample_rate)
     attributes = {
-        "pyrosynth": __version__,
         "synth_spec": job.synth.spec(),
-        "n_human": len(human),
+        "n_human": n_human,
         "augmented": augmented,
     }
     return Store.create(path, contract, sizes, chunk_rows, attributes)
@@ -228,7 +239,7 @@ def _render(
         jobs = ((block, source(*block)["value"]) for block in blocks)
         for block, rendered in renderer.stream(jobs):
             columns = source(*block)
-            columns["v"] = job.learnt.encode(columns["value"][:, job.columns])
+            columns["v"] = job.learnt.encode(job.subspace.of(columns["value"]))
             assert rendered.features is not None
             columns["x"] = rendered.features
             columns["status"] = np.where(rendered.reason == "", "ok", rendered.reason)
@@ -278,21 +289,16 @@ def split_human(store: Store, levels: NDArray[np.int64], seed: int) -> None:
 
 
 def _summarise(store: Store) -> None:
-    """Write mean and standard deviation of ``x`` over the train split, in one pass.
+    """Write mean and standard deviation of ``x`` over the train split, in one pass."""
+    from sklearn.preprocessing import StandardScaler
 
-    References:
-        Chan, Golub and LeVeque, 1983, "Algorithms for computing the sample variance".
-    """
     usable = store.read("status") == "ok"
     rows = np.flatnonzero(usable & (store.read("split") == "train"))
-    shape = store.arrays["x"].shape[1:]
-    mean, squares = np.zeros(shape), np.zeros(shape)
-    step = store.arrays["x"].chunks[0]
+    scaler = StandardScaler()
+    shape, step = store.arrays["x"].shape[1:], store.arrays["x"].chunks[0]
     for start in tqdm(range(0, len(rows), step), desc="statistics", unit="chunk"):
         x = store.read("x", rows[start : start + step]).astype(np.float64)
-        difference = x.mean(axis=0) - mean
-        squares += x.var(axis=0) * len(x) + difference**2 * start * len(x) / (start + len(x))
-        mean += difference * len(x) / (start + len(x))
-    std = np.maximum(np.sqrt(squares / len(rows)), STD_FLOOR)
-    store.write(0, {"mean": mean, "std": std})
+        scaler.partial_fit(x.reshape(len(x), -1))
+    mean, std = scaler.mean_.reshape(shape), np.sqrt(scaler.var_).reshape(shape)
+    store.write(0, {"mean": mean, "std": np.maximum(std, STD_FLOOR)})
     store.set_attribute("statistics_of", store.n_rows)

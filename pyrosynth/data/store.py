@@ -1,4 +1,4 @@
-"""The files of a dataset: a Zarr store that survives kills, full disks and second thoughts.
+"""Crash-safe, resumable Zarr store of a dataset.
 
 Rows are written in whole chunks, each file replaced atomically and ``status`` last, so a row
 whose status is not ``pending`` is complete. Every chunk carries a checksum. The *contract*, all
@@ -18,10 +18,15 @@ import zarr
 from numpy.typing import ArrayLike, NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from pyrosynth.errors import DataError
+from pyrosynth._version import __version__
+from pyrosynth.errors import DataError, integer
+from pyrosynth.files import difference
 
 PENDING = "pending"
-IMPLIED = {"prior": "broadened"}  # what a contract without the key means: it came later
+UNWRITTEN = "(not written)"
+FORMAT = 2  # of the files; those of another one are refused
+METADATA = "zarr.json"
+OPTIONAL = ("audio",)  # variables that a dataset may do without
 AUDIO_ROWS = 8  # sounds per chunk of audio, at most: few bytes to read for one sound
 
 
@@ -39,11 +44,11 @@ VARIABLES = {
     "v": Variable(("preset", "param"), "float32", math.nan, "middle of each learnt level"),
     "x": Variable(("preset", "mel", "frame"), "float16", math.nan, "log(power mel + floor)"),
     "audio": Variable(("preset", "sample"), "float32", math.nan, "sound; NaN where not kept"),
-    "name": Variable(("preset",), str, "?", "name given by its maker, empty if augmented"),
-    "bank": Variable(("preset",), str, "?", "bank it comes from, empty if augmented"),
-    "origin": Variable(("preset",), str, "?", "human, or how it was made"),
+    "name": Variable(("preset",), str, UNWRITTEN, "name given by its maker, empty if augmented"),
+    "bank": Variable(("preset",), str, UNWRITTEN, "bank it comes from, empty if augmented"),
+    "origin": Variable(("preset",), str, UNWRITTEN, "human, or how it was made"),
     "cluster": Variable(("preset",), "int32", -2, "presets that sound alike; -1 for none"),
-    "split": Variable(("preset",), str, "?", "train, valid, test or none"),
+    "split": Variable(("preset",), str, UNWRITTEN, "train, valid, test or none"),
     "mean": Variable(("mel", "frame"), "float32", math.nan, "mean of x over the train split"),
     "std": Variable(("mel", "frame"), "float32", math.nan, "spread of x over the train split"),
     "status": Variable(("preset",), str, PENDING, "ok, or why there is no usable sound"),
@@ -73,17 +78,52 @@ class Store:
         try:
             self.group = zarr.open_group(path, mode="r+" if write else "r", zarr_format=3)
             self.contract: dict[str, Any] = self.group.attrs["contract"]  # type: ignore[assignment]
-            self.arrays = {name: self._array(name) for name in self.group.array_keys()}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            self._require_format()
+            arrays = {name: self.group[name] for name in VARIABLES if name in self.group}
+            self.arrays = {n: a for n, a in arrays.items() if isinstance(a, zarr.Array)}
+            self._check()
+        except DataError:
+            raise
+        except Exception as error:  # whatever zarr makes of damaged metadata
             raise DataError(
                 f"'{path}' is not a pyrosynth dataset or its metadata are damaged "
-                f"({type(error).__name__}); give another folder or render it again"
+                f"({type(error).__name__}: {error}); give another folder or render it again"
             ) from error
 
-    def _array(self, name: str) -> "zarr.Array[Any]":
-        array = self.group[name]
-        assert isinstance(array, zarr.Array)
-        return array
+    def _require_format(self) -> None:
+        held = self.group.attrs.get("format", 1)
+        if held != FORMAT:
+            raise DataError(
+                f"'{self.path}' is a dataset of format {held}, this version of pyrosynth reads "
+                f"format {FORMAT}; render it again into another folder with `pyrosynth render`"
+            )
+
+    def _check(self) -> None:
+        """Make sure that metadata are what `create` wrote, so that no damage costs memory.
+
+        Raises:
+            ValueError: They are not.
+        """
+        most = integer("n_human", self.attribute("n_human"), 0)
+        most += integer("augmented", self.attribute("augmented"), 0)
+        chunk_rows = integer("chunk_rows", self.attribute("chunk_rows"), 1)
+        sizes: dict[str, int] = {}
+        for name, variable in VARIABLES.items():
+            if name not in self.arrays and name in OPTIONAL:
+                continue
+            array = self.arrays[name]
+            shape = dict(zip(variable.dims, array.shape, strict=True))
+            rows = shape.pop("preset", 0)  # a killed `resize` leaves some arrays shorter
+            sizes = {**shape, **sizes}
+            if not (
+                rows <= most
+                and shape == {dim: sizes[dim] for dim in shape}
+                and array.metadata.dimension_names == variable.dims
+                and array.chunks == _chunks(name, array.shape, chunk_rows)
+                and str(array.fill_value) == str(variable.fill)
+                and (variable.dtype is str or array.dtype == variable.dtype)
+            ):
+                raise ValueError(f"array '{name}' is not as it was made")
 
     @classmethod
     def create(
@@ -94,30 +134,28 @@ class Store:
         chunk_rows: int,
         attributes: Mapping[str, Any],
     ) -> "Store":
-        """Make an empty store, all of it or nothing.
+        """Make an empty store; its attributes are written last, so a killed call leaves none.
 
         Args:
-            path: A folder that does not exist or is empty.
+            path: A folder of which this process has the lock, see `pyrosynth.files.claim`.
             contract: What decides the contents; JSON-ready.
             sizes: Length of each dimension; without ``sample`` no audio is kept.
             chunk_rows: Presets per chunk.
-            attributes: Further attributes; JSON-ready.
+            attributes: Further attributes, ``n_human`` and ``augmented`` among them; JSON-ready.
         """
-        part = path.with_name(path.name + ".part")
         with writing(path):
-            shutil.rmtree(part, ignore_errors=True)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            group = zarr.create_group(part, zarr_format=3)
-            group.attrs.update({"contract": contract, "chunk_rows": chunk_rows, **attributes})
+            for name in VARIABLES:
+                shutil.rmtree(path / name, ignore_errors=True)
+            (path / METADATA).unlink(missing_ok=True)
+            group = zarr.create_group(path, zarr_format=3, attributes={"pyrosynth": __version__})
             for name, variable in VARIABLES.items():
                 if not set(variable.dims) <= set(sizes):
                     continue
                 shape = tuple(sizes[dim] for dim in variable.dims)
-                rows = math.gcd(chunk_rows, AUDIO_ROWS) if name == "audio" else chunk_rows
                 group.create_array(
                     name,
                     shape=shape,
-                    chunks=(rows if variable.dims[0] == "preset" else shape[0], *shape[1:]),
+                    chunks=_chunks(name, shape, chunk_rows),
                     dtype=variable.dtype,
                     fill_value=variable.fill,
                     compressors=[
@@ -127,8 +165,20 @@ class Store:
                     dimension_names=variable.dims,
                     attributes={"long_name": variable.meaning},
                 )
-            part.replace(path)
+            facts = {"format": FORMAT, "contract": contract, "chunk_rows": chunk_rows}
+            group.attrs.update({**facts, **attributes})
         return cls(path, write=True)
+
+    @staticmethod
+    def exists(path: Path) -> bool:
+        """Tell whether a folder holds a dataset, whole or not, of any format."""
+        try:
+            content = json.loads((path / METADATA).read_text(encoding="utf-8"))
+            return "format" in content["attributes"] or "contract" in content["attributes"]
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except (OSError, ValueError, RecursionError, KeyError, TypeError):
+            return True  # damaged, which opening it will say
 
     def require(self, contract: Mapping[str, Any]) -> None:
         """Refuse to go on under another contract.
@@ -136,21 +186,32 @@ class Store:
         Raises:
             DataError: A field differs; it is named with both values.
         """
-        ours, theirs = (
-            dict(_leaves({**IMPLIED, **self.contract})),
-            dict(_leaves({**IMPLIED, **json.loads(json.dumps(contract))})),
-        )
-        for key in [*theirs, *ours]:
-            if ours.get(key) != theirs.get(key):
-                raise DataError(
-                    f"'{self.path}' was rendered with {key} = {_short(ours.get(key))}, not "
-                    f"{_short(theirs.get(key))}; give another --out or the first settings"
-                )
+        found = difference(self.contract, contract)
+        if found:
+            raise DataError(
+                f"'{self.path}' was rendered with {found}; give another --out or the first "
+                "settings"
+            )
 
     @property
     def n_rows(self) -> int:
         """Number of presets, rendered or not."""
         return int(self.arrays["status"].shape[0])
+
+    def is_complete(self, n_rows: int) -> bool:
+        """Tell whether so many presets are rendered, and the statistics are theirs."""
+        return self.attribute("statistics_of") == self.n_rows == n_rows and not bool(
+            (self.read("status") == PENDING).any()
+        )
+
+    def sizes(self, *dims: str) -> tuple[int, ...]:
+        """Return the lengths of dimensions."""
+        lengths = {
+            dim: length
+            for name, array in self.arrays.items()
+            for dim, length in zip(VARIABLES[name].dims, array.shape, strict=True)
+        }
+        return tuple(lengths[dim] for dim in dims)
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """Return an attribute of the whole store."""
@@ -227,7 +288,7 @@ class Store:
                 part = np.asarray(array[chunk * step : (chunk + 1) * step])[rows[where] % step]
                 if name != "status" and _unwritten(part, VARIABLES[name].fill).any():
                     raise ValueError("rows are missing")
-            except (OSError, ValueError, RuntimeError) as error:
+            except Exception as error:  # whatever zarr and its codecs make of damaged files
                 raise self._damaged(name, chunk, error) from error
             out[where] = part
         return np.array(out.tolist(), str) if VARIABLES[name].dtype is str else out
@@ -260,16 +321,9 @@ def _unwritten(data: NDArray[Any], fill: Any) -> NDArray[np.bool_]:
     return np.isnan(data) if isinstance(fill, float) else np.asarray(data == fill)
 
 
-def _leaves(data: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """List the values of nested JSON with dotted keys."""
-    if isinstance(data, dict | list) and data:
-        items = data.items() if isinstance(data, dict) else enumerate(data)
-        for name, value in items:
-            yield from _leaves(value, f"{key}.{name}" if key else str(name))
-    else:
-        yield key, data
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+def _chunks(name: str, shape: tuple[int, ...], chunk_rows: int) -> tuple[int, ...]:
+    """Return the shape of the chunks of a variable."""
+    if VARIABLES[name].dims[0] != "preset":
+        return shape
+    rows = math.gcd(chunk_rows, AUDIO_ROWS) if name == "audio" else chunk_rows
+    return rows, *shape[1:]

@@ -169,4 +169,4 @@ def _standardise(dataset: Dataset, x: ArrayLike) -> Array:
 
 def _full(dataset: Dataset, unit: ArrayLike) -> Float:
     """Return native values of all parameters from unit values of the learnt ones."""
-    return dataset.full_space.complete(dataset.space, dataset.space.from_unit(unit))
+    return dataset.subspace.complete(dataset.space.from_unit(unit))

@@ -34,6 +34,7 @@ from pyrosynth.report import (
     wav_sources,
     write_report,
 )
+from pyrosynth.synths.params import Subspace
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -135,7 +136,7 @@ def _examples(contest: Contest, best: str) -> list[Block]:
         places = np.unique(np.round(np.array(HEARD) * (len(targets) - 1)).astype(int))
         chosen = np.argsort(nearest, kind="stable")[places]
         points = judged.v[sounds][chosen, lsd.argmin(axis=0)[chosen]]
-        values = targets.full_space.complete(targets.space, targets.space.decode(points))
+        values = Subspace(targets.full_space, targets.space).complete(targets.space.decode(points))
         known = nearest_presets(human, targets.x[chosen])
         rendered = contest.renderer.render(np.concatenate([values, known]))
         assert rendered.audio is not None

@@ -16,7 +16,7 @@ from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import load_audio
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.errors import DataError, InputError
-from pyrosynth.synths.params import ParamSpace
+from pyrosynth.synths.params import ParamSpace, Subspace
 from pyrosynth.training.fit import contract_hash
 
 Float = NDArray[np.float64]
@@ -87,12 +87,11 @@ class Targets:
 
     def learnt(self, values: ArrayLike) -> Float:
         """Return the learnt columns of native values, shape (..., n_learnt)."""
-        columns = self.full_space.index(self.space.names)
-        return np.asarray(values, np.float64)[..., columns]
+        return Subspace(self.full_space, self.space).of(values)
 
     def complete(self, unit: ArrayLike) -> Float:
         """Return native values of all parameters from unit values of the learnt ones."""
-        return self.full_space.complete(self.space, self.space.from_unit(unit))
+        return Subspace(self.full_space, self.space).complete(self.space.from_unit(unit))
 
     @property
     def identity(self) -> str:

@@ -23,6 +23,7 @@ from pyrosynth.inference.search import PROPOSALS, TRUST, Pool, descend, evolve, 
 from pyrosynth.modeling import noise_from
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.base import Synth
+from pyrosynth.synths.params import Subspace
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.run import BANK, Run, load_run, run_folder
 
@@ -52,6 +53,7 @@ class Posterior:
         self.run, self.bank = run, bank
         self.variant = run.variant
         self.device = run.mean.device
+        self._subspace = Subspace(run.full_space, run.space)
 
     def __repr__(self) -> str:
         """Say what was learnt, in a line."""
@@ -354,12 +356,11 @@ class Posterior:
 
     def complete(self, learnt: ArrayLike) -> NDArray[np.float64]:
         """Return native values of all parameters from those learnt, shape (n, n_params)."""
-        return self.run.full_space.complete(self.run.space, learnt)
+        return self._subspace.complete(learnt)
 
     def learnt(self, values: ArrayLike) -> NDArray[np.float64]:
         """Return the learnt columns of native values, shape (n, n_learnt)."""
-        columns = self.run.full_space.index(self.run.space.names)
-        return np.asarray(values, np.float64)[..., columns]
+        return self._subspace.of(values)
 
     def _guesses(self, x: Array, n: int) -> NDArray[np.float64]:
         """Return unit values (n, n_learnt) of known presets moved towards a sound, best first."""

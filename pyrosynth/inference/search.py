@@ -17,7 +17,7 @@ from pyrosynth.audio.features import DB
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError
 from pyrosynth.inference.answers import Match
-from pyrosynth.synths.params import ParamSpace
+from pyrosynth.synths.params import ParamSpace, Subspace
 from pyrosynth.synths.rendering import Renderer
 
 Source = Literal["posterior", "bank", "model", "cma"]
@@ -93,7 +93,7 @@ class Pool:
 
     def values(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return native values of all parameters from unit values of the learnt ones."""
-        return self.full_space.complete(self.space, self.space.from_unit(unit))
+        return Subspace(self.full_space, self.space).complete(self.space.from_unit(unit))
 
     def best(self, n: int) -> NDArray[np.int64]:
         """Return the positions of the nearest presets, nearest first."""

@@ -86,19 +86,5 @@ class Synth(ABC):
 
     def _repr_html_(self) -> str:
         """Return a table of the controls, as Jupyter shows it."""
-        import pandas as pd
-
-        table = pd.DataFrame(
-            {
-                "parameter": param.name,
-                "kind": param.kind,
-                "minimum": param.minimum,
-                "maximum": param.maximum,
-                "default": param.default,
-                "levels": param.resolution,
-                "unit": param.unit or ", ".join(param.labels),
-            }
-            for param in self.param_space.params
-        )
-        controls: str = table.to_html(index=False, border=0, float_format="{:g}".format)
+        controls = self.param_space._repr_html_()
         return f"<b>{self.name}</b>, isolation {self.isolation}{controls}"

@@ -21,11 +21,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import InputError, integer, number, unknown
 
 Kind = Literal["continuous", "stepped", "categorical", "toggle"]
 KINDS: tuple[Kind, ...] = ("continuous", "stepped", "categorical", "toggle")
 
+SHOWN = 6  # names in a representation
 EDGE = 1e-6  # v keeps this distance from 0 and 1, where float32 logits stop being finite
 
 
@@ -60,6 +61,11 @@ class Param:
         """Check the numbers."""
         if self.kind not in KINDS:
             raise unknown("parameter kind", self.kind, KINDS)
+        for name in ("minimum", "maximum", "default"):
+            checked = number(f"parameter '{self.name}': {name}", getattr(self, name))
+            object.__setattr__(self, name, checked)
+        levels = integer(f"parameter '{self.name}': resolution", self.resolution)
+        object.__setattr__(self, "resolution", levels)
         if not self.minimum < self.maximum:
             raise InputError(
                 f"parameter '{self.name}': range {self.minimum} to {self.maximum} is empty"
@@ -242,21 +248,28 @@ class ParamSpace:
         chosen = sorted(set(self.index([name.strip() for name in which]).tolist()))
         return replace(self, params=tuple(self.params[i] for i in chosen), selections={})
 
-    def complete(self, part: "ParamSpace", value: ArrayLike) -> NDArray[np.float64]:
-        """Add the defaults of the controls that a sub-space leaves out.
+    def __repr__(self) -> str:
+        """Say how many controls there are, in a line."""
+        names = ", ".join(self.names[:SHOWN]) + (", …" if len(self) > SHOWN else "")
+        return f"ParamSpace({len(self)} parameters: {names})"
 
-        Args:
-            part: The sub-space, made by ``select``.
-            value: Native values of its controls, shape (..., len(part)).
+    def _repr_html_(self) -> str:
+        """Show the controls as a table in a notebook."""
+        import pandas as pd
 
-        Returns:
-            Native values of all controls, shape (..., n_params).
-        """
-        array = np.asarray(value, np.float64)
-        full = np.empty((*array.shape[:-1], len(self)))
-        full[...] = self.defaults
-        full[..., self.index(part.names)] = array
-        return full
+        table = pd.DataFrame(
+            {
+                "parameter": param.name,
+                "kind": param.kind,
+                "minimum": param.minimum,
+                "maximum": param.maximum,
+                "default": param.default,
+                "levels": param.resolution,
+                "unit": param.unit or ", ".join(param.labels),
+            }
+            for param in self.params
+        )
+        return str(table.to_html(index=False, border=0, float_format="{:g}".format))
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready description that ``from_json`` reads back exactly."""
@@ -272,7 +285,10 @@ class ParamSpace:
         return cls(params, {k: tuple(v) for k, v in data["selections"].items()})
 
     def _checked(self, array: ArrayLike) -> NDArray[np.float64]:
-        values = np.asarray(array, dtype=np.float64)
+        try:
+            values = np.asarray(array, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"values that are no numbers ({error}); give numbers") from error
         if values.shape[-1:] != (len(self),):
             raise InputError(
                 f"values have shape {values.shape}; the last axis must hold {len(self)} parameters"
@@ -280,4 +296,42 @@ class ParamSpace:
         if not np.isfinite(values).all():
             bad = self.names[int(np.argwhere(~np.isfinite(values))[0][-1])]
             raise InputError(f"parameter '{bad}' is not a finite number; give a number")
+        return values
+
+
+@dataclass(frozen=True)
+class Subspace:
+    """The controls that are learnt, among all those of a synth; the others play their default.
+
+    Args:
+        full: All controls.
+        learnt: Those that are learnt, as ``full.select`` returns them.
+
+    Example:
+        >>> full = ParamSpace((Param("cutoff", default=0.5), Param("wave"), Param("drive")))
+        >>> part = Subspace(full, full.select("drive,wave"))
+        >>> part.complete([0.25, 1.0]).tolist()
+        [0.5, 0.25, 1.0]
+        >>> part.of([0.5, 0.25, 1.0]).tolist()
+        [0.25, 1.0]
+    """
+
+    full: ParamSpace
+    learnt: ParamSpace
+
+    @cached_property
+    def columns(self) -> NDArray[np.int64]:
+        """Positions of the learnt controls among all, shape (n_learnt,)."""
+        return self.full.index(self.learnt.names)
+
+    def of(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Return the learnt part of values of all controls, shape (..., n_learnt)."""
+        return np.asarray(values, np.float64)[..., self.columns]
+
+    def complete(self, learnt: ArrayLike) -> NDArray[np.float64]:
+        """Return the values of all controls, shape (..., n_params), from the learnt ones."""
+        array = np.asarray(learnt, np.float64)
+        values = np.empty((*array.shape[:-1], len(self.full)))
+        values[...] = self.full.defaults
+        values[..., self.columns] = array
         return values

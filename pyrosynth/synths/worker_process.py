@@ -215,6 +215,8 @@ def _render_batch(
         slot.audio[bad], slot.reason[bad] = 0.0, NOT_FINITE
     slot.at[0] = size
     if settings.transform is not None:
-        slot.features[:size] = settings.transform(slot.audio[:size])
-        failed = (slot.reason[:size] != FINE) & (slot.reason[:size] != SILENT)
-        slot.features[:size][failed] = 0
+        features = slot.features[:size]
+        features[:] = settings.transform(slot.audio[:size])
+        # A finite sound may be so loud that its features are not.
+        slot.reason[:size][~np.isfinite(features.reshape(size, -1)).all(axis=1)] = NOT_FINITE
+        features[(slot.reason[:size] != FINE) & (slot.reason[:size] != SILENT)] = 0
