@@ -90,7 +90,7 @@ class Dataset:
         pictures = plots.png(plots.gallery(self.x(rows), names, self.features))
         blocks = [report.picture(pictures, ", ".join(names), "")]
         if self.contract["audio"] != "none":
-            sources = report.wav_sources(self.audio(rows), self.features.sample_rate)
+            sources = report.wav_sources(list(self.audio(rows)), self.features.sample_rate)
             players = map(report.player, names, [""] * len(names), sources)
             blocks.append(report.players(list(players)))
         return report.notebook(f"Dataset {self.path}", self._facts(), *blocks)

@@ -118,7 +118,7 @@ class Store:
             if not (
                 rows <= most
                 and shape == {dim: sizes[dim] for dim in shape}
-                and array.metadata.dimension_names == variable.dims
+                and getattr(array.metadata, "dimension_names", None) == variable.dims
                 and array.chunks == _chunks(name, array.shape, chunk_rows)
                 and str(array.fill_value) == str(variable.fill)
                 and (variable.dtype is str or array.dtype == variable.dtype)
@@ -165,7 +165,11 @@ class Store:
                     dimension_names=variable.dims,
                     attributes={"long_name": variable.meaning},
                 )
-            facts = {"format": FORMAT, "contract": contract, "chunk_rows": chunk_rows}
+            facts: dict[str, Any] = {
+                "format": FORMAT,
+                "contract": contract,
+                "chunk_rows": chunk_rows,
+            }
             group.attrs.update({**facts, **attributes})
         return cls(path, write=True)
 
