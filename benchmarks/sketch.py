@@ -79,7 +79,7 @@ def main() -> None:
             right.append(hummed.note.pitch == there.pitch)
             own, recorded = heard(synth.render(values, note, rate)), heard(audio)
             ways = (
-                (posterior.features(posterior.usually_loud(hummed.audio)), hummed.note),
+                (posterior.features(posterior.match_loudness(hummed.audio)), hummed.note),
                 (posterior.features(hummed.audio), hummed.note),
                 (recorded, note),
                 (own, there),

@@ -9,7 +9,7 @@ from pyrosynth.audio.io import Note
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.data.bank import Bank, principal_axes
 from pyrosynth.data.dataset import render_dataset
-from pyrosynth.errors import DataError, InputError, RunError
+from pyrosynth.errors import InputError, RunError
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_saved_and_loaded_it_finds_the_same(bank, held_out, tmp_path):
     np.testing.assert_allclose(lsd_again, lsd, atol=0.02)
     assert (found == found_again).mean() > 0.9
     assert [file.name for file in tmp_path.iterdir()] == ["bank.safetensors"]
-    with pytest.raises(DataError, match="cannot write"):
+    with pytest.raises(InputError, match="cannot write"):
         bank.save(tmp_path / "bank.safetensors" / "bank")
 
 

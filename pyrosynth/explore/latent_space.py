@@ -251,7 +251,8 @@ class LatentSpace:
             z: Latents, shape (n, latent_dim).
         """
         run, variant = self.posterior.run, self.posterior.variant
-        parts = [run.restore(variant.expected_x(part)) for part in self._latent(z).split(BATCH)]
+        latents = self._latent(z).split(BATCH)
+        parts = [run.unstandardise(variant.expected_x(part)) for part in latents]
         return torch.cat(parts).cpu().numpy()
 
     def _latent(self, z: ArrayLike) -> Tensor:

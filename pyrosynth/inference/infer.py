@@ -4,29 +4,32 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import Audio, load_audio, save_audio
+from pyrosynth.audio.pitch import pitch
 from pyrosynth.audio.sketch import Sketch
-from pyrosynth.errors import InputError, PyrosynthError, SynthError
-from pyrosynth.files import whole, writable
+from pyrosynth.errors import InputError, PyrosynthError, SynthError, checked_seed, integer
+from pyrosynth.files import require_ours, safe_name, whole, writable
 from pyrosynth.inference.answers import Match
 from pyrosynth.inference.arviz import label_draws, save_groups
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.inference.report import candidates, infer_report
-from pyrosynth.inference.sketch_report import sketch_section
+from pyrosynth.inference.report import candidates, infer_report, sketch_section
 from pyrosynth.synths.presets import Preset, preset_json
 from pyrosynth.synths.rendering import Renderer, RenderResult
 
 PRESET, SOUND, POSTERIOR = "preset.json", "render.wav", "posterior.nc"
 PLAYED, REPORT = "played.wav", "report.html"
+PITCHED = 0.6  # share of a sound's frames that must have a pitch, for it to have one
+OFF_PITCH = 0.6  # semitones from the note of the run, from which a sound is at another pitch
 IN_BANK = 8  # presets in the synth's own file: the best, then the draws that sound nearest
 
 
@@ -43,7 +46,9 @@ class Inferred:
         kept: Whether the folder was there before and has been left as it was.
         same: Whether a folder that was kept was made from this sound with these settings.
         play: Of a sketch, the note to play the preset with, see
-        `pyrosynth.audio.sketch.Sketch.to_json`.
+            `pyrosynth.audio.sketch.Sketch.to_json`.
+        advice: What to know of the result, such as that the sound is at another pitch than the
+            note of the run; empty if there is nothing.
     """
 
     sound: str
@@ -54,6 +59,7 @@ class Inferred:
     kept: bool = False
     same: bool = True
     play: dict[str, Any] | None = None
+    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,36 +105,47 @@ def infer_sounds(
         InputError: Two sounds have the same stem, a number is out of range, or ``out`` cannot
             be written.
     """
-    files = [Path(sound) for sound in sounds]
-    for stem, count in Counter(file.stem for file in files).items():
-        if count > 1:
-            alike = ", ".join(str(file) for file in files if file.stem == stem)
-            raise InputError(
-                f"{count} sounds are called '{stem}' ({alike}), which names the folder of each; "
-                "rename one or infer them into different folders"
-            )
-    if budget < 1 or draws < 1:
-        raise InputError(f"budget {budget} and draws {draws}: give at least 1 of each")
+    budget, draws = integer("budget", budget, 1), integer("draws", draws, 1)
+    seed = checked_seed(seed)
+    files, failed = _named([Path(sound) for sound in sounds])
     parent = writable(out)
     done: list[Inferred] = []
-    failed: list[Failed] = []
     total = len(files) * (budget + draws)
     with (
         posterior.renderer(workers, keep_audio=True) as renderer,
         tqdm(total=total, desc="infer", unit="sound", disable=not progress) as bar,
     ):
-        for i, file in enumerate(files):
-            bar.set_postfix_str(file.name)
+        for i, (file, name) in enumerate(files.items()):
+            bar.set_postfix_str(name)
             try:
                 result = infer_sound(
-                    posterior, file, parent / file.stem, renderer, budget=budget, draws=draws,
+                    posterior, file, parent / name, renderer, budget=budget, draws=draws,
                     seed=seed, sketch=sketch, force=force, report=bar.update,
                 )  # fmt: skip
                 done.append(result)
-            except PyrosynthError as error:
-                failed.append(Failed(str(file), str(error)))
+            except (PyrosynthError, MemoryError, OSError) as error:
+                failed.append(Failed(str(file), str(error) or "there is not enough memory"))
             bar.update((i + 1) * (budget + draws) - bar.n)
     return done, failed
+
+
+def _named(files: Sequence[Path]) -> tuple[dict[Path, str], list[Failed]]:
+    """Give each sound the name of its folder; those that have none have failed."""
+    names: dict[Path, str] = {}
+    failed = []
+    for file in files:
+        try:
+            names[file] = safe_name(file.stem)
+        except InputError as error:
+            failed.append(Failed(str(file), str(error)))
+    for name, count in Counter(names.values()).items():
+        if count > 1:
+            alike = ", ".join(str(file) for file in names if names[file] == name)
+            raise InputError(
+                f"{count} sounds are called '{name}' ({alike}), which names the folder of each; "
+                "rename one or infer them into different folders"
+            )
+    return names, failed
 
 
 def infer_sound(
@@ -170,6 +187,7 @@ def infer_sound(
         SynthError: The synth cannot play.
     """
     file, target = Path(path), Path(folder)
+    name = safe_name(target.name)
     rate = posterior.run.features.sample_rate
     recording = load_audio(file, rate) if sketch else posterior.listen(file)
     made: dict[str, Any] = {
@@ -184,6 +202,7 @@ def infer_sound(
         made["sketch"] = True
     if (target / PRESET).is_file() and not force:
         return _kept(file, target, made)
+    require_ours(target)  # before anything is rendered
     hummed = posterior.sketch(file) if sketch else None
     audio = hummed.audio if hummed else recording
     x = posterior.features(audio)
@@ -192,12 +211,13 @@ def infer_sound(
     heard = renderer.render(drawn.values)
     report(draws)
     space, synth = posterior.run.full_space, posterior.synth
-    best = Preset.from_array(space, match.values[0], file.stem, "pyrosynth")
+    best = Preset.from_array(space, match.values[0], name, "pyrosynth")
     played = renderer.render(match.values[candidates(match)])  # the best one first
     assert played.audio is not None
     result = Inferred(
         str(file), str(target), float(match.lsd[0]), str(match.source[0]), match.n_renders,
         play=hummed.to_json() if hummed else None,
+        advice="" if hummed else _pitch_advice(posterior, audio),
     )  # fmt: skip
     score = {
         "lsd_db": result.lsd_db,
@@ -206,9 +226,11 @@ def infer_sound(
         "n_renders": result.n_renders,
     }
     note = posterior.run.note.to_json()
-    more = {"play": result.play} if hummed else {}
+    more: dict[str, Any] = {"play": result.play} if hummed else {}
+    if result.advice:
+        more["advice"] = result.advice
     facts = preset_json(best, synth.name, space, note, **more, score=score, made=made)
-    bank = f"{file.stem}.bank"
+    bank = f"{name}.bank"
     files = {
         PRESET: "the preset in full: native value of each parameter, note, score",
         SOUND: f"what {synth.name} plays for it",
@@ -220,15 +242,15 @@ def infer_sound(
         first.append(sketch_section(hummed, recording, sounds[PLAYED], rate))
         files[PLAYED] = f"the same preset as it was hummed: {hummed.words}"
     with whole(target, "infer") as new:
-        (new / PRESET).write_text(json.dumps(facts, indent=1) + "\n")
-        if synth.write_bank(new / bank, [best, *_nearest(posterior, match, file.stem)]):
+        (new / PRESET).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        if synth.write_bank(new / bank, [best, *_nearest(posterior, match, name)]):
             files[bank] = f"{synth.name}'s own file: the preset, then the nearest draws"
         for name, sound in sounds.items():
             save_audio(new / name, sound, rate)
         attrs = {key: json.dumps(value) for key, value in made.items()}
-        save_groups(label_draws(drawn, file.stem, _sounds(heard), attrs), new / POSTERIOR)
+        save_groups(label_draws(drawn, name, _sounds(heard), attrs), new / POSTERIOR)
         infer_report(
-            new / REPORT, name=file.stem, posterior=posterior, target=audio, match=match,
+            new / REPORT, name=name, posterior=posterior, target=audio, match=match,
             audio=played.audio, draws=drawn, files=files, first=first,
         )  # fmt: skip
     return result
@@ -237,18 +259,42 @@ def infer_sound(
 def _kept(file: Path, folder: Path, made: dict[str, Any]) -> Inferred:
     """Describe a folder that was made earlier."""
     try:
-        facts = json.loads((folder / PRESET).read_text())
+        facts = json.loads((folder / PRESET).read_text(encoding="utf-8"))
         score = facts["score"]
         same = facts["made"] == json.loads(json.dumps(made))
         return Inferred(
             str(file), str(folder), float(score["lsd_db"]), str(score["source"]),
             int(score["n_renders"]), kept=True, same=same, play=facts.get("play"),
+            advice=str(facts.get("advice", "")),
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"'{folder}' holds something else than an inferred preset ({error!r}); give another "
             "folder, or replace it with --force (force=True)"
         ) from error
+
+
+def _pitch_advice(posterior: Posterior, audio: Audio) -> str:
+    """Say what to do about a sound at another pitch than the note that the run plays."""
+    frames = pitch(torch.from_numpy(audio)[None], posterior.run.features)[0].numpy()
+    voiced = np.isfinite(frames)
+    n_frames = np.ceil(_sounding(audio) / posterior.run.features.hop_length)
+    if voiced.sum() < PITCHED * n_frames:
+        return ""
+    number, note = 69 + 12 * np.log2(np.median(frames[voiced]) / 440), posterior.run.note
+    if abs(number - note.pitch) < OFF_PITCH:
+        return ""
+    heard = replace(note, pitch=round(number)).name
+    return (
+        f"the sound is at {heard}, and the preset plays {heard} when {note.name} is pressed; "
+        "infer it with --sketch (sketch=True) for a preset that is in tune on every key"
+    )
+
+
+def _sounding(audio: Audio) -> int:
+    """Return the number of samples until a sound has sunk to a hundredth of its peak."""
+    level = np.abs(audio)
+    return int(np.flatnonzero(level > level.max() / 100)[-1]) + 1
 
 
 def _play(posterior: Posterior, hummed: Sketch, values: NDArray[np.float64]) -> Audio:

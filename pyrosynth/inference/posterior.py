@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,24 +14,21 @@ from torch.distributions import Normal
 
 from pyrosynth import report as html
 from pyrosynth.audio.background import fit_length
-from pyrosynth.audio.io import Audio, load_audio
-from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.io import Audio, checked_audio, load_audio
 from pyrosynth.audio.sketch import Sketch, sketch
 from pyrosynth.data.bank import Bank
-from pyrosynth.errors import InputError, SynthError
+from pyrosynth.errors import InputError, SynthError, checked_seed, integer
 from pyrosynth.inference.answers import Draws, Match
-from pyrosynth.inference.search import PROPOSALS, TRUST, Pool, descend, evolve, move
+from pyrosynth.inference.search import CONSIDERED, guesses, ranked, search
 from pyrosynth.modeling import noise_from
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.params import Subspace
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.run import BANK, Run, load_run, run_folder
+from pyrosynth.training.svi import plain_torch
 
-SMALLEST, LARGEST = 0.01, 0.3  # bounds of the first steps of the evolution, in unit values
 USUAL = 256  # known presets whose loudness is the usual one
-NEIGHBOURS = 16  # known presets that a guess starts from
-CONSIDERED = 1024  # draws that the model ranks by its own prediction before any is rendered
 Array = NDArray[np.float32]
 
 
@@ -140,9 +138,9 @@ class Posterior:
         """
         rate = self.run.features.sample_rate
         found = sketch(load_audio(path, rate), rate, self.run.note, f"'{path}'")
-        return replace(found, audio=self.usually_loud(found.audio))
+        return replace(found, audio=self.match_loudness(found.audio))
 
-    def usually_loud(self, audio: Audio) -> Audio:
+    def match_loudness(self, audio: Audio) -> Audio:
         """Bring a sound, shape (n_samples,), to the median of how loud known presets get."""
         if self.bank is None:
             return audio
@@ -155,9 +153,9 @@ class Posterior:
         """Return log-mel features (..., n_mels, n_frames) of audio (..., n_samples).
 
         Raises:
-            InputError: The audio is not of the length the run was fitted on.
+            InputError: The audio is not of the length the run was fitted on, or holds integers.
         """
-        sound = np.asarray(audio, np.float32)
+        sound = checked_audio(audio)
         n_samples = self.run.note.n_samples(self.run.features.sample_rate)
         if sound.shape[-1] != n_samples:
             raise InputError(
@@ -167,7 +165,7 @@ class Posterior:
             )
         return self.run.features(sound)
 
-    @torch.no_grad()
+    @plain_torch()
     def sample(self, x: ArrayLike, n: int, seed: int = 0) -> Draws:
         """Draw presets from q(v|x).
 
@@ -179,12 +177,13 @@ class Posterior:
         Returns:
             The draws.
         """
-        points, log_q = self.variant.sample_v(self._sound(x), n, self._generator(seed))
+        count = integer("n", n, 1)
+        points, log_q = self.variant.sample_v(self._sound(x), count, self._generator(seed))
         v = points[:, 0].cpu().numpy()
         values = self.complete(self.run.space.decode(v))
-        return Draws(v, values, log_q[:, 0].cpu().numpy(), np.asarray(x, np.float32), self)
+        return Draws(v, values, log_q[:, 0].cpu().numpy(), self._checked(x), self)
 
-    @torch.no_grad()
+    @plain_torch()
     def mean(self, x: ArrayLike, n: int = 64, seed: int = 0) -> NDArray[np.float64]:
         """Return the preset at the mean of q(v|x), the one answer of a regression.
 
@@ -196,17 +195,18 @@ class Posterior:
         Returns:
             Native values of all parameters, shape (n_params,).
         """
-        v = self.variant.mean_v(self._sound(x), n, self._generator(seed))[0].cpu().numpy()
+        count, generator = integer("n", n, 1), self._generator(seed)
+        v = self.variant.mean_v(self._sound(x), count, generator)[0].cpu().numpy()
         return self.complete(self.run.space.decode(v))
 
-    @torch.no_grad()
+    @plain_torch()
     def encode(self, x: ArrayLike, n: int = 1, seed: int = 0) -> Array:
         """Draw latents from q(z|x), shape (n, latent_dim)."""
         with noise_from(self._generator(seed)):
             z = self.variant.posterior(self.variant.encode(self._sound(x))).sample((n,))
         return z[:, 0].cpu().numpy()
 
-    @torch.no_grad()
+    @plain_torch()
     def decode(self, z: ArrayLike) -> tuple[NDArray[np.float64], Array]:
         """Turn latents into presets and the sounds the model expects of them.
 
@@ -219,10 +219,10 @@ class Posterior:
         """
         latent = torch.as_tensor(np.asarray(z, np.float32), device=self.device)
         v = self.variant.params_of(latent).cpu().numpy()
-        x = self.run.restore(self.variant.expected_x(latent))
+        x = self.run.unstandardise(self.variant.expected_x(latent))
         return self.complete(self.run.space.decode(v)), x.cpu().numpy()
 
-    @torch.no_grad()
+    @plain_torch()
     def log_prob(self, values: ArrayLike, x: ArrayLike, seed: int = 0) -> Array:
         """Score presets by log q(v|x) at the middle of their levels.
 
@@ -238,7 +238,7 @@ class Posterior:
         generator = self._generator(seed)
         return self.variant.log_prob_v(v[:, None], self._sound(x), generator)[:, 0].cpu().numpy()
 
-    @torch.no_grad()
+    @plain_torch()
     def predict(self, values: ArrayLike) -> Array:
         """Return the features the model expects of presets, without rendering them.
 
@@ -252,9 +252,9 @@ class Posterior:
             InputError: The variant has no invertible flow between latent and parameters.
         """
         unit = self.run.space.to_unit(self.learnt(values))
-        return self._predict(torch.as_tensor(unit).to(self.run.mean)).cpu().numpy()
+        return self.predict_unit(torch.as_tensor(unit).to(self.run.mean)).cpu().numpy()
 
-    @torch.no_grad()
+    @plain_torch()
     def log_likelihood(self, v: ArrayLike, x: ArrayLike) -> Array | None:
         """Score a sound given presets, cell by cell, by the model's own idea of how they sound.
 
@@ -278,6 +278,7 @@ class Posterior:
         """Whether the variant predicts the sound of a preset without rendering it."""
         return self.variant.invertible
 
+    @plain_torch(gradients=True)
     def refine(
         self,
         x: ArrayLike,
@@ -306,32 +307,14 @@ class Posterior:
         Raises:
             InputError: The budget is below 1.
         """
-        if budget < 1:
-            raise InputError(f"a budget of {budget} renders; give at least 1")
+        budget, seed = integer("budget", budget, 1), checked_seed(seed)
+        target = self._checked(x)
         if renderer is None:
             with self.renderer() as opened:
-                return self.refine(x, opened, budget, seed, report)
-        target = np.asarray(x, np.float32)
-        pool = Pool(target, self.run.full_space, self.run.space, renderer, report)
-        guesses = self._guesses(target, max(1, budget // 16))
-        pool.add(guesses, "model")
-        n_draws = max(2, budget * 3 // 16)
-        draws = self._ranked(target, max(n_draws, CONSIDERED), seed)
-        unit = self.run.space.to_unit(self.learnt(draws.values))
-        pool.add(unit[: min(n_draws, budget - len(pool))], "posterior")
-        if self.bank and budget >= 16:
-            found = self.bank.nearest(target[None], min(budget // 16, len(self.bank)))[0][0]
-            known = self.learnt(self.bank.values[found])
-            pool.add(self.run.space.to_unit(known), "bank")
-        if self.predicts:
-            for _ in range(budget // (4 * PROPOSALS)):
-                descend(pool, self._predict, self.device)
-        # The best that was heard, not the posterior, says how far there is still to go.
-        spread = np.clip(pool.unit[pool.best(PROPOSALS)].std(axis=0), SMALLEST, LARGEST)
-        spread[self.run.space.discrete] = 0.0
-        evolve(pool, pool.unit[pool.best(1)[0]], spread, budget - len(pool), seed)
-        return replace(pool.match(), posterior=self)
+                return self.refine(target, opened, budget, seed, report)
+        return search(self, target, renderer, budget, seed, report)
 
+    @plain_torch(gradients=True)
     def guess(self, x: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
         """Return the preset that should come nearest to a sound, without rendering any.
 
@@ -348,49 +331,45 @@ class Posterior:
         Returns:
             Native values of all parameters, shape (n_params,).
         """
-        target = np.asarray(x, np.float32)
-        unit = self._guesses(target, 1)
+        target = self._checked(x)
+        unit = guesses(self, target, 1)
         if len(unit):
             return self.complete(self.run.space.from_unit(unit))[0]
-        return self._ranked(target, CONSIDERED, seed).values[0]
+        return ranked(self, target, CONSIDERED, seed).values[0]
 
     def complete(self, learnt: ArrayLike) -> NDArray[np.float64]:
         """Return native values of all parameters from those learnt, shape (n, n_params)."""
         return self._subspace.complete(learnt)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the run and the bank; all else is made of them."""
+        return Posterior, (self.run, self.bank)
+
     def learnt(self, values: ArrayLike) -> NDArray[np.float64]:
         """Return the learnt columns of native values, shape (n, n_learnt)."""
         return self._subspace.of(values)
 
-    def _guesses(self, x: Array, n: int) -> NDArray[np.float64]:
-        """Return unit values (n, n_learnt) of known presets moved towards a sound, best first."""
-        if self.bank is None or not self.predicts:
-            return np.empty((0, len(self.run.space)))
-        found = self.bank.nearest(x[None], min(max(n, NEIGHBOURS), len(self.bank)))[0][0]
-        unit = self.run.space.to_unit(self.learnt(self.bank.values[found]))
-        trust, fixed = np.full(len(found), max(TRUST)), self.run.space.discrete
-        there, expected = move(
-            self._predict, x, unit, self.bank.sounds(found), trust, fixed, self.device
-        )
-        return there[np.argsort(expected, kind="stable")[:n]]
-
-    def _ranked(self, x: Array, n: int, seed: int) -> Draws:
-        """Draw presets, those first whose predicted sound is nearest."""
-        draws = self.sample(x, n, seed)
-        if not self.predicts:
-            return draws
-        order = np.argsort(log_distance(self.predict(draws.values), x), kind="stable")
-        return Draws(draws.v[order], draws.values[order], draws.log_q[order], x, self)
-
-    def _predict(self, unit: Tensor) -> Tensor:
+    def predict_unit(self, unit: Tensor) -> Tensor:
         """Return the log-mel features expected of unit values; differentiable."""
         resolution = torch.as_tensor(self.run.space.resolution, device=self.device)
         v = (unit * (resolution - 1) + 0.5) / resolution
-        return self.run.restore(self.variant.expected_x_of_v(v))
+        return self.run.unstandardise(self.variant.expected_x_of_v(v))
 
     def _sound(self, x: ArrayLike) -> Tensor:
         """Return standardised features as a batch of one sound."""
-        return self.run.standardise(torch.as_tensor(np.asarray(x, np.float32))[None])
+        return self.run.standardise(torch.as_tensor(self._checked(x))[None])
+
+    def _checked(self, x: ArrayLike) -> Array:
+        """Make sure that features are those of one sound."""
+        features, shape = np.asarray(x, np.float32), self.variant.dims.x_shape
+        if features.shape != shape:
+            raise InputError(
+                f"features have shape {features.shape}; give those of one sound, {shape}, which "
+                "posterior.features makes"
+            )
+        if not np.isfinite(features).all():
+            raise InputError("features are NaN or infinite; the sound holds such samples")
+        return features
 
     def _generator(self, seed: int) -> torch.Generator:
-        return torch.Generator(self.device).manual_seed(seed)
+        return torch.Generator(self.device).manual_seed(checked_seed(seed))

@@ -4,8 +4,8 @@ Every proposal is rendered and counted; what comes out is the best that was hear
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -16,9 +16,12 @@ from torch.optim.adam import adam
 from pyrosynth.audio.features import DB
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError
-from pyrosynth.inference.answers import Match
+from pyrosynth.inference.answers import Draws, Match
 from pyrosynth.synths.params import ParamSpace, Subspace
 from pyrosynth.synths.rendering import Renderer
+
+if TYPE_CHECKING:
+    from pyrosynth.inference.posterior import Posterior
 
 Source = Literal["posterior", "bank", "model", "cma"]
 
@@ -29,6 +32,9 @@ ELITES = 8  # presets that a round of model steps starts from
 TRUST = (3.0, 100.0)  # cost in dB² of a squared unit step: a bold and a careful one from each
 PROPOSALS = ELITES * len(TRUST)
 STEPS, RATE = 20, 0.08  # of Adam, on the logits of the unit values
+SMALLEST, LARGEST = 0.01, 0.3  # bounds of the first steps of the evolution, in unit values
+NEIGHBOURS = 16  # known presets that a guess starts from
+CONSIDERED = 1024  # draws that the model ranks by its own prediction before any is rendered
 INSIDE = 1e-3  # distance from the ends of a range, where logits have no slope
 
 
@@ -228,3 +234,67 @@ def evolve(
         answer = pool.add(unit, "cma")
         if len(answer) == len(asked):
             strategy.tell(asked, np.minimum(answer, FAILED).tolist())
+
+
+def search(
+    posterior: "Posterior",
+    target: NDArray[np.float32],
+    renderer: Renderer,
+    budget: int,
+    seed: int,
+    report: Callable[[int], object],
+) -> Match:
+    """Find the preset behind a sound, see `pyrosynth.inference.posterior.Posterior.refine`."""
+    run = posterior.run
+    pool = Pool(target, run.full_space, run.space, renderer, report)
+    pool.add(guesses(posterior, target, max(1, budget // 16)), "model")
+    n_draws = max(2, budget * 3 // 16)
+    draws = ranked(posterior, target, max(n_draws, CONSIDERED), seed)
+    unit = run.space.to_unit(posterior.learnt(draws.values))
+    pool.add(unit[: min(n_draws, budget - len(pool))], "posterior")
+    if posterior.bank and budget >= 16:
+        n_known = min(budget // 16, len(posterior.bank))
+        nearest = posterior.bank.nearest(target[None], n_known)[0][0]
+        known = posterior.learnt(posterior.bank.values[nearest])
+        pool.add(run.space.to_unit(known), "bank")
+    if posterior.predicts:
+        for _ in range(budget // (4 * PROPOSALS)):
+            descend(pool, posterior.predict_unit, posterior.device)
+    # The best that was rendered, not the posterior, says how far there is still to go.
+    spread = np.clip(pool.unit[pool.best(PROPOSALS)].std(axis=0), SMALLEST, LARGEST)
+    spread[run.space.discrete] = 0.0
+    evolve(pool, pool.unit[pool.best(1)[0]], spread, budget - len(pool), seed)
+    return replace(pool.match(), posterior=posterior)
+
+
+def guesses(posterior: "Posterior", x: NDArray[np.float32], n: int) -> NDArray[np.float64]:
+    """Move known presets of like sound towards a sound, without rendering any.
+
+    Args:
+        posterior: The run; without a bank, or a prediction of sounds, there are no guesses.
+        x: Features of the sound, shape (n_mels, n_frames).
+        n: Number of guesses.
+
+    Returns:
+        Unit values of the learnt parameters, those expected nearest first, shape (n, n_learnt).
+    """
+    space, bank = posterior.run.space, posterior.bank
+    if bank is None or not posterior.predicts:
+        return np.empty((0, len(space)))
+    nearest = bank.nearest(x[None], min(max(n, NEIGHBOURS), len(bank)))[0][0]
+    unit = space.to_unit(posterior.learnt(bank.values[nearest]))
+    trust = np.full(len(nearest), max(TRUST))
+    there, expected = move(
+        posterior.predict_unit, x, unit, bank.sounds(nearest), trust, space.discrete,
+        posterior.device,
+    )  # fmt: skip
+    return there[np.argsort(expected, kind="stable")[:n]]
+
+
+def ranked(posterior: "Posterior", x: NDArray[np.float32], n: int, seed: int) -> Draws:
+    """Draw presets, those first whose predicted sound is nearest to a sound."""
+    draws = posterior.sample(x, n, seed)
+    if not posterior.predicts:
+        return draws
+    order = np.argsort(log_distance(posterior.predict(draws.values), x), kind="stable")
+    return Draws(draws.v[order], draws.values[order], draws.log_q[order], x, posterior)

@@ -5,6 +5,7 @@ import inspect
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.labeling import HIDDEN, default_tags
 from pyrosynth.data.tags import TagTable, read_tags
-from pyrosynth.errors import DataError, InputError, RunError, unknown
-from pyrosynth.files import share, writable
+from pyrosynth.errors import DataError, InputError, RunError, checked_seed, unknown
+from pyrosynth.files import claim, share
 from pyrosynth.modeling import Dims, Variant, build, with_recipe
 from pyrosynth.modeling.recipes import plain
 from pyrosynth.training import svi, zoo
@@ -80,16 +81,17 @@ def fit(
         >>> run = ps.fit("flow_reg", data, "run", steps=2000)  # doctest: +SKIP
     """
     svi.find_device(device)
+    seed = checked_seed(seed)
     kind = model if isinstance(model, type) else zoo.load_model(model)
     options, recipe = with_recipe(kind, options or {})
-    training, seed = plain({**recipe.training, **training}), plain(seed)
+    training = plain({**recipe.training, **training})
     table = _tags(tags, dataset, progress) if kind.uses_tags else None
     shape = dataset.features.shape(dataset.note.n_samples(dataset.features.sample_rate))
     dims = Dims(
         len(dataset.space), shape, tuple(dataset.space.resolution.tolist()),
         *((table.names, table.classes) if table else ()),
     )  # fmt: skip
-    with torch.random.fork_rng([]):
+    with torch.random.fork_rng([]), svi.plain_torch():
         torch.manual_seed(seed)
         variant = build(kind, dims, options)
     settings = {
@@ -101,12 +103,33 @@ def fit(
         "seed": seed,
         **_training(training),
     }
-    folder = None if out is None else writable(out)
-    if folder and force:
-        for file in (folder / FACTS, folder / svi.CHECKPOINT):
-            file.unlink(missing_ok=True)
-    if folder and (folder / FACTS).exists():
-        return _finished(folder, settings, device)
+    with nullcontext() if out is None else claim(out, "fit") as folder:
+        if folder and force:
+            for file in (folder / FACTS, folder / svi.CHECKPOINT):
+                file.unlink(missing_ok=True)
+        if folder and (folder / FACTS).exists():
+            return _finished(folder, settings, device)
+        return _fitted(
+            variant, dataset, table, settings, training, folder, seed=seed, device=device,
+            threads=threads, bank=bank, progress=progress,
+        )  # fmt: skip
+
+
+def _fitted(
+    variant: Variant,
+    dataset: Dataset,
+    table: TagTable | None,
+    settings: dict[str, Any],
+    training: Mapping[str, Any],
+    folder: Path | None,
+    *,
+    seed: int,
+    device: str,
+    threads: int | None,
+    bank: str | Path | None,
+    progress: bool,
+) -> Run:
+    """Fit a variant and write its run, if there is a folder."""
     history = svi.fit(
         variant, TrainData.from_dataset(dataset, table), seed=seed, device=device,
         threads=threads, out=folder, resume=True, progress=progress, **training,

@@ -10,6 +10,7 @@ Loading a run runs the code in its ``variant.py``: load only runs whose source y
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from pyrosynth.modeling import Dims, Term, Variant, build
 from pyrosynth.report import notebook
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.training.state import History
-from pyrosynth.training.svi import find_device
+from pyrosynth.training.svi import find_device, plain_torch
 from pyrosynth.training.tensors import read_tensors, write_tensors
 from pyrosynth.training.zoo import load_copy, variant_source
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 WEIGHTS, SOURCE, FACTS = "weights.safetensors", "variant.py", "run.json"
+BANK = "bank.safetensors"  # the known presets, which `pyrosynth.data.bank` reads
+FORMAT = 2  # of run directories; those of versions before 0.2 carry no number
 PRETRAINED = Path(__file__).parents[1] / "pretrained"  # runs that come with the package, by name
 
 
@@ -103,7 +106,7 @@ class Run:
         """Turn log-mel features (..., n_mels, n_frames) into what the variant reads."""
         return (x.to(self.mean) - self.mean) / self.std
 
-    def restore(self, x: Tensor) -> Tensor:
+    def unstandardise(self, x: Tensor) -> Tensor:
         """Turn what the variant predicts back into log-mel features."""
         return x * self.std + self.mean
 
@@ -125,6 +128,7 @@ class Run:
             tensors = {k: t.half() if t.is_floating_point() else t for k, t in tensors.items()}
         write_tensors(folder / WEIGHTS, {**tensors, "mean": self.mean, "std": self.std}, {})
         facts: dict[str, Any] = {
+            "format": FORMAT,
             "pyrosynth": __version__,
             "variant": type(variant).__name__,
             "arguments": variant.hyperparameters(),
@@ -153,12 +157,14 @@ def pretrained() -> tuple[str, ...]:
 def run_folder(path: str | Path) -> Path:
     """Return the folder of a run given by its path, or by name if it is a pretrained one.
 
-    A path that exists comes before a name.
+    A path that holds a run comes before a name; another folder of that name does not.
     """
     folder = Path(path)
-    return PRETRAINED / folder if not folder.exists() and str(path) in pretrained() else folder
+    named = str(path) in pretrained() and not (folder / FACTS).exists()
+    return PRETRAINED / folder if named else folder
 
 
+@plain_torch()
 def load_run(path: str | Path, device: str = "cpu") -> Run:
     """Read a run directory. The code in its ``variant.py`` is run; nothing is unpickled.
 
@@ -178,12 +184,13 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
         named = f", or take a pretrained one: {', '.join(pretrained())}" if pretrained() else ""
         raise RunError(f"no run directory '{folder}'; make one with pyrosynth fit{named}")
     try:
-        facts = json.loads((folder / FACTS).read_text())
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        require_format(folder, facts)
         files, expected = facts["files"], facts.pop("sha256")
     except FileNotFoundError as error:
         raise RunError(f"'{folder / FACTS}' is missing; the fit is not complete") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"'{folder / FACTS}' is damaged ({error!r}); fit again") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(f"'{folder / FACTS}' is damaged ({error}); fit again") from error
     if _sha256_of(facts) != expected:
         raise RunError(f"'{folder / FACTS}' was changed after the fit; restore it or fit again")
     for name, digest in files.items():
@@ -217,6 +224,22 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
             f"run '{folder}' of pyrosynth {facts.get('pyrosynth')} cannot be rebuilt: "
             f"{' '.join(reason.split())}"
         ) from error
+
+
+def require_format(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Make sure that a run is of the format that this version reads.
+
+    Raises:
+        RunError: It is of another one; the message says what to do.
+    """
+    held = facts.get("format", 1)
+    if held != FORMAT:
+        made_by = facts.get("pyrosynth", "?")
+        what = "fit it again with `pyrosynth fit`" if held < FORMAT else "update pyrosynth"
+        raise RunError(
+            f"run '{folder}' has format {held}, written by pyrosynth {made_by}; version "
+            f"{__version__} reads format {FORMAT}: {what}"
+        )
 
 
 def _dims(facts: dict[str, Any]) -> Dims:
@@ -264,6 +287,3 @@ def run_hash(posterior: Any) -> str:
     for name, tensor in sorted(variant.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-BANK = "bank.safetensors"

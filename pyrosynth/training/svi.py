@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import InputError, checked_seed, integer, number, unknown
 from pyrosynth.modeling import Variant
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.modeling.recipes import plain
@@ -31,8 +31,25 @@ SCORED = 256  # held-out rows that are scored at once, or more where batches are
 CHECK_EVERY = 25  # steps between two looks at the loss; each look waits for the device
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
+@contextmanager
+def plain_torch(gradients: bool = False) -> Iterator[None]:
+    """Compute in float32, outside inference mode, whatever the caller has asked torch for.
+
+    Args:
+        gradients: Whether gradients are recorded.
+    """
+    before = torch.get_default_dtype()
+    with torch.inference_mode(False), torch.set_grad_enabled(gradients):
+        if before != torch.float32:
+            torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            if before != torch.float32:
+                torch.set_default_dtype(before)
+
+
+@plain_torch(gradients=True)
 def fit(
     variant: Variant,
     data: TrainData,
@@ -94,11 +111,15 @@ def fit(
         KeyboardInterrupt: The fit was interrupted; a checkpoint has been written.
     """
     target = find_device(device)
-    steps, batch_size, lr, warm_up, seed = plain((steps, batch_size, lr, warm_up, seed))
-    if len(data.train) == 0 or steps < 1:
-        raise InputError(
-            f"{len(data.train)} training rows, {steps} steps: give at least 1 of each"
-        )
+    steps, batch_size = integer("steps", steps, 1), integer("batch_size", batch_size, 1)
+    validate_every = integer("validate_every", validate_every, 1)
+    warm_up = integer("warm_up", warm_up, 0)
+    lr, clip, jitter = number("lr", lr, 0), number("clip", clip, 0), number("jitter", jitter, 0)
+    weight_decay, seed = number("weight_decay", weight_decay, 0), checked_seed(seed)
+    patience = None if patience is None else integer("patience", patience, 1)
+    halve_after = None if halve_after is None else integer("halve_after", halve_after, 1)
+    if len(data.train) == 0:
+        raise InputError("there are no training rows; render more presets")
     check_precision(precision)
     settings = plain({
         "steps": steps, "batch_size": batch_size, "lr": lr, "warm_up": warm_up,

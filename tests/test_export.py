@@ -7,7 +7,7 @@ import pytest
 from small import small_run
 
 from pyrosynth.cli.app import main
-from pyrosynth.errors import RunError
+from pyrosynth.errors import InputError, RunError
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.training import run as runs
 from pyrosynth.training.export import export_run
@@ -21,7 +21,7 @@ def whole(tmp_path_factory):
     return folder / "run", posterior, dataset.x(dataset.rows("test")[:1])[0]
 
 
-def test_a_packed_run_is_smaller_and_infers_the_same(whole, tmp_path, capsys):
+def test_an_exported_run_is_smaller_and_infers_the_same(whole, tmp_path, capsys):
     folder, posterior, x = whole
     recipe = "pyrosynth fit flow_reg data"
     assert main([
@@ -29,17 +29,17 @@ def test_a_packed_run_is_smaller_and_infers_the_same(whole, tmp_path, capsys):
         "--recipe", recipe,
     ]) == 0  # fmt: skip
     assert "MB" in capsys.readouterr().out
-    packed = Posterior.load(tmp_path / "small")
+    exported = Posterior.load(tmp_path / "small")
     sizes = [(f / "weights.safetensors").stat().st_size for f in (folder, tmp_path / "small")]
     assert sizes[1] < 0.6 * sizes[0]
     assert sorted(file.name for file in (tmp_path / "small").iterdir()) == [
-        "bank.safetensors", "run.json", "variant.py", "weights.safetensors",
+        ".pyrosynth.json", "bank.safetensors", "run.json", "variant.py", "weights.safetensors",
     ]  # fmt: skip
-    np.testing.assert_allclose(packed.sample(x, 20).v, posterior.sample(x, 20).v, atol=0.01)
-    assert len(packed.bank) == 20
-    assert packed.bank.names == posterior.bank.names[:20]
-    assert (packed.bank.values == posterior.bank.values[:20]).all()
-    before, after = (p.bank.nearest(x[None])[1][0, 0] for p in (posterior, packed))
+    np.testing.assert_allclose(exported.sample(x, 20).v, posterior.sample(x, 20).v, atol=0.01)
+    assert len(exported.bank) == 20
+    assert exported.bank.names == posterior.bank.names[:20]
+    assert (exported.bank.values == posterior.bank.values[:20]).all()
+    before, after = (p.bank.nearest(x[None])[1][0, 0] for p in (posterior, exported))
     assert after == pytest.approx(posterior.bank.first(20).nearest(x[None])[1][0, 0], rel=0.1)
     assert before <= after + 0.5
     facts = json.loads((tmp_path / "small" / "run.json").read_text())
@@ -49,6 +49,9 @@ def test_a_packed_run_is_smaller_and_infers_the_same(whole, tmp_path, capsys):
 
 def test_a_run_that_is_there_is_kept_unless_asked(whole, tmp_path):
     folder = export_run(whole[0], tmp_path / "small", presets=5)
+    before = [file.stat().st_mtime_ns for file in folder.iterdir()]
+    assert export_run(whole[0], folder, presets=5) == folder  # the same again: nothing to do
+    assert [file.stat().st_mtime_ns for file in folder.iterdir()] == before
     with pytest.raises(RunError, match="--force"):
         export_run(whole[0], folder, presets=6)
     assert len(Posterior.load(folder).bank) == 5
@@ -66,7 +69,24 @@ def test_a_path_comes_before_a_name(whole, tmp_path, monkeypatch):
     with pytest.raises(RunError, match="pretrained one: tiny"):
         Posterior.load("tiniest")
     (tmp_path / "tiny").mkdir()
+    assert len(Posterior.load("tiny").bank) == 5, "a folder without a run hides none"
+    export_run(whole[0], tmp_path / "tiny", presets=6)
     assert run_folder("tiny").resolve() == tmp_path / "tiny"
+    assert len(Posterior.load("tiny").bank) == 6
+
+
+def test_what_cannot_be_exported_loses_nothing(whole, tmp_path):
+    folder = export_run(whole[0], tmp_path / "small", presets=5)
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with pytest.raises(RunError, match="no run directory"):
+        export_run(tmp_path / "none", folder, presets=6, force=True)
+    with pytest.raises(InputError, match="is the run itself"):
+        export_run(whole[0], whole[0], force=True)
+    (folder / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds 'mine.txt', which pyrosynth did not write"):
+        export_run(whole[0], folder, presets=6, force=True)
+    (folder / "mine.txt").unlink()
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
 def test_what_fewer_axes_keep(whole):
