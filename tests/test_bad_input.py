@@ -154,7 +154,7 @@ def test_sounds_that_cannot_be_used(refused, here, tmp_path, kind, message):
     sound = tmp_path / "sound.wav"
     write_sound(sound, kind)
     assert message in refused("infer", here / "run", sound, "--out", tmp_path / "out")
-    assert not list((tmp_path / "out").iterdir())
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_a_bad_sound_costs_only_itself_and_eight_channels_at_96_khz_are_fine(

@@ -141,9 +141,7 @@ def load_audio(
     else:
         path, said = Path(file), name or str(file)
         if not path.is_file():
-            raise InputError(
-                f"no sound file '{said}'; give the path of a WAV, FLAC, OGG, MP3 or AIFF file"
-            )
+            raise InputError(missing_sound(said))
         try:
             with path.open("rb") as opened:
                 mono, loudest, rate = _decode(opened, said)
@@ -167,6 +165,13 @@ def load_audio(
     if rate != rate_wanted:
         mono = soxr.resample(mono, rate, rate_wanted)
     return np.ascontiguousarray(mono, np.float32)
+
+
+def missing_sound(name: str | os.PathLike[str]) -> str:
+    """Say that there is no such sound file, and what one may be."""
+    return (
+        f"no sound file '{os.fspath(name)}'; give the path of a WAV, FLAC, OGG, MP3 or AIFF file"
+    )
 
 
 def _decode(file: BinaryIO, name: str) -> tuple[Audio, float, int]:

@@ -5,6 +5,7 @@ errors to standard error. Exit codes: 0 done, 2 for a mistake one can put right 
 how), 130 after Ctrl-C; whatever else fails is a bug and shows where.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,15 @@ import typer
 
 from pyrosynth._version import __version__
 from pyrosynth.cli import models, runs, synths
-from pyrosynth.cli.options import Json, Seed, Workers, complain, show
+from pyrosynth.cli.options import (
+    Json,
+    Seed,
+    Workers,
+    complain,
+    open_standard_streams,
+    progress_as_lines,
+    show,
+)
 from pyrosynth.errors import PyrosynthError
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
@@ -87,8 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # typer's own class, whichever library it takes it from
     usage_error: Any = typer.BadParameter.__mro__[1]
     given = list(sys.argv[1:] if arguments is None else arguments)
+    open_standard_streams()
     try:
-        code = app(given or ["--help"], prog_name="pyrosynth", standalone_mode=False)
+        with progress_as_lines():
+            code = app(given or ["--help"], prog_name="pyrosynth", standalone_mode=False)
         if code == INTERRUPTED:  # typer's way to say so, in some versions
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
@@ -105,5 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"cannot read or write{where} ({error.strerror or error}); see to it, try again")
         return 2
     except (KeyboardInterrupt, typer.Abort):
+        if arguments is None:  # the program ends here; a further Ctrl-C changes nothing
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         complain("interrupted; run the same command again to go on")
         return INTERRUPTED

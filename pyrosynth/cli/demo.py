@@ -171,8 +171,10 @@ def _check(
     made = {"runs": runs, "sizes": asdict(size), "seed": seed}
     wanted = json.dumps(made, sort_keys=True)
     try:
-        if stamp.read_text() == wanted:
-            held: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+        if stamp.read_text(encoding="utf-8") == wanted:
+            held: dict[str, Any] = json.loads(
+                (folder / "summary.json").read_text(encoding="utf-8")
+            )
             return held
     except (OSError, ValueError):
         pass

@@ -164,7 +164,10 @@ def compare(
         made_by=command(),
         **{name: value for name, value in training.items() if value is not None},
     )
-    lines = [(out / "table.md").read_text().rstrip(), f"report: {out / 'report.html'}"]
+    lines = [
+        (out / "table.md").read_text(encoding="utf-8").rstrip(),
+        f"report: {out / 'report.html'}",
+    ]
     show(found.summary, lines, as_json)
     for what, reason in found.failures.items():
         complain(f"{what}: {reason}")
@@ -182,7 +185,7 @@ def export(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a run in OUT.")] = False,
 ) -> None:
-    """Make a run small enough to give away: 16-bit weights and a smaller bank of presets."""
+    """Make a run small enough to give away: 16-bit weights, fewer presets. Its code is run."""
     from pyrosynth.training.export import export_run
 
     folder = export_run(run, out, presets=presets, recipe=recipe or (), force=force)

@@ -2,14 +2,16 @@
 
 import json
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from pyrosynth.errors import InputError
+from pyrosynth.errors import LARGEST_SEED, InputError, one_line
 
 if TYPE_CHECKING:
     from pyrosynth.data.dataset import Dataset
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Seed = Annotated[int, typer.Option(help="Fixes everything random.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=LARGEST_SEED, help="Number that fixes everything random.")
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Rendering processes, else all cores.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Run = Annotated[
@@ -72,12 +76,58 @@ def dataset_of(run: "FittedRun", given: Path | None) -> "Dataset":
 
 def show(facts: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
     """Print what a command found: lines, or one JSON document."""
+    text = json.dumps(facts, indent=1) if as_json else "\n".join(lines)
     try:
-        print(json.dumps(facts, indent=1) if as_json else "\n".join(lines), flush=True)
+        print(printable(text), flush=True)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(message: str) -> None:
-    """Print an error, in one line."""
-    print(f"pyrosynth: {' '.join(message.split())}", file=sys.stderr)
+    """Print an error, in one printable line of at most 300 characters."""
+    print(f"pyrosynth: {one_line(message)}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal would take for a command, such as in the name of a file."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def open_standard_streams() -> None:
+    """Give the standard streams that are closed a place, so that no file takes their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # for good
+
+
+@contextmanager
+def progress_as_lines() -> Iterator[None]:
+    """Where progress goes to a file, write a line for every tenth instead of moving bars."""
+    if sys.stderr.isatty():
+        yield
+        return
+    from tqdm.std import tqdm
+
+    def printer(file: TextIO) -> Callable[[str], None]:
+        said = -1
+
+        def say(bar: str) -> None:
+            nonlocal said
+            share = re.search(r"(\d+)%", bar)
+            tenth = int(share[1]) // 10 if share else 0
+            if tenth > said:
+                said = tenth
+                print(bar.strip(), file=file, flush=True)
+
+        return say
+
+    before = tqdm.status_printer
+    tqdm.status_printer = staticmethod(printer)
+    try:
+        yield
+    finally:
+        tqdm.status_printer = staticmethod(before)

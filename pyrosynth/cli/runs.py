@@ -36,12 +36,26 @@ def infer(
     as_json: Json = False,
 ) -> None:
     """Find the presets behind sounds: one folder per sound. The code in RUN is run."""
+    from pyrosynth.audio.io import missing_sound
+
+    there = [sound for sound in sounds if sound.is_file()]
+    missing = [
+        {"sound": str(sound), "error": missing_sound(sound)}
+        for sound in sounds
+        if sound not in there
+    ]
+    for bad in missing:  # said before anything is loaded
+        complain(bad["error"])
+    if not there:
+        if as_json:
+            show({"sounds": [], "failed": missing}, [], as_json)
+        raise typer.Exit(2)
     from pyrosynth.inference.infer import infer_sounds, to_json
     from pyrosynth.inference.posterior import Posterior
 
     done, failed = infer_sounds(
         Posterior.load(run, device),
-        sounds,
+        there,
         out,
         budget=budget,
         draws=draws,
@@ -61,11 +75,14 @@ def infer(
         if item.play:
             hold = item.play["note"]["hold_seconds"]
             lines[-1] += f"; play {item.play['name']}, {hold:.1f} s"
+        if item.advice:
+            lines.append(f"  {item.advice}")
     if done or as_json:
-        show(to_json(done, failed), lines, as_json)
-    for bad in failed:
-        complain(bad.error)
-    if failed:
+        facts = to_json(done, failed)
+        show({**facts, "failed": [*missing, *facts["failed"]]}, lines, as_json)
+    for one in failed:
+        complain(one.error)
+    if failed or missing:
         raise typer.Exit(2)
 
 
@@ -90,7 +107,7 @@ def check(
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Check a run on held-out presets, against baselines; call it again to go on."""
+    """Check a run on held-out presets, against baselines. The code in RUN is run."""
     from pyrosynth.evaluation.check import check as check_run
     from pyrosynth.inference.posterior import Posterior
 
@@ -106,7 +123,10 @@ def check(
         seed=seed,
         workers=workers,
     )
-    lines = [(out / "table.md").read_text().rstrip(), f"report: {out / 'report.html'}"]
+    lines = [
+        (out / "table.md").read_text(encoding="utf-8").rstrip(),
+        f"report: {out / 'report.html'}",
+    ]
     show(found.summary, lines, as_json)
 
 
@@ -138,7 +158,7 @@ def axes(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Say how good the axes of tags of a run are; call it again to go on."""
+    """Say how well the axes of a run follow its tags. The code in RUN is run."""
     from pyrosynth.evaluation.axes import require_axes
     from pyrosynth.evaluation.axes_folder import report_axes
     from pyrosynth.evaluation.axes_report import markdown
