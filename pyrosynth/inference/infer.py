@@ -245,8 +245,8 @@ def infer_sound(
         (new / PRESET).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         if synth.write_bank(new / bank, [best, *_nearest(posterior, match, name)]):
             files[bank] = f"{synth.name}'s own file: the preset, then the nearest draws"
-        for name, sound in sounds.items():
-            save_audio(new / name, sound, rate)
+        for wav, sound in sounds.items():
+            save_audio(new / wav, sound, rate)
         attrs = {key: json.dumps(value) for key, value in made.items()}
         save_groups(label_draws(drawn, name, _sounds(heard), attrs), new / POSTERIOR)
         infer_report(
