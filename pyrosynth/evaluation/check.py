@@ -36,7 +36,7 @@ from pyrosynth.training.fit import contract_hash, require_same_contract
 from pyrosynth.training.run import run_hash
 
 if TYPE_CHECKING:
-    from arviz import InferenceData
+    import xarray
     from pandas import DataFrame
 
 Float = NDArray[np.float64]
@@ -62,7 +62,7 @@ class CheckResult:
     table: "DataFrame"
     scores: Mapping[str, Scores]
     summary: dict[str, Any]
-    idata: "InferenceData"
+    idata: "dict[str, xarray.Dataset]"
 
 
 def check(
@@ -196,7 +196,7 @@ def guesses(
     return found
 
 
-def labelled(findings: Findings, facts: Mapping[str, Any]) -> "InferenceData":
+def labelled(findings: Findings, facts: Mapping[str, Any]) -> "dict[str, xarray.Dataset]":
     """Label a check's findings for ArviZ.
 
     Args:

@@ -100,7 +100,8 @@ def label_groups(
     }
 
     def group(arrays: Arrays, lead: tuple[str, ...]) -> xarray.Dataset:
-        variables, sizes = {}, {}
+        variables: dict[str, Any] = {}
+        sizes: dict[str, int] = {}
         for key, given in arrays.items():
             array = np.asarray(given)[None] if "chain" in lead else np.asarray(given)
             dims = (*lead, *DIMS.get(key, ()))[: array.ndim]

@@ -23,7 +23,6 @@ from pyrosynth.inference.search import CONSIDERED, guesses, ranked, search
 from pyrosynth.modeling import noise_from
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.base import Synth
-from pyrosynth.synths.params import Subspace
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.run import BANK, Run, load_run, run_folder
 from pyrosynth.training.svi import plain_torch
@@ -51,7 +50,6 @@ class Posterior:
         self.run, self.bank = run, bank
         self.variant = run.variant
         self.device = run.mean.device
-        self._subspace = Subspace(run.full_space, run.space)
 
     def __repr__(self) -> str:
         """Say what was learnt, in a line."""
@@ -202,8 +200,9 @@ class Posterior:
     @plain_torch()
     def encode(self, x: ArrayLike, n: int = 1, seed: int = 0) -> Array:
         """Draw latents from q(z|x), shape (n, latent_dim)."""
+        count, sound = integer("n", n, 1), self._sound(x)
         with noise_from(self._generator(seed)):
-            z = self.variant.posterior(self.variant.encode(self._sound(x))).sample((n,))
+            z = self.variant.posterior(self.variant.encode(sound)).sample((count,))
         return z[:, 0].cpu().numpy()
 
     @plain_torch()
@@ -269,7 +268,8 @@ class Posterior:
         if not self.predicts:
             return None
         points = torch.as_tensor(np.asarray(v, np.float32), device=self.device)
-        scale = self.variant.log_scale.exp().unsqueeze(-1)
+        log_scale: Any = self.variant.log_scale
+        scale = log_scale.exp().unsqueeze(-1)
         cells = Normal(self.variant.expected_x_of_v(points), scale).log_prob(self._sound(x))
         return (cells - self.run.std.log()).cpu().numpy()
 
@@ -339,7 +339,7 @@ class Posterior:
 
     def complete(self, learnt: ArrayLike) -> NDArray[np.float64]:
         """Return native values of all parameters from those learnt, shape (n, n_params)."""
-        return self._subspace.complete(learnt)
+        return self.run.full_space.complete(self.run.space, learnt)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the run and the bank; all else is made of them."""
@@ -347,7 +347,8 @@ class Posterior:
 
     def learnt(self, values: ArrayLike) -> NDArray[np.float64]:
         """Return the learnt columns of native values, shape (n, n_learnt)."""
-        return self._subspace.of(values)
+        columns = self.run.full_space.index(self.run.space.names)
+        return np.asarray(values, np.float64)[..., columns]
 
     def predict_unit(self, unit: Tensor) -> Tensor:
         """Return the log-mel features expected of unit values; differentiable."""
