@@ -29,7 +29,7 @@ from pyrosynth.evaluation.tables import BANK, GUESS, REFERENCE, Scores, markdown
 from pyrosynth.evaluation.targets import Targets, held_out
 from pyrosynth.evaluation.trials import Trials
 from pyrosynth.files import writable, write_bytes
-from pyrosynth.inference.arviz import label_groups, save_groups
+from pyrosynth.inference.arviz import inference_data, label_groups, save_groups
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.fit import contract_hash, require_same_contract
@@ -62,7 +62,7 @@ class CheckResult:
     table: "DataFrame"
     scores: Mapping[str, Scores]
     summary: dict[str, Any]
-    idata: "dict[str, xarray.Dataset]"
+    idata: Any
 
 
 def check(
@@ -259,8 +259,9 @@ def _write(posterior: Posterior, findings: Findings, folder: Path, budget: int) 
         "methods": json.loads(frame.to_json(orient="records")),
         **findings.coverage(),
     }
-    idata = labelled(findings, facts)
-    save_groups(idata, folder / "check.nc")
+    groups = labelled(findings, facts)
+    idata = inference_data(groups)
+    save_groups(groups, folder / "check.nc")
     write_bytes(folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
     write_bytes(folder / "table.csv", frame.to_csv(index=False).encode())
     write_bytes(folder / "table.md", markdown(frame).encode())
