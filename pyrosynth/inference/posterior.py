@@ -23,6 +23,7 @@ from pyrosynth.inference.search import CONSIDERED, guesses, ranked, search
 from pyrosynth.modeling import noise_from
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.base import Synth
+from pyrosynth.synths.params import Subspace
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.run import BANK, Run, load_run, run_folder
 from pyrosynth.training.svi import plain_torch
@@ -50,6 +51,7 @@ class Posterior:
         self.run, self.bank = run, bank
         self.variant = run.variant
         self.device = run.mean.device
+        self._subspace = Subspace(run.full_space, run.space)
 
     def __repr__(self) -> str:
         """Say what was learnt, in a line."""
@@ -339,7 +341,7 @@ class Posterior:
 
     def complete(self, learnt: ArrayLike) -> NDArray[np.float64]:
         """Return native values of all parameters from those learnt, shape (n, n_params)."""
-        return self.run.full_space.complete(self.run.space, learnt)
+        return self._subspace.complete(learnt)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the run and the bank; all else is made of them."""
@@ -347,8 +349,7 @@ class Posterior:
 
     def learnt(self, values: ArrayLike) -> NDArray[np.float64]:
         """Return the learnt columns of native values, shape (n, n_learnt)."""
-        columns = self.run.full_space.index(self.run.space.names)
-        return np.asarray(values, np.float64)[..., columns]
+        return self._subspace.of(values)
 
     def predict_unit(self, unit: Tensor) -> Tensor:
         """Return the log-mel features expected of unit values; differentiable."""
