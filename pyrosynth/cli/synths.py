@@ -17,11 +17,11 @@ from pyrosynth.errors import InputError, unknown
 
 
 def synths(as_json: Json = False) -> None:
-    """List the synths that are here."""
-    from pyrosynth import synths as found
+    """List the synths and say which are installed."""
+    from pyrosynth.synths import status
 
     keys = ("name", "available", "note")
-    rows = [dict(zip(keys, row, strict=True)) for row in found.status()]
+    rows = [dict(zip(keys, row, strict=True)) for row in status()]
     lines = [f"{r['name']:10}{'yes' if r['available'] else 'no':5}{r['note']}" for r in rows]
     lines.append("any DSSI plugin works too: pyrosynth scan PATH")
     show({"synths": rows}, lines, as_json)
@@ -29,16 +29,16 @@ def synths(as_json: Json = False) -> None:
 
 def install(
     synth: Annotated[str, typer.Argument(metavar="SYNTH", help="Only amsynth so far.")],
-    force: Annotated[bool, typer.Option("--force", help="Fetch it anew.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Install it again.")] = False,
 ) -> None:
-    """Fetch a synth with the system's package tool, without root."""
+    """Install a synth from the system's packages, without root."""
     from pyrosynth.synths import amsynth
 
     if synth != "amsynth":
         raise unknown("synth to install", synth, ("amsynth",))
-    found = None if force else amsynth.find()
-    if found:
-        print(f"amsynth is here already: {found}")
+    plugin = None if force else amsynth.find()
+    if plugin:
+        print(f"amsynth is installed already: {plugin}")
     else:
         print(f"installed {amsynth.install()}")
 
@@ -47,20 +47,20 @@ def scan(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A DSSI plugin library (.so).")],
     as_json: Json = False,
 ) -> None:
-    """Describe the synths in a plugin, from a process that it may crash."""
+    """Describe the synths in a plugin library and their controls."""
     from dataclasses import asdict
 
-    from pyrosynth.synths import scan as look
+    from pyrosynth import synths as library
 
-    found = look(path)
+    described = library.scan(path)
     lines = []
-    for synth in found:
+    for synth in described:
         lines.append(f"{synth['path']}: {synth['name']} by {synth['maker']}")
         lines += [
             f"  {p.name:28}{p.kind:12}{p.minimum:g} to {p.maximum:g}, default {p.default:g}"
             for p in synth["params"]
         ]
-    listed = [{**synth, "params": [asdict(p) for p in synth["params"]]} for synth in found]
+    listed = [{**synth, "params": [asdict(p) for p in synth["params"]]} for synth in described]
     show({"synths": listed}, lines, as_json)
 
 
