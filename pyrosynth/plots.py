@@ -83,25 +83,23 @@ def spectrograms(target: ArrayLike, result: ArrayLike, spec: FeatureSpec) -> Fig
     return figure
 
 
-def gallery(x: ArrayLike, names: Sequence[str], spec: FeatureSpec) -> Figure:
+def gallery(x: ArrayLike, names: Sequence[str]) -> Figure:
     """Draw the spectrograms of some sounds side by side.
 
     Args:
         x: Features of the sounds, shape (n, n_mels, n_frames).
         names: What the sounds are called.
-        spec: How the features were computed.
     """
     sounds = DB * np.asarray(x)
     figure = Figure(figsize=(2.4 * max(1, len(sounds)), 2.0), layout="constrained")
     panels = figure.subplots(1, max(1, len(sounds)), sharey=True, squeeze=False)[0]
     for ax, sound, name in zip(panels, sounds, names, strict=False):
-        seconds = sound.shape[1] * spec.hop_length / spec.sample_rate
         ax.imshow(
             sound, aspect="auto", origin="lower", cmap="magma", vmin=sounds.min(),
-            vmax=sounds.max(), extent=(0, seconds, 0, spec.n_mels),
+            vmax=sounds.max(),
         )  # fmt: skip
         ax.set_title(name[:24], fontsize=8)
-        ax.set_xlabel("s", fontsize=8)
+        ax.set_xlabel("frame", fontsize=8)
     panels[0].set_ylabel("mel band", fontsize=8)
     return figure
 

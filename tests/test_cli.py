@@ -17,7 +17,7 @@ from pyrosynth._version import __version__
 from pyrosynth.cli.app import main
 from pyrosynth.inference.arviz import arviz
 from pyrosynth.synths import load_synth
-from pyrosynth.synths.presets import read_preset
+from pyrosynth.synths.presets import Preset
 from pyrosynth.training import zoo
 
 SETTINGS = [f"--set={key}={json.dumps(value)}" for key, value in SMALL["flow_reg"].items()]
@@ -177,7 +177,7 @@ def test_infer(call, run, tmp_path):
     synth = load_synth("voice")
     assert set(facts["parameters"]) == set(synth.param_space.names)
     assert facts["score"]["lsd_db"] == item["lsd_db"]
-    preset = read_preset(folder / "preset.json", synth.param_space, "voice")
+    preset = Preset.load(folder / "preset.json", "voice")
     audio, rate = soundfile.read(folder / "render.wav", dtype="float32")
     assert (rate, audio.ndim) == (22050, 1)
     from pyrosynth.audio.io import Note

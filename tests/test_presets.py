@@ -6,7 +6,7 @@ import pytest
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError
 from pyrosynth.synths.params import Param, ParamSpace
-from pyrosynth.synths.presets import Preset, distinct, preset_array, preset_json, read_preset
+from pyrosynth.synths.presets import Preset, distinct, preset_array, preset_json
 
 SPACE = ParamSpace((Param("a", default=0.5), Param("b", "stepped", 0, 3, 1, 4)))
 
@@ -34,7 +34,7 @@ def test_json_is_complete_and_exact(tmp_path):
     assert data["parameters"] == {"a": 1 / 3, "b": 1.0}
     file = tmp_path / "third.json"
     file.write_text(json.dumps(data))
-    back = read_preset(file, SPACE, "toy")
+    back = Preset.load(file, "toy")
     assert (back.name, back.bank) == ("third", "third")
     np.testing.assert_array_equal(back.array(SPACE), preset.array(SPACE))
     assert Note(**data["note"]) == Note()
@@ -47,7 +47,11 @@ def test_json_is_complete_and_exact(tmp_path):
         ("{", "cannot read"),
         ('{"synth": "toy", "name": "x"}', "parameters"),
         ('{"synth": "other", "name": "x", "parameters": {}}', "of 'other', not of 'toy'"),
-        ('{"synth": "toy", "name": "x", "parameters": {"c": 1}}', "known: a, b"),
+        ('{"synth": "toy", "name": "x", "parameters": {"c": "loud"}}', "c 'loud': give a number"),
+        ('{"synth": "toy", "name": "x", "parameters": {"c": NaN}}', "c nan: give a number"),
+        ("[" * 100_000, "RecursionError"),
+        ("\xff\xfe", "cannot read"),
+        ("1" * 5000, "cannot read"),
     ],
 )
 def test_unreadable_presets_are_refused(tmp_path, content, word):
@@ -55,4 +59,32 @@ def test_unreadable_presets_are_refused(tmp_path, content, word):
     if content is not None:
         file.write_text(content)
     with pytest.raises(InputError, match=word):
-        read_preset(file, SPACE, "toy")
+        Preset.load(file, "toy")
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    preset = Preset("Préset / 1", {"a": 1 / 3, "b": np.float32(2)}, "mine")
+    preset.save(tmp_path / "x.json", "toy")
+    assert Preset.load(tmp_path / "x.json") == Preset.load(tmp_path / "x.json", "toy") == preset
+    with pytest.raises(InputError, match="of 'toy', not of 'other'"):
+        Preset.load(tmp_path / "x.json", "other")
+    with pytest.raises(InputError, match="a nan: give a number"):
+        Preset("bad", {"a": np.nan}).save(tmp_path / "x.json")
+    assert Preset.load(tmp_path / "x.json") == preset
+
+
+def test_values_that_are_no_numbers():
+    with pytest.raises(InputError, match="preset 'x' has a value that is no number"):
+        Preset("x", {"a": "loud"}).array(SPACE)
+    with pytest.raises(InputError, match="give 2 numbers"):
+        Preset.from_array(SPACE, [1.0])
+    with pytest.raises(InputError, match="known: a, b"):
+        Preset("x", {"c": 1}).array(SPACE)
+
+
+def test_it_shows_itself_briefly():
+    preset = Preset("<b>", {"a": 0.5}, "mine")
+    assert repr(preset) == "Preset('<b>', 1 values, bank 'mine')"
+    assert "&lt;b&gt;" in preset._repr_html_()
+    assert repr(SPACE) == "ParamSpace(2 parameters: a, b)"
+    assert SPACE._repr_html_().count("<tr") == 3

@@ -93,6 +93,21 @@ def test_a_missing_or_damaged_file_is_refused(bank, tmp_path):
     file.write_bytes(file.read_bytes()[:-10])
     with pytest.raises(RunError, match="cannot read the bank"):
         Bank.load(file)
+    for change in (
+        {"codes": bank.codes[1:]}, {"axes": bank.axes[:, 1:]}, {"names": bank.names[1:]},
+        {"mean": bank.mean.ravel()}, {"values": bank.values[:, :, None]},
+    ):  # fmt: skip
+        dataclasses.replace(bank, **change).save(file)
+        with pytest.raises(RunError, match="cannot read the bank"):
+            Bank.load(file)
+
+
+def test_it_shows_itself_briefly(bank):
+    assert (
+        repr(bank)
+        == f"Bank({len(bank)} presets, {bank.human.sum()} of them human, 96 principal axes)"
+    )
+    assert "<img" in bank._repr_html_()
 
 
 def test_other_features_are_refused(bank, held_out):

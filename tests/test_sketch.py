@@ -18,7 +18,7 @@ from pyrosynth.audio.sketch import sketch
 from pyrosynth.cli.app import main
 from pyrosynth.errors import InputError
 from pyrosynth.synths import load_synth
-from pyrosynth.synths.presets import preset_array, read_preset
+from pyrosynth.synths.presets import Preset, preset_array
 
 RATE = 22050
 NOTE = Note(hold_seconds=1.0, duration_seconds=1.5)
@@ -173,7 +173,7 @@ def test_infer_says_what_to_play_and_keeps_what_was_made(tmp_path, capfd):
     assert note.hold_seconds == pytest.approx(0.9, abs=0.1)
 
     synth = posterior.synth
-    values = read_preset(folder / "preset.json", synth.param_space, synth.name)
+    values = Preset.load(folder / "preset.json", synth.name)
     values = values.array(synth.param_space)
     for name, played in (("render.wav", posterior.run.note), ("played.wav", note)):
         audio, rate = soundfile.read(folder / name, dtype="float32")

@@ -1,7 +1,7 @@
-"""The presets that are known, and which of them sound most like a sound.
+"""Nearest-neighbour bank: the presets that are known, and which of them sound most like a sound.
 
-Retrieval is the bar for every model: what a user gets by listening through the bank. It is also
-where a search starts.
+Looking a sound up is the bar for every model: what a user gets by listening through the bank. It
+is also where a search starts.
 """
 
 import json
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.features import DB
 from pyrosynth.data.augmentation import KINDS, UNIFORM
-from pyrosynth.errors import InputError, RunError
+from pyrosynth.errors import InputError, RunError, checked_seed
 from pyrosynth.files import write_bytes
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ Array = NDArray[np.float32]
 
 DIMS = 256  # keeps 98 % of the variance of amsynth's sounds
 FIT_ROWS = 4000  # sounds the axes are fitted on, at most
-OVERSAMPLED = 16  # further axes while fitting, for the accuracy of the last ones
+SHOWN = 4  # presets in a notebook
 BLOCK = 1024  # sounds projected, or queries compared, at once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Bank:
     """Known presets with a compact code of each sound.
 
@@ -61,6 +61,22 @@ class Bank:
         """Return the number of presets."""
         return len(self.codes)
 
+    def __repr__(self) -> str:
+        """Say what it holds, in a line."""
+        return (
+            f"Bank({len(self)} presets, {int(self.human.sum())} of them human, "
+            f"{self.codes.shape[1]} principal axes)"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show what it holds in a notebook, with spectrograms of its first presets."""
+        from pyrosynth import plots, report
+
+        x, names = self.sounds(np.arange(min(SHOWN, len(self)))), self.names[:SHOWN]
+        facts = {"presets": len(self), "human": int(self.human.sum()), "first": ", ".join(names)}
+        pictures = plots.png(plots.gallery(x, names))
+        return report.notebook("Bank", facts, report.picture(pictures, ", ".join(names), ""))
+
     @property
     def human(self) -> NDArray[np.bool_]:
         """Which presets people made, shape (n,); augmented ones are called by origin and row."""
@@ -83,7 +99,7 @@ class Bank:
             The bank.
         """
         rows = dataset.rows("train", human_only=not augmented)
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(checked_seed(seed))
         sample = np.sort(rng.permutation(rows)[:FIT_ROWS])
         x = dataset.x(sample).reshape(len(sample), -1)
         mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -202,34 +218,59 @@ class Bank:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             for name in ("axes", "codes"):
                 tensors[name] = tensors[name].astype(np.float32)
-            return cls(names=names, **tensors)
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            bank = cls(names=names, **tensors)
+            bank._check()
+            return bank
+        except (
+            OSError,
+            SafetensorError,
+            KeyError,
+            TypeError,
+            ValueError,
+            RecursionError,
+        ) as error:
             raise RunError(
                 f"cannot read the bank '{path}' ({error}); fit the run again or copy the whole "
                 "run directory"
             ) from error
 
+    def _check(self) -> None:
+        """Make sure that the parts are of one bank.
+
+        Raises:
+            ValueError: They are not.
+        """
+        n, dims = self.codes.shape
+        n_mels, n_frames = self.mean.shape
+        shapes = {
+            "values": (n, *self.values.shape[1:2]),
+            "rows": (n,),
+            "axes": (dims, n_mels * n_frames),
+            "missed": (n,),
+        }
+        for name, shape in shapes.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} of shape {getattr(self, name).shape}, not {shape}")
+        if len(self.names) != n:
+            raise ValueError(f"{len(self.names)} names of {n} presets")
+
 
 def principal_axes(x: Array, dims: int, rng: np.random.Generator) -> Array:
-    """Return the first principal axes of centred rows by a randomised decomposition.
+    """Return the first principal axes of rows, by scikit-learn's randomized decomposition.
 
     Args:
-        x: Centred rows, shape (n, n_cells).
+        x: Rows, shape (n, n_cells).
         dims: Number of axes; fewer come back if ``x`` has fewer rows or cells.
         rng: Source of the random test vectors.
 
     Returns:
         Orthonormal axes, shape (dims, n_cells), float32.
-
-    References:
-        Halko, Martinsson and Tropp, 2011, "Finding structure with randomness", algorithm 5.1.
     """
-    size = min(dims + OVERSAMPLED, *x.shape)
-    basis = x @ rng.standard_normal((x.shape[1], size), np.float32)
-    for _ in range(2):
-        basis = np.linalg.qr(x @ (x.T @ np.linalg.qr(basis)[0]))[0]
-    _, _, axes = np.linalg.svd(basis.T @ x, full_matrices=False)
-    return np.ascontiguousarray(axes[:dims], np.float32)
+    from sklearn.decomposition import PCA
+
+    size, seed = min(dims, *x.shape), int(rng.integers(2**31))
+    axes = PCA(size, svd_solver="randomized", random_state=seed).fit(x).components_
+    return np.ascontiguousarray(axes, np.float32)
 
 
 def _project(x: Array, axes: Array) -> tuple[Array, Array]:

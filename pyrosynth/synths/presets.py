@@ -3,17 +3,21 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import InputError, number, unknown
+from pyrosynth.files import write_bytes
 from pyrosynth.synths.params import ParamSpace
 
+LARGEST_FILE = 2**24  # bytes of a preset file
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Preset:
     """A named setting of a synth.
 
@@ -21,6 +25,12 @@ class Preset:
         name: What its maker called it.
         values: Native value of each parameter; a parameter left out is at its default.
         bank: Where it comes from, such as a bank file's name.
+
+    Example:
+        >>> preset = Preset("warm pad", {"cutoff": 0.25})
+        >>> preset.save("warm.json")  # doctest: +SKIP
+        >>> Preset.load("warm.json") == preset  # doctest: +SKIP
+        True
     """
 
     name: str
@@ -36,7 +46,13 @@ class Preset:
         for name in self.values:
             if name not in space.names:
                 raise unknown("parameter", name, space.names)
-        return np.array([self.values.get(p.name, p.default) for p in space.params], np.float64)
+        native = [self.values.get(param.name, param.default) for param in space.params]
+        try:
+            return np.array(native, np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"preset '{self.name}' has a value that is no number ({error}); give numbers"
+            ) from error
 
     @classmethod
     def from_array(
@@ -44,7 +60,72 @@ class Preset:
     ) -> "Preset":
         """Build a preset from native values in the order of ``space``, shape (n_params,)."""
         array = np.asarray(values, np.float64)
+        if array.shape != (len(space),):
+            raise InputError(
+                f"values of shape {array.shape} for one preset; give {len(space)} numbers"
+            )
         return cls(name, dict(zip(space.names, array.tolist(), strict=True)), bank)
+
+    def save(self, path: str | Path, synth: str = "") -> None:
+        """Write the preset as JSON, atomically: its name, bank and values.
+
+        Args:
+            path: The file; an existing one is replaced.
+            synth: Name of its synth, which `load` can then compare.
+
+        Raises:
+            InputError: The file cannot be written, or a value is no finite number.
+        """
+        values = {name: number(name, value) for name, value in self.values.items()}
+        content = {"synth": synth, "name": self.name, "bank": self.bank, "parameters": values}
+        write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
+
+    @classmethod
+    def load(cls, path: str | Path, synth: str | None = None) -> "Preset":
+        """Read a preset from a JSON file that `save`, `pyrosynth infer` or the explorer wrote.
+
+        Args:
+            path: The file, with the keys ``synth``, ``name`` and ``parameters``.
+            synth: The synth it must be of; any if left out.
+
+        Raises:
+            InputError: The file is missing, not JSON, lacks a key, holds no numbers, or is of
+                another synth.
+        """
+        file = Path(path)
+        try:
+            with file.open("rb") as opened:
+                content = opened.read(LARGEST_FILE + 1)
+            if len(content) > LARGEST_FILE:
+                raise ValueError(f"more than {LARGEST_FILE} bytes")
+            data = json.loads(content)
+            values = {str(name): number(name, v) for name, v in data["parameters"].items()}
+            owner, name = str(data["synth"]), str(data["name"])
+            bank = str(data.get("bank", file.stem))
+        except (
+            OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, InputError,
+        ) as error:  # fmt: skip
+            raise InputError(
+                f"cannot read a preset from '{path}' ({type(error).__name__}: {error}); give JSON "
+                "with the keys synth, name and parameters"
+            ) from error
+        if synth is not None and owner != synth:
+            raise InputError(
+                f"'{path}' is a preset of '{owner}', not of '{synth}'; give one of '{synth}'"
+            )
+        return cls(name, values, bank)
+
+    def __repr__(self) -> str:
+        """Say what it is called and where it comes from, in a line."""
+        bank = f", bank '{self.bank}'" if self.bank else ""
+        return f"Preset('{self.name}', {len(self.values)} values{bank})"
+
+    def _repr_html_(self) -> str:
+        """Show its values as a table in a notebook."""
+        import pandas as pd
+
+        table = pd.Series(dict(self.values), dtype=float).to_frame("value")
+        return f"{escape(repr(self))}{table.to_html(border=0, float_format='{:.4g}'.format)}"
 
 
 def preset_array(presets: Sequence[Preset], space: ParamSpace) -> NDArray[np.float64]:
@@ -77,25 +158,3 @@ def preset_json(
     values = preset.array(space).tolist()
     parameters = dict(zip(space.names, values, strict=True))
     return {"synth": synth, "name": preset.name, "note": note, "parameters": parameters, **more}
-
-
-def read_preset(path: Path, space: ParamSpace, synth: str) -> Preset:
-    """Read a preset from a JSON file that ``preset_json`` described.
-
-    Raises:
-        InputError: The file is missing, not JSON, lacks a key, or is of another synth.
-    """
-    try:
-        data = json.loads(Path(path).read_text())
-        values = {str(k): float(v) for k, v in data["parameters"].items()}
-        owner, name = data["synth"], str(data["name"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"cannot read a preset from '{path}': {error!r}; expected JSON with the keys synth, "
-            "name and parameters"
-        ) from error
-    if owner != synth:
-        raise InputError(f"'{path}' is a preset of '{owner}', not of '{synth}'")
-    preset = Preset(name, values, bank=Path(path).stem)
-    preset.array(space)
-    return preset
