@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from pyrosynth.errors import InputError
-from pyrosynth.evaluation.provenance import provenance
+from pyrosynth.evaluation.compare import provenance
 from pyrosynth.modeling import PAPER_TRAINING, Batch, Dims, Variant, build, with_recipe
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.training import zoo

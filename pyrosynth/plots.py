@@ -1,6 +1,8 @@
-"""Pictures of results: figures of matplotlib's object interface; no global state is touched.
+"""The style of all figures, and those that several reports share.
 
-Every function returns a figure, which ``png`` turns into a file's bytes and Jupyter shows as is.
+Every function draws on the axes it is given (``ax``), else on those of a new figure, and returns
+them; ``png`` turns their figure into a file's bytes, and Jupyter shows ``ax.figure``. Only
+matplotlib's object interface is used, so that no global state is touched.
 """
 
 import io
@@ -40,26 +42,26 @@ def new_axes(size: tuple[float, float], *shape: int, **options: Any) -> Any:
     return Figure(figsize=size, layout="constrained").subplots(*shape, **options)
 
 
-def png(drawn: Figure | Axes | NDArray[Any]) -> bytes:
-    """Return a figure, or that of some axes, as a PNG file's bytes."""
-    figure: Any = drawn if isinstance(drawn, Figure) else np.ravel(np.asarray(drawn))[0].figure
+def png(drawn: Any) -> bytes:
+    """Return a figure, or that of axes or an array of them, as a PNG file's bytes."""
+    figure = drawn if isinstance(drawn, Figure) else np.ravel(np.asarray(drawn))[0].figure
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     return buffer.getvalue()
 
 
-def spectrograms(target: ArrayLike, result: ArrayLike, spec: FeatureSpec) -> Figure:
+def spectrograms(target: ArrayLike, result: ArrayLike, spec: FeatureSpec, ax: Any = None) -> Any:
     """Show two sounds and where they differ.
 
     Args:
         target: Log-mel features of the wanted sound, shape (n_mels, n_frames).
         result: Those of the found one.
         spec: What the features are.
+        ax: Three axes to draw on.
     """
     pair = [DB * np.asarray(x, np.float64) for x in (target, result)]
     low, high = 10 * np.log10(spec.floor), max(p.max() for p in pair)
-    figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
-    axes = figure.subplots(1, 3, sharey=True)
+    axes = new_axes((WIDTH, 3.1), 1, 3, sharey=True) if ax is None else ax
     seconds = pair[0].shape[1] * spec.hop_length / spec.sample_rate
     bottom, top = (float(m) for m in hz_to_mel([spec.fmin, spec.fmax]))
     place = {"origin": "lower", "aspect": "auto", "extent": (0, seconds, bottom, top)}
@@ -78,9 +80,9 @@ def spectrograms(target: ArrayLike, result: ArrayLike, spec: FeatureSpec) -> Fig
     ticks = [hz for hz in TICKS_HZ if spec.fmin <= hz <= spec.fmax]
     axes[0].set_yticks(hz_to_mel(ticks), [f"{hz:,}" for hz in ticks])
     axes[0].set_ylabel("frequency (Hz)")
-    figure.colorbar(images[0], ax=axes[1], label="power (dB)", pad=0.02)
-    figure.colorbar(difference, ax=axes[2], label="difference (dB)", pad=0.02)
-    return figure
+    axes[1].figure.colorbar(images[0], ax=axes[1], label="power (dB)", pad=0.02)
+    axes[2].figure.colorbar(difference, ax=axes[2], label="difference (dB)", pad=0.02)
+    return axes
 
 
 def gallery(x: ArrayLike, names: Sequence[str]) -> Figure:
@@ -105,8 +107,12 @@ def gallery(x: ArrayLike, names: Sequence[str]) -> Figure:
 
 
 def forest(
-    space: ParamSpace, draws: ArrayLike, chosen: ArrayLike, truth: ArrayLike | None = None
-) -> Figure:
+    space: ParamSpace,
+    draws: ArrayLike,
+    chosen: ArrayLike,
+    truth: ArrayLike | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Show what is known of each parameter: intervals of the draws, the answer, the truth.
 
     Args:
@@ -114,11 +120,11 @@ def forest(
         draws: Their native values in each draw, shape (n_draws, n_params).
         chosen: Native values of the inferred preset, shape (n_params,).
         truth: Those of the true preset, where there is one.
+        ax: Where to draw.
     """
     unit = space.to_unit(draws)
     n = len(space)
-    figure = Figure(figsize=(WIDTH, 1.3 + 0.235 * n), layout="constrained")
-    ax = figure.subplots()
+    ax = ax or new_axes((WIDTH, 1.3 + 0.235 * n))
     y = np.arange(n)
     ends = np.quantile(unit, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
     ax.hlines(y, ends[0], ends[4], color=BLUE, alpha=0.45, linewidth=1.6)
@@ -155,19 +161,25 @@ def forest(
     right.tick_params(length=0)
     bare(ax)
     right.spines["right"].set_visible(False)
-    figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
-    return figure
+    ax.get_figure().legend(  # type: ignore[union-attr]
+        handles=handles, loc="outside upper center", ncols=4, frameon=False
+    )
+    return ax
 
 
-def trace(curves: Mapping[str, ArrayLike], levels: Mapping[str, float] | None = None) -> Figure:
+def trace(
+    curves: Mapping[str, ArrayLike],
+    levels: Mapping[str, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Show the smallest distance so far against the number of sounds rendered.
 
     Args:
         curves: Pairs of renders and distance in dB, shape (k, 2), of each search.
         levels: Distances in dB of answers that need no search, drawn as lines.
+        ax: Where to draw.
     """
-    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
-    ax = figure.subplots()
+    ax = ax or new_axes((WIDTH, 3.2))
     for (label, curve), color in zip(curves.items(), (ORANGE, BLUE, GREEN, PURPLE), strict=False):
         renders, best = np.asarray(curve, np.float64).T
         text = f"{label}: {best[-1]:.2f} dB"
@@ -184,10 +196,16 @@ def trace(curves: Mapping[str, ArrayLike], levels: Mapping[str, float] | None = 
     ax.grid(color="0.92")
     ax.legend(fontsize=9, loc="lower left", framealpha=0.9, edgecolor="white")
     bare(ax)
-    return figure
+    return ax
 
 
-def pitch_track(times: ArrayLike, pitches: ArrayLike, note: Note, onset_seconds: float) -> Figure:
+def pitch_track(
+    times: ArrayLike,
+    pitches: ArrayLike,
+    note: Note,
+    onset_seconds: float,
+    ax: Axes | None = None,
+) -> Axes:
     """Show the pitch of a recording over time, and the note it was taken for.
 
     Args:
@@ -195,9 +213,9 @@ def pitch_track(times: ArrayLike, pitches: ArrayLike, note: Note, onset_seconds:
         pitches: MIDI note numbers with fractions, NaN without pitch, shape (n_frames,).
         note: The note.
         onset_seconds: When it begins.
+        ax: Where to draw.
     """
-    figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
-    ax = figure.subplots()
+    ax = ax or new_axes((WIDTH, 2.4))
     ends = (onset_seconds, onset_seconds + note.hold_seconds)
     ax.fill_between(ends, note.pitch - 0.5, note.pitch + 0.5, color=ORANGE, alpha=0.3, lw=0)
     ax.plot(times, pitches, color=BLUE, marker=".", markersize=4, linewidth=1)
@@ -208,7 +226,7 @@ def pitch_track(times: ArrayLike, pitches: ArrayLike, note: Note, onset_seconds:
     ax.set_yticks(list(shown), [Note(int(np.clip(p, 0, 127))).name for p in shown])
     ax.set(xlabel="seconds", ylabel="pitch", ylim=(low, high))
     bare(ax)
-    return figure
+    return ax
 
 
 def native(param: Param, value: float) -> str:

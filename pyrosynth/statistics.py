@@ -1,4 +1,4 @@
-"""How sure one is of a mean over sounds, and of one method's lead over another."""
+"""Bootstrap intervals and paired tests over sounds; rank statistics."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -88,7 +88,7 @@ def share_of_wins(first: ArrayLike, second: ArrayLike) -> float:
     return float(np.mean(np.asarray(first) < np.asarray(second)))
 
 
-class Comparison(NamedTuple):
+class Lead(NamedTuple):
     """The best of some methods, and how probable the lead over each other one is by chance.
 
     Attributes:
@@ -97,13 +97,11 @@ class Comparison(NamedTuple):
             better for sure.
     """
 
-    best: str
-    p_values: dict[str, float]
+    best: Any
+    p_values: dict[Any, float]
 
 
-def against_best(
-    scores: Mapping[str, ArrayLike], statistic: Callable[..., Any] = np.mean
-) -> Comparison:
+def against_best(scores: Mapping[Any, ArrayLike], statistic: Callable[..., Any] = np.mean) -> Lead:
     """Test each method against the best: two-sided Wilcoxon tests on pairs, Holm's correction.
 
     The test asks whether the differences of the same sounds lie evenly around 0, by their ranks:
@@ -136,7 +134,7 @@ def against_best(
     best = min(arrays, key=lambda name: float(statistic(arrays[name])))
     others = [name for name in arrays if name != best]
     p_values = holm([_signed_rank(arrays[name], arrays[best]) for name in others])
-    return Comparison(best, dict(zip(others, p_values.tolist(), strict=True)))
+    return Lead(best, dict(zip(others, p_values.tolist(), strict=True)))
 
 
 def holm(p_values: ArrayLike) -> Float:

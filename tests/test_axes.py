@@ -10,9 +10,16 @@ from toys import SMALL, TAGS, toy_data
 from pyrosynth.data.labeling import descriptor_tags
 from pyrosynth.data.tags import labelled
 from pyrosynth.errors import InputError
-from pyrosynth.evaluation import axes
-from pyrosynth.evaluation.disentanglement import classes, entropy, information
+from pyrosynth.evaluation.disentanglement import (
+    classes,
+    coordinates,
+    entropy,
+    information,
+    measure,
+)
+from pyrosynth.evaluation.steering import steer
 from pyrosynth.inference.posterior import Posterior
+from pyrosynth.statistics import auc, spearman
 from pyrosynth.training import zoo
 from pyrosynth.training.fit import fit
 from pyrosynth.training.svi import fit as fit_loop
@@ -22,22 +29,22 @@ def test_auc_counts_pairs():
     rng = np.random.default_rng(0)
     scores, positive = rng.integers(0, 6, 60), rng.random(60) < 0.4
     pairs = scores[positive][:, None] - scores[~positive]
-    assert axes.auc(scores, positive) == pytest.approx(np.mean((pairs > 0) + 0.5 * (pairs == 0)))
-    assert axes.auc([3, 1, 2], [True, False, False]) == 1.0
-    assert np.isnan(axes.auc([1, 2], [True, True]))
-    assert np.isnan(axes.auc([], []))
+    assert auc(scores, positive) == pytest.approx(np.mean((pairs > 0) + 0.5 * (pairs == 0)))
+    assert auc([3, 1, 2], [True, False, False]) == 1.0
+    assert np.isnan(auc([1, 2], [True, True]))
+    assert np.isnan(auc([], []))
 
 
 def test_rank_correlation():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 40))
     b[:10] = a[:10] = 0.5
-    assert axes.spearman(a, b) == pytest.approx(spearmanr(a, b)[0])
+    assert spearman(a, b) == pytest.approx(spearmanr(a, b)[0])
     holes = np.where(np.arange(40) % 3, a, np.nan)
     known = np.isfinite(holes)
-    assert axes.spearman(holes, b) == pytest.approx(spearmanr(a[known], b[known])[0])
-    assert np.isnan(axes.spearman(a, np.ones(40)))
-    assert np.isnan(axes.spearman(a, np.full(40, np.nan)))
+    assert spearman(holes, b) == pytest.approx(spearmanr(a[known], b[known])[0])
+    assert np.isnan(spearman(a, np.ones(40)))
+    assert np.isnan(spearman(a, np.full(40, np.nan)))
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +63,11 @@ def test_axes_follow_their_tags_and_the_others_keep_their_spread(learnt):
     variant, v = learnt
     with torch.no_grad():
         u = variant.axes(variant.latent(v)[0])
-    assert axes.auc(u[:, 0], v[:, 0] > 0.5) > 0.95
+    assert auc(u[:, 0], v[:, 0] > 0.5) > 0.95
     size = np.searchsorted([1 / 3, 2 / 3], v[:, 1].numpy())
-    assert axes.auc(u[size != 1, 1], size[size != 1] == 2) > 0.95
-    assert abs(axes.spearman(u[:, 0], v[:, 1])) < 0.2
-    assert abs(axes.spearman(u[:, 1], v[:, 0])) < 0.2
+    assert auc(u[size != 1, 1], size[size != 1] == 2) > 0.95
+    assert abs(spearman(u[:, 0], v[:, 1])) < 0.2
+    assert abs(spearman(u[:, 1], v[:, 0])) < 0.2
     spread = u[:, 2:].std(0)
     assert ((spread > 0.8) & (spread < 1.2)).all()
 
@@ -95,23 +102,23 @@ def test_measures_of_a_run(run):
     posterior, dataset, truth = run
     names = posterior.variant.dims.tags
     assert names == truth.names
-    found = axes.measure(posterior.run, dataset, truth, "train")
+    found = measure(posterior.run, dataset, truth, "train")
     rows = dataset.rows("train", human_only=True)
-    u = axes.coordinates(posterior.run, dataset.levels(rows))
+    u = coordinates(posterior.run, dataset.levels(rows))
     assert found.n_presets == len(rows)
     assert found.auc.shape == (5,)
-    within = axes.coordinates(posterior.run, dataset.levels(rows), np.random.default_rng(0))
+    within = coordinates(posterior.run, dataset.levels(rows), np.random.default_rng(0))
     assert found.spread == pytest.approx(within[:, 5:].std(0))
     assert not np.allclose(found.spread, u[:, 5:].std(0))
     label = truth.labels[rows, 1]
     told = label != 1
-    assert found.auc[1] == pytest.approx(axes.auc(u[told, 1], label[told] == 2))
+    assert found.auc[1] == pytest.approx(auc(u[told, 1], label[told] == 2))
     described = truth.descriptors[rows]
-    assert found.follows[1, 3] == pytest.approx(spearmanr(u[:, 1], described[:, 3])[0])
+    assert found.correlation[1, 3] == pytest.approx(spearmanr(u[:, 1], described[:, 3])[0])
     assert found.related[0, 2] == pytest.approx(spearmanr(described[:, 0], described[:, 2])[0])
     facts = found.to_json()
-    assert facts["tags"]["brightness"]["spearman"] == pytest.approx(found.follows[1, 1])
-    others = np.delete(np.abs(found.follows[1]), 1)
+    assert facts["tags"]["brightness"]["spearman"] == pytest.approx(found.correlation[1, 1])
+    others = np.delete(np.abs(found.correlation[1]), 1)
     assert facts["tags"]["brightness"]["leakage"] == pytest.approx(others.max())
     assert facts["spread"] == pytest.approx([found.spread.min(), found.spread.max()])
 
@@ -119,41 +126,41 @@ def test_measures_of_a_run(run):
 def test_measures_without_numbers_behind_the_tags(run):
     posterior, dataset, truth = run
     bare = labelled(truth.tags, truth.labels)
-    found = axes.measure(posterior.run, dataset, bare, "train")
-    assert found.auc == pytest.approx(axes.measure(posterior.run, dataset, truth, "train").auc)
+    found = measure(posterior.run, dataset, bare, "train")
+    assert found.auc == pytest.approx(measure(posterior.run, dataset, truth, "train").auc)
     assert found.to_json()["tags"]["length"]["spearman"] is None
     with pytest.raises(InputError, match="has an axis for loudness.*, the tags are tone, size;"):
-        axes.measure(posterior.run, dataset, labelled(TAGS, np.zeros((len(dataset), 2))))
+        measure(posterior.run, dataset, labelled(TAGS, np.zeros((len(dataset), 2))))
 
 
 def test_gaps_of_a_run(run):
     """They are those of all coordinates, and of the words where no number is known."""
     posterior, dataset, truth = run
-    found = axes.measure(posterior.run, dataset, truth, "train")
+    found = measure(posterior.run, dataset, truth, "train")
     rows = dataset.rows("train", human_only=True)
-    u = axes.coordinates(posterior.run, dataset.levels(rows))
+    u = coordinates(posterior.run, dataset.levels(rows))
     factor = classes(truth.descriptors[rows, 1])
     shared = information(u, factor)
     gap = (shared[1] - np.delete(shared, 1).max()) / entropy(factor)
     assert found.gap[1] == pytest.approx(gap)
     assert found.to_json()["tags"]["brightness"]["gap"] == pytest.approx(gap)
     assert 0 <= found.mig <= 1
-    assert (found.gap_of_numbers > 0.1).all()
-    words = axes.measure(posterior.run, dataset, labelled(truth.tags, truth.labels), "train")
+    assert (found.gap_of_descriptors > 0.1).all()
+    words = measure(posterior.run, dataset, labelled(truth.tags, truth.labels), "train")
     label = truth.labels[rows, 1]
     shared = information(u, label)
     assert words.gap[1] == pytest.approx((shared[1] - np.delete(shared, 1).max()) / entropy(label))
-    assert np.isnan(words.gap_of_numbers).all()
+    assert np.isnan(words.gap_of_descriptors).all()
 
 
 def test_steering_begins_where_a_preset_is(run):
     posterior, dataset, _ = run
     rows = dataset.rows("train", human_only=True)[:4]
     values = dataset.values(rows)
-    still = axes.steer(posterior, values, "length", 0.0)
+    still = steer(posterior, values, "length", 0.0)
     assert np.array_equal(dataset.full_space.levels(still), dataset.full_space.levels(values))
-    steps = axes.steer(posterior, values, "length", [[-1.0], [2.0]])
+    steps = steer(posterior, values, "length", [[-1.0], [2.0]])
     assert steps.shape == (2, *values.shape)
-    np.testing.assert_allclose(steps[1], axes.steer(posterior, values, "length", 2.0), rtol=1e-6)
+    np.testing.assert_allclose(steps[1], steer(posterior, values, "length", 2.0), rtol=1e-6)
     with pytest.raises(InputError, match="unknown tag 'warmth'"):
-        axes.steer(posterior, values, "warmth", 1.0)
+        steer(posterior, values, "warmth", 1.0)

@@ -8,11 +8,11 @@ from pyrosynth.evaluation.calibration import (
     LEVELS,
     central_coverage,
     coverage_table,
-    density_uniform,
     expected_range,
-    rank_uniform,
+    hpd_levels,
+    ranks,
     region_coverage,
-    tarp_uniform,
+    tarp_levels,
 )
 
 N, DRAWS = 2000, 64
@@ -42,9 +42,9 @@ def p_value(u):
 
 def test_a_calibrated_posterior_passes_everything():
     draws, truth, log_q, log_q_truth, rng = problem()
-    places = rank_uniform(draws, truth, rng)
-    contents = density_uniform(log_q, log_q_truth, rng)
-    shares = tarp_uniform(draws, truth, rng.standard_normal(truth.shape), rng)
+    places = ranks(draws, truth, rng)
+    contents = hpd_levels(log_q, log_q_truth, rng)
+    shares = tarp_levels(draws, truth, rng.standard_normal(truth.shape), rng)
     assert p_value(places[:, 0]) > 0.01
     assert p_value(places[:, 1]) > 0.01
     assert p_value(contents) > 0.01
@@ -58,33 +58,33 @@ def test_a_calibrated_posterior_passes_everything():
 
 def test_too_narrow_covers_too_little():
     draws, truth, log_q, log_q_truth, rng = problem(spread=0.5)
-    places = rank_uniform(draws, truth, rng)
+    places = ranks(draws, truth, rng)
     # A normal of half the width: its central 90 % hold P(|z| < 1.645 / 2) = 0.589 of the truth.
     assert central_coverage(places, 0.9) == pytest.approx([0.589, 0.589], abs=0.04)
-    assert region_coverage(density_uniform(log_q, log_q_truth, rng), 0.9) < 0.8
-    shares = tarp_uniform(draws, truth, rng.standard_normal(truth.shape), rng)
+    assert region_coverage(hpd_levels(log_q, log_q_truth, rng), 0.9) < 0.8
+    shares = tarp_levels(draws, truth, rng.standard_normal(truth.shape), rng)
     assert p_value(shares) < 1e-6
 
 
 def test_ranks_miss_wrong_correlation_and_tarp_sees_it():
     draws, truth, *_, rng = problem(correlated=False)
-    places = rank_uniform(draws, truth, rng)
+    places = ranks(draws, truth, rng)
     assert p_value(places[:, 0]) > 0.01
     assert p_value(places[:, 1]) > 0.01
     # A reference far off on the diagonal, along which the truth varies the most.
-    shares = tarp_uniform(draws, truth, np.full(truth.shape, 20.0), rng)
+    shares = tarp_levels(draws, truth, np.full(truth.shape, 20.0), rng)
     assert p_value(shares) < 1e-6
 
 
 def test_shifted_draws_fail_the_rank_test():
     draws, truth, *_, rng = problem(shift=0.3)
-    assert p_value(rank_uniform(draws, truth, rng)[:, 0]) < 1e-6
+    assert p_value(ranks(draws, truth, rng)[:, 0]) < 1e-6
 
 
 def test_ties_stay_uniform():
     rng = np.random.default_rng(0)
     draws, truth = rng.integers(0, 2, (DRAWS, N)), rng.integers(0, 2, N)
-    assert p_value(rank_uniform(draws, truth, rng)) > 0.01
+    assert p_value(ranks(draws, truth, rng)) > 0.01
 
 
 def test_expected_range_and_table():

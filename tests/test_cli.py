@@ -198,7 +198,7 @@ def test_infer(call, run, tmp_path):
 
 
 def test_check(call, run, tmp_path, monkeypatch):
-    monkeypatch.setattr("pyrosynth.evaluation.baselines.STEPS", 2)
+    monkeypatch.setattr("pyrosynth.evaluation.methods.STEPS", 2)
     check = ["check", run, "--out", tmp_path, "--presets", "2", "--draws", "4", "--budget", "8"]
     code, out, error = call(*check, "--workers", "1", "--json")
     assert code == 0, error

@@ -6,7 +6,7 @@ import pytest
 
 from pyrosynth.cli.demo import SMOKE, demo
 from pyrosynth.errors import InputError, SynthError
-from pyrosynth.evaluation import baselines
+from pyrosynth.evaluation import methods
 from pyrosynth.synths import amsynth
 
 
@@ -24,7 +24,7 @@ def test_demo(tmp_path, monkeypatch):
 
     monkeypatch.setattr(amsynth, "find", lambda: None)
     monkeypatch.setattr(amsynth, "install", no_package)
-    monkeypatch.setattr(baselines, "STEPS", 2)
+    monkeypatch.setattr(methods, "STEPS", 2)
     lines = []
     facts = demo(tmp_path, sizes=SMOKE, workers=1, say=lines.append)
     assert any("'voice' takes the place of amsynth: there is no apt-get" in line for line in lines)

@@ -4,13 +4,15 @@ import io
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 
 from pyrosynth import plots
 from pyrosynth.audio.descriptors import UNITS
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.evaluation import figures as charts
-from pyrosynth.evaluation.tables import REFERENCE, Scores
+from pyrosynth.evaluation.calibration import Calibration
+from pyrosynth.evaluation.scores import HELD_OUT, REFERENCE
 from pyrosynth.synths.params import Param, ParamSpace
 
 RNG = np.random.default_rng(0)
@@ -38,7 +40,7 @@ def is_png(figure):
 def test_spectrograms():
     spec = FeatureSpec()
     x = RNG.normal(-3, 1, (64, 87))
-    figure = plots.spectrograms(x, x + 0.5, spec)
+    figure = plots.spectrograms(x, x + 0.5, spec)[0].figure
     shown = texts(figure)
     assert "LSD 2.17 dB" in shown  # half a neper of power
     assert all(unit in shown for unit in ("(s)", "(Hz)", "(dB)"))
@@ -49,7 +51,7 @@ def test_spectrograms():
 
 def test_forest():
     draws = SPACE.from_unit(RNG.random((50, 3)))
-    figure = plots.forest(SPACE, draws, [520.0, 1.0, 1.0], truth=[20.0, 2.0, 0.0])
+    figure = plots.forest(SPACE, draws, [520.0, 1.0, 1.0], truth=[20.0, 2.0, 0.0]).figure
     ax = figure.axes[0]
     assert [label.get_text() for label in ax.get_yticklabels()] == list(SPACE.names)
     marks = {line.get_marker(): line.get_xdata() for line in ax.lines}
@@ -62,32 +64,42 @@ def test_forest():
 
 def test_forest_of_many_parameters_grows():
     space = ParamSpace(tuple(Param(f"parameter_{i}") for i in range(41)))
-    figure = plots.forest(space, RNG.random((20, 41)), np.full(41, 0.5))
+    figure = plots.forest(space, RNG.random((20, 41)), np.full(41, 0.5)).figure
     assert figure.get_size_inches()[1] > 8
 
 
 def test_trace():
-    figure = plots.trace({"this": [[4, 9.0], [10, 3.5]]}, {"known": 5.0})
-    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    ax = plots.trace({"this": [[4, 9.0], [10, 3.5]]}, {"known": 5.0})
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
     assert legend == ["this: 3.50 dB", "known: 5.00 dB"]
-    assert is_png(figure)
+    assert is_png(ax)
+    given = plots.new_axes((5, 3))
+    assert plots.trace({"this": [[4, 9.0], [10, 3.5]]}, ax=given) is given  # and on one's own axes
+
+
+def score_table(lsd):
+    """A table with one distance for all sounds of each method."""
+    rows = [
+        {"sounds": HELD_OUT, "method": method, "answer": "", "budget": 0, "renders": 0.0,
+         "seed": 0, "target": i, "true_square": 1.0, "lsd": distance}
+        for method, distance in lsd.items() for i in range(4)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def test_distances():
-    ones = np.ones(20)
-    scores = {REFERENCE: Scores({"lsd": 5 * ones}, 0), "infer": Scores({"lsd": 3 * ones}, 9)}
-    figure = charts.distances(scores)
-    assert {text.get_text() for text in figure.axes[0].texts} == {"5.00", "3.00"}
-    assert is_png(figure)
+    ax = charts.distances(score_table({REFERENCE: 5.0, "mine": 3.0}))
+    assert {text.get_text() for text in ax.texts} == {"5.00", "3.00"}
+    assert is_png(ax)
 
 
 def test_calibration_names_the_worst():
     u = RNG.random((200, 5))
     u[:, 3] **= 3
-    figure = charts.calibration(u, {"TARP": RNG.random(200)}, list("abcde"))
-    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    axes = charts.calibration(Calibration(u, {"TARP": RNG.random(200)}), list("abcde"))
+    legend = [text.get_text() for text in axes[0].get_legend().get_texts()]
     assert legend[0] == "d"
-    assert is_png(figure)
+    assert is_png(axes)
 
 
 def test_descriptors():
@@ -95,7 +107,7 @@ def test_descriptors():
     draws = truth + RNG.normal(0, 10, (40, 9, 6))
     draws[0, 0] = draws[:, 8] = np.nan
     draws[:, :3, 1] += 500
-    figure = charts.descriptors(truth, draws, UNITS)
+    figure = charts.descriptors(truth, draws, UNITS)[0, 0].figure
     assert "centroid: 56 % inside" in texts(figure)
     assert "loudness: 89 % inside" in texts(figure)
     assert is_png(figure)
@@ -108,7 +120,7 @@ def test_no_global_state():
     assert mpl.get_backend() == backend
     from matplotlib import pyplot
 
-    charts.distances({"a": Scores({"lsd": np.ones(4)}, 0)})
+    charts.distances(score_table({"a": 1.0}))
     assert not pyplot.get_fignums()
 
 

@@ -51,7 +51,7 @@ def test_the_quickstart_runs(tmp_path, monkeypatch, capfd):
     tone = np.sin(2 * np.pi * 262 / 48000 * np.arange(48000)).astype(np.float32)
     soundfile.write(tmp_path / "flute.wav", np.stack([tone, 0.5 * tone], axis=1), 48000)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pyrosynth.evaluation.baselines.STEPS", 2)
+    monkeypatch.setattr("pyrosynth.evaluation.methods.STEPS", 2)
     lines = "".join(blocks("bash")).splitlines()
     commands = [shlex.split(smaller(line), comments=True) for line in lines]
     for command in (words for words in commands if words[0] == "pyrosynth"):

@@ -1,4 +1,4 @@
-"""All distances of a results table at once, from the audio of many pairs of sounds.
+"""The metric suite: all distances of a results table at once, from pairs of sounds.
 
 Everything is batched in torch, on the device of the tensors. What is compared cell by cell is
 computed in double precision: the power of quiet cells is else mostly rounding.
@@ -33,7 +33,8 @@ class Metric(NamedTuple):
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
 
-METRICS = {  # in the order of tables; all but mse_n, which is of presets, are those of `panel`
+# In the order of tables. All but mse_n, which is of presets, are those of `compare_audio`.
+METRICS = {
     "mse_n": Metric("MSE_n", ""),
     "sc": Metric("SC", ""),
     "mel_mse": Metric("mel-MSE", ""),
@@ -46,7 +47,7 @@ METRICS = {  # in the order of tables; all but mse_n, which is of presets, are t
 }
 
 
-def panel(
+def compare_audio(
     target: ArrayLike | Tensor, audio: ArrayLike | Tensor, spec: FeatureSpec
 ) -> dict[str, Tensor]:
     """Return how far sounds are from others by every metric of sounds.
@@ -72,11 +73,11 @@ def panel(
     parts: list[dict[str, Tensor]] = []
     for guess, i in zip(second.split(BLOCK), range(0, len(second), BLOCK), strict=True):
         goal = first if len(first) == 1 else first[i : i + BLOCK]
-        parts.append(_panel(goal, guess, spec))
+        parts.append(_compare_block(goal, guess, spec))
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _panel(target: Tensor, audio: Tensor, spec: FeatureSpec) -> dict[str, Tensor]:
+def _compare_block(target: Tensor, audio: Tensor, spec: FeatureSpec) -> dict[str, Tensor]:
     """Compute one block."""
     powers = [power_spectrum(sounds, spec) for sounds in (target, audio)]
     filters = torch.as_tensor(spec.filters, dtype=torch.float64, device=audio.device)
@@ -112,7 +113,7 @@ def multi_scale_distance(target: Tensor, audio: Tensor) -> Tensor:
     """
     distance = torch.zeros((), dtype=torch.float64, device=audio.device)
     for n_fft in SCALES:
-        # In single precision, as half of the time of the panel goes here; the floor hides it.
+        # In single precision, as half of the time goes here; the floor hides it.
         window = torch.hann_window(n_fft, dtype=audio.dtype, device=audio.device)
         powers = []
         for sounds in (target, audio):

@@ -18,7 +18,8 @@ from pyrosynth.audio.io import Note, load_audio, save_audio
 from pyrosynth.data.dataset import Dataset, render_dataset
 from pyrosynth.errors import SynthError, unknown
 from pyrosynth.evaluation.check import check
-from pyrosynth.evaluation.tables import BANK, HEADERS, REFERENCE, text_rows
+from pyrosynth.evaluation.scores import BANK, REFERENCE, answer_name
+from pyrosynth.evaluation.tables import check_table
 from pyrosynth.files import writable, write_bytes
 from pyrosynth.inference.infer import REPORT, SOUND, Failed, Inferred, infer_sounds
 from pyrosynth.inference.posterior import Posterior
@@ -226,13 +227,13 @@ def _infer(
 
 def _verdict(summary: dict[str, Any]) -> list[str]:
     """Say how good the result is against the baselines, in two lines."""
-    methods = {row["method"]: row for row in summary["methods"]}
+    methods = {_short(summary, row["method"], row["answer"]): row for row in summary["methods"]}
     shown = [name for name in methods if name.startswith(("infer", "best of"))]
     best = [shown[-1], *[name for name in shown[:-1] if name.startswith("best of")][-1:]]
     beside = [name for name in methods if name.startswith(PRETRAINED)]
-    ours = ", ".join(f"{name} {methods[name]['lsd_mean_db']:.2f} dB" for name in best + beside)
+    ours = ", ".join(f"{name} {methods[name]['lsd_mean']:.2f} dB" for name in best + beside)
     others = ", ".join(
-        f"{label} {methods[name]['lsd_mean_db']:.2f} dB"
+        f"{label} {methods[name]['lsd_mean']:.2f} dB"
         for name, label in BARS.items()
         if name in methods
     )
@@ -241,6 +242,11 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
         f"mean distance on {summary['presets']} held-out presets: {ours}",
         f"to beat: {others}; {best[0]}, come nearer than the former on {share} of the sounds",
     ]
+
+
+def _short(summary: dict[str, Any], method: str, answer: str) -> str:
+    """Return what an answer is called: one of this run's by the answer alone."""
+    return answer if method == summary["variant"] else answer_name(method, answer)
 
 
 def _report(
@@ -267,10 +273,10 @@ def _report(
                     {"href": link, "text": "report"},
                 ]
             )
-    rows = text_rows(pd.DataFrame(summary["methods"]))
-    ours = [i for i, row in enumerate(rows) if row[0].startswith(("infer", PRETRAINED))]
+    headers, rows = check_table(pd.DataFrame(summary["methods"]))
+    ours = [i for i, row in enumerate(rows) if row[1].startswith("infer")]
     shown = [i for i, row in enumerate(rows) if row[0] in (REFERENCE, BANK)] + ours
-    facts = {rows[i][0]: f"{rows[i][2].split()[0]} dB" for i in shown}
+    facts = {_short(summary, *rows[i][:2]): f"{rows[i][3].split()[0]} dB" for i in shown}
     all_of_it = {"href": f"{synth}/check/{REPORT}", "text": "all about the check"}
     columns = ["sound", "target", *[cell for name in found for cell in (name, "")]]
     sections = [
@@ -284,7 +290,7 @@ def _report(
         section(
             "Against other methods",
             *[text(line) for line in verdict],
-            table(tuple(HEADERS.values()), rows, marked=ours),
+            table(headers, rows, marked=ours),
             table(("calibration, descriptors, examples",), [[all_of_it]]),
         ),
     ]  # fmt: skip

@@ -140,8 +140,8 @@ def compare(
 ) -> None:
     """Compare models, baselines and searches on one split. The code of .py files is run."""
     from pyrosynth.data.dataset import open_dataset
+    from pyrosynth.evaluation.compare import command
     from pyrosynth.evaluation.compare import compare as compare_models
-    from pyrosynth.evaluation.provenance import command
 
     training: dict[str, Any] = {
         "steps": steps, "batch_size": batch_size, "lr": lr, "precision": precision,

@@ -107,7 +107,7 @@ def check(
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Check a run on held-out presets, against baselines. The code in RUN is run."""
+    """Check a run on held-out presets, beside baselines. The code in RUN is run."""
     from pyrosynth.evaluation.check import check as check_run
     from pyrosynth.inference.posterior import Posterior
 
@@ -128,6 +128,10 @@ def check(
         f"report: {out / 'report.html'}",
     ]
     show(found.summary, lines, as_json)
+    for reason in found.failures:
+        complain(reason)
+    if found.failures:
+        raise typer.Exit(2)
 
 
 def axes(
@@ -145,7 +149,7 @@ def axes(
         typer.Option(metavar="RUN", help="A run fitted alike without tags: what do they cost?"),
     ] = None,
     presets: Annotated[
-        int, typer.Option(min=2, help="Held-out presets to play along the axes.")
+        int, typer.Option(min=2, help="Held-out presets to render along the axes.")
     ] = 32,
     draws: Annotated[
         int, typer.Option(min=1, help="With --beside: draws of which the nearest counts.")
@@ -158,10 +162,10 @@ def axes(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Say how well the axes of a run follow its tags. The code in RUN is run."""
-    from pyrosynth.evaluation.axes import require_axes
-    from pyrosynth.evaluation.axes_folder import report_axes
-    from pyrosynth.evaluation.axes_report import markdown
+    """Measure how well the tag axes of a run follow their tags. The code in RUN is run."""
+    from pyrosynth.evaluation.disentanglement import require_axes
+    from pyrosynth.evaluation.tables import markdown
+    from pyrosynth.evaluation.tag_axes import axes_table, report_axes
     from pyrosynth.inference.posterior import Posterior
 
     posterior = Posterior.load(run, device)
@@ -180,8 +184,9 @@ def axes(
     )
     low, high = found.facts["axes"]["spread"]
     lines = [
-        markdown(found.table).rstrip(),
-        f"mutual information gap {found.axes.mig:.2f}, spread of the rest {low:.2f} to {high:.2f}",
+        markdown(*axes_table(found.table)).rstrip(),
+        f"mutual information gap {found.measures.mig:.2f}, spread of the rest {low:.2f} to "
+        f"{high:.2f}",
     ]
     if found.cost:
         share = found.cost.share

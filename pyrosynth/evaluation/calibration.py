@@ -1,15 +1,18 @@
-"""Whether posterior draws mean what they say: ranks, coverage, joint tests.
+"""Calibration of posterior draws: ranks of the truth, HPD levels, TARP, coverage.
 
 Each test turns a truth and draws of it into numbers that are uniform on (0, 1) if and only if
 the truth could be one of the draws. Ties and the gaps of finitely many draws are filled with
 random numbers, so that the uniformity is exact.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pyrosynth.audio.descriptors import NAMES
 from pyrosynth.statistics import Interval
 
 Float = NDArray[np.float64]
@@ -17,8 +20,68 @@ Float = NDArray[np.float64]
 LEVELS = (0.5, 0.8, 0.9)
 
 
-def rank_uniform(draws: ArrayLike, truth: ArrayLike, rng: np.random.Generator) -> Float:
-    """Return the place of each truth among its draws, as a number in (0, 1).
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Numbers that are uniform on (0, 1) if a posterior is calibrated.
+
+    Attributes:
+        ranks: Of each true parameter among its draws, shape (n, n_learnt).
+        joint: Of the tests of all parameters together, shape (n,) each: ``TARP`` and, where the
+            model's density is exact, ``highest density``.
+        descriptors: Ranks of the descriptors of the true sounds among those of the draws, shape
+            (n, n_descriptors); None if the sounds were not described.
+    """
+
+    ranks: Float
+    joint: Mapping[str, Float]
+    descriptors: Float | None = None
+
+    @classmethod
+    def of(cls, rendered: Mapping[str, Float], draws: int, seed: int = 0) -> "Calibration":
+        """Compute them from draws of targets whose presets are known.
+
+        Args:
+            rendered: From ``EvaluationRunner.render_draws``.
+            draws: Number of draws.
+            seed: Of the numbers that fill ties and gaps.
+        """
+        rng = np.random.default_rng(seed)
+        v, truth = rendered["v"].swapaxes(0, 1), rendered["v_true"]
+        param_ranks = ranks(v, truth, rng)
+        joint = {"TARP": tarp_levels(v, truth, rng.random(truth.shape), rng)}
+        descriptors = None
+        if "descriptors" in rendered:
+            described = rendered["descriptors"]
+            # A draw that cannot be rendered is as far off as can be, not missing.
+            of_draws = np.nan_to_num(described[:, :draws], nan=-np.inf).swapaxes(0, 1)
+            descriptors = ranks(of_draws, described[:, -1], rng)
+        log_q = rendered["log_q_true"]
+        if np.isfinite(log_q).all():
+            joint = {"highest density": hpd_levels(rendered["log_q"].T, log_q, rng), **joint}
+        return cls(param_ranks, joint, descriptors)
+
+    def coverage(self, params: Sequence[str]) -> dict[str, Any]:
+        """Return how often intervals and regions of ``LEVELS`` hold the truth, JSON-ready."""
+        parameters = dict(coverage_table(self.ranks, params))
+        regions = {
+            name: [float(region_coverage(levels, level)) for level in LEVELS]
+            for name, levels in self.joint.items()
+        }
+        means = np.mean(list(parameters.values()), axis=0).tolist()
+        n = len(self.ranks)
+        summary = {
+            "levels": list(LEVELS),
+            "expected_by_chance": [list(expected_range(level, n)[1:]) for level in LEVELS],
+            "coverage": {"mean of parameters": means, **regions},
+            "coverage_of_parameters": parameters,
+        }
+        if self.descriptors is not None:
+            summary["coverage_of_descriptors"] = dict(coverage_table(self.descriptors, NAMES))
+        return summary
+
+
+def ranks(draws: ArrayLike, truth: ArrayLike, rng: np.random.Generator) -> Float:
+    """Return the rank of each truth among its draws, as a number in (0, 1).
 
     Args:
         draws: Draws on the first axis, shape (n_draws, ...).
@@ -26,7 +89,7 @@ def rank_uniform(draws: ArrayLike, truth: ArrayLike, rng: np.random.Generator) -
         rng: Fills ties and gaps.
 
     Returns:
-        Places, shape (...): uniform for a calibrated posterior.
+        Ranks, shape (...): uniform for a calibrated posterior.
 
     References:
         Talts et al., 2018, "Validating Bayesian inference algorithms with simulation-based
@@ -38,8 +101,8 @@ def rank_uniform(draws: ArrayLike, truth: ArrayLike, rng: np.random.Generator) -
     return (below + rng.random(true.shape) * (equal + 1)) / (len(drawn) + 1)
 
 
-def density_uniform(log_q: ArrayLike, log_q_truth: ArrayLike, rng: np.random.Generator) -> Float:
-    """Return the content of the smallest highest-density region that holds each truth.
+def hpd_levels(log_q: ArrayLike, log_q_truth: ArrayLike, rng: np.random.Generator) -> Float:
+    """Return the probability of the smallest highest-density region that holds each truth.
 
     Args:
         log_q: Log-density of the draws, shape (n_draws, ...).
@@ -47,15 +110,15 @@ def density_uniform(log_q: ArrayLike, log_q_truth: ArrayLike, rng: np.random.Gen
         rng: Fills ties and gaps.
 
     Returns:
-        Contents, shape (...): uniform for a calibrated posterior.
+        Levels, shape (...): uniform for a calibrated posterior.
 
     References:
         Hyndman, 1996, "Computing and graphing highest density regions".
     """
-    return rank_uniform(-np.asarray(log_q), -np.asarray(log_q_truth), rng)
+    return ranks(-np.asarray(log_q), -np.asarray(log_q_truth), rng)
 
 
-def tarp_uniform(
+def tarp_levels(
     draws: ArrayLike, truth: ArrayLike, references: ArrayLike, rng: np.random.Generator
 ) -> Float:
     """Return the share of draws nearer to a reference than the truth is.
@@ -78,33 +141,33 @@ def tarp_uniform(
     """
     drawn, true, points = (np.asarray(a, np.float64) for a in (draws, truth, references))
     near = np.linalg.norm(drawn - points, axis=-1)
-    return rank_uniform(near, np.linalg.norm(true - points, axis=-1), rng)
+    return ranks(near, np.linalg.norm(true - points, axis=-1), rng)
 
 
-def central_coverage(places: ArrayLike, level: float) -> Float:
+def central_coverage(ranks: ArrayLike, level: float) -> Float:
     """Return the share of truths inside the central interval of a level.
 
     Args:
-        places: From ``rank_uniform``, shape (n, ...).
+        ranks: From ``ranks``, shape (n, ...).
         level: Such as 0.9.
 
     Returns:
         Shares, shape (...).
     """
-    return np.mean(np.abs(np.asarray(places) - 0.5) < level / 2, axis=0)
+    return np.mean(np.abs(np.asarray(ranks) - 0.5) < level / 2, axis=0)
 
 
-def region_coverage(contents: ArrayLike, level: float) -> Float:
+def region_coverage(levels: ArrayLike, level: float) -> Float:
     """Return the share of truths inside the region of a level.
 
     Args:
-        contents: From ``density_uniform`` or ``tarp_uniform``, shape (n, ...).
+        levels: From ``hpd_levels`` or ``tarp_levels``, shape (n, ...).
         level: Such as 0.9.
 
     Returns:
         Shares, shape (...).
     """
-    return np.mean(np.asarray(contents) < level, axis=0)
+    return np.mean(np.asarray(levels) < level, axis=0)
 
 
 def expected_range(level: float, n: int, *, content: float = 0.95) -> Interval:
@@ -122,14 +185,14 @@ def expected_range(level: float, n: int, *, content: float = 0.95) -> Interval:
 
 
 def coverage_table(
-    places: ArrayLike, names: Sequence[str], levels: Sequence[float] = LEVELS
+    ranks: ArrayLike, names: Sequence[str], levels: Sequence[float] = LEVELS
 ) -> list[tuple[str, list[float]]]:
     """Return each name with its coverage of central intervals at each level.
 
     Args:
-        places: From ``rank_uniform``, shape (n, n_names).
+        ranks: From ``ranks``, shape (n, n_names).
         names: What the columns are called.
         levels: The levels.
     """
-    columns = [central_coverage(places, level) for level in levels]
+    columns = [central_coverage(ranks, level) for level in levels]
     return [(name, [float(c[i]) for c in columns]) for i, name in enumerate(names)]

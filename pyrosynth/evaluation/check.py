@@ -1,4 +1,4 @@
-"""How good a run is: held-out presets, found again through the real synth and beside rivals."""
+"""Check a run: its held-out presets inferred from their sounds, re-rendered, beside baselines."""
 
 import json
 from collections.abc import Mapping
@@ -14,21 +14,24 @@ from pyrosynth.audio.descriptors import NAMES, Heard
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.errors import DataError, InputError, unknown
-from pyrosynth.evaluation.baselines import (
-    CMA_STEPS,
-    cnn,
-    median_preset,
-    mlp,
-    nearest_presets,
-    random_presets,
-    ridge,
+from pyrosynth.evaluation.calibration import Calibration
+from pyrosynth.evaluation.methods import BASELINES, Search, answer_baselines
+from pyrosynth.evaluation.reports import check_figures, check_report
+from pyrosynth.evaluation.runner import Arrays, EvaluationRunner
+from pyrosynth.evaluation.scores import (
+    GUESS,
+    HELD_OUT,
+    TRUTH,
+    answer_name,
+    best_of,
+    draw_rows,
+    metrics_of,
+    score_rows,
+    summarise,
 )
-from pyrosynth.evaluation.check_report import check_report, pictures
-from pyrosynth.evaluation.findings import Findings
-from pyrosynth.evaluation.tables import BANK, GUESS, REFERENCE, Scores, markdown, table
+from pyrosynth.evaluation.tables import check_table, markdown
 from pyrosynth.evaluation.targets import Targets, held_out
-from pyrosynth.evaluation.trials import Trials
-from pyrosynth.files import writable, write_bytes
+from pyrosynth.files import claim, write_bytes
 from pyrosynth.inference.arviz import inference_data, label_groups, save_groups
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.rendering import Renderer
@@ -37,32 +40,70 @@ from pyrosynth.training.run import run_hash
 
 if TYPE_CHECKING:
     import xarray
+    from arviz import InferenceData
     from pandas import DataFrame
 
 Float = NDArray[np.float64]
 
 Baselines = Literal["fast", "all"]
-BASELINES: tuple[Baselines, ...] = ("fast", "all")
+KINDS: tuple[Baselines, ...] = ("fast", "all")
+BEST_OF = (4, 16, 64, 256)  # draws of which the nearest is taken
+CMA_STARTS = ("retrieval", "")  # of plain CMA-ES, with all baselines
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
         folder: Where ``report.html``, ``table.csv``, ``table.md``, ``check.nc``,
-            ``summary.json`` and the pictures are.
-        table: One row per method, see `pyrosynth.evaluation.tables.table`.
-        scores: Scores of each method.
+            ``summary.json`` and the figures are.
+        table: One row per answer, see `pyrosynth.evaluation.scores.summarise`.
+        scores: One row per answer and preset, see `pyrosynth.evaluation.scores.score_rows`.
         summary: The main numbers, JSON-ready.
-        idata: Draws, what they sound like, and the truth, labelled.
+        idata: Draws, their sounds' descriptors, and the truth, labelled.
+        failures: Presets that are left out, and why.
     """
 
     folder: Path
     table: "DataFrame"
-    scores: Mapping[str, Scores]
+    scores: "DataFrame"
     summary: dict[str, Any]
-    idata: Any
+    idata: "InferenceData"
+    failures: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class CheckScores:
+    """What all methods answered in a check.
+
+    Attributes:
+        runner: The targets; their presets are known.
+        model: Name of the run's model in the table.
+        draws: Number of posterior draws of each target.
+        baselines: Native values that baselines answered, shape (n, n_params) each.
+        baseline_scores: From ``EvaluationRunner.render_answers``, of the baselines.
+        rendered: From ``EvaluationRunner.render_draws``.
+        searches: Results of the searches, by method and answer.
+        scores: The score table.
+    """
+
+    runner: EvaluationRunner
+    model: str
+    draws: int
+    baselines: Mapping[str, Float]
+    baseline_scores: Arrays
+    rendered: Arrays
+    searches: Mapping[tuple[str, str], Arrays]
+    scores: "DataFrame"
+
+    @property
+    def best(self) -> tuple[str, str]:
+        """Method and answer that show what the run can do: inference, else the nearest draw."""
+        inferred = [name for name in self.searches if name[0] == self.model]
+        own = self.scores[self.scores["method"] == self.model]["answer"]
+        drawn = [answer for answer in own.unique() if answer.startswith(("one draw", "best of"))]
+        return inferred[0] if inferred else (self.model, drawn[-1])
 
 
 def check(
@@ -81,7 +122,8 @@ def check(
 ) -> CheckResult:
     """Check a run on the held-out human presets of its dataset, by re-rendering.
 
-    What was rendered is kept below ``out``, so a killed check goes on where it stopped.
+    What was rendered is cached below ``out``, so a killed check goes on where it stopped. A preset
+    for which inference fails is left out and named.
 
     Args:
         posterior: The run.
@@ -101,12 +143,14 @@ def check(
         The results, which have been written too.
 
     Raises:
-        InputError: An argument is out of range, or ``out`` cannot be written.
+        InputError: An argument is out of range, or ``out`` cannot be written or holds something
+            else.
         DataError: The dataset is of another synth, note, parameters or features, it has no
             held-out presets, or a run has learnt some of them.
     """
-    if baselines not in BASELINES:
-        raise unknown("set of baselines", baselines, BASELINES)
+    if baselines not in KINDS:
+        raise unknown("set of baselines", baselines, KINDS)
+    require_seed(seed)
     if draws < 2 or budget < 0 or (n_presets is not None and n_presets < 1):
         raise InputError(
             f"{draws} draws, budget {budget}, {n_presets} presets: give at least 2 draws, a "
@@ -115,37 +159,36 @@ def check(
     others = dict(beside or {})
     for one in (posterior, *others.values()):
         require_same_contract(one.run, dataset)
-    folder = writable(out)
     targets = held_out(dataset, n_presets, seed)
     for one in (posterior, *others.values()):
         _require_unseen(one, targets)
     run, rate = posterior.run, posterior.run.features.sample_rate
-    heard = Heard(run.features)
+    describe = Heard(run.features)
     with (
+        claim(out, "check") as folder,
         Renderer(
-            posterior.synth, run.note, rate, workers=workers, transform=heard, keep_audio=False
-        ) as listener,
-        posterior.renderer(workers) as searcher,
+            posterior.synth, run.note, rate, workers=workers, transform=describe, keep_audio=False
+        ) as renderer,
+        posterior.renderer(workers) as search_renderer,
     ):
-        trials = Trials(targets, folder / "trials", listener, searcher, seed, progress)
-        answers = trials.answers(
-            lambda: guesses(posterior, dataset, targets.x, seed, progress),
-            run=run_hash(posterior), presets=len(dataset),
-        )  # fmt: skip
-        played, rivals = trials.play(posterior, draws), trials.rivals(answers)
-        searched = {}
-        if budget and baselines == "all":
-            scratch = np.full((len(targets), len(run.space)), 0.5)
-            starts = {"retrieval": targets.unit(answers[REFERENCE]), "scratch": scratch}
-            for start, unit in starts.items():
-                label = f"CMA-ES from {start}, {budget} renders"
-                searched[label] = trials.evolve(start, unit, CMA_STEPS[start], budget)
-        if budget:
-            searched[f"infer, {budget} renders"] = trials.infer(posterior, budget)
-            for name, other in others.items():
-                searched[f"{name}, {budget} renders"] = trials.infer(other, budget)
-        findings = Findings(trials, draws, answers, rivals, played, searched)
-        return _write(posterior, findings, folder, budget)
+        runner = EvaluationRunner(
+            targets, folder / "trials", renderer, search_renderer, seed, progress
+        )
+        n_targets = 0
+        while n_targets != len(runner.targets):  # again without the presets that have failed
+            n_targets = len(runner.targets)
+            result = _run(runner, posterior, dataset, others, draws, budget, baselines)
+        return _write(posterior, result, folder, budget)
+
+
+def require_seed(seed: int) -> None:
+    """Make sure that a number can seed everything random.
+
+    Raises:
+        InputError: It is negative or needs more than 64 bits.
+    """
+    if not 0 <= seed < 2**64:
+        raise InputError(f"seed {seed}: give a number from 0 to 18446744073709551615")
 
 
 def _require_unseen(posterior: Posterior, targets: Targets) -> None:
@@ -165,70 +208,113 @@ def _require_unseen(posterior: Posterior, targets: Targets) -> None:
         )
 
 
-def guesses(
-    posterior: Posterior, dataset: Dataset, x: NDArray[Any], seed: int, progress: bool
-) -> dict[str, Float]:
-    """Return what methods that render nothing answer to sounds, the run's own guess last.
+def _run(
+    runner: EvaluationRunner,
+    posterior: Posterior,
+    dataset: Dataset,
+    others: Mapping[str, Posterior],
+    draws: int,
+    budget: int,
+    baselines: Baselines,
+) -> CheckScores:
+    """Let all methods answer, and make their score table."""
+    import pandas as pd
+
+    def bank() -> Bank:
+        return posterior.bank or Bank.from_dataset(dataset)
+
+    model = type(posterior.variant).__name__
+    guess = Search(model, "guess", 0)
+
+    def answers() -> dict[str, Float]:
+        found = answer_baselines(
+            [*BASELINES], dataset, runner.targets.x, bank, seed=runner.seed,
+            progress=runner.progress,
+        )  # fmt: skip
+        return {**found, GUESS: guess.run(runner, bank, posterior)["values"]}
+
+    rendered = runner.render_draws(
+        posterior, draws,
+        lambda lsd: [int(i[0]) for i in best_of(lsd[None], draws, BEST_OF).values()],
+    )  # fmt: skip
+    values = runner.cached(answers, run=run_hash(posterior), presets=len(dataset))
+    baseline_scores = runner.render_answers(values)
+    searches = {}
+    if budget and baselines == "all":
+        for start in CMA_STARTS:
+            search = Search(start, "cma", budget)
+            searches[search.method_name, search.answer] = search.run(runner, bank)
+    if budget:
+        for name, one in {model: posterior, **others}.items():
+            search = Search(name, "infer", budget)
+            searches[name, search.answer] = search.run(runner, bank, one)
+    targets = runner.targets
+    if len(targets) < len(rendered["lsd"]):
+        return CheckScores(
+            runner, model, draws, values, baseline_scores, rendered, searches, pd.DataFrame()
+        )
+    rows = [
+        score_rows(
+            targets, HELD_OUT, model if name == GUESS else name, GUESS if name == GUESS else "",
+            metrics_of(baseline_scores, np.s_[:, i]),
+        )
+        for i, name in enumerate(values)
+    ]  # fmt: skip
+    rows.append(draw_rows(targets, HELD_OUT, model, rendered, draws, BEST_OF))
+    rows += [
+        score_rows(targets, HELD_OUT, method, answer, found, budget=budget,
+                   renders=float(np.mean(found["renders"])))
+        for (method, answer), found in searches.items()
+    ]  # fmt: skip
+    truth = metrics_of(rendered, np.s_[:, -1])
+    rows.append(score_rows(targets, HELD_OUT, TRUTH, "", truth))
+    scores = pd.concat(rows, ignore_index=True)
+    return CheckScores(runner, model, draws, values, baseline_scores, rendered, searches, scores)
+
+
+def labelled(
+    posterior: Posterior, result: CheckScores, facts: Mapping[str, Any]
+) -> dict[str, "xarray.Dataset"]:
+    """Label a check for ArviZ.
 
     Args:
-        posterior: The run; its bank is used if it has one.
-        dataset: To learn from.
-        x: Features of the sounds, shape (n, n_mels, n_frames).
-        seed: Of everything random.
-        progress: Whether to show progress bars.
-
-    Returns:
-        Native values of all parameters, shape (n, n_params), for each method.
-    """
-    human = Bank.from_dataset(dataset, augmented=False)
-    found = {
-        "random human preset": random_presets(dataset, len(x), seed),
-        "median preset": median_preset(dataset, len(x)),
-        "ridge regression": ridge(dataset, x, seed),
-        "MLP": mlp(dataset, x, seed, progress=progress),
-        "CNN": cnn(dataset, x, seed, progress=progress),
-        REFERENCE: nearest_presets(human, x),
-    }
-    bank = posterior.bank or Bank.from_dataset(dataset)
-    if len(bank) > len(human):
-        found[BANK] = nearest_presets(bank, x)
-    found[GUESS] = np.stack([posterior.guess(sound, seed) for sound in x])
-    return found
-
-
-def labelled(findings: Findings, facts: Mapping[str, Any]) -> "dict[str, xarray.Dataset]":
-    """Label a check's findings for ArviZ.
-
-    Args:
-        findings: The findings.
+        posterior: The run.
+        result: What all methods answered.
         facts: Attributes of each group.
 
     Returns:
-        Draws, what they sound like, their scores; the truth, and descriptors of random human
-        presets as what the prior predicts.
+        Draws, the descriptors of their sounds, their scores, and the log-likelihood of each sound
+        where the model predicts sounds; the truth; and descriptors of random human presets as
+        what the prior predicts.
     """
-    targets, played, draws = findings.trials.targets, findings.played, findings.draws
+    targets, rendered, draws = result.runner.targets, result.rendered, result.draws
     spec, space = targets.features, targets.space
     assert targets.values is not None
-    drawn = {name: played[name][:, :draws].T for name in ("lsd", "failed")}
-    heard = played["descriptors"].swapaxes(0, 1)
+    of_draws = {name: rendered[name][:, :draws].T for name in ("lsd", "failed")}
+    described = rendered["descriptors"].swapaxes(0, 1)
+    likelihood = None
+    if posterior.predicts:
+        pairs = zip(rendered["v"], targets.x, strict=True)
+        cells = [posterior.log_likelihood(v, x) for v, x in pairs]
+        likelihood = {"x": np.stack([np.sum(one, (1, 2)) for one in cells if one is not None], 1)}
     return label_groups(
         presets=targets.names,
         params=space.names,
         posterior={
-            "v": played["v"].swapaxes(0, 1),
-            "value": space.decode(played["v"]).swapaxes(0, 1),
+            "v": rendered["v"].swapaxes(0, 1),
+            "value": space.decode(rendered["v"]).swapaxes(0, 1),
         },
-        posterior_predictive={"descriptors": heard[:draws]},
-        prior_predictive={"descriptors": findings.rivals["descriptors"][:, 0]},  # random presets
-        observed_data={
+        posterior_predictive={"descriptors": described[:draws]},
+        prior_predictive={"descriptors": result.baseline_scores["descriptors"][:, 0]},  # random
+        observed_data={"descriptors": described[-1]},
+        constant_data={
             "x": targets.x,
-            "descriptors": heard[-1],
-            "v": played["v_true"],
+            "v": rendered["v_true"],
             "value": targets.learnt(targets.values),
             "row": targets.ids,
         },
-        sample_stats={"log_q": played["log_q"].T, **drawn},
+        log_likelihood=likelihood,
+        sample_stats={"log_q": rendered["log_q"].T, **of_draws},
         coords={
             "descriptor": list(NAMES),
             "mel": spec.centers_hz,
@@ -238,35 +324,39 @@ def labelled(findings: Findings, facts: Mapping[str, Any]) -> "dict[str, xarray.
     )
 
 
-def _write(posterior: Posterior, findings: Findings, folder: Path, budget: int) -> CheckResult:
+def _write(posterior: Posterior, result: CheckScores, folder: Path, budget: int) -> CheckResult:
     """Write all files of a check; the report last."""
-    dataset = findings.trials.targets.dataset
-    frame = table(findings.scores)
+    targets, runner = result.runner.targets, result.runner
+    frame = summarise(result.scores)
+    calibration = Calibration.of(result.rendered, result.draws, runner.seed)
     facts = {
         "pyrosynth": __version__,
         "synth": posterior.synth.name,
-        "variant": type(posterior.variant).__name__,
-        "dataset": str(dataset.path),
-        "same_dataset": posterior.run.dataset.get("contract") == contract_hash(dataset),
-        "presets": len(findings.trials.targets),
-        "draws": findings.draws,
+        "variant": result.model,
+        "dataset": str(targets.dataset.path),
+        "same_dataset": posterior.run.dataset.get("contract") == contract_hash(targets.dataset),
+        "presets": len(targets),
+        "draws": result.draws,
         "budget": budget,
-        "seed": findings.trials.seed,
+        "seed": runner.seed,
     }
+    failures = list(runner.failures.values())
     summary = {
         **facts,
-        "failed_draws": int(findings.played["failed"][:, : findings.draws].sum()),
+        "best": answer_name(*result.best),
+        "failed_draws": int(result.rendered["failed"][:, : result.draws].sum()),
+        "failures": failures,
         "methods": json.loads(frame.to_json(orient="records")),
-        **findings.coverage(),
+        **calibration.coverage(targets.space.names),
     }
-    groups = labelled(findings, facts)
-    idata = inference_data(groups)
+    groups = labelled(posterior, result, facts)
     save_groups(groups, folder / "check.nc")
     write_bytes(folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
     write_bytes(folder / "table.csv", frame.to_csv(index=False).encode())
-    write_bytes(folder / "table.md", markdown(frame).encode())
-    drawn = pictures(findings)
-    for name, (content, _) in drawn.items():
+    write_bytes(folder / "table.md", markdown(*check_table(frame)).encode())
+    figures = check_figures(result, calibration)
+    for name, (content, _) in figures.items():
         write_bytes(folder / f"{name}.png", content)
-    check_report(folder / "report.html", findings, frame, drawn, summary)
-    return CheckResult(folder, frame, findings.scores, summary, idata)
+    check_report(folder / "report.html", result, frame, figures, summary)
+    idata = inference_data(groups)
+    return CheckResult(folder, frame, result.scores, summary, idata, failures)

@@ -1,29 +1,35 @@
-"""Every model and its rivals on one split with one budget: fits, answers played, the table."""
+"""Compare models, baselines and searches on one split with one budget: fits, scores, report."""
 
 import json
+import os
+import platform
+import shlex
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from tqdm.auto import tqdm
 
+from pyrosynth._version import __version__
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.labeling import default_tags
 from pyrosynth.data.tags import Tag, TagTable, read_tags
 from pyrosynth.errors import InputError, RunError
-from pyrosynth.evaluation.cache import read_arrays, write_arrays
-from pyrosynth.evaluation.compare_report import compare_report, pictures
-from pyrosynth.evaluation.contest import BEST_OF, Contest
-from pyrosynth.evaluation.entrants import Entrant, entrants
-from pyrosynth.evaluation.progress import Progress
-from pyrosynth.evaluation.provenance import provenance
-from pyrosynth.evaluation.rivals import parse
-from pyrosynth.evaluation.scoreboard import markdown_page
-from pyrosynth.evaluation.standings import HELD_OUT, OUTSIDE, standings, statistics
+from pyrosynth.evaluation.benchmark import BEST_OF, Benchmark, ModelEntry, model_entries
+from pyrosynth.evaluation.methods import parse
+from pyrosynth.evaluation.reports import compare_report, comparison_figures
+from pyrosynth.evaluation.runner import read_arrays, write_arrays
+from pyrosynth.evaluation.scores import HELD_OUT, OUTSIDE, paired_tests, summarise
+from pyrosynth.evaluation.tables import compare_page
 from pyrosynth.evaluation.targets import Targets, held_out, outside
-from pyrosynth.files import writable, write_bytes
+from pyrosynth.files import claim, write_bytes
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training import svi
@@ -34,24 +40,27 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 SETTINGS, TAGS = "settings.json", "tags.npz"
+LIBRARIES = ("pyrosynth", "torch", "pyro-ppl", "numpy", "scipy", "cma")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes:
-        folder: Where ``report.html``, ``table.csv``, ``table.md``, ``statistics.csv``,
-            ``compare.json``, the pictures and ``runs`` are.
-        table: One row per answer of each method, see `pyrosynth.evaluation.standings.standings`.
-        statistics: The paired tests, see `pyrosynth.evaluation.standings.statistics`.
+        folder: Where ``report.html``, ``table.csv``, ``table.md``, ``tests.csv``,
+            ``compare.json``, the figures and ``runs`` are.
+        table: One row per answer of each method, see `pyrosynth.evaluation.scores.summarise`.
+        scores: One row per answer and target, see `pyrosynth.evaluation.scores.score_rows`.
+        tests: The paired tests, see `pyrosynth.evaluation.scores.paired_tests`.
         summary: How it was made, what each run cost, and the table; JSON-ready.
         failures: Why something is missing, by what it is.
     """
 
     folder: Path
     table: "DataFrame"
-    statistics: "DataFrame"
+    scores: "DataFrame"
+    tests: "DataFrame"
     summary: dict[str, Any]
     failures: dict[str, str]
 
@@ -76,7 +85,7 @@ def compare(
     made_by: str = "",
     **training: Any,
 ) -> Comparison:
-    """Compare models and rivals on the held-out human presets of a dataset, by re-rendering.
+    """Compare models, baselines and searches on held-out human presets, by re-rendering.
 
     Everything is kept below ``out``: a killed comparison goes on where it stopped, and one of
     more models, seeds, sounds or draws uses what is there. A model that fails costs its row.
@@ -85,7 +94,7 @@ def compare(
         dataset: What all learn from; its split is that of all.
         out: Folder for the results.
         models: Names of models, paths of ``.py`` files, or ``all``.
-        methods: Baselines and searches, see `pyrosynth.evaluation.rivals.parse`.
+        methods: Baselines and searches, see `pyrosynth.evaluation.methods.parse`.
         seeds: Number of fits of each model.
         n_presets: Number of held-out presets, and of outside sounds, picked at random; None for
             all.
@@ -117,51 +126,50 @@ def compare(
         )
     svi.find_device(device)
     svi.check_precision(training.get("precision"))
-    entered = entrants(models, options or {})
-    guesses, searches = parse(methods, [entrant.name for entrant in entered])
+    entries = model_entries(models, options or {})
+    names = [entry.name for entry in entries]
+    baselines, searches = parse(methods, names)
     targets = {HELD_OUT: held_out(dataset, n_presets)}
     if outside_sounds is not None:
         targets[OUTSIDE] = outside(dataset, outside_sounds, n_presets)
     given = tags if tags is None or isinstance(tags, TagTable) else read_tags(tags, dataset)
-    folder = writable(out)
-    _settle(folder, _settings(dataset, training, entered, given), force=force)
-    bank = folder / BANK
-    if force:  # they may be of another dataset
-        bank.unlink(missing_ok=True)
-        (folder / TAGS).unlink(missing_ok=True)
-    table = _tags(folder, dataset, entered, given, progress)
-    if not bank.exists():
-        Bank.from_dataset(dataset).save(bank)
     synth, rate = from_spec(dataset.synth_spec), dataset.features.sample_rate
+    n_jobs = bool(baselines) + seeds * len(entries) + len(searches)
     with (
+        claim(out, "compare") as folder,
         Renderer(
             synth, dataset.note, rate, workers=workers, transform=dataset.features
         ) as renderer,
-        Progress({"presets": 0, "sounds": 0}, "compare", show=progress) as bar,
+        tqdm(total=n_jobs, desc="compare", unit="method", disable=not progress) as bar,
     ):  # fmt: skip
-        contest = Contest(
-            dataset, folder, {k: _heard(t, renderer) for k, t in targets.items()}, renderer,
-            bank, bar, draws, training, table, device, threads, force,
+        _settle(folder, _settings(dataset, training, entries, given), force=force)
+        bank = folder / BANK
+        if force:  # they may be of another dataset
+            bank.unlink(missing_ok=True)
+            (folder / TAGS).unlink(missing_ok=True)
+        if not bank.exists():
+            Bank.from_dataset(dataset).save(bank)
+        benchmark = Benchmark(
+            dataset, folder, {k: _with_audio(t, renderer) for k, t in targets.items()}, renderer,
+            bank, draws, training, _tags(folder, dataset, entries, given, progress), device,
+            threads, force, progress,
         )  # fmt: skip
-        bar.totals["presets"] = seeds * sum(entrant.presets(training) for entrant in entered)
-        bar.totals["sounds"] = (
-            seeds * len(entered) * contest.due(draws + 1, truths=True)
-            + contest.due(len(guesses))
-            + sum(contest.due(what.budget + 1) for what in searches)
-        )
-        if guesses:
-            contest.guess(guesses)
+        if baselines:
+            benchmark.run_baselines(baselines)
+            bar.update()
         for seed in range(seeds):
-            for entrant in entered:
-                contest.enter(entrant, seed)
-                _write(contest, entered, made_by)  # what is known so far
-        for what in searches:
-            contest.search(what)
-        return _write(contest, entered, made_by, last=True)
+            for entry in entries:
+                benchmark.fit(entry, seed)
+                _write(benchmark, names, made_by)  # what is known so far
+                bar.update()
+        for search in searches:
+            benchmark.run_search(search)
+            bar.update()
+        return _write(benchmark, names, made_by, last=True)
 
 
-def _heard(targets: Targets, renderer: Renderer) -> Targets:
-    """Give targets their audio: what the synth plays for the true presets."""
+def _with_audio(targets: Targets, renderer: Renderer) -> Targets:
+    """Give targets their audio: what the synth renders for the true presets."""
     if targets.values is None:
         return targets
     return replace(targets, audio=renderer.render(targets.values).audio)
@@ -170,33 +178,33 @@ def _heard(targets: Targets, renderer: Renderer) -> Targets:
 def _tags(
     folder: Path,
     dataset: Dataset,
-    entered: Sequence[Entrant],
+    entries: Sequence[ModelEntry],
     given: TagTable | None,
     progress: bool,
 ) -> TagTable | None:
     """Return the tags that all models learn which learn any; those made are kept."""
-    if not any(entrant.uses_tags for entrant in entered):
+    if not any(entry.uses_tags for entry in entries):
         return None
     if given is not None:
         return given
     stored = read_arrays(folder / TAGS)
-    if stored is not None and len(stored["evidence"]) == len(dataset):
-        return TagTable(tuple(Tag.parse(tag) for tag in stored["tags"]), stored["evidence"])
+    if stored is not None and len(stored["label_mask"]) == len(dataset):
+        return TagTable(tuple(Tag.parse(tag) for tag in stored["tags"]), stored["label_mask"])
     made = default_tags(dataset, progress=progress)
     tags = np.array([str(tag) for tag in made.tags])
-    write_arrays(folder / TAGS, {"tags": tags, "evidence": made.label_mask})
+    write_arrays(folder / TAGS, {"tags": tags, "label_mask": made.label_mask})
     return made
 
 
 def _settings(
     dataset: Dataset,
     training: Mapping[str, Any],
-    entered: Sequence[Entrant],
+    entries: Sequence[ModelEntry],
     tags: TagTable | None,
 ) -> dict[str, Any]:
     """Return what all fits of a comparison have in common, and the options of each model."""
     read = {"tags": tags.fingerprint()} if tags else {}
-    options = {e.name: {**e.options, **(read if e.uses_tags else {})} for e in entered}
+    options = {e.name: {**e.options, **(read if e.uses_tags else {})} for e in entries}
     common = {"dataset": contract_hash(dataset), "presets": len(dataset), "training": training}
     settings: dict[str, Any] = json.loads(json.dumps({**common, "options": options}))
     return settings
@@ -230,15 +238,17 @@ def _settle(folder: Path, settings: dict[str, Any], *, force: bool) -> None:
 
 
 def _write(
-    contest: Contest, entered: Sequence[Entrant], made_by: str, *, last: bool = False
+    benchmark: Benchmark, names: Sequence[str], made_by: str, *, last: bool = False
 ) -> Comparison:
-    """Write the results so far; the pictures and the report at the end."""
-    rows = contest.rows([entrant.name for entrant in entered])
-    frame, tests = standings(rows), statistics(rows)
-    folder, dataset = contest.folder, contest.dataset
+    """Write the results so far; the figures and the report at the end."""
+    scores = benchmark.scores(names)
+    tests = paired_tests(scores)
+    frame = summarise(scores, tests, benchmark.facts(names), benchmark.failed(names))
+    folder, dataset = benchmark.folder, benchmark.dataset
+    fits = sorted(benchmark.fits.items())
     summary = {
         "made_by": made_by,
-        **provenance(contest.device),
+        **provenance(benchmark.device),
         "dataset": {
             "path": str(dataset.path),
             "synth": dataset.synth_spec.get("synth"),
@@ -247,21 +257,66 @@ def _write(
             "train": len(dataset.rows("train")),
             "human": len(dataset.rows("train", human_only=True)),
         },
-        "sounds": {name: len(targets) for name, targets in contest.targets.items()},
-        "draws": contest.draws,
-        "training": dict(contest.training),
-        "runs": {f"{name}-{seed}": j.facts for (name, seed), j in sorted(contest.judged.items())},
-        "failures": contest.failures,
+        "sounds": {name: len(targets) for name, targets in benchmark.targets.items()},
+        "draws": benchmark.draws,
+        "training": dict(benchmark.training),
+        "runs": {f"{name}-{seed}": result.facts for (name, seed), result in fits},
+        "failures": benchmark.failures,
         "table": json.loads(frame.to_json(orient="records")),
-        "statistics": json.loads(tests.to_json(orient="records")),
+        "tests": json.loads(tests.to_json(orient="records")),
     }
     write_bytes(folder / "compare.json", (json.dumps(summary, indent=1) + "\n").encode())
     write_bytes(folder / "table.csv", frame.to_csv(index=False).encode())
-    write_bytes(folder / "statistics.csv", tests.to_csv(index=False).encode())
-    write_bytes(folder / "table.md", markdown_page(frame, tests).encode())
+    write_bytes(folder / "tests.csv", tests.to_csv(index=False).encode())
+    write_bytes(folder / "table.md", compare_page(frame, tests).encode())
     if last:
-        drawn = pictures(frame)
+        drawn = comparison_figures(frame)
         for name, content in drawn.items():
             write_bytes(folder / f"{name}.png", content)
-        compare_report(folder / "report.html", contest, frame, tests, drawn, summary)
-    return Comparison(folder, frame, tests, summary, contest.failures)
+        compare_report(folder / "report.html", benchmark, frame, tests, drawn, summary)
+    return Comparison(folder, frame, scores, tests, summary, benchmark.failures)
+
+
+def provenance(device: str = "cpu") -> dict[str, Any]:
+    """Return versions, machine and time, JSON-ready.
+
+    Args:
+        device: Torch device that computes; a GPU is named.
+
+    Returns:
+        ``time`` (UTC), ``versions``, ``machine``, ``processor``, ``cores`` and, on a GPU,
+        ``gpu``.
+    """
+    versions = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # a checkout that is not installed
+            versions[name] = __version__ if name == "pyrosynth" else "unknown"
+    facts: dict[str, Any] = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "versions": versions,
+        "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+    if torch.device(device).type == "cuda":
+        facts["gpu"] = torch.cuda.get_device_name(device)
+    return facts
+
+
+def command(arguments: Sequence[str] | None = None) -> str:
+    """Return the command line of this process as one would type it."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return shlex.join(["pyrosynth", *map(str, given)])
+
+
+def _processor() -> str:
+    """Return the processor's name, as far as the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"

@@ -1,13 +1,160 @@
-"""How much of what is known of presets lies in one coordinate, and in no other."""
+"""Disentanglement: whether a latent coordinate follows its tag, and no other coordinate does.
+
+Measured on held-out presets: whether the axis of a tag tells the classes of the tag apart, whether
+it follows the descriptor behind the tag, what else it follows, and whether the other coordinates
+have kept their spread, which an objective that is not a density makes them lose.
+`pyrosynth.evaluation.steering` renders what lies along the axes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from pyrosynth.data.dataset import Dataset
+from pyrosynth.data.tags import TagTable
+from pyrosynth.errors import InputError
+from pyrosynth.statistics import auc, spearman
+from pyrosynth.training.run import Run
+
 Float = NDArray[np.float64]
 
-CLASSES = 5  # of equal size, that a number is cut into
+CLASSES = 5  # of equal size, that a descriptor is cut into
 NEIGHBOURS = 3  # of the estimator, as Ross recommends
+
+
+@dataclass(frozen=True)
+class AxisMeasures:
+    """How the coordinates of presets agree with their tags and with the descriptors behind them.
+
+    Attributes:
+        tags: Names of the tags.
+        auc: How well each axis tells the first class of its tag from the last.
+        correlation: Rank correlation of each axis (rows) with the descriptor behind each tag
+            (columns); NaN where there is none.
+        related: Rank correlation of these descriptors with each other, the least that can leak.
+        gap: How much more the axis of each tag knows of its descriptor than any other coordinate
+            does, see `own_gaps`; of the classes where there is no descriptor.
+        gap_of_descriptors: The same where the descriptors themselves are the axes: related as
+            they are, no axes that follow them could have a wider gap. NaN where there is none.
+        mig: The mutual information gap of all coordinates, see `mutual_information_gap`.
+        spread: Standard deviation of each of the other coordinates, of presets somewhere within
+            their levels, as the model has them; 1 in the model.
+        n_presets: Number of presets.
+    """
+
+    tags: tuple[str, ...]
+    auc: Float
+    correlation: Float
+    related: Float
+    gap: Float
+    gap_of_descriptors: Float
+    mig: float
+    spread: Float
+    n_presets: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures by tag, and the least and largest spread; NaN as None."""
+        columns = {
+            "auc": self.auc,
+            "spearman": self.correlation.diagonal(),
+            "leakage": _largest_other(self.correlation),
+            "related": _largest_other(self.related),
+            "gap": self.gap,
+            "gap_of_descriptors": self.gap_of_descriptors,
+        }
+        by_tag = {
+            tag: {name: or_none(column[i]) for name, column in columns.items()}
+            for i, tag in enumerate(self.tags)
+        }
+        spread = [float(self.spread.min(initial=1.0)), float(self.spread.max(initial=1.0))]
+        return {
+            "n_presets": self.n_presets, "spread": spread, "mig": or_none(self.mig),
+            "tags": by_tag,
+        }  # fmt: skip
+
+
+def measure(run: Run, dataset: Dataset, truth: TagTable, split: str = "test") -> AxisMeasures:
+    """Measure the axes of a run on the human presets of a split.
+
+    Args:
+        run: The run; of a variant with axes of tags.
+        dataset: The presets.
+        truth: The tags of the run with no label hidden, such as those of
+            `pyrosynth.data.labeling.descriptor_tags`; it may have others too.
+        split: Which presets.
+
+    Returns:
+        The measures.
+
+    Raises:
+        InputError: The run has no axes of tags, or the truth lacks one of them.
+    """
+    rows = dataset.rows(split, human_only=True)
+    names = run.variant.dims.tags
+    lacking = [name for name in names if name not in truth.names]
+    if lacking:
+        raise InputError(
+            f"the run has an axis for {', '.join(lacking)}, the tags are {', '.join(truth.names)}"
+            "; give the tags it was fitted with"
+        )
+    columns = [truth.names.index(name) for name in names]
+    levels = dataset.levels(rows)
+    u, within = coordinates(run, levels), coordinates(run, levels, np.random.default_rng(0))
+    n_classes = [len(truth.tags[i].classes) for i in columns]
+    labels = truth.labels[rows][:, columns]
+    descriptors = np.full(labels.shape, np.nan)
+    if truth.descriptors is not None:
+        descriptors = truth.descriptors[rows][:, columns]
+    steered, free = u[:, : len(names)], within[:, len(names) :]
+    gap, mig = _gaps(u, descriptors, labels)
+    of_descriptors, _ = _gaps(
+        np.nan_to_num(descriptors), descriptors, np.full(labels.shape, np.nan)
+    )
+    return AxisMeasures(
+        tags=names,
+        auc=np.array(list(map(_ends, steered.T, labels.T, n_classes))),
+        correlation=np.array([[spearman(u, d) for d in descriptors.T] for u in steered.T]),
+        related=np.array([[spearman(a, b) for b in descriptors.T] for a in descriptors.T]),
+        gap=gap,
+        gap_of_descriptors=of_descriptors,
+        mig=mig,
+        spread=free.std(axis=0),
+        n_presets=len(rows),
+    )
+
+
+def require_axes(run: Run) -> None:
+    """Make sure that a run has tag axes and can place presets on them.
+
+    Raises:
+        InputError: It has none.
+    """
+    coordinates(run, np.zeros((1, len(run.space)), np.int64))
+
+
+@torch.no_grad()
+def coordinates(run: Run, levels: ArrayLike, rng: np.random.Generator | None = None) -> Float:
+    """Return the coordinates of presets, those of the tags first.
+
+    Args:
+        run: The run; of a variant with axes of tags in which a preset determines its latent.
+        levels: Level of each learnt parameter, shape (n, n_params).
+        rng: Where within its level a parameter is; without it, in the middle.
+
+    Returns:
+        Shape (n, latent_dim).
+
+    Raises:
+        InputError: The variant has no axes of tags, or a preset does not determine its latent.
+    """
+    array = np.asarray(levels)
+    v = (array + (0.5 if rng is None else rng.random(array.shape))) / run.space.resolution
+    z, _ = run.variant.latent(torch.as_tensor(v).to(run.mean))
+    return run.variant.axes(z).cpu().numpy().astype(np.float64)
 
 
 def classes(numbers: ArrayLike, n: int = CLASSES) -> Float:
@@ -118,3 +265,36 @@ def _share(nats: Float, entropies: ArrayLike) -> Float:
     """Divide by entropies; NaN where they are 0."""
     whole = np.asarray(entropies, np.float64)
     return np.divide(nats, whole, out=np.full_like(whole, np.nan), where=whole > 0)
+
+
+def or_none(number: float) -> float | None:
+    """Return a number JSON-ready; None if it is none."""
+    return float(number) if np.isfinite(number) else None
+
+
+def _gaps(coordinates: Float, descriptors: Float, labels: Float) -> tuple[Float, float]:
+    """Return the gap of each tag, shape (n_tags,), and that of all together.
+
+    The factor of a tag is its descriptor in classes, or the tag's own classes if it has none.
+    """
+    pairs = zip(descriptors.T, labels.T, strict=True)
+    factors = [classes(d) if np.isfinite(d).any() else label for d, label in pairs]
+    shared = np.stack([information(coordinates, factor) for factor in factors], axis=1)
+    entropies = [entropy(factor) for factor in factors]
+    if len(shared) < 2:
+        return np.full(len(factors), np.nan), np.nan
+    return own_gaps(shared, entropies), mutual_information_gap(shared, entropies)
+
+
+def _largest_other(matrix: Float) -> Float:
+    """Return the largest absolute entry of each row beside the diagonal, NaN left out."""
+    found = np.abs(matrix)
+    np.fill_diagonal(found, np.nan)
+    return np.max(found, axis=1, initial=0.0, where=np.isfinite(found))
+
+
+def _ends(axis: Float, label: Float, n_classes: int) -> float:
+    """Return how well an axis tells presets of the first class from those of the last."""
+    last = label == n_classes - 1
+    either = last | (label == 0)
+    return auc(axis[either], last[either])

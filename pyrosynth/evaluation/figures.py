@@ -1,4 +1,7 @@
-"""Figures of a check: calibration, distances, descriptors."""
+"""Figures of evaluations: distances, calibration, descriptors, comparisons, axes of tags.
+
+Every function draws on the axes it is given, else on those of a new figure, and returns them.
+"""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -6,39 +9,59 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import ArrayLike
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.evaluation.calibration import (
     LEVELS,
+    Calibration,
     central_coverage,
     expected_range,
     region_coverage,
 )
+from pyrosynth.evaluation.disentanglement import AxisMeasures
+from pyrosynth.evaluation.scores import TRUTH, answer_name, estimate, per_target
+from pyrosynth.evaluation.steering import AMOUNTS, CENTER, DESCRIPTORS, DOWN, UP, Steering
+from pyrosynth.evaluation.tables import FIRST, column, order
 from pyrosynth.inference.arviz import arviz
+from pyrosynth.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, WIDTH, bare, new_axes
 from pyrosynth.statistics import interval
 
 if TYPE_CHECKING:
-    from pyrosynth.evaluation.tables import Scores
+    from pandas import DataFrame
 
-from pyrosynth.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, WIDTH, Float, bare
+Float = NDArray[np.float64]
+
+SHOWN = {"lsd_mean": "mean LSD (dB)", "sc_median": "median SC"}
+STYLES = dict(zip(FIRST, (("D", GREY), ("o", BLUE), ("*", RED)), strict=True))
+MORE = (("s", GREEN), ("^", ORANGE), ("v", PURPLE), ("P", "black"), ("X", BLUE))
+COLORS = (BLUE, ORANGE, GREEN, RED, PURPLE)  # of the descriptors
+AXES_WIDTH = 11.0  # inches, of figures of tag axes
+SPREAD = 0.3  # half the height of a line that its dots are spread over
 
 
-def distances(scores: Mapping[str, "Scores"]) -> Figure:
-    """Show how the distances of each method spread over the sounds, and their mean.
+def distances(scores: "DataFrame", ax: Axes | None = None) -> Axes:
+    """Show how the distances of each answer spread over the targets, and their mean.
 
     Args:
-        scores: Of each method, as in `pyrosynth.evaluation.tables.table`.
+        scores: Rows of `pyrosynth.evaluation.scores.score_rows`.
+        ax: Where to draw.
     """
-    figure = Figure(figsize=(WIDTH, 0.9 + 0.36 * len(scores)), layout="constrained")
-    ax = figure.subplots()
-    for y, (method, score) in enumerate(scores.items()):
-        low, left, right, high = np.quantile(score.per_sound(), [0.05, 0.25, 0.75, 0.95])
-        color = ORANGE if method.startswith("infer") else BLUE
+    lsd = {
+        answer_name(str(method), str(answer)): own.to_numpy()
+        for (method, answer), own in per_target(scores)["lsd"].groupby(
+            ["method", "answer"], sort=False
+        )
+        if method != TRUTH
+    }
+    ax = ax or new_axes((WIDTH, 0.9 + 0.36 * len(lsd)))
+    for y, (answer, values) in enumerate(lsd.items()):
+        low, left, right, high = np.quantile(values, [0.05, 0.25, 0.75, 0.95])
+        color = ORANGE if "infer, " in answer else BLUE
         ax.plot([low, high], [y, y], color=color, alpha=0.4, linewidth=1.6)
         ax.plot([left, right], [y, y], color=color, alpha=0.4, linewidth=11, solid_capstyle="butt")
-        mean = interval(score.per_sound())
+        mean = interval(values)
         ax.errorbar(
             mean.estimate, y, xerr=[[mean.estimate - mean.low], [mean.high - mean.estimate]],
             fmt="o", color="black", markersize=4.5, capsize=3, linewidth=1.5,
@@ -47,38 +70,36 @@ def distances(scores: Mapping[str, "Scores"]) -> Figure:
             f"{mean.estimate:.2f}", (high, y), xytext=(6, 0), textcoords="offset points",
             va="center", fontsize=9,
         )  # fmt: skip
-    ax.set_yticks(range(len(scores)), list(scores))
-    ax.set_ylim(len(scores) - 0.4, -0.6)
+    ax.set_yticks(range(len(lsd)), list(lsd))
+    ax.set_ylim(len(lsd) - 0.4, -0.6)
     ax.set_xlim(left=0)
     ax.margins(x=0.08)
     ax.set_xlabel("LSD (dB): 5–95 % and 25–75 % of the sounds; dot: mean and its 95 % interval")
     ax.grid(axis="x", color="0.92")
     ax.set_axisbelow(True)
     bare(ax)
-    return figure
+    return ax
 
 
-def calibration(places: ArrayLike, joint: Mapping[str, ArrayLike], names: Sequence[str]) -> Figure:
+def calibration(found: Calibration, names: Sequence[str], ax: Any = None) -> Any:
     """Show whether the posterior means what it says.
 
     Args:
-        places: Place of each truth among its draws, shape (n, n_params).
-        joint: Uniform numbers of joint tests, shape (n,) each: content of the highest-density
-            region, TARP.
+        found: The uniform numbers.
         names: Of the parameters.
+        ax: Three axes to draw on.
     """
-    u = np.asarray(places, np.float64)
-    n = len(u)
-    figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
-    ranks, coverage, curves = figure.subplots(1, 3)
+    u, n = found.ranks, len(found.ranks)
+    ax = new_axes((WIDTH, 3.9), 1, 3) if ax is None else ax
+    ranks, coverage, curves = ax
     _ranks(ranks, u, names)
     for level in LEVELS:
         expected = expected_range(level, n)
         coverage.plot([level] * 2, expected[1:], color="0.8", linewidth=16, solid_capstyle="butt")
-        found = central_coverage(u, level)
-        spread = np.random.default_rng(0).uniform(-0.015, 0.015, len(found))
-        coverage.plot(level + spread, found, "o", color=BLUE, alpha=0.5, markersize=4)
-        coverage.plot(level, found.mean(), "D", color=ORANGE, markersize=6)
+        shares = central_coverage(u, level)
+        spread = np.random.default_rng(0).uniform(-0.015, 0.015, len(shares))
+        coverage.plot(level + spread, shares, "o", color=BLUE, alpha=0.5, markersize=4)
+        coverage.plot(level, shares.mean(), "D", color=ORANGE, markersize=6)
     coverage.plot([0.4, 1], [0.4, 1], color=GREY, linewidth=1, zorder=0)
     coverage.set_xticks(LEVELS)
     coverage.set_title("central intervals", fontsize=11)
@@ -95,17 +116,17 @@ def calibration(places: ArrayLike, joint: Mapping[str, ArrayLike], names: Sequen
     levels = np.linspace(0, 1, 101)
     limits = np.array([expected_range(level, n)[1:] for level in levels])
     curves.fill_between(levels, *limits.T, color="0.88", linewidth=0)
-    for (label, numbers), color in zip(joint.items(), (PURPLE, GREEN), strict=False):
-        shares = [float(region_coverage(numbers, level)) for level in levels]
-        curves.plot(levels, shares, color=color, linewidth=1.8, label=label)
+    for (label, regions), color in zip(found.joint.items(), (PURPLE, GREEN), strict=False):
+        held = [float(region_coverage(regions, level)) for level in levels]
+        curves.plot(levels, held, color=color, linewidth=1.8, label=label)
     curves.plot([0, 1], [0, 1], color=GREY, linewidth=1)
     curves.set_title("all parameters together", fontsize=11)
     curves.set_xlabel("should hold")
     curves.set_ylabel("share of truths inside")
     curves.legend(frameon=False, fontsize=8.5, loc="upper left")
-    for ax in (ranks, coverage, curves):
-        bare(ax)
-    return figure
+    for one in ax:
+        bare(one)
+    return ax
 
 
 def _ranks(ax: Axes, u: Float, names: Sequence[str]) -> None:
@@ -126,7 +147,7 @@ def _ranks(ax: Axes, u: Float, names: Sequence[str]) -> None:
             plot_outline_kwargs={"color": "0.6", "linewidth": 0.8},
         )  # fmt: skip
     ax.set_title("ranks of the truth (SBC)", fontsize=11)
-    ax.set_xlabel("place among the draws")
+    ax.set_xlabel("rank among the draws")
     ax.set_ylabel("ECDF − uniform")
     ax.axhline(0, color=GREY, linewidth=1)
     bottom, top = ax.get_ylim()
@@ -138,22 +159,23 @@ def _ranks(ax: Axes, u: Float, names: Sequence[str]) -> None:
     ax.legend(handles=handles, title="farthest off", frameon=False, fontsize=8.5, loc="upper left")
 
 
-def descriptors(truth: ArrayLike, draws: ArrayLike, units: Mapping[str, str]) -> Figure:
+def descriptors(
+    truth: ArrayLike, draws: ArrayLike, units: Mapping[str, str], ax: Any = None
+) -> Any:
     """Show descriptors of sounds beside what the draws predict of them.
 
     Args:
         truth: Descriptors of the sounds, shape (n, n_descriptors).
         draws: Those of the draws, shape (n_draws, n, n_descriptors); NaN for a failed one.
         units: Unit of each descriptor, in order.
+        ax: Axes to draw on, shape (2, 3).
     """
     true, drawn = np.asarray(truth, np.float64), np.asarray(draws, np.float64)
     with warnings.catch_warnings():  # a sound of which every draw failed has no interval
         warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
         low, middle, high = np.nanquantile(drawn, [0.05, 0.5, 0.95], axis=0)
-    figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
-    for i, (ax, (name, unit)) in enumerate(
-        zip(figure.subplots(2, 3).flat, units.items(), strict=True)
-    ):
+    axes = new_axes((WIDTH, 5.6), 2, 3) if ax is None else ax
+    for i, (ax, (name, unit)) in enumerate(zip(axes.flat, units.items(), strict=True)):
         x = true[:, i]
         inside = (low[:, i] <= x) & (x <= high[:, i])
         for chosen, color in ((inside, BLUE), (~inside, RED)):
@@ -169,7 +191,201 @@ def descriptors(truth: ArrayLike, draws: ArrayLike, units: Mapping[str, str]) ->
             ax.set_xscale("log")
             ax.set_yscale("log")
         bare(ax)
-    return figure
+    return axes
+
+
+def comparison(frame: "DataFrame", sounds: str, ax: Any = None) -> Any:
+    """Show the distances of all methods, the best model first, baselines below a line.
+
+    Args:
+        frame: From `pyrosynth.evaluation.scores.summarise`.
+        sounds: Which sounds.
+        ax: Two axes to draw on.
+    """
+    here = frame[(frame["sounds"] == sounds) & frame["lsd_mean"].notna()]
+    methods = order(here)
+    rows: list[Any] = here.sort_values("budget", kind="stable").to_dict("records")
+    columns = list(dict.fromkeys(column(row) for row in rows))
+    more = [name for name in columns if name not in STYLES]
+    styles = {**STYLES, **{name: MORE[i % len(MORE)] for i, name in enumerate(more)}}
+    columns = [name for name in styles if name in columns]
+    n_models = here[here["answer"].isin(FIRST)]["method"].nunique()
+    size = (WIDTH, 1.3 + 0.42 * len(methods))
+    axes = new_axes(size, 1, len(SHOWN), sharey=True) if ax is None else ax
+    offsets = dict(zip(columns, np.linspace(-SPREAD, SPREAD, len(columns) + 2)[1:-1], strict=True))
+    for ax, (metric, label) in zip(axes, SHOWN.items(), strict=True):
+        for row in rows:
+            name = column(row)
+            marker, color = styles[name]
+            found = estimate(row, metric)
+            ax.errorbar(
+                found.estimate, methods.index(row["method"]) + offsets[name],
+                xerr=[[found.estimate - found.low], [found.high - found.estimate]],
+                fmt=marker, color=color, markersize=5, capsize=2, linewidth=1.3,
+            )  # fmt: skip
+        _method_lines(ax, len(methods), n_models, label)
+    axes[0].set_yticks(range(len(methods)), methods)
+    axes[0].set_xlim(left=0)
+    axes[1].set_xscale("log")
+    axes[1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes[1].xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes[1].xaxis.set_minor_formatter(NullFormatter())
+    handles = [
+        Line2D([], [], color=styles[c][1], marker=styles[c][0], linestyle="", label=c)
+        for c in columns
+    ]
+    axes[0].figure.legend(
+        handles=handles, loc="outside upper center", ncols=min(7, len(handles)), frameon=False,
+        fontsize=9.5, columnspacing=1.2,
+    )  # fmt: skip
+    return axes
+
+
+def tag_axes(
+    measures: AxisMeasures,
+    coordinates: Float,
+    descriptors: Float,
+    labels: Float,
+    ax: Any = None,
+) -> Any:
+    """Show the descriptor behind each tag against its axis, one point for each preset.
+
+    Args:
+        measures: The measures of the axes.
+        coordinates: Of the presets along the axes, shape (n, n_tags).
+        descriptors: Behind the tags, same shape; NaN where there is none.
+        labels: Number of the class, NaN where none is known, same shape.
+        ax: An axes for each tag to draw on.
+    """
+    n_tags = len(measures.tags)
+    axes = np.atleast_1d(new_axes(_wide(n_tags, 2.9), 1, n_tags) if ax is None else ax)
+    for i, one in enumerate(axes):
+        known = np.isfinite(descriptors[:, i]).any()
+        y = descriptors[:, i] if known else labels[:, i]
+        ends = np.nanmin(labels[:, i]), np.nanmax(labels[:, i])
+        for label, color in ((None, "0.75"), (ends[0], BLUE), (ends[1], ORANGE)):
+            rows = labels[:, i] == label if label is not None else ~np.isin(labels[:, i], ends)
+            one.scatter(coordinates[rows, i], y[rows], s=7, color=color, linewidth=0, alpha=0.8)
+        said = f"ρ {measures.correlation[i, i]:.2f}, " if known else ""
+        one.set_title(f"{measures.tags[i]}\n{said}AUC {measures.auc[i]:.2f}", fontsize=10)
+        one.set_xlabel("axis (standard deviations)")
+        one.tick_params(labelsize=8)
+        bare(one)
+    return axes
+
+
+def leakage(measures: AxisMeasures, steering: Steering, ax: Any = None) -> Any:
+    """Show what else axes follow, how related descriptors are, and what steering changes.
+
+    Args:
+        measures: The measures of the axes.
+        steering: What is rendered along them.
+        ax: Three axes to draw on.
+    """
+    axes = new_axes((AXES_WIDTH, 1.5 + 0.42 * len(measures.tags)), 1, 3) if ax is None else ax
+    tags = measures.tags
+    panels = (
+        ("axis and descriptor, ρ", tags, measures.correlation),
+        ("descriptor and descriptor, ρ", tags, measures.related),
+        ("change from −1 to +1 (std)", DESCRIPTORS, steering.change),
+    )
+    for one, (title, columns, values) in zip(axes, panels, strict=True):
+        limit = max(1.0, float(np.nanmax(np.abs(values), initial=0.0)))
+        one.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+        for (i, j), value in np.ndenumerate(values):
+            color = "white" if abs(value) > 0.6 * limit else "black"
+            one.text(j, i, f"{value:+.2f}", ha="center", va="center", fontsize=8.5, color=color)
+        one.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=9)
+        one.set_yticks(range(len(tags)), tags, fontsize=9)
+        one.set_title(title, fontsize=10.5)
+        one.tick_params(length=0)
+    return axes
+
+
+def steering(found: Steering, ax: Any = None) -> Any:
+    """Show how all descriptors move along each axis, and the tag's own preset by preset.
+
+    Args:
+        found: What is rendered along the axes.
+        ax: An axes for each tag to draw on.
+    """
+    n_tags = len(found.tags)
+    axes = new_axes(_wide(n_tags, 3.3), 1, n_tags, sharey=True) if ax is None else ax
+    axes = np.atleast_1d(axes)
+    for i, one in enumerate(axes):
+        moved = (found.descriptors[i] - found.descriptors[i][:, [CENTER]]) / found.spread
+        own = found.own(i)
+        if own is not None:
+            one.plot(AMOUNTS, moved[:, :, own].T, color="0.85", linewidth=0.7, zorder=0)
+        for j, (name, color) in enumerate(zip(DESCRIPTORS, COLORS, strict=True)):
+            one.plot(
+                AMOUNTS, np.nanmean(moved[:, :, j], axis=0), color=color, label=name,
+                linewidth=2.6 if j == own else 1.3, linestyle="-" if j == own else "--",
+            )  # fmt: skip
+        one.axhline(0, color=GREY, linewidth=0.6, zorder=0)
+        one.set_ylim(-3.2, 3.2)
+        one.set_title(found.tags[i], fontsize=11)
+        one.set_xlabel("moved along the axis (std)")
+        one.tick_params(labelsize=9)
+        bare(one)
+    axes[0].set_ylabel("change of descriptor (std)")
+    _legend_above(axes[0], len(DESCRIPTORS))
+    return axes
+
+
+def before_and_after(found: Steering, chosen: Sequence[int], i: int, ax: Any = None) -> Any:
+    """Show some presets steered down and up one axis: all descriptors, before and after.
+
+    Args:
+        found: What is rendered along the axes.
+        chosen: The presets.
+        i: The axis.
+        ax: An axes for each preset to draw on.
+    """
+    own = found.own(i)
+    shape = (1, len(chosen))
+    axes = new_axes((AXES_WIDTH, 2.4), *shape, sharex=True, sharey=True) if ax is None else ax
+    axes, reach = np.atleast_1d(axes), 1.0
+    for one, k in zip(axes, chosen, strict=True):
+        shown = found.descriptors[i, k, [DOWN, CENTER, UP]] / found.spread
+        shown = shown - shown[1]
+        for step, (color, label) in enumerate(((BLUE, "−1"), (GREY, "as it is"), (ORANGE, "+1"))):
+            one.plot(shown[step], range(len(DESCRIPTORS)), "o", color=color, label=label)
+        reach = max(reach, float(np.nanmax(np.abs(shown), initial=0.0)))
+        one.hlines(range(len(DESCRIPTORS)), shown.min(0), shown.max(0), color="0.8", zorder=0)
+        if own is not None:
+            one.axhspan(own - 0.4, own + 0.4, color="#fff1dc", zorder=-1)
+        one.set_yticks(range(len(DESCRIPTORS)), DESCRIPTORS, fontsize=9)
+        one.set_ylim(len(DESCRIPTORS) - 0.5, -0.5)
+        one.set_title(found.presets[k][:20], fontsize=10)
+        one.set_xlabel("change (std)")
+        bare(one)
+    axes[0].set_xlim(-1.08 * reach, 1.08 * reach)
+    _legend_above(axes[0], 3)
+    return axes
+
+
+def _wide(n_tags: int, height: float) -> tuple[float, float]:
+    return max(4.0, 2.3 * n_tags), height
+
+
+def _legend_above(ax: Axes, columns: int) -> None:
+    handles, labels = ax.get_legend_handles_labels()
+    place: Any = {"loc": "outside upper center", "ncols": columns, "frameon": False}
+    ax.get_figure().legend(handles, labels, **place)  # type: ignore[union-attr]
+
+
+def _method_lines(ax: Axes, n: int, n_models: int, label: str) -> None:
+    """Draw what all methods share."""
+    for y in range(n):
+        ax.axhspan(y - 0.5, y + 0.5, color="0.965" if y % 2 else "white", zorder=0)
+    if 0 < n_models < n:
+        ax.axhline(n_models - 0.5, color=GREY, linewidth=1)
+    ax.set_ylim(n - 0.5, -0.5)
+    ax.set_xlabel(f"{label}, 95 % interval")
+    ax.grid(axis="x", color="0.88")
+    ax.set_axisbelow(True)
+    bare(ax)
 
 
 def _uniform_cdf(x: ArrayLike) -> Float:

@@ -1,176 +1,241 @@
-"""Tables of how well methods do, by re-rendering what they found."""
+"""How a summary of scores reads: tables to choose by, of all metrics, of tests and of costs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pyrosynth.audio.metric_suite import METRICS
-from pyrosynth.statistics import Interval, interval
+from pyrosynth.evaluation.scores import MEAN_DRAW, ONE_DRAW, RANKED, answer_name, estimate
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-Float = NDArray[np.float64]
-Int = NDArray[np.int64]
+Cells = list[str]
+Table = tuple[Cells, list[Cells]]
 
-BEST_OF = (4, 16, 64, 256)  # draws of which the nearest is taken
-REFERENCE = "retrieval, human presets"  # whom the wins are counted against
-BANK = "retrieval, whole training bank"
-GUESS = "guess from bank and model"  # of the run, before anything is rendered
-
-HEADERS = {
-    "method": "method",
-    "n": "n",
-    "lsd_mean_db": "LSD mean dB",
-    "lsd_median_db": "LSD median dB",
-    "sc_median": "SC median",
-    "mse_n_mean": "MSE_n mean",
-    "wins": "beats retrieval",
-    "renders": "renders",
-}
-
-
-@dataclass(frozen=True)
-class Scores:
-    """How a method did on some sounds.
-
-    Args:
-        measures: By the names of `pyrosynth.audio.metric_suite.METRICS`, shape (n,), or (k, n)
-        for k answers
-            to each sound.
-        renders: Sounds rendered for each to find the answer.
-    """
-
-    measures: Mapping[str, Float]
-    renders: float
-
-    @property
-    def lsd(self) -> Float:
-        """Log-spectral distances in dB."""
-        return self.measures["lsd"]
-
-    def per_sound(self, measure: str = "lsd") -> Float:
-        """Return a measure of each sound, shape (n,): the mean over its answers, of SC the median.
-
-        SC has no upper bound, so that its mean is that of the few answers that are too loud.
-        """
-        values = self.measures[measure]
-        typical = np.median if measure == "sc" else np.mean
-        return typical(values, axis=0) if values.ndim == 2 else values
+ALIKE = 0.05  # p-value from which a method is not told apart from the best
+SURE, UNSURE = "**", " ≈"  # around the best, after what is not told apart from it
+FIRST = (MEAN_DRAW, ONE_DRAW, "guess")  # columns that render nothing, for a guess of any kind
+COMPARE_LEGEND = (
+    "LSD in dB, the mean over sounds; the seeds of a sound are averaged first. Every answer was "
+    "rendered by the real synth. A column holds answers that cost as many renders; of those, the "
+    "nearest was taken by LSD, as a user would. {best}: the best of all that cost as many; ≈: not "
+    f"told apart from it (p ≥ {ALIKE}, Wilcoxon signed ranks with Holm's correction). SC: median "
+    "over sounds, of one draw and of the nearest of most. MSE_n: of the mean draw. "
+    "log q(v given x): nats that the model gives to the true preset, where it is exact. "
+    "90 % region, TARP 90 %: how many true presets lie in the regions that should hold 90 %."
+)
+CHECK_LEGEND = (
+    "Every answer was rendered by the real synth. LSD: log-spectral distance, with the 95 % "
+    "bootstrap interval of its mean over sounds. SC: spectral convergence. MSE_n: normalised "
+    "error of the learnt parameters. Beats retrieval: share of sounds nearer than the nearest "
+    "human training preset. Renders: sounds rendered to choose the answer; the nearest one is "
+    "taken, so rows with renders choose on the LSD they are scored by, as a user would."
+)
 
 
-def measured(arrays: Mapping[str, Float], where: Any = ...) -> dict[str, Float]:
-    """Return the part of each array that holds a measure, by the names of ``METRICS``."""
-    return {name: arrays[name][where] for name in METRICS if name in arrays}
-
-
-def picks(lsd: Float, draws: int, best_of: Sequence[int] = BEST_OF) -> dict[str, Int]:
-    """Say which of the sounds that were rendered for a target are an answer to it.
-
-    Args:
-        lsd: Log-spectral distances, shape (n, n_sounds): of the draws, then of their mean.
-        draws: Number of draws.
-        best_of: Numbers of draws of which the nearest is an answer; larger ones are left out.
-
-    Returns:
-        Position of the sound for each target, shape (n,), by answer: ``mean draw``,
-        ``one draw`` and such as ``best of 16 draws``.
-    """
-    n = len(lsd)
-    found = {"mean draw": np.full(n, draws), "one draw": np.zeros(n, np.int64)}
-    for k in best_of:
-        if k <= draws:
-            found[f"best of {k} draws"] = np.argmin(lsd[:, :k], axis=1)
-    return found
-
-
-def drawn(
-    played: Mapping[str, Float], draws: int, best_of: Sequence[int] = BEST_OF
-) -> dict[str, Scores]:
-    """Score the answers that come of draws.
-
-    Args:
-        played: From `pyrosynth.evaluation.trials.Trials.play`, shape (n, n_sounds) each.
-        draws: Number of draws.
-        best_of: As in ``picks``.
-
-    Returns:
-        Scores of each answer. Where all draws were measured, each of them is one draw.
-    """
-    measures = measured(played)
-    scores = {}
-    for answer, where in picks(played["lsd"], draws, best_of).items():
-        taken = {m: np.take_along_axis(a, where[:, None], 1)[:, 0] for m, a in measures.items()}
-        if answer == "one draw":
-            of_all = {m: a[:, :draws].T for m, a in measures.items()}
-            taken |= {m: a for m, a in of_all.items() if not np.isnan(a).any()}
-        renders = int(answer.split()[2]) if answer.startswith("best of") else 0
-        scores[answer] = Scores(taken, renders)
-    return scores
-
-
-def table(scores: Mapping[str, Scores]) -> "DataFrame":
-    """Compare methods on the same sounds.
-
-    Args:
-        scores: Of each method; ``REFERENCE`` among them if wins are to be counted.
-
-    Returns:
-        One row per method with the columns of ``HEADERS`` and the ends of the 95 % bootstrap
-        intervals of the means, ``lsd_low_db`` and ``lsd_high_db``. Wins are the share of sounds
-        whose distance is lower than that of the reference.
-    """
-    import pandas as pd
-
-    reference = scores.get(REFERENCE)
-    rows = []
-    for method, score in scores.items():
-        mean = interval(score.per_sound())
-        wins = np.nan
-        if reference is not None and method != REFERENCE:
-            wins = float(np.mean(score.lsd < reference.lsd))
-        rows.append(
-            {
-                "method": method,
-                "n": len(score.per_sound()),
-                "lsd_mean_db": mean.estimate,
-                "lsd_low_db": mean.low,
-                "lsd_high_db": mean.high,
-                "lsd_median_db": float(np.median(score.per_sound())),
-                "sc_median": float(np.median(score.per_sound("sc"))),
-                "mse_n_mean": float(np.mean(score.measures["mse_n"])),
-                "wins": wins,
-                "renders": float(score.renders),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def text_rows(frame: "DataFrame") -> list[list[str]]:
-    """Return the cells of a table as people read them, one list per row, as in ``HEADERS``."""
-    rows = []
-    for row in frame.to_dict("records"):
-        mean = Interval(row["lsd_mean_db"], row["lsd_low_db"], row["lsd_high_db"])
-        wins = "" if np.isnan(row["wins"]) else f"{100 * row['wins']:.0f} %"
-        rows.append(
-            [
-                str(row["method"]),
-                str(row["n"]),
-                str(mean),
-                f"{row['lsd_median_db']:.2f}",
-                f"{row['sc_median']:.2f}",
-                f"{row['mse_n_mean']:.3f}",
-                wins,
-                f"{row['renders']:.0f}",
-            ]
-        )
-    return rows
-
-
-def markdown(frame: "DataFrame") -> str:
+def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table in Markdown."""
-    lines = [list(HEADERS.values()), ["---"] * len(HEADERS), *text_rows(frame)]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    lines = [list(headers), ["---"] * len(headers), *rows]
+    clean = [[str(cell).replace("|", "/") for cell in line] for line in lines]
+    return "".join("| " + " | ".join(line) + " |\n" for line in clean)
+
+
+def check_table(frame: "DataFrame") -> Table:
+    """Return the table of a check, one row for each answer.
+
+    Args:
+        frame: From `pyrosynth.evaluation.scores.summarise`.
+
+    Returns:
+        Headers, and cells as people read them.
+    """
+    heads = {
+        "n": "n", "lsd_mean": "LSD mean dB", "lsd_median": "LSD median dB",
+        "sc_median": "SC median", "mse_n_mean": "MSE_n mean", "wins": "beats retrieval",
+        "renders": "renders",
+    }  # fmt: skip
+    rows = []
+    for row in _records(frame):
+        cells = {name: _number(row, name) for name in heads}
+        cells["lsd_mean"] = str(estimate(row, "lsd_mean"))
+        cells |= {name: f"{row[name]:.2f}" for name in ("lsd_median", "sc_median")}
+        rows.append([row["method"], row["answer"], *cells.values()])
+    return ["method", "answer", *heads.values()], rows
+
+
+def order(frame: "DataFrame") -> list[str]:
+    """Return the methods: models from the best to the worst by their best draws, then others."""
+    models = frame[frame["answer"].isin(FIRST)]["method"].unique().tolist()
+    last = {}
+    for method in models:
+        own = frame[(frame["method"] == method) & ~frame["answer"].str.startswith("infer")]
+        own = own[own["sounds"] == own["sounds"].iloc[0]]
+        last[method] = own.sort_values("budget", kind="stable")["lsd_mean"].iloc[-1]
+    others = [m for m in frame["method"].unique() if m not in last]
+    return [*sorted(models, key=lambda method: last[method]), *others]
+
+
+def column(row: Mapping[str, Any]) -> str:
+    """Return the column of the table by budget that an answer belongs into."""
+    if row["budget"] == 0:
+        return row["answer"] if row["answer"] in FIRST else FIRST[-1]
+    if row["answer"].startswith("best of"):
+        return f"best of {row['budget']:.0f}"
+    return f"{row['budget']:.0f} renders"
+
+
+def budget_table(frame: "DataFrame", sounds: str) -> Table:
+    """Return the table to choose by: methods down, what they may render across.
+
+    Args:
+        frame: From `pyrosynth.evaluation.scores.summarise`.
+        sounds: Which sounds.
+
+    Returns:
+        Headers, and cells as people read them, in Markdown.
+    """
+    here = frame[frame["sounds"] == sounds]
+    rows = _records(here)
+    done = [row for row in rows if not _missing(row, "lsd_mean")]
+    named = {column(row): row["budget"] for row in done}
+    columns = sorted(
+        (budget, FIRST.index(name) if name in FIRST else 0, name) for name, budget in named.items()
+    )
+    best = {
+        budget: min(r["lsd_mean"] for r in done if r["budget"] == budget) for budget, *_ in columns
+    }
+    more = {
+        "SC, one draw": (ONE_DRAW, "sc_median"),
+        "SC, nearest": ("nearest", "sc_median"),
+        "MSE_n": (MEAN_DRAW, "mse_n_mean"),
+        "log q(v given x)": (ONE_DRAW, "log_q"),
+        "90 % region": (ONE_DRAW, "region_90"),
+        "TARP 90 %": (ONE_DRAW, "tarp_90"),
+    }
+    more = {
+        head: (answer, name)
+        for head, (answer, name) in more.items()
+        if name in here and here[name].notna().any()
+    }
+    table = []
+    for method in order(here):
+        own = {column(row): row for row in done if row["method"] == method}
+        if not own:
+            reason = next(row["failed"] for row in rows if row["method"] == method)
+            table.append([method, f"failed: {reason}", *[""] * (len(columns) + len(more) - 1)])
+            continue
+        cells = [_lsd(own.get(name), best[budget]) for budget, _, name in columns]
+        first = next(iter(own.values()))
+        nearest = [row for name, row in own.items() if name.startswith("best of")]
+        own["nearest"] = max(nearest, key=lambda row: row["budget"]) if nearest else first
+        facts = [_number(own.get(answer, first), name) for answer, name in more.values()]
+        table.append([method, *cells, *facts])
+    return ["method", *(name for *_, name in columns), *more], table
+
+
+def metrics_table(frame: "DataFrame", sounds: str) -> Table:
+    """Return every metric of every answer: means over sounds, of SC the median as well."""
+    here = frame[frame["sounds"] == sounds].dropna(subset=["lsd_mean"])
+    heads = {"n": "n", "seeds": "seeds", "renders": "renders", "lsd_median": "LSD median"}
+    for name, metric in METRICS.items():
+        heads[f"{name}_mean"] = metric.heading
+        if name == "sc":
+            heads["sc_median"] = "SC median"
+        if name == "mse_n":
+            heads["mse_n_published"] = "MSE_n as published"
+    heads["wins"] = "beats retrieval"
+    heads = {name: head for name, head in heads.items() if name in here}
+    table = []
+    for method in order(here):
+        own = here[here["method"] == method].sort_values("budget", kind="stable")
+        for row in _records(own):
+            table.append([method, row["answer"], *(_number(row, name) for name in heads)])
+    return ["method", "answer", *heads.values()], table
+
+
+def tests_table(tests: "DataFrame", sounds: str, metric: str) -> Table:
+    """Return the paired tests of one metric."""
+    here = tests[(tests["sounds"] == sounds) & (tests["metric"] == metric)]
+    table = []
+    for row in _records(here):
+        name = answer_name(row["method"], row["answer"])
+        difference = f"{row['difference']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
+        table.append(
+            [f"{row['budget']:.0f}", name, row["best"], difference, f"{100 * row['wins']:.0f} %",
+             f"{row['p']:.2g}"]
+        )  # fmt: skip
+    unit = METRICS[metric].heading
+    return (
+        ["renders", "method", "best", f"behind the best, {unit}", "best is nearer on", "p (Holm)"],
+        table,
+    )
+
+
+def costs_table(frame: "DataFrame") -> Table:
+    """Return what the fits of each model cost, means over their seeds."""
+    heads = {
+        "weights": "weights", "steps": "steps", "best_step": "best step",
+        "fit_seconds": "fit, minutes", "fit_cpu_seconds": "processor, minutes",
+    }  # fmt: skip
+    if "steps" not in frame:
+        return ["model", *heads.values()], []
+    fitted = frame.dropna(subset=["steps"]).drop_duplicates("method")
+    rows = {row["method"]: row for row in _records(fitted)}
+    cells = [
+        [name, *(f"{row[k] / 60:.1f}" if "seconds" in k else f"{row[k]:,.0f}" for k in heads)]
+        for name, row in sorted(rows.items(), key=lambda item: order(fitted).index(item[0]))
+    ]
+    return ["model", *heads.values()], cells
+
+
+def compare_page(frame: "DataFrame", tests: "DataFrame") -> str:
+    """Return all tables of a comparison in Markdown."""
+    parts = []
+    for sounds in frame["sounds"].unique() if len(frame) else ():
+        n = int(frame[frame["sounds"] == sounds]["n"].max())
+        parts += [
+            f"## {sounds.capitalize()} ({n})",
+            markdown(*budget_table(frame, sounds)),
+            f"{COMPARE_LEGEND.format(best='Bold')} In brackets: 95 % bootstrap intervals.",
+            "### All metrics",
+            markdown(*metrics_table(frame, sounds)),
+            "### Against the best",
+            *(markdown(*tests_table(tests, sounds, metric)) for metric in RANKED),
+        ]
+    parts += ["## Cost of a fit", markdown(*costs_table(frame))]
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _records(frame: "DataFrame") -> list[dict[str, Any]]:
+    records: list[Any] = frame.to_dict("records")
+    return records
+
+
+def _lsd(row: Mapping[str, Any] | None, best: float) -> str:
+    """Write a distance, marked if it is the best or may be as good."""
+    if row is None:
+        return ""
+    text = str(estimate(row, "lsd_mean"))
+    if row["lsd_mean"] == best:
+        return f"{SURE}{text}{SURE}"
+    return text + (UNSURE if row["p_lsd"] >= ALIKE else "")
+
+
+def _number(row: Mapping[str, Any], name: str) -> str:
+    """Write a number as people read it, nothing where there is none."""
+    if _missing(row, name):
+        return ""
+    value = row[name]
+    if name in ("n", "seeds", "renders"):
+        return f"{value:.0f}"
+    if name == "wins" or name.endswith("_90"):
+        return f"{100 * value:.0f} %"
+    if name == "log_q":
+        return f"{value:.1f}"
+    return f"{value:.3f}" if name.startswith("mse_n") else f"{value:#.3g}".rstrip(".")
+
+
+def _missing(row: Mapping[str, Any], name: str) -> bool:
+    return name not in row or bool(np.isnan(row[name]))

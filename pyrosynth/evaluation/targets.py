@@ -1,10 +1,10 @@
-"""Sounds whose presets are to be found again, and what is known of them."""
+"""Target sounds that presets are to be found for, and what is known of them."""
 
 import csv
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,17 @@ class Targets:
         return self.dataset.full_space
 
     @property
-    def truths(self) -> int:
-        """Number of true presets of each sound: 1 or, where nobody knows them, 0."""
+    def n_truths(self) -> int:
+        """Number of true presets of each sound: 1 or, where they are unknown, 0."""
         return int(self.values is not None)
+
+    def take(self, rows: Sequence[int]) -> "Targets":
+        """Return some of the targets."""
+        return replace(
+            self, ids=self.ids[rows], names=[self.names[i] for i in rows], x=self.x[rows],
+            values=None if self.values is None else self.values[rows],
+            audio=None if self.audio is None else self.audio[rows],
+        )  # fmt: skip
 
     def seed(self, i: int, seed: int) -> int:
         """Return the seed of one sound, whichever others there are."""

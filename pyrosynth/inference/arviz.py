@@ -62,6 +62,7 @@ def label_groups(
     posterior_predictive: Arrays | None = None,
     prior_predictive: Arrays | None = None,
     observed_data: Arrays | None = None,
+    constant_data: Arrays | None = None,
     log_likelihood: Arrays | None = None,
     sample_stats: Arrays | None = None,
     coords: Mapping[str, ArrayLike] | None = None,
@@ -81,6 +82,7 @@ def label_groups(
         prior_predictive: What presets drawn without a sound are like, arrays (draw, ...).
         observed_data: The sounds themselves, (preset, ...). ArviZ compares each variable with
             the one of that name in ``posterior_predictive``.
+        constant_data: What the sounds were made from and what is read of them, (preset, ...).
         log_likelihood: Of the sounds given the draws, arrays (draw, preset), or
             (draw, preset, mel, frame) for ``x``.
         sample_stats: Further facts of the draws, such as ``log_q`` and ``lsd``, (draw, preset).
@@ -116,6 +118,7 @@ def label_groups(
         "posterior_predictive": (posterior_predictive, drawn),
         "prior_predictive": (prior_predictive, drawn[:2]),
         "observed_data": (observed_data, drawn[2:]),
+        "constant_data": (constant_data, drawn[2:]),
         "log_likelihood": (log_likelihood, drawn),
         "sample_stats": (sample_stats, drawn),
     }

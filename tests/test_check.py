@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot
 from scipy.stats import kstest
 from small import small_run
 from test_report import assert_self_contained
@@ -20,11 +22,11 @@ from pyrosynth.audio.descriptors import NAMES, describe
 from pyrosynth.audio.io import Note
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import DataError, InputError
-from pyrosynth.evaluation import baselines, trials
 from pyrosynth.evaluation import check as checks
+from pyrosynth.evaluation import methods, runner
+from pyrosynth.evaluation.calibration import Calibration
 from pyrosynth.evaluation.check import check
-from pyrosynth.evaluation.findings import TRUTH, Findings
-from pyrosynth.evaluation.tables import REFERENCE
+from pyrosynth.evaluation.scores import BANK, GUESS, REFERENCE, TRUTH
 from pyrosynth.evaluation.targets import held_out
 from pyrosynth.inference.arviz import arviz
 from pyrosynth.inference.posterior import Posterior
@@ -45,36 +47,42 @@ def fitted(tmp_path_factory):
 def result(fitted):
     dataset, posterior, folder = fitted
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baselines, "STEPS", 20)
+        patch.setattr(methods, "STEPS", 20)
         return check(posterior, dataset, folder / "check", **OPTIONS)
 
 
 def test_table(result):
-    frame = result.table.set_index("method")
+    frame = result.table.set_index(["method", "answer"])
+    own = [GUESS, "mean draw", "one draw", "best of 4 draws", "best of 16 draws"]
     assert list(frame.index) == [
-        "random human preset", "median preset", "ridge regression", "MLP", "CNN", REFERENCE,
-        "retrieval, whole training bank", "guess from bank and model",
-        "mean draw", "one draw", "best of 4 draws", "best of 16 draws",
-        "CMA-ES from retrieval, 20 renders",
-        "CMA-ES from scratch, 20 renders", "infer, 20 renders", TRUTH,
+        *((name, "") for name in ("random human preset", "median preset", "ridge regression",
+                                  "MLP", "CNN", REFERENCE, BANK)),
+        *(("FlowReg", answer) for answer in own),
+        ("CMA-ES from retrieval", "20 renders"), ("CMA-ES from scratch", "20 renders"),
+        ("FlowReg", "infer, 20 renders"), (TRUTH, ""),
     ]  # fmt: skip
     assert (frame["n"] == 4).all()
-    lsd = frame["lsd_mean_db"]
-    assert lsd[TRUTH] < 0.005
-    assert frame.loc[TRUTH, "mse_n_mean"] == 0
-    assert lsd["best of 16 draws"] <= lsd["best of 4 draws"] <= lsd["one draw"]
-    assert lsd["CMA-ES from retrieval, 20 renders"] <= lsd[REFERENCE] < lsd["random human preset"]
-    assert lsd["infer, 20 renders"] < lsd["one draw"]
-    assert frame.loc["infer, 20 renders", "renders"] == 20
+    lsd = frame["lsd_mean"]
+    assert lsd[TRUTH, ""] < 0.005
+    assert frame.loc[(TRUTH, ""), "mse_n_mean"] == 0
+    draws = [lsd["FlowReg", answer] for answer in own[2:]]
+    assert draws == sorted(draws, reverse=True)
+    evolved = lsd["CMA-ES from retrieval", "20 renders"]
+    assert evolved <= lsd[REFERENCE, ""] < lsd["random human preset", ""]
+    assert lsd["FlowReg", "infer, 20 renders"] < lsd["FlowReg", "one draw"]
+    assert frame.loc[("FlowReg", "infer, 20 renders"), "renders"] == 20
     stored = pd.read_csv(result.folder / "table.csv")
-    np.testing.assert_allclose(stored["lsd_mean_db"], result.table["lsd_mean_db"])
+    np.testing.assert_allclose(stored["lsd_mean"], result.table["lsd_mean"])
     assert (result.folder / "table.md").read_text().count("\n") == len(frame) + 2
+    scores = result.scores[result.scores["answer"] == "one draw"]
+    assert len(scores) == 16 * 4  # a row for each draw and preset
+    assert lsd["FlowReg", "one draw"] == pytest.approx(scores["lsd"].mean())
 
 
 def test_distances_are_of_the_sounds_themselves(result, fitted):
     """The draws of one preset, decoded and rendered apart from the check."""
     dataset, posterior, _ = fitted
-    row = int(result.idata.observed_data["row"][1])
+    row = int(result.idata.constant_data["row"][1])
     stored = result.idata.posterior["value"][0, :, 1].values
     with posterior.renderer(1, keep_audio=True) as renderer:
         rendered = renderer.render(posterior.complete(stored))
@@ -89,17 +97,17 @@ def test_distances_are_of_the_sounds_themselves(result, fitted):
 def test_file_opens_with_arviz(result, fitted):
     dataset, *_ = fitted
     data = arviz().from_netcdf(result.folder / "check.nc")
-    rows = data.observed_data["row"].values
+    rows = data.constant_data["row"].values
     assert set(rows) < set(dataset.rows("test", human_only=True))
     v = data.posterior["v"]
     assert v.dims == ("chain", "draw", "preset", "param")
     assert v.shape == (1, 16, len(rows), len(dataset.space))
     assert data.posterior["param"].values.tolist() == list(dataset.space.names)
     assert data.posterior["preset"].values.tolist() == dataset.names(rows)
-    np.testing.assert_allclose(data.observed_data["value"], dataset.learnt(rows))
+    np.testing.assert_allclose(data.constant_data["value"], dataset.learnt(rows))
     assert data.posterior_predictive["descriptor"].values.tolist() == list(NAMES)
     assert data.posterior.attrs["draws"] == 16
-    truth = data.observed_data["v"].values
+    truth = data.constant_data["v"].values
     assert (dataset.space.levels(dataset.learnt(rows)) == np.floor(
         truth * dataset.space.resolution
     )).all()  # fmt: skip
@@ -110,7 +118,7 @@ def test_log_q_of_the_draws_is_that_of_the_truth(result, fitted):
     dataset, posterior, _ = fitted
     import torch
 
-    rows = result.idata.observed_data["row"].values
+    rows = result.idata.constant_data["row"].values
     x = posterior.run.standardise(torch.as_tensor(dataset.x(rows)))
     v = torch.as_tensor(result.idata.posterior["v"][0].values)
     with torch.no_grad():
@@ -125,7 +133,7 @@ def test_report_and_pictures(result):
     assert pictures == ["calibration", "descriptors", "distances", "search"]
     assert page.tags.count("img") == 4
     assert page.tags.count("audio") == 3 * page.tags.count("h3") == 12
-    for method in result.table["method"]:
+    for method in {*result.table["method"], *result.table["answer"]}:
         assert f"<td>{method}</td>" in html
     assert not list(result.folder.glob("*.part"))
 
@@ -135,6 +143,7 @@ def test_summary(result):
     assert stored == json.loads(json.dumps(result.summary))
     assert stored["same_dataset"] is True
     assert stored["failed_draws"] == 0
+    assert stored["failures"] == result.failures == []
     assert set(stored["coverage"]) == {"mean of parameters", "highest density", "TARP"}
     for name in ("coverage_of_parameters", "coverage_of_descriptors"):
         for shares in stored[name].values():
@@ -147,7 +156,7 @@ def test_again_makes_only_what_is_missing_or_damaged(result, fitted, monkeypatch
     kept = {f: f.read_bytes() for f in result.folder.glob("*.*") if f.suffix != ".nc"}
     damaged = sorted(result.folder.glob("trials/infer-*/*.npz"))[0]
     damaged.write_bytes(damaged.read_bytes()[:100])
-    scored, score = [], trials.Trials._scores
+    scored, score = [], runner.EvaluationRunner._score
 
     def count(self, i, values, x):
         scored.append(int(self.targets.ids[i]))
@@ -156,8 +165,8 @@ def test_again_makes_only_what_is_missing_or_damaged(result, fitted, monkeypatch
     def refuse(*_):
         raise AssertionError("these answers are there already")
 
-    monkeypatch.setattr(trials.Trials, "_scores", count)
-    monkeypatch.setattr(checks, "guesses", refuse)
+    monkeypatch.setattr(runner.EvaluationRunner, "_score", count)
+    monkeypatch.setattr(checks, "answer_baselines", refuse)
     again = check(posterior, dataset, folder / "check", **OPTIONS)
     assert scored == [int(damaged.stem)]
     pd.testing.assert_frame_equal(again.table, result.table)
@@ -169,7 +178,7 @@ def test_other_runs_are_shown_beside(result, fitted):
     dataset, posterior, folder = fitted
     options = {**OPTIONS, "baselines": "fast"}
     both = check(posterior, dataset, folder / "check", beside={"its twin": posterior}, **options)
-    rows = both.table.set_index("method").loc[["infer, 20 renders", "its twin, 20 renders"]]
+    rows = both.table[both.table["answer"] == "infer, 20 renders"].drop(columns="method")
     assert rows.iloc[0].equals(rows.iloc[1])
 
 
@@ -177,11 +186,11 @@ def test_killed_check_goes_on(result, fitted, tmp_path):
     _, _, folder = fitted
     code = f"""
 import sys
-from pyrosynth.evaluation import baselines
+from pyrosynth.evaluation import methods
 from pyrosynth.evaluation.check import check
 from pyrosynth.data.dataset import open_dataset
 from pyrosynth.inference.posterior import Posterior
-baselines.STEPS = 20
+methods.STEPS = 20
 check(Posterior.load({str(folder / "run")!r}), open_dataset({str(folder / "data")!r}),
       {str(tmp_path)!r}, **{FAST!r})
 """
@@ -199,9 +208,11 @@ check(Posterior.load({str(folder / "run")!r}), open_dataset({str(folder / "data"
     assert not (tmp_path / "report.html").exists()
     subprocess.run([sys.executable, "-c", code], check=True, timeout=240)
     assert all(file.stat().st_mtime_ns == when for file, when in kept.items())
-    table = pd.read_csv(tmp_path / "table.csv").set_index("method")
-    other = pd.read_csv(result.folder / "table.csv").set_index("method")
-    assert not table.index.str.contains("infer|CMA").any()
+    table, other = (
+        pd.read_csv(folder / "table.csv", keep_default_na=False).set_index(["method", "answer"])
+        for folder in (tmp_path, result.folder)
+    )
+    assert not any("renders" in answer for _, answer in table.index)
     assert not (tmp_path / "search.png").exists()
     assert "best of 16 draws" in (tmp_path / "report.html").read_text()
     pd.testing.assert_frame_equal(table, other.loc[table.index])
@@ -209,7 +220,7 @@ check(Posterior.load({str(folder / "run")!r}), open_dataset({str(folder / "data"
 
 def test_more_presets_use_what_is_there(result, fitted, monkeypatch):
     dataset, posterior, folder = fitted
-    monkeypatch.setattr(baselines, "STEPS", 20)
+    monkeypatch.setattr(methods, "STEPS", 20)
     kept = set(folder.glob("check/trials/draws-*/*.npz"))
     options = {**OPTIONS, "n_presets": 5, "budget": 0}
     found = check(posterior, dataset, folder / "check", **options)
@@ -223,32 +234,32 @@ def test_more_presets_use_what_is_there(result, fitted, monkeypatch):
 
 def test_a_calibrated_run_has_uniform_numbers(fitted):
     """Draws and truth from one distribution pass; draws that are too narrow do not."""
-    dataset, posterior, folder = fitted
+    dataset, *_ = fitted
     rng = np.random.default_rng(0)
     n, draws, n_params = 400, 32, len(dataset.space)
-    many = repeated(dataset, folder, n, None)
     numbers = {"descriptors": rng.normal(size=(n, draws + 1, 6)), "log_q_true": np.full(n, np.nan)}
     numbers |= {"v": rng.random((n, draws, n_params)), "v_true": rng.random((n, n_params))}
     numbers["log_q"] = numbers["v"].sum(-1)
-    good = Findings(many, draws, {}, {}, numbers, {})
-    assert "highest density" not in good.uniform  # the variant had no density
-    assert kstest(good.uniform["parameters"].ravel(), "uniform").pvalue > 0.001
-    assert kstest(good.uniform["TARP"], "uniform").pvalue > 0.001
-    assert kstest(good.uniform["descriptors"].ravel(), "uniform").pvalue > 0.001
-    assert good.coverage()["coverage"]["mean of parameters"] == pytest.approx(
+    good = Calibration.of(numbers, draws)
+    assert set(good.joint) == {"TARP"}  # the variant had no density
+    assert kstest(good.ranks.ravel(), "uniform").pvalue > 0.001
+    assert kstest(good.joint["TARP"], "uniform").pvalue > 0.001
+    assert kstest(good.descriptors.ravel(), "uniform").pvalue > 0.001
+    names = dataset.space.names
+    assert good.coverage(names)["coverage"]["mean of parameters"] == pytest.approx(
         [0.5, 0.8, 0.9], abs=0.02
     )
     narrow = {**numbers, "v": 0.5 + 0.2 * (numbers["v"] - 0.5)}
-    bad = replace(good, played=narrow).coverage()
+    bad = Calibration.of(narrow, draws).coverage(names)
     assert bad["coverage"]["mean of parameters"] == pytest.approx([0.1, 0.16, 0.18], abs=0.03)
 
 
-def repeated(dataset, folder, n, listener):
-    """Trials of one held-out preset, n times."""
+def repeated(dataset, folder, n, renderer):
+    """A runner on one held-out preset, n times."""
     one = held_out(dataset, 1)
     same = {k: np.repeat(getattr(one, k), n, axis=0) for k in ("ids", "x", "values")}
     targets = replace(one, names=one.names * n, **same)
-    return trials.Trials(targets, folder, listener, None, progress=False)
+    return runner.EvaluationRunner(targets, folder, renderer, None, progress=False)
 
 
 class Broken:
@@ -261,22 +272,29 @@ class Broken:
             yield key, RenderResult(None, rows, reason)
 
 
-def test_a_draw_that_cannot_be_played_is_silence(fitted, tmp_path):
+def test_a_draw_that_cannot_be_rendered_is_silence(fitted, tmp_path):
     dataset, posterior, _ = fitted
     many = repeated(dataset, tmp_path, 1, Broken())
-    played = many.play(posterior, 4)
-    assert played["failed"].tolist() == [[False, True, False, True, False, True]]
+    rendered = many.render_draws(posterior, 4, lambda lsd: ())
+    assert rendered["failed"].tolist() == [[False, True, False, True, False, True]]
     silence = np.full(dataset.mean.shape, np.log(dataset.features.floor))
     expected = log_distance(silence, many.targets.x[0])
-    np.testing.assert_allclose(played["lsd"][0, [1, 3]], expected)
-    assert played["sc"][0, [1, 3]] == pytest.approx(1)
-    assert np.isnan(played["descriptors"][0, [1, 3]]).all()
-    assert np.isfinite(Findings(many, 4, {}, {}, played, {}).uniform["descriptors"]).all()
+    np.testing.assert_allclose(rendered["lsd"][0, [1, 3]], expected)
+    assert rendered["sc"][0, [1, 3]] == pytest.approx(1)
+    assert np.isnan(rendered["descriptors"][0, [1, 3]]).all()
+    assert np.isfinite(Calibration.of(rendered, 4).descriptors).all()
 
 
 def test_bad_arguments(fitted, tmp_path):
     dataset, posterior, folder = fitted
-    for options in ({"draws": 1}, {"budget": -1}, {"n_presets": 0}, {"baselines": "some"}):
+    for options in (
+        {"draws": 1},
+        {"budget": -1},
+        {"n_presets": 0},
+        {"baselines": "some"},
+        {"seed": -1},
+        {"seed": 2**64},
+    ):
         with pytest.raises(InputError):
             check(posterior, dataset, tmp_path, **options)
     (tmp_path / "file").write_text("")
@@ -294,3 +312,77 @@ def test_a_run_that_has_learnt_the_held_out_presets_is_refused(fitted, tmp_path)
     knows = replace(posterior.bank, values=np.vstack([seen[:1], posterior.bank.values[1:]]))
     with pytest.raises(DataError, match=r"[1-9] of \d+ held-out presets were learnt by the run"):
         check(Posterior(posterior.run, knows), dataset, tmp_path, **{**FAST, "n_presets": None})
+
+
+def test_arviz_users_find_what_they_call_first(result):
+    """The predictive check by default, and no observed variable without its prediction."""
+    az = arviz()
+    data = az.from_netcdf(result.folder / "check.nc")
+    assert set(data.observed_data) == set(data.posterior_predictive) == {"descriptors"}
+    with warnings.catch_warnings():  # of ArviZ on a new matplotlib, and on few draws
+        warnings.simplefilter("ignore")
+        assert len(np.ravel(az.plot_ppc(data, num_pp_samples=5, show=False))) > 0
+        pyplot.close("all")
+        assert az.loo(data).n_data_points == 4
+        assert len(az.compare({"one": data, "same": data})) == 2
+
+
+def test_a_preset_that_fails_costs_only_itself(result, fitted, monkeypatch):
+    dataset, posterior, folder = fitted
+    bad = held_out(dataset, 4).x[2]
+    refine = type(posterior).refine
+
+    def refuse(self, x, *rest):
+        if np.array_equal(x, bad):
+            raise InputError("no preset for this one")
+        return refine(self, x, *rest)
+
+    monkeypatch.setattr(methods, "STEPS", 2)
+    monkeypatch.setattr(type(posterior), "refine", refuse)
+    found = check(posterior, dataset, folder / "one fails", **{**OPTIONS, "baselines": "fast"})
+    name = held_out(dataset, 4).names[2]
+    assert found.failures == [f"{name}: no preset for this one"]
+    assert (found.table["n"] == 3).all()
+    kept = [0, 1, 3]
+    names = [held_out(dataset, 4).names[i] for i in kept]
+    assert found.idata.posterior["preset"].values.tolist() == names
+    rows = result.table.set_index(["method", "answer"])
+    others = result.scores[result.scores["target"] != held_out(dataset, 4).ids[2]]
+    for answer in ("one draw", "infer, 20 renders"):
+        lsd = others[others["answer"] == answer]["lsd"].mean()
+        again = found.table.set_index(["method", "answer"]).loc[("FlowReg", answer)]
+        assert again["lsd_mean"] == pytest.approx(lsd)
+        assert again["lsd_mean"] != rows.loc[("FlowReg", answer), "lsd_mean"]
+
+
+def test_what_is_not_of_a_check_stays(fitted, tmp_path):
+    dataset, posterior, _ = fitted
+    (tmp_path / "table.csv").write_text("mine")
+    with pytest.raises(InputError, match="holds 'table.csv', which pyrosynth did not write"):
+        check(posterior, dataset, tmp_path, **FAST)
+    assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+    assert (tmp_path / "table.csv").read_text() == "mine"
+
+
+def test_any_damage_to_a_cached_result_is_noticed(tmp_path):
+    """Cut, changed or swapped: it is made anew, never read as something else."""
+    file = tmp_path / "000001.npz"
+    rng = np.random.default_rng(0)
+    runner.write_arrays(file, {"lsd": rng.random((4, 3)), "source": np.array(["cma"] * 4)})
+    content = file.read_bytes()
+    stored = runner.read_arrays(file)
+    assert set(stored) == {"lsd", "source"}
+    for _ in range(1500):
+        mutant = bytearray(content)
+        kind = rng.integers(4)
+        at = rng.integers(len(mutant))
+        if kind == 0:
+            mutant[at] ^= 1 << rng.integers(8)
+        elif kind == 1:
+            del mutant[at:]
+        elif kind == 2:
+            del mutant[at : at + rng.integers(1, 40)]
+        else:
+            mutant[at:at] = rng.bytes(rng.integers(1, 40))
+        file.write_bytes(mutant)
+        assert runner.read_arrays(file) is None

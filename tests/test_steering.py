@@ -1,4 +1,4 @@
-"""Presets moved along axes: measured by hand, and played by the real synth."""
+"""Presets moved along axes: measured by hand, and rendered by the real synth."""
 
 import numpy as np
 import pytest
@@ -7,41 +7,51 @@ from toys import SMALL
 
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.data.labeling import descriptor_tags
-from pyrosynth.evaluation import axes
-from pyrosynth.evaluation.sweeps import AMOUNTS, CENTER, DOWN, NUMBERS, UP, Sweeps, play
+from pyrosynth.evaluation.steering import (
+    AMOUNTS,
+    CENTER,
+    DESCRIPTORS,
+    DOWN,
+    UP,
+    Steering,
+    render_steering,
+    steer,
+)
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.training.fit import fit
 
 
 def test_figures_by_hand():
-    numbers = np.zeros((2, 2, len(AMOUNTS), 5))
-    numbers[0, 0, :, 1] = AMOUNTS  # the first preset gets brighter all the way
-    numbers[0, 1, :, 1] = -AMOUNTS  # the second darker
-    numbers[0, :, :, 3] = 3 * AMOUNTS  # and both longer
-    found = Sweeps(("brightness", "warmth"), ["a", "b"], numbers, np.array([1, 0.5, 1, 2, 1.0]))
+    descriptors = np.zeros((2, 2, len(AMOUNTS), 5))
+    descriptors[0, 0, :, 1] = AMOUNTS  # the first preset gets brighter all the way
+    descriptors[0, 1, :, 1] = -AMOUNTS  # the second darker
+    descriptors[0, :, :, 3] = 3 * AMOUNTS  # and both longer
+    found = Steering(
+        ("brightness", "warmth"), ["a", "b"], descriptors, np.array([1, 0.5, 1, 2, 1.0])
+    )
     assert found.monotony[0] == pytest.approx(0)
     assert found.rising[0] == pytest.approx(0.5)
-    assert found.right[0] == 0.5
+    assert found.right_way[0] == 0.5
     np.testing.assert_allclose(found.changes[0, :, 1], [4, -4])
     np.testing.assert_allclose(found.change[0], [0, 0, 0, 3, 0], atol=1e-12)
     assert np.isnan(found.monotony[1])
     facts = found.to_json()["tags"]
     assert facts["brightness"]["size_of_change"]["brightness"] == 4
     assert facts["warmth"]["rising"] is None
-    numbers[0, 1] = numbers[0, 0]
-    numbers[0, 1, 6:, 1] = 1.0  # rises, then stays
-    found = Sweeps(("brightness",), ["a", "b"], numbers[:1], np.ones(5))
+    descriptors[0, 1] = descriptors[0, 0]
+    descriptors[0, 1, 6:, 1] = 1.0  # rises, then stays
+    found = Steering(("brightness",), ["a", "b"], descriptors[:1], np.ones(5))
     assert found.rising[0] == pytest.approx((8 + 6 + 0.5 * 2) / 16)
     assert 0.9 < found.monotony[0] < 1
-    numbers[0, 1] = np.nan  # a preset without a sound counts for nothing
-    found = Sweeps(("brightness",), ["a", "b"], numbers[:1], np.ones(5))
-    assert found.right[0] == 1
-    numbers[0, 1] = 0.0
-    found = Sweeps(("brightness",), ["a", "b"], numbers[:1], np.ones(5))
+    descriptors[0, 1] = np.nan  # a preset without a sound counts for nothing
+    found = Steering(("brightness",), ["a", "b"], descriptors[:1], np.ones(5))
+    assert found.right_way[0] == 1
+    descriptors[0, 1] = 0.0
+    found = Steering(("brightness",), ["a", "b"], descriptors[:1], np.ones(5))
     assert found.monotony[0] == pytest.approx(0.5)  # what does not move follows nothing
 
 
-def test_sweeps_are_played_and_kept(tmp_path):
+def test_steering_is_rendered_and_cached(tmp_path):
     dataset = small_dataset(tmp_path)
     fit(
         "flow_dis", dataset, tmp_path / "run", tags=descriptor_tags(dataset, progress=False),
@@ -50,27 +60,29 @@ def test_sweeps_are_played_and_kept(tmp_path):
     posterior = Posterior.load(tmp_path / "run")
     rows = dataset.rows("train", human_only=True)[:3]
     with posterior.renderer(1) as renderer:
-        found = play(posterior, dataset, rows, renderer, tmp_path, progress=False)
-        assert found.numbers.shape == (5, 3, len(AMOUNTS), 5)
-        assert np.ptp(found.numbers[:, :, CENTER], axis=0) == pytest.approx(0)  # the same preset
+        found = render_steering(posterior, dataset, rows, renderer, tmp_path, progress=False)
+        assert found.descriptors.shape == (5, 3, len(AMOUNTS), 5)
+        assert np.ptp(found.descriptors[:, :, CENTER], axis=0) == pytest.approx(
+            0
+        )  # the same preset
         truth = descriptor_tags(dataset, progress=False).descriptors[rows]
         # Not the same values: the model has the middle of each level.
-        np.testing.assert_allclose(found.numbers[0, :, CENTER], truth, atol=0.3)
-        tag = NUMBERS[1]
+        np.testing.assert_allclose(found.descriptors[0, :, CENTER], truth, atol=0.3)
+        tag = DESCRIPTORS[1]
         ends = [
             posterior.features(np.stack([
                 posterior.synth.render(v, posterior.run.note, posterior.run.features.sample_rate)
-                for v in axes.steer(posterior, dataset.values(rows), tag, AMOUNTS[end])
+                for v in steer(posterior, dataset.values(rows), tag, AMOUNTS[end])
             ]))
             for end in (DOWN, UP)
         ]  # fmt: skip
         low, high = (describe_features(x, posterior.run.features) for x in ends)
         np.testing.assert_allclose(found.changes[1], (high - low) / found.spread, atol=1e-3)
-        files = sorted(tmp_path.glob("sweeps-*/*.npz"))
+        files = sorted(tmp_path.glob("steering-*/*.npz"))
         assert len(files) == 3
         files[1].unlink()
         files[2].write_bytes(b"damaged")
         before = files[0].stat().st_mtime_ns
-        again = play(posterior, dataset, rows, renderer, tmp_path, progress=False)
-    np.testing.assert_array_equal(again.numbers, found.numbers)
+        again = render_steering(posterior, dataset, rows, renderer, tmp_path, progress=False)
+    np.testing.assert_array_equal(again.descriptors, found.descriptors)
     assert files[0].stat().st_mtime_ns == before

@@ -1,4 +1,4 @@
-"""The panel against librosa, auraloss and formulas written out; and what it says of silence."""
+"""The metric suite against librosa, auraloss and formulas written out; and of silence."""
 
 import auraloss
 import librosa
@@ -11,9 +11,9 @@ from pyrosynth.audio import metric_suite as room
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.metric_suite import (
     METRICS,
+    compare_audio,
     loudness,
     multi_scale_distance,
-    panel,
     power_spectrum,
 )
 from pyrosynth.errors import InputError
@@ -97,7 +97,7 @@ def reference(target, audio):
 @pytest.mark.parametrize("pair", [(0, 4), (1, 3), (2, 0), (4, 1), (5, 2), (3, 5)])
 def test_equals_other_implementations(sounds, pair):
     target, audio = sounds[list(pair)]
-    found = panel(target[None], audio[None], SPEC)
+    found = compare_audio(target[None], audio[None], SPEC)
     expected = reference(target, audio)
     assert list(found) == NAMES
     for name, value in expected.items():
@@ -107,9 +107,9 @@ def test_equals_other_implementations(sounds, pair):
 
 
 def test_devices_and_shapes(sounds, device):
-    on_cpu = panel(sounds, sounds[::-1].copy(), SPEC)
+    on_cpu = compare_audio(sounds, sounds[::-1].copy(), SPEC)
     tensors = torch.from_numpy(sounds).to(device)
-    found = panel(tensors, tensors.flip(0), SPEC)
+    found = compare_audio(tensors, tensors.flip(0), SPEC)
     for name, values in found.items():
         assert values.shape == (6,)
         assert values.dtype == torch.float64
@@ -118,9 +118,9 @@ def test_devices_and_shapes(sounds, device):
 
 
 def test_a_result_depends_on_its_pair_alone(sounds):
-    together = panel(sounds, sounds[::-1].copy(), SPEC)
-    one_target = panel(sounds[:1], sounds, SPEC)
-    alone = panel(sounds[:1], sounds[5:], SPEC)
+    together = compare_audio(sounds, sounds[::-1].copy(), SPEC)
+    one_target = compare_audio(sounds[:1], sounds, SPEC)
+    alone = compare_audio(sounds[:1], sounds[5:], SPEC)
     for name in NAMES:
         assert alone[name].item() == pytest.approx(together[name][0].item(), rel=1e-6)
         assert alone[name].item() == pytest.approx(one_target[name][5].item(), rel=1e-6)
@@ -128,13 +128,13 @@ def test_a_result_depends_on_its_pair_alone(sounds):
 
 def test_equal_sounds_have_no_distance(sounds):
     everything = np.concatenate([sounds, np.zeros((1, N), np.float32)])
-    for name, values in panel(everything, everything, SPEC).items():
+    for name, values in compare_audio(everything, everything, SPEC).items():
         assert (values == 0).all(), name
 
 
 def test_silence(sounds):
     silence, tone = np.zeros((1, N), np.float32), sounds[4:5]
-    missing, extra = panel(tone, silence, SPEC), panel(silence, tone, SPEC)
+    missing, extra = compare_audio(tone, silence, SPEC), compare_audio(silence, tone, SPEC)
     assert missing["sc"].item() == 1
     assert extra["sc"].item() == np.inf
     assert extra["pitch"].item() == 0
@@ -147,7 +147,7 @@ def test_silence(sounds):
 
 def test_known_distances(sounds):
     tone = sounds[4:5]
-    found = panel(tone, tone * np.float32(10 ** (-6 / 20)), SPEC)
+    found = compare_audio(tone, tone * np.float32(10 ** (-6 / 20)), SPEC)
     assert found["loudness"].item() == pytest.approx(6, abs=1e-4)
     assert found["pitch"].item() == pytest.approx(0, abs=1e-4)
     assert 4 < found["lsd"].item() <= 6
@@ -185,4 +185,4 @@ def test_headings():
 )
 def test_bad_input(target, audio, message):
     with pytest.raises(InputError, match=message):
-        panel(target, audio, SPEC)
+        compare_audio(target, audio, SPEC)

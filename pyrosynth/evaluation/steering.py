@@ -1,4 +1,4 @@
-"""Presets moved along the axes of tags in steps, played by the synth, and described."""
+"""Steering: presets moved along tag axes in steps, rendered by the synth, and described."""
 
 import hashlib
 import json
@@ -8,54 +8,55 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.descriptors import describe_features
+from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.data.dataset import Dataset, Rows
 from pyrosynth.data.labeling import DESCRIBED
-from pyrosynth.evaluation.axes import described, or_none, steer
-from pyrosynth.evaluation.cache import Arrays, each
+from pyrosynth.evaluation.disentanglement import or_none
+from pyrosynth.evaluation.runner import Arrays, each
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.statistics import spearman
-from pyrosynth.synths.rendering import Renderer
+from pyrosynth.synths.rendering import Renderer, RenderResult
 from pyrosynth.training.fit import contract_hash
 from pyrosynth.training.run import run_hash
 
 Float = NDArray[np.float64]
 
-AMOUNTS = np.linspace(-2.0, 2.0, 9)  # in spreads of the axis, from where the preset is
+AMOUNTS = np.linspace(-2.0, 2.0, 9)  # in standard deviations of the axis, from the preset
 DOWN, CENTER, UP = (int(np.flatnonzero(AMOUNTS == amount)[0]) for amount in (-1.0, 0.0, 1.0))
-NUMBERS = tuple(tag.name for tag in DESCRIBED)
+DESCRIPTORS = tuple(tag.name for tag in DESCRIBED)
 
 
 @dataclass(frozen=True, eq=False)
-class Sweeps:
-    """What moving presets along axes of tags does to how they sound.
+class Steering:
+    """What moving presets along tag axes does to the descriptors of their sounds.
 
     Attributes:
         tags: Names of the tags.
         presets: Names of the presets.
-        numbers: Those of `pyrosynth.audio.descriptors.describe_features` at each of ``AMOUNTS``,
-        shape
-            (n_tags, n, 9, 5); NaN where the synth plays nothing.
-        spread: Standard deviation of each number among the human training presets, shape (5,).
+        descriptors: Those of `pyrosynth.audio.descriptors.describe_features` at each of
+            ``AMOUNTS``, shape (n_tags, n, 9, 5); NaN where a sound failed.
+        spread: Standard deviation of each descriptor among the human training presets, shape (5,).
     """
 
     tags: tuple[str, ...]
     presets: list[str]
-    numbers: Float
+    descriptors: Float
     spread: Float
 
     def own(self, i: int) -> int | None:
-        """Return which number is the one behind a tag, None if there is none."""
-        return NUMBERS.index(self.tags[i]) if self.tags[i] in NUMBERS else None
+        """Return which descriptor is the one behind a tag, None if there is none."""
+        return DESCRIPTORS.index(self.tags[i]) if self.tags[i] in DESCRIPTORS else None
 
     @property
     def monotony(self) -> Float:
-        """Rank correlation of amount and own number, mean over the presets, shape (n_tags,).
+        """Rank correlation of amount and own descriptor, mean over the presets, shape (n_tags,).
 
-        A preset whose number does not move counts as 0.
+        A preset whose descriptor does not move counts as 0.
         """
 
         def measure(lines: Float) -> float:
@@ -66,7 +67,7 @@ class Sweeps:
 
     @property
     def rising(self) -> Float:
-        """Share of steps that move the own number towards the last word, shape (n_tags,).
+        """Share of steps that move the own descriptor towards the last class, shape (n_tags,).
 
         Steps that do not move it count half.
         """
@@ -79,8 +80,9 @@ class Sweeps:
 
     @property
     def changes(self) -> Float:
-        """What steering from −1 to 1 adds to each number, in spreads, shape (n_tags, n, 5)."""
-        return np.asarray((self.numbers[:, :, UP] - self.numbers[:, :, DOWN]) / self.spread)
+        """What steering from −1 to 1 adds to each descriptor, in ``spread``, (n_tags, n, 5)."""
+        moved = self.descriptors[:, :, UP] - self.descriptors[:, :, DOWN]
+        return np.asarray(moved / self.spread)
 
     @property
     def change(self) -> Float:
@@ -93,8 +95,8 @@ class Sweeps:
         return np.asarray(np.nanmean(np.abs(self.changes), axis=1))
 
     @property
-    def right(self) -> Float:
-        """Share of presets whose own number that change moves the right way, (n_tags,)."""
+    def right_way(self) -> Float:
+        """Share of presets whose own descriptor that change moves the right way, (n_tags,)."""
         found = np.full(len(self.tags), np.nan)
         for i in range(len(found)):
             own = self.own(i)
@@ -109,21 +111,21 @@ class Sweeps:
             tag: {
                 "monotony": or_none(self.monotony[i]),
                 "rising": or_none(self.rising[i]),
-                "right": or_none(self.right[i]),
-                "change": dict(zip(NUMBERS, map(or_none, self.change[i]), strict=True)),
-                "size_of_change": dict(zip(NUMBERS, map(or_none, self.size[i]), strict=True)),
+                "right_way": or_none(self.right_way[i]),
+                "change": dict(zip(DESCRIPTORS, map(or_none, self.change[i]), strict=True)),
+                "size_of_change": dict(zip(DESCRIPTORS, map(or_none, self.size[i]), strict=True)),
             }
             for i, tag in enumerate(self.tags)
         }
         return {"n_presets": len(self.presets), "amounts": AMOUNTS.tolist(), "tags": tags}
 
     def _of_own(self, measure: Callable[[Float], float]) -> Float:
-        """Measure the own number of each tag along the sweeps (n, 9); NaN where there is none."""
+        """Measure the own descriptor of each tag at all amounts; NaN where there is none."""
         found = np.full(len(self.tags), np.nan)
         for i in range(len(found)):
             own = self.own(i)
             if own is not None:
-                found[i] = measure(self.numbers[i, :, :, own])
+                found[i] = measure(self.descriptors[i, :, :, own])
         return found
 
 
@@ -131,7 +133,7 @@ def steps(posterior: Posterior, values: Float) -> Float:
     """Return one preset moved along all axes.
 
     Args:
-        posterior: A run of a variant with axes of tags.
+        posterior: A run of a variant with tag axes.
         values: Native values of all parameters, shape (n_params,).
 
     Returns:
@@ -142,7 +144,7 @@ def steps(posterior: Posterior, values: Float) -> Float:
     return np.stack(moved)
 
 
-def play(
+def render_steering(
     posterior: Posterior,
     dataset: Dataset,
     rows: Rows,
@@ -150,31 +152,31 @@ def play(
     folder: str | Path,
     *,
     progress: bool = True,
-) -> Sweeps:
-    """Move presets along all axes, and describe what the synth plays.
+) -> Steering:
+    """Move presets along all axes, and describe what the synth renders.
 
-    What was played is kept in a file for each preset; called again, it goes on where it was.
+    What was rendered is cached in a file for each preset; called again, it goes on where it was.
 
     Args:
-        posterior: A run of a variant with axes of tags.
+        posterior: A run of a variant with tag axes.
         dataset: The presets.
         rows: Those to move, shape (n,).
         renderer: From ``posterior.renderer()``.
-        folder: Where results are kept.
+        folder: Where results are cached.
         progress: Whether to show a progress bar.
 
     Returns:
-        The sweeps.
+        The descriptors along all axes.
 
     Raises:
-        InputError: The variant has no axes of tags.
+        InputError: The variant has no tag axes.
         DataError: A file cannot be written.
     """
     run, spec = posterior.run, posterior.run.features
     n_tags = len(run.variant.dims.tags)
     of = {"run": run_hash(posterior), "dataset": contract_hash(dataset), "at": AMOUNTS.tolist()}
     key = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:12]
-    place = Path(folder) / f"sweeps-{key}"
+    place = Path(folder) / f"steering-{key}"
     n_sounds = n_tags * (len(AMOUNTS) - 1) + 1
     beside = np.delete(np.arange(len(AMOUNTS)), CENTER)
 
@@ -188,20 +190,62 @@ def play(
 
         with tqdm(
             total=len(rows) * n_sounds, initial=(len(rows) - len(missing)) * n_sounds,
-            desc="sweep", unit="sound", dynamic_ncols=True, disable=not progress,
+            desc="steer", unit="sound", dynamic_ncols=True, disable=not progress,
         ) as bar:  # fmt: skip
             for i, rendered in renderer.stream(chunks()):
-                heard = described(rendered, spec)
-                numbers = np.empty((n_tags, len(AMOUNTS), heard.shape[1]))
-                numbers[:, CENTER] = heard[0]
-                numbers[:, beside] = heard[1:].reshape(n_tags, len(beside), -1)
-                yield i, {"numbers": numbers}
+                found = described(rendered, spec)
+                moved = np.empty((n_tags, len(AMOUNTS), found.shape[1]))
+                moved[:, CENTER] = found[0]
+                moved[:, beside] = found[1:].reshape(n_tags, len(beside), -1)
+                yield i, {"descriptors": moved}
                 bar.update(n_sounds)
 
-    found = each([place / f"{row:06d}.npz" for row in rows], work)
+    results = each([place / f"{row:06d}.npz" for row in rows], work)
     known = describe_features(dataset.x(dataset.rows("train", human_only=True)), spec)
     spread = known.std(axis=0)
     spread[spread == 0] = np.inf  # what no preset varies does not count as changed
-    return Sweeps(
-        run.variant.dims.tags, dataset.names(rows), found["numbers"].swapaxes(0, 1), spread
+    return Steering(
+        run.variant.dims.tags, dataset.names(rows), results["descriptors"].swapaxes(0, 1), spread
     )
+
+
+@torch.no_grad()
+def steer(posterior: Posterior, values: ArrayLike, tag: str, amount: ArrayLike) -> Float:
+    """Move presets along the axis of a tag and keep all other coordinates.
+
+    Args:
+        posterior: A run of a variant with tag axes.
+        values: Native values of all parameters, shape (n, n_params).
+        tag: Name of the tag.
+        amount: How far, in standard deviations of the axis; positive towards the last class. A
+            number, or an array that broadcasts with shape (n,), such as (k, 1) for k steps of
+            each.
+
+    Returns:
+        Native values of the presets there, shape (n, n_params) or (..., n, n_params); parameters
+        that were not learnt are at their defaults.
+
+    Raises:
+        InputError: The tag is unknown, or the variant has no tag axes.
+    """
+    run = posterior.run
+    v = torch.as_tensor(run.space.encode(posterior.learnt(values))).to(run.mean)
+    step = torch.as_tensor(np.asarray(amount)).to(run.mean)
+    z = run.variant.steer(run.variant.latent(v)[0], tag, step)
+    return posterior.complete(run.space.decode(run.variant.params_of(z).cpu().numpy()))
+
+
+def described(rendered: RenderResult, spec: FeatureSpec) -> Float:
+    """Describe rendered sounds, see `pyrosynth.audio.descriptors.describe_features`.
+
+    Args:
+        rendered: Sounds with their features.
+        spec: What the features are.
+
+    Returns:
+        Shape (n, 5), NaN where there is no sound.
+    """
+    assert rendered.features is not None
+    numbers = describe_features(rendered.features, spec)
+    numbers[rendered.reason != ""] = np.nan
+    return numbers

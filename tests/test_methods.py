@@ -1,4 +1,4 @@
-"""Baselines: legal presets, better than guessing where they should be, repeatable."""
+"""Baselines and searches: legal presets, better than guessing where they should be, repeatable."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from small import small_dataset
 from pyrosynth import synths
 from pyrosynth.audio.metrics import log_distance, mse_n
 from pyrosynth.data.bank import Bank
-from pyrosynth.evaluation import baselines
+from pyrosynth.evaluation import methods
 from pyrosynth.inference.search import Pool
 from pyrosynth.synths.rendering import Renderer
 
@@ -33,11 +33,11 @@ def assert_legal(data, values, n):
 
 def test_guesses(data):
     human = data.values(data.rows("train", human_only=True))
-    picked = baselines.random_presets(data, 5, seed=1)
+    picked = methods.random_presets(data, 5, seed=1)
     assert_legal(data, picked, 5)
     assert all((human == row).all(axis=1).any() for row in picked)
-    np.testing.assert_array_equal(picked, baselines.random_presets(data, 5, seed=1))
-    median = baselines.median_preset(data, 3)
+    np.testing.assert_array_equal(picked, methods.random_presets(data, 5, seed=1))
+    median = methods.median_preset(data, 3)
     assert_legal(data, median, 3)
     cutoff = data.full_space.index(["filter_cutoff"])
     assert median[0, cutoff] == pytest.approx(np.median(human[:, cutoff]))
@@ -45,12 +45,12 @@ def test_guesses(data):
 
 @pytest.mark.parametrize("name", ["ridge", "mlp", "cnn"])
 def test_regressions_learn(data, name, monkeypatch):
-    monkeypatch.setattr(baselines, "STEPS", 60)
-    predict = getattr(baselines, name)
+    monkeypatch.setattr(methods, "STEPS", 60)
+    predict = getattr(methods, name)
     rows = data.rows("train")
     values = predict(data, data.x(rows), seed=3)
     assert_legal(data, values, len(rows))
-    guess = error(data, baselines.median_preset(data, len(rows)), rows)
+    guess = error(data, methods.median_preset(data, len(rows)), rows)
     assert error(data, values, rows) < 0.9 * guess
     np.testing.assert_array_equal(predict(data, data.x(rows), seed=3), values)
 
@@ -58,7 +58,7 @@ def test_regressions_learn(data, name, monkeypatch):
 def test_nearest_preset_of_a_known_sound_is_itself(data):
     bank = Bank.from_dataset(data)
     rows = data.rows("train")[[0, 7, 30]]
-    np.testing.assert_array_equal(baselines.nearest_presets(bank, data.x(rows)), data.values(rows))
+    np.testing.assert_array_equal(methods.nearest_presets(bank, data.x(rows)), data.values(rows))
 
 
 def test_cma_es_counts_and_improves(data):
@@ -72,7 +72,7 @@ def test_cma_es_counts_and_improves(data):
     ) as renderer:
         for _ in range(2):
             pool = Pool(data.x([row])[0], data.full_space, data.space, renderer)
-            baselines.cma_es(pool, start, 0.1, 40, seed=2)
+            methods.cma_es(pool, start, 40, seed=2, sigma=0.1)
             found.append(pool.match())
     assert found[0].n_renders == 40
     assert found[0].lsd[0] < pool.trace[0][1]

@@ -12,9 +12,9 @@ from pyrosynth.cli.app import main
 from pyrosynth.data.dataset import open_dataset
 from pyrosynth.data.labeling import descriptor_tags, name_tags
 from pyrosynth.data.tags import write_tags
-from pyrosynth.evaluation.axes import measure
-from pyrosynth.evaluation.axes_folder import known
-from pyrosynth.evaluation.costs import cost
+from pyrosynth.evaluation.disentanglement import measure
+from pyrosynth.evaluation.tag_axes import known_tags, tag_cost
+from pyrosynth.files import claim, require_same
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.training.fit import fit
 
@@ -44,7 +44,7 @@ def test_report_of_a_run(folder, capsys):
     assert facts["axes"] == measure(posterior.run, dataset, truth).to_json()
     frame = pd.read_csv(folder / "out" / "axes.csv").set_index("tag")
     assert list(frame.index) == list(truth.names)
-    told = facts["sweeps"]["tags"]["length"]
+    told = facts["steering"]["tags"]["length"]
     assert frame.loc["length", "own_change"] == pytest.approx(told["change"]["length"])
     others = [abs(v) for name, v in told["change"].items() if name != "length"]
     assert frame.loc["length", "other_change"] == pytest.approx(max(others))
@@ -63,10 +63,10 @@ def test_report_of_a_run(folder, capsys):
 def test_cost_is_paired_on_the_nearest_draws(folder):
     dataset = open_dataset(folder / "data")
     runs = [Posterior.load(folder / name) for name in ("run", "plain")]
-    found = cost(
+    found = tag_cost(
         *runs, dataset, folder / "cost", n_presets=3, draws=2, workers=1, progress=False
     )  # fmt: skip
-    same = cost(
+    same = tag_cost(
         runs[0], runs[0], dataset, folder / "cost", n_presets=3, draws=2, workers=1, progress=False
     )  # fmt: skip
     np.testing.assert_array_equal(same.lsd, found.lsd)
@@ -79,12 +79,12 @@ def test_cost_is_paired_on_the_nearest_draws(folder):
 def test_tags_from_a_file_get_the_numbers_of_their_name(folder):
     dataset = open_dataset(folder / "data")
     truth = descriptor_tags(dataset, progress=False)
-    given = known(dataset, folder / "tags.csv", progress=False)
+    given = known_tags(dataset, folder / "tags.csv", progress=False)
     human = dataset.rows("all", human_only=True)
     np.testing.assert_array_equal(given.labels[human], truth.labels[human])
     np.testing.assert_array_equal(given.descriptors[human], truth.descriptors[human])
     write_tags(folder / "named.csv", name_tags(dataset), dataset)
-    named = known(dataset, folder / "named.csv", progress=False)
+    named = known_tags(dataset, folder / "named.csv", progress=False)
     assert np.isnan(named.descriptors[:, named.names.index("hardness")]).all()
     assert np.isfinite(named.descriptors[human, named.names.index("length")]).all()
 
@@ -108,10 +108,10 @@ def test_mistakes_are_told_in_one_line(folder, capsys, run, more, says):
 
 
 def test_another_run_is_not_overwritten_unasked(folder, capsys):
-    (folder / "taken").mkdir()
-    (folder / "taken" / "axes.json").write_text('{"run": "another"}')
+    with claim(folder / "taken", "axes") as taken:
+        require_same(taken, {"run": 64 * "0"})
     command = ["axes", str(folder / "run"), "--out", str(folder / "taken"), "--presets", "2"]
     assert main(command) == 2
-    assert "holds the results of another run" in capsys.readouterr().err
+    assert "was made with another run" in capsys.readouterr().err
     assert main([*command, "--workers", "1", "--force"]) == 0
     assert (folder / "taken" / "report.html").exists()

@@ -1,0 +1,437 @@
+"""The report on the tag axes of a run: measures, steering, cost; tables, figures, sounds."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyrosynth._version import __version__
+from pyrosynth.audio.descriptors import Heard
+from pyrosynth.data.dataset import Dataset
+from pyrosynth.data.labeling import descriptor_tags
+from pyrosynth.data.tags import Tag, TagTable, read_tags
+from pyrosynth.errors import DataError, InputError
+from pyrosynth.evaluation import figures
+from pyrosynth.evaluation.disentanglement import (
+    AxisMeasures,
+    coordinates,
+    measure,
+    or_none,
+    require_axes,
+)
+from pyrosynth.evaluation.runner import EvaluationRunner
+from pyrosynth.evaluation.steering import (
+    AMOUNTS,
+    CENTER,
+    DESCRIPTORS,
+    DOWN,
+    UP,
+    Steering,
+    render_steering,
+    steer,
+)
+from pyrosynth.evaluation.tables import Table
+from pyrosynth.evaluation.targets import held_out
+from pyrosynth.files import claim, require_same, write_bytes
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.plots import png
+from pyrosynth.report import (
+    Block,
+    heading,
+    picture,
+    player,
+    section,
+    table,
+    wav_sources,
+    write_report,
+)
+from pyrosynth.statistics import Interval, paired_difference, relative_difference
+from pyrosynth.synths.rendering import Renderer
+from pyrosynth.training.fit import require_same_contract
+from pyrosynth.training.run import run_hash
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Float = NDArray[np.float64]
+
+N_EXAMPLES = 4  # presets in the report, with sounds
+ENDS = (DOWN, CENTER, UP)
+UNITS = ("dB", "octaves", "nats", "s", "nats")  # of the descriptors
+HEADERS = (
+    "axis", "AUC", "Spearman", "leakage", "related", "gap", "at best", "monotony", "rising",
+    "right way", "own change", "other change", "other size",
+)  # fmt: skip
+LEGEND = (
+    "On presets held out from the fit. AUC: how well the axis tells the first class from the "
+    "last. Spearman: rank correlation with the descriptor behind the tag. Leakage: the largest "
+    "one with the descriptor of another tag; related: how related that tag's own descriptor is to "
+    "the others, which any axis that follows it leaks. Gap: mutual information gap of the axis "
+    "(1: it alone knows the descriptor; negative: another coordinate knows more); at best: the "
+    "gap if the descriptors themselves were the axes. The rest was rendered by the synth, in "
+    "steps from −2 to +2. Monotony: rank correlation of step and descriptor, mean over presets; "
+    "rising: share of steps in the right direction; right way: share of presets that −1 to +1 "
+    "moves in it. Own and other change: what −1 to +1 adds to the tag's own descriptor and, the "
+    "largest, to another one, mean over the presets, in standard deviations of the human ones; "
+    "other size: the same of the changes of single presets, whatever their sign."
+)
+
+
+@dataclass(frozen=True)
+class TagCost:
+    """What tag axes cost: two runs that met the same held-out sounds.
+
+    Attributes:
+        model: Name of the other run's variant, which has no tags.
+        draws: Draws of each sound's posterior, of which the nearest is the answer.
+        lsd: Distance of each answer of the run in dB, shape (n,).
+        other_lsd: That of the other run, shape (n,).
+    """
+
+    model: str
+    draws: int
+    lsd: Float
+    other_lsd: Float
+
+    @property
+    def difference(self) -> Interval:
+        """Mean of the differences in dB; positive where tags cost something."""
+        return paired_difference(self.lsd, self.other_lsd)
+
+    @property
+    def share(self) -> Interval:
+        """By which share the mean distance is larger than that of the other run."""
+        return relative_difference(self.lsd, self.other_lsd)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures."""
+        return {
+            "beside": self.model, "n_presets": len(self.lsd), "draws": self.draws,
+            "lsd_db": float(self.lsd.mean()), "other_lsd_db": float(self.other_lsd.mean()),
+            "difference_db": list(self.difference), "share": list(self.share),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TagAxesResult:
+    """The result of a report on tag axes.
+
+    Attributes:
+        folder: Where ``report.html``, ``axes.csv``, ``axes.json`` and the figures are.
+        table: One row for each axis.
+        measures: Of the axes, on all held-out presets.
+        steering: What moving presets along the axes does.
+        cost: What the axes cost, if a run without tags was given.
+        facts: All figures, JSON-ready.
+    """
+
+    folder: Path
+    table: "DataFrame"
+    measures: AxisMeasures
+    steering: Steering
+    cost: TagCost | None
+    facts: dict[str, Any]
+
+
+def report_axes(
+    posterior: Posterior,
+    dataset: Dataset,
+    out: str | Path,
+    *,
+    tags: str | Path | None = None,
+    beside: Posterior | None = None,
+    n_presets: int = 32,
+    draws: int = 16,
+    split: str = "test",
+    seed: int = 0,
+    workers: int | None = None,
+    force: bool = False,
+    progress: bool = True,
+) -> TagAxesResult:
+    """Measure the tag axes of a run on held-out human presets, steer along them, and report.
+
+    What was rendered is cached below ``out``; called again, it goes on where it was.
+
+    Args:
+        posterior: The run.
+        dataset: The dataset it was fitted on.
+        out: Folder for the results.
+        tags: CSV file of tags that holds those of held-out presets; else they are made from the
+            sounds.
+        beside: A run fitted alike, without tags, to say what they cost; it is met on ``test``.
+        n_presets: Presets moved along the axes, and met by both runs, picked at random.
+        draws: Draws of which the nearest counts where runs are compared.
+        split: Which presets: ``test``, or ``valid`` while one still chooses between models.
+        seed: Of everything random.
+        workers: Processes that render; all cores if left out.
+        force: Whether results of another run in the folder may be replaced.
+        progress: Whether to show progress bars.
+
+    Returns:
+        The result, which has been written too.
+
+    Raises:
+        InputError: The run has no tag axes, the tags lack one, an argument is out of range, or
+            the folder cannot be written or holds something else.
+        DataError: The dataset is of another synth, note, parameters or features, or it has no
+            held-out presets.
+    """
+    if n_presets < 2 or draws < 1:
+        raise InputError(f"{n_presets} presets, {draws} draws: give at least 2 and 1")
+    run = posterior.run
+    require_axes(run)
+    require_same_contract(run, dataset)
+    test_rows = dataset.rows(split, human_only=True)
+    if len(test_rows) < 2:
+        raise DataError(f"dataset '{dataset.path}' has no held-out presets; render more presets")
+    with claim(out, "axes") as folder, posterior.renderer(workers, keep_audio=True) as renderer:
+        require_same(folder, {"run": run_hash(posterior)}, force=force)
+        truth = known_tags(dataset, tags, progress)
+        assert truth.descriptors is not None
+        measures = measure(run, dataset, truth, split)
+        rows = np.random.default_rng(seed).permutation(test_rows)[:n_presets]
+        trials = folder / "trials"
+        steering = render_steering(posterior, dataset, rows, renderer, trials, progress=progress)
+        cost = None
+        if beside is not None:
+            cost = tag_cost(
+                posterior, beside, dataset, trials, n_presets=n_presets, draws=draws, seed=seed,
+                workers=workers, progress=progress,
+            )  # fmt: skip
+        columns = [truth.names.index(name) for name in measures.tags]
+        its_tags = [truth.tags[i] for i in columns]
+        frame = axes_frame(its_tags, measures, steering)
+        facts = {
+            "pyrosynth": __version__, "run": run_hash(posterior), "split": split, "seed": seed,
+            "axes": measures.to_json(), "steering": steering.to_json(),
+            "cost": cost.to_json() if cost else None,
+        }  # fmt: skip
+        drawn = {
+            "axes": figures.tag_axes(
+                measures,
+                coordinates(run, dataset.levels(test_rows))[:, : len(columns)],
+                truth.descriptors[test_rows][:, columns],
+                truth.labels[test_rows][:, columns],
+            ),
+            "leakage": figures.leakage(measures, steering),
+            "steering": figures.steering(steering),
+        }
+        pictures = {name: png(axes) for name, axes in drawn.items()}
+        write_bytes(folder / "axes.json", (json.dumps(facts, indent=1) + "\n").encode())
+        write_bytes(folder / "axes.csv", frame.to_csv(index=False).encode())
+        for name, content in pictures.items():
+            write_bytes(folder / f"{name}.png", content)
+        result = TagAxesResult(folder, frame, measures, steering, cost, facts)
+        examples = dataset.values(rows[:N_EXAMPLES])
+        _write_report(result, posterior, its_tags, pictures, examples, renderer)
+    return result
+
+
+def known_tags(
+    dataset: Dataset, tags: str | Path | None = None, progress: bool = True
+) -> TagTable:
+    """Return what is known of the tags of human presets, no label hidden.
+
+    Args:
+        dataset: The presets.
+        tags: CSV file; a tag in it that is called like one made from the sounds gets its
+            descriptor. Without, the tags are those made from the sounds.
+        progress: Whether to show a progress bar.
+    """
+    described = descriptor_tags(dataset, human_only=True, progress=progress)
+    if tags is None:
+        return described
+    given = read_tags(tags, dataset)
+    assert described.descriptors is not None
+    descriptors = np.full((len(given), len(given.tags)), np.nan)
+    for i, name in enumerate(given.names):
+        if name in described.names:
+            descriptors[:, i] = described.descriptors[:, described.names.index(name)]
+    return replace(given, descriptors=descriptors)
+
+
+def tag_cost(
+    posterior: Posterior,
+    other: Posterior,
+    dataset: Dataset,
+    folder: str | Path,
+    *,
+    n_presets: int | None = None,
+    draws: int = 16,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
+) -> TagCost:
+    """Let a run with tags and one without meet the same held-out presets by their nearest draws.
+
+    Args:
+        posterior: The run with tags.
+        other: One fitted alike, without.
+        dataset: The dataset both were fitted on.
+        folder: Where results are cached.
+        n_presets: Number of held-out presets, picked at random; None for all.
+        draws: Draws of each.
+        seed: Of everything random.
+        workers: Processes that render; all cores if left out.
+        progress: Whether to show progress bars.
+
+    Raises:
+        DataError: A run is of another synth, note, parameters or features, or there are no
+            held-out presets.
+    """
+    targets, spec, nearest = held_out(dataset, n_presets, seed), posterior.run.features, []
+    with Renderer(
+        posterior.synth, posterior.run.note, spec.sample_rate, workers=workers,
+        transform=Heard(spec), keep_audio=False,
+    ) as renderer:  # fmt: skip
+        for one in (posterior, other):
+            require_same_contract(one.run, dataset)
+            runner = EvaluationRunner(targets, Path(folder), renderer, renderer, seed, progress)
+            rendered = runner.render_draws(one, draws, lambda lsd: ())
+            nearest.append(rendered["lsd"][:, :draws].min(axis=1))
+    return TagCost(type(other.variant).__name__, draws, *nearest)
+
+
+def axes_frame(tags: Sequence[Tag], measures: AxisMeasures, steering: Steering) -> "DataFrame":
+    """Return the figures of each axis, one row each; NaN where no descriptor is behind it."""
+    import pandas as pd
+
+    by_tag = measures.to_json()["tags"]
+    rows = []
+    for i, tag in enumerate(tags):
+        own = steering.own(i)
+        others = [j for j in range(len(DESCRIPTORS)) if j != own]
+        rows.append(
+            {
+                "tag": tag.name, "classes": "/".join(tag.classes), **by_tag[tag.name],
+                "monotony": steering.monotony[i], "rising": steering.rising[i],
+                "right_way": steering.right_way[i],
+                "own_change": np.nan if own is None else steering.change[i, own],
+                "other_change": np.abs(steering.change[i, others]).max(),
+                "other_size": steering.size[i, others].max(),
+            }
+        )  # fmt: skip
+    frame = pd.DataFrame(rows)
+    measured = frame.columns.drop(["tag", "classes"])
+    return frame.astype(dict.fromkeys(measured, float))
+
+
+def axes_table(frame: "DataFrame") -> Table:
+    """Return headers and cells of a table of axes as people read them."""
+    rows = []
+    for row in frame.drop(columns="classes").to_dict("records"):
+        cells = [str(row.pop("tag"))]
+        for name, value in row.items():
+            share = name in ("rising", "right_way")
+            told = f"{100 * value:.0f} %" if share else f"{value:.2f}"
+            cells.append("–" if or_none(value) is None else told)
+        rows.append(cells)
+    return list(HEADERS), rows
+
+
+def _write_report(
+    result: TagAxesResult,
+    posterior: Posterior,
+    tags: Sequence[Tag],
+    drawn: Mapping[str, bytes],
+    examples: Float,
+    renderer: Renderer,
+) -> None:
+    """Render presets (n, n_params) down, as they are and up each axis; write the report."""
+    measures, cost = result.measures, result.cost
+    low, high = measures.to_json()["spread"]
+    facts = {
+        "axes": str(len(tags)),
+        "held-out presets": str(measures.n_presets),
+        "information gap (MIG)": f"{measures.mig:.2f}",
+        "spread of the rest": f"{low:.2f} to {high:.2f}",
+    }
+    name, synth = type(posterior.variant).__name__, posterior.synth.name
+    sections = [
+        section(
+            "How well they do",
+            table(*axes_table(result.table), note=LEGEND),
+            picture(
+                drawn["axes"], "The descriptor behind each tag against its axis",
+                "Each point is a held-out preset. Blue: of the first class of the tag, orange: "
+                "of the last, grey: of neither or unknown.",
+            ),
+        ),
+        section(
+            "What else moves",
+            picture(
+                drawn["leakage"], "Leakage",
+                "Left: what each axis follows. Middle: how related the descriptors are among "
+                "presets. Right: what moving presets from −1 to +1 changes on average, as "
+                "rendered.",
+            ),
+            picture(
+                drawn["steering"], "Descriptors along each axis",
+                "Presets moved along each axis and rendered: mean change of each descriptor; "
+                "bold: its own; grey: its own, preset by preset.",
+            ),
+        ),
+        section("Listen", *_examples(posterior, tags, result.steering, examples, renderer)),
+    ]  # fmt: skip
+    if cost is not None:
+        facts[f"distance, beside {cost.model}"] = f"{100 * cost.share.estimate:+.1f} %"
+        low, high = 100 * cost.share.low, 100 * cost.share.high
+        note = (
+            f"By {100 * cost.share.estimate:+.1f} % [{low:+.1f} to {high:+.1f}] the distance is "
+            f"larger than beside it: {cost.difference} dB, paired over the presets (95 % "
+            "bootstrap intervals)."
+        )
+        cells = [
+            [name, f"{cost.lsd.mean():.2f}"],
+            [f"{cost.model}, beside it", f"{cost.other_lsd.mean():.2f}"],
+        ]
+        of = f"{len(cost.lsd)} held-out presets, nearest of {cost.draws} draws"
+        costs = table(("model", f"LSD dB ({of})"), cells, note=note)
+        sections.append(section("What they cost", costs))
+    lead = (
+        f"The axes that the model '{name}' of {synth} "
+        f"has learnt for {', '.join(tag.name for tag in tags)}."
+    )
+    write_report(result.folder / "report.html", f"Tag axes of {synth}", lead, facts, sections)
+
+
+def _examples(
+    posterior: Posterior,
+    tags: Sequence[Tag],
+    steering: Steering,
+    values: Float,
+    renderer: Renderer,
+) -> list[Block]:
+    """Return players of some presets before and after steering, with all descriptors."""
+    blocks: list[Block] = []
+    chosen = range(len(values))
+    for i, tag in enumerate(tags):
+        moved = steer(posterior, values, tag.name, AMOUNTS[list(ENDS), None])
+        rendered = renderer.render(moved.swapaxes(0, 1).reshape(-1, values.shape[1]))
+        assert rendered.audio is not None
+        audio = rendered.audio.reshape(len(values), len(ENDS), -1)
+        rate = posterior.run.features.sample_rate
+        sounds, lines = [], []
+        for k in chosen:
+            name = steering.presets[k]
+            sources = wav_sources(list(audio[k]), rate)
+            sounds.append([name, *(player(name, "", source) for source in sources)])
+            at_ends = steering.descriptors[i, k][list(ENDS)].T
+            lines.append([name, *(" → ".join(f"{n:.2f}" for n in line) for line in at_ends)])
+        units = [f"{name} ({unit})" for name, unit in zip(DESCRIPTORS, UNITS, strict=True)]
+        first, last = tag.classes[0], tag.classes[-1]
+        blocks += [
+            heading(f"{tag.name}: {first} or {last} by one standard deviation"),
+            table(("preset", f"{first} (−1)", "as it is", f"{last} (+1)"), sounds),
+            picture(
+                png(figures.before_and_after(steering, chosen, i)),
+                f"Before and after along {tag.name}",
+                "By how much each descriptor changes, in standard deviations of human presets.",
+            ),
+            table(("preset", *units), lines, folded="the descriptors at −1, as it is, at +1"),
+        ]
+    return blocks
