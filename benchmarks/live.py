@@ -41,11 +41,11 @@ def measured(action: Callable[[int], object], n: int, pid: int | None = None) ->
 def _processor(pid: int | None) -> float:
     if pid is None:
         return time.process_time()
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+    return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="utf-8").split()[0]) / 1e9
 
 
 def _memory() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 

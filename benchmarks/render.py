@@ -27,7 +27,7 @@ def processor_seconds(pids: list[int]) -> float:
     """Return processor time of this process and of others."""
     seconds = time.process_time()
     for pid in pids:
-        seconds += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+        seconds += int(Path(f"/proc/{pid}/schedstat").read_text(encoding="utf-8").split()[0]) / 1e9
     return seconds
 
 

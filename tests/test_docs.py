@@ -113,7 +113,7 @@ def run_command(line, capfd):
         out, err = capfd.readouterr()
         assert code == 0, err
         if target:
-            Path(target).write_text(out)
+            Path(target).write_text(out, encoding="utf-8")
 
 
 def compare_calls(tree):
@@ -142,7 +142,7 @@ def test_what_the_pages_show_runs(tmp_path, monkeypatch, capfd):
                     assert line.startswith("$ "), f"{where}: '{line}' lacks its prompt"
                     run_command(line.removeprefix("$ "), capfd)
             elif language == "python" and (file := re.match(r"# (\w+\.py)\n", code)):
-                Path(file[1]).write_text(code)
+                Path(file[1]).write_text(code, encoding="utf-8")
             elif language == "python" and any(call in code for call in ONLY_COMPARED):
                 compare_calls(ast.parse(code))
             elif language == "python":

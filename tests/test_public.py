@@ -59,7 +59,7 @@ def test_the_quickstart_runs(tmp_path, monkeypatch, capfd):
         capfd.readouterr()
         assert main(command[1:-2] if target else command[1:]) == 0, capfd.readouterr().err
         if target:
-            Path(target).write_text(capfd.readouterr().out)
+            Path(target).write_text(capfd.readouterr().out, encoding="utf-8")
     assert {"data", "run", "found", "heard", "check", "explored", "mine", "mine.py"} <= set(
         os.listdir()
     )

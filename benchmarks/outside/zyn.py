@@ -73,7 +73,7 @@ def _threads() -> set[str]:
 
 def _turns(thread: str) -> int:
     """Return how often a thread has gone to sleep; the loader does so when it has no work."""
-    with open(f"/proc/self/task/{thread}/status") as file:
+    with open(f"/proc/self/task/{thread}/status", encoding="utf-8") as file:
         return next(
             int(line.split()[1]) for line in file if line.startswith("voluntary_ctxt_switches")
         )

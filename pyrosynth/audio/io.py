@@ -140,7 +140,7 @@ def load_audio(
         mono, loudest, rate = _decode(file, said)
     else:
         path, said = Path(file), name or str(file)
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise InputError(missing_sound(said))
         try:
             with path.open("rb") as opened:
@@ -191,8 +191,9 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, float, int]:
                 loudest = max(loudest, peak)
                 blocks.append(block.mean(axis=1))
     except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, MemoryError) as error:
+        reason = getattr(error, "error_string", error)
         raise InputError(
-            f"'{name}' is not a readable sound file ({error}); convert it to WAV or FLAC"
+            f"'{name}' is not a readable sound file ({reason}); convert it to WAV or FLAC"
         ) from error
     if n_frames > most:
         raise InputError(

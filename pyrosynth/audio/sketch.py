@@ -4,8 +4,12 @@ What was sung, hummed or played becomes a sound that the run can read; the note 
 says how to play the preset that is found for it.
 """
 
+import atexit
 import math
+import shutil
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -145,10 +149,26 @@ def sketch(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the soun
     )
 
 
-def _levels(audio: Audio, frame: int = FRAME, hop: int = HOP) -> NDArray[np.float64]:
-    """Return the root mean square of each frame; the middles of frames are a hop apart."""
+@cache
+def _librosa() -> Any:
+    """Import librosa, also where its compiler finds no folder that it may keep its results in."""
     import librosa
 
+    try:
+        librosa.pyin, librosa.effects.split, librosa.feature.rms  # noqa: B018  they import as well
+    except RuntimeError:
+        import numba
+
+        folder = tempfile.mkdtemp(prefix="pyrosynth-numba-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        numba.config.CACHE_DIR = folder
+        librosa.pyin, librosa.effects.split, librosa.feature.rms  # noqa: B018
+    return librosa
+
+
+def _levels(audio: Audio, frame: int = FRAME, hop: int = HOP) -> NDArray[np.float64]:
+    """Return the root mean square of each frame; the middles of frames are a hop apart."""
+    librosa = _librosa()
     level = librosa.feature.rms(y=audio, frame_length=frame, hop_length=hop)[0]
     return np.asarray(level, np.float64)
 
@@ -160,8 +180,7 @@ def _loudest_part(audio: Audio, background: float) -> tuple[int, int]:
         audio: The recording.
         background: Level of the noise it begins with; a quieter stretch does not count.
     """
-    import librosa
-
+    librosa = _librosa()
     level = _levels(audio)
     power = (level / level.max()) ** 2
     power = power[power > SILENCE**2]  # what a recorder fills in is no background
@@ -186,8 +205,7 @@ def _loudest_part(audio: Audio, background: float) -> tuple[int, int]:
 
 def _pitch(audio: Audio, name: str) -> tuple[float, NDArray[np.float64]]:
     """Return the pitch of a sound, and that of each frame, as MIDI note numbers."""
-    import librosa
-
+    librosa = _librosa()
     cut = audio[: int(ANALYSED_SECONDS * RATE)]
     cut = np.pad(cut, (0, max(0, 2 * PITCH_FRAME - len(cut))))
     hz, _, sure = librosa.pyin(
@@ -275,8 +293,7 @@ def _joined(audio: Audio, cuts: NDArray[Any], goals: NDArray[Any], fade: int) ->
 
 def _stretched(audio: Audio, n_samples: int) -> Audio:
     """Change the pace of a sound, not its pitch, to give it a length."""
-    import librosa
-
+    librosa = _librosa()
     if len(audio) == n_samples:
         return audio
     whole = np.pad(audio, (0, max(0, WINDOW - len(audio))))

@@ -1,5 +1,6 @@
 """The commands that use a fitted run: infer presets, check it, explore it, play it live."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -38,7 +39,7 @@ def infer(
     """Find the presets behind sounds: one folder per sound. The code in RUN is run."""
     from pyrosynth.audio.io import missing_sound
 
-    there = [sound for sound in sounds if sound.is_file()]
+    there = [sound for sound in sounds if os.path.isfile(sound)]
     missing = [
         {"sound": str(sound), "error": missing_sound(sound)}
         for sound in sounds

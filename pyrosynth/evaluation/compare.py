@@ -314,7 +314,7 @@ def command(arguments: Sequence[str] | None = None) -> str:
 def _processor() -> str:
     """Return the processor's name, as far as the system tells it."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:

@@ -11,7 +11,7 @@ Loading a run runs the code in its ``variant.py``: load only runs whose source y
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from pyrosynth.synths.params import ParamSpace
 from pyrosynth.training.state import History
 from pyrosynth.training.svi import find_device, plain_torch
 from pyrosynth.training.tensors import read_tensors, write_tensors
-from pyrosynth.training.zoo import load_copy, variant_source
+from pyrosynth.training.zoo import load_copy, load_source, variant_source
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -110,6 +110,13 @@ class Run:
         """Turn what the variant predicts back into log-mel features."""
         return x * self.std + self.mean
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the source of the variant, not its name: another process has not loaded it."""
+        variant = self.variant
+        others = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "variant"}
+        parts = variant.dims, variant.hyperparameters(), variant.state_dict()
+        return _rebuilt, (variant_source(type(variant)), *parts, others)
+
     def save(self, path: str | Path, *, half: bool = False) -> None:
         """Write the run directory.
 
@@ -147,6 +154,16 @@ class Run:
         }
         facts["sha256"] = _sha256_of(facts)
         write_bytes(folder / FACTS, json.dumps(facts, indent=1).encode())
+
+
+@plain_torch()
+def _rebuilt(
+    source: str, dims: Dims, options: dict[str, Any], state: dict[str, Tensor], others: Any
+) -> Run:
+    """Make a run of what was pickled. The source of its variant is run."""
+    variant = build(load_source(source), dims, options)
+    variant.load_state_dict(state)
+    return Run(variant.to(others["mean"].device).eval(), **others)
 
 
 def pretrained() -> tuple[str, ...]:

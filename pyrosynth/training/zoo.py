@@ -15,6 +15,7 @@ from pyrosynth.modeling import Variant
 
 _BESIDE = Path(__file__).parents[1] / "models"  # in a wheel
 FOLDER = _BESIDE if _BESIDE.is_dir() else Path(__file__).parents[2] / "models"  # in a checkout
+NO_FILE = "<pyrosynth"  # how the names of sources begin that came without a file
 
 
 def list_models() -> tuple[str, ...]:
@@ -88,6 +89,22 @@ def load_variant(path: Path, module: str) -> type[Variant]:
             raise InputError(f"'{path}' cannot be run: {type(error).__name__}: {error}") from error
         linecache.checkcache(str(path))
         linecache.getlines(str(path))  # the source as it is now, should the file be edited later
+    return _defined(module, str(path))
+
+
+def load_source(source: str) -> type[Variant]:
+    """Load a variant from its source code, which is run."""
+    module = f"pyrosynth_variant_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
+    if module not in sys.modules:
+        name = f"{NO_FILE} {module}>"
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+        loaded = sys.modules[module] = ModuleType(module)
+        exec(compile(source, name, "exec"), vars(loaded))
+    return _defined(module, module)
+
+
+def _defined(module: str, where: str) -> type[Variant]:
+    """Return the one variant that a module defines."""
     found = [
         value
         for value in vars(sys.modules[module]).values()
@@ -98,7 +115,7 @@ def load_variant(path: Path, module: str) -> type[Variant]:
     ]
     if len(found) != 1:
         listed = ", ".join(value.__name__ for value in found) or "none"
-        raise InputError(f"'{path}' must define exactly one complete variant; found: {listed}")
+        raise InputError(f"'{where}' must define exactly one complete variant; found: {listed}")
     return found[0]
 
 
@@ -127,7 +144,7 @@ def variant_source(variant: type[Variant]) -> str:
             f"no source of variant '{variant.__name__}' was found, so the run could not be "
             "reloaded; define it in a file or a notebook cell"
         )
-    if Path(code.co_filename).is_file():
+    if Path(code.co_filename).is_file() or code.co_filename.startswith(NO_FILE):
         return text
     return _imports(text, names_there) + text
 
