@@ -1,0 +1,318 @@
+"""Inference wherever it is called: other processes, threads, locales, torch's modes, log files."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from small import small_run
+
+from pyrosynth.cli.app import main
+from pyrosynth.errors import InputError, RunError
+from pyrosynth.inference.arviz import arviz
+from pyrosynth.inference.infer import infer_sounds
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.training.fit import fit
+from pyrosynth.training.run import load_run
+
+RATE = 22050
+FEW = ["--budget", "2", "--draws", "2", "--workers", "1"]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """A folder with a dataset, a run, and the sound of a test preset."""
+    folder = tmp_path_factory.mktemp("here")
+    dataset, posterior = small_run(folder)
+    sound = dataset.audio(dataset.rows("test")[:1])[0]
+    soundfile.write(folder / "note.wav", sound, RATE, subtype="FLOAT")
+    return folder, dataset, posterior
+
+
+def python(code, *arguments, **environment):
+    """Run Python code in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def command(*arguments, before="", **environment):
+    """Run a command in a process of its own."""
+    code = f"import sys; from pyrosynth.cli.app import main; {before}sys.exit(main(sys.argv[1:]))"
+    return python(code, *arguments, **environment)
+
+
+def contents(folder):
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+# What is the user's
+
+
+def test_a_folder_beside_a_sound_of_its_name_is_kept(here, tmp_path, monkeypatch, capsys):
+    folder, _, _ = here
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flute").mkdir()
+    for name in ("flute/flute.wav", "..wav", "flute/plain"):
+        (tmp_path / name).write_bytes((folder / "note.wav").read_bytes())
+    before = contents(tmp_path)
+    infer = ["infer", str(folder / "run"), *FEW, "--force", "--out"]
+    assert main([*infer, ".", "flute/flute.wav"]) == 2
+    assert "holds 'flute.wav', which pyrosynth did not write" in capsys.readouterr().err
+    assert main([*infer, ".", "..wav"]) == 2
+    assert main([*infer, "flute", "flute/plain"]) == 2
+    assert contents(tmp_path) == before
+
+
+def test_one_bad_sound_costs_only_itself(here, tmp_path, monkeypatch, capfd):
+    folder, _, _ = here
+    monkeypatch.chdir(tmp_path)
+    good = (folder / "note.wav").read_bytes()
+    names = [b"\xff\xfe.wav", b"esc\x1b[31m.wav", b"..wav", b"raw.raw", b"good.wav"]
+    for name in names:
+        (tmp_path / os.fsdecode(name)).write_bytes(good if b"raw" not in name else b"12")
+    sounds = [os.fsdecode(name) for name in names]
+    sounds += ["none.wav", "x" * 5000 + ".wav"]
+    assert main(["infer", str(folder / "run"), *sounds, "--out", "out", *FEW]) == 2
+    out, error = capfd.readouterr()
+    assert {entry.name for entry in (tmp_path / "out").iterdir()} == {"__", "esc_[31m", "good"}
+    complaints = [line for line in error.splitlines() if line.startswith("pyrosynth: ")]
+    assert len(complaints) == 4
+    assert max(map(len, complaints)) <= 312
+    assert (out + error).replace("\n", "").isprintable()
+
+
+# What is wrong with a run
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"format": \xff}', b"[]", b"\x00" * 50_000])
+def test_a_damaged_description_is_one_short_line(here, tmp_path, content):
+    (tmp_path / "run.json").write_bytes(content)
+    with pytest.raises(RunError, match="is damaged") as error:
+        load_run(tmp_path)
+    assert len(str(error.value)) <= 300
+
+
+@pytest.mark.parametrize(("number", "advice"), [(None, "fit it again"), (99, "update pyrosynth")])
+def test_a_run_of_another_format_says_what_to_do(here, tmp_path, number, advice):
+    held = '{"pyrosynth": "0.1.0"' + (f', "format": {number}' if number else "") + "}"
+    (tmp_path / "run.json").write_text(held, encoding="utf-8")
+    with pytest.raises(RunError, match=advice):
+        load_run(tmp_path)
+
+
+# Where it runs
+
+
+def test_missing_sounds_are_told_before_anything_is_loaded(tmp_path):
+    done = command(
+        "infer", "amsynth", "none.wav", "--out", tmp_path / "out",
+        before="import atexit; atexit.register(lambda: print('torch' in sys.modules)); ",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "False\n")
+    assert done.stderr.startswith("pyrosynth: no sound file 'none.wav'")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams(here, tmp_path, closed):
+    folder, _, _ = here
+    line = f"{sys.executable} -m pyrosynth models flow_reg {closed}; echo $? > {tmp_path / 'code'}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (tmp_path / "code").read_text(encoding="utf-8") == "0\n", done.stderr
+    assert "Traceback" not in done.stderr
+    infer = f"{sys.executable} -m pyrosynth infer {folder / 'run'} {folder / 'note.wav'}"
+    line = f"{infer} --out {tmp_path / 'out'} {' '.join(FEW)} {closed}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "out/note/report.html").is_file()
+
+
+def test_a_locale_without_unicode(here, tmp_path):
+    folder, _, _ = here
+    done = command(
+        "infer", folder / "run", folder / "note.wav", "--out", tmp_path / "out", *FEW,
+        LC_ALL="POSIX", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_sketches_where_no_cache_can_be_kept():
+    done = python(
+        "import numba.core.caching as caching\n"
+        "def refuse(self): raise OSError('read-only')\n"
+        "caching.InTreeCacheLocator.ensure_cache_path = refuse\n"
+        "caching.UserWideCacheLocator.ensure_cache_path = refuse\n"
+        "from pyrosynth.audio.sketch import _librosa\n"
+        "print(_librosa().pyin.__name__)"
+    )
+    assert done.stdout == "pyin\n", done.stderr
+
+
+def test_progress_in_a_log_file_is_a_line_for_each_tenth(here, tmp_path):
+    folder, _, _ = here
+    few = ["--budget", "200", "--draws", "30", "--workers", "1"]
+    done = command("infer", folder / "run", folder / "note.wav", "--out", tmp_path / "out", *few)
+    lines = [line for line in done.stderr.splitlines() if line]
+    assert "\r" not in done.stderr
+    assert 3 <= len(lines) <= 12
+    assert "100%" in lines[-1]
+
+
+def test_another_process_unpickles_a_posterior(here):
+    _, dataset, posterior = here
+    x = dataset.x(dataset.rows("test"))[0]
+    code = (
+        "import sys, pickle; posterior, x = pickle.load(sys.stdin.buffer); "
+        "print(posterior.sample(x, 4).values.sum())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=pickle.dumps((posterior, x)), capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert float(done.stdout) == posterior.sample(x, 4).values.sum(), done.stderr
+    again = pickle.loads(pickle.dumps(posterior.sample(x, 4)))
+    np.testing.assert_array_equal(again.values, posterior.sample(x, 4).values)
+
+
+def test_threads_give_what_a_seed_says(here):
+    _, dataset, posterior = here
+    x = dataset.x(dataset.rows("test"))[0]
+    alone = [posterior.encode(x, 64, seed) for seed in range(20)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda seed: posterior.encode(x, 64, seed), range(20)))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("mode", ["no_grad", "inference_mode", "float64"])
+def test_torchs_modes_change_nothing(here, mode):
+    folder, dataset, _ = here
+
+    def answers():
+        posterior = Posterior.load(folder / "run")
+        x = dataset.x(dataset.rows("test"))[0]
+        run = fit("flow_reg", dataset, steps=2, batch_size=16, progress=False)
+        with posterior.renderer(1) as renderer:
+            match = posterior.refine(x, renderer, 96)
+        loss = run.history["loss"].iloc[-1]
+        return *posterior.guess(x), *match.lsd, loss, *posterior.log_prob(match.values[:2], x)
+
+    plain = answers()
+    try:
+        if mode == "float64":
+            torch.set_default_dtype(torch.float64)
+            there = answers()
+            assert torch.get_default_dtype() == torch.float64
+        else:
+            with getattr(torch, mode)():
+                there = answers()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert there == plain
+
+
+# What it is given
+
+
+def test_numpys_scalars_are_numbers(here, tmp_path):
+    folder, dataset, posterior = here
+    done, failed = infer_sounds(
+        posterior, [folder / "note.wav"], tmp_path / "out", budget=np.int64(2), draws=np.int32(1),
+        seed=np.int64(1), workers=1, progress=False,
+    )  # fmt: skip
+    assert (len(done), failed) == (1, [])
+    settings = dict(steps=np.int64(2), lr=np.float32(1e-3), batch_size=np.int16(16))
+    run = fit(
+        "flow_reg", dataset, tmp_path / "run", seed=np.int64(1), progress=False,
+        options={"hidden": np.int64(16), "channels": (np.int64(8), 16)}, **settings,
+    )  # fmt: skip
+    assert load_run(tmp_path / "run").settings == json.loads(json.dumps(run.settings))
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**64)])
+@pytest.mark.parametrize("name", ["render", "fit", "infer", "check", "explore"])
+def test_seeds_out_of_range(name, seed, tmp_path, capsys):
+    given = {"render": ["voice"], "fit": ["flow_reg", "data"], "infer": ["amsynth", "a.wav"]}
+    arguments = [name, *given.get(name, ["amsynth"]), "--out", str(tmp_path / "o"), "--seed", seed]
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "'--seed'" in line
+
+
+def test_features_of_something_else_are_refused(here):
+    _, dataset, posterior = here
+    x = dataset.x(dataset.rows("test"))[0]
+    for wrong in (np.stack([x, x]), x[:-1], np.full_like(x, np.nan)):
+        for ask in (posterior.sample, posterior.refine, posterior.encode):
+            with pytest.raises(InputError, match="features"):
+                ask(wrong, 2)
+    with pytest.raises(InputError, match="int16"):
+        posterior.features(np.zeros(posterior.run.note.n_samples(RATE), np.int16))
+
+
+def tone(path, hz):
+    time = np.arange(RATE) / RATE
+    sound = sum(np.sin(2 * np.pi * hz * k * time) / k for k in range(1, 8)) * np.exp(-time)
+    soundfile.write(path, 0.1 * sound, RATE)
+
+
+def test_a_sound_at_another_pitch_says_what_to_do(here, tmp_path):
+    _, _, posterior = here
+    for name, hz in (("c4", 261.63), ("a4", 440.0)):
+        tone(tmp_path / f"{name}.wav", hz)
+    noise = 0.1 * np.random.default_rng(0).normal(size=RATE)
+    soundfile.write(tmp_path / "noise.wav", noise, RATE)
+    done, _ = infer_sounds(
+        posterior, [tmp_path / f"{name}.wav" for name in ("c4", "a4", "noise")], tmp_path / "out",
+        budget=2, draws=1, workers=1, progress=False,
+    )  # fmt: skip
+    assert [bool(item.advice) for item in done] == [False, True, False]
+    assert "is at A4, and the preset plays A4 when C4 is pressed" in done[1].advice
+    assert "--sketch" in done[1].advice
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of ArviZ itself, by matplotlib
+def test_what_arviz_is_asked_first(here, tmp_path):
+    folder, _, posterior = here
+    infer_sounds(
+        posterior, [folder / "note.wav"], tmp_path, budget=4, draws=8, workers=1, progress=False
+    )
+    az = arviz()
+    data = az.from_netcdf(tmp_path / "note" / "posterior.nc")
+    az.plot_ppc(data)
+    assert np.isfinite(az.loo(data).elpd_loo)
+    assert list(az.compare({"one": data, "two": data}).index) == ["one", "two"]
+    assert az.summary(data, var_names=["v"], kind="stats").shape[0] == 16
+
+
+def test_ctrl_c_twice_is_no_traceback(here, tmp_path):
+    folder, _, _ = here
+    arguments = [
+        "fit",
+        "flow_reg",
+        folder / "data",
+        "--out",
+        tmp_path / "run",
+        "--steps",
+        "100000",
+    ]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "pyrosynth", *map(str, arguments)], stderr=subprocess.PIPE,
+        text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    with child:
+        while "fit:" not in child.stderr.readline():
+            pass
+        for _ in range(3):
+            child.send_signal(signal.SIGINT)
+        _, error = child.communicate(timeout=60)
+    assert child.returncode == 130, error
+    assert "Traceback" not in error
