@@ -16,33 +16,17 @@ from pyrosynth.audio.features import DB
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
 
-FLOOR = 1e-3  # power added before the logarithm; every LSD depends on it
 LM_FLOOR = 1e-9  # the published one of `log_magnitude`
 N_MFCC = 13
 CELLS = (-2, -1)  # axes of a spectrogram
 
 
-def lsd(mel: Array, other: Array, floor: float = FLOOR) -> Array:
-    """Return the log-spectral distance in dB: how different two sounds are to the ear.
-
-    The root mean square over all cells of ``10 log10((M + floor) / (M' + floor))``
-    (Gray and Markel, 1976, "Distance measures for speech processing", with a floor).
-
-    Args:
-        mel: Power mel spectrograms, shape (..., n_mels, n_frames).
-        other: Those of the other sounds.
-        floor: Power below which a cell counts as silent.
-
-    Returns:
-        Distances, shape (...).
-    """
-    xp, (first, second) = _double(mel, other)
-    distance: Array = log_distance(xp.log(first + floor), xp.log(second + floor))
-    return distance
-
-
 def log_distance(x: Array, other: Array) -> Array:
-    """Return the log-spectral distance in dB of sounds given as ``x = log(mel + floor)``.
+    """Return the log-spectral distance (LSD) in dB of sounds given as ``x = log(mel + floor)``.
+
+    The root mean square over all cells of ``10 log10((M + floor) / (M' + floor))`` with power mel
+    spectrograms M (Gray and Markel, 1976, "Distance measures for speech processing", with a
+    floor, on which every LSD depends).
 
     Args:
         x: Features of `pyrosynth.audio.features`, shape (..., n_mels, n_frames).
@@ -140,17 +124,15 @@ def mfcc_distance(x: Array, other: Array) -> Array:
     return distance
 
 
-def mse_n(unit: Array, other: Array, *, batch: bool = False) -> Array:
+def mse_n(unit: Array, other: Array) -> Array:
     """Return ``mean((p − p')²) / mean(p²)`` of presets: the normalised parameter error.
 
-    Presets with very different parameters may sound alike: never choose a model by it alone.
+    The published error (Esling et al., 2019; see ``spectral_convergence``) divides by the mean
+    square of all true presets together. Presets with very different parameters may sound alike: never choose a model by it alone.
 
     Args:
         unit: Unit values of the true presets (``ParamSpace.to_unit``), shape (..., n_params).
         other: Those of the guesses.
-        batch: Whether to divide by the mean square of all true presets together instead of each
-            one's own. The mean of the results is then the published number (Esling et al., 2019;
-            see ``spectral_convergence``).
 
     Returns:
         Ratios, shape (...); infinite where the target is all zeros and the guess is not.
@@ -158,7 +140,7 @@ def mse_n(unit: Array, other: Array, *, batch: bool = False) -> Array:
     xp, (target, guess) = _double(unit, other)
     error = xp.mean((target - guess) ** 2, axis=-1)
     square = xp.mean(target**2, axis=-1)
-    ratio: Array = _ratio(xp, error, xp.mean(square) if batch else square)
+    ratio: Array = _ratio(xp, error, square)
     return ratio
 
 
