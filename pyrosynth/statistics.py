@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
+from scipy import stats
 
 from pyrosynth.errors import InputError
 
@@ -53,10 +53,14 @@ def interval(
     array = np.asarray(values, np.float64)
     if array.ndim != 1 or not len(array):
         raise InputError(f"values have shape {array.shape}; give one number per sound")
-    rng = np.random.default_rng(seed)
-    means = statistic(array[rng.integers(len(array), size=(resamples, len(array)))], axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(statistic(array, axis=0)), float(low), float(high))
+    estimate = float(statistic(array, axis=0))
+    if len(array) == 1:
+        return Interval(estimate, estimate, estimate)
+    low, high = stats.bootstrap(
+        (array,), statistic, n_resamples=resamples, confidence_level=level, method="percentile",
+        vectorized=True, rng=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    return Interval(estimate, float(low), float(high))
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike, **options: Any) -> Interval:
@@ -159,39 +163,34 @@ def holm(p_values: ArrayLike) -> Float:
 
 def _signed_rank(first: Float, second: Float) -> float:
     """Return the p-value of the signed-rank test, exact for few sounds (see SciPy)."""
-    import scipy.stats
-
     differs = first != second  # infinite ones too, which have no difference
     if not differs.any():
         return 1.0
-    return float(scipy.stats.wilcoxon(first[differs] - second[differs]).pvalue)
+    return float(stats.wilcoxon(first[differs] - second[differs]).pvalue)
 
 
 def auc(scores: ArrayLike, positive: ArrayLike) -> float:
-    """Return the probability that a positive one scores higher than a negative one.
+    """Return the area under the ROC curve: how well scores tell positive ones from others.
 
     Args:
-        scores: Shape (n,); ties count half.
+        scores: Shape (n,).
         positive: Which are positive, shape (n,) bool.
 
     Returns:
-        From 0 to 1, the area under the receiver operating characteristic; NaN if either kind is
-        missing.
-
-    References:
-        Hanley and McNeil, 1982, "The meaning and use of the area under a receiver operating
-        characteristic (ROC) curve".
+        From 0 to 1, the probability that a positive one scores higher than another; NaN if either
+        kind is missing.
     """
-    ranks, of = rankdata(scores), np.asarray(positive, bool)
-    n, others = int(of.sum()), int((~of).sum())
-    return (ranks[of].sum() / n - (n + 1) / 2) / others if n and others else float("nan")
+    from sklearn.metrics import roc_auc_score
+
+    of = np.asarray(positive, bool)
+    both = of.any() and not of.all()
+    return float(roc_auc_score(of, np.asarray(scores, np.float64))) if both else float("nan")
 
 
 def spearman(first: ArrayLike, second: ArrayLike) -> float:
     """Return the rank correlation of two lists, NaN entries left out; NaN if one is constant."""
-    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    known = np.isfinite(a) & np.isfinite(b)
-    ranks = np.stack([rankdata(a[known]), rankdata(b[known])])
-    ranks -= ranks.mean(axis=1, keepdims=True) if known.any() else 0.0
-    norm = np.linalg.norm(ranks, axis=1).prod()
-    return float(ranks[0] @ ranks[1] / norm) if norm > 0 else float("nan")
+    pair = np.stack([np.asarray(first, np.float64), np.asarray(second, np.float64)])
+    a, b = pair[:, np.isfinite(pair).all(axis=0)]
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(stats.spearmanr(a, b).statistic)

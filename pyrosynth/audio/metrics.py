@@ -128,7 +128,8 @@ def mse_n(unit: Array, other: Array) -> Array:
     """Return ``mean((p − p')²) / mean(p²)`` of presets: the normalised parameter error.
 
     The published error (Esling et al., 2019; see ``spectral_convergence``) divides by the mean
-    square of all true presets together. Presets with very different parameters may sound alike: never choose a model by it alone.
+    square of all true presets together. Presets with very different parameters may sound alike:
+    never choose a model by it alone.
 
     Args:
         unit: Unit values of the true presets (``ParamSpace.to_unit``), shape (..., n_params).

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from pyrosynth.data.bank import Bank, principal_axes
+from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset, Rows
 from pyrosynth.errors import InputError, unknown
 from pyrosynth.evaluation.runner import Arrays, EvaluationRunner
@@ -249,28 +249,24 @@ def ridge(dataset: Dataset, x: ArrayLike, seed: int = 0) -> Float:
     Returns:
         Native values of all parameters, shape (n, n_params).
     """
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import Ridge
+
+    def read(sounds: ArrayLike) -> Array:
+        return _standardise(dataset, sounds).reshape(-1, dataset.mean.size)
+
     rng = np.random.default_rng(seed)
     rows = _rows(dataset, rng)
-    flat = dataset.mean.size
-    sample = np.sort(rng.permutation(rows)[: 4 * AXES])
-    axes = principal_axes(_standardise(dataset, dataset.x(sample)).reshape(-1, flat), AXES, rng)
-
-    def read(sounds: ArrayLike) -> Float:
-        codes = _standardise(dataset, sounds).reshape(-1, flat) @ axes.T
-        return np.concatenate([codes, np.ones((len(codes), 1))], axis=1).astype(np.float64)
-
+    sample = read(dataset.x(np.sort(rng.permutation(rows)[: 4 * AXES])))
+    axes = PCA(min(AXES, *sample.shape), svd_solver="randomized", random_state=seed).fit(sample)
     blocks = [rows[i : i + BLOCK] for i in range(0, len(rows), BLOCK)]
-    codes = np.concatenate([read(dataset.x(block)) for block in blocks])
-    unit = _unit(dataset, rows)
-    valid = dataset.rows("valid", human_only=True)
-    held_out, answer = read(dataset.x(valid)), _unit(dataset, valid)
-    fits = []
-    for penalty in PENALTIES:
-        weight = np.full(codes.shape[1], penalty * len(rows))
-        weight[-1] = 1e-9  # the offset is free
-        fits.append(np.linalg.solve(codes.T @ codes + np.diag(weight), codes.T @ unit))
-    errors = [float(np.sum((held_out @ fit - answer) ** 2)) for fit in fits]
-    return _full(dataset, read(x) @ fits[int(np.argmin(errors))])
+    codes = np.concatenate([axes.transform(read(dataset.x(block))) for block in blocks])
+    unit, valid = _unit(dataset, rows), dataset.rows("valid", human_only=True)
+    held_out, truth = axes.transform(read(dataset.x(valid))), _unit(dataset, valid)
+    fits = [Ridge(penalty * len(rows)).fit(codes, unit) for penalty in PENALTIES]
+    errors = [float(np.sum((fit.predict(held_out) - truth) ** 2)) for fit in fits]
+    best = fits[int(np.argmin(errors))]
+    return _full(dataset, best.predict(axes.transform(read(x))).astype(np.float64))
 
 
 def mlp(dataset: Dataset, x: ArrayLike, seed: int = 0, *, progress: bool = False) -> Float:
