@@ -19,7 +19,7 @@ from pyrosynth.cli.app import main
 from pyrosynth.cli.demo import string_and_flute
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
-from pyrosynth.errors import InputError, RunError
+from pyrosynth.errors import InputError
 from pyrosynth.evaluation.compare import compare
 from pyrosynth.evaluation.runner import MEAN_OF
 from pyrosynth.evaluation.scores import BANK, GUESS, HELD_OUT, OUTSIDE, REFERENCE
@@ -237,17 +237,28 @@ def test_a_model_that_fails_costs_its_row(given, tmp_path, capfd):
 
 def test_other_settings_are_refused(result, given):
     dataset, options, out = given
-    with pytest.raises(RunError, match="with training .*'steps': 6.*, not .*'steps': 7"):
-        compare(dataset, out, **{**options, "steps": 7})
     tables = {file: file.read_bytes() for file in out.glob("table.*")}
-    changed = {**options["options"], "mine.hidden": 8}
-    with pytest.raises(RunError, match="fits of mine with the options .*'hidden': 16.*, not .*8"):
-        compare(dataset, out, **{**options, "options": changed})
-    assert all(file.read_bytes() == content for file, content in tables.items())
+    with pytest.raises(InputError, match="was made with training.steps 6, not 7"):
+        compare(dataset, out, **{**options, "steps": 7})
     other = Dataset(dataset.path)
     other.contract = {**dataset.contract, "seed": "other"}
-    with pytest.raises(RunError, match="another dataset"):
+    with pytest.raises(InputError, match="was made with another dataset"):
         compare(other, out, **options)
+    assert all(file.read_bytes() == content for file, content in tables.items())
+
+
+def test_a_fit_with_other_options_is_kept_and_costs_its_row(result, given):
+    dataset, options, out = given
+    weights = {f: f.read_bytes() for f in out.glob("runs/*/weights.safetensors")}
+    changed = {**options["options"], "mine.hidden": 8}
+    again = compare(dataset, out, **{**options, "options": changed})
+    assert set(again.failures) == {"mine-0", "mine-1"}
+    assert "hidden" in again.failures["mine-0"]
+    mine = again.table[again.table["method"] == "mine"]
+    assert mine["lsd_mean"].isna().all()
+    assert all(file.read_bytes() == content for file, content in weights.items())
+    restored = compare(dataset, out, **options)
+    pd.testing.assert_frame_equal(restored.table, result.table)
 
 
 def test_anew_takes_nothing_from_another_dataset(given, tmp_path):

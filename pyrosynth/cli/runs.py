@@ -165,8 +165,8 @@ def axes(
 ) -> None:
     """Measure how well the tag axes of a run follow their tags. The code in RUN is run."""
     from pyrosynth.evaluation.disentanglement import require_axes
-    from pyrosynth.evaluation.tables import markdown
-    from pyrosynth.evaluation.tag_axes import axes_table, report_axes
+    from pyrosynth.evaluation.tables import axes_table, markdown
+    from pyrosynth.evaluation.tag_axes import report_axes
     from pyrosynth.inference.posterior import Posterior
 
     posterior = Posterior.load(run, device)
@@ -190,11 +190,11 @@ def axes(
         f"{high:.2f}",
     ]
     if found.cost:
-        share = found.cost.share
-        lines.append(
-            f"distance beside {found.cost.model}: {100 * share.estimate:+.1f} % "
-            f"[{100 * share.low:+.1f} to {100 * share.high:+.1f}]"
+        share, low, high = (100 * number for number in found.cost["share"])
+        line = (
+            f"distance beside {found.cost['beside']}: {share:+.1f} % [{low:+.1f} to {high:+.1f}]"
         )
+        lines.append(line)
     show(found.facts, [*lines, f"report: {out / 'report.html'}"], as_json)
 
 

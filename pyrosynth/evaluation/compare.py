@@ -21,7 +21,7 @@ from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.labeling import default_tags
 from pyrosynth.data.tags import Tag, TagTable, read_tags
-from pyrosynth.errors import InputError, RunError
+from pyrosynth.errors import InputError
 from pyrosynth.evaluation.benchmark import BEST_OF, Benchmark, ModelEntry, model_entries
 from pyrosynth.evaluation.methods import parse
 from pyrosynth.evaluation.reports import compare_report, comparison_figures
@@ -29,17 +29,17 @@ from pyrosynth.evaluation.runner import read_arrays, write_arrays
 from pyrosynth.evaluation.scores import HELD_OUT, OUTSIDE, paired_tests, summarise
 from pyrosynth.evaluation.tables import compare_page
 from pyrosynth.evaluation.targets import Targets, held_out, outside
-from pyrosynth.files import claim, write_bytes
+from pyrosynth.files import claim, require_same, write_bytes
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training import svi
 from pyrosynth.training.fit import contract_hash
-from pyrosynth.training.run import BANK, FACTS
+from pyrosynth.training.run import BANK
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-SETTINGS, TAGS = "settings.json", "tags.npz"
+TAGS = "tags.npz"
 LIBRARIES = ("pyrosynth", "torch", "pyro-ppl", "numpy", "scipy", "cma")
 
 
@@ -88,7 +88,8 @@ def compare(
     """Compare models, baselines and searches on held-out human presets, by re-rendering.
 
     Everything is kept below ``out``: a killed comparison goes on where it stopped, and one of
-    more models, seeds, sounds or draws uses what is there. A model that fails costs its row.
+    more models, seeds, sounds or draws uses what is there. A model that fails, or that was fitted
+    there with other options, costs its row.
 
     Args:
         dataset: What all learn from; its split is that of all.
@@ -115,8 +116,8 @@ def compare(
         The results, which have been written too.
 
     Raises:
-        InputError: An argument is unknown or out of range, or ``out`` cannot be written.
-        RunError: ``out`` holds a comparison with other settings.
+        InputError: An argument is unknown or out of range, or ``out`` cannot be written or holds
+            something else, such as a comparison on other data.
         DataError: There are no held-out presets, or no sounds from outside.
     """
     if draws < max(2, min(BEST_OF)) or seeds < 1 or (n_presets is not None and n_presets < 1):
@@ -142,7 +143,8 @@ def compare(
         ) as renderer,
         tqdm(total=n_jobs, desc="compare", unit="method", disable=not progress) as bar,
     ):  # fmt: skip
-        _settle(folder, _settings(dataset, training, entries, given), force=force)
+        common = {"dataset": contract_hash(dataset), "presets": len(dataset)}
+        require_same(folder, {**common, "training": training}, force=force)
         bank = folder / BANK
         if force:  # they may be of another dataset
             bank.unlink(missing_ok=True)
@@ -194,47 +196,6 @@ def _tags(
     tags = np.array([str(tag) for tag in made.tags])
     write_arrays(folder / TAGS, {"tags": tags, "label_mask": made.label_mask})
     return made
-
-
-def _settings(
-    dataset: Dataset,
-    training: Mapping[str, Any],
-    entries: Sequence[ModelEntry],
-    tags: TagTable | None,
-) -> dict[str, Any]:
-    """Return what all fits of a comparison have in common, and the options of each model."""
-    read = {"tags": tags.fingerprint()} if tags else {}
-    options = {e.name: {**e.options, **(read if e.uses_tags else {})} for e in entries}
-    common = {"dataset": contract_hash(dataset), "presets": len(dataset), "training": training}
-    settings: dict[str, Any] = json.loads(json.dumps({**common, "options": options}))
-    return settings
-
-
-def _settle(folder: Path, settings: dict[str, Any], *, force: bool) -> None:
-    """Make sure that the folder is new, or of a comparison with the same settings."""
-    file, options = folder / SETTINGS, settings["options"]
-    if file.exists() and not force:
-        anew = "give another folder, or compare anew with --force (force=True)"
-        try:
-            held = json.loads(file.read_text())
-            common = [name for name in settings if name != "options"]
-            differ = [name for name in common if held[name] != settings[name]]
-            # What has failed may be mended; what has been fitted holds.
-            fitted = {n for n in options if [*folder.glob(f"runs/{n}-[0-9]*/{FACTS}")]}
-            known = fitted & {*held["options"]}
-            other = sorted(n for n in known if held["options"][n] != options[n])
-            options = {**held["options"], **options}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"'{file}' is damaged ({error!r}); {anew}") from error
-        for name in differ:
-            what = f"{name} {held[name]}, not {settings[name]}"
-            what = "another dataset" if name == "dataset" else what
-            raise RunError(f"'{folder}' holds a comparison with {what}; {anew}")
-        for name in other:
-            what = f"{held['options'][name]}, not {settings['options'][name]}"
-            raise RunError(f"'{folder}' holds fits of {name} with the options {what}; {anew}")
-    text = json.dumps({**settings, "options": options}, indent=1, sort_keys=True)
-    write_bytes(file, (text + "\n").encode())
 
 
 def _write(

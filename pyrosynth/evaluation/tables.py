@@ -1,4 +1,4 @@
-"""How a summary of scores reads: tables to choose by, of all metrics, of tests and of costs."""
+"""How results read: tables to choose by, of all metrics, of tests, of costs, of tag axes."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,24 @@ CHECK_LEGEND = (
     "error of the learnt parameters. Beats retrieval: share of sounds nearer than the nearest "
     "human training preset. Renders: sounds rendered to choose the answer; the nearest one is "
     "taken, so rows with renders choose on the LSD they are scored by, as a user would."
+)
+
+AXES_HEADERS = (
+    "axis", "AUC", "Spearman", "leakage", "related", "gap", "at best", "monotony", "rising",
+    "right way", "own change", "other change", "other size",
+)  # fmt: skip
+AXES_LEGEND = (
+    "On presets held out from the fit. AUC: how well the axis tells the first class from the "
+    "last. Spearman: rank correlation with the descriptor behind the tag. Leakage: the largest "
+    "one with the descriptor of another tag; related: how related that tag's own descriptor is to "
+    "the others, which any axis that follows it leaks. Gap: mutual information gap of the axis "
+    "(1: it alone knows the descriptor; negative: another coordinate knows more); at best: the "
+    "gap if the descriptors themselves were the axes. The rest was rendered by the synth, in "
+    "steps from −2 to +2. Monotony: rank correlation of step and descriptor, mean over presets; "
+    "rising: share of steps in the right direction; right way: share of presets that −1 to +1 "
+    "moves in it. Own and other change: what −1 to +1 adds to the tag's own descriptor and, the "
+    "largest, to another one, mean over the presets, in standard deviations of the human ones; "
+    "other size: the same of the changes of single presets, whatever their sign."
 )
 
 
@@ -206,6 +224,19 @@ def compare_page(frame: "DataFrame", tests: "DataFrame") -> str:
         ]
     parts += ["## Cost of a fit", markdown(*costs_table(frame))]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def axes_table(frame: "DataFrame") -> Table:
+    """Return headers and cells of a table of axes as people read them."""
+    rows = []
+    for row in frame.drop(columns="classes").to_dict("records"):
+        cells = [str(row.pop("tag"))]
+        for name, value in row.items():
+            share = name in ("rising", "right_way")
+            told = f"{100 * value:.0f} %" if share else f"{value:.2f}"
+            cells.append("–" if np.isnan(value) else told)
+        rows.append(cells)
+    return list(AXES_HEADERS), rows
 
 
 def _records(frame: "DataFrame") -> list[dict[str, Any]]:

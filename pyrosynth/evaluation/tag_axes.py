@@ -20,7 +20,6 @@ from pyrosynth.evaluation.disentanglement import (
     AxisMeasures,
     coordinates,
     measure,
-    or_none,
     require_axes,
 )
 from pyrosynth.evaluation.runner import EvaluationRunner
@@ -34,7 +33,7 @@ from pyrosynth.evaluation.steering import (
     render_steering,
     steer,
 )
-from pyrosynth.evaluation.tables import Table
+from pyrosynth.evaluation.tables import AXES_LEGEND, axes_table
 from pyrosynth.evaluation.targets import held_out
 from pyrosynth.files import claim, require_same, write_bytes
 from pyrosynth.inference.posterior import Posterior
@@ -62,58 +61,6 @@ Float = NDArray[np.float64]
 N_EXAMPLES = 4  # presets in the report, with sounds
 ENDS = (DOWN, CENTER, UP)
 UNITS = ("dB", "octaves", "nats", "s", "nats")  # of the descriptors
-HEADERS = (
-    "axis", "AUC", "Spearman", "leakage", "related", "gap", "at best", "monotony", "rising",
-    "right way", "own change", "other change", "other size",
-)  # fmt: skip
-LEGEND = (
-    "On presets held out from the fit. AUC: how well the axis tells the first class from the "
-    "last. Spearman: rank correlation with the descriptor behind the tag. Leakage: the largest "
-    "one with the descriptor of another tag; related: how related that tag's own descriptor is to "
-    "the others, which any axis that follows it leaks. Gap: mutual information gap of the axis "
-    "(1: it alone knows the descriptor; negative: another coordinate knows more); at best: the "
-    "gap if the descriptors themselves were the axes. The rest was rendered by the synth, in "
-    "steps from −2 to +2. Monotony: rank correlation of step and descriptor, mean over presets; "
-    "rising: share of steps in the right direction; right way: share of presets that −1 to +1 "
-    "moves in it. Own and other change: what −1 to +1 adds to the tag's own descriptor and, the "
-    "largest, to another one, mean over the presets, in standard deviations of the human ones; "
-    "other size: the same of the changes of single presets, whatever their sign."
-)
-
-
-@dataclass(frozen=True)
-class TagCost:
-    """What tag axes cost: two runs that met the same held-out sounds.
-
-    Attributes:
-        model: Name of the other run's variant, which has no tags.
-        draws: Draws of each sound's posterior, of which the nearest is the answer.
-        lsd: Distance of each answer of the run in dB, shape (n,).
-        other_lsd: That of the other run, shape (n,).
-    """
-
-    model: str
-    draws: int
-    lsd: Float
-    other_lsd: Float
-
-    @property
-    def difference(self) -> Interval:
-        """Mean of the differences in dB; positive where tags cost something."""
-        return paired_difference(self.lsd, self.other_lsd)
-
-    @property
-    def share(self) -> Interval:
-        """By which share the mean distance is larger than that of the other run."""
-        return relative_difference(self.lsd, self.other_lsd)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the figures."""
-        return {
-            "beside": self.model, "n_presets": len(self.lsd), "draws": self.draws,
-            "lsd_db": float(self.lsd.mean()), "other_lsd_db": float(self.other_lsd.mean()),
-            "difference_db": list(self.difference), "share": list(self.share),
-        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -125,7 +72,7 @@ class TagAxesResult:
         table: One row for each axis.
         measures: Of the axes, on all held-out presets.
         steering: What moving presets along the axes does.
-        cost: What the axes cost, if a run without tags was given.
+        cost: What the axes cost, if a run without tags was given, see `tag_cost`.
         facts: All figures, JSON-ready.
     """
 
@@ -133,7 +80,7 @@ class TagAxesResult:
     table: "DataFrame"
     measures: AxisMeasures
     steering: Steering
-    cost: TagCost | None
+    cost: dict[str, Any] | None
     facts: dict[str, Any]
 
 
@@ -208,7 +155,7 @@ def report_axes(
         facts = {
             "pyrosynth": __version__, "run": run_hash(posterior), "split": split, "seed": seed,
             "axes": measures.to_json(), "steering": steering.to_json(),
-            "cost": cost.to_json() if cost else None,
+            "cost": cost,
         }  # fmt: skip
         drawn = {
             "axes": figures.tag_axes(
@@ -265,7 +212,7 @@ def tag_cost(
     seed: int = 0,
     workers: int | None = None,
     progress: bool = True,
-) -> TagCost:
+) -> dict[str, Any]:
     """Let a run with tags and one without meet the same held-out presets by their nearest draws.
 
     Args:
@@ -278,6 +225,10 @@ def tag_cost(
         seed: Of everything random.
         workers: Processes that render; all cores if left out.
         progress: Whether to show progress bars.
+
+    Returns:
+        Variant of the other run, numbers of presets and draws, mean distances in dB, their
+        difference and the share by which the run's is larger, both with intervals; JSON-ready.
 
     Raises:
         DataError: A run is of another synth, note, parameters or features, or there are no
@@ -293,7 +244,13 @@ def tag_cost(
             runner = EvaluationRunner(targets, Path(folder), renderer, renderer, seed, progress)
             rendered = runner.render_draws(one, draws, lambda lsd: ())
             nearest.append(rendered["lsd"][:, :draws].min(axis=1))
-    return TagCost(type(other.variant).__name__, draws, *nearest)
+    lsd, other_lsd = nearest
+    return {
+        "beside": type(other.variant).__name__, "n_presets": len(lsd), "draws": draws,
+        "lsd_db": float(lsd.mean()), "other_lsd_db": float(other_lsd.mean()),
+        "difference_db": list(paired_difference(lsd, other_lsd)),
+        "share": list(relative_difference(lsd, other_lsd)),
+    }  # fmt: skip
 
 
 def axes_frame(tags: Sequence[Tag], measures: AxisMeasures, steering: Steering) -> "DataFrame":
@@ -320,19 +277,6 @@ def axes_frame(tags: Sequence[Tag], measures: AxisMeasures, steering: Steering) 
     return frame.astype(dict.fromkeys(measured, float))
 
 
-def axes_table(frame: "DataFrame") -> Table:
-    """Return headers and cells of a table of axes as people read them."""
-    rows = []
-    for row in frame.drop(columns="classes").to_dict("records"):
-        cells = [str(row.pop("tag"))]
-        for name, value in row.items():
-            share = name in ("rising", "right_way")
-            told = f"{100 * value:.0f} %" if share else f"{value:.2f}"
-            cells.append("–" if or_none(value) is None else told)
-        rows.append(cells)
-    return list(HEADERS), rows
-
-
 def _write_report(
     result: TagAxesResult,
     posterior: Posterior,
@@ -354,7 +298,7 @@ def _write_report(
     sections = [
         section(
             "How well they do",
-            table(*axes_table(result.table), note=LEGEND),
+            table(*axes_table(result.table), note=AXES_LEGEND),
             picture(
                 drawn["axes"], "The descriptor behind each tag against its axis",
                 "Each point is a held-out preset. Blue: of the first class of the tag, orange: "
@@ -378,18 +322,15 @@ def _write_report(
         section("Listen", *_examples(posterior, tags, result.steering, examples, renderer)),
     ]  # fmt: skip
     if cost is not None:
-        facts[f"distance, beside {cost.model}"] = f"{100 * cost.share.estimate:+.1f} %"
-        low, high = 100 * cost.share.low, 100 * cost.share.high
+        other, of = cost["beside"], f"{cost['n_presets']} held-out presets"
+        share, low, high = (100 * number for number in cost["share"])
+        facts[f"distance, beside {other}"] = f"{share:+.1f} %"
         note = (
-            f"By {100 * cost.share.estimate:+.1f} % [{low:+.1f} to {high:+.1f}] the distance is "
-            f"larger than beside it: {cost.difference} dB, paired over the presets (95 % "
-            "bootstrap intervals)."
+            f"By {share:+.1f} % [{low:+.1f} to {high:+.1f}] the distance is larger than beside "
+            f"it: {Interval(*cost['difference_db'])} dB, paired over the presets (95 % bootstrap "
+            f"intervals); of the nearest of {cost['draws']} draws."
         )
-        cells = [
-            [name, f"{cost.lsd.mean():.2f}"],
-            [f"{cost.model}, beside it", f"{cost.other_lsd.mean():.2f}"],
-        ]
-        of = f"{len(cost.lsd)} held-out presets, nearest of {cost.draws} draws"
+        cells = [[name, f"{cost['lsd_db']:.2f}"], [other, f"{cost['other_lsd_db']:.2f}"]]
         costs = table(("model", f"LSD dB ({of})"), cells, note=note)
         sections.append(section("What they cost", costs))
     lead = (
