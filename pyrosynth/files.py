@@ -204,7 +204,7 @@ def claim(path: str | Path, maker: str, mark: str = MARK) -> Iterator[Path]:
                 "folder"
             )
         with _writing(folder):
-            for part in folder.iterdir():
+            for part in list(folder.rglob("*.part")):
                 if PART.fullmatch(part.name):
                     _remove_part(part)
         if mark == MARK and "made_by" not in _mark(folder):
