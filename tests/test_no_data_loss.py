@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import typer
 from small import small_run
+from toys import SMALL
 
 from pyrosynth.audio.io import save_audio
 from pyrosynth.cli.app import app, main
 from pyrosynth.errors import LONGEST
+from pyrosynth.training.fit import fit
 
 RATE = 22050
 # Names that commands write, and others, each with bytes that exist nowhere else.
@@ -28,7 +30,11 @@ NAMES = (
 def here(tmp_path_factory):
     """A dataset, a run fitted to it, and a sound."""
     folder = tmp_path_factory.mktemp("results")
-    small_run(folder)
+    dataset, _ = small_run(folder)
+    fit(
+        "flow_dis", dataset, folder / "tagged", options=SMALL["flow_dis"], steps=2,
+        batch_size=32, progress=False,
+    )  # fmt: skip
     save_audio(folder / "note.wav", tone(), RATE)
     return folder
 
@@ -64,7 +70,7 @@ COMMANDS = {
     "infer": "RUN note.wav --budget 2 --draws 1 --workers 1",
     "check": "RUN --presets 1 --draws 2 --budget 0 --workers 1",
     "compare": "DATA --models flow_reg --methods none --seeds 1 --steps 1 --presets 1 --draws 16",
-    "axes": "RUN --presets 1 --workers 1",
+    "axes": "TAGGED --presets 2 --workers 1",
     "explore": "RUN --axes 0 --draws 1 --workers 1",
     "serve": "RUN --presets 1",
     "demo": "--synth voice --smoke --workers 1",
@@ -74,7 +80,12 @@ OUT = {"serve": "--static"}
 
 
 def arguments(command, here, out, *more):
-    known = {"DATA": here / "data", "RUN": here / "run", "note.wav": here / "note.wav"}
+    known = {
+        "TAGGED": here / "tagged",
+        "DATA": here / "data",
+        "RUN": here / "run",
+        "note.wav": here / "note.wav",
+    }
     words = [str(known.get(word, word)) for word in COMMANDS[command].split()]
     return [command, *words, OUT.get(command, "--out"), str(out), *more]
 

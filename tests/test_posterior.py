@@ -3,8 +3,10 @@ import pytest
 import soundfile
 from small import small_run
 
+from pyrosynth.audio.io import save_audio
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError
+from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.inference.posterior import Posterior
 
 
@@ -105,3 +107,45 @@ def test_listening_to_any_file_gives_the_length_of_the_note(fitted, tmp_path):
     soundfile.write(tmp_path / "tone.wav", tone, 96000)
     audio = posterior.listen(tmp_path / "tone.wav")
     assert posterior.features(audio).shape == posterior.run.variant.dims.x_shape
+
+
+def test_the_note_is_found_whatever_its_recording_holds(fitted, tmp_path):
+    """Noise, an offset and clicks before it, and its level: the run hears the same sound."""
+    _, posterior = fitted
+    rate = 22050
+    rng = np.random.default_rng(0)
+    time = np.arange(rate) / rate
+    note = np.concatenate([np.zeros(2 * rate), 0.4 * np.exp(-4 * time) * np.sin(1600 * time)])
+    clicks = np.zeros(3 * rate)
+    clicks[[rate // 2, rate]] = 0.5
+    recordings = {
+        "clean": note,
+        "hiss": note + 0.002 * rng.standard_normal(3 * rate),
+        "offset": note + 0.03,
+        "clicks": note + clicks,
+        "quiet": note * 1e-3,
+        "cut": note[2 * rate :],
+    }
+    heard = {}
+    for name, recording in recordings.items():
+        soundfile.write(tmp_path / f"{name}.wav", recording, rate, subtype="FLOAT")
+        heard[name] = posterior.features(posterior.listen(tmp_path / f"{name}.wav"))
+        assert log_distance(heard[name], heard["clean"]) < (3 if name == "hiss" else 0.2), name
+    own = posterior.features(posterior.listen(tmp_path / "quiet.wav", own_level=True))
+    assert (
+        posterior.run.features.audible(own) < 0.01 < posterior.run.features.audible(heard["cut"])
+    )
+
+
+def test_a_sound_below_the_floor_is_flagged(fitted, tmp_path):
+    _, posterior = fitted
+    sound = np.sin(np.arange(22050) * 0.05).astype(np.float32)
+    save_audio(tmp_path / "faint.wav", 2e-4 * sound, 22050)
+    for own_level in (True, False):
+        settings = {"budget": 2, "draws": 1, "workers": 1, "progress": False}
+        done, failed = infer_sounds(
+            posterior, [tmp_path / "faint.wav"], tmp_path / str(own_level), own_level=own_level,
+            **settings,
+        )  # fmt: skip
+        assert not failed
+        assert ("a small distance says nothing" in done[0].advice) == own_level

@@ -125,6 +125,17 @@ class FeatureSpec:
         """Return ``x = log(mel + floor)``, shape (..., n_mels, n_frames), float32."""
         return np.log(self.mel(audio) + np.float32(self.floor))
 
+    def audible(self, x: ArrayLike) -> NDArray[np.float64]:
+        """Return the share of the cells of sounds whose power is above the floor, shape (...).
+
+        Two sounds that are below it nearly everywhere are near each other whatever they are.
+
+        Args:
+            x: Features, shape (..., n_mels, n_frames).
+        """
+        loud = np.asarray(x) > np.log(2 * self.floor)
+        return np.asarray(loud.mean(axis=(-2, -1)), np.float64)
+
     def power(self, x: ArrayLike) -> Array:
         """Return the power mel spectrogram that ``x`` stands for, the inverse of a call."""
         power = np.exp(np.asarray(x, np.float32)) - np.float32(self.floor)

@@ -30,6 +30,10 @@ def infer(
         bool,
         typer.Option("--sketch", help="They are sung, hummed or played, at any pitch and length."),
     ] = False,
+    own_level: Annotated[
+        bool,
+        typer.Option("--own-level", help="Their level is the synth's own; else it is matched."),
+    ] = False,
     seed: Seed = 0,
     workers: Workers = None,
     device: Device = "cpu",
@@ -62,6 +66,7 @@ def infer(
         draws=draws,
         seed=seed,
         sketch=sketch,
+        own_level=own_level,
         workers=workers,
         force=force,
     )

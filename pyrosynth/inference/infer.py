@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from pyrosynth.synths.presets import Preset, preset_json
 from pyrosynth.synths.rendering import Renderer, RenderResult
 
 PRESET, SOUND, POSTERIOR = "preset.json", "render.wav", "posterior.nc"
+FAINTEST = 0.01  # share of a sound above the floor; that of 99.8 % of amsynth's presets is larger
 PLAYED, REPORT = "played.wav", "report.html"
 PITCHED = 0.6  # share of a sound's frames that must have a pitch, for it to have one
 OFF_PITCH = 0.6  # semitones from the note of the run, from which a sound is at another pitch
@@ -79,6 +81,7 @@ def infer_sounds(
     draws: int = 64,
     seed: int = 0,
     sketch: bool = False,
+    own_level: bool = False,
     workers: int | None = None,
     force: bool = False,
     progress: bool = True,
@@ -94,6 +97,8 @@ def infer_sounds(
         seed: Of everything random.
         sketch: Whether the sounds are sung, hummed or played at any pitch and length, see
             `pyrosynth.audio.sketch`.
+        own_level: Whether the sounds are at the synth's own level, which stays; others are
+            brought to the usual loudness of the known presets.
         workers: Processes that render; all cores if left out.
         force: Whether to replace folders that are there already.
         progress: Whether to show a progress bar.
@@ -120,7 +125,7 @@ def infer_sounds(
             try:
                 result = infer_sound(
                     posterior, file, parent / name, renderer, budget=budget, draws=draws,
-                    seed=seed, sketch=sketch, force=force, report=bar.update,
+                    seed=seed, sketch=sketch, own_level=own_level, force=force, report=bar.update,
                 )  # fmt: skip
                 done.append(result)
             except (PyrosynthError, MemoryError, OSError) as error:
@@ -158,6 +163,7 @@ def infer_sound(
     draws: int = 64,
     seed: int = 0,
     sketch: bool = False,
+    own_level: bool = False,
     force: bool = False,
     report: Callable[[int], object] = lambda n: None,
 ) -> Inferred:
@@ -176,6 +182,7 @@ def infer_sound(
         draws: Posterior draws to render and keep.
         seed: Of everything random.
         sketch: Whether the sound is sung, hummed or played at any pitch and length.
+        own_level: Whether the sound is at the synth's own level, which stays.
         force: Whether to replace the folder if it is there already.
         report: Called with the number of sounds each time some were rendered.
 
@@ -189,7 +196,8 @@ def infer_sound(
     file, target = Path(path), Path(folder)
     name = safe_name(target.name)
     rate = posterior.run.features.sample_rate
-    recording = load_audio(file, rate) if sketch else posterior.listen(file)
+    listen = partial(posterior.listen, own_level=own_level)
+    recording = load_audio(file, rate) if sketch else listen(file)
     made: dict[str, Any] = {
         "pyrosynth": __version__,
         "sound_sha256": _sha256(recording.tobytes()),
@@ -200,6 +208,8 @@ def infer_sound(
     }
     if sketch:
         made["sketch"] = True
+    if own_level:
+        made["own_level"] = True
     if (target / PRESET).is_file() and not force:
         return _kept(file, target, made)
     require_ours(target)  # before anything is rendered
@@ -217,7 +227,7 @@ def infer_sound(
     result = Inferred(
         str(file), str(target), float(match.lsd[0]), str(match.source[0]), match.n_renders,
         play=hummed.to_json() if hummed else None,
-        advice="" if hummed else _pitch_advice(posterior, audio),
+        advice=_faint_advice(posterior, x) or ("" if hummed else _pitch_advice(posterior, audio)),
     )  # fmt: skip
     score = {
         "lsd_db": result.lsd_db,
@@ -272,6 +282,17 @@ def _kept(file: Path, folder: Path, made: dict[str, Any]) -> Inferred:
             f"'{folder}' holds something else than an inferred preset ({error!r}); give another "
             "folder, or replace it with --force (force=True)"
         ) from error
+
+
+def _faint_advice(posterior: Posterior, x: NDArray[np.float32]) -> str:
+    """Say that a sound is too faint for its distance to mean anything."""
+    share = float(posterior.run.features.audible(x))
+    if share >= FAINTEST:
+        return ""
+    return (
+        f"only {100 * share:.1f} % of the sound lie above the floor of the features, so a small "
+        "distance says nothing; leave out own_level (--own-level), or record it louder"
+    )
 
 
 def _pitch_advice(posterior: Posterior, audio: Audio) -> str:

@@ -118,10 +118,26 @@ class Posterior:
         assert rendered.audio is not None
         return rendered.audio
 
-    def listen(self, path: str | Path) -> Audio:
-        """Read a sound file as the run needs it: mono, its rate, from the onset, its length."""
+    def listen(self, path: str | Path, *, own_level: bool = False) -> Audio:
+        """Read a sound file as the run needs it: mono, its rate, from the onset, its length.
+
+        Silence, noise, an offset and clicks before the sound are cut off or taken away, see
+        `pyrosynth.audio.background`.
+
+        Args:
+            path: The file.
+            own_level: Whether the level is the synth's own and stays. That of a recording says
+                nothing of a preset, so it becomes the usual loudness of the known presets.
+
+        Returns:
+            Audio, shape (n_samples,).
+
+        Raises:
+            InputError: The file cannot be used.
+        """
         rate = self.run.features.sample_rate
-        return fit_length(load_audio(path, rate), self.run.note.n_samples(rate), rate)
+        audio = fit_length(load_audio(path, rate), self.run.note.n_samples(rate), rate)
+        return audio if own_level else self.match_loudness(audio)
 
     def sketch(self, path: str | Path) -> Sketch:
         """Read a sound file of one sung, hummed or played note of any pitch and length.
@@ -142,9 +158,10 @@ class Posterior:
 
     def match_loudness(self, audio: Audio) -> Audio:
         """Bring a sound, shape (n_samples,), to the median of how loud known presets get."""
-        if self.bank is None:
+        peak = np.abs(audio).max(initial=0)
+        if self.bank is None or peak == 0:
             return audio
-        spec, audio = self.run.features, audio / np.abs(audio).max()
+        spec, audio = self.run.features, audio / peak
         known = self.bank.sounds(np.arange(min(USUAL, len(self.bank))))
         loudest = [spec.power(x).sum(axis=-2).max(axis=-1) for x in (known, self.features(audio))]
         return audio * np.float32(np.sqrt(np.median(loudest[0]) / loudest[1]))
