@@ -82,9 +82,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def share(file: str | Path, target: str | Path) -> None:
-    """Put a file at another place too, without a second copy of its bytes where that is possible.
-
-    Nothing may write into either afterwards; replacing one leaves the other as it is.
+    """Put a file at another place too, as a link where that is possible; nothing may change it.
 
     Raises:
         InputError: It cannot be written there.
@@ -98,12 +96,6 @@ def share(file: str | Path, target: str | Path) -> None:
 
 def writable(path: str | Path) -> Path:
     """Make a folder that may hold anything, and make sure that files can be written into it.
-
-    Args:
-        path: The folder; missing parents are made too.
-
-    Returns:
-        The folder.
 
     Raises:
         InputError: It cannot be made or written.
@@ -248,9 +240,6 @@ def difference(held: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
     Args:
         held: Settings of before; JSON-ready, may be nested.
         asked: Settings of now.
-
-    Returns:
-        The difference, or None.
     """
     before, now = dict(_leaves(held)), dict(_leaves(json.loads(json.dumps(asked))))
     for key in [*now, *before]:
@@ -363,7 +352,7 @@ def _locked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     except OSError:  # a file system without locks
-        return True
+        pass
     return True
 
 

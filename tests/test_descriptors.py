@@ -4,7 +4,7 @@ import librosa
 import numpy as np
 import pytest
 
-from pyrosynth.audio.descriptors import NAMES, UNITS, Heard, attack_seconds, describe
+from pyrosynth.audio.descriptors import NAMES, UNITS, SoundSummary, attack_seconds, describe
 from pyrosynth.audio.features import FeatureSpec
 
 SPEC = FeatureSpec()
@@ -74,7 +74,7 @@ def test_attack():
 
 def test_heard_splits_what_it_joins():
     audio = sounds()
-    heard = Heard(SPEC)
+    heard = SoundSummary(SPEC)
     x, numbers = heard.split(heard(audio))
     np.testing.assert_array_equal(x, SPEC(audio))
     np.testing.assert_allclose(numbers, describe(audio, SPEC), rtol=1e-6)

@@ -89,8 +89,8 @@ def attack_seconds(sound: NDArray[np.float32], sample_rate: int) -> float:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What checks keep of a rendered sound: its features and its descriptors, in one row.
+class SoundSummary:
+    """Features and descriptors of rendered sounds, in one row each: what checks keep of them.
 
     A transform of `pyrosynth.synths.rendering.Renderer`, so that no audio leaves the workers.
 

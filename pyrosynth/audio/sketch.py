@@ -161,7 +161,7 @@ def _librosa() -> Any:
 
         folder = tempfile.mkdtemp(prefix="pyrosynth-numba-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        numba.config.CACHE_DIR = folder
+        numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]
         librosa.pyin, librosa.effects.split, librosa.feature.rms  # noqa: B018
     return librosa
 

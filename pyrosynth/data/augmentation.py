@@ -20,7 +20,7 @@ UNIFORM = "uniform"  # the only kind of the uniform prior
 SHARES = (0.4, 0.4, 0.2)
 MOST_CHANGES = 8  # parameters changed at most in a perturbed preset
 JITTER = 0.1  # standard deviation, in unit values, of a small change
-BLOCK = 256  # rows drawn from one random stream; changing it changes every corpus
+BLOCK = 256  # rows drawn from one random stream; changing it changes every dataset
 
 Unit = NDArray[np.float64]
 
@@ -43,15 +43,15 @@ def augment(
     ``uniform``: every parameter is drawn from its whole range, each setting of a discrete one as
     often as any other; the training presets have no say.
 
-    Row ``i`` depends only on the training presets, ``seed`` and ``start + i``, so a corpus may be
+    Row ``i`` depends only on the training presets, ``seed`` and ``start + i``, so they may be
     made in pieces of any size and order.
 
     Args:
         train_values: Native values of the training presets, shape (n_train, n_params).
         space: Their parameters.
         n: Number of rows to make.
-        seed: Seed of the corpus.
-        start: Position of the first row in the corpus.
+        seed: Seed of what is drawn.
+        start: Position of the first row among all augmented ones.
         prior: ``broadened`` or ``uniform``.
 
     Returns:

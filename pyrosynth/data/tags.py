@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import InputError, checked_seed, unknown
 from pyrosynth.files import write_bytes
 
 if TYPE_CHECKING:
@@ -144,7 +144,9 @@ class TagTable:
         """
         if not 0 <= share <= 1:
             raise InputError(f"{share} of the labels hidden: give a share from 0 to 1")
-        hidden = np.random.default_rng(seed).random(self.label_mask.shape[:2]) < share
+        hidden = (
+            np.random.default_rng(checked_seed(seed)).random(self.label_mask.shape[:2]) < share
+        )
         return replace(self, label_mask=self.label_mask | (hidden[..., None] & missing(self.tags)))
 
     def fingerprint(self) -> str:

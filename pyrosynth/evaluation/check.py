@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth._version import __version__
-from pyrosynth.audio.descriptors import NAMES, Heard
+from pyrosynth.audio.descriptors import NAMES, SoundSummary
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.errors import DataError, InputError, unknown
@@ -163,7 +163,7 @@ def check(
     for one in (posterior, *others.values()):
         _require_unseen(one, targets)
     run, rate = posterior.run, posterior.run.features.sample_rate
-    describe = Heard(run.features)
+    describe = SoundSummary(run.features)
     with (
         claim(out, "check") as folder,
         Renderer(

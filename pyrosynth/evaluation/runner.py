@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from pyrosynth.audio.descriptors import UNITS, Heard
+from pyrosynth.audio.descriptors import UNITS, SoundSummary
 from pyrosynth.audio.metric_suite import METRICS, compare_audio
 from pyrosynth.audio.metrics import log_distance, mel_mse, mse_n, spectral_convergence
 from pyrosynth.errors import DataError, PyrosynthError
@@ -49,7 +49,8 @@ class EvaluationRunner:
     Args:
         targets: What is to be met.
         folder: Where results are cached.
-        renderer: Renders answers; its transform is a ``Heard``, with ``all_metrics`` the features.
+        renderer: Renders answers; its transform is a ``SoundSummary``, with ``all_metrics`` the
+            features.
         search_renderer: Renders for searches; its transform is the features.
         seed: Of everything random.
         progress: Whether to show progress bars.
@@ -271,7 +272,7 @@ class EvaluationRunner:
         spec, x = self.targets.features, rendered.features
         arrays: Arrays = {"failed": rendered.failed}
         if not self.all_metrics:
-            x, descriptors = Heard(spec).split(x)
+            x, descriptors = SoundSummary(spec).split(x)
             descriptors[rendered.failed] = np.nan
             arrays["descriptors"] = descriptors
         x[rendered.failed] = np.log(spec.floor)  # a failed sound counts as silence

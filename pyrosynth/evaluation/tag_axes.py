@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth._version import __version__
-from pyrosynth.audio.descriptors import Heard
+from pyrosynth.audio.descriptors import SoundSummary
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.labeling import descriptor_tags
 from pyrosynth.data.tags import Tag, TagTable, read_tags
@@ -237,7 +237,7 @@ def tag_cost(
     targets, spec, nearest = held_out(dataset, n_presets, seed), posterior.run.features, []
     with Renderer(
         posterior.synth, posterior.run.note, spec.sample_rate, workers=workers,
-        transform=Heard(spec), keep_audio=False,
+        transform=SoundSummary(spec), keep_audio=False,
     ) as renderer:  # fmt: skip
         for one in (posterior, other):
             require_same_contract(one.run, dataset)
