@@ -115,6 +115,25 @@ def test_foreign_folders_are_refused_and_kept(here, foreign, capsys, command, fo
     assert str(foreign) in line
 
 
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c != "infer"])
+def test_one_foreign_file_is_enough(here, tmp_path, capsys, command):
+    for name in ("report.html", "x/y"):
+        out = tmp_path / name[0]
+        (out / name).parent.mkdir(parents=True)
+        (out / name).write_bytes(b"mine")
+        before = contents(out)
+        assert main(arguments(command, here, out, *["--force"] * (command in FORCED))) == 2
+        assert "did not write" in capsys.readouterr().err
+        assert contents(out) == before
+
+
+def test_the_folder_of_osc_messages_must_be_ours(here, foreign, capsys):
+    before = contents(foreign)
+    assert main(["serve", str(here / "run"), "--out", str(foreign), "--port", "0"]) == 2
+    assert "did not write" in capsys.readouterr().err
+    assert contents(foreign) == before
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("out", ["", ".", "..", "../mine/.", "notes.txt"])
 def test_odd_places_keep_what_they_hold(here, foreign, capsys, monkeypatch, command, out):

@@ -20,7 +20,7 @@ from pyrosynth.errors import SynthError, unknown
 from pyrosynth.evaluation.check import check
 from pyrosynth.evaluation.scores import BANK, REFERENCE, answer_name
 from pyrosynth.evaluation.tables import check_table
-from pyrosynth.files import writable, write_bytes
+from pyrosynth.files import claim, writable, write_bytes
 from pyrosynth.inference.infer import REPORT, SOUND, Failed, Inferred, infer_sounds
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.report import player, section, table, text, wav_sources, write_report
@@ -103,8 +103,19 @@ def demo(
     """
     if synth not in SIZES:
         raise unknown("synth of the demonstration", synth, SIZES)
-    top = writable(out)
-    source = _synth(synth, say)
+    with claim(out, "demo") as top:
+        return _steps(top, _synth(synth, say), sizes, seed, workers, say)
+
+
+def _steps(
+    top: Path,
+    source: Synth,
+    sizes: Sizes | None,
+    seed: int,
+    workers: int | None,
+    say: Callable[[str], object],
+) -> dict[str, Any]:
+    """Render, fit, check and infer, all below one folder; see `demo`."""
     size = sizes or SIZES[source.name]
     folder = writable(top / source.name)
 

@@ -1,6 +1,7 @@
 """The commands that use a fitted run: infer presets, check it, explore it, play it live."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -289,16 +290,17 @@ def serve(
         raise InputError(
             f"serving needs '{error.name}'; install it: pip install 'pyrosynth[serve]'"
         ) from error
-    from pyrosynth.files import writable
+    from pyrosynth.files import claim
     from pyrosynth.inference.posterior import Posterior
     from pyrosynth.live.engine import Live
 
-    where = str(writable(out).resolve()) if out is not None else None
-    with Live(Posterior.load(run, device), sounds or ()) as live:
+    place = nullcontext() if out is None else claim(out.resolve(), "serve")
+    with place as folder, Live(Posterior.load(run, device), sounds or ()) as live:
         if static is not None:
             from pyrosynth.live.static_site import export
 
             facts = export(live, run.name, static, presets=presets)
             print(f"{static / 'index.html'}: {facts['presets']} presets, {facts['sounds']} sounds")
             return
+        where = None if folder is None else str(folder)
         server.run(live, run.resolve().name, host=host, port=port, osc_port=osc_port, out=where)
