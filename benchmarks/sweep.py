@@ -79,7 +79,7 @@ def draw(model: str, seed: int) -> Configuration:
 def toy_data(seed: int) -> TrainData:
     """Draw data of random sizes and with random oddities.
 
-    Steps of any size and switches; in some, a parameter that never moves, a silent sound among
+    Steps of any size, and discrete parameters; in some, a parameter that never moves, a silent sound among
     the others, sounds whose parameters are unknown.
     """
     rng = np.random.default_rng(seed)
@@ -113,8 +113,8 @@ def tagged(data: TrainData, seed: int) -> TrainData:
     """Put random labels on the sounds, half of them hidden."""
     rng = np.random.default_rng(seed)
     labels = np.stack([rng.integers(0, len(tag.classes), len(data.x)) for tag in TAGS], 1)
-    evidence = labelled(TAGS, labels).hide(0.5, seed).label_mask
-    return replace(data, tags=TAGS, evidence=torch.from_numpy(evidence))
+    label_mask = labelled(TAGS, labels).hide(0.5, seed).label_mask
+    return replace(data, tags=TAGS, label_mask=torch.from_numpy(label_mask))
 
 
 def faults(configuration: Configuration, data: TrainData) -> list[str]:

@@ -1,4 +1,4 @@
-"""Fifty descriptors of the timbre of a sound and of how it moves; morphs are judged by them.
+"""Fifty descriptors of the timbre of a sound and of how it moves; morphs are compared by them.
 
 Most are those of the Timbre Toolbox (Peeters et al., 2011, "The Timbre Toolbox: extracting audio
 descriptors from musical signals"), in our own code: numbers of each frame, of which the median

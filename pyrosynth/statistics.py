@@ -110,7 +110,7 @@ def against_best(scores: Mapping[Any, ArrayLike], statistic: Callable[..., Any] 
 
     The test asks whether the differences of the same sounds lie evenly around 0, by their ranks:
     a few enormous ones count no more than a few large ones. Sounds without a difference are left
-    out. The best is chosen on the same sounds, so a lead over the second is judged kindly.
+    out. The best is chosen on the same sounds, so a lead over the second flatters it.
 
     Args:
         scores: Of each method one number per sound, lower is better, all of shape (n,) and in

@@ -91,8 +91,8 @@ def test_the_first_render_is_the_guess_and_it_starts_from_known_presets(fitted, 
     guess = posterior.guess(target)
     np.testing.assert_array_equal(match.values[0], guess)
     space = posterior.run.space
-    switches = posterior.learnt(np.vstack([guess, nearest]))[:, space.discrete]
-    assert (switches[1:] == switches[0]).all(axis=1).any()
+    discrete = posterior.learnt(np.vstack([guess, nearest]))[:, space.discrete]
+    assert (discrete[1:] == discrete[0]).all(axis=1).any()
 
 
 def test_features_of_another_length_are_refused(fitted):

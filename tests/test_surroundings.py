@@ -279,7 +279,7 @@ def test_a_sound_at_another_pitch_says_what_to_do(here, tmp_path):
     assert "--sketch" in done[1].advice
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of ArviZ itself, by matplotlib
+@pytest.mark.filterwarnings("ignore")  # ArviZ about matplotlib, and about draws of a poor model
 def test_what_arviz_is_asked_first(here, tmp_path):
     folder, _, posterior = here
     infer_sounds(

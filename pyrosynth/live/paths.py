@@ -57,7 +57,7 @@ class Trail:
         return np.asarray(self._between(self.z, ratio), np.float32)
 
     def values_at(self, ratio: float, space: ParamSpace) -> Values:
-        """Return the parameters there, on straight lines in unit values; switches jump.
+        """Return the parameters there, on straight lines in unit values; discrete parameters jump.
 
         Raises:
             InputError: The path has no point, or the ratio is not a number.
