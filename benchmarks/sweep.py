@@ -79,8 +79,8 @@ def draw(model: str, seed: int) -> Configuration:
 def toy_data(seed: int) -> TrainData:
     """Draw data of random sizes and with random oddities.
 
-    Steps of any size, and discrete parameters; in some, a parameter that never moves, a silent sound among
-    the others, sounds whose parameters are unknown.
+    Steps of any size, and discrete parameters; in some, a parameter that never moves, a silent
+    sound among the others, sounds whose parameters are unknown.
     """
     rng = np.random.default_rng(seed)
     n, n_params = 48, int(rng.integers(2, 8))

@@ -60,8 +60,13 @@ def test_files_are_short(file):
     assert len(file.read_text().splitlines()) <= LONGEST
 
 
-def test_few_modules_stand_at_the_root():
+def test_the_house_stays_small():
+    """Few modules at the root; models that are read in one go."""
     assert len(list(PACKAGE.glob("*.py"))) <= 8
+    lengths = {f.stem: len(f.read_text("utf-8").splitlines()) for f in zoo.FOLDER.glob("*.py")}
+    assert lengths["flow_reg"] <= 120
+    assert max(lengths.values()) <= 170
+    assert sum(lengths.values()) <= 1800
 
 
 @pytest.mark.parametrize("text", ["/home/", "/tmp/", "/work/", "/Users/"])

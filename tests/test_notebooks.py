@@ -1,6 +1,7 @@
 """Every notebook runs at smoke size, in an empty folder."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ SECONDS = 120  # per cell, on a busy machine
 def test_all_are_here():
     names = [
         "01_render_and_listen", "02_first_fit", "03_compose_a_variant",
-        "04_infer_presets_from_audio", "05_posterior_checks", "06_tags_and_macros",
+        "04_infer_presets_from_audio", "05_posterior_checks", "06_tags_and_traversals",
         "07_explore_a_bank",
     ]  # fmt: skip
     assert [path.stem for path in NOTEBOOKS] == names
@@ -27,6 +28,14 @@ def test_no_outputs_are_kept(path):
     for cell in nbformat.read(path, 4).cells:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_imports_are_those_of_a_user(path):
+    code = "\n".join(cell.source for cell in nbformat.read(path, 4).cells)
+    imported = re.findall(r"^\s*(?:from|import) (pyrosynth[\w.]*)", code, re.MULTILINE)
+    assert set(imported) <= {"pyrosynth", "pyrosynth.modeling"}
+    assert "from pyrosynth import" not in code
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
