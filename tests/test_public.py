@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 import zipfile
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def test_the_quickstart_runs(tmp_path, monkeypatch, capfd):
     assert done.returncode == 0, done.stderr
     assert "osc1_waveform" in done.stdout
     assert len(script.splitlines()) <= 13
-    assert excerpt in zoo.source("flow_reg")
+    assert textwrap.indent(excerpt.rstrip(), "    ") in zoo.source("flow_reg")
     after = {file: file.stat().st_mtime_ns for file in Path().rglob("*") if file.is_file()}
     assert after == before
 
