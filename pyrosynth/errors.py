@@ -12,7 +12,8 @@ the next step. The command line prints it and exits with code 2.
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 LONGEST = 300  # characters of a message
@@ -64,6 +65,35 @@ def one_line(text: str, longest: int = LONGEST) -> str:
         head = 2 * longest // 3
         line = f"{line[:head]} … {line[len(line) - (longest - head - 3) :]}"
     return line
+
+
+@contextmanager
+def reading(failure: Callable[[str], PyrosynthError], what: str, advice: str) -> Iterator[None]:
+    """Turn whatever a reader makes of damaged or hostile content into one clear error.
+
+    Libraries raise many types on such content, and so does code that takes it apart; the block
+    should do nothing else.
+
+    Args:
+        failure: The type of the error.
+        what: What cannot be read.
+        advice: What to do.
+
+    Raises:
+        PyrosynthError: The block failed; the message says why.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, PyrosynthError):
+            why = str(error)
+        elif isinstance(error, OSError) and error.strerror:
+            why = error.strerror
+        elif isinstance(error, RecursionError):
+            why = "it is nested too deeply"
+        else:
+            why = f"{type(error).__name__}: {error}"
+        raise failure(f"{what} ({why}); {advice}") from error
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:

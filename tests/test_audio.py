@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import subprocess
@@ -239,3 +240,17 @@ def test_numbers_of_numpy_make_a_note():
             Note(**change)
     with pytest.raises(InputError, match="0.01 to 60"):
         Note(hold_seconds=1e-5, duration_seconds=1e-5)
+
+
+def test_a_damaged_sound_says_nothing_beside_the_error(tmp_path, capfd):
+    """An AIFF whose chunk claims a negative length makes libsndfile seek before the file."""
+    soundfile.write(tmp_path / "a.aiff", tone(), RATE, "PCM_24", format="AIFF")
+    content = bytearray((tmp_path / "a.aiff").read_bytes())
+    for at in range(12, 60):
+        damaged = bytearray(content)
+        damaged[at] = 0xFF
+        (tmp_path / "a.aiff").write_bytes(damaged)
+        for file in (tmp_path / "a.aiff", io.BytesIO(damaged)):
+            with suppress(InputError):
+                load_audio(file, RATE)
+    assert capfd.readouterr().err == ""

@@ -49,7 +49,7 @@ def test_json_is_complete_and_exact(tmp_path):
         ('{"synth": "other", "name": "x", "parameters": {}}', "of 'other', not of 'toy'"),
         ('{"synth": "toy", "name": "x", "parameters": {"c": "loud"}}', "c 'loud': give a number"),
         ('{"synth": "toy", "name": "x", "parameters": {"c": NaN}}', "c nan: give a number"),
-        ("[" * 100_000, "RecursionError"),
+        ("[" * 100_000, "nested too deeply"),
         ("\xff\xfe", "cannot read"),
         ("1" * 5000, "cannot read"),
     ],

@@ -3,6 +3,9 @@
 import io
 import math
 import os
+import shutil
+import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -180,7 +183,7 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, float, int]:
 
     blocks, loudest, n_frames = [], 0.0, 0
     try:
-        with soundfile.SoundFile(file) as sound:
+        with _stored(file) as stored, soundfile.SoundFile(stored.fileno(), closefd=False) as sound:
             rate, channels = sound.samplerate, sound.channels
             most = min(MOST_SAMPLES // channels, int(LONGEST_SECONDS * rate))
             while n_frames <= most and len(block := _next_block(sound)):
@@ -201,6 +204,21 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, float, int]:
             "the most that is read; cut it to the note"
         )
     return np.concatenate(blocks or [np.zeros(0, np.float32)]), loudest, rate
+
+
+def _stored(file: BinaryIO) -> AbstractContextManager[BinaryIO]:
+    """Return a file that libsndfile can read by itself.
+
+    Through an object of Python's it reads by callbacks, whose errors go to the terminal.
+    """
+    try:
+        file.fileno()
+    except (AttributeError, OSError):
+        stored = tempfile.TemporaryFile()  # noqa: SIM115
+        shutil.copyfileobj(file, stored)
+        stored.seek(0)
+        return stored
+    return nullcontext(file)
 
 
 def _next_block(sound: "soundfile.SoundFile") -> Audio:

@@ -56,7 +56,7 @@ def settings(given: Sequence[str] | None) -> dict[str, Any]:
             raise InputError(f"'{text}' is not a setting; write KEY=VALUE, such as hidden=128")
         try:
             found[key] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             found[key] = value
     return found
 

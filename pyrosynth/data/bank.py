@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.features import DB
 from pyrosynth.data.augmentation import KINDS, UNIFORM
-from pyrosynth.errors import InputError, RunError, checked_seed
+from pyrosynth.errors import InputError, RunError, checked_seed, reading
 from pyrosynth.files import write_bytes
 
 if TYPE_CHECKING:
@@ -210,9 +210,10 @@ class Bank:
         Raises:
             RunError: The file is missing or damaged.
         """
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
 
-        try:
+        again = "fit the run again or copy the whole run directory"
+        with reading(RunError, f"cannot read the bank '{path}'", again):
             with safe_open(path, framework="numpy") as file:
                 names = tuple(json.loads(file.metadata()["names"]))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -221,18 +222,6 @@ class Bank:
             bank = cls(names=names, **tensors)
             bank._check()
             return bank
-        except (
-            OSError,
-            SafetensorError,
-            KeyError,
-            TypeError,
-            ValueError,
-            RecursionError,
-        ) as error:
-            raise RunError(
-                f"cannot read the bank '{path}' ({error}); fit the run again or copy the whole "
-                "run directory"
-            ) from error
 
     def _check(self) -> None:
         """Make sure that the parts are of one bank.
@@ -245,12 +234,16 @@ class Bank:
         shapes = {
             "values": (n, *self.values.shape[1:2]),
             "rows": (n,),
+            "mean": (n_mels, n_frames),
             "axes": (dims, n_mels * n_frames),
+            "codes": (n, dims),
             "missed": (n,),
         }
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} of shape {getattr(self, name).shape}, not {shape}")
+            if not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f"{name} that are not finite")
         if len(self.names) != n:
             raise ValueError(f"{len(self.names)} names of {n} presets")
 

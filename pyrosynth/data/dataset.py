@@ -14,7 +14,7 @@ from pyrosynth.data.augmentation import Prior
 from pyrosynth.data.render import Job, Kept, build
 from pyrosynth.data.splits import SPLITS
 from pyrosynth.data.store import PENDING, Store
-from pyrosynth.errors import DataError, InputError, unknown
+from pyrosynth.errors import DataError, InputError, reading, unknown
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.params import ParamSpace, Subspace
 from pyrosynth.synths.presets import Preset
@@ -52,15 +52,8 @@ class Dataset:
         self.path = Path(path)
         self._store = store = Store(self.path)
         contract = self.contract = store.contract
-        wanted = store.attribute("n_human") + store.attribute("augmented")
-        if not store.is_complete(wanted):
-            done = int(np.sum(store.read("status") != PENDING))
-            raise DataError(
-                f"'{path}' is incomplete ({done} of {wanted} sounds); go on with "
-                f"`pyrosynth render {contract['synth']['name']} --out {path} "
-                f"--augmented {store.attribute('augmented')}` and the options of the first run"
-            )
-        try:
+        again = "render it again into another folder"
+        with reading(DataError, f"the metadata of '{path}' are damaged", again):
             self.synth_spec: dict[str, Any] = dict(store.attribute("synth_spec"))
             self.full_space = ParamSpace.from_json(contract["parameters"])
             self.space = self.full_space.select(contract["learnt"])
@@ -69,13 +62,19 @@ class Dataset:
             self.features = FeatureSpec.from_json(contract["features"])
             self._shape = self.features.shape(self.note.n_samples(self.features.sample_rate))
             sizes = len(self.full_space), len(self.space), *self._shape
+            if self.contract["audio"] != "none":
+                store.sizes("sample")
             if sizes != store.sizes("full_param", "param", "mel", "frame"):
                 raise ValueError("arrays of other sizes than the contract says")
-        except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
+            name = contract["synth"]["name"]
+        wanted = store.attribute("n_human") + store.attribute("augmented")
+        if not store.is_complete(wanted):
+            done = int(np.sum(store.read("status") != PENDING))
             raise DataError(
-                f"the metadata of '{path}' are damaged ({type(error).__name__}: {error}); render "
-                "it again into another folder"
-            ) from error
+                f"'{path}' is incomplete ({done} of {wanted} sounds); go on with "
+                f"`pyrosynth render {name} --out {path} "
+                f"--augmented {store.attribute('augmented')}` and the options of the first run"
+            )
 
     def __repr__(self) -> str:
         """Say what it holds, in a line."""

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pyrosynth._version import __version__
-from pyrosynth.errors import DataError, integer
+from pyrosynth.errors import DataError, integer, reading
 from pyrosynth.files import difference
 
 PENDING = "pending"
@@ -75,28 +75,20 @@ class Store:
         self.path = path
         if not path.exists():
             raise DataError(f"no dataset '{path}'; make one with `pyrosynth render SYNTH --out`")
-        try:
+        what = f"'{path}' is not a pyrosynth dataset or its metadata are damaged"
+        with reading(DataError, what, "give another folder or render it again"):
             self.group = zarr.open_group(path, mode="r+" if write else "r", zarr_format=3)
             self.contract: dict[str, Any] = self.group.attrs["contract"]  # type: ignore[assignment]
-            self._require_format()
-            arrays = {name: self.group[name] for name in VARIABLES if name in self.group}
-            self.arrays = {n: a for n, a in arrays.items() if isinstance(a, zarr.Array)}
-            self._check()
-        except DataError:
-            raise
-        except Exception as error:  # whatever zarr makes of damaged metadata
-            raise DataError(
-                f"'{path}' is not a pyrosynth dataset or its metadata are damaged "
-                f"({type(error).__name__}: {error}); give another folder or render it again"
-            ) from error
-
-    def _require_format(self) -> None:
-        held = self.group.attrs.get("format", 1)
+            held = self.group.attrs.get("format", 1)
         if held != FORMAT:
             raise DataError(
                 f"'{self.path}' is a dataset of format {held}, this version of pyrosynth reads "
                 f"format {FORMAT}; render it again into another folder with `pyrosynth render`"
             )
+        with reading(DataError, what, "give another folder or render it again"):
+            arrays = {name: self.group[name] for name in VARIABLES if name in self.group}
+            self.arrays = {n: a for n, a in arrays.items() if isinstance(a, zarr.Array)}
+            self._check()
 
     def _check(self) -> None:
         """Make sure that metadata are what `create` wrote, so that no damage costs memory.

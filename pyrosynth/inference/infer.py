@@ -18,7 +18,14 @@ from pyrosynth._version import __version__
 from pyrosynth.audio.io import Audio, load_audio, save_audio
 from pyrosynth.audio.pitch import pitch
 from pyrosynth.audio.sketch import Sketch
-from pyrosynth.errors import InputError, PyrosynthError, SynthError, checked_seed, integer
+from pyrosynth.errors import (
+    InputError,
+    PyrosynthError,
+    SynthError,
+    checked_seed,
+    integer,
+    reading,
+)
 from pyrosynth.files import require_ours, safe_name, whole, writable
 from pyrosynth.inference.answers import Match
 from pyrosynth.inference.arviz import label_draws, save_groups
@@ -268,7 +275,8 @@ def infer_sound(
 
 def _kept(file: Path, folder: Path, made: dict[str, Any]) -> Inferred:
     """Describe a folder that was made earlier."""
-    try:
+    other = "give another folder, or replace it with --force (force=True)"
+    with reading(InputError, f"'{folder}' holds something else than an inferred preset", other):
         facts = json.loads((folder / PRESET).read_text(encoding="utf-8"))
         score = facts["score"]
         same = facts["made"] == json.loads(json.dumps(made))
@@ -277,11 +285,6 @@ def _kept(file: Path, folder: Path, made: dict[str, Any]) -> Inferred:
             int(score["n_renders"]), kept=True, same=same, play=facts.get("play"),
             advice=str(facts.get("advice", "")),
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(
-            f"'{folder}' holds something else than an inferred preset ({error!r}); give another "
-            "folder, or replace it with --force (force=True)"
-        ) from error
 
 
 def _faint_advice(posterior: Posterior, x: NDArray[np.float32]) -> str:

@@ -131,7 +131,8 @@ class Live:
             InputError: They are too few or too many, or not finite.
         """
         try:
-            latent = np.asarray(z, np.float32)
+            with np.errstate(over="ignore"):
+                latent = np.asarray(z, np.float32)
         except (TypeError, ValueError) as error:
             raise InputError(f"a point is {self.latent_dim} numbers ({error})") from error
         return np.clip(self.space.locate(latent), -10.0, 10.0)

@@ -17,6 +17,7 @@ Array = NDArray[np.float32]
 
 AROUND = 4  # presets that a place on the map is a mixture of
 LONGEST = 200  # places of a path asked at once
+FARTHEST = 10.0  # of a place from the corner of the map, on which presets are from 0 to 1
 DEEPEST_DB, HIGHEST_DB = -70.0, 0.0  # of the pictures of sounds, below their loudest
 
 
@@ -101,6 +102,7 @@ class Scene:
                 raise InputError(f"a path is 1 to {LONGEST} places of two numbers")
             if not np.isfinite(places).all():
                 raise InputError("a place on the map is two finite numbers")
+            places = np.clip(places, -FARTHEST, FARTHEST)
             return {"path": [self.mixture(place).tolist() for place in places]}
         place = None
         if "z" in asked:

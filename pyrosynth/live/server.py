@@ -20,7 +20,7 @@ import soundfile
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
 from pyrosynth._version import __version__
-from pyrosynth.errors import InputError, PyrosynthError
+from pyrosynth.errors import InputError, PyrosynthError, one_line
 from pyrosynth.live import osc
 from pyrosynth.live.engine import Live, Played
 from pyrosynth.live.files import LARGEST_FILE
@@ -77,8 +77,8 @@ class Site:
             return _say(error.status, error.reason)
         except PyrosynthError as error:
             return _say(400, str(error))
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
-            return _say(400, f"a question that cannot be understood ({error!r})"[:300])
+        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+            return _say(400, f"a question that cannot be understood ({error!r})")
         response.headers["Content-Security-Policy"] = POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Permissions-Policy"] = "microphone=(self)"
@@ -174,7 +174,7 @@ async def _question(request: web.Request) -> dict[str, Any]:
 
 
 def _say(status: int, text: str) -> web.Response:
-    return web.json_response({"error": " ".join(text.split())}, status=status)
+    return web.json_response({"error": one_line(text)}, status=status)
 
 
 async def serve(

@@ -59,6 +59,8 @@ class Param:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
+        if not isinstance(self.name, str):
+            raise InputError(f"parameter {self.name!r}: a name is text")
         if self.kind not in KINDS:
             raise unknown("parameter kind", self.kind, KINDS)
         for name in ("minimum", "maximum", "default"):

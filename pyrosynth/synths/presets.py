@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, number, unknown
+from pyrosynth.errors import InputError, number, reading, unknown
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.params import ParamSpace
 
@@ -93,7 +93,8 @@ class Preset:
                 another synth.
         """
         file = Path(path)
-        try:
+        keys = "give JSON with the keys synth, name and parameters"
+        with reading(InputError, f"cannot read a preset from '{path}'", keys):
             with file.open("rb") as opened:
                 content = opened.read(LARGEST_FILE + 1)
             if len(content) > LARGEST_FILE:
@@ -102,13 +103,6 @@ class Preset:
             values = {str(name): number(name, v) for name, v in data["parameters"].items()}
             owner, name = str(data["synth"]), str(data["name"])
             bank = str(data.get("bank", file.stem))
-        except (
-            OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, InputError,
-        ) as error:  # fmt: skip
-            raise InputError(
-                f"cannot read a preset from '{path}' ({type(error).__name__}: {error}); give JSON "
-                "with the keys synth, name and parameters"
-            ) from error
         if synth is not None and owner != synth:
             raise InputError(
                 f"'{path}' is a preset of '{owner}', not of '{synth}'; give one of '{synth}'"

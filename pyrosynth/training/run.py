@@ -10,7 +10,6 @@ Loading a run runs the code in its ``variant.py``: load only runs whose source y
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +19,8 @@ from torch import Tensor
 from pyrosynth._version import __version__
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import InputError, PyrosynthError, RunError
-from pyrosynth.files import write_bytes
+from pyrosynth.errors import RunError, reading
+from pyrosynth.files import safe_name, write_bytes
 from pyrosynth.modeling import Dims, Term, Variant, build
 from pyrosynth.report import notebook
 from pyrosynth.synths.params import ParamSpace
@@ -200,14 +199,13 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
     if not folder.is_dir():
         named = f", or take a pretrained one: {', '.join(pretrained())}" if pretrained() else ""
         raise RunError(f"no run directory '{folder}'; make one with pyrosynth fit{named}")
-    try:
+    if not (folder / FACTS).exists():
+        raise RunError(f"'{folder / FACTS}' is missing; the fit is not complete")
+    with reading(RunError, f"'{folder / FACTS}' is damaged", "fit again"):
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        require_format(folder, facts)
-        files, expected = facts["files"], facts.pop("sha256")
-    except FileNotFoundError as error:
-        raise RunError(f"'{folder / FACTS}' is missing; the fit is not complete") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RunError(f"'{folder / FACTS}' is damaged ({error}); fit again") from error
+        held, files, expected = facts.get("format", 1), facts["files"], facts.pop("sha256")
+        files = {safe_name(name): digest for name, digest in files.items()}
+    _require_format(folder, held, facts.get("pyrosynth", "?"))
     if _sha256_of(facts) != expected:
         raise RunError(f"'{folder / FACTS}' was changed after the fit; restore it or fit again")
     for name, digest in files.items():
@@ -217,42 +215,36 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
             raise RunError(f"'{folder / name}' is not what the fit wrote; restore it or fit again")
     tensors, _ = read_tensors(folder / WEIGHTS, target)
     weights = {k.removeprefix("variant."): t for k, t in tensors.items() if "." in k}
-    try:
+    made_by = facts.get("pyrosynth", "?")
+    with reading(
+        RunError, f"run '{folder}' of pyrosynth {made_by} cannot be rebuilt", "fit again"
+    ):
         dims = _dims(facts["dims"])
         variant = build(load_copy(folder / SOURCE), dims, facts["arguments"])
         variant.load_state_dict(weights)
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            raise ValueError("weights that are not finite")
         return Run(
             variant.to(target).eval(),
             space=ParamSpace.from_json(facts["space"]),
             full_space=ParamSpace.from_json(facts["full_space"]),
             features=FeatureSpec.from_json(facts["features"]),
             note=Note(**facts["note"]),
-            synth_spec=facts["synth"],
+            synth_spec=dict(facts["synth"]),
             mean=tensors["mean"],
             std=tensors["std"],
-            dataset=facts["dataset"],
+            dataset=dict(facts["dataset"]),
             seed=facts["seed"],
-            settings=facts["settings"],
+            settings=dict(facts["settings"]),
             training=History(**facts["history"]),
         )
-    except (InputError, KeyError, TypeError, RuntimeError) as error:
-        reason = str(error) if isinstance(error, PyrosynthError) else repr(error)
-        raise RunError(
-            f"run '{folder}' of pyrosynth {facts.get('pyrosynth')} cannot be rebuilt: "
-            f"{' '.join(reason.split())}"
-        ) from error
 
 
-def require_format(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Make sure that a run is of the format that this version reads.
-
-    Raises:
-        RunError: It is of another one; the message says what to do.
-    """
-    held = facts.get("format", 1)
+def _require_format(folder: Path, held: Any, made_by: Any) -> None:
+    """Make sure that a run is of the format that this version reads."""
     if held != FORMAT:
-        made_by = facts.get("pyrosynth", "?")
-        what = "fit it again with `pyrosynth fit`" if held < FORMAT else "update pyrosynth"
+        newer = isinstance(held, int) and held > FORMAT
+        what = "update pyrosynth" if newer else "fit it again with `pyrosynth fit`"
         raise RunError(
             f"run '{folder}' has format {held}, written by pyrosynth {made_by}; version "
             f"{__version__} reads format {FORMAT}: {what}"

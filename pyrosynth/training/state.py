@@ -1,5 +1,6 @@
 """The state of a fit: where it stands, what happened so far, and the checkpoint of both."""
 
+import hashlib
 import json
 import math
 import time
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrosynth.errors import RunError
+from pyrosynth.errors import RunError, reading
 from pyrosynth.modeling import Variant
 from pyrosynth.training.tensors import read_tensors, write_tensors
 
@@ -131,7 +132,7 @@ class TrainingState:
             "settings": self.settings, "step": self.step, "best_step": self.best_step,
             "rows": self.rows, "losses": self.losses, "times": self.times,
         }  # fmt: skip
-        write_tensors(self.path, tensors, info)
+        write_tensors(self.path, tensors, {**info, "sha256": _digest(tensors, info)})
 
     def restore(self, resume: bool, device: torch.device) -> None:
         """Go on from the checkpoint, if there is one."""
@@ -143,6 +144,9 @@ class TrainingState:
                 "choose another folder"
             )
         tensors, info = read_tensors(self.path, device)
+        with reading(RunError, f"'{self.path}' is damaged", "delete it to fit from the start"):
+            if info.pop("sha256") != _digest(tensors, info):
+                raise ValueError("other tensors than were saved")
         # Through JSON, as the stored settings went: tuples have become lists.
         for name, value in json.loads(json.dumps(self.settings)).items():
             if info["settings"].get(name) != value:
@@ -171,6 +175,15 @@ class TrainingState:
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in state.items()}
+
+
+def _digest(tensors: dict[str, Tensor], info: dict[str, Any]) -> str:
+    """Return a hash of all that a checkpoint holds: a disk may damage it without a word."""
+    digest = hashlib.sha256(json.dumps(info, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+        digest.update(name.encode() + content.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

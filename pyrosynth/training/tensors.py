@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from pyrosynth.errors import RunError
+from pyrosynth.errors import RunError, reading
 from pyrosynth.files import write_bytes
 
 
@@ -38,11 +38,9 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> tuple[dict[s
     Raises:
         RunError: The file is missing or damaged.
     """
-    try:
+    if not path.exists():
+        raise RunError(f"'{path}' is missing; the run is incomplete")
+    with reading(RunError, f"'{path}' is damaged", "delete it or fit again"):
         with safetensors.safe_open(path, framework="pt", device=str(device)) as file:
             info = json.loads(file.metadata()["info"])
             return {name: file.get_tensor(name) for name in file.keys()}, info  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise RunError(f"'{path}' is missing; the run is incomplete") from error
-    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"'{path}' is damaged ({error}); delete it or fit again") from error
