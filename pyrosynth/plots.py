@@ -45,8 +45,15 @@ def new_axes(size: tuple[float, float], *shape: int, **options: Any) -> Any:
 def png(drawn: Any) -> bytes:
     """Return a figure, or that of axes or an array of them, as a PNG file's bytes."""
     figure = drawn if isinstance(drawn, Figure) else np.ravel(np.asarray(drawn))[0].figure
+    # Drawn once; `savefig` draws twice, the first time for the layout alone.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    figure.set_dpi(DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, "png")
     return buffer.getvalue()
 
 

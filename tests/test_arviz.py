@@ -30,7 +30,7 @@ def example():
         prior_predictive={"descriptors": rng.random((9, 2))},
         observed_data={"x": rng.random((3, 6, 7)), "v": rng.random((3, 2))},
         log_likelihood={"x": rng.random((5, 3))},
-        sample_stats={"lsd": rng.random((5, 3))},
+        sample_stats={"lsd": rng.random((5, 3)), "failed": rng.random((5, 3)) > 0.5},
         coords={"descriptor": ["loudness", "centroid"], "mel": np.arange(6) * 100.0},
         attrs={"seed": 3, "run": "toy"},
     )
@@ -57,12 +57,12 @@ def test_dimensions_and_names():
 
 
 def test_file_opens_with_arviz(tmp_path):
-    data = example()
-    save_groups(data, tmp_path / "new" / "check.nc")
+    data = inference_data(example())
+    save_groups(example(), tmp_path / "new" / "check.nc")
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["check.nc"]
     again = arviz().from_netcdf(tmp_path / "new" / "check.nc")
-    assert set(again.groups()) == set(data)
-    for group in data:
+    assert set(again.groups()) == set(data.groups())
+    for group in data.groups():
         for name, array in data[group].data_vars.items():
             assert again[group][name].equals(array), (group, name)
     assert again.posterior.attrs["run"] == "toy"

@@ -5,6 +5,7 @@ errors to standard error. Exit codes: 0 done, 2 for a mistake one can put right 
 how), 130 after Ctrl-C; whatever else fails is a bug and shows where.
 """
 
+import gc
 import signal
 import sys
 from collections.abc import Sequence
@@ -97,6 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     usage_error: Any = typer.BadParameter.__mro__[1]
     given = list(sys.argv[1:] if arguments is None else arguments)
     open_standard_streams()
+    if arguments is None:  # half a second: imports make many objects, and hardly any garbage
+        gc.set_threshold(100_000)
     try:
         with progress_as_lines():
             code = app(given or ["--help"], prog_name="pyrosynth", standalone_mode=False)

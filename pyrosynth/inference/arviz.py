@@ -1,6 +1,6 @@
-"""From arrays to label_groups data for ArviZ, and their file, which is written without ArviZ.
+"""From arrays to labelled data for ArviZ, and their file, which is written without ArviZ.
 
-ArviZ is imported inside one function: it costs seconds.
+ArviZ is imported inside one function, and what it is built on as well: they cost seconds.
 """
 
 import os
@@ -10,17 +10,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.files import atomic
 from pyrosynth.inference.answers import Draws
 
 if TYPE_CHECKING:
-    import xarray
     from arviz import InferenceData
 
 Arrays = Mapping[str, ArrayLike]
@@ -33,6 +32,14 @@ DIMS: dict[str, tuple[str, ...]] = {
     "x": ("mel", "frame"),
     "descriptors": ("descriptor",),
 }
+
+
+class Group(NamedTuple):
+    """Variables and coordinates by name, each with its dimensions, and facts about them."""
+
+    variables: dict[str, tuple[tuple[str, ...], NDArray[Any]]]
+    coords: dict[str, NDArray[Any]]
+    attrs: dict[str, Any]
 
 
 def arviz() -> ModuleType:
@@ -67,7 +74,7 @@ def label_groups(
     sample_stats: Arrays | None = None,
     coords: Mapping[str, ArrayLike] | None = None,
     attrs: Mapping[str, Any] | None = None,
-) -> dict[str, "xarray.Dataset"]:
+) -> dict[str, Group]:
     """Label what is known of some sounds and of their presets, in the groups that ArviZ knows.
 
     Variables are ``v`` (..., param) on the unit cube, ``value`` (..., param) native, ``z``
@@ -90,18 +97,16 @@ def label_groups(
         attrs: Facts about all of it, such as the run and the seed; text or numbers.
 
     Returns:
-        A dataset for each group that is given; the dimensions ``chain`` (of length 1) and
+        What each group that is given holds; the dimensions ``chain`` (of length 1) and
         ``draw`` come first.
     """
-    import xarray
-
     named = {
         "preset": distinct_names(presets),
         "param": list(params),
         **{key: np.asarray(value) for key, value in (coords or {}).items()},
     }
 
-    def group(arrays: Arrays, lead: tuple[str, ...]) -> xarray.Dataset:
+    def group(arrays: Arrays, lead: tuple[str, ...]) -> Group:
         variables: dict[str, Any] = {}
         sizes: dict[str, int] = {}
         for key, given in arrays.items():
@@ -109,8 +114,8 @@ def label_groups(
             dims = (*lead, *DIMS.get(key, ()))[: array.ndim]
             variables[key] = (dims, array)
             sizes |= dict(zip(dims, array.shape, strict=True))
-        axes = {dim: named.get(dim, np.arange(n)) for dim, n in sizes.items()}
-        return xarray.Dataset(variables, axes, dict(attrs or {}))
+        axes = {dim: np.asarray(named.get(dim, np.arange(n))) for dim, n in sizes.items()}
+        return Group(variables, axes, dict(attrs or {}))
 
     drawn = ("chain", "draw", "preset")
     given = {
@@ -125,9 +130,13 @@ def label_groups(
     return {name: group(arrays, lead) for name, (arrays, lead) in given.items() if arrays}
 
 
-def inference_data(groups: Mapping[str, "xarray.Dataset"]) -> "InferenceData":
-    """Turn label_groups groups into what ArviZ's functions take."""
-    return arviz().InferenceData(**groups)
+def inference_data(groups: Mapping[str, Group]) -> "InferenceData":
+    """Turn labelled groups into what ArviZ's functions take."""
+    import xarray
+
+    return arviz().InferenceData(
+        **{name: xarray.Dataset(*group) for name, group in groups.items()}
+    )
 
 
 def label_draws(
@@ -135,7 +144,7 @@ def label_draws(
     name: str,
     sounds: ArrayLike | None = None,
     attrs: Mapping[str, Any] | None = None,
-) -> dict[str, "xarray.Dataset"]:
+) -> dict[str, Group]:
     """Label draws of one sound, see `pyrosynth.inference.answers.Draws.to_inference_data`."""
     posterior, x = draws.posterior, draws.x
     likelihood = posterior.log_likelihood(draws.v, x)
@@ -161,17 +170,32 @@ def label_draws(
     )
 
 
-def save_groups(groups: Mapping[str, "xarray.Dataset"], path: str | Path) -> None:
-    """Write label_groups groups to a netCDF file, atomically; ``arviz.from_netcdf`` reads it.
+def save_groups(groups: Mapping[str, Group], path: str | Path) -> None:
+    """Write labelled groups to a netCDF file, atomically; ``arviz.from_netcdf`` reads it.
 
     Raises:
         InputError: The file cannot be written, for example on a full disk.
     """
-    with atomic(path) as new:
+    import h5netcdf
+    import h5py
+
+    with atomic(path) as new, h5netcdf.File(new, "w") as file:
         for name, data in groups.items():
-            packed = {key: {"zlib": True} for key, a in data.items() if a.dtype.kind in "fiu"}
-            mode: Literal["w", "a"] = "a" if new.exists() else "w"
-            data.to_netcdf(new, mode=mode, group=name, engine="h5netcdf", encoding=packed)
+            group = file.create_group(name)
+            group.dimensions = {dim: len(labels) for dim, labels in data.coords.items()}
+            group.attrs.update(data.attrs)
+            along = {dim: ((dim,), labels) for dim, labels in data.coords.items()}
+            for key, (dims, array) in (along | data.variables).items():
+                if array.dtype.kind == "U":
+                    group.create_variable(key, dims, h5py.string_dtype(), array.astype(object))
+                    continue
+                truth = array.dtype.kind == "b"  # netCDF has no such type; xarray restores it
+                stored = array.astype(np.int8) if truth else array
+                variable = group.create_variable(
+                    key, dims, stored.dtype, data=stored, compression="gzip", compression_opts=1
+                )
+                if truth:
+                    variable.attrs["dtype"] = "bool"
 
 
 def distinct_names(names: Iterable[str]) -> list[str]:

@@ -214,12 +214,15 @@ def evolve(
         Hansen and Ostermeier, 2001, "Completely derandomized self-adaptation in evolution
         strategies"; package ``cma``.
     """
-    import cma
-
     free = np.flatnonzero(spread > 0)
     if budget < 1 or len(free) < 2:  # the strategy is not defined on a line
         return
     rng = np.random.default_rng(seed)
+    if budget < population:  # too few to learn from: what its first generation would be
+        pool.add(start + spread * rng.standard_normal((budget, len(start))), "cma")
+        return
+    import cma
+
     options = {
         "bounds": [0, 1], "popsize": population, "CMA_stds": spread[free], "verbose": -9,
         # Its own seed would be numpy's global one.
@@ -249,7 +252,7 @@ def search(
     pool = Pool(target, run.full_space, run.space, renderer, report)
     pool.add(guesses(posterior, target, max(1, budget // 16)), "model")
     n_draws = max(2, budget * 3 // 16)
-    draws = ranked(posterior, target, max(n_draws, CONSIDERED), seed)
+    draws = ranked(posterior, target, max(n_draws, min(CONSIDERED, 32 * budget)), seed)
     unit = run.space.to_unit(posterior.learnt(draws.values))
     pool.add(unit[: min(n_draws, budget - len(pool))], "posterior")
     if posterior.bank and budget >= 16:
