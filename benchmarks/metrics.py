@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.metric_suite import (
+from pyrosynth.audio.metrics import (
     compare_audio,
     loudness_distance,
     multi_scale_distance,

@@ -15,8 +15,7 @@ from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.files import MARK
 from pyrosynth.synths import from_spec
-from pyrosynth.synths.amsynth import Amsynth, bank_files, install, read_bank, write_bank
-from pyrosynth.synths.amsynth_params import SPACE
+from pyrosynth.synths.amsynth import SPACE, Amsynth, bank_files, install, read_bank, write_bank
 from pyrosynth.synths.apt import unpack
 from pyrosynth.synths.dssi import DssiSynth
 from pyrosynth.synths.presets import Preset, distinct, preset_array

@@ -31,8 +31,7 @@ from pyrosynth.live import osc
 from pyrosynth.live.engine import Live
 from pyrosynth.live.server import Site
 from pyrosynth.live.session import MESSAGES, Session
-from pyrosynth.synths.amsynth import read_bank, write_bank
-from pyrosynth.synths.amsynth_params import SPACE
+from pyrosynth.synths.amsynth import SPACE, read_bank, write_bank
 from pyrosynth.synths.presets import Preset
 from pyrosynth.training.state import TrainingState
 from pyrosynth.training.zoo import load_model, source

@@ -19,8 +19,14 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.descriptors import UNITS, SoundSummary
-from pyrosynth.audio.metric_suite import METRICS, compare_audio
-from pyrosynth.audio.metrics import log_distance, mel_mse, mse_n, spectral_convergence
+from pyrosynth.audio.metrics import (
+    METRICS,
+    compare_audio,
+    log_distance,
+    mel_mse,
+    mse_n,
+    spectral_convergence,
+)
 from pyrosynth.errors import DataError, PyrosynthError
 from pyrosynth.evaluation.targets import Targets
 from pyrosynth.files import write_bytes
@@ -54,7 +60,7 @@ class EvaluationRunner:
         search_renderer: Renders for searches; its transform is the features.
         seed: Of everything random.
         progress: Whether to show progress bars.
-        all_metrics: Whether to score answers by all of `pyrosynth.audio.metric_suite`, not to
+        all_metrics: Whether to score answers by all of `pyrosynth.audio.metrics`, not to
             describe them; the targets then have their audio, and the renderer keeps audio.
     """
 

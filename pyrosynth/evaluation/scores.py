@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.metric_suite import METRICS
+from pyrosynth.audio.metrics import METRICS
 from pyrosynth.evaluation.targets import Targets
 from pyrosynth.statistics import Interval, against_best, interval, paired_difference, share_of_wins
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyrosynth.audio.metric_suite import METRICS
+from pyrosynth.audio.metrics import METRICS
 from pyrosynth.evaluation.scores import MEAN_DRAW, ONE_DRAW, RANKED, answer_name, estimate
 
 if TYPE_CHECKING:

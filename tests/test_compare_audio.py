@@ -7,9 +7,9 @@ import pytest
 import torch
 from test_pitch import naive
 
-from pyrosynth.audio import metric_suite as room
+from pyrosynth.audio import metrics as room
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.metric_suite import (
+from pyrosynth.audio.metrics import (
     METRICS,
     compare_audio,
     loudness,
