@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+import pyrosynth as ps
 from pyrosynth.cli.app import main
 from pyrosynth.training import zoo
 
@@ -94,6 +95,19 @@ def test_models_and_links():
     assert set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)) == set(zoo.list_models())
     for link in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / link).exists(), link
+
+
+def test_every_public_name_has_an_example_that_runs():
+    """In its docstring, or on a page or in a notebook whose blocks other tests run."""
+    pages = [ROOT / "README.md", ROOT / "docs/start.md", ROOT / "docs/explore.md"]
+    pages += [*(ROOT / "docs/howto").glob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    imported = " ".join(re.findall(r"from pyrosynth.modeling import ([^)]*)", text))
+    for name in ps.__all__:
+        docstring = (getattr(ps, name).__doc__ or "").splitlines()
+        runs = [line for line in docstring if ">>>" in line and "+SKIP" not in line]
+        shown = re.search(rf"\bps\.{name}\b", text) or re.search(rf"\b{name}\b", imported)
+        assert shown or len(runs) > 1 or name in ("modeling", "evaluation"), name
 
 
 def test_the_wheel(tmp_path):

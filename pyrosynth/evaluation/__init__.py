@@ -1,1 +1,11 @@
 """How good runs are: calibration, baselines, comparisons, axes of tags."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=(
+        "calibration", "disentanglement", "figures", "methods", "scores", "steering", "tables",
+        "targets",
+    ),
+)  # fmt: skip

@@ -39,7 +39,6 @@ from pyrosynth.training.fit import contract_hash, require_same_contract
 from pyrosynth.training.run import run_hash
 
 if TYPE_CHECKING:
-    import xarray
     from arviz import InferenceData
     from pandas import DataFrame
 
@@ -274,7 +273,7 @@ def _run(
 
 def labelled(
     posterior: Posterior, result: CheckScores, facts: Mapping[str, Any]
-) -> dict[str, "xarray.Dataset"]:
+) -> dict[str, Group]:
     """Label a check for ArviZ.
 
     Args:
