@@ -32,7 +32,7 @@ from pyrosynth.evaluation.scores import (
 from pyrosynth.evaluation.tables import check_table, markdown
 from pyrosynth.evaluation.targets import Targets, held_out
 from pyrosynth.files import claim, write_bytes
-from pyrosynth.inference.arviz import inference_data, label_groups, save_groups
+from pyrosynth.inference.arviz import Group, inference_data, label_groups, save_groups
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.fit import contract_hash, require_same_contract
