@@ -133,7 +133,7 @@ def seconds_per_step(
             step(i, rows, 1e-4, i)
         elapsed = _now(device) - start
     if capture and device.type == "cuda" and not step.capture:
-        print("  the step could not be recorded, see above", file=sys.stderr)
+        print("  the step could not be captured, see above", file=sys.stderr)
     return elapsed / steps
 
 
@@ -186,7 +186,7 @@ def measure(model: str, size: str | None, device: str, steps: int | None) -> dic
     there, taken = data.to(target), min(steps or 200, 200)
     if target.type == "cuda":
         torch.cuda.reset_peak_memory_stats(target)
-    for name, capture in (("ordinary", False), ("recorded", True)):
+    for name, capture in (("launched", False), ("captured", True)):
         if capture and target.type != "cuda":
             continue  # only a GPU records
         variant = fresh(model, data.dims, size)
@@ -196,7 +196,7 @@ def measure(model: str, size: str | None, device: str, steps: int | None) -> dic
     if target.type == "cuda":
         facts["gigabytes"] = torch.cuda.max_memory_allocated(target) / 1e9
         facts["speed_up_by_recording"] = (
-            facts["milliseconds_per_ordinary_step"] / facts["milliseconds_per_recorded_step"]
+            facts["milliseconds_per_launched_step"] / facts["milliseconds_per_captured_step"]
         )
         facts["target_seconds"], facts["met"] = TARGET_SECONDS, facts["seconds"] <= TARGET_SECONDS
     for name, value in facts.items():

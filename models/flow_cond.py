@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pyrosynth.modeling import (
     MLP, Batch, Chain, Dims, Kind, Networks, Term, UnitCube, Variant, WarmUp, flow_normal,
-    paper_recipe, posterior_flow, sound_decoder, sound_encoder,
+    paper_recipe, posterior_flow, shared, sound_decoder, sound_encoder,
 )  # fmt: skip
 
 
@@ -110,7 +110,7 @@ class FlowCond(Variant):
 
     def preset(self, z: Tensor) -> TransformedDistribution:
         """Return p(v|z)."""
-        return flow_normal(self.regression, self._u(z), self.reader(z))
+        return flow_normal(self.regression, self._u(z), shared(self.reader, z))
 
     def params_of(self, z: Tensor) -> Tensor:
         """Return v for u = 0."""

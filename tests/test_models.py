@@ -25,6 +25,7 @@ from pyrosynth.modeling import (
     noise_from,
     with_recipe,
 )
+from pyrosynth.modeling.recipes import require_runnable
 from pyrosynth.training import zoo
 from pyrosynth.training.svi import fit
 
@@ -467,6 +468,33 @@ def test_own_bound_is_pyros_bound(name):
     model = Conditioned(data, {})(variant.model)
     theirs = -Trace_ELBO().differentiable_loss(model, variant.guide, batch)
     torch.testing.assert_close(ours, theirs, atol=1e-2, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("cnn", {"kernel": 2}, "a kernel of 2 cells; give an odd number"),
+        ("resnet", {"kernel": 0}, "a kernel of 0 cells; give an odd number"),
+        ("cnn", {"dilation": 0}, "dilation"),
+        ("mlp", {"dropout": 2.0}, "dropout"),
+        ("flow_reg", {"bins": 0}, "does not run|cannot build"),
+        ("vae", {"n_mixture": 0}, "does not run|n_mixture"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_line(name, options, message):
+    with pytest.raises(InputError, match=message) as error:
+        require_runnable(build(zoo.load_model(name), DIMS, {**SMALL[name], **options}))
+    assert "\n" not in str(error.value)
+
+
+@every_variant
+def test_looking_whether_it_runs_changes_nothing(name):
+    variant = small(name, DIMS)
+    before, state = torch.get_rng_state(), {k: t.clone() for k, t in variant.state_dict().items()}
+    require_runnable(variant)
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(state[key], t) for key, t in variant.state_dict().items())
+    assert variant.training
 
 
 def test_terms_and_schedules():

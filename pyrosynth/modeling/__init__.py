@@ -14,6 +14,7 @@ from pyrosynth.modeling.distributions import (
     MelNormal,
     flow_normal,
     noise_from,
+    shared,
     standard_normal,
 )
 from pyrosynth.modeling.elbo import Conditioned, SyncFreeELBO
@@ -61,6 +62,6 @@ __all__ = [
     "ResidualMLP", "SyncFreeELBO", "TagBase", "Term", "UnitCube", "Variant", "WarmUp",
     "autoregressive_flow", "build", "coupling_flow", "flow_normal", "flow_stack",
     "log_normal", "noise_from", "paper_recipe", "posterior_flow", "regression_flow",
-    "sound_decoder", "sound_encoder", "squared_error", "standard_normal", "with_recipe",
+    "shared", "sound_decoder", "sound_encoder", "squared_error", "standard_normal", "with_recipe",
     "zuko_flow",
 ]  # fmt: skip

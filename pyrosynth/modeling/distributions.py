@@ -1,7 +1,7 @@
 """Distributions of sounds and presets, standard normals behind flows, and their noise."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
@@ -119,22 +119,39 @@ class CubeNormal(TorchDistribution):
         return log_mixture(y, self.loc, self.log_scale) + logdet
 
 
-_images: ContextVar[dict[tuple[int, ...], tuple[Any, ...]] | None] = ContextVar(
-    "images", default=None
+_values: ContextVar[dict[tuple[Any, ...], tuple[Any, ...]] | None] = ContextVar(
+    "values", default=None
 )
 
 
 @contextmanager
-def shared_images() -> Iterator[None]:
-    """Map each point through each flow once while this lasts, whoever asks for its image.
-
-    A model and its guide ask for the latent of the same presets, which is a large part of a step.
-    """
-    token = _images.set({})
+def sharing() -> Iterator[None]:
+    """Let `shared` remember while this lasts."""
+    token = _values.set({})
     try:
         yield
     finally:
-        _images.reset(token)
+        _values.reset(token)
+
+
+def shared(function: Callable[..., Any], *points: Tensor | None) -> Any:
+    """Evaluate a network or a flow, in a step of a fit only once for the same points.
+
+    A model and its guide ask for the latent of the same presets, and for the presets of the same
+    latents, which is a large part of a step.
+
+    Args:
+        function: A module, or a method of one.
+        points: Its arguments.
+    """
+    values = _values.get()
+    if values is None:
+        return function(*points)
+    owner = getattr(function, "__self__", function)
+    key = id(owner), getattr(function, "__name__", ""), *map(id, points)
+    if key not in values:  # what is held cannot give its number to another tensor
+        values[key] = function(*points), points
+    return values[key][0]
 
 
 class FlowTransform(Transform):
@@ -158,23 +175,14 @@ class FlowTransform(Transform):
         self._known: tuple[Tensor, Tensor, Tensor] | None = None
 
     def _call(self, x: Tensor) -> Tensor:
-        y, ladj = self._image(self.flow, x)
+        y, ladj = shared(self.flow, x, self.context)
         self._known = x, y, ladj
         return y
 
     def _inverse(self, y: Tensor) -> Tensor:
-        x, ladj = self._image(self.flow.inverse, y)
+        x, ladj = shared(self.flow.inverse, y, self.context)
         self._known = x, y, -ladj
         return x
-
-    def _image(self, way: Any, point: Tensor) -> tuple[Tensor, Tensor]:
-        images = _images.get()
-        if images is None:
-            return way(point, self.context)
-        key = id(self.flow), way is self.flow, id(point), id(self.context)
-        if key not in images:  # what is held cannot give its number to another tensor
-            images[key] = (*way(point, self.context), point, self.context)
-        return images[key][0], images[key][1]
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         """Return log|det dy/dx|, shape (...)."""

@@ -13,7 +13,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from pyrosynth.errors import RunError
-from pyrosynth.modeling.distributions import shared_images
+from pyrosynth.modeling.distributions import sharing
 from pyrosynth.modeling.terms import Term
 from pyrosynth.modeling.variant import ONE_AT_A_TIME, Batch, Variant
 
@@ -78,7 +78,7 @@ class SyncFreeELBO:
             RunError: A term names a site that is not there.
         """
         values: dict[str, Tensor] = {}
-        with ONE_AT_A_TIME, shared_images():
+        with ONE_AT_A_TIME, sharing():
             for given in dict.fromkeys(_given(term) - {"t"} for term in self.terms):
                 terms = [term for term in self.terms if _given(term) - {"t"} == given]
                 traces = _Traces(variant, batch, given, terms)

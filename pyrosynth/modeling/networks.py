@@ -245,6 +245,8 @@ class ConvEncoder(Network):
         block: Callable[[int, int, int, int], nn.Module] = ConvBlock,
     ) -> None:
         super().__init__()
+        if kernel < 1 or kernel % 2 == 0:
+            raise InputError(f"a kernel of {kernel} cells; give an odd number, such as 3")
         pairs = pairwise((1, *channels))
         self.convolutions = nn.Sequential(
             *(block(left, right, kernel, dilation**i) for i, (left, right) in enumerate(pairs))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from pyrosynth.errors import InputError, unknown
+from pyrosynth.modeling.distributions import noise_from
 
 if TYPE_CHECKING:
     from pyrosynth.modeling.variant import Dims, Variant
@@ -52,6 +53,28 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: plain(item) for name, item in value.items()}
     return value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
+
+
+def require_runnable(variant: "Variant") -> None:
+    """Make sure that both programs of a variant run: its parts may not fit each other.
+
+    Raises:
+        InputError: They do not.
+    """
+    training, dims = variant.training, variant.dims
+    batch = {"x": variant.origin.new_zeros(2, *dims.x_shape)}
+    variant.eval()
+    try:
+        with torch.no_grad(), noise_from(torch.Generator(variant.origin.device)):
+            variant.model(batch)
+            variant.log_prob_v(*variant.sample_v(batch["x"], 1)[:1], batch["x"])
+    except (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"{type(variant).__name__} does not run with {variant.hyperparameters()}: {reason}"
+        ) from error
+    finally:
+        variant.train(training)
 
 
 V = TypeVar("V", bound="Variant")

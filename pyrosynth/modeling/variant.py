@@ -31,6 +31,7 @@ from pyrosynth.modeling.distributions import (
     flow_normal,
     log_mean_density,
     noise_from,
+    shared,
     standard_normal,
 )
 from pyrosynth.modeling.networks import MLP, Networks, sound_decoder, sound_encoder
@@ -285,7 +286,7 @@ class Variant(nn.Module, ABC):
 
     def preset(self, z: Tensor) -> Any:
         """Return p(v|z) for latents (..., latent_dim), in a variant that has a regressor."""
-        return CubeNormal(self.regressor(z), self.log_scale_v)
+        return CubeNormal(shared(self.regressor, z), self.log_scale_v)
 
     def params_of(self, z: Tensor) -> Tensor:
         """Map latents (..., latent_dim) to parameters (..., n_params), by r or the mean of p(v|z).

@@ -18,7 +18,7 @@ from pyrosynth.data.tags import TagTable, read_tags
 from pyrosynth.errors import DataError, InputError, RunError, checked_seed, unknown
 from pyrosynth.files import claim, share
 from pyrosynth.modeling import Dims, Variant, build, with_recipe
-from pyrosynth.modeling.recipes import plain
+from pyrosynth.modeling.recipes import plain, require_runnable
 from pyrosynth.training import svi, zoo
 from pyrosynth.training.batches import TrainData
 from pyrosynth.training.run import BANK, FACTS, Run, load_run
@@ -94,6 +94,7 @@ def fit(
     with torch.random.fork_rng([]), svi.plain_torch():
         torch.manual_seed(seed)
         variant = build(kind, dims, options)
+    require_runnable(variant)
     settings = {
         "model": hashlib.sha256(variant_source(kind).encode()).hexdigest(),
         "options": variant.hyperparameters(),
