@@ -173,11 +173,11 @@ def measure(
             numbers.append(np.concatenate([first, inner, last], axis=1))
             names.append(" → ".join(presets))
     if not numbers:
-        raise InputError("no pair of presets could be played; check the synth, or give more pairs")
-    played = np.stack(numbers, axis=1)  # (method, pair, step, feature)
+        raise InputError("no pair of presets could be rendered; check the synth, give more pairs")
+    rendered_numbers = np.stack(numbers, axis=1)  # (method, pair, step, feature)
     dims = ("method", "pair", "feature")
     data = xarray.Dataset(
-        {"roughness": (dims, roughness(played)), "bend": (dims, bend(played))},
+        {"roughness": (dims, roughness(rendered_numbers)), "bend": (dims, bend(rendered_numbers))},
         {"method": list(methods), "pair": names, "feature": list(NAMES)},
         {"steps": steps},
     )

@@ -82,13 +82,15 @@ def test_table(result):
 def test_distances_are_of_the_sounds_themselves(result, fitted):
     """The draws of one preset, decoded and rendered apart from the check."""
     dataset, posterior, _ = fitted
-    row = int(result.idata.constant_data["row"][1])
-    stored = result.idata.posterior["value"][0, :, 1].values
+    row = int(result.inference_data.constant_data["row"][1])
+    stored = result.inference_data.posterior["value"][0, :, 1].values
     with posterior.renderer(1, keep_audio=True) as renderer:
         rendered = renderer.render(posterior.complete(stored))
     found = log_distance(rendered.features, dataset.x([row])[0])
-    np.testing.assert_allclose(result.idata.sample_stats["lsd"][0, :, 1], found, rtol=1e-5)
-    predicted = result.idata.posterior_predictive["descriptors"][0, :, 1]
+    np.testing.assert_allclose(
+        result.inference_data.sample_stats["lsd"][0, :, 1], found, rtol=1e-5
+    )
+    predicted = result.inference_data.posterior_predictive["descriptors"][0, :, 1]
     np.testing.assert_allclose(
         predicted, describe(rendered.audio, dataset.features), rtol=1e-4, atol=1e-4
     )
@@ -118,12 +120,14 @@ def test_log_q_of_the_draws_is_that_of_the_truth(result, fitted):
     dataset, posterior, _ = fitted
     import torch
 
-    rows = result.idata.constant_data["row"].values
+    rows = result.inference_data.constant_data["row"].values
     x = posterior.run.standardise(torch.as_tensor(dataset.x(rows)))
-    v = torch.as_tensor(result.idata.posterior["v"][0].values)
+    v = torch.as_tensor(result.inference_data.posterior["v"][0].values)
     with torch.no_grad():
         log_q = posterior.variant.log_prob_v(v, x)
-    np.testing.assert_allclose(result.idata.sample_stats["log_q"][0], log_q, rtol=1e-3, atol=0.02)
+    np.testing.assert_allclose(
+        result.inference_data.sample_stats["log_q"][0], log_q, rtol=1e-3, atol=0.02
+    )
 
 
 def test_report_and_pictures(result):
@@ -154,7 +158,7 @@ def test_summary(result):
 def test_again_makes_only_what_is_missing_or_damaged(result, fitted, monkeypatch):
     dataset, posterior, folder = fitted
     kept = {f: f.read_bytes() for f in result.folder.glob("*.*") if f.suffix != ".nc"}
-    damaged = sorted(result.folder.glob("trials/infer-*/*.npz"))[0]
+    damaged = sorted(result.folder.glob("cache/infer-*/*.npz"))[0]
     damaged.write_bytes(damaged.read_bytes()[:100])
     scored, score = [], runner.EvaluationRunner._score
 
@@ -198,12 +202,12 @@ check(Posterior.load({str(folder / "run")!r}), open_dataset({str(folder / "data"
         [sys.executable, "-c", code], start_new_session=True, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("trials/draws-*/*.npz"))) < 2 and process.poll() is None:
+    while len(list(tmp_path.glob("cache/draws-*/*.npz"))) < 2 and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    kept = {f: f.stat().st_mtime_ns for f in tmp_path.glob("trials/*/*.npz")}
+    kept = {f: f.stat().st_mtime_ns for f in tmp_path.glob("cache/*/*.npz")}
     assert kept
     assert not (tmp_path / "report.html").exists()
     subprocess.run([sys.executable, "-c", code], check=True, timeout=240)
@@ -221,15 +225,17 @@ check(Posterior.load({str(folder / "run")!r}), open_dataset({str(folder / "data"
 def test_more_presets_use_what_is_there(result, fitted, monkeypatch):
     dataset, posterior, folder = fitted
     monkeypatch.setattr(methods, "STEPS", 20)
-    kept = set(folder.glob("check/trials/draws-*/*.npz"))
+    kept = set(folder.glob("check/cache/draws-*/*.npz"))
     options = {**OPTIONS, "n_presets": 5, "budget": 0}
     found = check(posterior, dataset, folder / "check", **options)
     assert (found.table["n"] == 5).all()
-    new = set(folder.glob("check/trials/draws-*/*.npz")) - kept
+    new = set(folder.glob("check/cache/draws-*/*.npz")) - kept
     assert len(kept) == 4
     assert len(new) == 1
-    again = found.idata.posterior["v"].sel(preset=result.idata.posterior["preset"])
-    np.testing.assert_array_equal(again, result.idata.posterior["v"])
+    again = found.inference_data.posterior["v"].sel(
+        preset=result.inference_data.posterior["preset"]
+    )
+    np.testing.assert_array_equal(again, result.inference_data.posterior["v"])
 
 
 def test_a_calibrated_run_has_uniform_numbers(fitted):
@@ -323,7 +329,7 @@ def test_arviz_users_find_what_they_call_first(result):
         warnings.simplefilter("ignore")
         assert len(np.ravel(az.plot_ppc(data, num_pp_samples=5, show=False))) > 0
         pyplot.close("all")
-        assert az.loo(data).n_data_points == 4
+        assert az.loo(data).n_data_points == data.posterior.sizes["preset"]
         assert len(az.compare({"one": data, "same": data})) == 2
 
 
@@ -345,7 +351,7 @@ def test_a_preset_that_fails_costs_only_itself(result, fitted, monkeypatch):
     assert (found.table["n"] == 3).all()
     kept = [0, 1, 3]
     names = [held_out(dataset, 4).names[i] for i in kept]
-    assert found.idata.posterior["preset"].values.tolist() == names
+    assert found.inference_data.posterior["preset"].values.tolist() == names
     rows = result.table.set_index(["method", "answer"])
     others = result.scores[result.scores["target"] != held_out(dataset, 4).ids[2]]
     for answer in ("one draw", "infer, 20 renders"):

@@ -73,12 +73,12 @@ def result(given):
 
     process = multiprocessing.get_context("fork").Process(target=start)
     process.start()
-    while len(list(out.glob("trials/draws-*/*.npz"))) < 2:
+    while len(list(out.glob("cache/draws-*/*.npz"))) < 2:
         assert process.is_alive()
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.join()
-    kept = {f: f.stat().st_mtime_ns for f in out.glob("trials/*/*.npz")}
+    kept = {f: f.stat().st_mtime_ns for f in out.glob("cache/*/*.npz")}
     kept |= {f: f.stat().st_mtime_ns for f in out.glob("runs/*/weights.safetensors")}
     assert kept
     assert not (out / "report.html").exists()
@@ -178,8 +178,8 @@ def test_files(result, given):
 def test_again_makes_only_what_is_missing(result, given):
     dataset, options, out = given
     runs = {f: f.stat().st_mtime_ns for f in out.glob("runs/*/weights.safetensors")}
-    lost = sorted(out.glob("trials/draws-*/*.npz"))[0]
-    kept = {f: f.stat().st_mtime_ns for f in out.glob("trials/*/*.npz") if f != lost}
+    lost = sorted(out.glob("cache/draws-*/*.npz"))[0]
+    kept = {f: f.stat().st_mtime_ns for f in out.glob("cache/*/*.npz") if f != lost}
     lost.write_bytes(lost.read_bytes()[:99])
     again = compare(dataset, out, **options)
     assert all(file.stat().st_mtime_ns == when for file, when in {**runs, **kept}.items())

@@ -87,8 +87,8 @@ def test_a_failing_program_costs_its_own_sound_only(toy, tmp_path, monkeypatch):
         "toy/silent.wav": "is silent",
         "toy/crashes.wav": "kills its program (SIGSEGV)",
         "toy/hangs.wav": "does not end within 3 s",
-        "toy/complains.wav": "cannot be played: out of strings",
-        "toy/forgets.wav": "cannot be played: its program wrote nothing",
+        "toy/complains.wav": "cannot be rendered: out of strings",
+        "toy/forgets.wav": "cannot be rendered: its program wrote nothing",
     }
     with (tmp_path / "out" / "index.csv").open() as lines:
         rows = list(csv.DictReader(lines))
@@ -171,7 +171,7 @@ def test_what_cannot_be_made_is_said(toy, tmp_path, monkeypatch):
         make_toys(tmp_path / "out")
     (tmp_path / "out" / "toy").rmdir()
     (tmp_path / "out" / "toy").touch()
-    with pytest.raises(InputError, match="cannot write into"):
+    with pytest.raises(InputError, match="cannot write"):
         make_toys(tmp_path / "out")
     (tmp_path / "share" / "pyrosynth" / "outside" / "tone" / VERSIONS).unlink()
     with pytest.raises(SynthError, match="is damaged; delete it to have it fetched again"):

@@ -54,7 +54,7 @@ def test_report_of_a_run(folder, capsys):
     page = (folder / "out" / "report.html").read_text()
     assert page.count("<audio") == 5 * 3 * 3
     assert "http" not in page.split("</style>")[1].replace("https://", "http://")
-    kept = {file: file.stat().st_mtime_ns for file in (folder / "out").glob("trials/*/*.npz")}
+    kept = {file: file.stat().st_mtime_ns for file in (folder / "out").glob("cache/*/*.npz")}
     assert main(command) == 0  # nothing is played again
     assert json.loads(capsys.readouterr().out) == facts
     assert {file: file.stat().st_mtime_ns for file in kept} == kept

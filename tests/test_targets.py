@@ -56,5 +56,11 @@ def test_what_cannot_be_used(dataset, folder, tmp_path):
     with pytest.raises(DataError, match="holds no sound files; give a folder of .wav, .flac"):
         outside(dataset, tmp_path / "nothing")
     (folder / "d.wav").write_bytes(b"RIFF")
-    with pytest.raises(DataError, match=r"d\.wav' is not a readable.*or take the file out of"):
-        outside(dataset, folder)
+    targets = outside(dataset, folder)
+    assert targets.names == ["a", "c", "more/b"]  # a bad file costs only itself
+    assert [*targets.left_out] == [str(folder / "d.wav")]
+    assert "d.wav' is not a readable sound" in targets.left_out[str(folder / "d.wav")]
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "e.wav").write_bytes(b"RIFF")
+    with pytest.raises(DataError, match="none of the sounds in .* can be used: .*e.wav"):
+        outside(dataset, tmp_path / "bad")

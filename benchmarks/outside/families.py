@@ -1,6 +1,6 @@
-"""Programs of the distribution that play sounds no synth of the package makes.
+"""Programs of the distribution that render sounds no synth of the package makes.
 
-Each family of sounds has the packages it is played with, the list of its sounds, and for each of
+Each family of sounds has the packages it is rendered with, the list of its sounds, and for each of
 them a command that writes one sound file. Nothing of a package is loaded into this process, and
 nothing of it is part of this one.
 """
@@ -22,7 +22,7 @@ from pyrosynth.audio.io import Note
 from pyrosynth.errors import SynthError
 from pyrosynth.synths.sandbox import private_home
 
-RATE = 44100  # sounds are played at this rate: samplers alias at lower ones
+RATE = 44100  # sounds are rendered at this rate: samplers alias at lower ones
 DRUMS_CHANNEL = 9  # General MIDI plays drums there
 FIRST_DRUM = 35
 DRUMS = """

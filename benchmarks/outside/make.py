@@ -32,7 +32,7 @@ def make(
     each: int | None = None,
     workers: int | None = None,
 ) -> dict[str, Any]:
-    """Make out-of-domain sounds, and fetch what plays them; call it again to go on.
+    """Make out-of-domain sounds, and fetch the programs that render them; call it again to go on.
 
     Args:
         out: The folder. Each sound is a 16-bit mono WAV file in a folder per family;

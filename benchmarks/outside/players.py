@@ -1,4 +1,4 @@
-"""Plays sounds from outside: each by a program of its own, which it may take with it."""
+"""Runs the program of each out-of-domain sound, in a process that it may take with it."""
 
 import json
 import os
@@ -65,7 +65,7 @@ class Job:
             work, file = Path(name), Path(name) / "out.wav"
             reason = self._run(family, work)
             if not reason and not file.exists():
-                reason = "cannot be played: its program wrote nothing"
+                reason = "cannot be rendered: its program wrote nothing"
             if reason:
                 return reason
             try:
@@ -97,11 +97,11 @@ class Job:
         except subprocess.TimeoutExpired:
             return f"does not end within {TIMEOUT_SECONDS:.0f} s"
         except OSError as error:
-            return f"cannot be played: {error.strerror or error}"
+            return f"cannot be rendered: {error.strerror or error}"
         if done.returncode < 0:
             return f"kills its program ({signal.Signals(-done.returncode).name})"
         said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
-        return f"cannot be played: {said[-1]}" if done.returncode else ""
+        return f"cannot be rendered: {said[-1]}" if done.returncode else ""
 
 
 def play_all(jobs: Sequence[Job], workers: int) -> dict[str, str]:

@@ -312,7 +312,7 @@ class Benchmark:
 
     def _runner(self, sounds: str, seed: int = 0) -> EvaluationRunner:
         return EvaluationRunner(
-            self.targets[sounds], self.folder / "trials", self.renderer, self.renderer, seed,
+            self.targets[sounds], self.folder / "cache", self.renderer, self.renderer, seed,
             self.progress, all_metrics=True,
         )  # fmt: skip
 

@@ -60,7 +60,7 @@ class CheckResult:
         table: One row per answer, see `pyrosynth.evaluation.scores.summarise`.
         scores: One row per answer and preset, see `pyrosynth.evaluation.scores.score_rows`.
         summary: The main numbers, JSON-ready.
-        idata: Draws, their sounds' descriptors, and the truth, labelled.
+        inference_data: Draws, their sounds' descriptors, and the truth, labelled.
         failures: Presets that are left out, and why.
     """
 
@@ -68,7 +68,7 @@ class CheckResult:
     table: "DataFrame"
     scores: "DataFrame"
     summary: dict[str, Any]
-    idata: "InferenceData"
+    inference_data: "InferenceData"
     failures: list[str]
 
 
@@ -171,7 +171,7 @@ def check(
         posterior.renderer(workers) as search_renderer,
     ):
         runner = EvaluationRunner(
-            targets, folder / "trials", renderer, search_renderer, seed, progress
+            targets, folder / "cache", renderer, search_renderer, seed, progress
         )
         n_targets = 0
         while n_targets != len(runner.targets):  # again without the presets that have failed
@@ -357,5 +357,5 @@ def _write(posterior: Posterior, result: CheckScores, folder: Path, budget: int)
     for name, (content, _) in figures.items():
         write_bytes(folder / f"{name}.png", content)
     check_report(folder / "report.html", result, frame, figures, summary)
-    idata = inference_data(groups)
-    return CheckResult(folder, frame, result.scores, summary, idata, failures)
+    data = inference_data(groups)
+    return CheckResult(folder, frame, result.scores, summary, data, failures)

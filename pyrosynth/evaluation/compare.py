@@ -156,6 +156,8 @@ def compare(
             bank, draws, training, _tags(folder, dataset, entries, given, progress), device,
             threads, force, progress,
         )  # fmt: skip
+        if OUTSIDE in targets:
+            benchmark.failures |= targets[OUTSIDE].left_out
         if baselines:
             benchmark.run_baselines(baselines)
             bar.update()

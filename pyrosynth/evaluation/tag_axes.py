@@ -141,12 +141,12 @@ def report_axes(
         assert truth.descriptors is not None
         measures = measure(run, dataset, truth, split)
         rows = np.random.default_rng(seed).permutation(test_rows)[:n_presets]
-        trials = folder / "trials"
-        steering = render_steering(posterior, dataset, rows, renderer, trials, progress=progress)
+        cache = folder / "cache"
+        steering = render_steering(posterior, dataset, rows, renderer, cache, progress=progress)
         cost = None
         if beside is not None:
             cost = tag_cost(
-                posterior, beside, dataset, trials, n_presets=n_presets, draws=draws, seed=seed,
+                posterior, beside, dataset, cache, n_presets=n_presets, draws=draws, seed=seed,
                 workers=workers, progress=progress,
             )  # fmt: skip
         columns = [truth.names.index(name) for name in measures.tags]

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class Targets:
             are none.
         audio: The sounds themselves, shape (n, n_samples); None where nobody needs them.
         source: Where they come from; JSON-ready.
+        left_out: Why some files are missing.
     """
 
     dataset: Dataset
@@ -49,6 +50,7 @@ class Targets:
     values: Float | None
     audio: Array | None
     source: Mapping[str, Any]
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return their number."""
@@ -89,7 +91,7 @@ class Targets:
     def unit(self, values: ArrayLike) -> Float:
         """Return unit values (..., n_learnt) of the learnt ones of native values (..., n_params).
 
-        Those of stepped parameters are the middles that the synth plays.
+        Those of stepped parameters are the middles that the synth renders.
         """
         return self.space.to_unit(self.learnt(values))
 
@@ -141,8 +143,11 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None, seed: in
         n: Number of sounds, picked at random; None or too many for all.
         seed: Of the choice.
 
+    Returns:
+        The targets; a file that cannot be used is left out, and named in ``left_out``.
+
     Raises:
-        DataError: The folder holds no sound files, or one of them cannot be used.
+        DataError: The folder holds no sound files, or none that can be used.
     """
     files = _sound_files(Path(folder))
     if n is not None:
@@ -150,15 +155,20 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None, seed: in
         files = [files[i] for i in chosen]
     rate = dataset.features.sample_rate
     n_samples = dataset.note.n_samples(rate)
-    try:
-        audio = np.stack([fit_length(load_audio(file, rate), n_samples, rate) for file in files])
-    except InputError as error:
-        raise DataError(f"{error}; or take the file out of '{folder}'") from error
+    sounds, left_out = {}, {}
+    for file in files:
+        try:
+            sounds[file] = fit_length(load_audio(file, rate), n_samples, rate)
+        except InputError as error:
+            left_out[str(file)] = str(error)
+    if not sounds:
+        raise DataError(f"none of the sounds in '{folder}' can be used: {left_out[str(files[0])]}")
+    audio = np.stack(list(sounds.values()))
     hashes = [hashlib.sha256(sound.tobytes()).digest() for sound in audio]
     ids = np.array([int.from_bytes(digest[:7], "big") for digest in hashes], np.int64)
-    names = [file.relative_to(folder).with_suffix("").as_posix() for file in files]
+    names = [file.relative_to(folder).with_suffix("").as_posix() for file in sounds]
     x = np.stack([dataset.features(sound) for sound in audio])
-    return Targets(dataset, ids, names, x, None, audio, {"outside": True})
+    return Targets(dataset, ids, names, x, None, audio, {"outside": True}, left_out)
 
 
 def _sound_files(folder: Path) -> list[Path]:
