@@ -9,7 +9,7 @@ import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.audio.io import checked_audio
+from pyrosynth.audio.io import Audio, checked_audio
 from pyrosynth.errors import InputError, integer, number
 
 Array = NDArray[np.float32]
@@ -166,3 +166,22 @@ def mel_to_hz(mel: ArrayLike) -> NDArray[np.float64]:
 
 
 DB = 10.0 / np.log(10.0)  # decibels of power per unit of natural logarithm
+
+
+def match_loudness(audio: Audio, known: NDArray[np.float32], spec: FeatureSpec) -> Audio:
+    """Bring a sound to the median of how loud known sounds get; silence stays.
+
+    Args:
+        audio: The sound, shape (n_samples,).
+        known: Features of the known sounds, shape (n, n_mels, n_frames).
+        spec: What the features are.
+
+    Returns:
+        Audio, shape (n_samples,).
+    """
+    peak = np.abs(audio).max(initial=0)
+    if peak == 0:
+        return audio
+    audio = audio / peak
+    loudest = [spec.power(x).sum(axis=-2).max(axis=-1) for x in (known, spec(audio))]
+    return audio * np.float32(np.sqrt(np.median(loudest[0]) / loudest[1]))

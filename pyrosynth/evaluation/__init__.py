@@ -1,4 +1,4 @@
-"""How good runs are: calibration, baselines, comparisons, axes of tags."""
+"""How good runs are: scores beside baselines, calibration, disentanglement, steering."""
 
 import lazy_loader
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.background import fit_length
-from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.audio.features import FeatureSpec, match_loudness
 from pyrosynth.audio.io import load_audio
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.errors import DataError, InputError
@@ -23,6 +23,7 @@ Float = NDArray[np.float64]
 Array = NDArray[np.float32]
 
 INDEX = "index.csv"
+USUAL = 256  # known presets whose loudness is the usual one
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff")
 
 
@@ -134,7 +135,8 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None, seed: in
     """Return out-of-domain sounds: those of any folder, which no preset of the synth made.
 
     Each file is read as `pyrosynth infer` reads it: mono, at the dataset's sample rate, from its
-    onset, cut or padded to the note's length.
+    onset, cut or padded to the note's length, and brought to the usual loudness of the training
+    presets, as the level of a recording says nothing of a preset.
 
     Args:
         dataset: Its note and features are those the sounds are compared with.
@@ -156,9 +158,11 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None, seed: in
     rate = dataset.features.sample_rate
     n_samples = dataset.note.n_samples(rate)
     sounds, left_out = {}, {}
+    known = dataset.x(dataset.rows("train", human_only=True)[:USUAL])
     for file in files:
         try:
-            sounds[file] = fit_length(load_audio(file, rate), n_samples, rate)
+            sound = fit_length(load_audio(file, rate), n_samples, rate)
+            sounds[file] = match_loudness(sound, known, dataset.features)
         except InputError as error:
             left_out[str(file)] = str(error)
     if not sounds:

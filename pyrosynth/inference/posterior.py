@@ -14,6 +14,7 @@ from torch.distributions import Normal
 
 from pyrosynth import report as html
 from pyrosynth.audio.background import fit_length
+from pyrosynth.audio.features import match_loudness
 from pyrosynth.audio.io import Audio, checked_audio, load_audio
 from pyrosynth.audio.sketch import Sketch, sketch
 from pyrosynth.data.bank import Bank
@@ -158,13 +159,10 @@ class Posterior:
 
     def match_loudness(self, audio: Audio) -> Audio:
         """Bring a sound, shape (n_samples,), to the median of how loud known presets get."""
-        peak = np.abs(audio).max(initial=0)
-        if self.bank is None or peak == 0:
+        if self.bank is None:
             return audio
-        spec, audio = self.run.features, audio / peak
         known = self.bank.sounds(np.arange(min(USUAL, len(self.bank))))
-        loudest = [spec.power(x).sum(axis=-2).max(axis=-1) for x in (known, self.features(audio))]
-        return audio * np.float32(np.sqrt(np.median(loudest[0]) / loudest[1]))
+        return match_loudness(audio, known, self.run.features)
 
     def features(self, audio: ArrayLike) -> Array:
         """Return log-mel features (..., n_mels, n_frames) of audio (..., n_samples).
