@@ -78,8 +78,8 @@ def commands(app, page, source):
 def messages(app, page, source):
     """Write the table of OSC messages into its page, from the program."""
     if MESSAGES in source[0]:
+        from pyrosynth.live.messages import MESSAGES as known
         from pyrosynth.live.messages import PROTOCOL
-        from pyrosynth.live.session import MESSAGES as known
 
         rows = [f"Protocol {PROTOCOL}.\n", "| message | answers | what it does |", "|---|---|---|"]
         for m in known.values():

@@ -268,6 +268,12 @@ def serve(
     osc_port: Annotated[
         int, typer.Option(min=0, max=65535, help="UDP port of OSC messages; 0: any.")
     ] = 8766,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Name under which a proxy shows the explorer; repeatable."
+        ),
+    ] = None,
     sounds: Annotated[
         list[Path] | None,
         typer.Option(metavar="DIR", help="Folder whose sounds may be read by OSC; repeatable."),
@@ -285,22 +291,25 @@ def serve(
 ) -> None:
     """Play a run live: a web explorer, and OSC for a DAW. The code in RUN is run."""
     try:
-        from pyrosynth.live import server
+        from pyrosynth.live import web
     except ModuleNotFoundError as error:
         raise InputError(
             f"serving needs '{error.name}'; install it: pip install 'pyrosynth[serve]'"
         ) from error
-    from pyrosynth.files import claim
+    from pyrosynth.files import claim, require_ours
     from pyrosynth.inference.posterior import Posterior
     from pyrosynth.live.engine import Live
 
+    if static is not None:
+        require_ours(static)  # before minutes of work
+    name = run.resolve().name
     place = nullcontext() if out is None else claim(out.resolve(), "serve")
     with place as folder, Live(Posterior.load(run, device), sounds or ()) as live:
         if static is not None:
-            from pyrosynth.live.static_site import export
+            from pyrosynth.live.static_site import write_site
 
-            facts = export(live, run.name, static, presets=presets)
+            facts = write_site(live, name, static, presets=presets)
             print(f"{static / 'index.html'}: {facts['presets']} presets, {facts['sounds']} sounds")
             return
-        where = None if folder is None else str(folder)
-        server.run(live, run.resolve().name, host=host, port=port, osc_port=osc_port, out=where)
+        options = {"host": host, "port": port, "osc_port": osc_port, "allow": allow or ()}
+        web.run(live, name, out=None if folder is None else str(folder), **options)

@@ -1,4 +1,4 @@
-"""One run, ready to be played: sounds and presets in, presets and sounds out, in milliseconds.
+"""A run ready to be played live: sounds and presets in, presets and sounds out, in milliseconds.
 
 Nothing here knows of networks. Every method may be called from any thread.
 """
@@ -8,31 +8,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, Semaphore
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from pyrosynth.audio.io import Audio
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError, SynthError, unknown
-from pyrosynth.explore.latent_space import LatentSpace
+from pyrosynth.explore.latent_space import Array, Axis, Float, LatentSpace, latents
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.live.files import Files
-from pyrosynth.live.sliders import Slider, sliders
-
-Array = NDArray[np.float32]
-Values = NDArray[np.float64]
+from pyrosynth.live.controls import Control, controls
+from pyrosynth.live.files import SessionFiles
 
 DRAWS = 24  # of the posterior, among which the preset of a sound is looked for
+RENDERED = 2  # of these draws that are rendered, those expected to come nearest
 KEPT = 64  # rendered sounds that are remembered
 WAITING = 16  # renders that may wait at once
 FURTHEST = 6.0  # largest position on an axis; the presets lie within 3
+LARGEST = 10.0  # coordinate of a latent
 
 
 @dataclass(frozen=True, eq=False)
-class Played:
+class Sound:
     """A sound of the synth.
 
     Attributes:
@@ -45,16 +43,18 @@ class Played:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """The place of a sound in the latent space.
+class Embedding:
+    """The point of the latent space, and the preset, that a sound was taken to.
 
     Attributes:
         z: The latent, shape (latent_dim,).
+        values: The preset: native values of all parameters, shape (n_params,).
         x: Features of the sound, shape (n_mels, n_frames).
-        lsd_db: How far from the sound the model expects that place to sound, in dB.
+        lsd_db: Log-spectral distance in dB between the sound and what the synth renders there.
     """
 
     z: Array
+    values: Float
     x: Array
     lsd_db: float
 
@@ -68,8 +68,8 @@ class Live:
 
     Attributes:
         posterior: The run.
-        space: Its known presets and axes.
-        sliders: The axes that have a name, see `pyrosynth.live.sliders`.
+        space: Its latent space, with the known presets.
+        controls: The axes that have a name, see `pyrosynth.live.controls`.
         files: Sounds and presets as files.
 
     Raises:
@@ -78,20 +78,20 @@ class Live:
     Example:
         >>> import pyrosynth as ps
         >>> with Live(ps.Posterior.load("run")) as live:  # doctest: +SKIP
-        ...     z = live.place("Warm Pad")
+        ...     z = live.space.locate("Warm Pad")
         ...     darker = live.move(z, {"brightness": -1.0})
-        ...     played = live.render(live.values(darker))
+        ...     sound = live.render(live.values(darker))
     """
 
     def __init__(self, posterior: Posterior, folders: Sequence[str | Path] = ()) -> None:
         """Compute what is needed of the bank; the synth starts with the first sound."""
         self.posterior = posterior
         self.space = LatentSpace(posterior)
-        self.sliders: dict[str, Slider] = sliders(self.space)
-        self.files = Files(posterior, folders)
+        self.controls: dict[str, Control] = controls(self.space)
+        self.files = SessionFiles(posterior, folders)
         self._renderer = posterior.renderer(1, keep_audio=True)
         self._rendering, self._waiting = Lock(), Semaphore(WAITING)
-        self._kept: OrderedDict[bytes, Played] = OrderedDict()
+        self._kept: OrderedDict[bytes, Sound] = OrderedDict()
         self._keeping = Lock()
 
     def __enter__(self) -> "Live":
@@ -107,23 +107,6 @@ class Live:
         with self._rendering:
             self._renderer.close()
 
-    @property
-    def latent_dim(self) -> int:
-        """Size of the latent space."""
-        return self.space.dim
-
-    def place(self, name: str) -> Array:
-        """Return the latent of a known preset.
-
-        Raises:
-            InputError: There is none of that name (similar ones are listed).
-        """
-        return self.space.locate(name)
-
-    def known(self, number: int) -> Values:
-        """Return the values of a known preset by its number, shape (n_params,)."""
-        return self.space.bank.values[number]
-
     def point(self, z: ArrayLike) -> Array:
         """Check numbers that should be a latent.
 
@@ -134,85 +117,136 @@ class Live:
             with np.errstate(over="ignore"):
                 latent = np.asarray(z, np.float32)
         except (TypeError, ValueError) as error:
-            raise InputError(f"a point is {self.latent_dim} numbers ({error})") from error
-        return np.clip(self.space.locate(latent), -10.0, 10.0)
+            raise InputError(f"a point is {self.space.dim} numbers ({error})") from error
+        return np.clip(self.space.locate(latent), -LARGEST, LARGEST)
 
-    def values(self, z: Array) -> Values:
+    def checked(self, values: ArrayLike) -> Float:
+        """Check numbers that should be a preset, and bring them into the parameters' ranges.
+
+        Raises:
+            InputError: They are too few or too many, or not finite.
+        """
+        params = self.posterior.run.full_space
+        try:
+            preset = np.asarray(values, np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"a preset is {len(params)} numbers ({error})") from error
+        if preset.shape != (len(params),) or not np.isfinite(preset).all():
+            raise InputError(f"a preset is {len(params)} finite numbers, one for each parameter")
+        return np.clip(preset, params.minimum, params.maximum)
+
+    def values(self, z: Array) -> Float:
         """Return the preset at a latent: native values of all parameters, shape (n_params,)."""
         return self.space.values(z)
 
+    def known(self, number: int) -> Float:
+        """Return the values of a known preset by its number, shape (n_params,)."""
+        return self.space.bank.values[number]
+
+    def latent_of(self, values: Float, otherwise: Array) -> Array:
+        """Return the latent that a preset determines; another one in a variant without such."""
+        if not self.posterior.predicts:
+            return otherwise
+        return self.point(latents(self.posterior, values[None])[0])
+
     def positions(self, z: Array) -> dict[str, float]:
-        """Return where a latent is along each slider."""
-        return {name: float(s.axis.position(z)) for name, s in self.sliders.items()}
+        """Return where a latent is along each control."""
+        return {name: float(c.axis.position(z)) for name, c in self.controls.items()}
 
     def move(self, z: Array, to: Mapping[str, float], *, by: bool = False) -> Array:
         """Move a latent along axes, one after the other.
 
         Args:
             z: The latent, shape (latent_dim,).
-            to: Position on each axis, of at most 6 either way.
+            to: Position on each axis, of at most 6 to either side.
             by: Whether the numbers are steps from where the latent is, instead of positions.
 
         Raises:
             InputError: An axis is unknown (the known ones are listed), or a number not finite.
         """
         for name, number in to.items():
-            axis = self.sliders[name].axis if name in self.sliders else self._line(name)
+            axis = self.axis(name)
             goal = float(axis.position(z)) + number if by else float(number)
             if not np.isfinite(goal):
                 raise InputError(f"axis '{name}' at {number}: give a finite number")
             z = axis.at(z, np.clip(goal, -FURTHEST, FURTHEST))
         return z
 
-    @torch.no_grad()
-    def encode(self, audio: Audio, seed: int = 0) -> Found:
-        """Find the place of a sound, without rendering: the best of some that the model proposes.
+    def axis(self, name: str) -> Axis:
+        """Return an axis by the name of a control, or any other of the latent space.
 
-        Draws of the posterior and the nearest known preset are compared by the sound that the
-        model expects of each, the preset by the one it is known to have.
-
-        Args:
-            audio: Sound of the length of the run's note, see ``Posterior.listen``.
-            seed: Of the draws.
+        Raises:
+            InputError: There is none of that name; the known ones are listed.
         """
-        posterior = self.posterior
-        x = posterior.features(audio)
-        near, near_lsd = self.space.bank.nearest(x[None])
-        if posterior.predicts:
-            sound = posterior.run.standardise(torch.as_tensor(x)[None])
-            generator = torch.Generator(posterior.device).manual_seed(seed)
-            v = posterior.variant.sample_v(sound, DRAWS, generator)[0][:, 0]
-            z = posterior.variant.latent(v)[0].cpu().numpy()
-        else:
-            z = posterior.encode(x, DRAWS, seed)
-        lsd = log_distance(self.space.expected(z), x)
-        best = int(lsd.argmin())
-        if near_lsd[0, 0] < lsd[best]:
-            return Found(self.space.z[near[0, 0]], x, float(near_lsd[0, 0]))
-        return Found(z[best], x, float(lsd[best]))
-
-    def near(self, z: Array, n: int = 8) -> list[tuple[str, float]]:
-        """Return the presets that sound most like what the model expects at a latent.
-
-        Returns:
-            Their names and log-spectral distances in dB, the nearest first.
-        """
-        if not 1 <= n <= len(self.space):
-            raise InputError(f"{n} neighbours of {len(self.space)} presets; ask for at least 1")
-        found, lsd = self.space.bank.nearest(self.space.expected(z[None]), n)
-        return [(self.space.names[i], float(d)) for i, d in zip(found[0], lsd[0], strict=True)]
-
-    def random(self, seed: int) -> Array:
-        """Draw a latent from the prior."""
-        rng = np.random.default_rng(abs(seed))
-        return rng.standard_normal(self.latent_dim).astype(np.float32)
+        if name in self.controls:
+            return self.controls[name].axis
+        try:
+            return self.space.axis(name)
+        except InputError:
+            kinds = (*self.controls, *self.space.axis_kinds())
+            raise unknown("axis", name[:80], kinds) from None
 
     def sweep(self, name: str, z: Array, positions: ArrayLike) -> Array:
         """Return latents along an axis through a latent, shape (n, latent_dim)."""
         return np.stack([self.move(z, {name: float(p)}) for p in np.asarray(positions)])
 
-    def render(self, values: Values) -> Played:
-        """Play a preset on the synth; sounds played a moment ago are remembered.
+    def encode(self, audio: Audio, seed: int = 0) -> Embedding:
+        """Find the preset of a sound: the best of a few that are rendered.
+
+        Those are the draws of the posterior that the model expects to come nearest, and the known
+        preset that sounds nearest, so that the answer is never farther from the sound than that.
+
+        Args:
+            audio: Sound of the length of the run's note, see ``Posterior.listen``.
+            seed: Of the draws.
+
+        Raises:
+            InputError: Too many sounds are waiting to be rendered.
+            SynthError: The synth renders none of them.
+        """
+        x = self.posterior.features(audio)
+        z = self._draws(x, seed)
+        nearest = int(self.space.bank.nearest(x[None])[0][0, 0])
+        order = np.argsort(log_distance(self.space.expected(z), x), kind="stable")[:RENDERED]
+        candidates = [(self.space.z[nearest], self.known(nearest))]
+        candidates += [(z[i], self.values(z[i])) for i in order]
+        embeddings, failure = [], None
+        for latent, values in candidates:
+            try:
+                lsd = float(log_distance(self.render(values).x, x))
+                embeddings.append(Embedding(latent, values, x, lsd))
+            except SynthError as error:
+                failure = error
+        if failure and not embeddings:
+            raise failure
+        return min(embeddings, key=lambda embedding: embedding.lsd_db)
+
+    @torch.no_grad()
+    def _draws(self, x: Array, seed: int) -> Array:
+        """Return latents drawn from the posterior of a sound, shape (n, latent_dim)."""
+        posterior = self.posterior
+        if not posterior.predicts:
+            return posterior.encode(x, DRAWS, seed)
+        return latents(posterior, posterior.sample(x, DRAWS, seed).values)
+
+    def near(self, z: Array, n: int = 8) -> list[tuple[str, float]]:
+        """Return the known presets that sound most like what the model expects at a latent.
+
+        Returns:
+            Their names and log-spectral distances in dB, the nearest first.
+        """
+        if not 1 <= n <= len(self.space):
+            raise InputError(f"{n} presets of {len(self.space)}; ask for at least 1")
+        near, lsd = self.space.bank.nearest(self.space.expected(z[None]), n)
+        return [(self.space.names[i], float(d)) for i, d in zip(near[0], lsd[0], strict=True)]
+
+    def random(self, seed: int) -> Array:
+        """Draw a latent from the prior."""
+        rng = np.random.default_rng(abs(seed))
+        return rng.standard_normal(self.space.dim).astype(np.float32)
+
+    def render(self, values: Float) -> Sound:
+        """Render a preset on the synth; sounds rendered a moment ago are remembered.
 
         Args:
             values: Native values of all parameters, shape (n_params,).
@@ -237,24 +271,12 @@ class Live:
             raise SynthError(f"the synth {_FATES[str(rendered.reason[0])]}; try another preset")
         assert rendered.audio is not None
         assert rendered.features is not None
-        played = Played(rendered.audio[0], rendered.features[0])
+        sound = Sound(rendered.audio[0], rendered.features[0])
         with self._keeping:
-            self._kept[key] = played
+            self._kept[key] = sound
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
-        return played
-
-    def _line(self, name: str) -> Any:
-        try:
-            return self.space.axis(name)
-        except InputError:
-            size = self.latent_dim
-            kinds = (
-                *self.sliders,
-                f"z1 to z{size}",
-                f"pc1 to pc{len(self.space.linear_axes) - size}",
-            )
-            raise unknown("axis", name, kinds) from None
+        return sound
 
 
 _FATES = {"crashed": "crashed", "timed out": "hung", "not finite": "gave no numbers"}

@@ -1,4 +1,4 @@
-"""Files that go in and out of a live run: sounds of bearable size, and presets."""
+"""The files of a live session: sounds that come in, presets that go out."""
 
 import json
 import tempfile
@@ -20,10 +20,10 @@ LARGEST_FILE = 64 * 2**20  # bytes of a sound file
 LONGEST_SECONDS = 120.0  # of a sound file
 
 Values = NDArray[np.float64]
-Sound = TypeVar("Sound", Audio, Sketch)
+T = TypeVar("T", Audio, Sketch)
 
 
-class Files:
+class SessionFiles:
     """Reads sounds and writes presets for a run.
 
     Args:
@@ -122,7 +122,7 @@ def _stored(content: bytes) -> Iterator[Path]:
         yield file
 
 
-def _read(file: Path, name: str, read: Callable[[Path], Sound]) -> Sound:
+def _read(file: Path, name: str, read: Callable[[Path], T]) -> T:
     """Read a sound file of bearable size; errors call it by ``name``."""
     import soundfile
 

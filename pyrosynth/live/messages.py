@@ -1,4 +1,4 @@
-"""What each message to a live run does, by address."""
+"""The messages of the protocol: what each of them does to a session, by address."""
 
 from itertools import chain
 from pathlib import Path
@@ -11,11 +11,10 @@ from pyrosynth.audio.descriptors import describe
 from pyrosynth.audio.io import save_audio
 from pyrosynth.errors import InputError, unknown
 from pyrosynth.files import writable, write_bytes
-from pyrosynth.live.paths import Trail
-from pyrosynth.live.session import Answer, Arguments, Session, message
-from pyrosynth.live.sliders import moved
+from pyrosynth.live.controls import moved
+from pyrosynth.live.protocol import MESSAGES as MESSAGES
+from pyrosynth.live.protocol import PROTOCOL, Answer, Arguments, Session, message
 
-PROTOCOL = 1  # grows whenever a message changes its meaning
 PAGE = 50  # presets named in one answer, at most
 CURVES = 6  # parameters whose curves an analysis gives
 FIRST, LAST = -4.0, 4.0  # positions an analysis goes through
@@ -40,7 +39,7 @@ def _ping(session: Session, arguments: Arguments) -> list[Answer]:
     return [("/pong", [PROTOCOL, __version__])]
 
 
-@message("/protocol", "number", "/protocol", "Ask for a protocol; another than 1 is an error.")
+@message("/protocol", "number", "/protocol", "Ask for a protocol; another than 2 is an error.")
 def _protocol(session: Session, arguments: Arguments) -> list[Answer]:
     (number,) = arguments
     if int(number) != PROTOCOL:
@@ -59,15 +58,15 @@ def _listen(session: Session, arguments: Arguments) -> list[Answer]:
 
 @message(
     "/state", "", "/state",
-    "Protocol, model, synth, size of the latent, number of parameters, of presets, of sliders; "
+    "Protocol, model, synth, size of the latent, number of parameters, of presets, of controls; "
     "name of the current preset, length of the path.",
 )  # fmt: skip
 def _state(session: Session, arguments: Arguments) -> list[Answer]:
     live = session.live
     run = live.posterior.run
-    counts = [live.latent_dim, len(run.full_space), len(live.space), len(live.sliders)]
+    counts = [live.space.dim, len(run.full_space), len(live.space), len(live.controls)]
     what = [type(run.variant).__name__, live.posterior.synth.name]
-    return [("/state", [PROTOCOL, *what, *counts, session.name, len(session.trail)])]
+    return [("/state", [PROTOCOL, *what, *counts, session.name, len(session.path)])]
 
 
 @message("/params", "", "/params", "Name and native value of every parameter, in turn.")
@@ -93,18 +92,18 @@ def _param(session: Session, arguments: Arguments) -> list[Answer]:
 def _z(session: Session, arguments: Arguments) -> list[Answer]:
     if not arguments:
         return [("/z", session.z.tolist())]
-    return session.moved(session.live.point([float(a) for a in arguments]))
+    return session.go(session.live.point([float(a) for a in arguments]))
 
 
 @message("/reset", "", "/params /z", "Go to the origin, the middle of all presets.")
 def _reset(session: Session, arguments: Arguments) -> list[Answer]:
-    return session.moved(np.zeros_like(session.z), "origin")
+    return session.go(np.zeros_like(session.z), "origin")
 
 
 @message("/random", "[seed]", "/params /z", "Go to a random but plausible preset.")
 def _random(session: Session, arguments: Arguments) -> list[Answer]:
     seed = int(*arguments) if arguments else int(np.random.default_rng().integers(2**31))
-    return session.moved(session.live.random(seed), f"random {seed}")
+    return session.go(session.live.random(seed), f"random {seed}")
 
 
 @message("/freeze", "0|1", "/freeze", "Whether /decode keeps the other axes (1, the default).")
@@ -119,37 +118,37 @@ def _freeze(session: Session, arguments: Arguments) -> list[Answer]:
 )  # fmt: skip
 def _decode(session: Session, arguments: Arguments) -> list[Answer]:
     start = session.z if session.frozen else np.zeros_like(session.z)
-    return session.moved(session.live.move(start, pairs(arguments)))
+    return session.go(session.live.move(start, pairs(arguments)))
 
 
 @message("/move", "axis step ...", "/params /z", "Move along axes from here: brightness -1.")
 def _move(session: Session, arguments: Arguments) -> list[Answer]:
-    return session.moved(session.live.move(session.z, pairs(arguments), by=True))
+    return session.go(session.live.move(session.z, pairs(arguments), by=True))
 
 
-@message("/axes", "", "/axes", "Name and position of every slider, in turn.")
+@message("/axes", "", "/axes", "Name and position of every control, in turn.")
 def _axes(session: Session, arguments: Arguments) -> list[Answer]:
     return [("/axes", list(chain.from_iterable(session.live.positions(session.z).items())))]
 
 
 @message(
     "/axis", "name", "/axis",
-    "Name, kind, words of its ends, position; then the parameters it moves most.",
+    "Name, kind, names of its ends, position; then the parameters it moves most.",
 )  # fmt: skip
 def _axis(session: Session, arguments: Arguments) -> list[Answer]:
     (name,) = arguments
     live = session.live
-    if name not in live.sliders:
-        raise unknown("slider", str(name)[:80], live.sliders)
-    slider = live.sliders[str(name)]
-    position = float(slider.axis.position(session.z))
-    return [("/axis", [slider.name, slider.kind, *slider.words, position, *slider.moves])]
+    if name not in live.controls:
+        raise unknown("control", str(name)[:80], live.controls)
+    control = live.controls[str(name)]
+    position = float(control.axis.position(session.z))
+    return [("/axis", [control.name, control.kind, *control.ends, position, *control.moves])]
 
 
 @message(
     "/analysis", "axis [n]", "/curve ... /analysed",
     "Sweep an axis from -4 to 4 in n (33) steps through the current point: /curve axis parameter "
-    "name value ..., then /curve axis descriptor name value ... of what the synth plays.",
+    "name value ..., then /curve axis descriptor name value ... of what the synth renders.",
     slow=True,
 )  # fmt: skip
 def _analysis(session: Session, arguments: Arguments) -> list[Answer]:
@@ -164,9 +163,9 @@ def _analysis(session: Session, arguments: Arguments) -> list[Answer]:
         ("/curve", [name, "parameter", p, *values[:, names.index(p)].tolist()]) for p in shown
     ]
     spec = live.posterior.run.features
-    heard = np.array([describe(live.render(row).audio, spec) for row in values])
+    described = np.array([describe(live.render(row).audio, spec) for row in values])
     answers += [
-        ("/curve", [name, "descriptor", d, *heard[:, i].tolist()])
+        ("/curve", [name, "descriptor", d, *described[:, i].tolist()])
         for i, d in enumerate(DESCRIPTORS)
     ]
     return [*answers, ("/analysed", [name, n])]
@@ -185,21 +184,22 @@ def _presets(session: Session, arguments: Arguments) -> list[Answer]:
 def _search(session: Session, arguments: Arguments) -> list[Answer]:
     (text,) = (str(a).casefold() for a in arguments)
     names = session.live.space.names
-    found: Arguments = [name for name in names if text in name.casefold()]
-    return [("/found", found[:PAGE])]
+    matching: Arguments = [name for name in names if text in name.casefold()]
+    return [("/found", matching[:PAGE])]
 
 
 @message("/load", "name", "/params /z", "Go to a known preset.")
 def _load(session: Session, arguments: Arguments) -> list[Answer]:
     (name,) = map(str, arguments)
-    return session.moved(session.live.place(name), name)
+    number = session.live.space.index(name)
+    return session.go(session.live.space.z[number], name, session.live.known(number))
 
 
 @message("/near", "[n]", "/near", "Name and distance in dB of n (8) presets that sound alike.")
 def _near(session: Session, arguments: Arguments) -> list[Answer]:
     n = int(*arguments) if arguments else 8
     if not 1 <= n <= PAGE:
-        raise InputError(f"{n} neighbours; ask for 1 to {PAGE}")
+        raise InputError(f"{n} presets; ask for 1 to {PAGE}")
     return [("/near", list(chain.from_iterable(session.live.near(session.z, n))))]
 
 
@@ -211,13 +211,13 @@ def _sounds(session: Session, arguments: Arguments) -> list[Answer]:
 @message(
     "/encode", "file", "/params /z /encoded",
     "Go to the preset of a sound, a file in a folder given at the start; then file and distance "
-    "in dB that the model expects.",
+    "in dB to what the synth renders.",
     slow=True,
 )  # fmt: skip
 def _encode(session: Session, arguments: Arguments) -> list[Answer]:
     (name,) = map(str, arguments)
-    found = session.live.encode(session.live.files.sound(name))
-    return [*session.moved(found.z, name), ("/encoded", [name, found.lsd_db])]
+    match = session.live.encode(session.live.files.sound(name))
+    return [*session.go(match.z, name, match.values), ("/encoded", [name, match.lsd_db])]
 
 
 @message(
@@ -229,51 +229,51 @@ def _encode(session: Session, arguments: Arguments) -> list[Answer]:
 def _sketch(session: Session, arguments: Arguments) -> list[Answer]:
     (name,) = map(str, arguments)
     hummed = session.live.files.sketch(name)
-    found = session.live.encode(hummed.audio)
+    match = session.live.encode(hummed.audio)
     note: Arguments = [hummed.note.pitch, float(hummed.cents), hummed.note.hold_seconds]
-    return [*session.moved(found.z, name), ("/sketched", [name, found.lsd_db, *note])]
+    told: Arguments = [name, match.lsd_db, *note]
+    return [*session.go(match.z, name, match.values), ("/sketched", told)]
 
 
 @message("/path/clear", "", "/path", "Forget the path.")
 def _path_clear(session: Session, arguments: Arguments) -> list[Answer]:
-    session.trail = Trail()
+    session.path.clear()
     return [("/path", [0])]
 
 
-@message("/path/add", "[name]", "/path", "Add a known preset, or the current point, to the path.")
+@message("/path/add", "[name]", "/path", "Add a known preset, or the current one, to the path.")
 def _path_add(session: Session, arguments: Arguments) -> list[Answer]:
-    z = session.live.place(*map(str, arguments)) if arguments else session.z
-    session.trail.add(z, session.live.values(z))
-    return [("/path", [len(session.trail)])]
+    z, values = session.z, session.values
+    if arguments:
+        (name,) = map(str, arguments)
+        number = session.live.space.index(name)
+        z, values = session.live.space.z[number], session.live.known(number)
+    session.add_to_path(z, values)
+    return [("/path", [len(session.path)])]
 
 
 @message("/path/knobs", "0|1", "/path/knobs", "Whether the path is straight in knobs, not in z.")
 def _path_knobs(session: Session, arguments: Arguments) -> list[Answer]:
-    session.trail.knobs = bool(int(*arguments))
-    return [("/path/knobs", [int(session.trail.knobs)])]
+    session.straight = bool(int(*arguments))
+    return [("/path/knobs", [int(session.straight)])]
 
 
 @message("/path/play", "ratio", "/params /z", "Go to where the path is at a ratio from 0 to 1.")
 def _path_play(session: Session, arguments: Arguments) -> list[Answer]:
-    ratio = float(*arguments)
-    if session.trail.knobs:
-        values = session.trail.values_at(ratio, session.live.posterior.run.full_space)
-        session.z = session.trail.z_at(ratio)
-        return [("/params", session.params(values)), ("/z", session.z.tolist())]
-    return session.moved(session.trail.z_at(ratio))
+    return session.follow_path(float(*arguments))
 
 
 @message(
     "/render", "name", "/rendered",
-    "Write what the synth plays here as name.wav into the folder given at the start.",
+    "Write what the synth renders here as name.wav into the folder given at the start.",
     slow=True,
 )  # fmt: skip
 def _render(session: Session, arguments: Arguments) -> list[Answer]:
     (name,) = map(str, arguments)
     live = session.live
     file = _target(session, name, ".wav")
-    played = live.render(live.values(session.z))
-    save_audio(file, played.audio, live.posterior.run.features.sample_rate)
+    sound = live.render(session.values)
+    save_audio(file, sound.audio, live.posterior.run.features.sample_rate)
     return [("/rendered", [file])]
 
 
@@ -285,7 +285,7 @@ def _render(session: Session, arguments: Arguments) -> list[Answer]:
 )  # fmt: skip
 def _save(session: Session, arguments: Arguments) -> list[Answer]:
     (name,) = map(str, arguments)
-    suffix, content = session.live.files.preset(session.live.values(session.z), name)
+    suffix, content = session.live.files.preset(session.values, name)
     file = _target(session, name, suffix)
     write_bytes(Path(file), content)
     return [("/saved", [file])]

@@ -1,78 +1,97 @@
 """The messages of `pyrosynth.live.messages` by OSC over UDP, for any number of clients.
 
 Whatever arrives, the server goes on: what is malformed, too large, too much or here for the
-second time is counted and dropped.
+second time is counted and dropped. Datagrams are taken from the socket before any of them is
+worked on, then answered in turn: one host after the other, one port after the other, each host
+within its share of the server's time. So nobody's messages are lost because of somebody else's.
 """
 
 import asyncio
+import hashlib
 import ipaddress
-import struct
+import socket
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from pythonosc.osc_message import OscMessage, ParseError
-from pythonosc.osc_message_builder import BuildError, OscMessageBuilder
+from pythonosc.osc_message_builder import BuildError
 
-from pyrosynth.errors import InputError, PyrosynthError
-from pyrosynth.live import messages
+from pyrosynth.errors import InputError, PyrosynthError, one_line
 from pyrosynth.live.engine import Live
-from pyrosynth.live.session import MESSAGES, Answer, Arguments, Session
+from pyrosynth.live.messages import MESSAGES
+from pyrosynth.live.osc_packets import IMMEDIATELY, Malformed, read, write
+from pyrosynth.live.protocol import Answer, Arguments, Session
 
 LARGEST = 8192  # bytes of a datagram
-CLIENTS = 64  # sessions that are remembered; the one that was silent longest goes first
-RATE, BURST = 400.0, 100.0  # messages of a client per second, and at once
-PENDING = 8  # slow messages of all clients that may wait
+DRAINED = 256  # datagrams taken from the socket at once
+HOSTS, PORTS = 64, 64  # that are remembered, of each host; the one silent longest goes first
+QUEUED = 128  # datagrams of a port that wait
+HOST_SHARE, SHARE = 0.5, 0.8  # of the server's time: of one host, and of all
+BURST_SECONDS = 0.25  # of work at once
+PENDING = 8  # slow messages that may wait; of one host half of them
 COMPLAINTS_SECONDS = 1.0  # between two complaints about a flood
-BUNDLE = b"#bundle\0"
-IMMEDIATELY = 1  # time tag of a bundle that has none
-TYPES = frozenset(",ifsdhTF")
+REMEMBERED = 32  # bundles of a port that are recognised when they arrive again
 COUNTED = (
-    "received", "answered", "errors", "malformed", "oversized", "flooding", "replayed", "repeated",
+    "received", "answered", "errors", "malformed", "oversized", "flooding", "replayed",
 )  # fmt: skip
-PROTOCOL = messages.PROTOCOL
 
 Address = tuple[str, int]
 
 
-class Malformed(Exception):
-    """A datagram is not OSC, or uses a part of it that no message here needs."""
-
-
-class Client:
-    """What is known of a sender.
+class Credit:
+    """How long somebody may be worked for: a share of the time, and a burst.
 
     Args:
-        session: What it has in its hands.
+        share: Seconds of work for each second.
     """
+
+    def __init__(self, share: float) -> None:
+        self.share, self._left, self._seen = share, BURST_SECONDS, time.monotonic()
+
+    def left(self) -> bool:
+        """Whether there is any."""
+        now = time.monotonic()
+        self._left = min(BURST_SECONDS, self._left + self.share * (now - self._seen))
+        self._seen = now
+        return self._left > 0
+
+    def spend(self, seconds: float) -> None:
+        """Take seconds of work from it."""
+        self._left -= seconds
+
+
+class Port:
+    """What waits to be answered at one port of a host."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.datagrams: deque[bytes] = deque()
+        self.messages: deque[tuple[str, Arguments]] = deque()  # of the datagram worked on
+        self.bundles: deque[bytes] = deque(maxlen=REMEMBERED)  # digests of those with a time tag
+
+
+class Host:
+    """A machine that sends messages: its session, its ports, and its share of the time."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.latest = 0  # time tag of its last bundle
-        self.last = b""
-        self._credit, self._seen = BURST, time.monotonic()
-        self._complained = 0.0
-
-    def takes(self) -> bool:
-        """Whether one message more is not too many."""
-        now = time.monotonic()
-        self._credit = min(BURST, self._credit + RATE * (now - self._seen))
-        self._seen = now
-        if self._credit < 1:
-            return False
-        self._credit -= 1
-        return True
+        self.ports: OrderedDict[int, Port] = OrderedDict()
+        self.turns: deque[Port] = deque()  # ports at which something waits, the next one first
+        self.credit = Credit(HOST_SHARE)
+        self.slow = 0  # slow messages that are being worked on or wait
+        self._complained = -COMPLAINTS_SECONDS
 
     def may_hear(self) -> bool:
         """Whether it is time for another complaint."""
         now = time.monotonic()
-        heard = now - self._complained < COMPLAINTS_SECONDS
-        self._complained = self._complained if heard else now
-        return not heard
+        if now - self._complained < COMPLAINTS_SECONDS:
+            return False
+        self._complained = now
+        return True
 
 
-class OscServer(asyncio.DatagramProtocol):
+class OscServer:
     """Answers datagrams; made by ``listen``.
 
     Args:
@@ -82,174 +101,199 @@ class OscServer(asyncio.DatagramProtocol):
 
     Attributes:
         counts: How many datagrams were received, messages answered, and so on.
+        hosts: The hosts that sent something, the one heard last at the end.
     """
 
-    transport: asyncio.DatagramTransport
+    socket: socket.socket
 
     def __init__(
         self, live: Live, out: str | None = None, stop: Callable[[], object] = lambda: None
     ) -> None:
         self.live, self.out, self.stop = live, out, stop
         self.counts: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
-        self.clients: OrderedDict[Address, Client] = OrderedDict()
+        self.hosts: OrderedDict[str, Host] = OrderedDict()
+        self._turns: deque[Host] = deque()  # hosts for which something waits
+        self._credit = Credit(SHARE)
         self._pool = ThreadPoolExecutor(1, "osc")
         self._tasks: set[asyncio.Task[None]] = set()
+        self._working: asyncio.Handle | None = None
 
     @property
     def port(self) -> int:
         """The port it listens on."""
-        return int(self.transport.get_extra_info("sockname")[1])
+        return int(self.socket.getsockname()[1])
+
+    def open(self, bound: socket.socket) -> None:
+        """Start to answer what arrives at a socket."""
+        self.socket = bound
+        asyncio.get_running_loop().add_reader(bound, self._drain)
 
     async def close(self) -> None:
         """Stop listening; what is being worked on is finished first."""
-        self.transport.close()
+        asyncio.get_running_loop().remove_reader(self.socket)
+        if self._working:
+            self._working.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
         self._pool.shutdown()
+        self.socket.close()
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
-        """Keep the socket."""
-        self.transport = transport
+    def _drain(self) -> None:
+        """Take from the socket what has arrived, so that the system need not drop any of it."""
+        for _ in range(DRAINED):
+            try:
+                data, address = self.socket.recvfrom(2**16)
+            except BlockingIOError:
+                break
+            except OSError:  # a client has gone before it was answered
+                continue
+            self.receive(data, address[:2])
+        self._schedule(0.0)
 
-    def datagram_received(self, data: bytes, addr: Address) -> None:
-        """Answer a datagram."""
+    def receive(self, data: bytes, address: Address) -> None:
+        """Put a datagram into the queue of its sender."""
         self.counts["received"] += 1
-        client = self._client((addr[0], addr[1]))
-        if not client.takes():
-            self.counts["flooding"] += 1
-            if client.may_hear():
-                self._complain(client, addr, "", f"too many messages; at most {RATE:.0f} a second")
-            return
+        host = self._host(address[0])
+        port = self._port(host, address)
         if len(data) > LARGEST:
             self.counts["oversized"] += 1
-            self._complain(client, addr, "", f"{len(data)} bytes; send at most {LARGEST}")
-            return
+            self._complain(host, address, "", f"{len(data)} bytes; send at most {LARGEST}")
+        elif len(port.datagrams) >= QUEUED:
+            self.counts["flooding"] += 1
+            if host.may_hear():
+                text = f"too many messages: {QUEUED} wait for an answer; send fewer a second"
+                self._complain(host, address, "", text)
+        else:
+            port.datagrams.append(data)
+            if port not in host.turns:
+                host.turns.append(port)
+            if host not in self._turns:
+                self._turns.append(host)
+
+    def _schedule(self, seconds: float) -> None:
+        if self._working is None and self._turns:
+            self._working = asyncio.get_running_loop().call_later(seconds, self._work)
+
+    def _work(self) -> None:
+        self._working = None
+        self._schedule(0.0 if self.step() else 0.005)
+
+    def step(self) -> bool:
+        """Answer one message of the host whose turn it is; False if nobody has credit left."""
+        if not self._credit.left():
+            return False
+        for _ in range(len(self._turns)):
+            host = self._turns.popleft()
+            if not host.turns:
+                continue
+            self._turns.append(host)
+            if host.credit.left():
+                began = time.monotonic()
+                self._answer_next(host)
+                spent = time.monotonic() - began
+                host.credit.spend(spent)
+                self._credit.spend(spent)
+                return True
+        return False
+
+    def _answer_next(self, host: Host) -> None:
+        """Answer one message of the port whose turn it is."""
+        port = host.turns.popleft()
+        if not port.messages and port.datagrams:
+            port.messages.extend(self._read(host, port, port.datagrams.popleft()))
+        if port.messages:
+            self._act(host, port.address, *port.messages.popleft())
+        if port.messages or port.datagrams:
+            host.turns.append(port)
+
+    def _read(self, host: Host, port: Port, data: bytes) -> list[tuple[str, Arguments]]:
+        """Return the messages of a datagram that is good and new."""
         try:
             tag, sent = read(data)
         except Malformed as error:
             self.counts["malformed"] += 1
-            self._complain(client, addr, "", f"not an OSC message: {error}")
-            return
+            self._complain(host, port.address, "", f"not an OSC message: {error}")
+            return []
         if tag != IMMEDIATELY:
-            if tag <= client.latest:
+            digest = hashlib.blake2b(data, digest_size=16).digest()
+            if digest in port.bundles:
                 self.counts["replayed"] += 1
-                return
-            client.latest = tag
-        self.counts["repeated"] += data == client.last
-        client.last = data
-        for number, (address, arguments) in enumerate(sent):
-            if number and not client.takes():
-                self.counts["flooding"] += 1
-                continue
-            self._act(client, addr, address, arguments)
+                return []
+            port.bundles.append(digest)
+        return sent
 
-    def _act(self, client: Client, addr: Address, address: str, arguments: Arguments) -> None:
+    def _act(self, host: Host, sender: Address, address: str, arguments: Arguments) -> None:
         known = MESSAGES.get(address)
         if known is None or not known.slow:
-            self._finish(client, addr, address, lambda: client.session.answer(address, arguments))
-        elif len(self._tasks) >= PENDING:
-            self._complain(client, addr, address, f"{PENDING} others are waiting; ask again later")
+            self._finish(host, sender, address, lambda: host.session.answer(address, arguments))
+        elif len(self._tasks) >= PENDING or host.slow >= PENDING // 2:
+            text = f"{max(host.slow, 1)} slow messages are waiting; ask again later"
+            self._complain(host, sender, address, text)
         else:
             task = asyncio.get_running_loop().create_task(
-                self._slowly(client, addr, address, arguments)
+                self._slowly(host, sender, address, arguments)
             )
+            host.slow += 1
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _slowly(
-        self, client: Client, addr: Address, address: str, arguments: Arguments
+        self, host: Host, sender: Address, address: str, arguments: Arguments
     ) -> None:
         loop = asyncio.get_running_loop()
-        answer = loop.run_in_executor(self._pool, client.session.answer, address, arguments)
+        answer = loop.run_in_executor(self._pool, host.session.answer, address, arguments)
         await asyncio.wait([answer])
-        self._finish(client, addr, address, answer.result)
+        host.slow -= 1
+        self._finish(host, sender, address, answer.result)
 
     def _finish(
-        self, client: Client, addr: Address, address: str, answer: Callable[[], list[Answer]]
+        self, host: Host, sender: Address, address: str, answer: Callable[[], list[Answer]]
     ) -> None:
         try:
             for reply in answer():
-                self._send(client, addr, *reply)
+                self._send(host, sender, *reply)
             self.counts["answered"] += 1
         except PyrosynthError as error:
-            self._complain(client, addr, address, str(error))
-        if client.session.stopped:
+            self._complain(host, sender, address, str(error))
+        if host.session.stopped:
             self.stop()
 
-    def _client(self, addr: Address) -> Client:
-        if addr not in self.clients:
-            local = ipaddress.ip_address(addr[0].partition("%")[0]).is_loopback
+    def _host(self, name: str) -> Host:
+        if name not in self.hosts:
+            local = ipaddress.ip_address(name.partition("%")[0]).is_loopback
             session = Session(self.live, self.out, local=local, counts=self.counts)
-            self.clients[addr] = Client(session)
-            while len(self.clients) > CLIENTS:
-                self.clients.popitem(last=False)
-        self.clients.move_to_end(addr)
-        return self.clients[addr]
+            self.hosts[name] = Host(session)
+            while len(self.hosts) > HOSTS:
+                _, gone = self.hosts.popitem(last=False)
+                gone.turns.clear()
+        self.hosts.move_to_end(name)
+        return self.hosts[name]
 
-    def _complain(self, client: Client, addr: Address, address: str, text: str) -> None:
+    def _port(self, host: Host, address: Address) -> Port:
+        number = address[1]
+        if number not in host.ports:
+            host.ports[number] = Port(address)
+            while len(host.ports) > PORTS:
+                _, gone = host.ports.popitem(last=False)
+                if gone in host.turns:
+                    self.counts["flooding"] += len(gone.datagrams)
+                    host.turns.remove(gone)
+        host.ports.move_to_end(number)
+        return host.ports[number]
+
+    def _complain(self, host: Host, sender: Address, address: str, text: str) -> None:
         self.counts["errors"] += 1
-        self._send(client, addr, "/error", [address, " ".join(text.split())[:1000]])
+        self._send(host, sender, "/error", [address[:80], one_line(text)])
 
-    def _send(self, client: Client, addr: Address, address: str, arguments: Arguments) -> None:
+    def _send(self, host: Host, sender: Address, address: str, arguments: Arguments) -> None:
         try:
             content = write(address, arguments)
         except BuildError:
             content = write("/error", [address, "the answer cannot be written as OSC"])
-        if not self.transport.is_closing():
-            self.transport.sendto(content, (addr[0], client.session.port or addr[1]))
-
-
-def read(data: bytes) -> tuple[int, list[tuple[str, Arguments]]]:
-    """Read a datagram: a message, or a bundle of messages.
-
-    Returns:
-        The time tag, and address and arguments of each message.
-
-    Raises:
-        Malformed: It is neither.
-    """
-    if not data.startswith(BUNDLE):
-        return IMMEDIATELY, [_message(data)]
-    if len(data) < 16:
-        raise Malformed("a bundle without a time tag")
-    return struct.unpack_from(">Q", data, 8)[0], [_message(part) for part in _parts(data)]
-
-
-def _parts(data: bytes) -> Iterator[bytes]:
-    """Yield the messages in a bundle."""
-    at = 16
-    while at < len(data):
-        size = struct.unpack_from(">i", data, at)[0] if at + 4 <= len(data) else 0
-        if not 0 < size <= len(data) - at - 4:
-            raise Malformed("a bundle whose sizes do not fit")
-        yield data[at + 4 : at + 4 + size]
-        at += 4 + size
-
-
-def _message(data: bytes) -> tuple[str, Arguments]:
-    if not data.startswith(b"/"):
-        raise Malformed("it begins neither with / nor with #bundle")
-    _, comma, tags = data.partition(b"\0,")
-    if comma and not set(tags.partition(b"\0")[0].decode("latin-1")) <= TYPES:
-        raise Malformed("only numbers and text are understood")
-    try:
-        message = OscMessage(data)
-        arguments = [float(a) if isinstance(a, float) else a for a in message.params]
-    except (ParseError, ValueError, IndexError, struct.error) as error:
-        raise Malformed(" ".join(map(str, error.args))) from error
-    return message.address, arguments
-
-
-def write(address: str, arguments: Arguments) -> bytes:
-    """Write a message as a datagram.
-
-    Raises:
-        BuildError: A part of it is not to be written, such as text beyond UTF-8.
-    """
-    builder = OscMessageBuilder(address)
-    for argument in arguments:
-        builder.add_arg(argument)
-    return builder.build().dgram
+        try:
+            self.socket.sendto(content, (sender[0], host.session.port or sender[1]))
+        except OSError:  # the system is full, or the client has gone: UDP promises nothing
+            self.counts["unsent"] += 1
 
 
 async def listen(
@@ -271,14 +315,20 @@ async def listen(
     Raises:
         InputError: The port is in use, or the address is none of this machine.
     """
-    loop = asyncio.get_running_loop()
     try:
-        _, server = await loop.create_datagram_endpoint(
-            lambda: OscServer(live, out, stop), local_addr=(host, port)
-        )
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        bound = socket.socket(family, kind)
+        try:
+            bound.setblocking(False)
+            bound.bind(address)
+        except OSError:
+            bound.close()
+            raise
     except OSError as error:
         raise InputError(
             f"cannot listen for OSC on {host}:{port} ({error.strerror or error}); give another "
             "by --osc-port, or 0 for any that is free"
         ) from error
+    server = OscServer(live, out, stop)
+    server.open(bound)
     return server

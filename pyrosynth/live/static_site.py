@@ -1,4 +1,4 @@
-"""The explorer as a folder that needs no server: its sounds are rendered beforehand."""
+"""The page of a run as a folder that needs no server: its sounds are rendered beforehand."""
 
 import base64
 import io
@@ -10,30 +10,31 @@ from typing import Any
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from pyrosynth.errors import SynthError
 from pyrosynth.files import whole
 from pyrosynth.live.engine import Live
-from pyrosynth.live.scene import Scene
+from pyrosynth.live.page_state import PageState
 
-PAGES = Path(__file__).parent / "web"
+PAGES = Path(__file__).parent / "page"
 POSITIONS = np.linspace(-4.0, 4.0, 9)
-DIGITS = 4  # of numbers in the data
+DIGITS = 7  # of numbers in the data
 
 
-def export(
+def write_site(
     live: Live, name: str, out: str | Path, *, presets: int = 200, progress: bool = True
 ) -> dict[str, int]:
-    """Write the explorer of a run to a folder, which appears complete.
+    """Write the page of a run to a folder, which appears complete.
 
-    Presets are chosen so that they cover the map; each slider is swept through the first of
-    them. The page cannot find the preset of a new sound, nor mix sliders.
+    Presets are chosen so that they cover the plane; each control is swept through the first of
+    them, and the page says that its sliders move that one. It cannot find the preset of a new
+    sound, nor mix controls.
 
     Args:
         live: The run.
         name: What it is called.
-        out: The folder; it is replaced.
+        out: The folder; a site of before is replaced, anything else is refused.
         presets: Number of presets at most.
         progress: Whether to show a progress bar.
 
@@ -41,36 +42,40 @@ def export(
         The numbers of ``presets`` and ``sounds`` in it.
 
     Raises:
-        InputError: The folder cannot be written.
+        InputError: The folder holds something else or cannot be written.
+        SynthError: The synth renders none of the presets.
     """
-    scene = Scene(live, name)
-    state = scene.state()
-    chosen = spread(scene.map, presets)
-    total = len(chosen) + len(live.sliders) * len(POSITIONS)
+    page = PageState(live, name)
+    state = page.state()
+    chosen = spread(page.plane, presets)
+    total = len(chosen) + len(live.controls) * len(POSITIONS)
     with (
         whole(out, "serve --static") as folder,
-        tqdm(total=total, desc="export", unit="sound", disable=not progress) as bar,
+        tqdm(total=total, desc="site", unit="sound", disable=not progress) as bar,
     ):
         (folder / "sounds").mkdir()
-        points, kept = [], []
+        points = []
         for number in chosen:
-            point = _point(scene, scene.point({"preset": number}), folder, f"p{number}")
+            point = _point(page, page.point({"preset": number}), folder, f"p{number}")
             bar.update()
             if point is not None:
-                points.append(point)
-                kept.append(number)
-        center = points[0]["z"]
+                points.append({**point, "number": number, "name": live.space.names[number]})
+        if not points:
+            raise SynthError(f"the synth renders none of {len(chosen)} presets; check the synth")
+        center = live.space.z[points[0]["number"]]
         sweeps: dict[str, list[dict[str, Any]]] = {}
-        for i, slider in enumerate(live.sliders):
-            sweeps[slider] = []
+        for i, control in enumerate(live.controls):
+            sweeps[control] = []
             for step, position in enumerate(POSITIONS):
-                place = scene.point({"z": center, "to": {slider: float(position)}})
-                point = _point(scene, place, folder, f"s{i}-{step}")
+                place = page.point({"z": center, "to": {control: float(position)}})
+                point = _point(page, place, folder, f"s{i}-{step}")
                 bar.update()
                 if point is not None:
-                    sweeps[slider].append({**point, "position": float(position)})
+                    name_there = f"{points[0]['name']} (moved)"
+                    sweeps[control].append({**point, "position": position, "name": name_there})
+        kept = [point.pop("number") for point in points]
         state["names"] = [state["names"][i] for i in kept]
-        state["map"] = [state["map"][i] for i in kept]
+        state["plane"] = [state["plane"][i] for i in kept]
         for colour in state["colours"]:
             colour["of"] = [colour["of"][i] for i in kept]
         data = json.dumps({"state": state, "presets": points, "sweeps": sweeps})
@@ -100,23 +105,25 @@ def spread(places: NDArray[np.float32], n: int) -> list[int]:
     return sorted(chosen)
 
 
-def _point(scene: Scene, point: dict[str, Any], folder: Path, name: str) -> dict[str, Any] | None:
-    """Add sound, picture and preset file to a point; None if the synth cannot play it."""
-    live = scene.live
+def _point(
+    page: PageState, point: dict[str, Any], folder: Path, name: str
+) -> dict[str, Any] | None:
+    """Add sound, picture and preset file to a point; None if the synth cannot render it."""
+    live = page.live
     values = np.array(point["values"])
     try:
-        played = live.render(values)
+        sound = live.render(values)
     except SynthError:
         return None
     content = io.BytesIO()
     rate = live.posterior.run.features.sample_rate
-    soundfile.write(content, np.clip(played.audio, -1, 1), rate, format="MP3")
+    soundfile.write(content, np.clip(sound.audio, -1, 1), rate, format="MP3")
     (folder / "sounds" / f"{name}.mp3").write_bytes(content.getvalue())
     suffix, preset = live.files.preset(values, name)
     return {
         **{key: _rounded(value) for key, value in point.items()},
         "sound": f"sounds/{name}.mp3",
-        "picture": scene.picture(played.x),
+        "picture": page.picture(sound.x),
         "bank": base64.b64encode(preset).decode() if suffix != ".json" else None,
     }
 

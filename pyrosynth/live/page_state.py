@@ -1,27 +1,26 @@
-"""What the page shows of a live run, as JSON: presets on a map, sliders, points, pictures."""
+"""The state of the page, as JSON: presets on a plane, controls, points, pictures of sounds."""
 
 import base64
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pyrosynth._version import __version__
 from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError
+from pyrosynth.explore.latent_space import Array, Float
+from pyrosynth.explore.projection import principal_plane
 from pyrosynth.live.engine import Live
-from pyrosynth.live.messages import PROTOCOL
+from pyrosynth.live.protocol import PROTOCOL
 
-Array = NDArray[np.float32]
-
-AROUND = 4  # presets that a place on the map is a mixture of
+AROUND = 4  # presets that a place on the plane is a mixture of
 LONGEST = 200  # places of a path asked at once
-FARTHEST = 10.0  # of a place from the corner of the map, on which presets are from 0 to 1
+FARTHEST = 10.0  # of a place from the corner of the plane, on which presets are from 0 to 1
 DEEPEST_DB, HIGHEST_DB = -70.0, 0.0  # of the pictures of sounds, below their loudest
 
 
-class Scene:
+class PageState:
     """What the page shows.
 
     Args:
@@ -33,27 +32,27 @@ class Scene:
         self.live, self.name = live, name
 
     @cached_property
-    def map(self) -> Array:
+    def plane(self) -> Array:
         """Where each preset lies, both coordinates from 0 to 1, shape (n, 2).
 
-        The first two principal axes of how the presets sound; ranks instead of coordinates by a
-        half, so that the crowd in the middle has room.
+        The first two principal axes of how the presets sound, turned so that long sounds lie to
+        the left and noisy ones below; ranks instead of coordinates by a half, so that the crowd in
+        the middle has room.
         """
-        codes = self.live.space.bank.codes.astype(np.float64)
-        codes -= codes.mean(axis=0)
-        _, _, axes = np.linalg.svd(codes, full_matrices=False)
-        places = codes @ axes[:2].T
-        low, high = np.quantile(places, (0.005, 0.995), axis=0)
-        linear = np.clip((places - low) / np.maximum(high - low, 1e-9), 0, 1)
-        ranks = places.argsort(axis=0).argsort(axis=0) / max(len(places) - 1, 1)
-        return ((linear + ranks) / 2).astype(np.float32)
+        points = principal_plane(self.live.space.bank.codes.astype(np.float64))[0]
+        names = [tag.name for tag in DESCRIBED]
+        turned = self.live.space.descriptors[:, [names.index("length"), names.index("noisiness")]]
+        against = ((turned - turned.mean(axis=0)) * points).sum(axis=0) > 0
+        points = np.where(against, -points, points)
+        low, high = np.quantile(points, (0.005, 0.995), axis=0)
+        linear = np.clip((points - low) / np.maximum(high - low, 1e-9), 0, 1)
+        return ((linear + _ranks(points)) / 2).astype(np.float32)
 
     def state(self) -> dict[str, Any]:
-        """Return everything that stays: run, parameters, sliders, map."""
+        """Return everything that stays: run, parameters, controls, plane."""
         live = self.live
         run, space = live.posterior.run, live.space
-        described = space.descriptors
-        ranks = described.argsort(axis=0).argsort(axis=0) / max(len(space) - 1, 1)
+        ranks = _ranks(space.descriptors)
         return {
             "run": self.name,
             "pyrosynth": __version__,
@@ -61,7 +60,7 @@ class Scene:
             "model": type(run.variant).__name__,
             "synth": live.posterior.synth.name,
             "note": run.note.to_json(),
-            "latent_dim": live.latent_dim,
+            "latent_dim": space.dim,
             "params": [
                 {
                     "name": p.name, "kind": p.kind, "min": p.minimum, "max": p.maximum,
@@ -69,15 +68,15 @@ class Scene:
                 }
                 for p in run.full_space.params
             ],
-            "sliders": [
-                {"name": s.name, "kind": s.kind, "words": s.words, "moves": s.moves}
-                for s in live.sliders.values()
+            "controls": [
+                {"name": c.name, "kind": c.kind, "ends": c.ends, "moves": c.moves}
+                for c in live.controls.values()
             ],
             "names": list(space.names),
-            "map": np.round(self.map, 4).tolist(),
+            "plane": np.round(self.plane, 4).tolist(),
             "colours": [
-                {"name": tag.name, "words": tag.classes, "of": np.round(ranks[:, i], 3).tolist()}
-                for i, tag in enumerate(DESCRIBED)
+                {"name": tag.name, "ends": tag.classes[:: len(tag.classes) - 1], "of": column}
+                for tag, column in zip(DESCRIBED, np.round(ranks.T, 3).tolist(), strict=True)
             ],
         }  # fmt: skip
 
@@ -86,11 +85,11 @@ class Scene:
 
         Args:
             asked: One of ``z`` (the latent), ``preset`` (its number), ``random`` (a seed) or
-                ``path`` (places on the map, each two numbers from 0 to 1); then ``to``, positions
-                on sliders by name.
+                ``path`` (places on the plane, each two numbers from 0 to 1); then ``to``,
+                positions of controls by name.
 
         Returns:
-            Latent, parameters, positions, place on the map; of a path the latents alone.
+            Latent, parameters, positions, place on the plane; of a path the latents alone.
 
         Raises:
             InputError: It asks for nothing, or for something that does not exist.
@@ -101,43 +100,51 @@ class Scene:
             if places.ndim != 2 or places.shape[1] != 2 or not 1 <= len(places) <= LONGEST:
                 raise InputError(f"a path is 1 to {LONGEST} places of two numbers")
             if not np.isfinite(places).all():
-                raise InputError("a place on the map is two finite numbers")
+                raise InputError("a place on the plane is two finite numbers")
             places = np.clip(places, -FARTHEST, FARTHEST)
             return {"path": [self.mixture(place).tolist() for place in places]}
-        place = None
+        values = place = None
         if "z" in asked:
             z = live.point(asked["z"])
         elif "preset" in asked:
             number = int(asked["preset"])
             if not 0 <= number < len(live.space):
                 raise InputError(f"preset number {number}; there are {len(live.space)}")
-            z, place = live.space.z[number], self.map[number].tolist()
+            z, values = live.space.z[number], live.known(number)
+            place = self.plane[number].tolist()
         elif "random" in asked:
             z = live.random(int(asked["random"]))
         else:
             raise InputError("a question for a point has z, preset, random or path")
         if "to" in asked:
-            z, place = live.move(z, {str(k): float(p) for k, p in dict(asked["to"]).items()}), None
-        values = live.values(z)
-        unit = live.posterior.run.full_space.to_unit(values)
+            z = live.move(z, {str(k): float(p) for k, p in dict(asked["to"]).items()})
+            values = place = None
+        return self.told(z, values, place)
+
+    def told(
+        self, z: Array, values: Float | None = None, place: list[float] | None = None
+    ) -> dict[str, Any]:
+        """Tell a point: its preset and its place on the plane are the point's own by default."""
+        values = self.live.values(z) if values is None else values
+        unit = self.live.posterior.run.full_space.to_unit(values)
         return {
             "z": z.tolist(),
             "values": values.tolist(),
             "unit": unit.tolist(),
-            "positions": live.positions(z),
+            "positions": self.live.positions(z),
             "place": place or self.place(z),
         }
 
     def place(self, z: Array) -> list[float]:
-        """Return where a latent is on the map: amid the presets expected to sound like it."""
+        """Return where a latent is on the plane: amid the presets expected to sound like it."""
         near = self.live.near(z, min(AROUND, len(self.live.space)))
         weight = 1 / (np.array([lsd for _, lsd in near]) + 0.1) ** 2
-        at = self.map[[self._number[name] for name, _ in near]]
+        at = self.plane[[self._number[name] for name, _ in near]]
         return [float(c) for c in weight @ at / weight.sum()]
 
-    def mixture(self, place: NDArray[np.float64]) -> Array:
-        """Return a latent for a place on the map: that of the presets around it."""
-        distance = np.hypot(*(self.map - place).T)
+    def mixture(self, place: Float) -> Array:
+        """Return a latent for a place on the plane: that of the presets around it."""
+        distance = np.hypot(*(self.plane - place).T)
         near = np.argsort(distance, kind="stable")[:AROUND]
         weight = 1 / (distance[near] + 1e-3) ** 2
         mixed: Array = (weight / weight.sum()).astype(np.float32) @ self.live.space.z[near]
@@ -158,3 +165,9 @@ class Scene:
     @cached_property
     def _number(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.live.space.names)}
+
+
+def _ranks(columns: Float) -> Float:
+    """Return the ranks of each column of (n, k) numbers, from 0 to 1."""
+    ranks: Float = columns.argsort(axis=0).argsort(axis=0) / max(len(columns) - 1, 1)
+    return ranks

@@ -1,4 +1,4 @@
-"""A client of a live run: what it has in its hands, and the messages it may send.
+"""The protocol of a live run: which messages there are, and what a session remembers.
 
 A message is an address and a list of arguments, as in OSC; an answer is a list of messages. There
 is no network here.
@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pyrosynth.errors import InputError, unknown
+from pyrosynth.explore.latent_space import Array, Float
+from pyrosynth.explore.morphing import PresetPath
 from pyrosynth.live.engine import Live
-from pyrosynth.live.paths import Trail
+
+PROTOCOL = 2  # grows whenever a message changes its meaning
+LONGEST_PATH = 256  # points of a path
 
 Argument = str | int | float
 Arguments = list[Argument]
@@ -60,21 +63,23 @@ def message(
 
 
 class Session:
-    """What one client has in its hands: a point of the latent space, and a path.
+    """What one host has in its hands: a point of the latent space with its preset, and a path.
 
     Args:
         live: The run.
         out: Folder that presets and sounds may be written into; None forbids it.
+        local: Whether the host is this machine.
+        counts: What the server has counted.
 
     Attributes:
         z: The point.
-        name: What the preset there is called.
+        values: The preset there, shape (n_params,): what is told, rendered and saved.
+        name: What the preset is called.
         frozen: Whether ``/decode`` keeps the axes that it does not name.
-        trail: The path.
+        path: The points of the path: latents, and unit values of the learnt parameters.
+        straight: Whether the path is straight in the parameters instead of the latent space.
         port: Where answers are wanted, instead of where messages come from.
-        local: Whether the client is on this machine.
-        stopped: Whether it has asked the server to stop.
-        counts: What the server has counted.
+        stopped: Whether the host has asked the server to stop.
     """
 
     def __init__(
@@ -88,9 +93,11 @@ class Session:
         self.live, self.out, self.local = live, out, local
         self.counts = Counter[str]() if counts is None else counts
         self.stopped = False
-        self.z = live.point(np.zeros(live.latent_dim))
+        self.z = live.point(np.zeros(live.space.dim))
+        self.values = live.values(self.z)
         self.name, self.frozen = "origin", True
-        self.trail = Trail()
+        self.path: list[tuple[Array, Float]] = []
+        self.straight = False
         self.port: int | None = None
 
     def answer(self, address: str, arguments: Arguments) -> list[Answer]:
@@ -112,13 +119,45 @@ class Session:
                 f"{address} cannot be used with these {len(arguments)} arguments; send it{wanted}"
             ) from error
 
-    def moved(self, z: NDArray[np.float32], name: str | None = None) -> list[Answer]:
-        """Go to a point, and say what is there."""
+    def go(self, z: Array, name: str | None = None, values: Float | None = None) -> list[Answer]:
+        """Go to a point, and to a preset there other than the point's own; say what is there."""
         self.z, self.name = z, self.name if name is None else name
+        self.values = self.live.values(z) if values is None else values
         return [("/params", self.params()), ("/z", z.tolist())]
 
-    def params(self, values: NDArray[np.float64] | None = None) -> Arguments:
-        """Return name and value of every parameter in turn, of the point if not given."""
-        values = self.live.values(self.z) if values is None else values
+    def params(self) -> Arguments:
+        """Return name and value of every parameter of the preset in turn."""
         names = self.live.posterior.run.full_space.names
-        return list(chain.from_iterable(zip(names, values.tolist(), strict=True)))
+        return list(chain.from_iterable(zip(names, self.values.tolist(), strict=True)))
+
+    def add_to_path(self, z: Array, values: Float) -> None:
+        """Add a point to the end of the path.
+
+        Raises:
+            InputError: The path is as long as it may get.
+        """
+        if len(self.path) == LONGEST_PATH:
+            raise InputError(
+                f"the path has {LONGEST_PATH} points, the most there can be; clear it"
+            )
+        posterior = self.live.posterior
+        self.path.append((z, posterior.run.space.to_unit(posterior.learnt(values))))
+
+    def follow_path(self, ratio: float) -> list[Answer]:
+        """Go to where the path is at a ratio from 0 to 1.
+
+        Raises:
+            InputError: The path has no point, or the ratio is not a number.
+        """
+        if not self.path:
+            raise InputError("the path is empty; add points by /path/add")
+        if not np.isfinite(ratio):
+            raise InputError(f"ratio {ratio}; give a number from 0 to 1")
+        latents, units = (np.stack(points) for points in zip(*self.path, strict=True))
+        position = ratio * (len(self.path) - 1)
+        line = PresetPath(self.live.space, "latent", latents, len(latents))
+        z = line.between(position).astype(np.float32)
+        if not self.straight:
+            return self.go(z)
+        values = PresetPath(self.live.space, "knobs", units, len(units)).values(position)
+        return self.go(self.live.latent_of(values, z), values=values)

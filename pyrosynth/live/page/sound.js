@@ -87,6 +87,19 @@ function wav(samples, rate) {
   return new Blob([view], { type: "audio/wav" });
 }
 
+/** Decode a sound by the browser, and return its first channel as a WAV file. */
+async function decoded(blob, called) {
+  const context = new AudioContext();
+  try {
+    const heard = await context.decodeAudioData(await blob.arrayBuffer());
+    return wav(heard.getChannelData(0), heard.sampleRate);
+  } catch {
+    throw new Told(`'${called}' cannot be decoded here; convert it to WAV, FLAC, OGG, MP3 or AIFF`);
+  } finally {
+    await context.close();
+  }
+}
+
 /** Records from the microphone until told to stop. */
 class Recorder {
   async start() {
@@ -110,12 +123,6 @@ class Recorder {
     this.recorder.stop();
     await ended;
     this.stream.getTracks().forEach((track) => track.stop());
-    const context = new AudioContext();
-    try {
-      const heard = await context.decodeAudioData(await new Blob(this.parts).arrayBuffer());
-      return wav(heard.getChannelData(0), heard.sampleRate);
-    } finally {
-      await context.close();
-    }
+    return decoded(new Blob(this.parts), "the recording");
   }
 }

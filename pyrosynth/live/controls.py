@@ -1,8 +1,8 @@
-"""What one moves while playing: a few directions of the latent space, each with a name.
+"""The controls of a live run: a few directions of the latent space, each with a name.
 
 Those of the tags of the run come first. A run without tags has those of the numbers that
-describe a sound instead: straight lines, found among the presets. The widest principal axes
-follow, those first that are heard most.
+describe a sound instead: straight lines, found by a regression over the presets. The widest
+principal axes follow, the most audible first.
 """
 
 from collections.abc import Sequence
@@ -13,31 +13,29 @@ from numpy.typing import NDArray
 
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.data.labeling import DESCRIBED
-from pyrosynth.explore.latent_space import Axis, LatentSpace, LinearAxis
+from pyrosynth.explore.latent_space import Array, Axis, LatentSpace, LinearAxis
 
-Array = NDArray[np.float32]
-
-MACROS = 8  # principal axes that become a slider
+PRINCIPAL = 8  # principal axes that become a control
 STRONGEST = 5  # parameters named for each
 SWEEP = np.linspace(-2.0, 2.0, 5, dtype=np.float32)
 RIDGE = 1e-3  # share of the latent's variance added, for axes along which presets do not differ
-FURTHEST = 3.0  # length of a step of 1 at most; a latent's own spread is 1
+LONGEST_STEP = 3.0  # length of a step of 1 at most; a latent's own spread is 1
 
 
 @dataclass(frozen=True, eq=False)
-class Slider:
+class Control:
     """A direction with a name.
 
     Attributes:
         axis: Where it leads.
-        kind: ``tag``, ``sound`` (a number that describes it) or ``macro``.
-        words: What there is less and more of; empty strings if that has no name.
+        kind: ``tag``, ``sound`` (a number that describes it) or ``principal`` (a principal axis).
+        ends: What there is less and more of; empty strings if that has no name.
         moves: The parameters that move most along it, the strongest first.
     """
 
     axis: Axis
     kind: str
-    words: tuple[str, str]
+    ends: tuple[str, str]
     moves: tuple[str, ...]
 
     @property
@@ -46,48 +44,44 @@ class Slider:
         return self.axis.name
 
 
-def sliders(space: LatentSpace) -> dict[str, Slider]:
-    """Return the sliders of a run by name, in the order they are shown."""
-    if space.tags:
-        words = {tag.name: (tag.classes[0], tag.classes[-1]) for tag in DESCRIBED}
-        found = [
-            Slider(axis, "tag", words.get(axis.name, ("", "")), strongest(space, axis))
-            for axis in map(space.axis, space.tags)
-        ]
-    else:
-        lines = sound_lines(space)
-        found = [
-            Slider(line, "sound", (tag.classes[0], tag.classes[-1]), strongest(space, line))
-            for line, tag in zip(lines, DESCRIBED, strict=True)
-        ]
-    principal = [line for name, line in space.linear_axes.items() if name.startswith("pc")]
-    heard = {line.name: audible(space, line) for line in principal}
-    for line in sorted(principal, key=lambda line: -heard[line.name])[:MACROS]:
-        found.append(Slider(line, "macro", ("", ""), strongest(space, line)))
-    return {slider.name: slider for slider in found}
+def controls(space: LatentSpace) -> dict[str, Control]:
+    """Return the controls of a run by name, in the order they are shown."""
+    ends = {tag.name: (tag.classes[0], tag.classes[-1]) for tag in DESCRIBED}
+    named: list[Axis] = [space.axis(tag) for tag in space.tags] or [*sound_axes(space)]
+    kind = "tag" if space.tags else "sound"
+    found = [
+        Control(axis, kind, ends.get(axis.name, ("", "")), strongest(space, axis))
+        for axis in named
+    ]
+    principal = [axis for name, axis in space.linear_axes.items() if name.startswith("pc")]
+    effect = {axis.name: audible(space, axis) for axis in principal}
+    for axis in sorted(principal, key=lambda axis: -effect[axis.name])[:PRINCIPAL]:
+        found.append(Control(axis, "principal", ("", ""), strongest(space, axis)))
+    return {control.name: control for control in found}
 
 
-def sound_lines(space: LatentSpace) -> list[LinearAxis]:
+def sound_axes(space: LatentSpace) -> list[LinearAxis]:
     """Find the direction of each number that describes a sound.
 
     A linear regression of the numbers on the latents of the presets gives what a step changes;
-    the line of a number is the shortest step that raises it by the spread of the presets and
+    the axis of a number is the shortest step that raises it by the spread of the presets and
     keeps all others.
 
     Returns:
-        The lines, in the order of `pyrosynth.data.labeling.DESCRIBED`.
+        The axes, in the order of `pyrosynth.data.labeling.DESCRIBED`.
     """
-    described = space.descriptors
+    from sklearn.linear_model import Ridge
+
+    numbers = space.descriptors
     center = space.z.mean(axis=0)
     z = (space.z - center).astype(np.float64)
-    spread = described.std(axis=0)
-    y = (described - described.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    gram = z.T @ z / len(z)
-    ridge = RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
-    slopes = np.linalg.solve(gram + ridge, z.T @ y / len(z))
-    steps = np.linalg.pinv(slopes.T).T
+    spread = numbers.std(axis=0)
+    y = (numbers - numbers.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    penalty = RIDGE * np.square(z).sum() / z.shape[1]
+    slopes = Ridge(penalty, fit_intercept=False, solver="cholesky").fit(z, y).coef_
+    steps = np.linalg.pinv(slopes).T
     length = np.linalg.norm(steps, axis=1, keepdims=True)
-    steps *= np.minimum(1.0, FURTHEST / np.maximum(length, 1e-9))
+    steps *= np.minimum(1.0, LONGEST_STEP / np.maximum(length, 1e-9))
     return [
         LinearAxis(tag.name, center, step.astype(np.float32))
         for tag, step in zip(DESCRIBED, steps, strict=True)

@@ -4,6 +4,8 @@
 const STEPS = 12; // sounds along a path
 const STEP_MS = 650;
 
+const READ = /\.(wav|flac|ogg|oga|mp3|aiff?|aifc|au|caf)$/i; // what the server reads by itself
+
 let target = null; // address of the sound that was dropped
 
 function setPath() {
@@ -55,7 +57,8 @@ async function walk() {
 async function find(blob, called) {
   say(`Listening to ${called}…`);
   const sketch = $("sketch").checked;
-  const found = await visit(() => source.find(blob, called, sketch), `like ${called}`);
+  const sound = READ.test(called) || blob.type === "audio/wav" ? blob : await decoded(blob, called);
+  const found = await visit(() => source.find(sound, called, sketch), `like ${called}`);
   if (!found) return;
   if (target) URL.revokeObjectURL(target);
   target = URL.createObjectURL(blob);
@@ -65,7 +68,7 @@ async function find(blob, called) {
   const toPlay = play ? `${play.name}, ${play.note.hold_seconds.toFixed(1)} s` : "";
   $("target-caption").textContent = play ? `Target: ${toPlay}` : "Target";
   const advice = play ? `play ${toPlay}; ` : "";
-  say(`Found a preset for ${called}; ${advice}the model expects ${found.lsd_db.toFixed(1)} dB between them.`);
+  say(`Found a preset for ${called}; ${advice}it is ${found.lsd_db.toFixed(1)} dB from the sound.`);
 }
 
 function download(href, file) {
@@ -179,8 +182,8 @@ trying(async () => {
   document.title = `${state.run} – pyrosynth explorer`;
   $("colour").append(...state.colours.map((c) => new Option(c.name)));
   $("colour").selectedIndex = Math.min(1, state.colours.length - 1);
-  for (const slider of state.sliders) {
-    $(slider.kind === "macro" ? "macros" : "sliders").append(buildSlider(slider));
+  for (const slider of state.controls) {
+    $(slider.kind === "principal" ? "principal" : "sliders").append(buildSlider(slider));
   }
   $("params").append(...state.params.map((p) => {
     const box = document.createElement("div");
@@ -188,8 +191,9 @@ trying(async () => {
     return box;
   }));
   $("find").hidden = !source.canFind;
+  if (source.moves) $("sliders-title").textContent = `Move the sound of “${source.moves}”`;
   $("record").hidden = !navigator.mediaDevices;
-  map.show(state.map, names);
+  map.show(state.plane, names);
   paintRamp();
   listen();
   await go(await source.point({ preset: 0 }), names[0]).catch((error) => say(error.message, !(error instanceof Told)));

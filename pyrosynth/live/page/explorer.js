@@ -7,6 +7,7 @@ const FURTHEST = 4; // of the sliders to either side
 const player = new Player();
 let state = null;
 let now = null; // the current point: latent, values, positions, place
+let swept = null; // in a static site: the latest point of the preset that its sliders move
 let title = ""; // what the current point is called
 let before = []; // points to go back to
 let hovering = null;
@@ -47,14 +48,16 @@ function latest(action) {
   };
 }
 
-/** Go to a point and play it. */
-async function go(point, called, { goOn = false, moving = null } = {}) {
+/** Go to a point and play it; a point that has a name of its own is called by that. */
+async function go(point, asked, { goOn = false, moving = null } = {}) {
+  const called = point.name ?? asked;
   if (now && !moving) before.push({ point: now, title });
   before = before.slice(-50);
   now = point;
   title = called;
   $("name").textContent = called;
   $("back").disabled = !before.length;
+  if (!swept || moving in point.positions || called === source.moves) swept = point;
   map.go(point.place);
   showParams();
   showSliders(moving);
@@ -78,7 +81,7 @@ function showParams() {
 
 function showSliders(except) {
   for (const input of document.querySelectorAll(".slider input")) {
-    const position = now.positions[input.name] ?? 0;
+    const position = (source.moves ? swept : now).positions[input.name] ?? 0;
     if (input.name !== except) input.value = position;
     input.closest(".slider").querySelector("output").textContent = position.toFixed(1).replace("-0.0", "0.0");
   }
@@ -89,7 +92,7 @@ const drag = latest(async ({ start, slider, position }) => {
   await go(point, `${title.replace(/ \(moved\)$/, "")} (moved)`, { goOn: true, moving: slider });
 });
 
-function buildSlider({ name: called, kind, words, moves }) {
+function buildSlider({ name: called, kind, ends: names, moves }) {
   const box = document.createElement("div");
   box.className = "slider";
   const label = document.createElement("label");
@@ -100,11 +103,11 @@ function buildSlider({ name: called, kind, words, moves }) {
   label.append(called, document.createElement("output"));
   const ends = document.createElement("div");
   ends.className = "ends";
-  const [low, high] = kind === "macro" || !words[0] ? [moves.slice(0, 3).join(", "), ""] : words;
+  const [low, high] = kind === "principal" || !names[0] ? [moves.slice(0, 3).join(", "), ""] : names;
   for (const text of [low, high]) {
     ends.append(Object.assign(document.createElement("span"), { textContent: text }));
   }
-  if (words[0]) input.setAttribute("aria-label", `${called}, from ${words[0]} to ${words[1]}`);
+  if (names[0]) input.setAttribute("aria-label", `${called}, from ${names[0]} to ${names[1]}`);
   input.title = `moves ${moves.join(", ")}`;
   let start = null;
   input.addEventListener("input", () => {
@@ -125,8 +128,8 @@ function buildSlider({ name: called, kind, words, moves }) {
 function paintRamp() {
   const chosen = state.colours[$("colour").selectedIndex];
   map.colour(chosen.of);
-  $("low").textContent = chosen.words[0];
-  $("high").textContent = chosen.words.at(-1);
+  $("low").textContent = chosen.ends[0];
+  $("high").textContent = chosen.ends.at(-1);
   const context = $("ramp").getContext("2d");
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   for (let x = 0; x < 160; x += 1) {

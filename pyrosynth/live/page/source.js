@@ -12,6 +12,7 @@ function bytes(text) {
 class Server {
   constructor() {
     this.canFind = true;
+    this.moves = null; // the sliders move whatever is shown
     this.kept = new Map(); // sounds by what was asked, the latest last
   }
 
@@ -46,7 +47,7 @@ class Server {
   }
 
   sound(point, options) {
-    return this.keep(JSON.stringify(point.z), () => this.question("api/sound", { z: point.z }, options));
+    return this.keep(JSON.stringify(point.values), () => this.question("api/sound", { values: point.values }, options));
   }
 
   async keep(key, ask) {
@@ -70,7 +71,7 @@ class Server {
   }
 
   async file(point, name, format) {
-    const response = await this.question("api/file", { z: point.z, name, format });
+    const response = await this.question("api/file", { values: point.values, name, format });
     return { blob: await response.blob(), suffix: response.headers.get("X-Suffix") };
   }
 }
@@ -79,6 +80,7 @@ class Exported {
   constructor(data) {
     this.data = data;
     this.canFind = false;
+    [this.moves] = data.state.names; // the only preset that the sliders move
   }
 
   async ping() { return {}; }
@@ -98,7 +100,7 @@ class Exported {
   }
 
   async path(places) {
-    const at = this.data.state.map;
+    const at = this.data.state.plane;
     const nearest = ([x, y]) => at.reduce((best, [u, v], i) => {
       const d = (u - x) ** 2 + (v - y) ** 2;
       return d < best.d ? { d, i } : best;

@@ -1,0 +1,123 @@
+"""Limits of the web server: connections that wait for too long or are too many, and its log."""
+
+import asyncio
+import logging
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pyrosynth.errors import one_line
+
+MOST = 128  # connections at once; fewer where a process may open few files
+SHARE = 3  # part of the files that a process may open, for connections
+WAIT_SECONDS = 15.0  # for the head of a request, or for the next one
+BODY_SECONDS = 60.0  # for its body
+ANSWER_SECONDS = 180.0  # to render and send the answer
+LOG_SECONDS = 60.0  # between two lines of the log
+
+
+class Connections:
+    """Closes connections that take too long, and those that wait longest where there are too many.
+
+    Args:
+        most: Connections at once.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.most = most or max(4, min(MOST, files // SHARE))
+        self._open: dict[asyncio.Transport, tuple[float, bool]] = {}  # deadline, may be closed
+
+    def __len__(self) -> int:
+        """Return how many are open."""
+        return len(self._open)
+
+    def watch(self, make: Callable[[], Any]) -> Callable[[], Any]:
+        """Return a factory of protocols whose connections are watched."""
+        return lambda: _Watched(make(), self)
+
+    def opened(self, transport: asyncio.Transport) -> None:
+        """Count a new connection; if it is one too many, close the one that waits longest."""
+        if len(self._open) >= self.most:
+            waiting = [t for t, (_, may_close) in self._open.items() if may_close]
+            self._close(min(waiting, key=lambda t: self._open[t][0], default=transport))
+        if not transport.is_closing():
+            self.waits(transport)
+
+    def waits(self, transport: asyncio.Transport | None, seconds: float = WAIT_SECONDS) -> None:
+        """Give a connection time to send something."""
+        if transport is not None:
+            self._open[transport] = (time.monotonic() + seconds, True)
+
+    def answers(self, transport: asyncio.Transport | None) -> None:
+        """Give the server time to answer what a connection has sent."""
+        if transport is not None:
+            self._open[transport] = (time.monotonic() + ANSWER_SECONDS, False)
+
+    def closed(self, transport: asyncio.Transport) -> None:
+        """Forget a connection."""
+        self._open.pop(transport, None)
+
+    async def close_late_ones(self) -> None:
+        """Close connections that took too long, for ever."""
+        while True:
+            await asyncio.sleep(1.0)
+            now = time.monotonic()
+            for transport, (deadline, _) in list(self._open.items()):
+                if deadline < now:
+                    self._close(transport)
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        self._open.pop(transport, None)
+        transport.abort()
+
+
+class _Watched:
+    """A protocol that tells when its connection opens and closes."""
+
+    def __init__(self, inner: Any, connections: Connections) -> None:
+        self._inner, self._connections = inner, connections
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._connections.opened(transport)
+        self._inner.connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._connections.closed(self._transport)
+        self._inner.connection_lost(error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class OncePerMinute(logging.Filter):
+    """Lets one record a minute through, as one line that says how many there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last, self._left_out = -LOG_SECONDS, 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is written."""
+        now = time.monotonic()
+        if now - self._last < LOG_SECONDS:
+            self._left_out += 1
+            return False
+        error = record.exc_info[1] if record.exc_info else None
+        text = f"{record.getMessage()}{f' ({error!r})' if error else ''}"
+        more = f"; {self._left_out} more lines were left out" if self._left_out else ""
+        record.msg, record.args = one_line(f"pyrosynth: {text}{more}"), ()
+        record.exc_info = record.exc_text = None
+        self._last, self._left_out = now, 0
+        return True
+
+
+def server_log() -> logging.Logger:
+    """Return the log of a server: whatever happens, one line a minute at most."""
+    log = logging.getLogger("pyrosynth.live")
+    if not log.filters:
+        log.addFilter(OncePerMinute())
+    return log

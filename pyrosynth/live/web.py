@@ -1,0 +1,309 @@
+"""The web server: the page of a run and what it asks for, beside the messages by OSC.
+
+The page keeps what it shows; every request says all that is needed to answer it, so a page that
+goes away or a server that is started again loses nothing.
+"""
+
+import asyncio
+import base64
+import ipaddress
+import json
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, web
+
+from pyrosynth._version import __version__
+from pyrosynth.audio.io import wav_bytes
+from pyrosynth.errors import InputError, PyrosynthError, one_line
+from pyrosynth.live import osc
+from pyrosynth.live.connections import BODY_SECONDS, Connections, server_log
+from pyrosynth.live.engine import Live, Sound
+from pyrosynth.live.files import LARGEST_FILE
+from pyrosynth.live.page_state import PageState
+
+PAGES = Path(__file__).parent / "page"
+FILES = {f"/{file.name}": file for file in sorted(PAGES.glob("*.*"))} | {"/": PAGES / "index.html"}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; media-src 'self' blob:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+LARGEST_QUESTION = 2**18  # bytes of a question as JSON
+UPLOADS = 2  # sounds that are read at once
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Site:
+    """Answers the page.
+
+    Args:
+        live: The run.
+        name: What the run is called.
+        allow: Names of hosts under which it may be reached, beside this machine's own.
+
+    Attributes:
+        connections: Those that are open.
+    """
+
+    def __init__(self, live: Live, name: str, allow: Collection[str] = ()) -> None:
+        self.live, self.allow = live, allow
+        self.page = PageState(live, name)
+        self.connections = Connections()
+        self._state = json.dumps(self.page.state()).encode()
+        self._uploads = 0
+
+    def app(self) -> web.Application:
+        """Return the application."""
+        app = web.Application(middlewares=[self._guard])
+        app.router.add_get("/api/ping", self._ping)
+        app.router.add_get("/api/state", self._get_state)
+        app.router.add_get("/api/sound/{number:[0-9]{1,7}}", self._known)
+        app.router.add_post("/api/sound", self._sound)
+        app.router.add_post("/api/encode", self._encode)
+        app.router.add_post("/api/file", self._file)
+        app.router.add_post("/api/point", self._point)
+        for path in FILES:
+            app.router.add_get(path, self._page)
+        return app
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method == "POST":
+            self.connections.waits(request.transport, BODY_SECONDS)
+        else:
+            self.connections.answers(request.transport)
+        try:
+            refusal = self._refusal(request)
+            response = _say(403, refusal) if refusal else await handler(request)
+        except web.HTTPException as error:
+            response = _say(error.status, error.reason)
+        except PyrosynthError as error:
+            response = _say(400, str(error))
+        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+            response = _say(400, f"a question that cannot be understood ({error!r})")
+        finally:
+            if request.transport is not None and not request.transport.is_closing():
+                self.connections.waits(request.transport)
+        response.headers["Content-Security-Policy"] = POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Permissions-Policy"] = "microphone=(self)"
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    def _refusal(self, request: web.Request) -> str | None:
+        """Say why a request is not answered: it comes from another site, or under a strange name.
+
+        A page of another site that has found the port is turned away, and so is a name that was
+        made to point here. This machine's own names are good at any port: who forwards a port to
+        here, as by SSH, sees the page at another one.
+        """
+        assert request.transport is not None
+        name = urlsplit(f"//{request.host}").hostname or ""
+        here = request.transport.get_extra_info("sockname")[0]
+        if not _is_loopback(name) and name not in (here, *self.allow):
+            return (
+                f"this server is not to be reached as '{name[:80]}'; open the address it printed, "
+                f"or start it with --allow {name[:80]}"
+            )
+        origin = urlsplit(request.headers.get("Origin") or f"http://{request.host}")
+        site = request.headers.get("Sec-Fetch-Site", "none")
+        api = request.path.startswith("/api/")
+        if origin.netloc != request.host or (api and site not in ("same-origin", "none")):
+            return "this server answers its own page only, not pages of other sites"
+        return None
+
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        return web.FileResponse(FILES[request.path])
+
+    async def _ping(self, request: web.Request) -> web.Response:
+        return web.json_response({"run": self.page.name, "pyrosynth": __version__})
+
+    async def _get_state(self, request: web.Request) -> web.Response:
+        return web.Response(body=self._state, content_type="application/json")
+
+    async def _point(self, request: web.Request) -> web.Response:
+        return web.json_response(self.page.point(await self._question(request)))
+
+    async def _sound(self, request: web.Request) -> web.Response:
+        values = self.live.checked((await self._question(request))["values"])
+        return self._told(await asyncio.to_thread(self.live.render, values))
+
+    async def _known(self, request: web.Request) -> web.Response:
+        number = int(request.match_info["number"])
+        if number >= len(self.live.space):
+            raise InputError(f"preset number {number}; there are {len(self.live.space)}")
+        return self._told(await asyncio.to_thread(self.live.render, self.live.known(number)))
+
+    async def _encode(self, request: web.Request) -> web.Response:
+        name = request.query.get("name", "the sound")[:100]
+        if self._uploads >= UPLOADS:
+            return _say(503, f"{UPLOADS} sounds are being read; try again in a moment")
+        self._uploads += 1
+        try:
+            content = await self._body(request, LARGEST_FILE)
+            sketch = request.query.get("sketch") == "1"
+            return web.json_response(await asyncio.to_thread(self._find, content, name, sketch))
+        finally:
+            self._uploads -= 1
+
+    def _find(self, content: bytes, name: str, sketch: bool) -> dict[str, Any]:
+        files = self.live.files
+        hummed = files.upload_sketch(content, name) if sketch else None
+        match = self.live.encode(hummed.audio if hummed else files.upload(content, name))
+        return {
+            **self.page.told(match.z, match.values),
+            "target": self.page.picture(match.x),
+            "lsd_db": match.lsd_db,
+            "play": hummed.to_json() if hummed else None,
+        }
+
+    async def _file(self, request: web.Request) -> web.Response:
+        asked = await self._question(request)
+        name = str(asked.get("name", ""))[:80] or "preset"
+        values = self.live.checked(asked["values"])
+        if asked.get("format") == "json":
+            suffix, content = ".json", self.live.files.text(values, name).encode()
+        else:
+            suffix, content = await asyncio.to_thread(self.live.files.preset, values, name)
+        headers = {"X-Suffix": suffix}
+        return web.Response(body=content, content_type="application/octet-stream", headers=headers)
+
+    def _told(self, sound: Sound) -> web.Response:
+        content = wav_bytes(sound.audio, self.live.posterior.run.features.sample_rate)
+        encoded = base64.b64encode(content).decode()
+        return web.json_response({"wav": encoded, "picture": self.page.picture(sound.x)})
+
+    async def _question(self, request: web.Request) -> dict[str, Any]:
+        asked = json.loads(await self._body(request, LARGEST_QUESTION))
+        if not isinstance(asked, dict):
+            raise InputError("a question is a JSON object")
+        return asked
+
+    async def _body(self, request: web.Request, largest: int) -> bytes:
+        """Return what a request brings along, in the time that there is for it."""
+        content, size = bytearray(), 0
+        # It comes in pieces; what is too much is read too, so that the browser hears the answer.
+        async for piece in request.content.iter_chunked(2**16):
+            size += len(piece)
+            if size <= largest:
+                content += piece
+            elif size > 2 * LARGEST_FILE:
+                break
+        if size > largest:
+            raise InputError(f"a request of more than {largest >> 10} KiB; send less")
+        self.connections.answers(request.transport)
+        return bytes(content)
+
+
+def _is_loopback(name: str) -> bool:
+    """Return whether a name is one of a machine for itself."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(name).is_loopback
+    return name == "localhost" or name.endswith(".localhost")
+
+
+def _say(status: int, text: str) -> web.Response:
+    return web.json_response({"error": one_line(text)}, status=status)
+
+
+async def serve(
+    live: Live,
+    name: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    osc_port: int = 8766,
+    allow: Collection[str] = (),
+    out: str | None = None,
+    say: Callable[[str], object] = print,
+) -> None:
+    """Serve a run until it is interrupted or told to stop.
+
+    Args:
+        live: The run.
+        name: What it is called.
+        host: Address to bind to; anything but a loopback address lets other machines in.
+        port: TCP port of the page; 0 for any that is free.
+        osc_port: UDP port of the OSC messages; 0 for any that is free.
+        allow: Names of hosts under which the page may be reached, such as that of a proxy.
+        out: Folder that clients may have files written into; None forbids it.
+        say: Called with each line that tells what goes on.
+
+    Raises:
+        InputError: A port is in use, or the address is none of this machine.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    log = server_log()
+    loop.set_exception_handler(
+        lambda _, context: log.error(context["message"], exc_info=context.get("exception"))
+    )
+    site = Site(live, name, (*allow, host))
+    runner = web.AppRunner(site.app(), access_log=None, logger=log)
+    await runner.setup()
+    try:
+        try:
+            # Few of those that knock are let in at once, so that files never run out.
+            listening = await loop.create_server(
+                site.connections.watch(runner.server), host, port, backlog=8
+            )
+        except OSError as error:
+            raise await _in_use(host, port, name, error) from error
+        here = listening.sockets[0].getsockname()[:2]
+        closing = loop.create_task(site.connections.close_late_ones())
+        try:
+            server = await osc.listen(live, host, osc_port, out, stop.set)
+            try:
+                say(f"explorer: http://{_place(*here)}/")
+                say(f"OSC: {here[0]}:{server.port} (UDP); see docs/live.md")
+                if not ipaddress.ip_address(here[0]).is_loopback:
+                    say("anybody who can reach this machine can use it; it knows no passwords")
+                say("Ctrl-C ends it")
+                await stop.wait()
+            finally:
+                await server.close()
+        finally:
+            closing.cancel()
+            listening.close()
+    finally:
+        await runner.cleanup()
+
+
+def _place(host: str, port: int) -> str:
+    """Return a host and a port as they stand in an address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _in_use(host: str, port: int, name: str, error: OSError) -> InputError:
+    """Say why the port cannot be had."""
+    where = f"http://{_place(host, port)}/"
+    try:
+        async with (
+            ClientSession(timeout=ClientTimeout(2)) as session,
+            session.get(f"{where}api/ping") as response,
+        ):
+            served = (await response.json())["run"]
+        same = f"'{name}' is" if served == name else f"another run ('{served}') is"
+        return InputError(
+            f"{same} being served at {where} already; open that, or give another --port and "
+            "--osc-port"
+        )
+    except (ClientError, TimeoutError, ValueError, KeyError, TypeError):
+        reason = error.strerror or error
+        return InputError(f"cannot serve at {where} ({reason}); give another --port, or 0")
+
+
+def run(live: Live, name: str, **options: Any) -> None:
+    """Serve a run from a program of its own; see ``serve``."""
+    import torch
+
+    torch.set_num_threads(1)  # more of them only wait for each other, in computations this small
+    asyncio.run(serve(live, name, say=lambda line: print(line, file=sys.stderr), **options))
