@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import os
 import random
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ import torch
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live import osc
 from pyrosynth.live.engine import Live
+from pyrosynth.live.osc_packets import write
 
 Rows = list[tuple[str, list[float], list[float]]]
 
@@ -63,7 +65,7 @@ class Asker(asyncio.DatagramProtocol):
 
 async def messages(live: Live, n: int) -> Rows:
     """Measure messages that change the point, in the server's own process."""
-    osc.RATE = osc.BURST = 1e9
+    osc.HOST_SHARE = osc.SHARE = osc.BURST_SECONDS = 1e9
     server = await osc.listen(live, "127.0.0.1", 0)
     loop = asyncio.get_running_loop()
     transport, asker = await loop.create_datagram_endpoint(
@@ -81,7 +83,7 @@ async def messages(live: Live, n: int) -> Rows:
     for address, arguments in kinds.items():
         wall, busy = [], []
         for _ in range(max(1, n // len(kinds))):
-            content = osc.write(address, arguments())
+            content = write(address, arguments())
             began, before = time.perf_counter(), time.process_time()
             transport.sendto(content)
             await asker.heard.get()
@@ -95,25 +97,24 @@ async def messages(live: Live, n: int) -> Rows:
 
 def soak(live: Live, n: int) -> None:
     """Print the memory while many clients send messages, some of them bad."""
-    osc.RATE = osc.BURST = 1e9
-
-    class Nowhere:
-        def is_closing(self) -> bool:
-            return True
+    osc.HOST_SHARE = osc.SHARE = osc.BURST_SECONDS = 1e9
 
     server = osc.OscServer(live)
-    server.transport = Nowhere()  # type: ignore[assignment]
+    server.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     rng = random.Random(0)
-    requests = [osc.write("/ping", []), osc.write("/near", []), osc.write("/path/add", [])]
-    requests += [osc.write("/load", [name]) for name in live.space.names[:20]]
+    requests = [write("/ping", []), write("/near", []), write("/path/add", [])]
+    requests += [write("/load", [name]) for name in live.space.names[:20]]
     requests += [b"", b"junk", b"#bundle\0", os.urandom(64), bytes(9000)]
     for part in range(10):
         for _ in range(n // 10):
             content = rng.choice(requests)
             if rng.random() < 0.7:
-                content = osc.write("/decode", ["brightness", rng.uniform(-3, 3)])
-            server.datagram_received(content, ("127.0.0.1", rng.randrange(1024, 1324)))
+                content = write("/decode", ["brightness", rng.uniform(-3, 3)])
+            server.receive(content, ("127.0.0.1", rng.randrange(1024, 1324)))
+            while server.step():
+                pass
         print(f"  after {(part + 1) * (n // 10)} messages: {_memory():.1f} MiB")
+    server.socket.close()
     print(f"  counted: {dict(server.counts)}")
 
 

@@ -146,8 +146,13 @@ def whole(path: str | Path, maker: str) -> Iterator[Path]:
         maker: The command that makes it.
 
     Raises:
-        InputError: The place holds something else, or cannot be written.
+        InputError: The place holds something else, is the working folder, or cannot be written.
     """
+    if Path.cwd().is_relative_to(Path(path).resolve()):
+        raise InputError(
+            f"'{path}' is the folder that this command runs in, which it cannot replace; give the "
+            "name of another folder"
+        )
     require_ours(path)
     with atomic(path) as folder:
         folder.mkdir()

@@ -15,7 +15,7 @@ from hums import hum
 from lively import small_posterior
 
 from pyrosynth.live.engine import Live
-from pyrosynth.live.static_site import export
+from pyrosynth.live.static_site import write_site
 
 pytestmark = pytest.mark.browser
 
@@ -179,7 +179,7 @@ async def _the_whole_page(tmp_path, servers):
         await page.press("#sketch")
         soundfile.write(tmp_path / "hum.wav", hum(48, 1.2), 22050)
         await drop(page, tmp_path / "hum.wav")
-        await page.true(f"{STATUS}.includes('play C3, 1.2 s; the model expects')")
+        await page.true(f"{STATUS}.includes('play C3, 1.2 s; it is ')")
         caption = "document.getElementById('target-caption').textContent"
         assert await page.js(caption) == "Target: C3, 1.2 s"
         noise = 0.1 * np.random.default_rng(0).standard_normal(22050)
@@ -245,13 +245,13 @@ async def _the_whole_page(tmp_path, servers):
         assert not page.errors
 
 
-def test_the_export_opens_without_a_server(tmp_path):
+def test_the_static_site_opens_without_a_server(tmp_path):
     with Live(small_posterior()[1]) as live:
-        export(live, "small", tmp_path / "page", presets=6, progress=False)
-    asyncio.run(_the_export(tmp_path / "page"))
+        write_site(live, "small", tmp_path / "page", presets=6, progress=False)
+    asyncio.run(_the_static_site(tmp_path / "page"))
 
 
-async def _the_export(folder):
+async def _the_static_site(folder):
     async with Browser() as page:
         await page.size(390, 844)
         await page.open((folder / "index.html").as_uri())
@@ -261,9 +261,27 @@ async def _the_export(folder):
         await page.js("load(3)")
         await page.true(f"{SHOWN} === {json.dumps(names[3])}")
         await page.true(f"player.plays > {plays}")
+        # The sliders move the first preset, and say so.
+        title = await page.js("document.getElementById('sliders-title').textContent")
+        assert title == f"Move the sound of “{names[0]}”"
+        start = await page.js("document.getElementById('s-brightness').value")
+        swept = await page.js("EXPORTED.presets[0].positions.brightness")
+        assert float(start) == pytest.approx(swept, abs=0.05)
         await page.js("document.getElementById('s-brightness').focus()")
         await page.key("ArrowRight")
-        await page.true(f"{SHOWN}.endsWith('(moved)')")
+        await page.true(f"{SHOWN} === {json.dumps(names[0] + ' (moved)')}")
+        first = await page.js("now.values")
+        await page.js("load(4)")
+        await page.true(f"{SHOWN} === {json.dumps(names[4])}")
+        assert await page.js("now.values") == await page.js("EXPORTED.presets[4].values")
+        await page.js("document.getElementById('s-brightness').focus()")
+        await page.key("ArrowLeft")
+        await page.true(f"{SHOWN} === {json.dumps(names[0] + ' (moved)')}")
+        assert len(await page.js("now.values")) == len(first)
+        # A preset that people made keeps its name, also by chance.
+        for _ in range(3):
+            await page.press("#random")
+            await page.true(f"state.names.includes({SHOWN})")
         assert await page.js("document.getElementById('result').dataset.drawn > 0")
         assert await page.js("document.getElementById('find').hidden")
         await page.press("#save")

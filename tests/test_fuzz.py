@@ -27,10 +27,11 @@ from pyrosynth.data.tags import read_tags, write_tags
 from pyrosynth.errors import LONGEST, PyrosynthError
 from pyrosynth.evaluation.runner import read_arrays, write_arrays
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.live import osc
+from pyrosynth.live import osc_packets
 from pyrosynth.live.engine import Live
-from pyrosynth.live.server import Site
-from pyrosynth.live.session import MESSAGES, Session
+from pyrosynth.live.messages import MESSAGES
+from pyrosynth.live.protocol import Session
+from pyrosynth.live.web import Site
 from pyrosynth.synths.amsynth import SPACE, read_bank, write_bank
 from pyrosynth.synths.presets import Preset
 from pyrosynth.training.state import TrainingState
@@ -402,7 +403,7 @@ def live(here):
 
 def test_osc(live, tmp_path, tried):
     sent = [
-        osc.write(*message)
+        osc_packets.write(*message)
         for message in (
             ("/load", [live.space.names[0]]), ("/decode", ["brightness", 1.0, "pc1", -1]),
             ("/z", live.space.z[0].tolist()), ("/presets", [0, 10]), ("/near", [3]),
@@ -415,8 +416,8 @@ def test_osc(live, tmp_path, tried):
 
     def read(data):
         try:
-            return osc.read(data)[1]
-        except osc.Malformed as error:
+            return osc_packets.read(data)[1]
+        except osc_packets.Malformed as error:
             raise PyrosynthError(f"not an OSC message: {error}") from error
 
     def right(parts):
@@ -428,7 +429,7 @@ def test_osc(live, tmp_path, tried):
             except PyrosynthError as error:
                 replies = [("/error", [address, str(error)])]
             for reply in replies:
-                osc.write(*reply)
+                osc_packets.write(*reply)
             assert np.isfinite(session.z).all()
 
     for j, content in enumerate(sent):
@@ -439,24 +440,21 @@ def test_osc(live, tmp_path, tried):
 
 
 def test_http(live, tmp_path):
-    z = live.space.z[0].tolist()
+    z, values = live.space.z[0].tolist(), live.known(0).tolist()
     sound = io.BytesIO()
     soundfile.write(sound, tone(), RATE, format="FLAC")
     questions = [
         ("/api/point", json.dumps({"preset": 1}).encode()),
         ("/api/point", json.dumps({"z": z, "to": {"brightness": 1.0}}).encode()),
         ("/api/point", json.dumps({"path": [[0.1, 0.2], [0.9, 0.5]]}).encode()),
-        ("/api/file", json.dumps({"z": z, "name": "mine", "format": "json"}).encode()),
-        ("/api/sound", json.dumps({"z": z}).encode()),
+        ("/api/file", json.dumps({"values": values, "name": "mine", "format": "json"}).encode()),
+        ("/api/sound", json.dumps({"values": values}).encode()),
     ]
 
     faults = []
 
     async def run():
-        hosts = set()
-        server = TestServer(Site(live, "small", hosts).app())
-        async with TestClient(server) as client:
-            hosts.add(f"{server.host}:{server.port}")
+        async with TestClient(TestServer(Site(live, "small").app())) as client:
 
             async def ask(what, path, content):
                 async with client.post(path, data=content) as response:

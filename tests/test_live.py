@@ -14,8 +14,8 @@ from pyrosynth.audio.metrics import log_distance
 from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError
 from pyrosynth.live import engine as live_module
+from pyrosynth.live.controls import LONGEST_STEP
 from pyrosynth.live.engine import Live
-from pyrosynth.live.sliders import FURTHEST
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +31,14 @@ def live(folder):
 
 def test_known_presets_and_axes(live):
     assert len(live.space) == live.posterior.bank.human.sum()
-    z = live.place(live.space.names[3])
+    z = live.space.locate(live.space.names[3])
     bank = live.posterior.bank.values[live.space.in_bank[3]]
     space = live.posterior.run.full_space
     np.testing.assert_array_equal(space.levels(live.values(z)), space.levels(bank))
-    assert list(live.sliders)[:5] == ["loudness", "brightness", "noisiness", "length", "movement"]
-    assert sum(s.kind == "macro" for s in live.sliders.values()) > 0
+    assert list(live.controls)[:5] == ["loudness", "brightness", "noisiness", "length", "movement"]
+    assert sum(c.kind == "principal" for c in live.controls.values()) > 0
     with pytest.raises(InputError, match="unknown preset 'nobody'; known: .*in all"):
-        live.place("nobody")
+        live.space.locate("nobody")
 
 
 def test_moving_sets_one_axis_and_steps_add_up(live):
@@ -58,30 +58,49 @@ def test_moving_sets_one_axis_and_steps_add_up(live):
         live.point([0.0])
 
 
-def test_a_step_on_a_slider_raises_one_number_by_its_spread_and_keeps_the_others(live):
+def test_a_step_on_a_control_raises_one_number_by_its_spread_and_keeps_the_others(live):
     space = live.space
     numbers = describe_features(space.features, live.posterior.run.features)
     slopes, *_ = np.linalg.lstsq(
         np.column_stack([space.z, np.ones(len(space))]), numbers / numbers.std(0), rcond=None
     )
-    steps = np.stack([live.sliders[tag.name].axis.direction for tag in DESCRIBED])
+    steps = np.stack([live.controls[tag.name].axis.direction for tag in DESCRIBED])
     raised = steps @ slopes[:-1]
-    shortened = np.linalg.norm(steps, axis=1) > FURTHEST - 1e-3
+    shortened = np.linalg.norm(steps, axis=1) > LONGEST_STEP - 1e-3
     np.testing.assert_allclose(raised.diagonal()[~shortened], 1.0, atol=0.1)
     assert (raised.diagonal() > 0).all()
     np.testing.assert_allclose(raised - np.diag(raised.diagonal()), 0.0, atol=0.1)
 
 
-def test_a_sound_finds_a_place_that_is_expected_to_sound_like_it(live):
-    values = live.values(live.place(live.space.names[0]))
-    played = live.render(values)
-    found = live.encode(played.audio)
-    np.testing.assert_array_equal(found.x, live.posterior.features(played.audio))
-    typical = log_distance(live.space.features, found.x)
-    assert found.lsd_db <= typical.min() + 0.5
-    assert live.near(live.space.z[0], 3)[0][1] <= live.near(live.space.z[0], 3)[2][1]
-    with pytest.raises(InputError, match="neighbours"):
-        live.near(found.z, 0)
+def test_the_preset_of_a_sound_is_never_farther_from_it_than_the_nearest_known_one(live):
+    rng = np.random.default_rng(0)
+    rate = live.posterior.run.features.sample_rate
+    time = np.arange(live.posterior.run.note.n_samples(rate)) / rate
+    sounds = [live.render(live.known(0)).audio]
+    sounds += [0.3 * np.sin(2 * np.pi * hz * time).astype(np.float32) for hz in (220, 440, 3000)]
+    sounds += [0.1 * rng.standard_normal(len(time)).astype(np.float32)]
+    for audio in sounds:
+        match = live.encode(audio)
+        np.testing.assert_array_equal(match.x, live.posterior.features(audio))
+        # What is said is measured.
+        assert match.lsd_db == pytest.approx(log_distance(live.render(match.values).x, match.x))
+        nearest = live.space.bank.nearest(match.x[None])[0][0, 0]
+        known = live.render(live.known(nearest)).x
+        assert match.lsd_db <= log_distance(known, match.x) + 1e-6
+    assert live.encode(sounds[0]).lsd_db < 0.1
+    near = live.near(live.space.z[0], 3)
+    assert near[0][1] <= near[2][1]
+    with pytest.raises(InputError, match="ask for at least 1"):
+        live.near(live.space.z[0], 0)
+
+
+def test_a_preset_is_finite_numbers_within_their_ranges(live):
+    params = live.posterior.run.full_space
+    far = live.checked(np.full(len(params), 1e9))
+    np.testing.assert_array_equal(far, params.maximum)
+    for bad in ([1.0], "much", [[1.0]] * len(params), [np.nan] * len(params)):
+        with pytest.raises(InputError, match="a preset is"):
+            live.checked(bad)
 
 
 def test_rendering_from_many_threads_is_the_synths_own_sound(live):

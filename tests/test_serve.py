@@ -12,11 +12,12 @@ import soundfile
 from aiohttp.test_utils import TestClient, TestServer
 from lively import small_posterior
 
+from pyrosynth.audio.io import wav_bytes
 from pyrosynth.errors import InputError
-from pyrosynth.live import server as serve
+from pyrosynth.live import connections, web
 from pyrosynth.live.engine import Live
-from pyrosynth.live.scene import Scene
-from pyrosynth.live.static_site import export, spread
+from pyrosynth.live.page_state import PageState
+from pyrosynth.live.static_site import spread, write_site
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +30,9 @@ def ask(live, *questions):
     """Ask the site in order; return status and answer of each."""
 
     async def run():
-        hosts = set()
-        server = TestServer(serve.Site(live, "small", hosts).app())
-        async with TestClient(server) as client:
-            hosts.add(f"{server.host}:{server.port}")
+        async with TestClient(
+            TestServer(web.Site(live, "small", ["good.example"]).app())
+        ) as client:
             answers = []
             for method, path, options in questions:
                 async with client.request(method, path, **options) as response:
@@ -51,7 +51,7 @@ def post(path, question):
 
 
 def test_page_and_files_come_with_a_policy_and_need_nothing_from_elsewhere(live):
-    paths = list(serve.FILES)
+    paths = list(web.FILES)
     for path, (status, content, headers) in zip(
         paths, ask(live, *(("GET", path, {}) for path in paths)), strict=True
     ):
@@ -72,25 +72,27 @@ def test_state_points_sounds_and_files(live):
             post("/api/point", {"preset": 1}),
             post("/api/point", {"z": z, "to": {"brightness": 1.0}}),
             post("/api/point", {"path": [[0.1, 0.2], [0.9, 0.5]]}),
-            post("/api/sound", {"z": z}),
+            post("/api/sound", {"values": live.known(1).tolist()}),
             ("GET", "/api/sound/1", {}),
-            post("/api/file", {"z": z, "name": "mine"}),
-            post("/api/file", {"z": z, "name": "mine", "format": "json"}),
+            post("/api/file", {"values": live.known(1).tolist(), "name": "mine"}),
+            post(
+                "/api/file", {"values": live.known(1).tolist(), "name": "mine", "format": "json"}
+            ),
         )
     )
     facts = json.loads(state[1])
-    assert len(facts["names"]) == len(facts["map"]) == len(live.space)
+    assert len(facts["names"]) == len(facts["plane"]) == len(live.space)
     assert all(len(colour["of"]) == len(live.space) for colour in facts["colours"])
     here = json.loads(point[1])
     np.testing.assert_allclose(here["z"], z)
-    np.testing.assert_allclose(here["values"], live.values(live.space.z[1]))
-    np.testing.assert_allclose(here["place"], facts["map"][1], atol=1e-4)
+    np.testing.assert_allclose(here["values"], live.known(1))
+    np.testing.assert_allclose(here["place"], facts["plane"][1], atol=1e-4)
     assert 0 <= min(json.loads(moved[1])["place"]) <= max(json.loads(moved[1])["place"]) <= 1
     assert json.loads(moved[1])["positions"]["brightness"] == pytest.approx(1.0, abs=1e-3)
-    assert np.shape(json.loads(path[1])["path"]) == (2, live.latent_dim)
+    assert np.shape(json.loads(path[1])["path"]) == (2, live.space.dim)
     played = json.loads(sound[1])
     audio, rate = soundfile.read(io.BytesIO(base64.b64decode(played["wav"])))
-    expected = live.render(live.values(live.space.z[1])).audio
+    expected = live.render(live.known(1)).audio
     np.testing.assert_allclose(audio, np.clip(expected, -1, 1), atol=1e-4)
     assert rate == live.posterior.run.features.sample_rate
     picture = played["picture"]
@@ -103,19 +105,19 @@ def test_state_points_sounds_and_files(live):
 
 def test_a_dropped_sound_is_found(live):
     values = live.values(live.space.z[2])
-    sound = serve.wave(live.render(values).audio, 22050)
+    sound = wav_bytes(live.render(values).audio, 22050)
     ((status, content, _),) = ask(live, ("POST", "/api/encode?name=a.wav", {"data": sound}))
     found = json.loads(content)
     assert status == 200
-    assert len(found["z"]) == live.latent_dim
+    assert len(found["z"]) == live.space.dim
     assert found["target"]["frames"] == live.posterior.run.variant.dims.x_shape[1]
     assert found["play"] is None
 
 
 def test_a_sketch_comes_back_with_the_note_to_play(live):
     time = np.arange(22050) / 22050
-    hum = serve.wave(0.3 * np.sin(2 * np.pi * 196.0 * time), 22050)
-    noise = serve.wave(0.1 * np.random.default_rng(0).standard_normal(22050), 22050)
+    hum = wav_bytes(0.3 * np.sin(2 * np.pi * 196.0 * time), 22050)
+    noise = wav_bytes(0.1 * np.random.default_rng(0).standard_normal(22050), 22050)
     ((status, content, _), (refused, said, _)) = ask(
         live,
         ("POST", "/api/encode?name=a.wav&sketch=1", {"data": hum}),
@@ -124,7 +126,7 @@ def test_a_sketch_comes_back_with_the_note_to_play(live):
     found = json.loads(content)
     assert (status, found["play"]["name"]) == (200, "G3")
     assert found["play"]["note"]["hold_seconds"] == pytest.approx(1.0, abs=0.05)
-    assert len(found["z"]) == live.latent_dim
+    assert len(found["z"]) == live.space.dim
     assert refused == 400
     assert json.loads(said)["error"].startswith("'b.wav' has no pitch")
 
@@ -149,23 +151,54 @@ def test_a_sketch_comes_back_with_the_note_to_play(live):
         (post("/api/encode?name=x.wav", b""), "'x.wav' is not a readable sound file"),
         (("GET", "/api/sound/9999999", {}), "preset number 9999999"),
         (("GET", "/../pyproject.toml", {}), "Not Found"),
+        (post("/api/point", b"[" * 100_000), "cannot be understood"),
+        (post("/api/sound", {"values": [1.0]}), "a preset is"),
         (("GET", "/api/ping", {"headers": {"Origin": "http://elsewhere"}}), "its own page only"),
-        (("GET", "/api/ping", {"headers": {"Host": "elsewhere:80"}}), "its own page only"),
+        (
+            ("GET", "/api/ping", {"headers": {"Host": "elsewhere:80"}}),
+            "start it with --allow elsewhere",
+        ),
         (("DELETE", "/api/point", {}), "Method Not Allowed"),
     ],
-    ids=range(20),
+    ids=range(22),
 )
 def test_mistakes_get_one_clear_line(live, question, says):
     (status, content, _), (after, _, _) = ask(live, question, ("GET", "/api/ping", {}))
     text = json.loads(content)["error"]
     assert 400 <= status < 500
     assert says in text
-    assert "\n" not in text
+    assert text.isprintable()
+    assert len(text) <= 300
     assert after == 200
 
 
+def test_who_may_ask(live):
+    """This machine's names at any port, and those that are allowed; never pages of other sites."""
+
+    def get(path="/api/sound/0", **headers):
+        return ("GET", path, {"headers": {k.replace("_", "-"): v for k, v in headers.items()}})
+
+    cases = [
+        (get(), 200),
+        (get(Host="localhost:9000"), 200),
+        (get(Host="127.0.0.1:9000", Origin="http://127.0.0.1:9000"), 200),
+        (get(Host="[::1]:1", Sec_Fetch_Site="same-origin"), 200),
+        (get(Host="good.example", Origin="https://good.example"), 200),
+        (get(Host="bad.example"), 403),
+        (get(Host="localhost.bad.example:80"), 403),
+        (get(Host="127.0.0.1:9000", Origin="http://127.0.0.1:9001"), 403),
+        (get(Sec_Fetch_Site="cross-site"), 403),
+        (get(Sec_Fetch_Site="same-site"), 403),
+        (get("/", Sec_Fetch_Site="cross-site"), 200),  # a link to the page
+    ]
+    for (question, wanted), (status, _, _) in zip(
+        cases, ask(live, *(question for question, _ in cases)), strict=True
+    ):
+        assert status == wanted, question
+
+
 def test_a_sound_that_says_it_is_huge_is_refused_before_it_is_read(live):
-    wave = bytearray(serve.wave(np.zeros(100), 8000))
+    wave = bytearray(wav_bytes(np.zeros(100), 8000))
     struct.pack_into("<I", wave, 40, 2**31)  # length of its data
     struct.pack_into("<I", wave, 24, 1)  # one sample a second
     ((status, content, _),) = ask(
@@ -175,14 +208,126 @@ def test_a_sound_that_says_it_is_huge_is_refused_before_it_is_read(live):
     assert "big.wav" in json.loads(content)["error"]
 
 
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused(live):
+    content = io.BytesIO()
+    frames = np.zeros((119 * 655_350 // 4, 8), np.int16)
+    soundfile.write(content, frames, 655_350, format="FLAC")
+    assert len(content.getvalue()) < 2**20
+    ((status, said, _),) = ask(
+        live, ("POST", "/api/encode?name=big.flac", {"data": content.getvalue()})
+    )
+    assert status == 400
+    assert "'big.flac' holds more than" in json.loads(said)["error"]
+
+
+def test_few_sounds_are_read_at_once(live):
+    async def run():
+        site = web.Site(live, "small")
+        sound = wav_bytes(live.render(live.known(0)).audio, 22050)
+        async with TestClient(TestServer(site.app())) as client:
+
+            async def send(n):
+                async def slowly():
+                    yield sound[:100]
+                    await asyncio.sleep(1.0)
+                    yield sound[100:]
+
+                return [
+                    (response.status, await response.json())
+                    for response in await asyncio.gather(
+                        *(client.post("/api/encode", data=slowly()) for _ in range(n))
+                    )
+                ]
+
+            return await send(web.UPLOADS + 1), await send(1)
+
+    many, one = asyncio.run(run())
+    statuses = sorted(status for status, _ in many)
+    assert statuses == [200] * web.UPLOADS + [503]
+    assert "try again" in next(said["error"] for status, said in many if status == 503)
+    assert one[0][0] == 200
+
+
+def test_connections_that_wait_too_long_or_are_too_many_are_closed(live, monkeypatch):
+    monkeypatch.setattr(connections, "WAIT_SECONDS", 1.5)
+
+    async def run():
+        site = web.Site(live, "small")
+        site.connections.most = 8
+        runner = web.web.AppRunner(site.app())
+        await runner.setup()
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            site.connections.watch(runner.server), "127.0.0.1", 0, backlog=8
+        )
+        port = server.sockets[0].getsockname()[1]
+        late = loop.create_task(site.connections.close_late_ones())
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+        idle[-1][1].write(b"GET / HTTP/1.1\r\n")  # a head that never ends
+
+        async def ask():
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(f"GET /api/ping HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+            line = await asyncio.wait_for(reader.readline(), 30)
+            writer.close()
+            return line
+
+        first = await ask()
+        n_open = len(site.connections)
+        ends = [asyncio.wait_for(reader.read(), 30) for reader, _ in idle]
+        closed = await asyncio.gather(*ends, return_exceptions=True)
+        second = await ask()
+        for _, writer in idle:
+            writer.close()
+        late.cancel()
+        server.close()
+        await runner.cleanup()
+        return first, n_open, closed, second
+
+    first, n_open, closed, second = asyncio.run(run())
+    assert first == second == b"HTTP/1.1 200 OK\r\n"
+    assert n_open <= 8
+    assert not any(isinstance(end, TimeoutError) for end in closed)
+
+
+def test_the_log_has_a_line_a_minute(capfd):
+    log = connections.server_log()
+    log.filters[0]._last = -connections.LOG_SECONDS
+    for _ in range(1000):
+        try:
+            raise OSError(24, "Too many open files")
+        except OSError:
+            log.exception("socket.accept() out of system resource")
+    error = capfd.readouterr().err
+    assert error.count("\n") <= 1
+    assert "Traceback" not in error
+
+
+def test_a_static_site_replaces_nothing_of_others(live, tmp_path, monkeypatch):
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("keep")
+    with pytest.raises(InputError, match="which pyrosynth did not write"):
+        write_site(live, "small", folder, presets=2, progress=False)
+    assert (folder / "mine.txt").read_text() == "keep"
+    (folder / "mine.txt").unlink()
+    for _ in range(2):  # an empty folder, and one with a site of before
+        write_site(live, "small", folder, presets=2, progress=False)
+        assert (folder / "index.html").is_file()
+    # Whoever stands in a folder would lose the ground.
+    monkeypatch.chdir(folder / "sounds")
+    for name in (".", ".."):
+        with pytest.raises(InputError, match="is the folder that this command runs in"):
+            write_site(live, "small", name, presets=2, progress=False)
+    assert (folder / "index.html").is_file()
+
+
 def test_who_goes_away_while_a_sound_is_rendered_takes_nothing_along(live):
     async def run():
-        hosts = set()
-        server = TestServer(serve.Site(live, "small", hosts).app())
+        server = TestServer(web.Site(live, "small").app())
         async with TestClient(server) as client:
-            hosts.add(f"{server.host}:{server.port}")
             for seed in range(5):
-                question = json.dumps({"z": live.random(seed).tolist()})
+                question = json.dumps({"values": live.values(live.random(seed)).tolist()})
                 _, writer = await asyncio.open_connection(server.host, server.port)
                 writer.write(
                     f"POST /api/sound HTTP/1.1\r\nHost: {server.host}:{server.port}\r\n"
@@ -191,7 +336,9 @@ def test_who_goes_away_while_a_sound_is_rendered_takes_nothing_along(live):
                 await writer.drain()
                 await asyncio.sleep(0.01 * seed)
                 writer.transport.abort()
-            async with client.post("/api/sound", json={"z": live.random(9).tolist()}) as response:
+            async with client.post(
+                "/api/sound", json={"values": live.values(live.random(9)).tolist()}
+            ) as response:
                 return response.status
 
     assert asyncio.run(run()) == 200
@@ -199,12 +346,10 @@ def test_who_goes_away_while_a_sound_is_rendered_takes_nothing_along(live):
 
 def test_two_servers_and_ports_in_use_are_one_message_each(live):
     async def run(name, first):
-        hosts = set()
-        server = TestServer(serve.Site(live, "small", hosts).app())
+        server = TestServer(web.Site(live, "small").app())
         await server.start_server()
-        hosts.add(f"{server.host}:{server.port}")
         try:
-            await serve.serve(live, name, port=server.port, osc_port=0)
+            await web.serve(live, name, port=server.port, osc_port=0)
         finally:
             await server.close()
 
@@ -216,22 +361,22 @@ def test_two_servers_and_ports_in_use_are_one_message_each(live):
     async def blocked():
         taken = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0)
         async with taken:
-            await serve.serve(live, "small", port=taken.sockets[0].getsockname()[1], osc_port=0)
+            await web.serve(live, "small", port=taken.sockets[0].getsockname()[1], osc_port=0)
 
     with pytest.raises(InputError, match="cannot serve at http://127.*give another --port, or 0"):
         asyncio.run(blocked())
 
 
-def test_a_place_on_the_map_is_a_mixture_of_presets_around_it(live):
-    scene = Scene(live, "small")
-    at = scene.map[5].astype(float)
-    np.testing.assert_allclose(scene.mixture(at), live.space.z[5], atol=0.05)
-    assert scene.map.min() >= 0
-    assert scene.map.max() <= 1
+def test_a_place_on_the_plane_is_a_mixture_of_presets_around_it(live):
+    page = PageState(live, "small")
+    at = page.plane[5].astype(float)
+    np.testing.assert_allclose(page.mixture(at), live.space.z[5], atol=0.05)
+    assert page.plane.min() >= 0
+    assert page.plane.max() <= 1
 
 
-def test_export_is_a_whole_folder(live, tmp_path):
-    facts = export(live, "small", tmp_path / "page", presets=5, progress=False)
+def test_a_static_site_is_a_whole_folder(live, tmp_path):
+    facts = write_site(live, "small", tmp_path / "page", presets=5, progress=False)
     assert facts["presets"] == 5
     page = tmp_path / "page"
     data = (page / "data.js").read_text()
@@ -244,7 +389,7 @@ def test_export_is_a_whole_folder(live, tmp_path):
         audio, _ = soundfile.read(page / name)
         assert len(audio) >= live.posterior.run.note.n_samples(22050)
     assert {f.name for f in page.iterdir()} >= {"index.html", "explorer.js", "style.css"}
-    assert set(exported["sweeps"]) == set(live.sliders)
+    assert set(exported["sweeps"]) == set(live.controls)
 
 
 def test_places_are_spread():

@@ -58,11 +58,7 @@ GONE = {
 }
 
 # Words that are there yet, by the first part of the file's path; a list that only shrinks.
-YET: dict[str, tuple[str, ...]] = {
-    r"\bmacro-?controls?\b": ("pyrosynth/explore/", "docs/explore.md"),
-    r"\bmacros\b|(?-i:\bMacro\()": ("pyrosynth/live/",),
-    r"(?-i:\b(Rendered|Played|Found)\()": ("pyrosynth/live/",),
-}
+YET: dict[str, tuple[str, ...]] = {}
 
 
 def files(folder):

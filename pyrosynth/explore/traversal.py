@@ -2,7 +2,7 @@
 
 A traversal changes the coordinate of one axis, a latent dimension, a principal axis of the
 presets or the axis of a tag, and keeps all other coordinates of its center. As a table of
-parameter values it becomes a macro-control: one knob of a host that turns many.
+parameter values it serves a macro knob of a host, which turns many parameters at once.
 """
 
 from collections.abc import Sequence
@@ -69,7 +69,7 @@ class Traversal(Result):
         return [(str(self.data["param"].values[i]), float(spread[i])) for i in order]
 
     def mapping(self) -> "DataFrame":
-        """Return a macro-control: native values of the parameters that move, by position.
+        """Return a table for a macro knob: native values of the parameters that move.
 
         ``macro`` runs from 0 to 1, as the macro of a host does, ``position`` is along the axis.
         """
