@@ -100,7 +100,7 @@ def soak(live: Live, n: int) -> None:
     osc.HOST_SHARE = osc.SHARE = osc.BURST_SECONDS = 1e9
 
     server = osc.OscServer(live)
-    server.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.endpoint = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     rng = random.Random(0)
     requests = [write("/ping", []), write("/near", []), write("/path/add", [])]
     requests += [write("/load", [name]) for name in live.space.names[:20]]
@@ -114,7 +114,7 @@ def soak(live: Live, n: int) -> None:
             while server.step():
                 pass
         print(f"  after {(part + 1) * (n // 10)} messages: {_memory():.1f} MiB")
-    server.socket.close()
+    server.endpoint.close()
     print(f"  counted: {dict(server.counts)}")
 
 

@@ -347,7 +347,7 @@ def test_a_flood_is_counted_and_others_are_served(live, client, served):
 
 def test_a_host_has_half_of_the_time_at_most(live):
     quiet = osc.OscServer(live)
-    quiet.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    quiet.endpoint = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     message = write("/decode", ["brightness", 1.0])
 
     def used(hosts):
@@ -376,7 +376,7 @@ def test_a_host_has_half_of_the_time_at_most(live):
     two = used(["127.0.0.1", "127.0.0.2"])
     assert sum(two.values()) < 0.9
     assert min(two.values()) > 0.3 * max(two.values())
-    quiet.socket.close()
+    quiet.endpoint.close()
 
 
 def test_memory_does_not_grow(live, served, monkeypatch):
@@ -387,7 +387,7 @@ def test_memory_does_not_grow(live, served, monkeypatch):
     monkeypatch.setattr(osc, "HOST_SHARE", 1e9)
     monkeypatch.setattr(osc, "SHARE", 1e9)
     quiet = osc.OscServer(live)
-    quiet.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    quiet.endpoint = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     names = live.space.names
     requests = [
         write("/ping", []), write("/move", ["brightness", 0.1]), write("/near", []),
@@ -410,7 +410,7 @@ def test_memory_does_not_grow(live, served, monkeypatch):
     finally:
         tracemalloc.stop()
     assert len(quiet.hosts) == osc.HOSTS
-    quiet.socket.close()
+    quiet.endpoint.close()
     assert after - before < 200_000
     assert server.counts["received"] == 0
 

@@ -104,7 +104,7 @@ class OscServer:
         hosts: The hosts that sent something, the one heard last at the end.
     """
 
-    socket: socket.socket
+    endpoint: socket.socket
 
     def __init__(
         self, live: Live, out: str | None = None, stop: Callable[[], object] = lambda: None
@@ -121,28 +121,28 @@ class OscServer:
     @property
     def port(self) -> int:
         """The port it listens on."""
-        return int(self.socket.getsockname()[1])
+        return int(self.endpoint.getsockname()[1])
 
     def open(self, bound: socket.socket) -> None:
         """Start to answer what arrives at a socket."""
-        self.socket = bound
+        self.endpoint = bound
         asyncio.get_running_loop().add_reader(bound, self._drain)
 
     async def close(self) -> None:
         """Stop listening; what is being worked on is finished first."""
-        asyncio.get_running_loop().remove_reader(self.socket)
+        asyncio.get_running_loop().remove_reader(self.endpoint)
         if self._working:
             self._working.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
         self._pool.shutdown()
-        self.socket.close()
+        self.endpoint.close()
 
     def _drain(self) -> None:
         """Take from the socket what has arrived, so that the system need not drop any of it."""
         for _ in range(DRAINED):
             try:
-                data, address = self.socket.recvfrom(2**16)
+                data, address = self.endpoint.recvfrom(2**16)
             except BlockingIOError:
                 break
             except OSError:  # a client has gone before it was answered
@@ -291,7 +291,7 @@ class OscServer:
         except BuildError:
             content = write("/error", [address, "the answer cannot be written as OSC"])
         try:
-            self.socket.sendto(content, (sender[0], host.session.port or sender[1]))
+            self.endpoint.sendto(content, (sender[0], host.session.port or sender[1]))
         except OSError:  # the system is full, or the client has gone: UDP promises nothing
             self.counts["unsent"] += 1
 

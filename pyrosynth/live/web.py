@@ -249,6 +249,7 @@ async def serve(
     site = Site(live, name, (*allow, host))
     runner = web.AppRunner(site.app(), access_log=None, logger=log)
     await runner.setup()
+    assert runner.server is not None
     try:
         try:
             # Few of those that knock are let in at once, so that files never run out.
