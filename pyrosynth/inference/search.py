@@ -252,7 +252,7 @@ def search(
     pool = Pool(target, run.full_space, run.space, renderer, report)
     pool.add(guesses(posterior, target, max(1, budget // 16)), "model")
     n_draws = max(2, budget * 3 // 16)
-    draws = ranked(posterior, target, max(n_draws, min(CONSIDERED, 32 * budget)), seed)
+    draws = ranked(posterior, target, max(n_draws, CONSIDERED), seed)
     unit = run.space.to_unit(posterior.learnt(draws.values))
     pool.add(unit[: min(n_draws, budget - len(pool))], "posterior")
     if posterior.bank and budget >= 16:
