@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -131,6 +132,9 @@ def test_only_sounds_in_the_folders_are_read(live, folder, tmp_path):
     os.symlink(tmp_path / "secret.wav", folder / "link.wav")
     soundfile.write(folder / "silent.wav", 0 * tone, 22050)
     soundfile.write(folder / "long.wav", np.zeros(8000 * 200, "int16"), 8000)
+    shutil.copy(folder / "tone.wav", os.fsencode(folder) + b"/caf\xe9.wav")  # no UTF-8
+    assert "tone.wav" in live.files.sounds()
+    assert "\n".join(live.files.sounds()).encode().count(b"caf") == 0
     (folder / "text.wav").write_text("no sound")
     n_samples = live.posterior.run.note.n_samples(22050)
     assert live.files.sound("tone.wav").shape == (n_samples,)

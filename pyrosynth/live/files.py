@@ -44,7 +44,8 @@ class SessionFiles:
     def sounds(self) -> list[str]:
         """Return the names of the files in the folders that sounds may be read from."""
         files = (f.relative_to(folder) for folder in self.folders for f in folder.rglob("*.*"))
-        return sorted({str(file) for file in files if not file.name.startswith(".")})
+        names = {str(file) for file in files if not file.name.startswith(".")}
+        return sorted(name for name in names if name.isprintable())  # others cannot be told
 
     def sound(self, name: str) -> Audio:
         """Read a sound file by its name, from the folders given at the start only.
