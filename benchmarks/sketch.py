@@ -33,7 +33,7 @@ def unseen(posterior: Posterior, n: int, seed: int) -> NDArray[np.float64]:
     assert posterior.bank is not None
     space, full = posterior.run.space, posterior.run.full_space
     values = preset_array(posterior.synth.presets(), full)
-    values = full.complete(space, space.from_unit(space.to_unit(posterior.learnt(values))))
+    values = posterior.complete(space.from_unit(space.to_unit(posterior.learnt(values))))
     known = {tuple(row) for row in posterior.bank.values}
     left = values[[tuple(row) not in known for row in values]]
     return left[np.random.default_rng(seed).permutation(len(left))[:n]]

@@ -31,8 +31,8 @@ def test_it_finds_a_preset_it_has_not_learnt(amsynth):
     posterior = Posterior.load("amsynth")
     learnt = {tuple(row) for row in posterior.bank.values}
     values = preset_array(amsynth.presets(), amsynth.param_space)
-    space, full = posterior.run.space, posterior.run.full_space
-    values = full.complete(space, space.from_unit(space.to_unit(posterior.learnt(values))))
+    space = posterior.run.space
+    values = posterior.complete(space.from_unit(space.to_unit(posterior.learnt(values))))
     unseen = values[[tuple(row) not in learnt for row in values]]
     assert len(unseen) > 500
     chosen = unseen[:: len(unseen) // 3][:3]

@@ -6,6 +6,7 @@ how), 130 after Ctrl-C; whatever else fails is a bug and shows where.
 """
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -122,4 +123,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments is None:  # the program ends here; a further Ctrl-C changes nothing
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         complain("interrupted; run the same command again to go on")
+        if arguments is None:  # at once: the interpreter's own end can be interrupted, too
+            os._exit(INTERRUPTED)
         return INTERRUPTED
