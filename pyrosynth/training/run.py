@@ -203,9 +203,11 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
         raise RunError(f"'{folder / FACTS}' is missing; the fit is not complete")
     with reading(RunError, f"'{folder / FACTS}' is damaged", "fit again"):
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        held, files, expected = facts.get("format", 1), facts["files"], facts.pop("sha256")
-        files = {safe_name(name): digest for name, digest in files.items()}
-    _require_format(folder, held, facts.get("pyrosynth", "?"))
+        held, made_by = facts.get("format", 1), facts.get("pyrosynth", "?")
+    _require_format(folder, held, made_by)
+    with reading(RunError, f"'{folder / FACTS}' is damaged", "fit again"):
+        expected = facts.pop("sha256")
+        files = {safe_name(name): digest for name, digest in facts["files"].items()}
     if _sha256_of(facts) != expected:
         raise RunError(f"'{folder / FACTS}' was changed after the fit; restore it or fit again")
     for name, digest in files.items():
