@@ -31,7 +31,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, one_line
 
 MARK = ".pyrosynth.json"  # in every folder of results: who made it, with which settings, its files
 PART = re.compile(r"\..*\.[0-9a-f]{12}\.part", re.DOTALL)
@@ -62,7 +62,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
             old.parent.mkdir()
             yield new
             if not new.is_dir():
-                _flush(new)
+                with new.open("rb") as file:
+                    os.fsync(file.fileno())  # on the disk before it takes its name
             elif target.exists():
                 target.replace(old)
             new.replace(target)
@@ -107,13 +108,15 @@ def writable(path: str | Path) -> Path:
     return folder
 
 
-def require_ours(path: str | Path, begins: str = "") -> None:
+def require_ours(path: str | Path, begins: str = "", maker: str = "") -> None:
     """Make sure that writing to a place loses nothing that pyrosynth did not write.
 
     Args:
         path: A file or folder. It may be missing, or a folder that is empty or carries our mark;
             if the mark lists files, nothing else may be in it.
         begins: How a file of ours begins; another file is refused.
+        maker: The command that is to replace a whole folder; one that another command made, or
+            whose mark does not list its files, is refused.
 
     Raises:
         InputError: The place holds something else, which is named.
@@ -126,7 +129,9 @@ def require_ours(path: str | Path, begins: str = "") -> None:
             with place.open("rb") as file:
                 if file.read(len(begins.encode())) == begins.encode():
                     return
-        foreign = _foreign(place) if place.is_dir() else ""
+        if maker:
+            _require_maker(place, maker)
+        foreign = _foreign(place, bool(maker)) if place.is_dir() else ""
     if foreign is not None:
         what = f"'{place}' holds '{foreign}'" if foreign else f"'{place}' is a file"
         raise InputError(
@@ -153,14 +158,14 @@ def whole(path: str | Path, maker: str) -> Iterator[Path]:
             f"'{path}' is the folder that this command runs in, which it cannot replace; give the "
             "name of another folder"
         )
-    require_ours(path)
+    require_ours(path, maker=maker)
     with atomic(path) as folder:
         folder.mkdir()
         yield folder
         files = [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
         mark = {"made_by": f"pyrosynth {maker}", "files": sorted(files)}
         (folder / MARK).write_text(json.dumps(mark, indent=1) + "\n")
-        require_ours(path)  # the block may have taken hours
+        require_ours(path, maker=maker)  # the block may have taken hours
 
 
 @contextmanager
@@ -194,12 +199,7 @@ def claim(path: str | Path, maker: str, mark: str = MARK) -> Iterator[Path]:
             )
         if mark == MARK or "pyrosynth" not in _mark(folder, mark).get("attributes", {}):
             require_ours(folder)
-        made_by = _mark(folder).get("made_by", f"pyrosynth {maker}")
-        if made_by != f"pyrosynth {maker}":
-            raise InputError(
-                f"'{folder}' was made by `{made_by}`, not by `pyrosynth {maker}`; give another "
-                "folder"
-            )
+        made_by = _require_maker(folder, maker)
         with _writing(folder):
             for part in list(folder.rglob("*.part")):
                 if PART.fullmatch(part.name):
@@ -252,7 +252,7 @@ def difference(held: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
         if old != new or type(old) is not type(new) and bool in (type(old), type(new)):
             if any(isinstance(v, str) and re.fullmatch("[0-9a-f]{40,}", v) for v in (old, new)):
                 return f"another {key}"
-            return f"{key} {_short(old)}, not {_short(new)}"
+            return f"{key} {one_line(json.dumps(old), 40)}, not {one_line(json.dumps(new), 40)}"
     return None
 
 
@@ -279,15 +279,31 @@ def safe_name(text: str) -> str:
     return name
 
 
-def _foreign(folder: Path) -> str | None:
-    """Return the name of something in a folder that pyrosynth did not write, or None."""
+def _require_maker(folder: Path, maker: str) -> str:
+    """Make sure that no other command made a folder; return what its mark says of its maker."""
+    asked = f"pyrosynth {maker}"
+    made_by = _mark(folder).get("made_by", asked)
+    if made_by != asked:
+        raise InputError(f"'{folder}' was made by `{made_by}`, not by `{asked}`; give another folder")
+    return asked
+
+
+def _foreign(folder: Path, in_list: bool) -> str | None:
+    """Return the name of something in a folder that pyrosynth did not write, or None.
+
+    Args:
+        folder: The folder.
+        in_list: Whether all files must be in the list of the mark.
+    """
     entries = sorted(entry.name for entry in folder.iterdir() if not PART.fullmatch(entry.name))
     if MARK not in entries:
         return entries[0] if entries else None
     listed = _mark(folder).get("files")
     if not isinstance(listed, list):
-        return None  # filled file by file: other files stay beside ours
-    known = {MARK, *listed}
+        if not in_list:
+            return None  # filled file by file: other files stay beside ours
+        listed = []
+    known = {MARK, *map(str, listed)}
     files = (file.relative_to(folder) for file in folder.rglob("*") if not file.is_dir())
     return next((str(file) for file in sorted(files) if str(file) not in known), None)
 
@@ -361,15 +377,6 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _flush(file: Path) -> None:
-    """Wait until a file is on the disk."""
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     """Turn a failed write into one clear error."""
@@ -390,8 +397,3 @@ def _leaves(data: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, f"{key}.{name}" if key else str(name))
     else:
         yield key, data
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -101,6 +101,26 @@ def test_a_claimed_folder_keeps_its_maker_and_its_settings(tmp_path):
     assert (tmp_path / "run" / "notes.txt").read_bytes() == FOREIGN
 
 
+def test_a_folder_that_another_command_made_is_not_replaced(tmp_path):
+    with files.claim(tmp_path / "run", "fit") as folder:
+        files.write_bytes(folder / "weights", b"1")
+    with files.whole(tmp_path / "site", "serve --static") as folder:
+        (folder / "a").write_bytes(b"1")
+    before = tree(tmp_path)
+    for place in ("run", "site"):
+        with (
+            pytest.raises(InputError, match="was made by `pyrosynth"),
+            files.whole(tmp_path / place, "infer"),
+        ):
+            pytest.fail("the block must not be entered")
+    for mark in (b"", b"{}", b'{"files": [{}, null]}', b'{"files": {"weights": 1}}'):
+        (tmp_path / "run" / files.MARK).write_bytes(mark)
+        with pytest.raises(InputError, match="'weights'"), files.whole(tmp_path / "run", "fit"):
+            pytest.fail("the block must not be entered")
+        assert (tmp_path / "run" / "weights").read_bytes() == b"1"
+    assert tree(tmp_path / "site") == {k[5:]: v for k, v in before.items() if k.startswith("site")}
+
+
 def test_a_damaged_mark_is_still_ours(tmp_path):
     for content in (b"", b"{", b"[" * 100_000, b"\xff", b"[1]"):
         with files.claim(tmp_path / "run", "fit"):

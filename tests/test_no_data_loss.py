@@ -189,3 +189,18 @@ def test_folders_written_at_once_keep_what_was_put_into_them(here, tmp_path, cap
         assert main(arguments(command, here, out, *force)) == 2
         assert "my notes.txt" in capsys.readouterr().err
         assert contents(out) == before
+
+
+def test_results_of_other_commands_are_not_replaced(here, tmp_path, capsys):
+    """A page in the place of a run, a run in the place of a page, a preset in that of a run."""
+    shutil.copytree(here / "run", tmp_path / "run")
+    shutil.copytree(here / "run", tmp_path / "note")
+    assert main(arguments("serve", here, tmp_path / "site")) == 0
+    before = contents(tmp_path)
+    for command, out in (
+        ("serve", "run"), ("export", "run"), ("export", "site"), ("infer", ""), ("check", "run"),
+    ):  # fmt: skip
+        force = ["--force"] * (command in FORCED)
+        assert main(arguments(command, here, tmp_path / out, *force)) == 2, command
+        assert "was made by `pyrosynth" in capsys.readouterr().err
+    assert contents(tmp_path) == before

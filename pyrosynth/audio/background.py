@@ -177,6 +177,6 @@ def _moments(
     """Return the mean and the mean square of each frame."""
     n = max(1, min(len(sound), round(frame_seconds * sample_rate)))
     starts = np.arange(0, len(sound) - n + 1, max(1, round(hop_seconds * sample_rate)))
-    sums = [np.concatenate([[0.0], np.cumsum(sound**k, dtype=np.float64)]) for k in (1, 2)]
+    sums = [np.concatenate([[0.0], np.cumsum(sound.astype(np.float64) ** k)]) for k in (1, 2)]
     mean, power = ((total[starts + n] - total[starts]) / n for total in sums)
     return mean, power

@@ -219,7 +219,7 @@ def infer_sound(
         made["own_level"] = True
     if (target / PRESET).is_file() and not force:
         return _kept(file, target, made)
-    require_ours(target)  # before anything is rendered
+    require_ours(target, maker="infer")  # before anything is rendered
     hummed = posterior.sketch(file) if sketch else None
     audio = hummed.audio if hummed else recording
     x = posterior.features(audio)
