@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 LONGEST = 300  # characters of a message
+MOST = 10**6  # draws, renders of a search, or presets of a step: beyond it memory runs out
 LARGEST_SEED = 2**63 - 1  # the largest that both NumPy and torch take
 
 

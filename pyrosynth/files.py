@@ -284,7 +284,9 @@ def _require_maker(folder: Path, maker: str) -> str:
     asked = f"pyrosynth {maker}"
     made_by = _mark(folder).get("made_by", asked)
     if made_by != asked:
-        raise InputError(f"'{folder}' was made by `{made_by}`, not by `{asked}`; give another folder")
+        raise InputError(
+            f"'{folder}' was made by `{made_by}`, not by `{asked}`; give another folder"
+        )
     return asked
 
 

@@ -96,6 +96,29 @@ def test_numbers_out_of_range(refused, tmp_path, option):
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize("number", ["1000000000000", "10000000000000000000000"])
+@pytest.mark.parametrize(
+    "command",
+    ["fit --batch-size", "fit --threads", "fit --lr", "infer --budget", "infer --draws",
+     "check --draws", "check --budget", "explore --draws", "compare --draws"],
+)  # fmt: skip
+def test_numbers_that_no_memory_holds(refused, here, tmp_path, command, number):
+    name, option = command.split()
+    given = {
+        "fit": ["flow_reg", here / "data", "--steps", "1"],
+        "infer": [here / "run", here / "good.wav", "--workers", "1"],
+        "compare": [here / "data", "--models", "mlp"],
+    }.get(name, [here / "run"])
+    line = refused(name, *given, "--out", tmp_path / "out", option, number)
+    assert option.strip("-").replace("-", "_") in line
+    assert number in line or f"{float(number)}" in line
+
+
+def test_settings_of_wrong_types(refused, here, tmp_path):
+    for setting in ("recipe=[1]", "recipe={}", "recipe=1", "hidden=" + "[" * 100_000):
+        refused("fit", "mlp", here / "data", "--out", tmp_path / "run", "--set", setting)
+
+
 # Plugins
 
 

@@ -13,7 +13,7 @@ from pyrosynth._version import __version__
 from pyrosynth.audio.descriptors import NAMES, SoundSummary
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
-from pyrosynth.errors import DataError, InputError, unknown
+from pyrosynth.errors import MOST, DataError, InputError, integer, unknown
 from pyrosynth.evaluation.calibration import Calibration
 from pyrosynth.evaluation.methods import BASELINES, Search, answer_baselines
 from pyrosynth.evaluation.reports import check_figures, check_report
@@ -150,11 +150,8 @@ def check(
     if baselines not in KINDS:
         raise unknown("set of baselines", baselines, KINDS)
     require_seed(seed)
-    if draws < 2 or budget < 0 or (n_presets is not None and n_presets < 1):
-        raise InputError(
-            f"{draws} draws, budget {budget}, {n_presets} presets: give at least 2 draws, a "
-            "budget of at least 0 and at least 1 preset"
-        )
+    draws, budget = integer("draws", draws, 2, MOST), integer("budget", budget, 0, MOST)
+    n_presets = None if n_presets is None else integer("n_presets", n_presets, 1)
     others = dict(beside or {})
     for one in (posterior, *others.values()):
         require_same_contract(one.run, dataset)

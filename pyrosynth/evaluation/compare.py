@@ -21,7 +21,7 @@ from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.labeling import default_tags
 from pyrosynth.data.tags import Tag, TagTable, read_tags
-from pyrosynth.errors import InputError
+from pyrosynth.errors import MOST, InputError, integer
 from pyrosynth.evaluation.benchmark import BEST_OF, Benchmark, ModelEntry, model_entries
 from pyrosynth.evaluation.methods import parse
 from pyrosynth.evaluation.reports import compare_report, comparison_figures
@@ -120,7 +120,8 @@ def compare(
             something else, such as a comparison on other data.
         DataError: There are no held-out presets, or no sounds from outside.
     """
-    if draws < max(2, min(BEST_OF)) or seeds < 1 or (n_presets is not None and n_presets < 1):
+    draws = integer("draws", draws, max(2, min(BEST_OF)), MOST)
+    if seeds < 1 or (n_presets is not None and n_presets < 1):
         raise InputError(
             f"{draws} draws, {seeds} seeds, {n_presets} presets: give at least {min(BEST_OF)} "
             "draws, 1 seed and 1 preset"

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import save_audio
-from pyrosynth.errors import InputError
+from pyrosynth.errors import MOST, InputError, integer
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.morphing import Method as MorphMethod
 from pyrosynth.explore.morphing import Morph, morph
@@ -156,8 +156,7 @@ def explore(
         InputError: A preset, an axis or the sound cannot be used, a number is out of range, or
             the folder holds something else or cannot be written.
     """
-    if n_axes < 0 or draws < 0:
-        raise InputError(f"{n_axes} axes, {draws} draws: neither may be negative")
+    n_axes, draws = integer("n_axes", n_axes, 0), integer("draws", draws, 0, MOST)
     space = LatentSpace(posterior)
     chosen = np.random.default_rng(seed).permutation(len(space))[:2]
     through = list(presets) or [space.names[i] for i in chosen]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.descriptors import NAMES, UNITS, describe
-from pyrosynth.errors import InputError
+from pyrosynth.errors import MOST, InputError
 from pyrosynth.explore.latent_space import Array, Axis, Float, LatentSpace, Location
 from pyrosynth.explore.result import (
     Result,
@@ -145,10 +145,10 @@ def traverse(
     Raises:
         InputError: Axis or preset are unknown, or a number is out of range.
     """
-    if not 0 < reach <= 10 or steps < 2 or draws < 0:
+    if not 0 < reach <= 10 or steps < 2 or not 0 <= draws <= MOST:
         raise InputError(
             f"reach {reach}, {steps} steps, {draws} draws: give a reach above 0 and up to 10, "
-            "at least 2 steps, and no negative number of draws"
+            "at least 2 steps, and up to a million draws"
         )
     space = LatentSpace(posterior)
     line, center = space.axis(axis), space.locate(at)

@@ -19,6 +19,7 @@ from pyrosynth.audio.io import Audio, load_audio, save_audio
 from pyrosynth.audio.pitch import pitch
 from pyrosynth.audio.sketch import Sketch
 from pyrosynth.errors import (
+    MOST,
     InputError,
     PyrosynthError,
     SynthError,
@@ -117,7 +118,7 @@ def infer_sounds(
         InputError: Two sounds have the same stem, a number is out of range, or ``out`` cannot
             be written.
     """
-    budget, draws = integer("budget", budget, 1), integer("draws", draws, 1)
+    budget, draws = integer("budget", budget, 1, MOST), integer("draws", draws, 1, MOST)
     seed = checked_seed(seed)
     files, failed = _named([Path(sound) for sound in sounds])
     parent = writable(out)

@@ -18,7 +18,7 @@ from pyrosynth.audio.features import match_loudness
 from pyrosynth.audio.io import Audio, checked_audio, load_audio
 from pyrosynth.audio.sketch import Sketch, sketch
 from pyrosynth.data.bank import Bank
-from pyrosynth.errors import InputError, SynthError, checked_seed, integer
+from pyrosynth.errors import MOST, InputError, SynthError, checked_seed, integer
 from pyrosynth.inference.answers import Draws, Match
 from pyrosynth.inference.search import CONSIDERED, guesses, ranked, search
 from pyrosynth.modeling import noise_from
@@ -192,7 +192,7 @@ class Posterior:
         Returns:
             The draws.
         """
-        count = integer("n", n, 1)
+        count = integer("n", n, 1, MOST)
         points, log_q = self.variant.sample_v(self._sound(x), count, self._generator(seed))
         v = points[:, 0].cpu().numpy()
         values = self.complete(self.run.space.decode(v))
@@ -210,14 +210,14 @@ class Posterior:
         Returns:
             Native values of all parameters, shape (n_params,).
         """
-        count, generator = integer("n", n, 1), self._generator(seed)
+        count, generator = integer("n", n, 1, MOST), self._generator(seed)
         v = self.variant.mean_v(self._sound(x), count, generator)[0].cpu().numpy()
         return self.complete(self.run.space.decode(v))
 
     @plain_torch()
     def encode(self, x: ArrayLike, n: int = 1, seed: int = 0) -> Array:
         """Draw latents from q(z|x), shape (n, latent_dim)."""
-        count, sound = integer("n", n, 1), self._sound(x)
+        count, sound = integer("n", n, 1, MOST), self._sound(x)
         with noise_from(self._generator(seed)):
             z = self.variant.posterior(self.variant.encode(sound)).sample((count,))
         return z[:, 0].cpu().numpy()
@@ -324,7 +324,7 @@ class Posterior:
         Raises:
             InputError: The budget is below 1.
         """
-        budget, seed = integer("budget", budget, 1), checked_seed(seed)
+        budget, seed = integer("budget", budget, 1, MOST), checked_seed(seed)
         target = self._checked(x)
         if renderer is None:
             with self.renderer() as opened:

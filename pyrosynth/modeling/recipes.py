@@ -99,7 +99,7 @@ def with_recipe(
     name = given.pop("recipe", None)
     if name is None:
         return given, Recipe()
-    if name not in variant.recipes:
+    if not isinstance(name, str) or name not in variant.recipes:
         raise unknown(f"recipe of {variant.__name__}", str(name), variant.recipes)
     recipe = variant.recipes[name]
     return {**recipe.options, **given}, recipe

@@ -32,6 +32,7 @@ from pyrosynth.synths.worker_process import (
     WorkerSettings,
 )
 
+MOST_WORKERS = 1024
 LOOKS = 8  # how often the parent looks at a worker in the time allowed for a sound
 
 
@@ -102,7 +103,7 @@ class Renderer:
         keep_audio: bool = True,
     ) -> None:
         """Check the arguments; a worker starts when there is something for it to do."""
-        n_workers = n_cores() if workers is None else integer("workers", workers, 1)
+        n_workers = n_cores() if workers is None else integer("workers", workers, 1, MOST_WORKERS)
         sample_rate = integer("sample_rate", sample_rate, 1)
         timeout_seconds = number("timeout_seconds", timeout_seconds, 1e-3)
         self._look_seconds = timeout_seconds / LOOKS

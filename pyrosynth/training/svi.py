@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyrosynth.errors import InputError, checked_seed, integer, number, unknown
+from pyrosynth.errors import MOST, InputError, checked_seed, integer, number, unknown
 from pyrosynth.modeling import Variant
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.modeling.recipes import plain
@@ -27,6 +27,7 @@ from pyrosynth.training.state import History, Row, TrainingState
 from pyrosynth.training.step import Step, side_stream
 
 CHECKPOINT = "checkpoints/last.safetensors"  # inside the folder of a run
+LARGEST_LR, MOST_THREADS = 1000.0, 1024
 SCORED = 256  # held-out rows that are scored at once, or more where batches are larger
 CHECK_EVERY = 25  # steps between two looks at the loss; each look waits for the device
 
@@ -111,10 +112,14 @@ def fit(
         KeyboardInterrupt: The fit was interrupted; a checkpoint has been written.
     """
     target = find_device(device)
-    steps, batch_size = integer("steps", steps, 1), integer("batch_size", batch_size, 1)
+    steps, batch_size = integer("steps", steps, 1), integer("batch_size", batch_size, 1, MOST)
     validate_every = integer("validate_every", validate_every, 1)
     warm_up = integer("warm_up", warm_up, 0)
-    lr, clip, jitter = number("lr", lr, 0), number("clip", clip, 0), number("jitter", jitter, 0)
+    lr, clip, jitter = (
+        number("lr", lr, 0, LARGEST_LR),
+        number("clip", clip, 0),
+        number("jitter", jitter, 0),
+    )
     weight_decay, seed = number("weight_decay", weight_decay, 0), checked_seed(seed)
     patience = None if patience is None else integer("patience", patience, 1)
     halve_after = None if halve_after is None else integer("halve_after", halve_after, 1)
@@ -261,7 +266,7 @@ def _validate(
 def torch_threads(n: int | None) -> Iterator[None]:
     """Use a number of torch threads for a while."""
     before = torch.get_num_threads()
-    torch.set_num_threads(n or before)
+    torch.set_num_threads(before if n is None else integer("threads", n, 1, MOST_THREADS))
     try:
         yield
     finally:
