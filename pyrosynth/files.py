@@ -301,11 +301,9 @@ def _foreign(folder: Path, in_list: bool) -> str | None:
     if MARK not in entries:
         return entries[0] if entries else None
     listed = _mark(folder).get("files")
-    if not isinstance(listed, list):
-        if not in_list:
-            return None  # filled file by file: other files stay beside ours
-        listed = []
-    known = {MARK, *map(str, listed)}
+    if not isinstance(listed, list) and not in_list:
+        return None  # filled file by file: other files stay beside ours
+    known = {MARK, *map(str, listed if isinstance(listed, list) else ())}
     files = (file.relative_to(folder) for file in folder.rglob("*") if not file.is_dir())
     return next((str(file) for file in sorted(files) if str(file) not in known), None)
 

@@ -26,6 +26,7 @@ from pyrosynth.data.labeling import default_tags
 from pyrosynth.data.tags import read_tags, write_tags
 from pyrosynth.errors import LONGEST, PyrosynthError
 from pyrosynth.evaluation.runner import read_arrays, write_arrays
+from pyrosynth.files import MARK, claim, require_same, whole
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live import osc_packets
 from pyrosynth.live.engine import Live
@@ -389,6 +390,29 @@ def test_cached_scores(tmp_path, tried):
     for i, mutant in enumerate(mutants(content, 60 * MORE)):
         file.write_bytes(mutant)
         tried(lambda: read_arrays(file), right, f"scores {i}")
+
+
+# Marks of folders of results
+
+
+@pytest.mark.parametrize("way", [claim, whole])
+def test_marks(tmp_path, tried, way):
+    folder = tmp_path / "out"
+    with whole(folder, "test") as new:
+        (new / "table.csv").write_bytes(b"1")
+    content = (folder / MARK).read_bytes()
+
+    def read():
+        with way(folder, "test") as place:
+            if way is claim:
+                require_same(place, {"seed": 0})
+
+    for i, mutant in enumerate(both(content, 60 * MORE)):
+        folder.mkdir(exist_ok=True)
+        (folder / "mine.wav").write_bytes(b"2")
+        (folder / MARK).write_bytes(mutant)
+        tried(read, lambda _: None, f"mark {i}")
+        assert (folder / "mine.wav").read_bytes() == b"2"
 
 
 # The network
