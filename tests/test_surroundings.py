@@ -103,8 +103,11 @@ def test_a_damaged_description_is_one_short_line(here, tmp_path, content):
 
 @pytest.mark.parametrize(("number", "advice"), [(None, "fit it again"), (99, "update pyrosynth")])
 def test_a_run_of_another_format_says_what_to_do(here, tmp_path, number, advice):
-    held = '{"pyrosynth": "0.1.0"' + (f', "format": {number}' if number else "") + "}"
-    (tmp_path / "run.json").write_text(held, encoding="utf-8")
+    held = json.loads((here[0] / "run/run.json").read_text("utf-8"))
+    held |= {"pyrosynth": "0.1.0", "format": number}
+    if number is None:
+        del held["format"]
+    (tmp_path / "run.json").write_text(json.dumps(held), encoding="utf-8")
     with pytest.raises(RunError, match=advice):
         load_run(tmp_path)
 
