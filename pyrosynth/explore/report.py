@@ -12,7 +12,7 @@ from pyrosynth.explore.traversal import Traversal
 from pyrosynth.plots import png
 from pyrosynth.report import Section, picture, section, table, write_report
 
-PLAYED = 5  # sounds of a traversal
+SOUNDS = 5  # sounds of a traversal
 PICTURE = "picture.png"  # of a part, in its folder
 LISTED = 12  # axes in the table
 COLORS = ("category", "brightness", "length")
@@ -98,7 +98,7 @@ def _ranking(path: Path, ranking: AxisRanking) -> Section:
 
 def _traversal(path: Path, axis: str, title: str, result: Traversal) -> Section:
     data = result.data
-    every = np.linspace(0, data.sizes["position"] - 1, PLAYED).round().astype(int)
+    every = np.linspace(0, data.sizes["position"] - 1, SOUNDS).round().astype(int)
     sounds = Traversal(data.isel(position=every)).players()
     mapping = result.mapping()
     return section(

@@ -49,15 +49,15 @@ def controls(space: LatentSpace) -> dict[str, Control]:
     ends = {tag.name: (tag.classes[0], tag.classes[-1]) for tag in DESCRIBED}
     named: list[Axis] = [space.axis(tag) for tag in space.tags] or [*sound_axes(space)]
     kind = "tag" if space.tags else "sound"
-    found = [
+    listed = [
         Control(axis, kind, ends.get(axis.name, ("", "")), strongest(space, axis))
         for axis in named
     ]
     principal = [axis for name, axis in space.linear_axes.items() if name.startswith("pc")]
     effect = {axis.name: audible(space, axis) for axis in principal}
     for axis in sorted(principal, key=lambda axis: -effect[axis.name])[:PRINCIPAL]:
-        found.append(Control(axis, "principal", ("", ""), strongest(space, axis)))
-    return {control.name: control for control in found}
+        listed.append(Control(axis, "principal", ("", ""), strongest(space, axis)))
+    return {control.name: control for control in listed}
 
 
 def sound_axes(space: LatentSpace) -> list[LinearAxis]:
