@@ -17,7 +17,7 @@ import lazy_loader
 from pyrosynth._version import __version__ as __version__
 
 if TYPE_CHECKING:  # what type checkers and editors see; the same names as below
-    from pyrosynth import audio, evaluation, explore, modeling, plots
+    from pyrosynth import audio, data, evaluation, explore, inference, modeling, plots, statistics
     from pyrosynth.audio.features import FeatureSpec
     from pyrosynth.audio.io import Note, load_audio, save_audio
     from pyrosynth.data.bank import Bank
@@ -40,14 +40,23 @@ if TYPE_CHECKING:  # what type checkers and editors see; the same names as below
 __all__ = [
     "Bank", "Dataset", "Dims", "Draws", "FeatureSpec", "Match", "Note", "Param", "ParamSpace",
     "Posterior", "Preset", "PyrosynthError", "Renderer", "Run", "Term", "Variant", "audio",
-    "check", "compare", "evaluation", "explore", "fit", "infer_sounds", "list_models",
-    "load_audio", "load_model", "load_run", "load_synth", "modeling", "open_dataset", "plots",
-    "render_dataset", "save_audio",
+    "check", "compare", "data", "evaluation", "explore", "fit", "infer_sounds", "inference",
+    "list_models", "load_audio", "load_model", "load_run", "load_synth", "modeling",
+    "open_dataset", "plots", "render_dataset", "save_audio", "statistics",
 ]  # fmt: skip
 
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
-    submodules=("audio", "evaluation", "explore", "modeling", "plots"),
+    submodules=(
+        "audio",
+        "data",
+        "evaluation",
+        "explore",
+        "inference",
+        "modeling",
+        "plots",
+        "statistics",
+    ),
     submod_attrs={
         "audio.features": ["FeatureSpec"],
         "audio.io": ["Note", "load_audio", "save_audio"],

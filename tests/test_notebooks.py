@@ -11,7 +11,6 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-YET = {"05", "06"}  # notebooks that import more than a user should have to
 SECONDS = 120  # per cell, on a busy machine
 
 
@@ -33,8 +32,6 @@ def test_no_outputs_are_kept(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_imports_are_those_of_a_user(path):
-    if path.stem[:2] in YET:
-        pytest.skip("imports inner modules yet")
     code = "\n".join(cell.source for cell in nbformat.read(path, 4).cells)
     imported = re.findall(r"^\s*(?:from|import) (pyrosynth[\w.]*)", code, re.MULTILINE)
     assert set(imported) <= {"pyrosynth", "pyrosynth.modeling"}
