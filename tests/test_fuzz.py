@@ -463,6 +463,16 @@ def test_osc(live, tmp_path, tried):
     assert tried.read
 
 
+def test_files_without_an_end(here, tried):
+    dataset = open_dataset(here / "data")
+    for read in (
+        read_bank, Preset.load, lambda file: read_tags(file, dataset), load_model, Bank.load,
+        open_dataset, Posterior.load, lambda file: load_audio(file, RATE),
+    ):  # fmt: skip
+        tried(lambda read=read: read(Path("/dev/zero")), lambda found: 1 / (found is None), "zero")
+    assert tried.refused >= 8
+
+
 def test_http(live, tmp_path):
     z, values = live.space.z[0].tolist(), live.known(0).tolist()
     sound = io.BytesIO()
@@ -478,7 +488,9 @@ def test_http(live, tmp_path):
     faults = []
 
     async def run():
-        async with TestClient(TestServer(Site(live, "small").app())) as client:
+        server = TestServer(Site(live, "small").app())
+        await server.start_server(auto_decompress=False)  # as `serve` starts it
+        async with TestClient(server) as client:
 
             async def ask(what, path, content):
                 async with client.post(path, data=content) as response:
@@ -495,6 +507,10 @@ def test_http(live, tmp_path):
                     said.append(await ask(f"{path} {j} {i}", path, mutant))
             for i, mutant in enumerate(mutants(sound.getvalue(), 20 * MORE)):
                 said.append(await ask(f"encode {i}", "/api/encode?name=x", mutant))
+            packed = {"Content-Encoding": "gzip"}
+            async with client.post("/api/point", data=b"no gzip", headers=packed) as response:
+                assert response.status == 400
+                assert is_short_line((await response.json())["error"])
             assert await ask("still there", "/api/point", b'{"preset": 1}') == 200
             return said
 

@@ -2,13 +2,16 @@
 
 import asyncio
 import base64
+import gzip
 import io
 import json
 import struct
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import soundfile
+from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 from lively import small_posterior
 
@@ -365,6 +368,31 @@ def test_two_servers_and_ports_in_use_are_one_message_each(live):
 
     with pytest.raises(InputError, match="cannot serve at http://127.*give another --port, or 0"):
         asyncio.run(blocked())
+
+
+def test_packed_bodies_are_not_unpacked(live):
+    """Neither a body that is none, which aiohttp answers by an error, nor one that grows."""
+
+    async def run():
+        said = []
+        serving = asyncio.create_task(
+            web.serve(live, "small", port=0, osc_port=0, say=said.append)
+        )
+        while not any("explorer" in line for line in said):
+            await asyncio.sleep(0.05)
+        address = said[0].split()[1]
+        packed = {"Content-Encoding": "gzip"}
+        answers = []
+        async with ClientSession(headers=packed) as session:
+            for body in (b"no gzip", gzip.compress(b'{"preset": 1}')):
+                async with session.post(f"{address}api/point", data=body) as response:
+                    answers.append((response.status, len((await response.json())["error"]) < 300))
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
+        return answers
+
+    assert asyncio.run(run()) == [(400, True), (400, True)]
 
 
 def test_a_place_on_the_plane_is_a_mixture_of_presets_around_it(live):

@@ -13,8 +13,10 @@ import pytest
 import soundfile
 import torch
 from small import small_run
+from tqdm.auto import tqdm
 
 from pyrosynth.cli.app import main
+from pyrosynth.cli.options import progress_as_lines
 from pyrosynth.errors import InputError, RunError
 from pyrosynth.inference.arviz import arviz
 from pyrosynth.inference.infer import infer_sounds
@@ -319,3 +321,14 @@ def test_ctrl_c_twice_is_no_traceback(here, tmp_path):
         _, error = child.communicate(timeout=60)
     assert child.returncode == 130, error
     assert "Traceback" not in error
+
+
+def test_bars_within_bars_write_no_terminal_codes(capsys):
+    with progress_as_lines():
+        for _ in tqdm(range(3), desc="outer"):
+            for _ in tqdm(range(3), desc="inner", leave=False):
+                pass
+    said = capsys.readouterr().err
+    assert "outer: 100%" in said
+    assert "\x1b" not in said
+    assert "\r" not in said

@@ -125,9 +125,10 @@ def progress_as_lines() -> Iterator[None]:
 
         return say
 
-    before = tqdm.status_printer
+    before, moveto = tqdm.status_printer, tqdm.moveto
     tqdm.status_printer = staticmethod(printer)
+    tqdm.moveto = lambda bar, lines: None  # from one bar to another, by codes of a terminal
     try:
         yield
     finally:
-        tqdm.status_printer = staticmethod(before)
+        tqdm.status_printer, tqdm.moveto = staticmethod(before), moveto

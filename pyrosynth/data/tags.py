@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 BETWEEN = "|"  # between classes of a cell of which either may hold
 ID, NAME = "preset", "name"  # columns that say which preset a line is about
 SEPARATORS = (",", ";", "\t")
+LARGEST_FILE = 2**28  # bytes of a file of tags
 MOST_DIGITS = 18  # of the number of a preset
 LabelMask = NDArray[np.bool_]
 
@@ -302,7 +303,10 @@ def _cell(tag: Tag, held: LabelMask, possible: LabelMask) -> str:
 def _text(path: str | Path) -> str:
     """Read a text file, as UTF-16 if it begins with that byte order mark, else as UTF-8."""
     try:
-        content = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise ValueError(f"more than {LARGEST_FILE >> 20} MiB")
         wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
         return content.decode("utf-16" if wide else "utf-8-sig")
     except (OSError, UnicodeDecodeError, ValueError) as error:

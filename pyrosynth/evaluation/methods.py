@@ -49,7 +49,9 @@ ALL_METHODS = (
     "bank+cma-1000", "best+guess", "best+cma-200", "best+cma-1000", "best+infer-200",
     "best+infer-1000",
 )  # fmt: skip
-SEARCH = re.compile(r"(?:(?P<start>.+)\+)?(?:(?P<method>cma|infer)-(?P<budget>[1-9]\d*)|guess)")
+SEARCH = re.compile(
+    r"(?:(?P<start>.+)\+)?(?:(?P<method>cma|infer)-(?P<budget>[1-9]\d{0,5})|guess)"
+)
 
 
 @dataclass(frozen=True)

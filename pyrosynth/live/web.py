@@ -247,7 +247,8 @@ async def serve(
         lambda _, context: log.error(context["message"], exc_info=context.get("exception"))
     )
     site = Site(live, name, (*allow, host))
-    runner = web.AppRunner(site.app(), access_log=None, logger=log)
+    # Bodies are taken as they come: few bytes could unpack to many.
+    runner = web.AppRunner(site.app(), access_log=None, logger=log, auto_decompress=False)
     await runner.setup()
     assert runner.server is not None
     try:

@@ -21,7 +21,7 @@ from pyrosynth.synths.apt import download, unpack
 from pyrosynth.synths.base import Isolation
 from pyrosynth.synths.dssi import DssiSynth
 from pyrosynth.synths.params import Param, ParamSpace
-from pyrosynth.synths.presets import Preset
+from pyrosynth.synths.presets import LARGEST_FILE, Preset
 
 PLUGIN_FILE = "amsynth_dssi.so"
 BANK_PRESETS = 128  # amsynth reads no more from one bank file, and writes past its memory if asked
@@ -177,9 +177,13 @@ def read_bank(path: str | os.PathLike[str]) -> list[Preset]:
     """
     file = Path(path)
     try:
-        lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        with file.open("rb") as opened:
+            content = opened.read(LARGEST_FILE + 1)
     except OSError as error:
         raise InputError(f"cannot read the bank file '{path}': {error.strerror}") from error
+    lines = content.decode("utf-8-sig", "replace").splitlines()
+    if len(content) > LARGEST_FILE:
+        raise InputError(f"'{path}' is larger than {LARGEST_FILE >> 20} MiB; that is no bank file")
     if not lines or lines[0].strip() not in (BANK_HEADER, PRESET_HEADER):
         raise InputError(
             f"'{path}' is not an amsynth bank: its first line is not '{BANK_HEADER}' or "
