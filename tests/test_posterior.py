@@ -75,7 +75,7 @@ def test_refine_without_bank_or_with_one_render(fitted, target):
     bare = Posterior(posterior.run)
     with bare.renderer(workers=1) as renderer:
         match = bare.refine(target, renderer, budget=1)
-        with pytest.raises(InputError, match="at least 1"):
+        with pytest.raises(InputError, match="from 1 to"):
             bare.refine(target, renderer, budget=0)
         guess = bare.guess(target)
     assert match.source.tolist() == ["posterior"]
