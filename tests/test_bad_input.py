@@ -1,6 +1,7 @@
 """Whatever is wrong with the input: one clear line, exit code 2, and nothing is lost."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -191,6 +192,21 @@ def test_a_bad_sound_costs_only_itself_and_eight_channels_at_96_khz_are_fine(
     assert "bad.wav' is silent" in refused("infer", here / "run", *sounds, "--out", out, *few)
     assert [folder.name for folder in out.iterdir()] == ["wide"]
     assert (out / "wide" / "preset.json").is_file()
+
+
+def test_a_sound_that_may_not_be_read_costs_only_itself(here, tmp_path):
+    """Without the rights of root, which the tests may have."""
+    (tmp_path / "secret.wav").write_bytes((here / "good.wav").read_bytes())
+    (tmp_path / "secret.wav").chmod(0)
+    command = [sys.executable, "-m", "pyrosynth", "infer", here / "run", tmp_path / "secret.wav"]
+    command += [here / "good.wav", "--out", tmp_path / "out", "--budget", "2", "--draws", "1"]
+    if os.geteuid() == 0:
+        given_up = "-dac_override,-dac_read_search"
+        command = ["setpriv", "--bounding-set", given_up, "--inh-caps", given_up, *command]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "secret.wav' (Permission denied)" in done.stderr
+    assert [folder.name for folder in (tmp_path / "out").iterdir()] == ["good"]
 
 
 def test_sounds_of_the_same_stem_are_refused_before_any_work(refused, here, tmp_path):

@@ -253,6 +253,19 @@ def test_without_a_folder_nothing_is_written(live):
         Session(live).answer("/save", ["mine"])
 
 
+def test_files_that_were_there_are_not_replaced(live, tmp_path):
+    session = Session(live, str(tmp_path))
+    (tmp_path / "take.wav").write_bytes(b"a recording that exists once")
+    (tmp_path / "take.json").write_bytes(b"a preset that exists once")
+    for address in ("/render", "/save"):
+        with pytest.raises(InputError, match=r"take\..* was there before"):
+            session.answer(address, ["take"])
+        for _ in range(2):  # its own files are
+            session.answer(address, ["mine"])
+    assert (tmp_path / "take.wav").read_bytes() == b"a recording that exists once"
+    assert (tmp_path / "take.json").read_bytes() == b"a preset that exists once"
+
+
 def bundle(tag, *messages):
     parts = [struct.pack(">i", len(m)) + m for m in messages]
     return b"#bundle\0" + struct.pack(">Q", tag) + b"".join(parts)

@@ -38,6 +38,8 @@ def test_tag():
     assert Tag.parse(" size:small / medium/large ") == SIZE
     assert TONE.possible("Bright ") == TONE.possible("1") == [1]
     assert SIZE.possible("") == [0, 1, 2]
+    count = Tag("count", ("2", "1", "0"))  # a class comes before the number of another one
+    assert [count.possible(name) for name in count.classes] == [[0], [1], [2]]
     assert SIZE.possible("large | small") == [2, 0]
     with pytest.raises(InputError, match="unknown value of tone 'dim'; known: dark, bright"):
         TONE.possible("dim")

@@ -23,7 +23,10 @@ from pyrosynth.errors import InputError
 
 def infer(
     run: Run,
-    sounds: Annotated[list[Path], typer.Argument(metavar="SOUND...", help="Sound files.")],
+    sounds: Annotated[
+        list[Path],
+        typer.Argument(metavar="SOUND...", readable=False, help="Sound files."),  # asked later
+    ],
     out: Out,
     budget: Annotated[int, typer.Option(min=1, help="Sounds to render in the search.")] = 256,
     draws: Annotated[int, typer.Option(min=1, help="Posterior draws to keep.")] = 64,

@@ -77,8 +77,8 @@ class Tag:
         """
         if not cell.strip():
             return list(range(len(self.classes)))
-        numbers = {name.casefold(): i for i, name in enumerate(self.classes)}
-        numbers |= {str(i): i for i in range(len(self.classes))}
+        numbers = {str(i): i for i in range(len(self.classes))}
+        numbers |= {name.casefold(): i for i, name in enumerate(self.classes)}
         found = []
         for name in cell.split(BETWEEN):
             if name.strip().casefold() not in numbers:

@@ -36,6 +36,7 @@ class SessionFiles:
 
     def __init__(self, posterior: Posterior, folders: Sequence[str | Path] = ()) -> None:
         self._posterior = posterior
+        self.written: set[Path] = set()
         self.folders = [Path(folder).resolve() for folder in folders]
         for folder in self.folders:
             if not folder.is_dir():

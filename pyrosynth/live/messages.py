@@ -310,4 +310,8 @@ def _target(session: Session, name: str, suffix: str) -> str:
         raise InputError("no folder to write into; start the server with --out FOLDER")
     if not name or len(name) > 80 or not all(c.isalnum() or c in " -_" for c in name):
         raise InputError(f"'{name[:80]}' cannot name a file; use letters, digits, space, - and _")
-    return str(writable(session.out) / f"{name}{suffix}")
+    file, written = writable(session.out) / f"{name}{suffix}", session.live.files.written
+    if file.exists() and file not in written:
+        raise InputError(f"'{file.name}' was there before this server; give another name")
+    written.add(file)
+    return str(file)

@@ -99,9 +99,11 @@ class Preset:
                 content = opened.read(LARGEST_FILE + 1)
             if len(content) > LARGEST_FILE:
                 raise ValueError(f"more than {LARGEST_FILE} bytes")
-            data = json.loads(content)
+            data = json.loads(content, object_pairs_hook=_each_once)
             values = {str(name): number(name, v) for name, v in data["parameters"].items()}
-            owner, name = str(data["synth"]), str(data["name"])
+            owner, name = data["synth"], data["name"]
+            if not isinstance(owner, str) or not isinstance(name, str):
+                raise ValueError("synth and name are text")
             bank = str(data.get("bank", file.stem))
         if synth is not None and owner != synth:
             raise InputError(
@@ -120,6 +122,14 @@ class Preset:
 
         table = pd.Series(dict(self.values), dtype=float).to_frame("value")
         return f"{escape(repr(self))}{table.to_html(border=0, float_format='{:.4g}'.format)}"
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dictionary of the keys and values of a JSON object, of which none may be twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
 
 
 def preset_array(presets: Sequence[Preset], space: ParamSpace) -> NDArray[np.float64]:
