@@ -3,7 +3,7 @@
 Every command that writes uses one of three ways:
 
 - A **file** goes through `atomic` (or `write_bytes`): it is replaced only once the new one is
-  whole. A file whose name the user gives is checked by `require_ours` first.
+  whole. A file that people edit, such as one of tags, is never replaced.
 - A **folder written at once**, such as a static site, goes through `whole`: it replaces a folder
   of its own kind, in which every file was listed when it was written, and nothing else.
 - A **folder filled file by file**, such as a run or a check, is opened by `claim`: it must be new,
@@ -108,13 +108,12 @@ def writable(path: str | Path) -> Path:
     return folder
 
 
-def require_ours(path: str | Path, begins: str = "", maker: str = "") -> None:
+def require_ours(path: str | Path, maker: str = "") -> None:
     """Make sure that writing to a place loses nothing that pyrosynth did not write.
 
     Args:
         path: A file or folder. It may be missing, or a folder that is empty or carries our mark;
             if the mark lists files, nothing else may be in it.
-        begins: How a file of ours begins; another file is refused.
         maker: The command that is to replace a whole folder; one that another command made, or
             whose mark does not list its files, is refused.
 
@@ -125,10 +124,6 @@ def require_ours(path: str | Path, begins: str = "", maker: str = "") -> None:
     with _writing(place):
         if not place.exists():
             return
-        if place.is_file() and begins:
-            with place.open("rb") as file:
-                if file.read(len(begins.encode())) == begins.encode():
-                    return
         if maker:
             _require_maker(place, maker)
         foreign = _foreign(place, bool(maker)) if place.is_dir() else ""

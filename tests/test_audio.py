@@ -56,6 +56,7 @@ def bad_files(folder):
     soundfile.write(folder / "none.wav", np.zeros(0), RATE)
     soundfile.write(folder / "short.wav", tone(seconds=0.01), RATE)
     soundfile.write(folder / "silent.wav", np.zeros(RATE), RATE)
+    soundfile.write(folder / "offset.wav", np.full(RATE, 0.3), RATE)
     broken = tone()
     broken[7] = np.nan
     soundfile.write(folder / "nan.wav", broken, RATE, subtype="FLOAT")
@@ -70,6 +71,7 @@ def bad_files(folder):
         ("none.wav", "lasts 0.000 s"),
         ("short.wav", "lasts 0.010 s"),
         ("silent.wav", "is silent"),
+        ("offset.wav", "silent but for a constant offset"),
         ("nan.wav", "NaN"),
     ],
 )
@@ -205,7 +207,7 @@ def test_memory_of_reading_is_bounded(tmp_path, rate, channels, seconds):
     path = tmp_path / "a.flac"
     with soundfile.SoundFile(path, "w", rate, channels, "PCM_16") as file:
         for _ in range(seconds):
-            file.write(np.full((rate, channels), 1000, np.int16))
+            file.write(np.tile([[1000], [-1000]], (rate // 2, channels)).astype(np.int16))
     done = subprocess.run([sys.executable, "-c", MEMORY, path], capture_output=True, text=True)
     said, megabytes = done.stdout.splitlines()
     assert float(megabytes) < 700

@@ -109,8 +109,9 @@ def test_tags_and_a_fit_with_them(call, run, tmp_path):
     assert set(facts["labels"]["length"]) == {"short", "medium", "long"}
     code, out, error = call(*write)
     assert (code, out) == (2, "")
-    assert "is there already; give another --out, or --force" in error
-    assert call(*write, "--force", "--from", "names")[1].startswith(f"{file}: ")
+    assert "is there already; give another --out, or delete it" in error
+    file = tmp_path / "names.csv"
+    assert call("tags", data, "--out", file, "--from", "names")[1].startswith(f"{file}: ")
     assert (
         "unknown source of tags 'ears'; known: descriptors, names"
         in (call("tags", data, "--out", tmp_path / "new.csv", "--from", "ears")[2])
@@ -134,7 +135,7 @@ def test_tags_and_a_fit_with_them(call, run, tmp_path):
     number = len(file.read_text().splitlines())
     code, _, error = call(*fit, "--tags", file, *settings)
     assert code == 2
-    assert f"tags.csv' line {number}: preset 0 was in line 2 already" in error
+    assert f"names.csv' line {number}: preset 0 was in line 2 already" in error
 
 
 def test_render_and_fit(call, tmp_path):

@@ -253,13 +253,13 @@ def test_a_preset_of_many_digits(read):
         read(HEAD + "9" * 5000 + ",,dark\n")
 
 
-def test_tags_are_written_over_tags_only(dataset, tmp_path, capsys):
-    out = tmp_path / "mine.txt"
-    command = ["tags", str(dataset.path), "--out", str(out), "--from", "names", "--force"]
-    for content in (b"a novel", b"", b"name,preset\n"):
+def test_a_file_of_tags_is_never_replaced(dataset, tmp_path, capsys):
+    """Those that the command wrote are not either: somebody may have edited them."""
+    out = tmp_path / "tags.csv"
+    command = ["tags", str(dataset.path), "--out", str(out), "--from", "names"]
+    assert main(command) == 0
+    for content in (out.read_bytes().replace(b"\n", b" \n"), b"a novel", b""):
         out.write_bytes(content)
         assert main(command) == 2
-        assert "did not write" in capsys.readouterr().err
+        assert "is there already" in capsys.readouterr().err
         assert out.read_bytes() == content
-    out.unlink()
-    assert main(command) == main(command) == 0

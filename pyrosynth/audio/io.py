@@ -165,6 +165,10 @@ def load_audio(
             f"the channels of '{said}' cancel each other: their mean is nearly silent; turn the "
             "phase of one channel over, or keep one channel only"
         )
+    if float(mono.max()) - float(mono.min()) < SILENCE:
+        raise InputError(
+            f"'{said}' is silent but for a constant offset; check the input of the recorder"
+        )
     if rate != rate_wanted:
         mono = soxr.resample(mono, rate, rate_wanted)
     return np.ascontiguousarray(mono, np.float32)

@@ -130,21 +130,18 @@ def tags(
         str, typer.Option("--from", help="descriptors of the sounds, or names of the presets.")
     ] = "descriptors",
     hidden: Annotated[float, typer.Option(help="Share of labels to leave out, at random.")] = 0.0,
-    force: Annotated[bool, typer.Option("--force", help="Replace an earlier file.")] = False,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Write tags of the human presets to a CSV file, to be edited and given to `fit`."""
     from pyrosynth.data.dataset import open_dataset
     from pyrosynth.data.labeling import SOURCES
-    from pyrosynth.data.tags import ID, NAME, write_tags
-    from pyrosynth.files import require_ours
+    from pyrosynth.data.tags import write_tags
 
     if source not in SOURCES:
         raise unknown("source of tags", source, SOURCES)
-    if out.exists() and not force:
-        raise InputError(f"'{out}' is there already; give another --out, or --force to replace it")
-    require_ours(out, begins=f"{ID},{NAME},")
+    if out.exists():  # somebody may have edited it
+        raise InputError(f"'{out}' is there already; give another --out, or delete it yourself")
     dataset = open_dataset(data)
     table = SOURCES[source](dataset).hide(hidden, seed)
     n = write_tags(out, table, dataset)
