@@ -2,7 +2,7 @@
 
 import torch
 
-from pyrosynth.training.tensors import read_tensors, write_tensors
+from pyrosynth.training.state import read_tensors, write_tensors
 
 
 def test_what_is_written_is_read(tmp_path):

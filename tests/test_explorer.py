@@ -15,7 +15,7 @@ from hums import hum
 from lively import small_posterior
 
 from pyrosynth.live.engine import Live
-from pyrosynth.live.static_site import write_site
+from pyrosynth.live.page_state import write_site
 
 pytestmark = pytest.mark.browser
 

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from pyrosynth.errors import InputError
-from pyrosynth.modeling.autoregressive import Autoregressive
 from pyrosynth.modeling.bijections import Chain, DiagonalAffine, Inverse, Permutation, UnitCube
-from pyrosynth.modeling.couplings import spline
 from pyrosynth.modeling.distributions import FlowTransform, flow_normal, noise_from
+from pyrosynth.modeling.flow_layers import Autoregressive, spline
 from pyrosynth.modeling.flows import (
     autoregressive_flow,
     coupling_flow,

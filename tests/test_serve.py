@@ -19,8 +19,7 @@ from pyrosynth.audio.io import wav_bytes
 from pyrosynth.errors import InputError
 from pyrosynth.live import connections, web
 from pyrosynth.live.engine import Live
-from pyrosynth.live.page_state import PageState
-from pyrosynth.live.static_site import spread, write_site
+from pyrosynth.live.page_state import PageState, spread, write_site
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from pyrosynth.errors import InputError, RunError
 from pyrosynth.modeling import SyncFreeELBO, Term, build
 from pyrosynth.training import zoo
 from pyrosynth.training.batches import TrainData
+from pyrosynth.training.state import read_tensors
 from pyrosynth.training.svi import CHECKPOINT, fit
-from pyrosynth.training.tensors import read_tensors
 
 QUICK = {"batch_size": 32, "validate_every": 10, "warm_up": 5, "lr": 3e-3, "progress": False}
 

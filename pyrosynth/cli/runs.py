@@ -309,7 +309,7 @@ def serve(
     place = nullcontext() if out is None else claim(out.resolve(), "serve")
     with place as folder, Live(Posterior.load(run, device), sounds or ()) as live:
         if static is not None:
-            from pyrosynth.live.static_site import write_site
+            from pyrosynth.live.page_state import write_site
 
             facts = write_site(live, name, static, presets=presets)
             print(f"{static / 'index.html'}: {facts['presets']} presets, {facts['sounds']} sounds")

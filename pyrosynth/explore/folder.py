@@ -24,19 +24,29 @@ from pyrosynth.explore.neighbors import (
 )
 from pyrosynth.explore.projection import Method, Projection, project
 from pyrosynth.explore.ranking import AxisRanking, rank_axes
-from pyrosynth.explore.report import PICTURE, explore_report
 from pyrosynth.explore.result import Result
 from pyrosynth.explore.traversal import Traversal, traverse
 from pyrosynth.files import claim, whole, write_bytes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.plots import png
+from pyrosynth.report import Section, picture, section, table, write_report
 from pyrosynth.training.run import run_hash
 
-DATA, FACTS = "data.nc", "facts.json"
+DATA, FACTS, PICTURE = "data.nc", "facts.json", "picture.png"
 MAPPING, SOUNDS, PRESETS = "mapping.csv", "sounds.wav", "presets.json"
 N_PRESETS = 8
 CENTERS = 16  # around which the swept axes are rendered, to name them
 PAUSE_SECONDS = 0.25  # between the sounds of one file
+PLAYED = 5  # sounds of a traversal in the report
+LISTED = 12  # axes in its table
+COLORS = ("category", "brightness", "length")
+PARTS = {
+    "nearest": ("Nearest presets by sound", "As the bank keeps their sounds."),
+    "variations": ("Variations of a preset", "Small random steps in the latent space, rendered."),
+    "morph": ("A morph", "From preset to preset, rendered."),
+    "prior": ("New presets", "Drawn from the prior of the latent, rendered."),
+    "novel": ("Novel presets", "Plausible ones that sound unlike all known presets, rendered."),
+}
 
 R = TypeVar("R", bound=Result)
 
@@ -247,3 +257,104 @@ def _table(ranking: AxisRanking) -> Any:
 
     rows = [{**row, **row.pop("change")} for row in ranking.facts()]
     return pd.DataFrame(rows).drop(columns="monotony")
+
+
+def explore_report(
+    path: Path,
+    space: LatentSpace,
+    ranking: AxisRanking,
+    traversals: Mapping[str, Traversal],
+    titles: Mapping[str, str],
+    parts: Mapping[str, Result],
+) -> None:
+    """Write the report of an exploration.
+
+    Figures of parts that were drawn already, in the folders beside it, are taken from there.
+
+    Args:
+        path: The HTML file.
+        space: The latent space of the run.
+        ranking: All axes.
+        traversals: Those that were rendered, by axis.
+        titles: What these are called.
+        parts: The other parts, by the names of their folders.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    synth, model = space.posterior.synth.name, type(space.posterior.variant).__name__
+    sections = [_ranking(path, ranking)]
+    sections += [
+        _traversal(path, axis, titles[axis], result) for axis, result in traversals.items()
+    ]
+    plane = parts["projection"]
+    pictures = [
+        picture(
+            _drawn(path, "projection", plane) if color == COLORS[0] else png(plane.plot(color)),  # type: ignore[call-arg]
+            f"Presets by {color}", f"Coloured by {color}.",
+        )
+        for color in (*COLORS, *space.tags)
+    ]  # fmt: skip
+    sections.append(section("The presets of the bank on a plane", *pictures))
+    for name, (heading, caption) in PARTS.items():
+        drawn = picture(_drawn(path, name, parts[name]), heading, caption)
+        sounds = parts[name].players()
+        sections.append(section(heading, *([sounds] if sounds else []), drawn))
+    facts = {"human presets": f"{len(space):,}", "latent": f"{space.dim} dimensions"}
+    lead = (
+        f"What the latent space of the model '{model}' holds: axes along which sounds change, and "
+        f"presets near, between and beyond those that people made for {synth}, rendered by the "
+        "synth itself."
+    )
+    write_report(path, f"{synth} explored", lead, facts, sections)
+
+
+def _ranking(path: Path, ranking: AxisRanking) -> Section:
+    rows = [
+        [row["axis"], row["title"], f"{row['effect_db']:.1f}", row["evidence"]]
+        for row in ranking.facts()[:LISTED]
+    ]
+    return section(
+        "What one can turn",
+        picture(
+            _drawn(path, "", ranking, "ranking.png"),
+            "Audible effect of the axes and what they change",
+            "Each axis from −2 to 2 around the origin and some presets, as the model expects it "
+            "to sound. z: a dimension of the latent; pc: a principal axis of the presets.",
+        ),
+        table(
+            ("axis", "title", "effect dB", "evidence"), rows,
+            note="Spreads are standard deviations of all presets. The axes below are named by "
+            "what the synth renders, so their titles may differ.",
+        ),
+    )  # fmt: skip
+
+
+def _traversal(path: Path, axis: str, title: str, result: Traversal) -> Section:
+    data = result.data
+    every = np.linspace(0, data.sizes["position"] - 1, PLAYED).round().astype(int)
+    sounds = Traversal(data.isel(position=every)).players()
+    mapping = result.mapping()
+    return section(
+        f"Axis {axis}: {title}",
+        *([sounds] if sounds else []),
+        picture(
+            _drawn(path, f"traversal-{axis}", result),
+            f"Parameters, spectrograms and descriptors along {axis}",
+            "Above: the parameters that move most. Below: descriptors of what the synth renders "
+            "(line), and the 5 % to 95 % of the same sweep from latents drawn from the posterior "
+            "of the sound in the middle.",
+        ),
+        table(
+            ("macro", *mapping.columns[2:]),
+            [[f"{row['macro']:.2f}", *(f"{row[k]:.4g}" for k in mapping.columns[2:])]
+             for row in mapping.to_dict("records")],
+            folded="Mapping for the macro knob of a host (native values)",
+        ),
+    )  # fmt: skip
+
+
+def _drawn(path: Path, part: str, result: Result, name: str = PICTURE) -> bytes:
+    """Return the picture of a part from its file, else draw it."""
+    file = path.parent / part / name
+    return file.read_bytes() if file.is_file() else png(result.plot())

@@ -1,7 +1,6 @@
 """The flows that models are made of, each built by one call.
 
-The parts are in `pyrosynth.modeling.bijections`, `pyrosynth.modeling.couplings` and
-`pyrosynth.modeling.autoregressive`;
+The parts are in `pyrosynth.modeling.bijections` and `pyrosynth.modeling.flow_layers`;
 `pyrosynth.modeling.distributions.FlowTransform` shows a whole flow to Pyro as one transform.
 """
 
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from pyrosynth.errors import InputError, unknown
-from pyrosynth.modeling.autoregressive import Autoregressive
 from pyrosynth.modeling.bijections import (
     Chain,
     DiagonalAffine,
@@ -20,7 +18,7 @@ from pyrosynth.modeling.bijections import (
     Permutation,
     UnitCube,
 )
-from pyrosynth.modeling.couplings import AffineCoupling, SplineCoupling
+from pyrosynth.modeling.flow_layers import AffineCoupling, Autoregressive, SplineCoupling
 
 Kind = Literal["spline", "affine", "iaf", "maf"]
 """Couplings by splines or affine maps; autoregressive affine maps that sample (inverse
