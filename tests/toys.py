@@ -21,6 +21,10 @@ SMALL = {
     "ae": AUTOENCODER, "wae": {"beta": 1.0, **AUTOENCODER},
     "vae": {"n_mixture": 16, "beta": 1.0, **AUTOENCODER},
     "flow_mixed": {"n_layers": 2, "n_regression_layers": 2, **READER, **PAINTER},
+    "flow_audio": {
+        "n_layers": 2, "n_prior_layers": 2, "latent_dim": 5, "tension": 1.0, **READER,
+        "decoder_hidden": 16, "rank": 8, "alpha": 1.0,
+    },
     "flow_cond": {
         "n_layers": 2, "n_regression_layers": 2, "latent_dim": 5, "n_mixture": 4,
         **READER, **PAINTER,

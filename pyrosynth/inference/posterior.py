@@ -293,7 +293,7 @@ class Posterior:
     @property
     def predicts(self) -> bool:
         """Whether the variant predicts the sound of a preset without rendering it."""
-        return self.variant.invertible
+        return self.variant.predicts
 
     @plain_torch(gradients=True)
     def refine(

@@ -1,5 +1,6 @@
 """What a model file is written with, out of torch and Pyro: variants, parts, objective."""
 
+from pyrosynth.modeling.audio_coordinates import AudioCoordinates, stress
 from pyrosynth.modeling.bijections import (
     Chain,
     DiagonalAffine,
@@ -27,8 +28,8 @@ from pyrosynth.modeling.flows import (
     regression_flow,
     zuko_flow,
 )
-from pyrosynth.modeling.labels import Labels, TagBase
-from pyrosynth.modeling.mixed import AutoregressiveCategorical, MixedDiscreteFlow
+from pyrosynth.modeling.labels import Labels, TagBase, TagDirections
+from pyrosynth.modeling.mixed import AutoregressiveCategorical, MixedDiscreteFlow, PresetEncoder
 from pyrosynth.modeling.networks import (
     MLP,
     ConvBlock,
@@ -51,17 +52,17 @@ from pyrosynth.modeling.recipes import (
     with_recipe,
 )
 from pyrosynth.modeling.rectified import RectifiedFlow
-from pyrosynth.modeling.terms import Term, WarmUp, squared_error
+from pyrosynth.modeling.terms import Term, WarmUp, held_log_prob, squared_error
 from pyrosynth.modeling.variant import Batch, Dims, Variant
 
 __all__ = [
-    "MLP", "PAPER_TRAINING", "AutoregressiveCategorical", "Batch", "Chain", "Conditioned",
-    "ConvBlock", "ConvDecoder", "ConvEncoder", "CubeNormal", "DenseLayers", "DiagonalAffine",
-    "Dims", "Flow", "FlowTransform", "Inverse", "Kind", "Labels", "MelDecoder", "MelEncoder",
-    "MelNormal", "MixedDiscreteFlow", "Network", "Networks", "Recipe", "RectifiedFlow",
-    "ResidualMLP", "SyncFreeELBO", "TagBase", "Term", "UnitCube", "Variant", "WarmUp",
-    "autoregressive_flow", "build", "coupling_flow", "flow_normal", "flow_stack",
-    "log_normal", "noise_from", "paper_recipe", "posterior_flow", "regression_flow",
-    "shared", "sound_decoder", "sound_encoder", "squared_error", "standard_normal", "with_recipe",
-    "zuko_flow",
+    "MLP", "PAPER_TRAINING", "AudioCoordinates", "AutoregressiveCategorical", "Batch", "Chain",
+    "Conditioned", "ConvBlock", "ConvDecoder", "ConvEncoder", "CubeNormal", "DenseLayers",
+    "DiagonalAffine", "Dims", "Flow", "FlowTransform", "Inverse", "Kind", "Labels",
+    "MelDecoder", "MelEncoder", "MelNormal", "MixedDiscreteFlow", "Network", "Networks",
+    "PresetEncoder", "Recipe", "RectifiedFlow", "ResidualMLP", "SyncFreeELBO", "TagBase",
+    "TagDirections", "Term", "UnitCube", "Variant", "WarmUp", "autoregressive_flow", "build",
+    "coupling_flow", "flow_normal", "flow_stack", "held_log_prob", "log_normal", "noise_from",
+    "paper_recipe", "posterior_flow", "regression_flow", "shared", "sound_decoder",
+    "sound_encoder", "squared_error", "standard_normal", "stress", "with_recipe", "zuko_flow",
 ]  # fmt: skip

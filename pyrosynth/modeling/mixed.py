@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from pyrosynth.modeling.bijections import Flow, log_normal
-from pyrosynth.modeling.networks import MLP
+from pyrosynth.modeling.networks import MLP, Network, ResidualMLP
 from pyrosynth.modeling.variant import Dims
+
+SLIVER = 1e-7  # distance from the ends of the unit interval, where noise would be infinite
 
 _Shape = torch.Size | list[int] | tuple[int, ...]
 
@@ -111,6 +113,39 @@ class AutoregressiveCategorical(nn.Module):
             start += k
         return torch.stack(drawn, -1)
 
+    def quantile(self, level: Tensor, within: Tensor, context: Tensor) -> Tensor:
+        """Return where levels lie in the unit interval, each as wide there as it is probable.
+
+        Args:
+            level: Levels, shape (..., n_discrete).
+            within: Where in the level, on (0, 1), of the same shape, float64.
+            context: Shape (..., n_context).
+
+        Returns:
+            Uniform on (0, 1) if the levels follow their probabilities, float64.
+        """
+        logits = self.net(context) + self.one_hot(level) @ self._weights()
+        logits = nn.functional.pad(logits, (0, 1), value=-1e9)
+        p = logits[..., self.padded].double().softmax(-1)
+        chosen = level.unsqueeze(-1)
+        upper, width = p.cumsum(-1).gather(-1, chosen), p.gather(-1, chosen)
+        return (upper - width + within.unsqueeze(-1) * width).squeeze(-1)
+
+    def at_quantile(self, quantile: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the levels at points of the unit cube, and where in them: inverts `quantile`."""
+        logits = self.net(context).expand(*quantile.shape[:-1], -1)
+        weights, levels, withins, start = self._weights(), [], [], 0
+        for i, k in enumerate(self.levels):
+            p = logits[..., start : start + k].double().softmax(-1)
+            upper, point = p.cumsum(-1), quantile[..., i : i + 1]
+            level = (upper[..., :-1] < point).sum(-1, keepdim=True)
+            width = p.gather(-1, level)
+            withins.append((point - upper.gather(-1, level) + width) / width)
+            levels.append(level)
+            logits = logits + weights[start : start + k][level.squeeze(-1)]
+            start += k
+        return torch.cat(levels, -1), torch.cat(withins, -1)
+
     def _weights(self) -> Tensor:
         """Return how much each level (rows) raises the logits of the parameters after its own."""
         return self.among * self.earlier if len(self.levels) > 1 else self.earlier
@@ -167,7 +202,67 @@ class MixedDiscreteFlow(TorchDistribution):
         noise, ladj = self.flow.inverse(continuous, self._seen(level))
         return log_normal(noise) + ladj + self.levels.log_prob(level, self.context)
 
+    def noise(self, value: Tensor) -> Tensor:
+        """Map presets to the standard normal noise that makes them, the inverse of `at`.
+
+        A discrete parameter has the quantile of its level, so noise and preset have the same
+        numbers, and noise of unit density where ``log_prob`` is the preset's.
+
+        Args:
+            value: Presets in the unit cube, shape (..., n_params).
+
+        Returns:
+            Noise of the discrete parameters, then of the others, shape (..., n_params), float64:
+            a level of little probability takes a sliver of it.
+        """
+        level, continuous = self.levels.split(value)
+        if not self.levels.levels:
+            return self.flow.inverse(continuous, self.context)[0].double()
+        points = value.index_select(-1, self.levels.discrete).double() * self.levels.counts
+        within = (points - level).clamp(SLIVER, 1 - SLIVER)
+        context = self.context.expand(*level.shape[:-1], -1)
+        quantile = self.levels.quantile(level, within, context)
+        rest = self.flow.inverse(continuous, self._seen(level))[0]
+        return torch.cat([torch.special.ndtri(quantile), rest.double()], -1)
+
+    def at(self, noise: Tensor) -> Tensor:
+        """Map noise (..., n_params) to presets; that of the discrete parameters comes first."""
+        n = len(self.levels.levels)
+        like = self.context.dtype
+        if not n:
+            return self.flow(noise.to(like), self.context.expand(*noise.shape[:-1], -1))[0]
+        quantile = torch.special.ndtr(noise[..., :n].double())
+        quantile = quantile.clamp(SLIVER, 1 - SLIVER)
+        context = self.context.expand(*noise.shape[:-1], -1)
+        level, within = self.levels.at_quantile(quantile, context)
+        continuous = self.flow(noise[..., n:].to(like), self._seen(level))[0]
+        return self.levels.join(level, within.clamp(SLIVER, 1 - SLIVER).to(like), continuous)
+
     def _seen(self, level: Tensor) -> Tensor:
         """Return what the flow reads: the embedding and the levels."""
         context = self.context.expand(*level.shape[:-1], -1)
         return torch.cat([context, self.levels.one_hot(level)], -1)
+
+
+class PresetEncoder(Network):
+    """Perceptron from presets to points, which reads discrete parameters as indicators.
+
+    Args:
+        levels: Which parameters are discrete.
+        hidden: Width of its blocks.
+        n_out: Size of the points.
+    """
+
+    def __init__(self, levels: AutoregressiveCategorical, hidden: int, n_out: int) -> None:
+        super().__init__()
+        n_in = len(levels.continuous) + levels.n_one_hot
+        self.__dict__["levels"] = levels  # read, not owned: it has weights of its own
+        self.net = ResidualMLP(n_in, hidden, n_out, n_blocks=3)
+
+    def forward(self, v: Tensor) -> Tensor:
+        """Map presets in the unit cube (..., n_params) to points (..., n_out)."""
+        level, continuous = self.levels.split(v)
+        read = [2 * continuous - 1]
+        if self.levels.levels:
+            read.append(self.levels.one_hot(level))
+        return self.net(torch.cat(read, -1))

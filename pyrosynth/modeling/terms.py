@@ -62,3 +62,8 @@ class Term:
 def squared_error(distribution: TorchDistribution, value: Tensor) -> Tensor:
     """Return minus the squared distance of values from a distribution's mean, shape (batch,)."""
     return -(distribution.mean - value).square().sum(-1)
+
+
+def held_log_prob(distribution: TorchDistribution, value: Tensor) -> Tensor:
+    """Return the log-density of values it cannot move: it is the distribution that learns."""
+    return distribution.log_prob(value.detach())

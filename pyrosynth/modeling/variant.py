@@ -159,6 +159,14 @@ class Variant(nn.Module, ABC):
         """Return the constructor's keyword arguments, from which an equal instance is built."""
         return dict(self.__dict__["_hyperparameters"])
 
+    def initialise(self, x: Tensor, std: Tensor) -> None:
+        """Set what follows from the sounds alone, before the first step of a fit.
+
+        Args:
+            x: Standardised features of training sounds, shape (n, n_mels, n_frames).
+            std: What they were divided by, shape (n_mels, n_frames).
+        """
+
     def rows(self, batch: Batch | None) -> pyro.plate:
         """Return the plate of the presets of a batch, or of one preset."""
         return pyro.plate("presets", len(batch["x"]) if batch else 1, dim=-1)
@@ -321,6 +329,53 @@ class Variant(nn.Module, ABC):
             )
         return self.regression.inverse(v)
 
+    @property
+    def predicts(self) -> bool:
+        """Whether the sound of a preset is predicted without rendering it."""
+        return self.invertible
+
+    def encode_preset(self, v: Tensor) -> Tensor:
+        """Return the latent of presets whose sounds are not at hand.
+
+        It is the latent that a preset determines, or what a network expects it to be.
+
+        Args:
+            v: Parameters in (0, 1), shape (..., n_params).
+
+        Returns:
+            ``z``, shape (..., latent_dim).
+
+        Raises:
+            InputError: The variant does not predict the sound of a preset.
+        """
+        return self.latent(v)[0]
+
+    def remainder(self, v: Tensor, z: Tensor) -> Tensor:
+        """Return ``u``, what presets say beyond their latents: standard normal given them.
+
+        Where a preset determines its latent, nothing remains.
+
+        Args:
+            v: Parameters in (0, 1), shape (..., n_params).
+            z: Latents, shape (..., latent_dim).
+
+        Returns:
+            ``u``, shape (..., n_remainder).
+        """
+        return z[..., :0]
+
+    def params_at(self, z: Tensor, u: Tensor) -> Tensor:
+        """Map latents and what remains to parameters, the inverse of ``remainder``.
+
+        Args:
+            z: Latents, shape (..., latent_dim).
+            u: What remains, shape (..., n_remainder).
+
+        Returns:
+            Parameters in (0, 1), shape (..., n_params).
+        """
+        return self.params_of(z)
+
     def expected_x_of_v(self, v: Tensor) -> Tensor:
         """Predict the sound of parameters: the model's own differentiable proxy of the synth.
 
@@ -331,9 +386,9 @@ class Variant(nn.Module, ABC):
             Features, shape (..., n_mels, n_frames).
 
         Raises:
-            InputError: In this variant a preset does not determine its latent.
+            InputError: The variant does not predict the sound of a preset.
         """
-        return self.expected_x(self.latent(v)[0])
+        return self.expected_x(self.encode_preset(v))
 
     def axes(self, z: Tensor) -> Tensor:
         """Map latents to coordinates of which the first follow the tags, one each.

@@ -28,6 +28,7 @@ from pyrosynth.training.step import Step, side_stream
 
 CHECKPOINT = "checkpoints/last.safetensors"  # inside the folder of a run
 LARGEST_LR, MOST_THREADS = 1000.0, 1024
+LOOKED_AT = 8192  # training sounds that a variant may look at before the first step
 SCORED = 256  # held-out rows that are scored at once, or more where batches are larger
 CHECK_EVERY = 25  # steps between two looks at the loss; each look waits for the device
 
@@ -146,6 +147,12 @@ def fit(
     )
     state = TrainingState(variant, optimiser, settings, out and Path(out) / CHECKPOINT)
     state.restore(resume, target)
+    if state.step == 0:
+        seen = torch.Generator().manual_seed(_seed(seed, 3, 0))
+        few = data.train[torch.randperm(len(data.train), generator=seen)[:LOOKED_AT].to(target)]
+        with torch.random.fork_rng([target] if target.type == "cuda" else []):
+            torch.manual_seed(_seed(seed, 3, 1))
+            variant.initialise((data.x[few].float() - data.mean) / data.std, data.std)
     take = Step(
         variant, elbo, data, optimiser,
         batch_size=batch_size, clip=clip, jitter=jitter, rounded=precision is not None,

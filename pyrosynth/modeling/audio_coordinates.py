@@ -1,0 +1,100 @@
+"""Principal coordinates of sounds, in which Euclidean distances are log-spectral ones."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from pyrosynth.audio.features import DB
+
+NEIGHBOURS = 15  # of each sound, whose distances count more
+MORE = 10.0
+UNIT = 5.0  # decibels of log-spectral distance between two points at distance 1
+OVERSAMPLED = 16  # dimensions beyond those asked for, which make the decomposition exact enough
+
+
+class AudioCoordinates(nn.Module):
+    """The first principal coordinates of log-mel spectrograms, not whitened.
+
+    Log-spectral distances are nearly low-rank: the distance of two points is at most that of the
+    sounds, and comes close to it with a few dozen coordinates. Their spread falls steeply from the
+    first to the last, which is what keeps neighbours neighbours; scaled to equal spread they would
+    not be.
+
+    Args:
+        n_coordinates: How many.
+        x_shape: (n_mels, n_frames) of the features.
+
+    Attributes:
+        components: Orthonormal rows, shape (n_coordinates, n_mels * n_frames).
+        spread: Standard deviation of each coordinate, shape (n_coordinates,).
+        std: Standard deviation of each cell, which the features were divided by,
+            shape (n_mels, n_frames).
+    """
+
+    components: Tensor
+    spread: Tensor
+    std: Tensor
+
+    def __init__(self, n_coordinates: int, x_shape: tuple[int, int]) -> None:
+        super().__init__()
+        # Any orthonormal rows will do until `fit` has seen sounds.
+        rng = torch.Generator().manual_seed(0)
+        noise = torch.randn(math.prod(x_shape), n_coordinates, generator=rng)
+        self.register_buffer("components", torch.linalg.qr(noise)[0].T.contiguous())
+        self.register_buffer("spread", torch.ones(n_coordinates))
+        self.register_buffer("std", torch.ones(x_shape))
+        self.unit = UNIT * math.sqrt(math.prod(x_shape)) / DB
+
+    @torch.no_grad()
+    def fit(self, x: Tensor, std: Tensor) -> None:
+        """Find the coordinates of sounds.
+
+        Args:
+            x: Standardised features, shape (n, n_mels, n_frames).
+            std: What they were divided by, shape (n_mels, n_frames).
+        """
+        self.std.copy_(std)
+        points = self.points(x)
+        n = min(len(self.components), len(points))
+        rank = min(n + OVERSAMPLED, *points.shape)
+        _, singular, components = torch.svd_lowrank(points - points.mean(0), rank, niter=4)
+        # Of a pair of opposite directions, the one along which sounds get louder.
+        signs = torch.where(components.sum(0) < 0, -1.0, 1.0)
+        self.components[:n] = (components * signs).T[:n]
+        spread = singular[:n] / math.sqrt(len(points))
+        self.spread[:n] = spread.clamp(min=1e-3 * float(spread.max()) or 1.0)
+
+    def points(self, x: Tensor) -> Tensor:
+        """Return sounds as vectors (..., n_cells), whose distances are in units of 5 dB."""
+        return (x * (self.std / self.unit)).flatten(-2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map standardised features (..., n_mels, n_frames) to (..., n_coordinates)."""
+        return self.points(x) @ self.components.T
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Return the features nearest to the mean that have coordinates (..., n_coordinates)."""
+        points = (z @ self.components).unflatten(-1, self.std.shape)
+        return points * (self.unit / self.std)
+
+
+def stress(z: Tensor, points: Tensor) -> Tensor:
+    """Return how far distances of latents are from those of the sounds, shape (batch,).
+
+    Squared errors over the pairs of a batch, each divided by the distance, so that near pairs
+    count as much as far ones; those of the nearest neighbours count ten times.
+
+    Args:
+        z: Latents, shape (batch, n_coordinates).
+        points: The sounds, from `AudioCoordinates.points`, shape (batch, n_cells).
+
+    References:
+        Sammon (1969), A nonlinear mapping for data structure analysis,
+        https://doi.org/10.1109/T-C.1969.222678.
+    """
+    goal = torch.cdist(points, points)
+    weight = 1 / (goal + 0.2)
+    near = goal.argsort(-1)[:, 1 : NEIGHBOURS + 1]
+    weight = weight.scatter(-1, near, MORE * weight.gather(-1, near))
+    return (weight * (torch.cdist(z, z) - goal).square()).mean(-1)
