@@ -7,11 +7,11 @@ from pyro.distributions import Delta
 from torch import Tensor
 
 from pyrosynth.modeling import (
-    Batch, Dims, Networks, Term, Variant, WarmUp, paper_recipe, squared_error,
+    AutoEncoder, Batch, Dims, Networks, Term, WarmUp, paper_recipe, squared_error,
 )  # fmt: skip
 
 
-class AE(Variant):
+class AE(AutoEncoder):
     """Auto-encoder, and a perceptron from the latent to the parameters.
 
     Generative process, Phi the normal distribution function:

@@ -61,10 +61,10 @@ class FlowAudio(Variant):
 
     def __init__(
         self, dims: Dims, *, latent_dim: int = 32, embedding_dim: int = 256,
-        channels: Sequence[int] = (128, 192, 256), n_layers: int = 6, n_prior_layers: int = 6,
+        channels: Sequence[int] = (128, 192, 256), n_layers: int = 6, n_prior_layers: int = 4,
         hidden: int = 256, bins: int = 8, max_levels: int = 25, decoder_hidden: int = 256,
         rank: int = 128, dropout: float = 0.1, noise: float = 0.05, alpha: float = 0.01,
-        beta: float = 1.0, gamma: float = 1.0, delta: float = 1.0, tension: float = 100.0,
+        beta: float = 1.0, gamma: float = 1.0, delta: float = 1.0, tension: float = 300.0,
     ) -> None:  # fmt: skip
         super().__init__(dims, latent_dim=latent_dim)
         self.noise = noise
@@ -84,7 +84,7 @@ class FlowAudio(Variant):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         self.log_scale = nn.Parameter(torch.zeros(dims.x_shape[0]))
-        self.prior = coupling_flow(latent_dim, n_layers=n_prior_layers, hidden=hidden, bins=bins)
+        self.prior = coupling_flow(latent_dim, n_layers=n_prior_layers, hidden=hidden // 2)
         self.reader = nn.Linear(latent_dim, hidden)
         self.second = nn.Sequential(nn.Dropout(dropout), MLP(embedding_dim, (hidden,), hidden))
         self.levels = AutoregressiveCategorical(dims, max_levels, hidden, hidden)

@@ -8,11 +8,11 @@ from pyro.distributions import Normal, TorchDistribution
 from torch import Tensor
 
 from pyrosynth.modeling import (
-    Batch, Dims, Networks, Term, Variant, WarmUp, paper_recipe, squared_error,
+    AutoEncoder, Batch, Dims, Networks, Term, WarmUp, paper_recipe, squared_error,
 )  # fmt: skip
 
 
-class VAE(Variant):
+class VAE(AutoEncoder):
     """Variational auto-encoder, and a perceptron from the latent to the parameters.
 
     The generative process is that of ``ae``: latents z ~ N(0, I), and for each a sound and a

@@ -7,7 +7,7 @@ from pyro.distributions import Delta, TorchDistribution
 from torch import Tensor
 
 from pyrosynth.modeling import (
-    Batch, Dims, Networks, Term, Variant, WarmUp, paper_recipe, squared_error,
+    AutoEncoder, Batch, Dims, Networks, Term, WarmUp, paper_recipe, squared_error,
 )  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def likeness(prior: TorchDistribution, z: Tensor) -> Tensor:
     return -mmd(z, prior.sample()).expand(len(z))
 
 
-class WAE(Variant):
+class WAE(AutoEncoder):
     """Wasserstein auto-encoder, and a perceptron from the latent to the parameters.
 
     The generative process is that of ``ae``, z ~ N(0, I) the latent. Guide: a point mass,

@@ -1,6 +1,7 @@
 """What a model file is written with, out of torch and Pyro: variants, parts, objective."""
 
 from pyrosynth.modeling.audio_coordinates import AudioCoordinates, stress
+from pyrosynth.modeling.autoencoder import AutoEncoder
 from pyrosynth.modeling.bijections import (
     Chain,
     DiagonalAffine,
@@ -9,6 +10,7 @@ from pyrosynth.modeling.bijections import (
     UnitCube,
     log_normal,
 )
+from pyrosynth.modeling.dims import Batch, Dims
 from pyrosynth.modeling.distributions import (
     CubeNormal,
     FlowTransform,
@@ -53,16 +55,17 @@ from pyrosynth.modeling.recipes import (
 )
 from pyrosynth.modeling.rectified import RectifiedFlow
 from pyrosynth.modeling.terms import Term, WarmUp, held_log_prob, squared_error
-from pyrosynth.modeling.variant import Batch, Dims, Variant
+from pyrosynth.modeling.variant import Variant
 
 __all__ = [
-    "MLP", "PAPER_TRAINING", "AudioCoordinates", "AutoregressiveCategorical", "Batch", "Chain",
-    "Conditioned", "ConvBlock", "ConvDecoder", "ConvEncoder", "CubeNormal", "DenseLayers",
-    "DiagonalAffine", "Dims", "Flow", "FlowTransform", "Inverse", "Kind", "Labels",
-    "MelDecoder", "MelEncoder", "MelNormal", "MixedDiscreteFlow", "Network", "Networks",
-    "PresetEncoder", "Recipe", "RectifiedFlow", "ResidualMLP", "SyncFreeELBO", "TagBase",
-    "TagDirections", "Term", "UnitCube", "Variant", "WarmUp", "autoregressive_flow", "build",
-    "coupling_flow", "flow_normal", "flow_stack", "held_log_prob", "log_normal", "noise_from",
-    "paper_recipe", "posterior_flow", "regression_flow", "shared", "sound_decoder",
-    "sound_encoder", "squared_error", "standard_normal", "stress", "with_recipe", "zuko_flow",
+    "MLP", "PAPER_TRAINING", "AudioCoordinates", "AutoEncoder", "AutoregressiveCategorical",
+    "Batch", "Chain", "Conditioned", "ConvBlock", "ConvDecoder", "ConvEncoder", "CubeNormal",
+    "DenseLayers", "DiagonalAffine", "Dims", "Flow", "FlowTransform", "Inverse", "Kind",
+    "Labels", "MelDecoder", "MelEncoder", "MelNormal", "MixedDiscreteFlow", "Network",
+    "Networks", "PresetEncoder", "Recipe", "RectifiedFlow", "ResidualMLP", "SyncFreeELBO",
+    "TagBase", "TagDirections", "Term", "UnitCube", "Variant", "WarmUp", "autoregressive_flow",
+    "build", "coupling_flow", "flow_normal", "flow_stack", "held_log_prob", "log_normal",
+    "noise_from", "paper_recipe", "posterior_flow", "regression_flow", "shared",
+    "sound_decoder", "sound_encoder", "squared_error", "standard_normal", "stress",
+    "with_recipe", "zuko_flow",
 ]  # fmt: skip

@@ -13,9 +13,10 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from pyrosynth.errors import RunError
+from pyrosynth.modeling.dims import Batch
 from pyrosynth.modeling.distributions import sharing
 from pyrosynth.modeling.terms import Term
-from pyrosynth.modeling.variant import ONE_AT_A_TIME, Batch, Variant
+from pyrosynth.modeling.variant import ONE_AT_A_TIME, Variant
 
 DATA = {"x": "x", "v": "v", "t": "label_mask"}  # sites that have data, and their keys in a batch
 

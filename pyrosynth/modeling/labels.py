@@ -10,7 +10,7 @@ from torch.distributions import constraints
 
 from pyrosynth.errors import InputError
 from pyrosynth.modeling.bijections import LOG_SQRT_2PI, log_normal
-from pyrosynth.modeling.variant import Dims
+from pyrosynth.modeling.dims import Dims
 
 _Shape = torch.Size | list[int] | tuple[int, ...]
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from pyrosynth.modeling.bijections import Flow, log_normal
+from pyrosynth.modeling.dims import Dims
 from pyrosynth.modeling.networks import MLP, Network, ResidualMLP
-from pyrosynth.modeling.variant import Dims
 
 SLIVER = 1e-7  # distance from the ends of the unit interval, where noise would be infinite
 
@@ -256,13 +256,14 @@ class PresetEncoder(Network):
     def __init__(self, levels: AutoregressiveCategorical, hidden: int, n_out: int) -> None:
         super().__init__()
         n_in = len(levels.continuous) + levels.n_one_hot
-        self.__dict__["levels"] = levels  # read, not owned: it has weights of its own
+        self._levels = (levels,)  # in a tuple: it is read, and its weights are not this network's
         self.net = ResidualMLP(n_in, hidden, n_out, n_blocks=3)
 
     def forward(self, v: Tensor) -> Tensor:
         """Map presets in the unit cube (..., n_params) to points (..., n_out)."""
-        level, continuous = self.levels.split(v)
+        (levels,) = self._levels
+        level, continuous = levels.split(v)
         read = [2 * continuous - 1]
-        if self.levels.levels:
-            read.append(self.levels.one_hot(level))
+        if levels.levels:
+            read.append(levels.one_hot(level))
         return self.net(torch.cat(read, -1))

@@ -11,7 +11,8 @@ from pyrosynth.errors import InputError, unknown
 from pyrosynth.modeling.distributions import noise_from
 
 if TYPE_CHECKING:
-    from pyrosynth.modeling.variant import Dims, Variant
+    from pyrosynth.modeling.dims import Dims
+    from pyrosynth.modeling.variant import Variant
 
 
 @dataclass(frozen=True)

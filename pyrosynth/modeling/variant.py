@@ -13,8 +13,7 @@ the open unit cube, ``t`` (n_tags, n_classes) mask of the classes that a preset 
 import inspect
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import pyro
@@ -25,6 +24,7 @@ from torch import Generator, Tensor, nn
 
 from pyrosynth.errors import InputError, unknown
 from pyrosynth.modeling.bijections import Flow, UnitCube
+from pyrosynth.modeling.dims import Batch, Dims
 from pyrosynth.modeling.distributions import (
     CubeNormal,
     MelNormal,
@@ -34,36 +34,11 @@ from pyrosynth.modeling.distributions import (
     shared,
     standard_normal,
 )
-from pyrosynth.modeling.networks import MLP, Networks, sound_decoder, sound_encoder
 from pyrosynth.modeling.recipes import Recipe, plain
 from pyrosynth.modeling.terms import Term
 
-Batch = dict[str, Tensor]
-"""``x`` (batch, n_mels, n_frames), ``v`` (batch, n_params) and, unless every row knows its
-``v``, ``has_v`` (batch,) bool; where unknown, ``v`` holds any legal numbers. With tags,
-``label_mask`` (batch, n_tags, n_classes) bool, see `pyrosynth.data.tags`."""
-
 ONE_AT_A_TIME = threading.RLock()
 """Held while a program runs: Pyro keeps the handlers of all threads in one list."""
-
-
-@dataclass(frozen=True)
-class Dims:
-    """The sizes a variant is built for.
-
-    Args:
-        n_params: Number of synth parameters learnt.
-        x_shape: (n_mels, n_frames) of the features.
-        resolution: Number of levels of each parameter; empty where nobody needs to know.
-        tags: Names of the tags, none by default.
-        classes: Names of the classes of each tag.
-    """
-
-    n_params: int
-    x_shape: tuple[int, int]
-    resolution: tuple[int, ...] = ()
-    tags: tuple[str, ...] = ()
-    classes: tuple[tuple[str, ...], ...] = ()
 
 
 class Variant(nn.Module, ABC):
@@ -122,38 +97,6 @@ class Variant(nn.Module, ABC):
         given = {k: plain(kwargs.get(k, v)) for k, v in options.items()}
         variant.__dict__["_hyperparameters"] = given
         return variant
-
-    def add_autoencoder(
-        self,
-        networks: Networks,
-        n_code: int,
-        *,
-        embedding_dim: int,
-        channels: Sequence[int],
-        decoder_hidden: int,
-        rank: int,
-        regressor_hidden: Sequence[int],
-    ) -> None:
-        """Add what auto-encoders are made of: encoder, ``code``, decoder and regressor.
-
-        Args:
-            networks: ``"mel"`` for the package's networks, ``"conv"`` for the published ones.
-            n_code: What the layer ``code`` makes of the encoder's output.
-            embedding_dim: Size of that output.
-            channels: Channels of the encoder's convolutions.
-            decoder_hidden: Width of the decoder's layers.
-            rank: Spectrograms that a ``"mel"`` decoder mixes.
-            regressor_hidden: Hidden layers of the regressor.
-        """
-        n, shape = self.latent_dim, self.dims.x_shape
-        self.encoder = sound_encoder(networks, shape, embedding_dim, channels)
-        self.code = nn.Linear(embedding_dim, n_code)
-        self.decoder = sound_decoder(
-            networks, n, shape, channels=channels, hidden=decoder_hidden, rank=rank
-        )
-        self.log_scale = nn.Parameter(torch.zeros(shape[0]))
-        self.regressor = MLP(n, regressor_hidden, self.dims.n_params)
-        self.log_scale_v = nn.Parameter(torch.zeros(self.dims.n_params))
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the constructor's keyword arguments, from which an equal instance is built."""
