@@ -5,10 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pyrosynth.audio.features import DB
-
+DB = 10 / math.log(10)  # decibels of power per unit of natural logarithm
 NEIGHBOURS = 15  # of each sound, whose distances count more
-MORE = 10.0
+MORE = 10.0  # times as much
 UNIT = 5.0  # decibels of log-spectral distance between two points at distance 1
 OVERSAMPLED = 16  # dimensions beyond those asked for, which make the decomposition exact enough
 
