@@ -122,7 +122,7 @@ class Folder:
             "presets": [{"name": p.name, "parameters": dict(p.values)} for p in presets],
         }
         (folder / PRESETS).write_text(json.dumps(content, indent=1) + "\n")
-        synth.write_bank(folder / "presets.bank", presets)
+        synth.write_bank(folder / f"presets{synth.preset_suffix}", presets)
 
 
 def explore(

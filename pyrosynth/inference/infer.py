@@ -248,7 +248,7 @@ def infer_sound(
     if result.advice:
         more["advice"] = result.advice
     facts = preset_json(best, synth.name, space, note, **more, score=score, made=made)
-    bank = f"{name}.bank"
+    bank = f"{name}{synth.preset_suffix}"
     files = {
         PRESET: "the preset in full: native value of each parameter, note, score",
         SOUND: f"what {synth.name} plays for it",

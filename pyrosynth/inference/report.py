@@ -35,6 +35,12 @@ SOURCES = {
 }
 
 
+HOW_TO_OPEN = {
+    "amsynth": "In amsynth: File → Open Bank…",
+    "dexed": "In Dexed: CART → Load…, or send it to a DX7",
+}
+
+
 def candidates(match: Match, n: int = 5) -> NDArray[np.int64]:
     """Choose presets worth hearing: the nearest, the nearest of each source, then the next.
 
@@ -159,10 +165,11 @@ def values_of(space: ParamSpace, values: ArrayLike) -> list[list[str]]:
 
 def _how_to_load(posterior: Posterior, files: Mapping[str, str]) -> list[Block]:
     blocks = [table(("file", "what it is"), [list(item) for item in files.items()])]
-    bank = next((name for name in files if name.endswith(".bank")), None)
-    if posterior.synth.name == "amsynth" and bank:
-        how = f"In amsynth: File → Open Bank…, choose '{bank}'; the inferred preset is the first."
-        blocks.append(text(how))
+    suffix = posterior.synth.preset_suffix
+    own = next((name for name in files if suffix and name.endswith(suffix)), None)
+    how = HOW_TO_OPEN.get(posterior.synth.name)
+    if own and how:
+        blocks.append(text(f"{how}, choose '{own}'; the inferred preset is the first."))
     code = (
         "import json\n"
         "import pyrosynth as ps\n\n"

@@ -102,9 +102,9 @@ class SessionFiles:
         synth = self._posterior.synth
         preset = Preset.from_array(self._posterior.run.full_space, values, name, "pyrosynth")
         with tempfile.TemporaryDirectory(prefix="pyrosynth-") as folder:
-            file = Path(folder) / "preset.bank"
+            file = Path(folder) / f"preset{synth.preset_suffix}"
             if synth.write_bank(file, [preset]):
-                return ".bank", file.read_bytes()
+                return synth.preset_suffix, file.read_bytes()
         return ".json", self.text(values, name).encode()
 
     def text(self, values: Values, name: str) -> str:

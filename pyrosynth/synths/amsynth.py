@@ -41,6 +41,8 @@ class Amsynth(DssiSynth):
         SynthError: The plugin is missing, damaged, or has other controls.
     """
 
+    preset_suffix = ".bank"
+
     def __init__(
         self, path: str | os.PathLike[str] | None = None, isolation: Isolation = "reload"
     ) -> None:
@@ -83,6 +85,10 @@ class Amsynth(DssiSynth):
                 f"no preset banks beside '{self.path}'; run 'pyrosynth install amsynth'"
             )
         return presets
+
+    def read_bank(self, path: str | os.PathLike[str]) -> list[Preset]:
+        """Read a bank or a single preset, with values as amsynth takes them; see `read_bank`."""
+        return [_legal(preset) for preset in read_bank(path)]
 
     def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
         """Write presets as a bank file that amsynth loads; see `write_bank`."""

@@ -1,5 +1,6 @@
 """The interface of a synth: its controls, and a function from a preset to audio."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Audio, Note
+from pyrosynth.errors import InputError
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import Preset
 
@@ -33,6 +35,8 @@ class Synth(ABC):
         batched: Whether ``render_batch`` is faster than one sound after the other.
         memory_limit: Bytes that a worker process may take beyond what it has when the synth is
             ready; None for no limit.
+        preset_suffix: How the names of files of its own presets end, such as ``".syx"``;
+            empty if it has none.
     """
 
     name: str
@@ -41,10 +45,14 @@ class Synth(ABC):
     isolations: tuple[Isolation, ...] = ("reuse",)
     batched: ClassVar[bool] = False
     memory_limit: ClassVar[int | None] = None
+    preset_suffix: str = ""
 
-    @abstractmethod
     def spec(self) -> dict[str, Any]:
-        """Return what `pyrosynth.synths.from_spec` needs to rebuild this synth; JSON-ready."""
+        """Return what `pyrosynth.synths.from_spec` needs to rebuild this synth; JSON-ready.
+
+        ``synth`` names it, by default as ``module:Class``; the rest are arguments of its class.
+        """
+        return {"synth": f"{type(self).__module__}:{type(self).__qualname__}"}
 
     @abstractmethod
     def identity(self) -> str:
@@ -72,6 +80,16 @@ class Synth(ABC):
     def presets(self) -> list[Preset]:
         """Return the presets that come with this synth; none unless a subclass has some."""
         return []
+
+    def read_bank(self, path: str | os.PathLike[str]) -> list[Preset]:
+        """Read a file of presets in the synth's own format.
+
+        Raises:
+            InputError: It is none, or the synth has no such format.
+        """
+        raise InputError(
+            f"synth '{self.name}' reads no '{path}'; give presets as JSON or CSV files"
+        )
 
     def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
         """Write presets in the synth's own format; False if it has none."""

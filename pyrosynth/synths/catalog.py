@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import InputError, SynthError, unknown
 from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
+from pyrosynth.synths.custom import complete, entry_points, is_class, load_class
 
 __all__ = [
     "ISOLATIONS",
@@ -22,16 +23,17 @@ __all__ = [
 
 
 def names() -> tuple[str, ...]:
-    """Return the names that `load_synth` knows, beside the path of a DSSI plugin."""
-    return ("voice", "amsynth")
+    """Return the names that `load_synth` knows, beside paths of plugins and classes."""
+    return ("voice", "amsynth", "dexed", *entry_points())
 
 
 def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
     """Load a synth.
 
     Args:
-        name_or_path: One of `names`, or the path of a DSSI plugin library, with ``#label``
-            behind it where it holds several synths.
+        name_or_path: One of `names`; the path of a DSSI plugin library, with ``#label`` behind it
+            where it holds several synths; or ``module:Class``, a synth of one's own, whose module
+            is imported.
         **options: Arguments of the synth's class, such as ``isolation`` or ``device``.
 
     Returns:
@@ -51,17 +53,25 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
         from pyrosynth.synths.amsynth import Amsynth
 
         make = Amsynth
+    elif text == "dexed":
+        from pyrosynth.synths.dexed import Dexed
+
+        make = Dexed
+    elif is_class(text) or text in entry_points():
+        make = load_class(entry_points().get(text, text))
     else:
         from pyrosynth.synths.dssi import DssiSynth, split_label
 
         if os.sep not in text and not split_label(text)[0].endswith(".so"):
-            raise unknown("synth", text, (*names(), "or the path of a DSSI plugin (.so)"))
+            raise unknown(
+                "synth", text, (*names(), "or the path of a DSSI plugin (.so), or MODULE:CLASS")
+            )
         make = functools.partial(DssiSynth, text)
     known = inspect.signature(make).parameters
     for option in options:
         if option not in known:
             raise InputError(f"synth '{text}' has no option '{option}'; known: {', '.join(known)}")
-    return make(**options)
+    return complete(make(**options), text)
 
 
 def from_spec(spec: dict[str, Any]) -> Synth:
@@ -82,7 +92,7 @@ def from_spec(spec: dict[str, Any]) -> Synth:
     name = options.pop("synth", None)
     if name == "dssi" and isinstance(options.get("path"), str):
         return load_synth(options.pop("path"), **options)
-    if name not in names():
+    if not isinstance(name, str) or not (name in names() or is_class(name)):
         raise unknown("synth", str(name), names())
     if name == "amsynth" and not os.path.isfile(options.get("path") or ""):
         options["path"] = None
@@ -92,6 +102,7 @@ def from_spec(spec: dict[str, Any]) -> Synth:
 def status() -> list[tuple[str, bool, str]]:
     """Return name, availability and a note for each synth of `names`."""
     from pyrosynth.synths.amsynth import bank_files, find
+    from pyrosynth.synths.dexed import Dexed
 
     plugin = find()
     if plugin is None:
@@ -99,7 +110,12 @@ def status() -> list[tuple[str, bool, str]]:
     else:
         banks = len(bank_files(plugin))
         amsynth = ("amsynth", True, f"{plugin}, {banks} preset banks")
-    return [("voice", True, "built in"), amsynth]
+    try:
+        dexed = ("dexed", True, f"dexed-py {Dexed().version}")
+    except SynthError as error:
+        dexed = ("dexed", False, str(error))
+    own = [(name, True, where) for name, where in entry_points().items()]
+    return [("voice", True, "built in"), amsynth, dexed, *own]
 
 
 def scan(path: str | os.PathLike[str]) -> list[dict[str, Any]]:

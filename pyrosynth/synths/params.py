@@ -14,7 +14,7 @@ back to a legal setting.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -25,6 +25,8 @@ from pyrosynth.errors import InputError, integer, number, unknown
 
 Kind = Literal["continuous", "stepped", "categorical", "toggle"]
 KINDS: tuple[Kind, ...] = ("continuous", "stepped", "categorical", "toggle")
+Curve = Literal["linear", "logarithmic"]
+CURVES: tuple[Curve, ...] = ("linear", "logarithmic")
 
 SHOWN = 6  # names in a representation
 EDGE = 1e-6  # v keeps this distance from 0 and 1, where float32 logits stop being finite
@@ -43,6 +45,9 @@ class Param:
         resolution: Number of levels K; for other kinds than ``continuous`` the number of settings.
         unit: Physical unit of the native value, empty if it has none.
         labels: Names of the settings of a categorical control, one per level.
+        group: Part of the synth that it belongs to, such as an operator; empty if none is known.
+        curve: Whether equal steps of the unit value add to the native value (``linear``) or
+            multiply it (``logarithmic``, for positive ranges, such as frequencies).
 
     Raises:
         InputError: The numbers contradict each other.
@@ -56,6 +61,8 @@ class Param:
     resolution: int = 128
     unit: str = ""
     labels: tuple[str, ...] = ()
+    group: str = ""
+    curve: Curve = "linear"
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -63,6 +70,8 @@ class Param:
             raise InputError(f"parameter {self.name!r}: a name is text")
         if self.kind not in KINDS:
             raise unknown("parameter kind", self.kind, KINDS)
+        if self.curve not in CURVES:
+            raise unknown("curve of a parameter", self.curve, CURVES)
         for name in ("minimum", "maximum", "default"):
             checked = number(f"parameter '{self.name}': {name}", getattr(self, name))
             object.__setattr__(self, name, checked)
@@ -77,6 +86,11 @@ class Param:
                 f"parameter '{self.name}': default {self.default} lies outside "
                 f"{self.minimum} to {self.maximum}"
             )
+        if self.curve == "logarithmic" and (self.minimum <= 0 or self.kind != "continuous"):
+            raise InputError(
+                f"parameter '{self.name}': a logarithmic curve is for continuous controls with a "
+                f"minimum above 0, not for {self.kind} ones from {self.minimum}"
+            )
         if self.resolution < 2 or (self.kind == "toggle" and self.resolution != 2):
             raise InputError(
                 f"parameter '{self.name}': a {self.kind} control cannot have "
@@ -86,6 +100,17 @@ class Param:
             raise InputError(
                 f"parameter '{self.name}': {len(self.labels)} labels for {self.resolution} levels"
             )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready description; what was added since format 2 only if it says more."""
+        later = {"group": "", "curve": "linear"}
+        return {k: v for k, v in asdict(self).items() if later.get(k) != v}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Param":
+        """Rebuild a parameter from ``to_json``'s description, whatever else stands beside it."""
+        known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
+        return cls(**{**known, "labels": tuple(data.get("labels", ()))})
 
 
 @dataclass(frozen=True)
@@ -144,6 +169,11 @@ class ParamSpace:
         """Which controls have only the settings their levels name, shape (n_params,)."""
         return np.array([param.kind != "continuous" for param in self.params])
 
+    @cached_property
+    def logarithmic(self) -> NDArray[np.bool_]:
+        """Which controls have a logarithmic curve, shape (n_params,)."""
+        return np.array([param.curve == "logarithmic" for param in self.params], np.bool_)
+
     def to_unit(self, value: ArrayLike) -> NDArray[np.float64]:
         """Map native values to [0, 1], clamping to the range and rounding discrete controls.
 
@@ -157,7 +187,13 @@ class ParamSpace:
             InputError: A value is not finite or the last axis has the wrong size.
         """
         array = self._checked(value)
-        unit = np.clip((array - self.minimum) / (self.maximum - self.minimum), 0.0, 1.0)
+        unit = (array - self.minimum) / (self.maximum - self.minimum)
+        if self.logarithmic.any():
+            at, low, high = (
+                values[..., self.logarithmic] for values in (array, self.minimum, self.maximum)
+            )
+            unit[..., self.logarithmic] = np.log(np.maximum(at, low) / low) / np.log(high / low)
+        unit = np.clip(unit, 0.0, 1.0)
         steps = self.resolution - 1
         return np.where(self.discrete, np.round(unit * steps) / steps, unit)
 
@@ -172,8 +208,7 @@ class ParamSpace:
         """
         array = np.clip(self._checked(unit), 0.0, 1.0)
         steps = self.resolution - 1
-        array = np.where(self.discrete, np.round(array * steps) / steps, array)
-        return self.minimum + array * (self.maximum - self.minimum)
+        return self._native(np.where(self.discrete, np.round(array * steps) / steps, array))
 
     def levels(self, value: ArrayLike) -> NDArray[np.int64]:
         """Return the level of each native value, an integer from 0 to resolution - 1.
@@ -214,7 +249,7 @@ class ParamSpace:
         """
         array = np.clip(self._checked(v), 0.0, 1.0)
         levels = np.minimum(np.floor(array * self.resolution), self.resolution - 1)
-        return self.minimum + levels / (self.resolution - 1) * (self.maximum - self.minimum)
+        return self._native(levels / (self.resolution - 1))
 
     def index(self, names: Sequence[str]) -> NDArray[np.int64]:
         """Return the positions of the named controls.
@@ -268,6 +303,7 @@ class ParamSpace:
                 "default": param.default,
                 "levels": param.resolution,
                 "unit": param.unit or ", ".join(param.labels),
+                "curve": param.curve,
             }
             for param in self.params
         )
@@ -276,15 +312,24 @@ class ParamSpace:
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready description that ``from_json`` reads back exactly."""
         return {
-            "params": [asdict(param) for param in self.params],
+            "params": [param.to_json() for param in self.params],
             "selections": {name: list(names) for name, names in self.selections.items()},
         }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "ParamSpace":
         """Rebuild a space from ``to_json``'s description."""
-        params = tuple(Param(**{**p, "labels": tuple(p["labels"])}) for p in data["params"])
+        params = tuple(Param.from_json(param) for param in data["params"])
         return cls(params, {k: tuple(v) for k, v in data["selections"].items()})
+
+    def _native(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
+        native = self.minimum + unit * (self.maximum - self.minimum)
+        if self.logarithmic.any():
+            at, low, high = (
+                values[..., self.logarithmic] for values in (unit, self.minimum, self.maximum)
+            )
+            native[..., self.logarithmic] = np.clip(low * (high / low) ** at, low, high)
+        return native
 
     def _checked(self, array: ArrayLike) -> NDArray[np.float64]:
         try:

@@ -1,0 +1,99 @@
+"""Dexed, the engine of a DX7 as a Python package, and the voices that lie on this machine.
+
+``dexed-py`` is free software under the GPL, version 3 or later, and no part of this package: the
+extra ``dexed`` installs it, and only the processes that render import it.
+"""
+
+import importlib.metadata
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyrosynth.audio.io import Audio, Note
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.synths.base import Synth
+from pyrosynth.synths.dx7 import SPACE, read_syx, voice_bytes, write_syx
+from pyrosynth.synths.presets import Preset
+
+PACKAGE = "dexed-py"
+VERSION = 1  # to be raised when this module changes what one hears
+GAIN = 0.25  # single notes of loud voices peak between 4 and 5
+
+
+class Dexed(Synth):
+    """The DX7 with its 145 controls, as whole numbers.
+
+    Raises:
+        SynthError: ``dexed-py`` is not installed.
+    """
+
+    name = "dexed"
+    param_space = SPACE
+    isolation = "reuse"  # exact: a note starts from nothing that the one before left
+    preset_suffix = ".syx"
+
+    def __init__(self) -> None:
+        """Make sure that the package is there, without importing it."""
+        try:
+            self.version = importlib.metadata.version(PACKAGE)
+        except importlib.metadata.PackageNotFoundError as error:
+            raise SynthError(
+                "the synth 'dexed' needs the package dexed-py (GPL-3.0 or later); "
+                "run pip install 'pyrosynth[dexed]'"
+            ) from error
+        self._engines: dict[int, Any] = {}
+
+    def spec(self) -> dict[str, Any]:
+        """Return the name; there is nothing to choose."""
+        return {"synth": "dexed"}
+
+    def identity(self) -> str:
+        """Return the versions of the engine and of this module."""
+        return f"{PACKAGE} {self.version}, {VERSION}"
+
+    def presets(self) -> list[Preset]:
+        """Read the cartridges in Dexed's folder; none if Dexed is not installed there."""
+        voices = []
+        for file in sorted(cartridges().rglob("*.syx")):
+            try:
+                voices += read_syx(file)
+            except InputError:
+                continue  # whatever a user keeps there; named files complain
+        return voices
+
+    def read_bank(self, path: str | os.PathLike[str]) -> list[Preset]:
+        """Read a ``.syx`` file, see `pyrosynth.synths.dx7.read_syx`."""
+        return read_syx(Path(path))
+
+    def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
+        """Write a ``.syx`` file, see `pyrosynth.synths.dx7.write_syx`."""
+        write_syx(path, presets)
+        return True
+
+    def render(self, values: NDArray[np.float64], note: Note, sample_rate: int) -> Audio:
+        """Render one note; see `Synth.render`."""
+        engine = self._engines.get(sample_rate)
+        if engine is None:
+            from dexed import DexedSynth  # type: ignore[import-not-found]
+
+            engine = self._engines[sample_rate] = DexedSynth(sample_rate)._synth
+        name_and_switches = b" " * 10 + b"\x3f"  # all six operators on
+        engine.load_sysex(voice_bytes(values).tobytes() + name_and_switches)
+        n_samples = note.n_samples(sample_rate)
+        seconds = (n_samples + 0.5) / sample_rate  # not a sample less by rounding
+        audio = engine.render(note.pitch, note.velocity, note.hold_seconds, seconds)
+        return np.asarray(GAIN * audio[:n_samples], np.float32)
+
+
+def cartridges() -> Path:
+    """Return the folder in which Dexed keeps its cartridges, which need not exist."""
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "DigitalSuburban" / "Dexed" / "Cartridges"

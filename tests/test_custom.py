@@ -1,0 +1,82 @@
+"""Synths of one's own: a class in a module, and what is wrong with one."""
+
+import textwrap
+
+import numpy as np
+import pytest
+
+from pyrosynth import synths
+from pyrosynth.audio.io import Note
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.synths import custom
+from pyrosynth.synths.rendering import Renderer
+
+MODULE = """
+import numpy as np
+import pyrosynth as ps
+from pyrosynth.synths import Synth
+
+class Click(Synth):
+    name = "click"
+    param_space = ps.ParamSpace((ps.Param("level"),))
+
+    def identity(self):
+        return "click, version 1"
+
+    def render(self, values, note, sample_rate):
+        return np.full(note.n_samples(sample_rate), values[0], np.float32)
+
+class Lazy(Synth):
+    name = "lazy"
+
+other = 3
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with a module, in which the command is run."""
+    (tmp_path / "clicking.py").write_text(textwrap.dedent(MODULE))
+    (tmp_path / "broken_synth.py").write_text("1 / 0")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_class_in_the_working_folder_is_rendered_by_workers(here):
+    click = synths.load_synth("clicking:Click")
+    assert click.spec() == {"synth": "clicking:Click"}
+    assert isinstance(synths.from_spec(click.spec()), type(click))
+    with Renderer(click, Note(), 22050, workers=1) as renderer:
+        rendered = renderer.render([[0.25], [0.5]])
+    assert rendered.audio[:, 7].tolist() == [0.25, 0.5]
+
+
+def test_an_entry_point_has_a_name(here, monkeypatch):
+    point = custom.importlib.metadata.EntryPoint("click", "clicking:Click", custom.GROUP)
+    monkeypatch.setattr(custom.importlib.metadata, "entry_points", lambda group: [point])
+    assert "click" in synths.names()
+    assert synths.load_synth("click").name == "click"
+    assert ("click", True, "clicking:Click") in synths.status()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("clicking:Clack", "has no class 'Clack'"),
+        ("clicking:other", "no subclass"),
+        ("clicking:Lazy", "lacks identity, render"),
+        ("no_such_module:Click", "cannot import 'no_such_module'"),
+        ("broken_synth:Click", "ZeroDivisionError"),
+    ],
+)
+def test_what_is_wrong_with_a_class_is_one_line(here, name, message):
+    with pytest.raises(SynthError, match=message):
+        synths.load_synth(name)
+
+
+def test_options_of_a_class_are_checked(here):
+    with pytest.raises(InputError, match="has no option 'colour'"):
+        synths.load_synth("clicking:Click", colour="red")
+    with pytest.raises(InputError, match="give presets as JSON or CSV"):
+        synths.load_synth("clicking:Click").read_bank("a.bank")
+    assert np.isfinite(synths.load_synth("clicking:Click").param_space.defaults).all()
