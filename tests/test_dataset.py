@@ -16,7 +16,7 @@ from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.data.dataset import open_dataset, render_dataset
 from pyrosynth.data.render import STD_FLOOR, split_human
-from pyrosynth.data.splits import DB
+from pyrosynth.data.splits import DB, SPLITS
 from pyrosynth.data.store import Store
 from pyrosynth.errors import DataError, InputError
 from pyrosynth.synths.presets import Preset
@@ -332,6 +332,38 @@ def test_it_shows_itself(data):
     shown = data._repr_html_()
     assert shown.count("<audio") == 4
     assert "<img" in shown
+
+
+def test_augmented_presets_that_sound_like_held_out_ones_are_dropped(path, data, tmp_path):
+    assert data.leaks == {"threshold_db": 1.0, "of": 99, "dropped": 0, "valid": 0, "test": 0}
+    store = Store(shutil.copytree(path, tmp_path / "data"), write=True)
+    train, valid, test = (data.rows(split, human_only=True)[0] for split in SPLITS)
+    offsets = np.reshape([0.9, -0.9, 0, 0, 1.2], (5, 1, 1)) / DB
+    copies = data.x([test, valid, test, train, test]) + offsets
+    store.write(60, {"x": copies})
+    near = {
+        split: np.array([np.abs(copies - x).mean(axis=(1, 2)) < 1 / DB for x in data.x(rows)])
+        for split, rows in ((split, data.rows(split)) for split in SPLITS[1:])
+    }
+    del store.group.attrs["leaks"]  # as in a dataset of a version that did not look
+    assert open_dataset(tmp_path / "data").leaks is None
+
+    mended = render(tmp_path / "data")
+    assert mended.split[59:].tolist() == ["train", "none", "none", "none"] + ["train"] * 36
+    met = {split: int(pairs.any(axis=1).sum()) for split, pairs in near.items()}
+    assert min(met.values()) >= 1
+    assert mended.leaks == {"threshold_db": 1.0, "of": 99, "dropped": 3, **met}
+    assert np.setdiff1d(data.rows(), mended.rows()).tolist() == [60, 61, 62]
+    test_statistics_are_those_of_the_train_split(mended)
+
+    written = files(tmp_path / "data")
+    render(tmp_path / "data")
+    assert files(tmp_path / "data") == written
+    Store(tmp_path / "data", write=True).set_attribute("statistics_of", None)  # killed on the way
+    with pytest.raises(DataError, match="incomplete"):
+        open_dataset(tmp_path / "data")
+    render(tmp_path / "data")
+    assert files(tmp_path / "data") == written
 
 
 def test_nothing_but_silence_is_refused(path, tmp_path):

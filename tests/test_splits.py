@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from pyrosynth.data.splits import DB, cluster, deal
+from pyrosynth.data.splits import DB, alike, cluster, deal
 from pyrosynth.errors import DataError
 
 
@@ -46,6 +46,18 @@ def test_the_threshold_is_in_decibels():
     x[1] += 0.99 / DB
     x[2] -= 1.01 / DB
     assert cluster(x, np.arange(3)[:, None]).tolist() == [0, 0, 1]
+
+
+def test_pairs_that_sound_alike_are_those_of_the_definition():
+    rng = np.random.default_rng(3)
+    others = features(25, 1)
+    x = others[rng.integers(25, size=300)]
+    x = x + rng.uniform(0, 0.6, (300, 1, 1)) * features(300, 2)
+    difference = DB * np.abs(x[:, None] - others).mean(axis=(2, 3))
+    expected = np.argwhere(difference < 1.0).T
+    assert 50 < expected.shape[1] < 250
+    assert alike(x, others).tolist() == expected.tolist()
+    assert alike(x[:0], others).shape == alike(x, others[:0]).shape == (2, 0)
 
 
 def test_no_cluster_is_split_and_shares_are_kept():

@@ -119,8 +119,14 @@ def render(
     usable = len(data.rows("all"))
     facts = {"dataset": str(out), "presets": len(data), "usable": usable, "human": human}
     counts = ", ".join(f"{n} {part}" for part, n in human.items())
-    line = f"{out}: {usable} of {len(data)} sounds usable; human presets: {counts}"
-    show(facts, [line], as_json)
+    lines = [f"{out}: {usable} of {len(data)} sounds usable; human presets: {counts}"]
+    if data.leaks:
+        facts["leaks"] = data.leaks
+        lines.append(
+            f"  {data.leaks['dropped']} augmented presets are dropped from training, since they "
+            "sound like a human preset of valid or test"
+        )
+    show(facts, lines, as_json)
 
 
 def tags(

@@ -115,7 +115,11 @@ class Dataset:
 
     @cached_property
     def split(self) -> NDArray[np.str_]:
-        """``train``, ``valid``, ``test`` or, for a human preset without sound, ``none``."""
+        """``train``, ``valid``, ``test`` or ``none``, shape (n,).
+
+        In ``none`` are human presets without a sound, and augmented ones that sound like a preset
+        of ``valid`` or ``test``.
+        """
         return self._store.read("split")
 
     @cached_property
@@ -127,6 +131,17 @@ class Dataset:
     def cluster(self) -> NDArray[np.int32]:
         """Cluster of human presets that sound alike, -1 for all others, shape (n,)."""
         return self._store.read("cluster")
+
+    @property
+    def leaks(self) -> dict[str, Any] | None:
+        """How many augmented presets sounded like a held-out human one and were dropped.
+
+        ``dropped`` counts them; ``valid`` and ``test`` count the held-out presets that they sound
+        like, ``threshold_db`` says when two sounds are alike. None in a dataset of a version that
+        did not look; rendering it again, with the same settings, does.
+        """
+        leaks: dict[str, Any] | None = self._store.attribute("leaks")
+        return leaks
 
     @cached_property
     def mean(self) -> NDArray[np.float32]:
@@ -142,7 +157,8 @@ class Dataset:
         """Return the rows of a split that have a sound, in ascending order.
 
         Args:
-            split: ``train``, ``valid``, ``test`` or ``all``; augmented presets are all in train.
+            split: ``train``, ``valid``, ``test``, or ``all`` for all that have a sound. Augmented
+                presets are in ``train``, unless they sound like a preset of the other two.
             human_only: Leave augmented presets out.
 
         Raises:
@@ -249,7 +265,8 @@ def render_dataset(
     """Render the presets of a synth, and augmented presets, to a dataset.
 
     The human presets are split by clusters of like sounds; only those of the train split have
-    augmented ones. A killed run goes on where it stopped when it is called again, a finished one
+    augmented ones, and an augmented preset that sounds like one of the other two splits is dropped
+    from training. A killed run goes on where it stopped when it is called again, a finished one
     returns at once, and a larger ``augmented`` extends it.
 
     Args:

@@ -1,4 +1,4 @@
-"""Render a dataset: human presets, their split, augmented presets, statistics.
+"""Render a dataset: human presets, their split, augmented presets, leaks dropped, statistics.
 
 Every step looks at what the store holds already and does the rest, so the whole may be killed
 and called again at any point, and ends with the same bytes.
@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.data.augmentation import PRIORS, Prior, augment
-from pyrosynth.data.splits import SPLITS, THRESHOLD_DB, cluster, deal
+from pyrosynth.data.splits import SPLITS, THRESHOLD_DB, alike, cluster, deal
 from pyrosynth.data.store import METADATA, Store
 from pyrosynth.errors import DataError, InputError, checked_seed, integer, unknown
 from pyrosynth.files import claim
@@ -31,6 +31,7 @@ Kept = Literal["none", "human", "all"]
 KEPT: tuple[Kept, ...] = ("none", "human", "all")
 
 MOST_PRESETS, MOST_CHUNK_ROWS = 10**8, 2**16
+COMPARED_CHUNKS = 8  # chunks whose sounds are compared with held-out ones at once: bounds memory
 STD_FLOOR = 0.1  # 0.4 dB: a cell that varies less is not blown up by standardising
 
 Columns = dict[str, NDArray[Any]]
@@ -124,8 +125,10 @@ def build(
     human = job.human(presets)
     contract = job.contract(human, seed)
     n_rows = len(human) + augmented
-    if Store.exists(path) and _held(Store(path), contract, augmented).is_complete(n_rows):
-        return
+    if Store.exists(path):
+        store = _held(Store(path), contract, augmented)
+        if store.is_complete(n_rows) and _without_leaks(store):
+            return
     with claim(path, "render", mark=METADATA):
         if Store.exists(path):
             store = _held(Store(path, write=True), contract, augmented)
@@ -153,6 +156,8 @@ def _fill(
     job: Job, store: Store, human: Sequence[Preset], n_rows: int, seed: int, workers: int | None
 ) -> None:
     """Render all rows of a store that are not there yet."""
+    if store.blocks(0, n_rows) or not _without_leaks(store):
+        store.set_attribute("statistics_of", None)  # they are of another train split
     n_human = len(human)
     values = preset_array(human, job.synth.param_space)
     levels = job.learnt.levels(job.subspace.of(values))
@@ -186,10 +191,9 @@ def _fill(
             split_human(store, levels, seed)
         in_train = store.read("split", np.arange(n_human)) == "train"
         train = job.subspace.of(values[in_train])
-        new |= _render(
-            job, store, renderer, augmented_rows, (n_human, n_rows), "augmented presets"
-        )
-    if new or store.attribute("statistics_of") != n_rows:
+        _render(job, store, renderer, augmented_rows, (n_human, n_rows), "augmented presets")
+    if store.attribute("statistics_of") != n_rows:
+        drop_leaks(store)
         _summarise(store)
 
 
@@ -286,6 +290,46 @@ def split_human(store: Store, levels: NDArray[np.int64], seed: int) -> None:
         **{name: int(np.sum(split == name)) for name in (*SPLITS, "none")},
     }
     store.set_attribute("splitting", report)
+
+
+def drop_leaks(store: Store) -> None:
+    """Take augmented presets that sound like a held-out human preset out of the train split.
+
+    They would tell a model what it is asked for in validation and test. The rows stay, in split
+    ``none``; the attribute ``leaks`` counts them, and the held-out presets they sound like.
+
+    Args:
+        store: A store with all rows rendered and the human presets split.
+    """
+    n_human, n_rows = store.attribute("n_human"), store.n_rows
+    usable = store.read("status") == "ok"
+    human_split = store.read("split", np.arange(n_human))
+    held_out = np.flatnonzero(usable[:n_human] & np.isin(human_split, SPLITS[1:]))
+    shape, step = store.arrays["x"].shape[1:], COMPARED_CHUNKS * store.arrays["x"].chunks[0]
+
+    def features(rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        return store.read("x", rows, np.empty((len(rows), *shape), np.float32))
+
+    others = features(held_out)
+    dropped, met = 0, np.zeros(len(held_out), bool)
+    for start in tqdm(range(n_human, n_rows, step), desc="leaks", unit="block"):
+        rows = np.arange(start, min(start + step, n_rows))
+        rendered = rows[usable[rows]]
+        near, held = alike(features(rendered), others)
+        split = np.full(len(rows), "train")
+        split[rendered[near] - start] = "none"
+        store.write(start, {"split": split})
+        dropped += int(np.sum(split == "none"))
+        met[held] = True
+    heard = {part: int(np.sum(met & (human_split[held_out] == part))) for part in SPLITS[1:]}
+    leaks = {"threshold_db": THRESHOLD_DB, "of": n_rows, "dropped": dropped, **heard}
+    store.set_attribute("leaks", leaks)
+
+
+def _without_leaks(store: Store) -> bool:
+    """Tell whether leaks are dropped among all rows; datasets of older versions hold some."""
+    leaks = store.attribute("leaks")
+    return leaks is not None and leaks["of"] == store.n_rows
 
 
 def _summarise(store: Store) -> None:

@@ -40,7 +40,6 @@ def cluster(x: NDArray[np.floating], levels: ArrayLike, threshold_db: float = TH
         Cluster of each preset, shape (n,), numbered in the order of their first presets.
     """
     n = len(x)
-    flat = x.reshape(n, -1)
     patches = _patches(x)
     limit = threshold_db / DB
     pairs = [_equal_rows(np.asarray(levels))]
@@ -50,7 +49,7 @@ def cluster(x: NDArray[np.floating], levels: ArrayLike, threshold_db: float = TH
         ahead = right > left
         left, right = left[ahead] + start, right[ahead] + start
         pairs.extend(
-            _alike(flat, left[i : i + ROWS], right[i : i + ROWS], limit)
+            _alike(x, x, left[i : i + ROWS], right[i : i + ROWS], limit)
             for i in range(0, len(left), ROWS)
         )
     edges = np.concatenate(pairs, axis=1)
@@ -58,6 +57,25 @@ def cluster(x: NDArray[np.floating], levels: ArrayLike, threshold_db: float = TH
     _, labels = connected_components(graph, directed=False)
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse]
+
+
+def alike(x: NDArray[np.floating], others: NDArray[np.floating]) -> Int:
+    """Return the pairs of sounds, one of each set, that differ by less than the threshold.
+
+    Args:
+        x: Features of `pyrosynth.audio.features`, shape (n, n_mels, n_frames).
+        others: Features of the sounds they are compared with, shape (m, n_mels, n_frames).
+
+    Returns:
+        Positions among ``x`` and among ``others``, shape (2, any).
+    """
+    limit = THRESHOLD_DB / DB
+    left, right = np.nonzero(cdist(_patches(x), _patches(others), "cityblock") < limit)
+    pairs = [
+        _alike(x, others, left[i : i + ROWS], right[i : i + ROWS], limit)
+        for i in range(0, len(left), ROWS)
+    ]
+    return np.concatenate([np.empty((2, 0), np.int64), *pairs], axis=1)
 
 
 def deal(clusters: Int, seed: int) -> Int:
@@ -99,12 +117,14 @@ def _patches(x: NDArray[np.floating]) -> NDArray[np.float64]:
     cells = x.shape[1] * x.shape[2]
     for axis, size in zip((1, 2), POOLED, strict=True):
         x = np.add.reduceat(x, np.arange(0, x.shape[axis], size), axis, dtype=np.float64)
-    return x.reshape(len(x), -1) / cells
+    return x.reshape(len(x), x.shape[1] * x.shape[2]) / cells
 
 
-def _alike(flat: NDArray[np.floating], left: Int, right: Int, limit: float) -> Int:
+def _alike(
+    x: NDArray[np.floating], others: NDArray[np.floating], left: Int, right: Int, limit: float
+) -> Int:
     """Return those of the pairs that are alike, shape (2, any)."""
-    distance = np.abs(flat[left] - flat[right]).mean(axis=1, dtype=np.float64)
+    distance = np.abs(x[left] - others[right]).mean(axis=(1, 2), dtype=np.float64)
     return np.stack([left, right])[:, distance < limit]
 
 
