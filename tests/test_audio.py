@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from pyrosynth.audio.background import fit_length, measure_background
+from pyrosynth.audio.background import fit_length, load_note, measure_background
 from pyrosynth.audio.descriptors import describe
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note, load_audio, save_audio
@@ -121,6 +121,35 @@ def test_what_is_before_a_note_is_cut(rate, before):
     fitted = fit_length(note + added, 2 * rate, rate)
     inner = slice(rate // 100, -rate // 50)
     assert np.abs(fitted - note[found.onset :][: 2 * rate])[inner].max() < 0.06
+
+
+@pytest.mark.parametrize("rate", [8000, RATE, 96000])
+@pytest.mark.parametrize("kind", ["one sample", "a burst", "many", "in hiss", "two channels"])
+def test_a_recording_of_clicks_only_is_refused(tmp_path, rate, kind):
+    rng = np.random.default_rng(0)
+    sound = np.zeros(3 * rate)
+    sound[rate // 2 :: rate // 4 if kind == "many" else 3 * rate] = 0.7
+    if kind != "one sample":
+        sound[rate : rate + rate // 50] = 0.5 * rng.standard_normal(rate // 50)
+    if kind == "in hiss":
+        sound += 0.001 * rng.standard_normal(len(sound)) + 0.05
+    stored = np.stack([sound, 0.5 * sound], 1) if kind == "two channels" else sound
+    soundfile.write(tmp_path / "a.wav", stored, rate, subtype="FLOAT")
+    with pytest.raises(InputError, match=r"a\.wav' holds only clicks, none longer than 30 ms"):
+        load_note(tmp_path / "a.wav", 4000, RATE)
+
+
+@pytest.mark.parametrize("kind", ["a woodblock", "a low buzz", "hiss", "a late note"])
+def test_what_is_short_or_sparse_is_no_click(tmp_path, kind):
+    rng, time = np.random.default_rng(0), np.arange(2 * RATE) / RATE
+    sound = {
+        "a woodblock": np.sin(5000 * time) * np.exp(-time / 0.012),
+        "a low buzz": np.where(np.arange(len(time)) % (RATE // 25) == 0, 0.7, 0.0),
+        "hiss": 0.1 * rng.standard_normal(len(time)),
+        "a late note": np.where(time > 1.9, np.sin(2000 * time), time == 0.5),
+    }[kind]
+    soundfile.write(tmp_path / "a.wav", sound, RATE)
+    assert np.abs(load_note(tmp_path / "a.wav", 4000, RATE)).max() > 0.1
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.3, 2.0])

@@ -155,6 +155,8 @@ def write_sound(path, kind):
         soundfile.write(path, tone, RATE, subtype="FLOAT")
     elif kind == "silent":
         soundfile.write(path, 0 * tone, RATE)
+    elif kind == "clicks":
+        soundfile.write(path, 0.5 * (np.arange(len(tone)) % 4000 == 2000), RATE)
     elif kind == "short":
         soundfile.write(path, tone[:200], RATE)
     elif kind == "folder":
@@ -171,6 +173,7 @@ def write_sound(path, kind):
         ("cut", "not a readable sound file"),
         ("nan", "NaN or infinite"),
         ("silent", "silent"),
+        ("clicks", "holds only clicks"),
         ("short", "at least 0.05 s"),
     ],
 )

@@ -10,6 +10,7 @@ from toys import SMALL, TAGS
 from pyrosynth.data.labeling import DESCRIBED, default_tags
 from pyrosynth.data.tags import labelled, write_tags
 from pyrosynth.errors import InputError, RunError
+from pyrosynth.evaluation.compare import compare
 from pyrosynth.training.fit import fit
 from pyrosynth.training.run import load_run
 from pyrosynth.training.svi import CHECKPOINT
@@ -65,13 +66,26 @@ def test_without_tags_they_are_made_from_the_sounds(dataset, capsys):
     assert run.settings["tags"] == default_tags(dataset, progress=False).fingerprint()
 
 
-def test_other_variants_ignore_tags(dataset, table, tmp_path, capsys):
-    settings = {"options": SMALL["flow_reg"], **QUICK}
-    run = fit("flow_reg", dataset, tmp_path, tags=table, **settings)
-    assert run.variant.dims.tags == ()
-    assert run.settings["tags"] is None
-    assert fit("flow_reg", dataset, tmp_path, **settings).training == run.training
-    assert capsys.readouterr().err == ""
+def test_tags_that_nothing_would_read_are_refused(dataset, table, tmp_path):
+    """Whether they are a table or a file, which may not even be there."""
+    for tags in (table, tmp_path / "tags.csv"):
+        with pytest.raises(InputError, match=r"'flow_reg' uses no tags, but .*; leave out --tags"):
+            fit("flow_reg", dataset, tmp_path / "run", tags=tags, **QUICK)
+        with pytest.raises(InputError, match=r"none of the models \(mlp, flow_reg\) uses any"):
+            compare(dataset, tmp_path / "out", models=["mlp", "flow_reg"], tags=tags)
+    assert not list(tmp_path.iterdir())
+
+
+def test_in_a_comparison_only_models_that_use_tags_get_them(dataset, table, tmp_path):
+    options = {f"flow_dis.{key}": value for key, value in SMALL["flow_dis"].items()}
+    compare(
+        dataset, tmp_path, models=["mlp", "flow_dis"], methods=["none"], seeds=1, n_presets=1,
+        draws=16, tags=table, options=options, workers=1, steps=2, batch_size=32, progress=False,
+    )  # fmt: skip
+    tags = [
+        load_run(tmp_path / "runs" / f"{name}-0").settings["tags"] for name in ("mlp", "flow_dis")
+    ]
+    assert tags == [None, table.fingerprint()]
 
 
 def test_tags_of_another_dataset(dataset):

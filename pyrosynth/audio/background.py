@@ -1,16 +1,18 @@
 """What a recording holds beside the sound: silence, noise, an offset, clicks.
 
 Every sound that comes from outside is heard against its background, by this one measurement:
-`fit_length` begins at its onset, `pyrosynth.audio.sketch` cuts it out of its recording.
+`fit_length` begins at its onset, `load_note` reads it so from a file, which must hold more than
+clicks, and `pyrosynth.audio.sketch` cuts it out of its recording.
 """
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import maximum_filter1d
 
-from pyrosynth.audio.io import SILENCE, Audio, checked_audio
+from pyrosynth.audio.io import SILENCE, Audio, checked_audio, load_audio
 from pyrosynth.errors import InputError
 
 FRAME_SECONDS, HOP_SECONDS = 0.04, 0.005  # of levels
@@ -27,6 +29,7 @@ CLICK_SECONDS = 0.03  # that a click lasts, at most
 CLICK_SHARE = 0.05  # of the energy of all that follows, at most
 PAUSE_SECONDS, CLICK_DB = 0.05, 15.0  # after a click, and how much fainter than it and the sound
 CLICKS = 20  # that are skipped, at most
+NOISE, NOISE_SHARE = 6.0, 0.1  # times the median sample, and of the peak: clicks stand out of it
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,59 @@ def measure_background(audio: ArrayLike, sample_rate: int) -> Background:
             break
         onset += end
     return Background(offset, level, onset)
+
+
+def only_clicks(audio: ArrayLike, sample_rate: int) -> bool:
+    """Say whether a sound is nothing but clicks, with silence or noise between them.
+
+    Of 1,200 presets of amsynth two are: a click has no pitch and no course, so that nearly every
+    preset with a short envelope is near it.
+
+    Args:
+        audio: Mono sound, shape (n_samples,).
+        sample_rate: Rate in Hz.
+
+    Returns:
+        Whether all stretches above 1 % of the peak and above the noise, with pauses of 50 ms
+        between them, last at most 30 ms.
+
+    Raises:
+        InputError: The audio is not mono floats.
+    """
+    sound = checked_audio(audio, ndim=1)
+    if not len(sound):
+        return False
+    size = np.abs(sound - np.median(sound))  # without an offset
+    peak, noise = float(size.max()), NOISE * float(np.median(size))
+    loud = np.flatnonzero(size > max(FAINT * peak, noise))
+    if noise > NOISE_SHARE * peak or not len(loud):
+        return False
+    ends = np.flatnonzero(np.diff(loud) > PAUSE_SECONDS * sample_rate)
+    first, last = np.append(loud[0], loud[ends + 1]), np.append(loud[ends], loud[-1])
+    return bool((last - first).max() < CLICK_SECONDS * sample_rate)
+
+
+def load_note(path: str | os.PathLike[str], n_samples: int, sample_rate: int) -> Audio:
+    """Read a sound file of one note from its onset on, at the wanted rate and length.
+
+    Args:
+        path: The file, see `pyrosynth.audio.io.load_audio`.
+        n_samples: Wanted length.
+        sample_rate: Rate of the result in Hz.
+
+    Returns:
+        Audio, shape (n_samples,).
+
+    Raises:
+        InputError: The file cannot be used, or holds only clicks.
+    """
+    sound = load_audio(path, sample_rate)
+    if only_clicks(sound, sample_rate):
+        raise InputError(
+            f"'{os.fspath(path)}' holds only clicks, none longer than "
+            f"{1000 * CLICK_SECONDS:.0f} ms; record a note"
+        )
+    return fit_length(sound, n_samples, sample_rate)
 
 
 def fit_length(audio: ArrayLike, n_samples: int, sample_rate: int) -> Audio:

@@ -201,9 +201,9 @@ class Benchmark:
 
         def work() -> None:
             run = fit(
-                entry.model, self.dataset, folder, tags=self.tags, options=entry.options,
-                seed=seed, device=self.device, threads=self.threads, bank=self.bank,
-                force=self.force, progress=self.progress, **self.training,
+                entry.model, self.dataset, folder, tags=self.tags if entry.uses_tags else None,
+                options=entry.options, seed=seed, device=self.device, threads=self.threads,
+                bank=self.bank, force=self.force, progress=self.progress, **self.training,
             )  # fmt: skip
             with torch_threads(1):  # the cores are for the renderer
                 self.fits[entry.name, seed] = self._score(entry.name, Posterior(run), seed)

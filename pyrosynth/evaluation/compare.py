@@ -116,8 +116,8 @@ def compare(
         The results, which have been written too.
 
     Raises:
-        InputError: An argument is unknown or out of range, or ``out`` cannot be written or holds
-            something else, such as a comparison on other data.
+        InputError: An argument is unknown or out of range, tags are of no use to any model, or
+            ``out`` cannot be written or holds something else, such as a comparison on other data.
         DataError: There are no held-out presets, or no sounds from outside.
     """
     draws = integer("draws", draws, max(2, min(BEST_OF)), MOST)
@@ -130,6 +130,11 @@ def compare(
     svi.check_precision(training.get("precision"))
     entries = model_entries(models, options or {})
     names = [entry.name for entry in entries]
+    if tags is not None and not any(entry.uses_tags for entry in entries):
+        raise InputError(
+            f"tags were given, but none of the models ({', '.join(names)}) uses any; leave out "
+            "--tags (tags), or add a model that does, such as flow_dis"
+        )
     baselines, searches = parse(methods, names)
     targets = {HELD_OUT: held_out(dataset, n_presets)}
     if outside_sounds is not None:

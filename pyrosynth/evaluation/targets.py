@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.audio.background import fit_length
+from pyrosynth.audio.background import load_note
 from pyrosynth.audio.features import FeatureSpec, match_loudness
-from pyrosynth.audio.io import load_audio
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.errors import DataError, InputError
 from pyrosynth.synths.params import ParamSpace, Subspace
@@ -161,7 +160,7 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None, seed: in
     known = dataset.x(dataset.rows("train", human_only=True)[:USUAL])
     for file in files:
         try:
-            sound = fit_length(load_audio(file, rate), n_samples, rate)
+            sound = load_note(file, n_samples, rate)
             sounds[file] = match_loudness(sound, known, dataset.features)
         except InputError as error:
             left_out[str(file)] = str(error)

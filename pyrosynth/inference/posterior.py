@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from pyrosynth import report as html
-from pyrosynth.audio.background import fit_length
+from pyrosynth.audio.background import load_note
 from pyrosynth.audio.features import match_loudness
 from pyrosynth.audio.io import Audio, checked_audio, load_audio
 from pyrosynth.audio.sketch import Sketch, sketch
@@ -137,7 +137,7 @@ class Posterior:
             InputError: The file cannot be used.
         """
         rate = self.run.features.sample_rate
-        audio = fit_length(load_audio(path, rate), self.run.note.n_samples(rate), rate)
+        audio = load_note(path, self.run.note.n_samples(rate), rate)
         return audio if own_level else self.match_loudness(audio)
 
     def sketch(self, path: str | Path) -> Sketch:

@@ -54,8 +54,7 @@ def fit(
         dataset: What to learn.
         out: Folder of the run; without it nothing is written.
         tags: Tags of its presets, or the CSV file that holds them, for a variant that uses tags;
-            those of `pyrosynth.data.labeling.default_tags` if left out. Other variants ignore
-            them.
+            those of `pyrosynth.data.labeling.default_tags` if left out. Other variants take none.
         options: Hyper-parameters of the variant; the others keep their defaults. ``recipe`` names
             one of its recipes, whose architecture and schedule hold where nothing else is given.
         seed: Of the first weights and of all else that is random.
@@ -71,8 +70,8 @@ def fit(
         The run, on the device.
 
     Raises:
-        InputError: The model, an option or the device is unknown, the tags are not usable, or
-            ``out`` cannot be written.
+        InputError: The model, an option or the device is unknown, the tags are not usable or of
+            no use to the model, or ``out`` cannot be written.
         RunError: ``out`` holds a fit with other settings, or one that is damaged.
 
     Example:
@@ -85,6 +84,12 @@ def fit(
     kind = model if isinstance(model, type) else zoo.load_model(model)
     options, recipe = with_recipe(kind, options or {})
     training = plain({**recipe.training, **training})
+    if tags is not None and not kind.uses_tags:
+        said = kind.__name__ if isinstance(model, type) else model
+        raise InputError(
+            f"model '{said}' uses no tags, but tags were given; leave out --tags (tags), or fit a "
+            "model that uses them, such as flow_dis"
+        )
     table = _tags(tags, dataset, progress) if kind.uses_tags else None
     shape = dataset.features.shape(dataset.note.n_samples(dataset.features.sample_rate))
     dims = Dims(
