@@ -92,7 +92,10 @@ class Synth(ABC):
         )
 
     def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
-        """Write presets in the synth's own format; False if it has none."""
+        """Write presets in the synth's own format; False if it has none.
+
+        Where a file of the format holds one preset, the first is written.
+        """
         return False
 
     def __repr__(self) -> str:

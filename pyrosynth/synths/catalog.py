@@ -9,6 +9,7 @@ from typing import Any
 from pyrosynth.errors import InputError, SynthError, unknown
 from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
 from pyrosynth.synths.custom import complete, entry_points, is_class, load_class
+from pyrosynth.synths.hosts.formats import names_plugin
 
 __all__ = [
     "ISOLATIONS",
@@ -59,6 +60,10 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
         make = Dexed
     elif is_class(text) or text in entry_points():
         make = load_class(entry_points().get(text, text))
+    elif names_plugin(text):
+        from pyrosynth.synths.plugin_synth import PluginSynth
+
+        make = functools.partial(PluginSynth, text)
     else:
         from pyrosynth.synths.dssi import DssiSynth, split_label
 
@@ -90,7 +95,7 @@ def from_spec(spec: dict[str, Any]) -> Synth:
     """
     options = dict(spec)
     name = options.pop("synth", None)
-    if name == "dssi" and isinstance(options.get("path"), str):
+    if name in ("dssi", "plugin") and isinstance(options.get("path"), str):
         return load_synth(options.pop("path"), **options)
     if not isinstance(name, str) or not (name in names() or is_class(name)):
         raise unknown("synth", str(name), names())

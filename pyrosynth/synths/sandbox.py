@@ -16,6 +16,13 @@ from pyrosynth.errors import SynthError
 PYTHON = (sys.executable, "-X", f"utf8={sys.flags.utf8_mode}")
 FILE_BYTES = 1 << 28  # largest file that a plugin may write: some print without end
 PR_SET_PDEATHSIG = 1
+THREAD_LIMITS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 # Reads lines of process groups until the pipe is closed, which the kernel does if this process is
 # killed; then kills the last groups it was told and removes the folder.
 GUARD = """

@@ -28,7 +28,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.errors import SynthError
-from pyrosynth.synths.sandbox import PYTHON, Scratch, has_ended, kill_group, private_home
+from pyrosynth.synths.sandbox import (
+    PYTHON,
+    THREAD_LIMITS,
+    Scratch,
+    has_ended,
+    kill_group,
+    private_home,
+)
 from pyrosynth.synths.worker_process import (
     CRASHED,
     FINE,
@@ -49,13 +56,6 @@ MOST_STARTS = 4  # in a row of which none gets as far as a sound
 MOST_KILLS = 3  # from outside at one sound, as for want of memory, before it counts as crashed
 HIGH_DESCRIPTOR = 700  # far above what plugins open, and close or write to by mistake
 COMMAND = f"import sys; from {main.__module__} import main; main(sys.argv[1:])"
-THREAD_LIMITS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 
 
 @dataclass

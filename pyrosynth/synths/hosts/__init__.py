@@ -1,0 +1,1 @@
+"""Hosts of plugins, a module per format, behind the interface that ``plugin`` defines."""

@@ -1,0 +1,96 @@
+"""The plugin formats that pyrosynth hosts itself, by the suffix of their files."""
+
+import importlib
+import os
+from pathlib import Path
+
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile, opened
+
+# Suffix of the files or bundles, and the host: a module of this package and its `PluginFile`.
+FORMATS: dict[str, tuple[str, str]] = {}
+URI = ("http://", "https://", "urn:")  # how the names of LV2 plugins begin
+
+
+def host_of(path: str | os.PathLike[str]) -> type[PluginFile]:
+    """Return the host for a file.
+
+    Raises:
+        InputError: No host takes files with this suffix.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise InputError(
+            f"'{path}' is not a plugin by its name; those end in {', '.join(FORMATS)}"
+        )
+    module, name = FORMATS[suffix]
+    host: type[PluginFile] = getattr(
+        importlib.import_module(f"pyrosynth.synths.hosts.{module}"), name
+    )
+    return host
+
+
+def open_plugin(path: str | os.PathLike[str]) -> PluginFile:
+    """Return this process's only `PluginFile` of a file or bundle.
+
+    Raises:
+        InputError: No host takes files with this suffix.
+        SynthError: There is no such file.
+    """
+    file = Path(path).expanduser().resolve()
+    if not file.exists():
+        raise SynthError(f"no plugin '{path}'; 'pyrosynth scan' lists those on this machine")
+    return opened(host_of(file), file)
+
+
+def names_plugin(text: str) -> bool:
+    """Return whether a text names a plugin: by a URI, or by a path with one of the suffixes."""
+    return text.startswith(URI) or Path(split_class(text)[0]).suffix.lower() in FORMATS
+
+
+def split_class(text: str) -> tuple[str, str]:
+    """Split ``PATH#NAME`` into the path and the name of a synth in it, empty if there is none.
+
+    A ``#`` in the path of an existing file, or in the name of a folder, belongs to the path.
+    """
+    places = [i for i, c in enumerate(text) if c == "#"]
+    for i in (*places, len(text)):
+        path = Path(text[:i]).expanduser()
+        if path.suffix.lower() in FORMATS and path.exists():
+            return text[:i], text[i + 1 :]
+    for i in places:
+        if Path(text[:i]).suffix.lower() in FORMATS and os.sep not in text[i:]:
+            return text[:i], text[i + 1 :]
+    return text, ""
+
+
+def choose(path: Path, classes: list[PluginClass], wanted: str) -> PluginClass:
+    """Choose a synth of a file by its name or id, or the only instrument if nothing is wanted.
+
+    Args:
+        path: The file, for errors.
+        classes: What is in it.
+        wanted: Name or id, or a part of a name that no other has.
+
+    Raises:
+        InputError: There is none of the name, or there are several.
+        SynthError: The file holds no instrument, or what is wanted is none.
+    """
+    usable = [c for c in classes if not c.unusable]
+    found = usable
+    if wanted:
+        found = [c for c in classes if wanted in (c.id, c.name)] or [
+            c for c in usable if wanted.lower() in c.name.lower()
+        ]
+    elif not usable and classes:
+        raise SynthError(f"'{path}' holds no instrument: {classes[0].name} {classes[0].unusable}")
+    known = ", ".join(c.name for c in usable) or "no instrument"
+    if not found:
+        raise InputError(f"'{path}' holds no '{wanted}'; known: {known}")
+    if len(found) > 1:
+        same = len({c.name for c in found}) < len(found)
+        names = ", ".join(f"#{c.id} ({c.name})" if same else f"#{c.name}" for c in found)
+        raise InputError(f"'{path}' holds {len(found)} instruments; add one to the path: {names}")
+    if found[0].unusable:
+        raise SynthError(f"{found[0].name} in '{path}' {found[0].unusable}")
+    return found[0]

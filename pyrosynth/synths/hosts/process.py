@@ -1,0 +1,155 @@
+"""Ask a plugin something in a child process, which it may kill or hang.
+
+Loading a plugin runs its code: a truncated library kills whoever opens it, others wait for a
+display or a licence, or print without end. So whatever a plugin tells of itself is asked in a
+process of its own, with a deadline, away from the user's files.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.synths.hosts.formats import choose, open_plugin
+from pyrosynth.synths.hosts.plugin import PluginClass
+from pyrosynth.synths.sandbox import (
+    PYTHON,
+    THREAD_LIMITS,
+    has_ended,
+    kill_group,
+    limit_resources,
+    private_home,
+)
+
+SECONDS = 60.0  # for one question, on a busy machine
+COMMAND = "import sys; from pyrosynth.synths.hosts.process import main; main(*sys.argv[1:])"
+PROBE_RATE = 44100  # at which a plugin is asked for its programs
+
+
+def ask(operation: str, path: Path, *arguments: Any, seconds: float = SECONDS) -> Any:
+    """Ask a plugin something in a child process.
+
+    Args:
+        operation: One of `OPERATIONS`.
+        path: The plugin file.
+        *arguments: Of the operation; JSON-ready.
+        seconds: Deadline.
+
+    Returns:
+        The JSON-ready answer.
+
+    Raises:
+        InputError: What is asked for is not there.
+        SynthError: The plugin is missing, damaged, of another format, or does not answer.
+    """
+    with tempfile.TemporaryDirectory(prefix="pyrosynth-") as home:
+        answer, complaints = Path(home) / "answer.json", Path(home) / "complaints.txt"
+        paths = [entry or os.getcwd() for entry in sys.path]
+        with complaints.open("wb") as errors:
+            child = subprocess.Popen(
+                [*PYTHON, "-P", "-c", COMMAND, str(answer), operation, str(path)]
+                + [json.dumps(argument) for argument in arguments],
+                env={
+                    **os.environ,
+                    **private_home(home),
+                    **dict.fromkeys(THREAD_LIMITS, "1"),
+                    "PYTHONPATH": os.pathsep.join(paths),
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+            )
+        in_time = has_ended(child, seconds)
+        code = kill_group(child)
+        text = answer.read_text(encoding="utf-8") if answer.exists() else ""
+        with complaints.open("rb") as errors:
+            errors.seek(-min(2000, complaints.stat().st_size), os.SEEK_END)
+            last = errors.read().decode("utf-8", "replace").strip().rpartition("\n")[2][:120]
+    said = f"; it says: {last}" if last else ""
+    if not in_time:
+        raise SynthError(
+            f"plugin '{path}' does not answer within {seconds:g} s; it may wait for a display or "
+            f"a licence{said}"
+        )
+    if code or not text:
+        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        raise SynthError(
+            f"plugin '{path}' ends the process that opens it ({cause}); it may be damaged or "
+            f"incomplete, install it again{said}"
+        )
+    reply = json.loads(text)
+    if "error" in reply:
+        raise (InputError if reply["type"] == "InputError" else SynthError)(reply["error"])
+    return reply["answer"]
+
+
+def main(answer: str, operation: str, path: str, *arguments: str) -> None:
+    """Answer one question in this process and end it, leaving out what the plugin wants to do.
+
+    Args:
+        answer: File for the answer.
+        operation: One of `OPERATIONS`.
+        path: The plugin file.
+        *arguments: Of the operation, each as JSON.
+    """
+    limit_resources(None)
+    reply: dict[str, Any]
+    try:
+        asked = OPERATIONS[operation]
+        reply = {"answer": asked(Path(path), *(json.loads(text) for text in arguments))}
+    except (InputError, SynthError, OSError, AttributeError) as error:
+        reply = {"type": type(error).__name__, "error": str(error)}
+    Path(answer).write_text(json.dumps(reply), encoding="utf-8")
+    os._exit(0)
+
+
+def _n_threads() -> int:
+    return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
+
+
+def _classes(path: Path) -> list[dict[str, Any]]:
+    return [listed.to_json() for listed in open_plugin(path).classes()]
+
+
+def _describe(path: Path, wanted: str) -> dict[str, Any]:
+    file, before = open_plugin(path), _n_threads()
+    described = file.describe(choose(path, file.classes(), wanted).id)
+    return replace(described, has_threads=_n_threads() > before).to_json()
+
+
+def _programs(path: Path, described: dict[str, Any]) -> list[tuple[str, tuple[float, ...]]]:
+    with open_plugin(path).instance(PluginClass.from_json(described), PROBE_RATE) as instance:
+        return [(program.name, program.values) for program in instance.programs()]
+
+
+def _save_preset(
+    path: Path, described: dict[str, Any], place: str, name: str, values: list[float]
+) -> None:
+    file = open_plugin(path)
+    file.save_preset(Path(place), PluginClass.from_json(described), name, np.array(values))
+
+
+def _load_preset(
+    path: Path, described: dict[str, Any], place: str
+) -> tuple[str, tuple[float, ...]]:
+    program = open_plugin(path).load_preset(Path(place), PluginClass.from_json(described))
+    return program.name, program.values
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "classes": _classes,
+    "describe": _describe,
+    "programs": _programs,
+    "save_preset": _save_preset,
+    "load_preset": _load_preset,
+}

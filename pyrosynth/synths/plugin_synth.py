@@ -1,0 +1,192 @@
+"""Any plugin as a synth: what its host tells becomes parameters, and isolation is chosen here.
+
+What one sound leaves behind (reverb tails, held voices, the state of a noise generator) must be
+cleared before the next, which is what `Isolation` chooses.
+"""
+
+import mmap
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyrosynth.audio.io import Audio, Note
+from pyrosynth.errors import InputError, SynthError, unknown
+from pyrosynth.files import atomic
+from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
+from pyrosynth.synths.hosts.formats import open_plugin, split_class
+from pyrosynth.synths.hosts.plugin import Instance, PluginClass, PluginFile
+from pyrosynth.synths.hosts.process import ask
+from pyrosynth.synths.params import ParamSpace
+from pyrosynth.synths.presets import Preset
+from pyrosynth.synths.sandbox import die_with_parent
+
+TEXT_BYTES = 1024  # of an error that a forked child tells
+
+
+class PluginSynth(Synth):
+    """A plugin of any hosted format as a synth.
+
+    Args:
+        path: The plugin, with ``#name`` behind it where it holds several instruments; or the URI
+            of an LV2 plugin.
+        isolation: What is renewed between two sounds. ``load`` is exact for all plugins known;
+            `pyrosynth.synths.rendering.probe_isolation` finds a cheaper one. ``fork`` is not
+            offered where the plugin starts threads when it is loaded.
+
+    Attributes:
+        described: What the plugin's format tells of it.
+
+    Raises:
+        SynthError: The plugin is missing, damaged, no instrument or lacks something.
+        InputError: The name or the isolation is unknown, or the isolation is not offered.
+    """
+
+    memory_limit = 8 << 30
+
+    def __init__(self, path: str | os.PathLike[str], isolation: Isolation = "load") -> None:
+        """Describe the plugin in a child process; it is loaded by the first ``render``."""
+        if isolation not in ISOLATIONS:
+            raise unknown("isolation", str(isolation), ISOLATIONS)
+        place, wanted = split_class(os.fspath(path))
+        self.file: PluginFile = open_plugin(place)
+        self.described = self._describe(wanted)
+        self.isolation = isolation
+        self.name = self.described.name.lower()
+        self.preset_suffix = self.file.preset_suffix
+        self.isolations = ISOLATIONS
+        if self.described.has_threads:  # of which a forked process has none
+            self.isolations = tuple(mode for mode in ISOLATIONS if mode != "fork")
+        if isolation not in self.isolations:
+            raise InputError(
+                f"plugin '{self.path}' starts threads when it is loaded, which do not live on in "
+                f"a forked process; use isolation 'load' instead of '{isolation}'"
+            )
+        if not self.described.controls:
+            raise SynthError(f"{self.described.name} in '{self.path}' has no control to learn")
+        try:
+            params = tuple(control.param() for control in self.described.controls)
+        except InputError as error:
+            raise SynthError(f"{self.described.name} in '{self.path}': {error}") from error
+        self.param_space = ParamSpace(params)
+        self._kept: Instance | None = None
+
+    @property
+    def path(self) -> Path:
+        """The plugin file or bundle."""
+        return self.file.path
+
+    def spec(self) -> dict[str, Any]:
+        """Return the path with the synth's id, and the isolation."""
+        return {
+            "synth": "plugin",
+            "path": f"{self.path}#{self.described.id}",
+            "isolation": self.isolation,
+        }
+
+    def identity(self) -> str:
+        """Return a hash of the plugin's files and the version of its host, and the synth's id."""
+        return f"{self.file.fingerprint()} {self.described.id}"
+
+    def presets(self) -> list[Preset]:
+        """Return the programs that come with the plugin, read back from it in a child process."""
+        programs = ask("programs", self.path, self.described.to_json())
+        return [Preset.from_array(self.param_space, v, name, "factory") for name, v in programs]
+
+    def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
+        """Write the first preset in the file or bundle of the format; False if it has none."""
+        if not self.preset_suffix:
+            return False
+        preset = presets[0]
+        values = preset.array(self.param_space).tolist()
+        with atomic(path) as new:
+            ask("save_preset", self.path, self.described.to_json(), str(new), preset.name, values)
+        return True
+
+    def read_bank(self, path: str | os.PathLike[str]) -> list[Preset]:
+        """Read a file of the format's own presets, such as `write_bank` writes.
+
+        Raises:
+            InputError: It is none, or of another synth.
+            SynthError: The format has none, or the plugin does not take it.
+        """
+        file = Path(path)
+        name, values = ask("load_preset", self.path, self.described.to_json(), str(file.resolve()))
+        return [Preset.from_array(self.param_space, values, name, file.name)]
+
+    def render(self, values: NDArray[np.float64], note: Note, sample_rate: int) -> Audio:
+        """Render one note.
+
+        Args:
+            values: Native parameter values, shape (n_params,).
+            note: What to play.
+            sample_rate: Rate in Hz.
+
+        Returns:
+            Mean of the outputs, shape (n_samples,), float32.
+
+        Raises:
+            SynthError: The plugin gives no instance, or its forked child died.
+        """
+        with self.file.lock:
+            if self.isolation in ("load", "fork"):
+                return self._render_in_child(values, note, sample_rate)
+            if self.isolation == "reuse":
+                return self._kept_instance(sample_rate).play(values, note)
+            if self.isolation == "reload":
+                self.file.close()
+            try:
+                with self._instance(sample_rate) as instance:
+                    return instance.play(values, note)
+            finally:
+                if self.isolation == "reload":
+                    self.file.close()
+
+    def _describe(self, wanted: str) -> PluginClass:
+        return PluginClass.from_json(ask("describe", self.path, wanted))
+
+    def _instance(self, sample_rate: int) -> Instance:
+        try:
+            instance = self.file.instance(self.described, sample_rate)
+        except (OSError, AttributeError) as error:
+            raise SynthError(f"cannot open plugin '{self.path}': {error}") from error
+        instance.generation = self.file.generation
+        return instance
+
+    def _kept_instance(self, sample_rate: int) -> Instance:
+        kept = self._kept
+        if kept and kept.generation == self.file.generation:
+            if kept.sample_rate == sample_rate:
+                return kept
+            kept.close()
+        self._kept = self._instance(sample_rate)
+        return self._kept
+
+    def _render_in_child(self, values: NDArray[np.float64], note: Note, sample_rate: int) -> Audio:
+        n_bytes = 4 * note.n_samples(sample_rate)
+        parent = os.getpid()
+        if self.isolation == "load":
+            self.file.close()  # if another synth has opened it
+        else:
+            self.file.open()
+        with mmap.mmap(-1, n_bytes + TEXT_BYTES) as memory:
+            child = os.fork()
+            if child == 0:
+                try:
+                    die_with_parent(parent)
+                    with self._instance(sample_rate) as instance:
+                        memory[:n_bytes] = instance.play(values, note).tobytes()
+                    os._exit(0)
+                except SynthError as error:
+                    said = str(error).encode("utf-8", "replace")[:TEXT_BYTES]
+                    memory[n_bytes : n_bytes + len(said)] = said
+                finally:
+                    os._exit(1)
+            _, status = os.waitpid(child, 0)
+            if status:
+                text = memory[n_bytes:].rstrip(b"\0").decode("utf-8", "replace")
+                raise SynthError(text or f"synth '{self.name}' crashed while playing a note")
+            return np.frombuffer(memory[:n_bytes], np.float32)
