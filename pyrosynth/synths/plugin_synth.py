@@ -89,7 +89,7 @@ class PluginSynth(Synth):
 
     def identity(self) -> str:
         """Return a hash of the plugin's files and the version of its host, and the synth's id."""
-        return f"{self.file.fingerprint()} {self.described.id}"
+        return f"{self.file.fingerprint(self.described.id)} {self.described.id}"
 
     def presets(self) -> list[Preset]:
         """Return the programs that come with the plugin, read back from it in a child process."""
@@ -151,7 +151,7 @@ class PluginSynth(Synth):
     def _instance(self, sample_rate: int) -> Instance:
         try:
             instance = self.file.instance(self.described, sample_rate)
-        except (OSError, AttributeError) as error:
+        except AttributeError as error:
             raise SynthError(f"cannot open plugin '{self.path}': {error}") from error
         instance.generation = self.file.generation
         return instance
@@ -171,7 +171,7 @@ class PluginSynth(Synth):
         if self.isolation == "load":
             self.file.close()  # if another synth has opened it
         else:
-            self.file.open()
+            self.file.open(self.described.id)
         with mmap.mmap(-1, n_bytes + TEXT_BYTES) as memory:
             child = os.fork()
             if child == 0:

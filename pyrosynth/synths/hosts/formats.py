@@ -8,7 +8,9 @@ from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile, opened
 
 # Suffix of the files or bundles, and the host: a module of this package and its `PluginFile`.
-FORMATS: dict[str, tuple[str, str]] = {}
+FORMATS: dict[str, tuple[str, str]] = {
+    ".lv2": ("lv2", "Lv2File"),
+}
 URI = ("http://", "https://", "urn:")  # how the names of LV2 plugins begin
 
 
@@ -51,8 +53,14 @@ def names_plugin(text: str) -> bool:
 def split_class(text: str) -> tuple[str, str]:
     """Split ``PATH#NAME`` into the path and the name of a synth in it, empty if there is none.
 
+    The URI of an LV2 plugin becomes the path of its bundle and the URI.
+
     A ``#`` in the path of an existing file, or in the name of a folder, belongs to the path.
     """
+    if text.startswith(URI):
+        from pyrosynth.synths.hosts.lv2_files import locate
+
+        return str(locate(text)), text
     places = [i for i, c in enumerate(text) if c == "#"]
     for i in (*places, len(text)):
         path = Path(text[:i]).expanduser()

@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import SynthError
+from pyrosynth.synths.hosts.library import load_library
 from pyrosynth.synths.params import Curve, Param
 
 BLOCK = 512  # samples per call of the plugin; another size gives another sound
@@ -277,16 +278,24 @@ class PluginFile(ABC):
         self.path = path
         self.lock = threading.RLock()
         self.generation = 0
-        self._library: C.CDLL | None = None
+        self._libraries: dict[Path, C.CDLL] = {}
 
     @classmethod
     @abstractmethod
     def folders(cls) -> list[Path]:
         """Return the folders in which plugins of the format are looked for on this machine."""
 
+    @classmethod
+    def environment(cls) -> dict[str, str]:
+        """Return environment variables that a child process needs beside its private home."""
+        return {}
+
     @abstractmethod
-    def binary(self) -> Path:
+    def binary(self, class_id: str = "") -> Path:
         """Return the library that is loaded, which lies inside a bundle.
+
+        Args:
+            class_id: The synth, where each has a library of its own.
 
         Raises:
             SynthError: There is none for this kind of machine.
@@ -341,33 +350,34 @@ class PluginFile(ABC):
         """
         raise SynthError(f"plugins of the format {self.format} have no preset file")
 
-    def files(self) -> list[Path]:
-        """Return the files that make up the sound, which `fingerprint` covers."""
-        return [self.binary()]
+    def files(self, class_id: str = "") -> list[Path]:
+        """Return the files that make up the sound of a synth, which `fingerprint` covers."""
+        return [self.binary(class_id)]
 
-    def fingerprint(self) -> str:
-        """Return a SHA-256 that changes whenever the file or this host does."""
+    def fingerprint(self, class_id: str = "") -> str:
+        """Return a SHA-256 that changes whenever the files of a synth or this host do."""
         digest = hashlib.sha256(f"{self.format} host {self.version}".encode())
-        for file in self.files():
+        for file in self.files(class_id):
             digest.update(hashlib.sha256(file.read_bytes()).digest())
         return digest.hexdigest()
 
-    def open(self) -> C.CDLL:
-        """Return the library, opened if it is closed.
+    def open(self, class_id: str = "") -> C.CDLL:
+        """Return the library of a synth, opened if it is closed.
 
         Raises:
-            OSError: It cannot be loaded.
+            SynthError: It cannot be loaded.
         """
-        if self._library is None:
-            self._library = C.CDLL(str(self.binary()))
-        return self._library
+        binary = self.binary(class_id)
+        if binary not in self._libraries:
+            self._libraries[binary] = load_library(binary)
+        return self._libraries[binary]
 
     def close(self) -> None:
         """Unload the library; every instance made from it is gone with it."""
-        if self._library is not None:
-            _ctypes.dlclose(self._library._handle)
-            self._library = None
-            self.generation += 1
+        for library in self._libraries.values():
+            _ctypes.dlclose(library._handle)
+        self.generation += bool(self._libraries)
+        self._libraries.clear()
 
 
 @functools.cache

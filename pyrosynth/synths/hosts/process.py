@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from pyrosynth.errors import InputError, SynthError
-from pyrosynth.synths.hosts.formats import choose, open_plugin
+from pyrosynth.synths.hosts.formats import choose, host_of, open_plugin
 from pyrosynth.synths.hosts.plugin import PluginClass
 from pyrosynth.synths.sandbox import (
     PYTHON,
@@ -61,6 +61,7 @@ def ask(operation: str, path: Path, *arguments: Any, seconds: float = SECONDS) -
                 env={
                     **os.environ,
                     **private_home(home),
+                    **host_of(path).environment(),
                     **dict.fromkeys(THREAD_LIMITS, "1"),
                     "PYTHONPATH": os.pathsep.join(paths),
                 },

@@ -1,0 +1,77 @@
+"""Load a shared library, or say in one line why it cannot be loaded and what to do."""
+
+import ctypes as C
+import platform
+import re
+import struct
+from pathlib import Path
+
+from pyrosynth.errors import SynthError
+
+ELF_MACHINES = {  # number in the header, and what `platform.machine` calls it
+    3: "i686", 40: "armv7l", 62: "x86_64", 183: "aarch64", 243: "riscv64", 21: "ppc64le",
+}  # fmt: skip
+_MISSING = re.compile(r"^(\S+): cannot open shared object file")
+
+
+def load_library(path: Path) -> C.CDLL:
+    """Load a shared library into this process.
+
+    Raises:
+        SynthError: It is missing, no library, cut short, for another kind of machine, or needs
+            a library that is not there.
+    """
+    check_library(path)
+    try:
+        return C.CDLL(str(path))
+    except OSError as error:
+        raise SynthError(f"cannot open plugin '{path}': {_advice(str(error), path)}") from error
+
+
+def check_library(path: Path) -> None:
+    """Look at the header of a library; loading one that is cut short kills the process.
+
+    Raises:
+        SynthError: It is no library for this machine, or not all of it is there.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(64)
+    except OSError as error:
+        raise SynthError(f"cannot read plugin '{path}': {error.strerror}") from error
+    size = path.stat().st_size
+    if platform.system() != "Linux":
+        return
+    if header[:4] == b"MZ\x90\0" or header[:4] in (b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"):
+        system = "Windows" if header[:2] == b"MZ" else "macOS"
+        raise SynthError(f"'{path}' is a plugin for {system}; install the one for Linux")
+    if header[:4] != b"\x7fELF" or len(header) < 64:
+        raise SynthError(f"'{path}' is not a plugin: it is no shared library, or is cut short")
+    wide, order = header[4] == 2, "<" if header[5] == 1 else ">"
+    (machine,) = struct.unpack_from(f"{order}H", header, 18)
+    here = platform.machine()
+    if ELF_MACHINES.get(machine, here) != here or wide != (C.sizeof(C.c_void_p) == 8):
+        name = ELF_MACHINES.get(machine, "another machine")
+        raise SynthError(f"plugin '{path}' is for {name}, this machine is {here}; get that one")
+    if wide:
+        (start,) = struct.unpack_from(f"{order}Q", header, 40)
+        entry, n_sections = struct.unpack_from(f"{order}HH", header, 58)
+        if start + entry * n_sections > size:
+            raise SynthError(f"plugin '{path}' is cut short at {size} bytes; install it again")
+
+
+def _advice(said: str, path: Path) -> str:
+    """Return what the loader said, and what to do."""
+    missing = _MISSING.match(said)
+    if missing and missing[1] != str(path):
+        name = missing[1]
+        stem, _, version = name.partition(".so")
+        digits = version.lstrip(".")
+        joint = "-" if stem[-1:].isdigit() else ""
+        package = f"{stem}{joint if digits else ''}{digits}".lower().replace("_", "-")
+        return f"{said}; install the package that holds {name}, on Debian 'apt install {package}'"
+    if "GLIBC" in said or "GLIBCXX" in said:
+        return f"{said}; it was built for a newer system, get one built for this system"
+    if "undefined symbol" in said:
+        return f"{said}; it does not fit the libraries on this machine, install it again"
+    return said

@@ -1,0 +1,436 @@
+"""What the Turtle files of LV2 bundles say: plugins, their ports, and presets."""
+
+import functools
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.synths.hosts.plugin import (
+    MOST_STEPS,
+    Control,
+    PluginClass,
+    Program,
+    Role,
+    distinct_names,
+)
+from pyrosynth.synths.hosts.turtle import RDF, Graph, file_of
+
+LV2, EXT = "http://lv2plug.in/ns/lv2core#", "http://lv2plug.in/ns/ext/"
+EXTENSIONS = "http://lv2plug.in/ns/extensions/"
+VALUE = RDF + "value"
+RDFS, DOAP = "http://www.w3.org/2000/01/rdf-schema#", "http://usefulinc.com/ns/doap#"
+FOAF_NAME = "http://xmlns.com/foaf/0.1/name"
+PRESET, SEE_ALSO, LABEL = EXT + "presets#Preset", RDFS + "seeAlso", RDFS + "label"
+PROPS = EXT + "port-props#"
+UNITS = {
+    "bar": "bars", "beat": "beats", "bpm": "bpm", "cent": "cents", "cm": "cm", "db": "dB",
+    "degree": "degrees", "frame": "samples", "hz": "Hz", "inch": "in", "khz": "kHz", "m": "m",
+    "mhz": "MHz", "midiNote": "MIDI note", "min": "min", "mm": "mm", "ms": "ms", "oct": "octaves",
+    "pc": "%", "s": "s", "semitone12TET": "semitones",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port of a plugin.
+
+    Attributes:
+        index: Its number.
+        symbol: Its name among the ports of the plugin.
+        kind: ``control``, ``audio``, ``atom`` or ``cv``; empty for one that a host may leave.
+        input: Whether it is an input.
+        default: Value it has unless it is set.
+        bytes: Least size of an atom port's buffer.
+        takes_notes: Whether it takes MIDI events.
+        control: What it is as a control; None if it is none of the sound.
+        per_rate: Whether its value is a multiple of the sample rate.
+        points: Values of the settings of a choice, where they are not evenly spaced; the control
+            is then the number of the setting.
+    """
+
+    index: int
+    symbol: str
+    kind: str
+    input: bool
+    default: float = 0.0
+    bytes: int = 0
+    takes_notes: bool = False
+    control: Control | None = None
+    per_rate: bool = False
+    points: tuple[float, ...] = ()
+
+    def native(self, value: float, sample_rate: float) -> float:
+        """Return what the port takes for a value of the control."""
+        if self.points:
+            return self.points[min(max(round(value), 0), len(self.points) - 1)]
+        return value * sample_rate if self.per_rate else value
+
+    def value(self, native: float, sample_rate: float) -> float:
+        """Return the value of the control for what the port has."""
+        if self.points:
+            return float(np.argmin(np.abs(np.array(self.points) - native)))
+        return native / sample_rate if self.per_rate else native
+
+
+def folders() -> list[Path]:
+    """Return the folders of ``LV2_PATH``, or the standard ones."""
+    given = [Path(part).expanduser() for part in os.environ.get("LV2_PATH", "").split(":") if part]
+    roots = [Path(root) for root in ("/usr/local/lib", "/usr/lib", "/usr/lib64")]
+    roots += sorted(Path("/usr/lib").glob("*-linux-*"))
+    return given or [Path.home() / ".lv2", *(root / "lv2" for root in roots)]
+
+
+def locate(uri: str) -> Path:
+    """Return the bundle that holds a plugin.
+
+    Raises:
+        InputError: None on this machine does.
+    """
+    for bundle in _bundles():
+        if uri in Bundle(bundle).uris:
+            return bundle
+    raise InputError(f"no LV2 plugin '{uri}' in {', '.join(map(str, folders()))}")
+
+
+class Bundle:
+    """The files of one bundle.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        SynthError: It has no manifest, or one that cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the manifest."""
+        self.path = path
+        if not (path / "manifest.ttl").is_file():
+            raise SynthError(f"'{path}' is no LV2 bundle: it holds no manifest.ttl")
+        self.manifest = Graph()
+        _read(self.manifest, path / "manifest.ttl")
+        self.uris = [
+            uri for uri in self.manifest.subjects(LV2 + "Plugin") if not uri.startswith("_:")
+        ]
+        self._graphs: dict[str, Graph] = {}
+
+    def binary(self, uri: str) -> Path:
+        """Return the library of a plugin, or the first of the bundle if none is named."""
+        named = self.manifest.one(uri or next(iter(self.uris), ""), LV2 + "binary")
+        file = file_of(str(named))
+        if file is None or not file.is_file():
+            name = file.name if file else "the library"
+            raise SynthError(f"'{self.path}' lacks {name}; install the plugin again")
+        return file
+
+    def sources(self, uri: str) -> list[Path]:
+        """Return the files that describe a plugin."""
+        listed = [file_of(str(iri)) for iri in self.manifest.all(uri, SEE_ALSO)]
+        there = [file for file in listed if file is not None and file.is_file()]
+        return [self.path / "manifest.ttl", *there]
+
+    def graph(self, uri: str) -> Graph:
+        """Return what is said of a plugin."""
+        if uri not in self._graphs:
+            graph = self._graphs[uri] = Graph()
+            for file in self.sources(uri):
+                _read(graph, file)
+        return self._graphs[uri]
+
+    def plugin(self, uri: str, features: Sequence[str], controls: bool = False) -> PluginClass:
+        """Describe a plugin.
+
+        Args:
+            uri: The plugin.
+            features: Those that the host serves.
+            controls: Whether its controls are described too.
+        """
+        graph = self.graph(uri)
+        project = str(graph.one(uri, LV2 + "project"))
+        maintainer = graph.one(uri, DOAP + "maintainer") or graph.one(project, DOAP + "maintainer")
+        version = "minorVersion", "microVersion"
+        described = PluginClass(
+            uri,
+            str(graph.one(uri, DOAP + "name", uri)),
+            str(graph.one(str(maintainer), FOAF_NAME)),
+            ".".join(f"{graph.number(uri, LV2 + key, 0):.0f}" for key in version),
+            self._unusable(uri, features),
+        )
+        if not controls:
+            return described
+        listed = [port.control for port in self.ports(uri) if port.control]
+        return PluginClass(
+            *(described.id, described.name, described.maker, described.version),
+            unusable=described.unusable,
+            controls=tuple(listed),
+            dropped=tuple(self._dropped(uri)),
+        )
+
+    def ports(self, uri: str) -> list[Port]:
+        """Return the ports of a plugin, in the order of their numbers.
+
+        Raises:
+            SynthError: Their numbers are not 0, 1, 2 ….
+        """
+        return self._ports[uri]
+
+    @functools.cached_property
+    def _ports(self) -> "_Ports":
+        return _Ports(self)
+
+    def required_features(self, uri: str) -> set[str]:
+        """Return the features without which a plugin does not run."""
+        return {str(feature) for feature in self.graph(uri).all(uri, LV2 + "requiredFeature")}
+
+    def _dropped(self, uri: str) -> list[Control]:
+        return self._ports.dropped(uri)
+
+    def _unusable(self, uri: str, features: Sequence[str]) -> str:
+        kinds = self.graph(uri).all(uri, RDF + "type")
+        ports = self.ports(uri)
+        missing = sorted(self.required_features(uri) - set(features))
+        names = ", ".join(feature.replace(EXT, "") for feature in missing)
+        if not any(port.kind == "audio" and not port.input for port in ports):
+            return "has no audio output"
+        if any(port.kind == "event" for port in ports):
+            return "takes notes by LV2's old event extension, which this host does not serve"
+        if not any(port.takes_notes for port in ports):
+            return "is an effect: it takes no notes"
+        inputs = any(port.kind == "audio" and port.input for port in ports)
+        if LV2 + "InstrumentPlugin" not in kinds and inputs:
+            return "is an effect: it takes notes, but works on the sound of an input"
+        if missing:
+            return f"needs what this host does not serve ({names}); --option host=dawdreamer may"
+        return ""
+
+    def programs(self, uri: str) -> list[Program]:
+        """Return the presets for a plugin in this bundle and in all others on this machine."""
+        ports, listed = self.ports(uri), []
+        places = [self.path, *(place for place in _bundles() if place != self.path)]
+        for place in places:
+            manifest = place / "manifest.ttl"
+            if place != self.path and not _may_hold_preset(manifest, uri):
+                continue
+            try:
+                bundle = self if place == self.path else Bundle(place)
+                listed += bundle.own_programs(uri, ports)
+            except (SynthError, InputError):
+                continue  # a damaged bundle of somebody else's
+        return listed
+
+    def own_programs(self, uri: str, ports: Sequence[Port]) -> list[Program]:
+        """Return the presets for a plugin in this bundle."""
+        graph = Graph()
+        of_plugin = [
+            preset
+            for preset in self.manifest.subjects(PRESET)
+            if uri in self.manifest.all(preset, LV2 + "appliesTo")
+        ]
+        for file in dict.fromkeys(f for preset in of_plugin for f in self.sources(preset)):
+            _read(graph, file)
+        controls = [port for port in ports if port.control]
+        listed = []
+        for preset in of_plugin:
+            given = {
+                str(graph.one(str(port), LV2 + "symbol")): graph.one(
+                    str(port), EXT + "presets#value"
+                )
+                for port in graph.all(preset, LV2 + "port")
+            }
+            native = [given.get(port.symbol, port.default) for port in controls]
+            if given and all(isinstance(value, float | bool) for value in native):
+                values = tuple(
+                    port.value(float(value), 1.0)
+                    for port, value in zip(controls, native, strict=True)
+                )
+                name = str(graph.one(preset, LABEL, preset.rpartition("#")[2]))
+                listed.append(Program(name, values))
+        return listed
+
+
+class _Ports(dict[str, list[Port]]):
+    """The ports of the plugins of a bundle, made when they are asked for."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__()
+        self.bundle = bundle
+        self._dropped: dict[str, list[Control]] = {}
+
+    def dropped(self, uri: str) -> list[Control]:
+        self[uri]
+        return self._dropped[uri]
+
+    def __missing__(self, uri: str) -> list[Port]:
+        graph = self.bundle.graph(uri)
+        names = [str(name) for name in graph.all(uri, LV2 + "port")]
+        ports = sorted((_port(graph, name) for name in names), key=lambda port: port.index)
+        if [port.index for port in ports] != list(range(len(ports))):
+            raise SynthError(f"the ports of {uri} are not numbered 0, 1, 2 …; install it again")
+        told = distinct_names([port.control for port in ports if port.control])
+        renamed = {control.id: control for control in told}
+        self._dropped[uri] = [control for control in told if control.role]
+        self[uri] = [
+            Port(**{**vars(port), "control": _of_sound(renamed.get(port.symbol))})
+            if port.control
+            else port
+            for port in ports
+        ]
+        return self[uri]
+
+
+def _of_sound(control: Control | None) -> Control | None:
+    return None if control is None or control.role else control
+
+
+def _port(graph: Graph, name: str) -> Port:
+    kinds = [str(kind).rpartition("#")[2] for kind in graph.all(name, RDF + "type")]
+    index = round(graph.number(name, LV2 + "index", -1))
+    symbol, is_input = str(graph.one(name, LV2 + "symbol")), "InputPort" in kinds
+    low = graph.number(name, LV2 + "minimum", 0.0)
+    high = graph.number(name, LV2 + "maximum", 1.0)
+    default = graph.number(name, LV2 + "default", low)
+    known = ("Control", "Audio", "Atom", "CV", "Event")
+    kind = next((k.lower() for k in known if f"{k}Port" in kinds), "")
+    port = Port(
+        index, symbol, kind, is_input, default,
+        bytes=round(graph.number(name, EXT + "resize-port#minimumSize", 0)),
+        takes_notes=kind == "atom" and is_input
+        and EXT + "midi#MidiEvent" in graph.all(name, EXT + "atom#supports"),
+    )  # fmt: skip
+    if kind != "control" or not is_input:
+        return port
+    control, points = _control(graph, name, symbol, (low, high, default))
+    per_rate = LV2 + "sampleRate" in graph.all(name, LV2 + "portProperty")
+    return Port(**{**vars(port), "control": control, "per_rate": per_rate, "points": points})
+
+
+def _control(
+    graph: Graph, name: str, symbol: str, numbers: tuple[float, float, float]
+) -> tuple[Control, tuple[float, ...]]:
+    """Describe a control port; second, its settings if they are not evenly spaced."""
+    low, high, default = numbers
+    properties = {str(p) for p in graph.all(name, LV2 + "portProperty")}
+    told = {
+        graph.number(str(point), VALUE, np.nan): str(graph.one(str(point), LABEL))
+        for point in graph.all(name, LV2 + "scalePoint")
+    }
+    points = tuple(sorted(value for value in told if np.isfinite(value)))
+    labels, uneven, steps = tuple(told[value] for value in points), (), 0
+    if LV2 + "enumeration" in properties and len(points) > 1:
+        steps = len(points)
+        if np.allclose(points, np.linspace(points[0], points[-1], steps)):
+            low, high = points[0], points[-1]
+        else:
+            default = float(np.argmin(np.abs(np.array(points) - default)))
+            low, high, uneven = 0.0, steps - 1.0, points
+    elif LV2 + "toggled" in properties:
+        steps, low, high = 2, 0.0, 1.0
+        default = float(default > 0)
+    elif LV2 + "integer" in properties:
+        low, high = float(np.ceil(low)), float(np.floor(high))
+        steps = round(high - low) + 1 if high - low < MOST_STEPS else 0
+    described = Control(
+        symbol,
+        str(graph.one(name, LV2 + "name", symbol)),
+        low,
+        high,
+        default,
+        steps,
+        labels if steps and len(labels) == steps else (),
+        _unit(graph, name),
+        _group(graph, name),
+        "logarithmic" if PROPS + "logarithmic" in properties else "linear",
+        _role(graph, name, properties, low < high),
+    )
+    return described, uneven
+
+
+def _role(graph: Graph, name: str, properties: set[str], has_range: bool) -> Role:
+    designations = {str(d) for d in graph.all(name, LV2 + "designation")}
+    if LV2 + "enabled" in designations:
+        return "bypass"
+    if LV2 + "freeWheeling" in designations or not has_range:
+        return "read-only"
+    if PROPS + "notOnGUI" in properties or PROPS + "trigger" in properties:
+        return "hidden"
+    return ""
+
+
+def _unit(graph: Graph, name: str) -> str:
+    unit = str(graph.one(name, EXTENSIONS + "units#unit"))
+    own = graph.one(unit, EXTENSIONS + "units#symbol")
+    return str(own) or UNITS.get(unit.rpartition("#")[2], "")
+
+
+def _group(graph: Graph, name: str) -> str:
+    group = str(graph.one(name, EXT + "port-groups#group"))
+    label = graph.one(group, LABEL) or graph.one(group, LV2 + "name")
+    return str(label or graph.one(group, LV2 + "symbol"))
+
+
+def write_preset(
+    path: Path, ports: Sequence[Port], uri: str, name: str, values: NDArray[np.float64]
+) -> None:
+    """Write a bundle with one preset.
+
+    Args:
+        path: The folder to make.
+        ports: Of the plugin.
+        uri: The plugin.
+        name: Of the preset.
+        values: Of the controls, shape (n_controls,).
+    """
+    controls = [port for port in ports if port.control]
+    label = re.sub(r'["\\\n\r]', lambda match: f"\\u{ord(match[0]):04x}", name)
+    settings = ",\n".join(
+        f'  [ lv2:symbol "{port.symbol}" ; pset:value {port.native(float(value), 1.0):.9e} ]'
+        for port, value in zip(controls, values, strict=True)
+    )
+    prefixes = (
+        f"@prefix lv2: <{LV2}> .\n@prefix pset: <{EXT}presets#> .\n@prefix rdfs: <{RDFS}> .\n\n"
+    )
+    head = f"<preset.ttl>\n  a pset:Preset ;\n  lv2:appliesTo <{uri}> ;\n"
+    path.mkdir()
+    manifest = f"{prefixes}{head}  rdfs:seeAlso <preset.ttl> .\n"
+    preset = f'{prefixes}{head}  rdfs:label "{label}" ;\n  lv2:port\n{settings} .\n'
+    (path / "manifest.ttl").write_text(manifest, encoding="utf-8")
+    (path / "preset.ttl").write_text(preset, encoding="utf-8")
+
+
+def read_preset(path: Path, ports: Sequence[Port], uri: str) -> Program:
+    """Read the first preset for a plugin in a bundle.
+
+    Raises:
+        InputError: It holds none.
+    """
+    try:
+        listed = Bundle(path).own_programs(uri, ports)
+    except SynthError as error:
+        raise InputError(str(error)) from error
+    if not listed:
+        raise InputError(f"'{path}' holds no preset for {uri} with values of its controls")
+    return listed[0]
+
+
+def _read(graph: Graph, file: Path) -> None:
+    try:
+        graph.read(file)
+    except InputError as error:
+        raise SynthError(str(error)) from error
+
+
+def _bundles() -> list[Path]:
+    return [file.parent for folder in folders() for file in sorted(folder.glob("*/manifest.ttl"))]
+
+
+def _may_hold_preset(manifest: Path, uri: str) -> bool:
+    """Tell quickly whether a manifest may name a preset of a plugin."""
+    content = manifest.read_bytes()
+    last = re.split(r"[/#:]", uri)[-1].encode()
+    return b"Preset" in content and last in content
