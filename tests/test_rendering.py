@@ -41,6 +41,10 @@ MODES = {
     "exit": (21, "crashed"),
     "print": (22, "timed out"),
     "alarm": (23, None),
+    "leave a daemon": (24, ""),
+    "leave a daemon without a home": (25, "timed out"),
+    "end the thread": (26, "crashed"),
+    "become another program": (27, "crashed"),
 }  # None where the sound may be done before the damage shows
 REASON = {SEGFAULT: "crashed", HANG: "timed out", NAN: "not finite", SILENCE: "silent"}
 
@@ -84,12 +88,13 @@ def scratch(monkeypatch, tmp_path):
 
 
 def processes(folder):
-    """Processes whose home lies in a folder, except for those that have ended."""
+    """Processes whose home lies in a folder, or that a plugin started without one."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
-                if f"HOME={folder}/".encode() in (entry / "environ").read_bytes():
+                known = f"HOME={folder}/".encode() in (entry / "environ").read_bytes()
+                if known or b"1000.25" in (entry / "cmdline").read_bytes():
                     found.append(int(entry.name))
     return [pid for pid in found if alive(pid)]
 
@@ -266,6 +271,7 @@ def test_workers_and_files_are_gone_when_it_closes(faulty, scratch):
         ("forever", "block signals"),
         ("thread", "stop"),
         ("forever", "fork and die"),
+        ("forever", "leave a daemon"),
     ],
 )
 def test_workers_and_files_are_gone_when_the_parent_is_killed(faulty_plugin, scratch, how, mode):

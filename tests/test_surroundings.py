@@ -309,9 +309,14 @@ def test_ctrl_c_twice_is_no_traceback(here, tmp_path):
         "--steps",
         "100000",
     ]
+    temporary, cache = tmp_path / "temporary", tmp_path / "cache"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary), "XDG_CACHE_HOME": str(cache)}
+    environment.pop("TORCHINDUCTOR_CACHE_DIR", None)  # where torch has put it in this process
     child = subprocess.Popen(
         [sys.executable, "-m", "pyrosynth", *map(str, arguments)], stderr=subprocess.PIPE,
         text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        env=environment,
     )  # fmt: skip
     with child:
         while "fit:" not in child.stderr.readline():
@@ -321,6 +326,7 @@ def test_ctrl_c_twice_is_no_traceback(here, tmp_path):
         _, error = child.communicate(timeout=60)
     assert child.returncode == 130, error
     assert "Traceback" not in error
+    assert not list(temporary.iterdir())
 
 
 def test_bars_within_bars_write_no_terminal_codes(capsys):

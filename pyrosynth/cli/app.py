@@ -23,6 +23,7 @@ from pyrosynth.cli.options import (
     Workers,
     complain,
     open_standard_streams,
+    place_torch_cache,
     progress_as_lines,
     show,
 )
@@ -99,8 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     usage_error: Any = typer.BadParameter.__mro__[1]
     given = list(sys.argv[1:] if arguments is None else arguments)
     open_standard_streams()
-    if arguments is None:  # half a second: imports make many objects, and hardly any garbage
+    if arguments is None:  # this is a program of its own
+        # Half a second: imports make many objects, and hardly any garbage.
         gc.set_threshold(100_000)
+        place_torch_cache()
     try:
         with progress_as_lines():
             code = app(given or ["--help"], prog_name="pyrosynth", standalone_mode=False)

@@ -29,7 +29,7 @@ from pyrosynth.synths.sandbox import (
     PYTHON,
     die_with_parent,
     has_ended,
-    kill_group,
+    kill_all,
     private_home,
 )
 
@@ -62,7 +62,7 @@ def probe(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
             start_new_session=True,
         )
         in_time = has_ended(child, PROBE_SECONDS)
-        code = kill_group(child)
+        code = kill_all(child, home)
         text = answer.read_text(encoding="ascii") if answer.exists() else ""
     if not in_time:
         raise SynthError(

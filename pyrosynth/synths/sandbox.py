@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from pyrosynth.errors import SynthError
@@ -15,7 +16,8 @@ from pyrosynth.errors import SynthError
 # This interpreter; paths and texts have the same bytes in a child as here.
 PYTHON = (sys.executable, "-X", f"utf8={sys.flags.utf8_mode}")
 FILE_BYTES = 1 << 28  # largest file that a plugin may write: some print without end
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+STRAY_SECONDS = 2.0  # to hunt down what a plugin has started and that starts more meanwhile
 THREAD_LIMITS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -24,10 +26,16 @@ THREAD_LIMITS = (
     "VECLIB_MAXIMUM_THREADS",
 )
 # Reads lines of process groups until the pipe is closed, which the kernel does if this process is
-# killed; then kills the last groups it was told and removes the folder.
+# killed; then kills the last groups it was told, and all else whose home is in the folder, and
+# removes it.
 GUARD = """
 while read -r line; do groups=$line; done
 [ -z "$groups" ] || kill -s KILL -- $groups
+for i in 1 2 3 4 5; do
+    strays=$(grep -lsF -- "$1/" /proc/[0-9]*/environ | cut -d / -f 3)
+    [ -n "$strays" ] || break
+    kill -s KILL $strays
+done
 rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }
 """
 
@@ -111,14 +119,52 @@ def has_ended(process: subprocess.Popen[bytes], seconds: float = 0.0) -> bool:
     return True
 
 
-def kill_group(process: subprocess.Popen[bytes]) -> int:
-    """Kill a process that leads its group, and all others of the group; return its exit code."""
+def kill_all(process: subprocess.Popen[bytes], home: str | os.PathLike[str]) -> int:
+    """Kill a process that leads its group, and all that it has started; return its exit code.
+
+    That may have left the group for a session of its own. Where there is ``/proc``, it is known
+    nevertheless, by its parents or by its home; who has rid himself of both escapes.
+
+    Args:
+        process: The process.
+        home: What `private_home` made its home and nobody else's.
+    """
     if process.returncode is None:
-        try:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(process.pid, signal.SIGSTOP)  # so that it starts nothing more
+    deadline = time.monotonic() + STRAY_SECONDS
+    while (strays := _strays(process.pid, home)) and time.monotonic() < deadline:
+        for pid in strays:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)
+    if process.returncode is None:
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
     return process.wait()
+
+
+def _strays(child: int, home: str | os.PathLike[str]) -> set[int]:
+    """Return the processes that descend from a child of this one, or have its home."""
+    parents, strays = {}, set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ends meanwhile, or is another user's
+            state, parent = (folder / "stat").read_bytes().rpartition(b")")[2].split()[:2]
+            if state == b"Z":
+                continue
+            parents[int(folder.name)] = int(parent)
+            if os.fsencode(home) in (folder / "environ").read_bytes():
+                strays.add(int(folder.name))
+    family = {child} if parents.get(child) == os.getpid() else set()
+    while born := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= born
+    return (strays | family) - {child}
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what this process has started and whose own parent ends; Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def die_with_parent(parent: int) -> None:

@@ -33,7 +33,7 @@ from pyrosynth.synths.sandbox import (
     THREAD_LIMITS,
     Scratch,
     has_ended,
-    kill_group,
+    kill_all,
     private_home,
 )
 from pyrosynth.synths.worker_process import (
@@ -87,6 +87,7 @@ class Worker:
         memory = mmap.mmap(self._shared.fileno(), size)
         self.slots = [Slot(settings, memory, number) for number in range(SLOTS)]
         self._process: subprocess.Popen[bytes] | None = None
+        self._home = ""
         self._socket: socket.socket | None = None
         self._handle: int | None = None  # becomes readable when the process ends; Linux only
         self._batches: list[_Batch] = []  # in working order
@@ -173,7 +174,7 @@ class Worker:
 
     def _start(self) -> None:
         self._scratch.path.mkdir(exist_ok=True)  # a cleaner of temporary files may have removed it
-        home = tempfile.mkdtemp(dir=self._scratch.path)
+        self._home = tempfile.mkdtemp(dir=self._scratch.path)
         kind = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, kind)
         end = _moved_up(theirs.detach())
@@ -189,7 +190,7 @@ class Worker:
             [*PYTHON, "-P", "-c", COMMAND, *map(str, numbers)],
             env={
                 **os.environ,
-                **private_home(home),
+                **private_home(self._home),
                 **dict.fromkeys(THREAD_LIMITS, "1"),
                 "PYTHONPATH": os.pathsep.join(paths),
             },
@@ -254,7 +255,7 @@ class Worker:
         """Kill the process and what the plugin started; return its exit code."""
         if self._process is None or self._socket is None:
             return 0
-        code = kill_group(self._process)
+        code = kill_all(self._process, self._home)
         self._scratch.release(self._process.pid)
         self._socket.close()
         if self._handle is not None:

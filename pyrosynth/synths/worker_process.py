@@ -27,7 +27,7 @@ from pyrosynth.audio.io import SILENCE, Note
 from pyrosynth.errors import PyrosynthError, SynthError
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.base import Synth
-from pyrosynth.synths.sandbox import die_with_parent, limit_resources
+from pyrosynth.synths.sandbox import adopt_orphans, die_with_parent, limit_resources
 
 BATCH_SIZE = 16  # sounds per slot
 SLOTS = 2
@@ -138,6 +138,7 @@ def main(arguments: list[str]) -> None:
     connection_number, shared_number, parent = map(int, arguments)
     if parent:
         die_with_parent(parent)
+    adopt_orphans()
     connection = socket.socket(fileno=connection_number)
     os.set_inheritable(connection_number, False)
     try:

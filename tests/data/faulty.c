@@ -17,6 +17,7 @@ enum {
     FINE, SEGFAULT, HANG, NAN_SOUND, SILENCE, STATE, IGNORE_ALARM, BLOCK_SIGNALS, STOP,
     CANCEL_TIMERS, FORK_AND_DIE, FORK_AND_RETURN, FORK_AND_GO_ON, CLOSE_ERRORS, CLOSE_ALL,
     WRITE_EVERYWHERE, READ_EVERYWHERE, LOWER_LIMITS, ALLOCATE, SLEEP, KILL, EXIT, PRINT, ALARM,
+    DAEMON, DAEMON_WITHOUT_HOME, END_THREAD, BECOME_ANOTHER,
     MODES
 };
 
@@ -40,6 +41,12 @@ static long played; /* survives instances, not the library: what isolation must 
 
 static void spin(void) { for (volatile int forever = 1; forever;) {} }
 
+static void become_daemon(void) {
+    if (fork()) return;
+    if (setsid() < 0 || fork()) _exit(0);
+    spin();
+}
+
 static void *wait_for_ever(void *nothing) { pause(); return nothing; }
 
 __attribute__((constructor)) static void load(void) {
@@ -55,7 +62,7 @@ static void misbehave(int mode) {
     static const int limits[] = {RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_STACK, RLIMIT_DATA};
     struct itimerval soon = {{0, 0}, {0, 1}}, never = {{0, 0}, {0, 0}};
     struct rlimit nothing = {0, 0};
-    char buffer[4096];
+    char buffer[4096], *none[] = {0};
     sigset_t all;
     switch (mode) {
     case SEGFAULT: raise(SIGSEGV); break;
@@ -104,6 +111,15 @@ static void misbehave(int mode) {
             puts("something is wrong");
         }
     case ALARM: setitimer(ITIMER_REAL, &soon, 0); break;
+    case DAEMON: become_daemon(); break;
+    case DAEMON_WITHOUT_HOME:
+        if (!fork()) {
+            if (setsid() < 0 || fork()) _exit(0);
+            execle("/bin/sleep", "sleep", "1000.25", (char *)0, none);
+        }
+        spin(); break;
+    case END_THREAD: pthread_exit(0);
+    case BECOME_ANOTHER: execl("/bin/sleep", "sleep", "1000.25", (char *)0); break;
     }
 }
 
