@@ -25,7 +25,7 @@ from pyrosynth.synths.sandbox import (
     PYTHON,
     THREAD_LIMITS,
     has_ended,
-    kill_group,
+    kill_all,
     limit_resources,
     private_home,
 )
@@ -71,7 +71,7 @@ def ask(operation: str, path: Path, *arguments: Any, seconds: float = SECONDS) -
                 start_new_session=True,
             )
         in_time = has_ended(child, seconds)
-        code = kill_group(child)
+        code = kill_all(child, home)
         text = answer.read_text(encoding="utf-8") if answer.exists() else ""
         with complaints.open("rb") as errors:
             errors.seek(-min(2000, complaints.stat().st_size), os.SEEK_END)
