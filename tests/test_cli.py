@@ -53,8 +53,8 @@ def test_help_is_quick_and_complete(call):
     assert code == 0
     assert time.process_time() - before < 0.5
     commands = (
-        "synths", "install", "scan", "render", "tags", "models", "fit", "compare", "export",
-        "infer", "check", "axes", "explore", "serve", "demo",
+        "synths", "install", "scan", "render", "tags", "describe", "presets", "learn",
+        "models", "fit", "compare", "export", "infer", "check", "axes", "explore", "serve", "demo",
     )  # fmt: skip
     for command in commands:
         assert f"  {command} " in out

@@ -31,6 +31,7 @@ NOT_RUN = {
     "python -m benchmarks.morph_smoothness amsynth --pairs 60 --seed 1 --out smoothness",
     "pip install -c constraints.txt .",
     'pip install -c constraints.txt ".[notebooks]"',
+    'pip install "pyrosynth[dexed]"',
     "jupyter lab notebooks",
     'python -c "import torch; print(torch.cuda.is_available())"',
     "python docs/explore_media.py explored docs/_static/explore",
@@ -38,7 +39,7 @@ NOT_RUN = {
     "pytest --device cuda -m gpu",
 }
 # Commands and calls whose options are only read, since other tests run them.
-ONLY_READ = ("scan", "check", "install", "explore")
+ONLY_READ = ("scan", "check", "install", "explore", "describe", "presets", "learn")
 ONLY_COMPARED = ("ps.check(", "ps.compare(", "az.from_netcdf(")
 
 SMALLER = {

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from pyrosynth._version import __version__
-from pyrosynth.cli import models, runs, synths
+from pyrosynth.cli import learning, models, runs, synths
 from pyrosynth.cli.options import (
     Json,
     Seed,
@@ -80,6 +80,7 @@ def demo(
 
 COMMANDS = (
     synths.synths, synths.install, synths.scan, synths.render, synths.tags,
+    learning.describe, learning.presets, learning.learn,
     models.models, models.fit, models.compare, models.export,
     runs.infer, runs.check, runs.axes, runs.explore, runs.serve, demo,
 )  # fmt: skip

@@ -65,11 +65,14 @@ def scan(
 
 
 def render(
-    synth: Annotated[str, typer.Argument(metavar="SYNTH", help="A name, or a DSSI plugin.")],
+    synth: Annotated[
+        str, typer.Argument(metavar="SYNTH", help="A name, a plugin, or a description.")
+    ],
     out: Out,
     params: Annotated[
-        str, typer.Option(help="Learnt parameters: all, 32, 16, or names with commas.")
-    ] = "all",
+        str | None,
+        typer.Option(help="Learnt parameters: all, 32, 16, learn, or names with commas."),
+    ] = None,
     augmented: Annotated[
         int, typer.Option(min=0, help="Presets made from the human training presets, beside them.")
     ] = 20_000,
@@ -79,8 +82,9 @@ def render(
     duration: Annotated[float, typer.Option(help="Seconds in all.")] = 4.0,
     audio: Annotated[str, typer.Option(help="Whose sound is kept: none, human, all.")] = "human",
     prior: Annotated[
-        str, typer.Option(help="How augmented presets are made: broadened, uniform.")
-    ] = "broadened",
+        str | None,
+        typer.Option(help="How augmented presets are made: broadened, mixture, uniform."),
+    ] = None,
     feature: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Of the features, such as n_mels=128; repeatable."),

@@ -5,6 +5,7 @@ parameters where presets live; presets drawn uniformly sound unlike real ones an
 The uniform prior is here to measure how much that costs.
 """
 
+import re
 from typing import Literal
 
 import numpy as np
@@ -13,11 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 from pyrosynth.errors import InputError, unknown
 from pyrosynth.synths.params import ParamSpace
 
-Prior = Literal["broadened", "uniform"]
-PRIORS: tuple[Prior, ...] = ("broadened", "uniform")
+Prior = Literal["broadened", "mixture", "uniform"]
+PRIORS: tuple[Prior, ...] = ("broadened", "mixture", "uniform")
 KINDS = ("perturbed", "crossed", "marginal")
-UNIFORM = "uniform"  # the only kind of the uniform prior
+UNIFORM = "uniform"  # the only kind of the uniform prior, and one of the mixture
 SHARES = (0.4, 0.4, 0.2)
+MIXED_KINDS = ("perturbed", "interpolated", "crossed", "marginal", UNIFORM)
+MIXED_SHARES = (0.4, 0.15, 0.15, 0.2, 0.1)
 MOST_CHANGES = 8  # parameters changed at most in a perturbed preset
 JITTER = 0.1  # standard deviation, in unit values, of a small change
 BLOCK = 256  # rows drawn from one random stream; changing it changes every dataset
@@ -40,6 +43,11 @@ def augment(
     parameter from one of two training presets; in 20 % each parameter is drawn from its training
     values.
 
+    ``mixture``, for synths of any size: 40 % are perturbed likewise, with 1 to a quarter of the
+    parameters changed, 8 at least; 15 % lie between two training presets, their discrete
+    parameters taken from either; 15 % take every group of parameters, such as an operator, from
+    one of two; in 20 % each parameter is drawn from its training values, and 10 % are uniform.
+
     ``uniform``: every parameter is drawn from its whole range, each setting of a discrete one as
     often as any other; the training presets have no say.
 
@@ -52,7 +60,7 @@ def augment(
         n: Number of rows to make.
         seed: Seed of what is drawn.
         start: Position of the first row among all augmented ones.
-        prior: ``broadened`` or ``uniform``.
+        prior: ``broadened``, ``mixture`` or ``uniform``.
 
     Returns:
         Native values, shape (n, n_params), and the kind of each row, shape (n,).
@@ -67,11 +75,16 @@ def augment(
         raise InputError("no training presets to augment; give at least one")
     first, last = start // BLOCK, -(-(start + n) // BLOCK)
     if first >= last:
-        return np.empty((0, len(space))), np.empty(0, dtype="U9")
+        return np.empty((0, len(space))), np.empty(0, dtype="U12")
     wanted = slice(start - first * BLOCK, start - first * BLOCK + n)
     if prior == "uniform":
         drawn = np.concatenate([_uniform(space, seed, block) for block in range(first, last)])
         return drawn[wanted], np.full(n, UNIFORM)
+    if prior == "mixture":
+        mixed = [_mixed(units, space, seed, block) for block in range(first, last)]
+        values = np.concatenate([values for values, _ in mixed])[wanted]
+        kinds = np.concatenate([kinds for _, kinds in mixed])[wanted]
+        return values, np.array(MIXED_KINDS)[kinds]
     blocks = [_block(units, space, seed, block) for block in range(first, last)]
     values = space.from_unit(np.concatenate([values for values, _ in blocks])[wanted])
     kinds = np.concatenate([kinds for _, kinds in blocks])[wanted]
@@ -95,12 +108,54 @@ def _block(
     one, two = units[rng.integers(len(units), size=(2, BLOCK))]
     marginal = units[rng.integers(len(units), size=shape), np.arange(len(space))]
 
-    unordered = np.array([p.kind in ("categorical", "toggle") for p in space.params])
-    redraw = (rng.random(shape) < 0.5) | unordered
-    moved = np.clip(one + JITTER * rng.standard_normal(shape), 0.0, 1.0)
-    rank = rng.random(shape).argsort(axis=1).argsort(axis=1)
-    changed = rank < rng.integers(1, MOST_CHANGES, endpoint=True, size=(BLOCK, 1))
-    perturbed = np.where(changed, np.where(redraw, marginal, moved), one)
-
+    perturbed = _perturbed(one, marginal, space, rng, MOST_CHANGES)
     crossed = np.where(rng.random(shape) < 0.5, one, two)
     return np.choose(kinds[:, None], [perturbed, crossed, marginal]), kinds
+
+
+def _perturbed(
+    one: Unit, marginal: Unit, space: ParamSpace, rng: np.random.Generator, most: int
+) -> Unit:
+    """Change 1 to ``most`` parameters of each row, by a little or to another training value."""
+    unordered = np.array([p.kind in ("categorical", "toggle") for p in space.params])
+    redraw = (rng.random(one.shape) < 0.5) | unordered
+    moved = np.clip(one + JITTER * rng.standard_normal(one.shape), 0.0, 1.0)
+    rank = rng.random(one.shape).argsort(axis=1).argsort(axis=1)
+    changed = rank < rng.integers(1, most, endpoint=True, size=(len(one), 1))
+    return np.where(changed, np.where(redraw, marginal, moved), one)
+
+
+def _mixed(
+    units: Unit, space: ParamSpace, seed: int, block: int
+) -> tuple[Unit, NDArray[np.int64]]:
+    """Make one block of native values of the mixture, and their kinds."""
+    rng = np.random.default_rng([seed, block])
+    shape = BLOCK, len(space)
+    kinds = rng.choice(len(MIXED_KINDS), size=BLOCK, p=MIXED_SHARES)
+    one, two = units[rng.integers(len(units), size=(2, BLOCK))]
+    marginal = units[rng.integers(len(units), size=shape), np.arange(len(space))]
+    most = max(MOST_CHANGES, len(space) // 4)
+    perturbed = _perturbed(one, marginal, space, rng, most)
+    share = rng.random((BLOCK, 1))
+    picked = np.where(rng.random(shape) < share, one, two)
+    between = np.where(space.discrete, picked, share * one + (1 - share) * two)
+    groups = parameter_groups(space)
+    first = rng.random((BLOCK, int(groups.max()) + 1)) < 0.5
+    crossed = np.where(first[:, groups], one, two)
+    drawn = space.to_unit(space.decode(rng.random(shape)))
+    unit = np.choose(kinds[:, None], [perturbed, between, crossed, marginal, drawn])
+    return space.from_unit(unit), kinds
+
+
+def parameter_groups(space: ParamSpace) -> NDArray[np.int64]:
+    """Return the group of each parameter, numbered from 0, shape (n_params,).
+
+    A group is what the synth calls one, else parameters whose names begin with the same word.
+    """
+    names = [param.group or _first_word(param.name) for param in space.params]
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def _first_word(name: str) -> str:
+    words = re.split(r"[\s_.:/-]+", name.strip())
+    return words[0].casefold() if len(words) > 1 else name

@@ -251,13 +251,13 @@ def render_dataset(
     synth: Synth,
     out: str | Path,
     *,
-    params: str | Sequence[str] = "all",
+    params: str | Sequence[str] | None = None,
     augmented: int = 0,
     presets: Sequence[Preset] | None = None,
     note: Note | None = None,
     features: FeatureSpec | None = None,
     audio: Kept = "human",
-    prior: Prior = "broadened",
+    prior: Prior | None = None,
     seed: int = 0,
     workers: int | None = None,
     chunk_rows: int = 256,
@@ -273,13 +273,15 @@ def render_dataset(
         synth: The synth.
         out: Folder of the dataset.
         params: Learnt parameters, as `ParamSpace.select` takes them; others play their default.
+            If left out, those that the synth's description says are learnt, else all.
         augmented: Number of augmented presets.
         presets: Human presets; those of the synth if left out.
         note: The note to play.
         features: How a sound becomes ``x``; its rate is the rate of rendering.
         audio: Whose sound is kept beside the features.
-        prior: How augmented presets are made: ``broadened`` from the training presets, or
-            ``uniform`` over every parameter's range, see `pyrosynth.data.augmentation.augment`.
+        prior: How augmented presets are made: ``broadened`` or ``mixture`` from the training
+            presets, or ``uniform`` over every parameter's range, see
+            `pyrosynth.data.augmentation.augment`; if left out, as the synth asks for.
         seed: Seed of the split and of the augmented presets.
         workers: Processes that render; all cores if left out.
         chunk_rows: Presets per chunk, the most that a kill costs per worker.
@@ -294,11 +296,11 @@ def render_dataset(
     """
     job = Job(
         synth,
-        synth.param_space.select(params),
+        synth.param_space.select(params or synth.param_space.usual),
         note or Note(),
         features or FeatureSpec(),
         audio,
-        prior,
+        prior or synth.usual_prior,  # type: ignore[arg-type]
     )
     build(job, Path(out), presets, augmented, seed, workers, chunk_rows)
     return Dataset(out)

@@ -56,7 +56,7 @@ class Job:
     note: Note
     features: FeatureSpec
     audio: Kept
-    prior: Prior = "broadened"
+    prior: Prior
 
     @cached_property
     def subspace(self) -> Subspace:

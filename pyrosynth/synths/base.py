@@ -4,7 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,15 +37,18 @@ class Synth(ABC):
             ready; None for no limit.
         preset_suffix: How the names of files of its own presets end, such as ``".syx"``;
             empty if it has none.
+        usual_prior: How its augmented presets are made where nothing else is asked for, see
+            `pyrosynth.data.augmentation.augment`.
     """
 
     name: str
     param_space: ParamSpace
     isolation: Isolation = "reuse"
     isolations: tuple[Isolation, ...] = ("reuse",)
-    batched: ClassVar[bool] = False
-    memory_limit: ClassVar[int | None] = None
+    batched: bool = False
+    memory_limit: int | None = None
     preset_suffix: str = ""
+    usual_prior: str = "broadened"
 
     def spec(self) -> dict[str, Any]:
         """Return what `pyrosynth.synths.from_spec` needs to rebuild this synth; JSON-ready.

@@ -6,9 +6,15 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from pyrosynth.errors import InputError, SynthError, unknown
+from pyrosynth.errors import InputError, SynthError, reading, unknown
 from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
 from pyrosynth.synths.custom import complete, entry_points, is_class, load_class
+from pyrosynth.synths.description import (
+    DescribedSynth,
+    Description,
+    description_from_json,
+    read_description,
+)
 from pyrosynth.synths.hosts.formats import names_plugin
 
 __all__ = [
@@ -33,8 +39,8 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
 
     Args:
         name_or_path: One of `names`; the path of a DSSI plugin library, with ``#label`` behind it
-            where it holds several synths; or ``module:Class``, a synth of one's own, whose module
-            is imported.
+            where it holds several synths; a description, such as ``synth.json``; or
+            ``module:Class``, a synth of one's own, whose module is imported.
         **options: Arguments of the synth's class, such as ``isolation`` or ``device``.
 
     Returns:
@@ -58,6 +64,8 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
         from pyrosynth.synths.dexed import Dexed
 
         make = Dexed
+    elif text.endswith(".json"):
+        make = functools.partial(_described, read_description(text))
     elif is_class(text) or text in entry_points():
         make = load_class(entry_points().get(text, text))
     elif names_plugin(text):
@@ -95,6 +103,10 @@ def from_spec(spec: dict[str, Any]) -> Synth:
     """
     options = dict(spec)
     name = options.pop("synth", None)
+    if name == "described":
+        with reading(InputError, "the description of a synth is damaged", "describe it again"):
+            description = description_from_json(options["description"])
+        return _described(description)
     if name in ("dssi", "plugin") and isinstance(options.get("path"), str):
         return load_synth(options.pop("path"), **options)
     if not isinstance(name, str) or not (name in names() or is_class(name)):
@@ -102,6 +114,11 @@ def from_spec(spec: dict[str, Any]) -> Synth:
     if name == "amsynth" and not os.path.isfile(options.get("path") or ""):
         options["path"] = None
     return load_synth(name, **options)
+
+
+def _described(description: Description) -> Synth:
+    """Rebuild the synth that was described, and play it as the description says."""
+    return DescribedSynth(from_spec(description.spec), description)
 
 
 def status() -> list[tuple[str, bool, str]]:

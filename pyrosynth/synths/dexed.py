@@ -36,6 +36,7 @@ class Dexed(Synth):
     param_space = SPACE
     isolation = "reuse"  # exact: a note starts from nothing that the one before left
     preset_suffix = ".syx"
+    usual_prior = "mixture"
 
     def __init__(self) -> None:
         """Make sure that the package is there, without importing it."""

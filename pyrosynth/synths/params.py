@@ -263,6 +263,11 @@ class ParamSpace:
                 raise unknown("parameter", name, self.names)
         return np.array([position[name] for name in names], dtype=np.int64)
 
+    @property
+    def usual(self) -> str:
+        """What is learnt where nothing else is asked for: the selection ``learn``, or ``all``."""
+        return "learn" if "learn" in self.selections else "all"
+
     def select(self, which: str | Sequence[str]) -> "ParamSpace":
         """Return the sub-space of some controls, in this space's order.
 

@@ -1,0 +1,212 @@
+"""Gather the presets of a synth: its own, those in files, or drawn ones where there are none."""
+
+import csv
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyrosynth.audio.io import Note
+from pyrosynth.data.augmentation import augment
+from pyrosynth.errors import InputError, SynthError, checked_seed, integer, number, reading
+from pyrosynth.files import write_bytes
+from pyrosynth.synths.base import Synth
+from pyrosynth.synths.description import legal
+from pyrosynth.synths.params import Subspace
+from pyrosynth.synths.presets import LARGEST_FILE, Preset, distinct, preset_array
+from pyrosynth.synths.rendering import Renderer
+
+NOTE = Note(hold_seconds=1.0, duration_seconds=1.5)  # that tells silent presets
+SAMPLE_RATE = 22050
+QUIET = 1e-3  # peak below which a drawn preset counts as silent: -60 dB full scale
+DRAWN = "drawn"  # bank of presets that nobody made
+MOST_DRAWS = 20  # settings drawn for one that sounds
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Presets, and what became of the files.
+
+    Attributes:
+        presets: Distinct ones, in the order they were met.
+        silent: Which have no sound, or fail, shape (n,).
+        sources: Number of presets of each source, before equal ones were left out.
+        skipped: Files in folders that hold no presets of the synth, and why.
+    """
+
+    presets: list[Preset]
+    silent: NDArray[np.bool_]
+    sources: dict[str, int]
+    skipped: dict[str, str]
+
+    @property
+    def loud(self) -> list[Preset]:
+        """Those with a sound."""
+        return [p for p, silent in zip(self.presets, self.silent, strict=True) if not silent]
+
+    def save(self, path: str | Path, synth: str) -> None:
+        """Write the presets as JSON, silent ones marked.
+
+        Raises:
+            InputError: The file cannot be written.
+        """
+        rows = [
+            {"name": p.name, "bank": p.bank, "silent": bool(silent), "parameters": dict(p.values)}
+            for p, silent in zip(self.presets, self.silent, strict=True)
+        ]
+        lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
+        text = f'{{\n "synth": {json.dumps(synth)},\n "presets": [\n{lines}\n ]\n}}\n'
+        write_bytes(path, text.encode())
+
+
+def gather(
+    synth: Synth,
+    files: Sequence[str | Path] = (),
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Gathered:
+    """Gather the presets that come with a synth and those in files, and listen to them.
+
+    Args:
+        synth: The synth.
+        files: Files of presets, as `read_presets` takes them, or folders of such files.
+        workers: Processes that render; all cores if left out.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The presets, equal ones once.
+
+    Raises:
+        InputError: A file that is named holds no presets of the synth.
+    """
+    own: list[Preset] = []
+    with suppress(SynthError):  # such as of amsynth without its banks
+        own = synth.presets()
+    sources = {"of the synth": len(own)} if own else {}
+    found, skipped = list(own), {}
+    for given in map(Path, files):
+        inside = sorted(f for f in given.rglob("*") if f.is_file()) if _is_folder(given) else []
+        for file in inside or [given]:
+            try:
+                presets = legal(read_presets(synth, file), synth.param_space)
+            except (InputError, SynthError) as error:
+                if not inside:
+                    raise
+                skipped[str(file)] = str(error)
+                continue
+            sources[str(file)] = len(presets)
+            found += presets
+    presets = distinct(found, synth.param_space) if found else []
+    silent = np.zeros(len(presets), bool)
+    if presets:
+        with Renderer(synth, NOTE, SAMPLE_RATE, workers=workers, keep_audio=False) as renderer:
+            values = preset_array(presets, synth.param_space)
+            silent = renderer.render(values, "listen" if progress else None).reason != ""
+    return Gathered(presets, silent, sources, skipped)
+
+
+def read_presets(synth: Synth, path: str | Path) -> list[Preset]:
+    """Read the presets of a synth from a file.
+
+    Args:
+        synth: The synth.
+        path: JSON of one preset or of many, as pyrosynth writes them; CSV with a column for each
+            parameter in native values, and ``name`` and ``bank`` if there are any; else a file of
+            the synth's own format.
+
+    Raises:
+        InputError: There are none in the file, or they name unknown parameters.
+    """
+    file = Path(path)
+    readers = {".json": _read_json, ".csv": _read_csv}
+    reader = readers.get(file.suffix.lower())
+    presets = synth.read_bank(file) if reader is None else reader(synth, file)
+    if not presets:
+        raise InputError(f"there are no presets in '{path}'")
+    for preset in presets:
+        preset.array(synth.param_space)
+    return presets
+
+
+def drawn_presets(
+    synth: Synth, n: int, seed: int = 0, *, workers: int | None = None, progress: bool = True
+) -> list[Preset]:
+    """Draw presets that sound, where nobody has made any: each parameter from its whole range.
+
+    Args:
+        synth: The synth; the parameters its description leaves out stay at their defaults.
+        n: Number of presets.
+        seed: Of the draws.
+        workers: Processes that render; all cores if left out.
+        progress: Whether to show progress bars.
+
+    Raises:
+        SynthError: Hardly any setting gives a sound.
+    """
+    n, seed, space = integer("presets to draw", n, 1), checked_seed(seed), synth.param_space
+    part = Subspace(space, space.select(space.usual))
+    presets: list[Preset] = []
+    n_drawn = 0
+    with Renderer(synth, NOTE, SAMPLE_RATE, workers=workers) as renderer:
+        while len(presets) < n:
+            if n_drawn >= MOST_DRAWS * n:
+                raise SynthError(
+                    f"only {len(presets)} of {n_drawn} random settings of '{synth.name}' give a "
+                    "sound; give presets, or --fix the controls that silence it"
+                )
+            size = min(n, 512)
+            learnt, _ = augment(
+                part.learnt.defaults[None], part.learnt, size, seed, n_drawn, "uniform"
+            )
+            n_drawn += size
+            values = part.complete(learnt)
+            rendered = renderer.render(values, "draw presets" if progress else None)
+            assert rendered.audio is not None
+            loud = (rendered.reason == "") & (np.abs(rendered.audio).max(axis=1) >= QUIET)
+            for row in values[loud]:
+                presets.append(Preset.from_array(space, row, f"drawn {len(presets)}", DRAWN))
+    return presets[:n]
+
+
+def _is_folder(path: Path) -> bool:
+    """Tell whether a path is a folder of files, and not a bundle that is one preset."""
+    return path.is_dir() and not (path / "manifest.ttl").exists()
+
+
+def _read_json(synth: Synth, file: Path) -> list[Preset]:
+    """Read presets from JSON, as `Preset.save`, `Gathered.save` and ``explore`` write them."""
+    with reading(InputError, f"cannot read presets from '{file}'", "give JSON of presets"):
+        with file.open("rb") as opened:
+            data = json.loads(opened.read(LARGEST_FILE * 8))
+        if not isinstance(data, dict) or "presets" not in data:
+            return [Preset.load(file, synth.name)]
+        if data["synth"] != synth.name:
+            raise ValueError(f"they are of '{data['synth']}', not of '{synth.name}'")
+        return [_row_preset(row, row["parameters"], file) for row in data["presets"]]
+
+
+def _read_csv(synth: Synth, file: Path) -> list[Preset]:
+    """Read presets from a table, one in each row."""
+    advice = "give a column for each parameter, and numbers"
+    with reading(InputError, f"cannot read presets from '{file}'", advice):
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            rows = list(csv.DictReader(opened))
+        return [
+            _row_preset(row, {k: v for k, v in row.items() if k not in ("name", "bank")}, file)
+            for row in rows
+        ]
+
+
+def _row_preset(row: dict[str, Any], values: dict[str, Any], file: Path) -> Preset:
+    numbers = {
+        str(name): number(str(name), float(value) if isinstance(value, str) else value)
+        for name, value in values.items()
+        if value != ""
+    }
+    return Preset(str(row.get("name", "")), numbers, str(row.get("bank") or file.name))

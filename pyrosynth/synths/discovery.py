@@ -1,0 +1,393 @@
+"""Describe a synth by listening to it: which controls are heard, which are dangerous, which inert.
+
+Every control of a few settings that sound, the bases, is set to a handful of values, for several
+notes, and the sounds are compared with those of the bases. What was heard is kept after each base
+and note, so that a description that is interrupted goes on.
+"""
+
+import json
+import resource
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.audio.io import Note
+from pyrosynth.errors import SynthError, checked_seed
+from pyrosynth.files import write_bytes
+from pyrosynth.synths.base import Synth
+from pyrosynth.synths.catalog import from_spec
+from pyrosynth.synths.description import (
+    FORMAT,
+    UNFINISHED,
+    Description,
+    read_description,
+    read_file,
+)
+from pyrosynth.synths.params import Param, ParamSpace
+from pyrosynth.synths.presets import Preset, distinct, preset_array
+from pyrosynth.synths.rendering import Renderer, probe_isolation
+from pyrosynth.synths.verdicts import Heard, judge
+
+HOLD_SECONDS, DURATION_SECONDS = 1.0, 1.6
+NOTES = tuple(
+    Note(pitch, velocity, HOLD_SECONDS, DURATION_SECONDS)
+    for pitch, velocity in ((60, 100), (36, 100), (84, 100), (60, 40))
+)
+SAMPLE_RATE = 22050
+CANDIDATES = 48  # settings of which the bases are chosen
+BASES = (2, 6)  # fewest and most bases
+PROBED = 12  # settings with which the isolation is chosen
+VALUES, MOST_LEVELS = 4, 6  # values of a control; levels of one that has no more
+SWEEP = 33  # values among which steps are looked for
+MOST_STEPS = 16  # different sounds in a sweep that make a control stepped
+DB = 10 / np.log(10)
+
+Values = NDArray[np.float64]
+
+
+def describe(
+    synth: Synth,
+    out: str | Path,
+    *,
+    presets: Sequence[Preset] = (),
+    use: Sequence[str] = (),
+    fix: Sequence[str] = (),
+    notes: Sequence[Note] = NOTES,
+    seconds: float = 60.0,
+    workers: int | None = None,
+    seed: int = 0,
+    force: bool = False,
+    progress: bool = True,
+) -> Description:
+    """Describe a synth, or go on describing it, and write the description.
+
+    A finished description is kept as it is, edits included, but for what ``use`` and ``fix`` ask.
+
+    Args:
+        synth: The synth.
+        out: The file, such as ``synth.json``.
+        presets: Presets of the synth, of which the bases are chosen; its own if there are none,
+            else settings drawn at random.
+        use: Names of controls to learn, whatever was heard of them.
+        fix: Names of controls to leave at their defaults.
+        notes: The notes to listen to; the first decides most.
+        seconds: Processor time to spend, about; it sets the number of bases.
+        workers: Processes that render; all cores if left out.
+        seed: Of what is drawn.
+        force: Whether to discard what ``out`` holds of an earlier description.
+        progress: Whether to show progress bars.
+
+    Returns:
+        The description.
+
+    Raises:
+        InputError: ``out`` holds something else, or a name is unknown.
+        SynthError: No setting of the synth gives a sound, or it has changed since ``out`` was
+            begun.
+    """
+    seed, path = checked_seed(seed), Path(out)
+    synth.param_space.index([*use, *fix])
+    held: dict[str, Any] = {}
+    if path.exists():
+        data, _ = read_file(path)
+        if not force:
+            held = data.get(UNFINISHED, {})
+            identity = held.get("identity") or data.get("synth", {}).get("identity")
+            if identity != synth.identity():
+                raise SynthError(
+                    f"'{path}' describes another synth, or '{synth.name}' as it was before; give "
+                    "another --out, or describe it anew with --force"
+                )
+            if not held:
+                described = read_description(path).with_use(use, fix)
+                if use or fix:
+                    described.save(path)
+                return described
+    began = _cpu_seconds()
+    listening = _Listening(synth, path, held, seed, workers, progress)
+    try:
+        described = listening.run(presets, notes, seconds).with_use(use, fix)
+    finally:
+        listening.close()
+    described.probe["cpu_seconds"] = round(_cpu_seconds() - began, 1)
+    described.save(path)
+    return described
+
+
+class _Listening:
+    """A description in the making; what it has heard so far is in its file."""
+
+    def __init__(
+        self,
+        synth: Synth,
+        path: Path,
+        held: dict[str, Any],
+        seed: int,
+        workers: int | None,
+        progress: bool,
+    ) -> None:
+        self.synth, self.path, self.seed = synth, path, seed
+        self.workers, self.progress = workers, progress
+        self._renderer: Renderer | None = None
+        self._key: tuple[str, Note] | None = None
+        self.space = synth.param_space
+        self.held = held or {"identity": synth.identity(), "renders": 0}
+        self.features = FeatureSpec(sample_rate=SAMPLE_RATE)
+
+    def run(self, presets: Sequence[Preset], notes: Sequence[Note], seconds: float) -> Description:
+        """Do what is left to do."""
+        held = self.held
+        if "bases" not in held:
+            self._choose_bases(presets, notes, seconds)
+        bases = np.array(held["bases"])
+        self.synth = _with_isolation(self.synth, held["isolation"].get("exact"))
+        tests = [test_values(param) for param in self.space.params]
+        todo = [(n, b) for n in range(len(notes)) for b in range(len(bases))]
+        todo = [at for at in todo if f"{at[0]} {at[1]}" not in held["heard"]]
+        with tqdm(total=len(todo), desc="listen", unit="base", disable=not self.progress) as bar:
+            for n, b in todo:
+                held["heard"][f"{n} {b}"] = self._listen(bases[b], tests, notes[n]).to_json()
+                self._save()
+                bar.update()
+        heard = [
+            [Heard.from_json(held["heard"][f"{n} {b}"]) for b in range(len(bases))]
+            for n in range(len(notes))
+        ]
+        if "steps" not in held:
+            held["steps"] = self._find_steps(bases, heard[0], notes[0])
+            held["limits"] = self._find_limits(bases, tests, heard[0], notes[0])
+            self._save()
+        usual = preset_array(presets, self.space) if len(presets) else None
+        controls = judge(
+            self.space, tests, bases, heard, held["steps"], held["limits"], usual, notes
+        )
+        probe = {
+            "bases": len(bases),
+            "from_presets": held["from_presets"],
+            "isolation": held["isolation"],
+            "noise_db": max(h.noise_db for row in heard for h in row),
+            "renders": held["renders"],
+            "seed": self.seed,
+        }
+        return Description(
+            self.synth.name,
+            self.synth.spec(),
+            self.synth.identity(),
+            controls,
+            tuple(notes),
+            probe,
+        )
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._renderer is not None:
+            self._renderer.close()
+        self._renderer = None
+
+    def _save(self) -> None:
+        content = {"format": FORMAT, UNFINISHED: self.held}
+        write_bytes(self.path, (json.dumps(content) + "\n").encode())
+
+    def _render(self, values: Values, note: Note) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
+        """Render settings to features and reasons, and count what it took."""
+        key = self.synth.isolation, note
+        if self._renderer is None or self._key != key:
+            self.close()
+            self._key = key
+            self._renderer = Renderer(
+                self.synth, note, SAMPLE_RATE, workers=self.workers, transform=self.features,
+                keep_audio=False, timeout_seconds=5.0,
+            )  # fmt: skip
+        rendered = self._renderer.render(values)
+        assert rendered.features is not None
+        self.held["renders"] += len(values)
+        return rendered.features, rendered.reason
+
+    def _choose_bases(
+        self, presets: Sequence[Preset], notes: Sequence[Note], seconds: float
+    ) -> None:
+        """Choose the isolation, and settings that sound and sound unlike each other."""
+        rng = np.random.default_rng(self.seed)
+        if not presets:
+            with suppress(SynthError):  # of a synth without its banks
+                presets = self.synth.presets()
+        if presets:
+            known = preset_array(distinct(presets, self.space), self.space)
+            values = known[rng.permutation(len(known))[:CANDIDATES]]
+            values = self.space.from_unit(self.space.to_unit(values))
+        else:
+            drawn = rng.random((CANDIDATES - 1, len(self.space)))
+            values = np.concatenate([self.space.defaults[None], self.space.decode(drawn)])
+        began = time.perf_counter()
+        x, reason = self._render(values, notes[0])
+        per_sound = (time.perf_counter() - began) / len(values)
+        loud = np.flatnonzero(reason == "")
+        if not len(loud):
+            raise SynthError(
+                f"none of {len(values)} settings of '{self.synth.name}' gives a sound at "
+                f"{notes[0].name} (the first is '{reason[0]}'); check that it is an instrument"
+            )
+        rows = sum(len(test_values(param)) for param in self.space.params) * len(notes)
+        wanted = int(np.clip(seconds / (per_sound * rows), *BASES))
+        chosen = _spread(x[loud], min(wanted, len(loud)))
+        self.held["bases"] = values[loud[chosen]].tolist()
+        self.held["from_presets"] = bool(presets)
+        self.held["isolation"] = {}
+        if len(self.synth.isolations) > 1:
+            probed = values[np.resize(loud, PROBED)]
+            self.held["isolation"] = probe_isolation(
+                self.synth, notes[0], SAMPLE_RATE, probed, self.seed, first_exact=True
+            )
+        self.held["heard"] = {}
+        self._save()
+
+    def _listen(self, base: Values, tests: Sequence[Values], note: Note) -> Heard:
+        """Compare the sounds of all values of all controls with that of a base."""
+        sizes = [len(values) for values in tests]
+        rows = np.repeat(base[None], sum(sizes) + 2, axis=0)
+        at = 1
+        for control, values in enumerate(tests):
+            rows[at : at + len(values), control] = values
+            at += len(values)
+        x, reason = self._render(rows, note)
+        noise = _distance(x[0], x[-1]) if not (reason[[0, -1]] != "").any() else 0.0
+        db, silent, failed = [], [], []
+        at = 1
+        for size in sizes:
+            piece = slice(at, at + size)
+            bad = (reason[piece] != "") & (reason[piece] != "silent")
+            moved = np.array([_distance(x[0], one) for one in x[piece]])
+            db.append(np.where(bad, 0.0, moved).round(3).tolist())
+            silent.append((reason[piece] == "silent").tolist())
+            failed.append(bad.tolist())
+            at += size
+        return Heard(bool(reason[0] == ""), noise, db, silent, failed)
+
+    def _find_steps(
+        self, bases: Values, heard: Sequence[Heard], note: Note
+    ) -> dict[str, int | None]:
+        """Find continuous controls that have few different sounds, evenly spaced."""
+        found: dict[str, int | None] = {}
+        wanted = [
+            i for i, param in enumerate(self.space.params)
+            if param.kind == "continuous" and max(max(h.db[i]) for h in heard) > 0
+        ]  # fmt: skip
+        if not wanted or max(h.noise_db for h in heard) > 0:
+            return found  # without exact sounds, plateaus cannot be told from noise
+        unit = np.linspace(0, 1, SWEEP)
+        rows, order = [], []
+        for i in wanted:
+            best = np.argsort([-max(h.db[i]) for h in heard], kind="stable")[:2]
+            for b in best:
+                block = self.space.to_unit(np.repeat(bases[b][None], SWEEP, axis=0))
+                block[:, i] = unit
+                rows.append(self.space.from_unit(block))
+                order.append(i)
+        x, reason = self._render(np.concatenate(rows), note)
+        same = (x[1:] == x[:-1]).all(axis=(1, 2)) & (reason[1:] == reason[:-1])
+        for i in wanted:
+            blocks = [k for k, owner in enumerate(order) if owner == i]
+            alike = np.all([same[k * SWEEP : (k + 1) * SWEEP - 1] for k in blocks], axis=0)
+            found[self.space.names[i]] = even_steps(alike)
+        return found
+
+    def _find_limits(
+        self, bases: Values, tests: Sequence[Values], heard: Sequence[Heard], note: Note
+    ) -> dict[str, list[float]]:
+        """Find how far a control goes that fails at an end of its range."""
+        limits: dict[str, list[float]] = {}
+        for i, param in enumerate(self.space.params):
+            loud = [k for k, h in enumerate(heard) if h.loud] or [0]
+            fails = np.mean([heard[k].failed[i] for k in loud], axis=0) > 0.5
+            at_low, at_high = fails[0], fails[-1]
+            inside = fails[int(at_low) : len(fails) - int(at_high)]
+            if not fails.any() or inside.any() or not len(inside):
+                continue
+            low, high = tests[i][0], tests[i][-1]
+            if at_high:
+                high = self._last_good(bases[loud[0]], i, tests[i][-2], tests[i][-1], note)
+            if at_low:
+                low = self._last_good(bases[loud[0]], i, tests[i][1], tests[i][0], note)
+            if low < high:
+                limits[param.name] = [float(low), float(high)]
+        return limits
+
+    def _last_good(self, base: Values, i: int, good: float, bad: float, note: Note) -> float:
+        """Return the last of evenly spaced values from a good to a bad one that does not fail."""
+        param = self.space.params[i]
+        if param.kind == "continuous":
+            values = np.linspace(good, bad, 10)[1:-1]
+        else:
+            step = (param.maximum - param.minimum) / (param.resolution - 1)
+            values = np.arange(good, bad, np.sign(bad - good) * step)[1:]
+        if not len(values):
+            return good
+        rows = np.repeat(base[None], len(values), axis=0)
+        rows[:, i] = values
+        _, reason = self._render(rows, note)
+        fine = (reason == "") | (reason == "silent")
+        first_bad = len(values) if fine.all() else int(np.argmin(fine))
+        return float(values[first_bad - 1]) if first_bad else good
+
+
+def test_values(param: Param) -> Values:
+    """Return the values at which a control is listened to, in ascending order."""
+    if param.kind != "continuous" and param.resolution <= MOST_LEVELS:
+        unit = np.linspace(0, 1, param.resolution)
+    else:
+        unit = np.linspace(0, 1, VALUES if param.kind == "continuous" else MOST_LEVELS)
+    return np.unique(ParamSpace((param,)).from_unit(unit[:, None])[:, 0])
+
+
+test_values.__test__ = False  # type: ignore[attr-defined]
+
+
+def even_steps(alike: NDArray[np.bool_]) -> int | None:
+    """Return the number of steps of a control by which neighbours in a sweep are identical.
+
+    Args:
+        alike: Whether each value of the sweep sounds like the one before, shape (SWEEP - 1,).
+
+    Returns:
+        The number, or None if there are many sounds, or evenly spaced values miss one of them.
+    """
+    plateau = np.concatenate([[0], np.cumsum(~alike)])
+    n = int(plateau[-1]) + 1
+    if not 2 <= n <= MOST_STEPS:
+        return None
+    nearest = np.round(np.linspace(0, SWEEP - 1, n)).astype(int)
+    return n if len(set(plateau[nearest].tolist())) == n else None
+
+
+def _with_isolation(synth: Synth, isolation: str | None) -> Synth:
+    if isolation is None or isolation == synth.isolation:
+        return synth
+    return from_spec({**synth.spec(), "isolation": isolation})
+
+
+def _distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Return the RMS difference of two log-mel spectrograms in dB."""
+    return round(float(DB * np.sqrt(np.mean((one.astype(np.float64) - other) ** 2))), 3)
+
+
+def _spread(x: NDArray[np.float32], n: int) -> list[int]:
+    """Choose n sounds, each as unlike those before as possible, beginning with the first."""
+    flat = x.reshape(len(x), -1).astype(np.float64)
+    chosen, nearest = [0], np.full(len(x), np.inf)
+    while len(chosen) < n:
+        nearest = np.minimum(nearest, ((flat - flat[chosen[-1]]) ** 2).mean(axis=1))
+        chosen.append(int(nearest.argmax()))
+    return chosen
+
+
+def _cpu_seconds() -> float:
+    """Return the processor time of this process and of its children that have ended."""
+    kinds = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+    return sum(u.ru_utime + u.ru_stime for u in map(resource.getrusage, kinds))

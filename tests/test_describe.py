@@ -1,0 +1,140 @@
+"""Descriptions: what is found out by listening, and the file that people edit."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pyrosynth import synths
+from pyrosynth.audio.io import Note
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.synths import discovery
+from pyrosynth.synths.description import read_description
+from pyrosynth.synths.discovery import describe, even_steps
+
+NOTES = tuple(Note(pitch, 100, 0.2, 0.3) for pitch in (60, 36))
+TRAP = "trap_synth:TrapSynth"
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory):
+    """The description of the synth with traps, interrupted once, and its file."""
+    file = tmp_path_factory.mktemp("describe") / "synth.json"
+    options = {"notes": NOTES, "workers": 1, "seconds": 1e-3, "progress": False}
+    listened = []
+    listen = discovery._Listening._listen
+
+    def interrupted(self, base, tests, note):
+        if len(listened) == 2:
+            listened.append("stop")
+            raise KeyboardInterrupt
+        listened.append(note.pitch)
+        return listen(self, base, tests, note)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(discovery._Listening, "_listen", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            describe(synths.load_synth(TRAP), file, **options)
+        with pytest.raises(InputError, match="is unfinished; run the same"):
+            read_description(file)
+        whole = describe(synths.load_synth(TRAP), file, **options)
+    assert listened == [60, 60, "stop", 36, 36]  # what was done before is not done again
+    return whole, file, options
+
+
+def test_all_traps_are_found(described):
+    found = {control.param.name: control for control in described[0].controls}
+    uses = {name: control.use for name, control in found.items()}
+    learnt = ("Level", "Brightness", "Octave", "Uneven", "Key Track", "Boom", "Wave")
+    assert tuple(name for name, use in uses.items() if use == "learn") == learnt
+    why = {name: control.why for name, control in found.items()}
+    assert why["Dead"] == "not heard in 2 settings and 2 notes"
+    assert why["MIDI Channel"] == "other values silence the synth"
+    assert "no finite sound" in why["Fragile"]
+    assert "by its name" in why["Polyphony"]
+    assert "C2 at velocity 100 only: one C4 does not tell it" in why["Key Track"]
+    assert found["Key Track"].audible_db[0] == 0 < found["Key Track"].audible_db[1]
+    assert found["Boom"].failed > 0
+    assert found["MIDI Channel"].param.default == 1
+
+
+def test_ranges_and_steps_follow_the_evidence(described):
+    params = {control.param.name: control.param for control in described[0].controls}
+    boom, octave = params["Boom"], params["Octave"]
+    assert (boom.minimum, boom.maximum, boom.resolution) == (0, 14, 15)
+    assert (octave.kind, octave.resolution, octave.default) == ("stepped", 3, 0.5)
+    assert params["Uneven"].kind == "continuous"  # even steps would miss one of its settings
+    assert params["Level"].resolution == 128
+    assert described[0].probe["isolation"]["exact"] == "fresh"
+    assert described[0].probe["noise_db"] == 0
+
+
+def test_a_description_is_a_synth(described):
+    _, file, _ = described
+    trap = synths.load_synth(file)
+    assert trap.param_space.select(trap.param_space.usual).names[0] == "Level"
+    assert len(trap.param_space.select("learn")) == 7
+    again = synths.from_spec(json.loads(json.dumps(trap.spec())))
+    assert again.identity() == trap.identity()
+    values = trap.param_space.defaults
+    plain = synths.load_synth(TRAP)
+    np.testing.assert_array_equal(
+        again.render(values, NOTES[0], 22050), plain.render(values, NOTES[0], 22050)
+    )
+
+
+def test_uses_that_are_asked_for_are_kept(described, tmp_path):
+    _, file, options = described
+    mine = tmp_path / "mine.json"
+    mine.write_text(file.read_text().replace('"default": 0.8', '"default": 0.7'))
+    describe(synths.load_synth(TRAP), mine, use=["Dead"], fix=["Wave"], **options)
+    again = read_description(mine)
+    uses = {control.param.name: control.use for control in again.controls}
+    assert (uses["Dead"], uses["Wave"]) == ("learn", "fix")
+    assert again.controls[0].param.default == 0.7
+    with pytest.raises(InputError, match="unknown parameter 'Wawe'"):
+        describe(synths.load_synth(TRAP), mine, use=["Wawe"], **options)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"Brightness", "kind"', '"Brightness" "kind"', "line 7: Expecting"),
+        ('"maximum": 16', '"maximum": 0', "line 12: parameter 'MIDI Channel': range 1"),
+        ('"use": "learn"', '"use": "lern"', "line 6: unknown use of 'Level' 'lern'"),
+        ('"maximum": 16', '"maximun": 16', "line 12: unknown key 'maximun'"),
+        ('"default": 0.8', '"default": "loud"', "line 6: parameter 'Level': default 'loud'"),
+        ('"name": "Dead"', '"name": "Level"', "line 10: a second control of the name 'Level'"),
+        ('"name": "Dead"', '"name": 3', "line 10: parameter 3: a name is text"),
+        ('"format": 1', '"format": 2', "has format 2, this pyrosynth reads 1"),
+        ('"format": 1,', "", "no description of a synth, such as"),
+        ('"learn"', '"fix"', "no control has the use 'learn'"),
+        ('"identity": "trap, version 1"', '"identity": "trap, version 0"', "has changed since"),
+        ('"name": "Dead"', '"name": "Alive"', "has changed since"),
+    ],
+)
+def test_wrong_edits_tell_the_line(described, tmp_path, old, new, message):
+    text = described[1].read_text()
+    assert old in text
+    mine = tmp_path / "mine.json"
+    mine.write_text(text.replace(old, new, -1 if "fix" in new else 1))
+    with pytest.raises((InputError, SynthError), match=message) as caught:
+        synths.load_synth(mine)
+    assert len(str(caught.value)) <= 300
+
+
+def test_another_synth_is_not_described_over(described, monkeypatch):
+    _, file, options = described
+    monkeypatch.setenv("TRAP_VERSION", "2")
+    with pytest.raises(SynthError, match="as it was before; give another --out"):
+        describe(synths.load_synth(TRAP), file, **options)
+    with pytest.raises(InputError, match="cannot read the synth"):
+        read_description(file.parent)
+
+
+@pytest.mark.parametrize(
+    ("levels", "n"), [(1, None), (2, 2), (5, 5), (6, 6), (16, 16), (17, None), (33, None)]
+)
+def test_even_steps(levels, n):
+    sounds = np.round(np.linspace(0, 1, discovery.SWEEP) * (levels - 1))
+    assert even_steps(np.diff(sounds) == 0) == n

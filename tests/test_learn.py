@@ -1,0 +1,138 @@
+"""Presets gathered from files, and a synth learnt in one command."""
+
+import json
+
+import numpy as np
+import pytest
+from toys import SMALL
+
+from pyrosynth import synths
+from pyrosynth.cli import learn as stages
+from pyrosynth.cli.app import main
+from pyrosynth.data.gathering import drawn_presets, gather, read_presets
+from pyrosynth.errors import InputError
+from pyrosynth.synths.description import DescribedControl, Description
+from pyrosynth.synths.dx7 import SPACE, write_syx
+from pyrosynth.synths.presets import Preset
+
+TRAP = "trap_synth:TrapSynth"
+LEARNT = ("filter_cutoff", "osc1_waveform", "amp_attack", "amp_decay")
+
+
+def test_presets_of_files_are_gathered_once(tmp_path):
+    trap = synths.load_synth(TRAP)
+    loud = Preset("loud", {"Level": 0.9, "Octave": 1.0})
+    loud.save(tmp_path / "one.json", "trap")
+    (tmp_path / "table.csv").write_text("name,Level,Boom\nloud too,0.5,2\nsilent,0,\nagain,0.9,\n")
+    (tmp_path / "notes.txt").write_text("mine")
+    found = gather(trap, [tmp_path], workers=1, progress=False)
+    assert [p.name for p in found.presets] == ["loud", "loud too", "silent", "again"]
+    assert found.silent.tolist() == [False, False, True, False]
+    assert list(found.skipped) == [str(tmp_path / "notes.txt")]
+    found.save(tmp_path / "bank.json", "trap")
+    again = read_presets(trap, tmp_path / "bank.json")
+    assert [p.values for p in again] == [p.values for p in found.presets]
+    twice = gather(
+        trap, [tmp_path / "bank.json", tmp_path / "one.json"], workers=1, progress=False
+    )
+    assert len(twice.presets) == 4
+    for name, content, message in (
+        ("other.json", '{"synth": "moog", "presets": []}', "of 'moog', not of 'trap'"),
+        ("empty.json", '{"synth": "trap", "presets": []}', "there are no presets"),
+        ("word.csv", "Level\nloud\n", "could not convert"),
+        ("strange.csv", "Levle\n0.5\n", "unknown parameter 'Levle'"),
+        ("a.fxp", "", "reads no"),
+    ):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(InputError, match=message):
+            gather(trap, [tmp_path / name], workers=1, progress=False)
+
+
+def test_a_bank_of_dx7_voices_is_gathered(tmp_path, capfd):
+    rng = np.random.default_rng(0)
+    levels = rng.integers(0, SPACE.resolution, (2, len(SPACE)))
+    voices = [Preset.from_array(SPACE, row, f"V{i}") for i, row in enumerate(levels)]
+    write_syx(tmp_path / "bank.syx", voices)
+    out = tmp_path / "presets.json"
+    call = ["presets", "dexed", str(tmp_path / "bank.syx"), "--out", str(out), "--workers", "1"]
+    assert main([*call, "--json"]) == 0
+    facts = json.loads(capfd.readouterr().out)
+    assert facts["presets"] == 3  # two voices, and the one that fills the bank
+    assert facts["sources"] == {str(tmp_path / "bank.syx"): 32}
+    assert main(call) == 2
+    assert "is there already" in capfd.readouterr().err
+
+
+def test_presets_are_drawn_where_there_are_none():
+    trap = synths.load_synth(TRAP)
+    space = trap.param_space
+    description = Description(
+        trap.name, trap.spec(), trap.identity(),
+        tuple(
+            DescribedControl(p, "learn" if p.name in ("Level", "Wave") else "fix")
+            for p in space.params
+        ),
+    )  # fmt: skip
+    described = synths.from_spec({"synth": "described", "description": description.to_json()})
+    presets = drawn_presets(described, 12, seed=1, workers=1, progress=False)
+    values = np.stack([p.array(space) for p in presets])
+    assert len(np.unique(values[:, 0])) == 12
+    assert set(values[:, 10]) == {0, 1, 2}
+    np.testing.assert_array_equal(values[:, 1:10], np.tile(space.defaults[1:10], (12, 1)))
+
+
+@pytest.fixture
+def voice(tmp_path):
+    """The file of a description of the built-in voice, which nobody listened to."""
+    voice = synths.load_synth("trap_synth:FewVoices")
+    controls = tuple(
+        DescribedControl(p, "learn" if p.name in LEARNT else "fix", "of this test")
+        for p in voice.param_space.params
+    )
+    Description(voice.name, voice.spec(), voice.identity(), controls).save(tmp_path / "synth.json")
+    return tmp_path / "synth.json"
+
+
+def test_a_synth_is_learnt_in_one_command_that_goes_on(voice, tmp_path, capfd, monkeypatch):
+    run = tmp_path / "run"
+    small = [f"--set={key}={json.dumps(value)}" for key, value in SMALL["flow_reg"].items()]
+    call = [
+        "learn",
+        voice,
+        "--out",
+        run,
+        "--minutes",
+        "0.02",
+        "--hold",
+        "0.2",
+        "--duration",
+        "0.3",
+    ]
+    call = [str(part) for part in (*call, "--model", "flow_reg", "--workers", "1", *small)]
+    check = stages.check
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "check", killed)
+    assert main(call) == 130
+    made = {file: file.stat().st_mtime_ns for file in (run / "learn" / "data").rglob("*")}
+    weights = (run / "weights.safetensors").read_bytes()
+    monkeypatch.setattr(stages, "check", check)
+    capfd.readouterr()
+    assert main(call) == 0
+    out = capfd.readouterr().out
+    assert (run / "weights.safetensors").read_bytes() == weights
+    assert {file: file.stat().st_mtime_ns for file in made} == made
+    last = out.splitlines()[-6:]
+    assert "nearest known preset (retrieval)" in last[0]
+    assert "nearer than retrieval on" in last[0]
+    assert last[1] == "4 of 32 controls are learnt"
+    assert last[2].startswith("  left out, of this test: 28 (")
+    assert last[-1] == f"next: pyrosynth infer {run} SOUND.wav --out found"
+    assert main([*call, "--json"]) == 0
+    facts = json.loads(capfd.readouterr().out)
+    assert facts["lines"] == last
+    assert sorted(facts["learnt"]) == sorted(LEARNT)
+    assert main([*call, "--seed", "1"]) == 2
+    assert "was made with seed 0, not 1" in capfd.readouterr().err
