@@ -1,9 +1,16 @@
+import hashlib
 import time
 
 import numpy as np
 import pytest
 
-from pyrosynth.data.augmentation import BLOCK, MOST_CHANGES, PRIORS, augment
+from pyrosynth.data.augmentation import (
+    BLOCK,
+    MOST_CHANGES,
+    PRIORS,
+    augment,
+    parameter_groups,
+)
 from pyrosynth.errors import InputError
 from pyrosynth.synths.params import Param, ParamSpace
 
@@ -106,3 +113,34 @@ def test_speed(train):
     augment(train, SPACE, 10000, seed=0)
     rate = 10000 / (time.process_time() - start)
     assert rate > 20000, f"{rate:.0f} rows/s"
+
+
+def test_existing_datasets_keep_their_bytes(train):
+    digest = hashlib.sha256(augment(train, SPACE, 1000, seed=1)[0].tobytes())
+    assert digest.hexdigest()[:16] == "68b018729af66e6f"
+
+
+def test_the_mixture_keeps_groups_together(train):
+    params = [Param(f"{part} {i}", group=part) for part in "abcd" for i in range(5)]
+    params += [Param("Filter cutoff"), Param("Filter drive"), Param("volume")]
+    space = ParamSpace((*params, Param("wave", "categorical", 0, 2, 0, 3)))
+    groups = parameter_groups(space)
+    assert [len(set(groups[i : i + 5])) for i in (0, 5, 10, 15)] == [1] * 4
+    assert groups[20] == groups[21] != groups[22]
+    assert len(set(groups)) == 7
+    known = np.random.default_rng(0).random((40, len(space)))
+    known[:, -1] = np.arange(40) % 3
+    values, kinds = augment(known, space, 4000, seed=0, prior="mixture")
+    shares = {"perturbed": 0.4, "interpolated": 0.15, "crossed": 0.15, "marginal": 0.2}
+    for kind, share in {**shares, "uniform": 0.1}.items():
+        assert np.mean(kinds == kind) == pytest.approx(share, abs=0.03)
+    for row in values[kinds == "crossed"]:
+        same = np.isclose(row, known)
+        whole = [same[:, groups == group].all(axis=1).any() for group in set(groups)]
+        assert all(whole)
+    for row in values[kinds == "interpolated"][:50]:
+        assert row[-1] in (0, 1, 2)
+        assert (row >= known.min(axis=0) - 1e-9).all()
+        assert (row <= known.max(axis=0) + 1e-9).all()
+    changes = [(~np.isclose(row, known)).sum(axis=1).min() for row in values[kinds == "perturbed"]]
+    assert 0 < max(changes) <= 8

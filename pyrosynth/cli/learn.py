@@ -46,6 +46,7 @@ DESCRIBING, RENDERING, FITTING, CHECKING = 0.12, 0.2, 0.4, 0.18
 FEW_PRESETS, DRAWN_BESIDE = 40, 200  # with fewer presets, so many are drawn at random
 FULL_MINUTES = 3.0  # from here on a search renders as much as `pyrosynth infer` does
 LEFT_OUT = 8  # names of controls in a line
+MEASURED_STEPS = 12  # by which the time of a step is measured, a validation included
 GOOD = 0.9  # share of presets on which a good run is nearer than retrieval
 
 
@@ -248,12 +249,8 @@ class _Job:
             "batch_size": plan.batch_size,
         }  # fmt: skip
         if not plan.steps:
-            taken = []
-            for steps in (2, 10):
-                began = time.monotonic()
-                fit(model, data, steps=steps, progress=False, **common)
-                taken.append(time.monotonic() - began)
-            per_step = max(1e-3, (taken[1] - taken[0]) / 8)
+            trial = fit(model, data, steps=MEASURED_STEPS, progress=False, **common)
+            per_step = max(1e-3, trial.training.seconds / MEASURED_STEPS)
             steps = int(np.clip(FITTING * self.seconds / per_step, 20, 20_000))
             plan = self._keep(Plan(**{**asdict(plan), "steps": steps}))
         n = len(data.rows("train"))

@@ -46,6 +46,7 @@ class PluginSynth(Synth):
     """
 
     memory_limit = 8 << 30
+    usual_prior = "mixture"
 
     def __init__(self, path: str | os.PathLike[str], isolation: Isolation = "load") -> None:
         """Describe the plugin in a child process; it is loaded by the first ``render``."""
