@@ -10,6 +10,7 @@ from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile, opened
 # Suffix of the files or bundles, and the host: a module of this package and its `PluginFile`.
 FORMATS: dict[str, tuple[str, str]] = {
     ".lv2": ("lv2", "Lv2File"),
+    ".clap": ("clap", "ClapFile"),
 }
 URI = ("http://", "https://", "urn:")  # how the names of LV2 plugins begin
 

@@ -18,6 +18,7 @@ from pyrosynth.synths.hosts.plugin import (
     Program,
     Role,
     distinct_names,
+    shortest,
 )
 from pyrosynth.synths.hosts.turtle import RDF, Graph, file_of
 
@@ -338,9 +339,7 @@ def _control(
     described = Control(
         symbol,
         str(graph.one(name, LV2 + "name", symbol)),
-        low,
-        high,
-        default,
+        *(shortest(float(np.float32(number))) for number in (low, high, default)),
         steps,
         labels if steps and len(labels) == steps else (),
         _unit(graph, name),

@@ -397,6 +397,12 @@ def distinct_names(controls: Sequence[Control]) -> tuple[Control, ...]:
     return tuple(taken.values())
 
 
+def shortest(value: float) -> float:
+    """Return the shortest number that is the same in single precision: 0.2, not 0.200000003."""
+    single = np.float32(value)
+    return float(str(single)) if float(single) == value else value
+
+
 @contextmanager
 def denormals_flushed() -> Iterator[None]:
     """Let the processor round the faintest numbers to zero: tails decay a fifth faster.

@@ -1,0 +1,452 @@
+"""Host of CLAP plugins.
+
+Structures are those of the public headers of CLAP 1.1. Values go in as events at the first sample
+of a block; notes as CLAP's own events or as raw MIDI, whichever the plugin speaks.
+"""
+
+import ctypes as C
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyrosynth._version import __version__
+from pyrosynth.audio.io import Note
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.files import write_bytes
+from pyrosynth.synths.hosts import clap_abi as abi
+from pyrosynth.synths.hosts.plugin import (
+    BLOCK,
+    MOST_STEPS,
+    Control,
+    Instance,
+    PluginClass,
+    PluginFile,
+    Program,
+    Role,
+    distinct_names,
+    shortest,
+)
+
+STEPPED, HIDDEN, READ_ONLY, BYPASS = 1, 4, 8, 16  # flags of a parameter
+CLAP_NOTES, MIDI_NOTES = 1, 2  # dialects
+HEAD = b"pyrosynth CLAP state 1\n"  # first line of a file of ours
+_NUMBER = re.compile(r"\s*[-+]?[\d.,]+(?:e[-+]?\d+)?\s*(\S.*)?$", re.IGNORECASE)
+_TABLES: list[Any] = []  # of the host's functions: plugins may call them until the process ends
+
+
+class ClapFile(PluginFile):
+    """A CLAP plugin library, which may hold several synths."""
+
+    format = "CLAP"
+    preset_suffix = ".clapstate"
+
+    @classmethod
+    def folders(cls) -> list[Path]:
+        """Return the folders of ``CLAP_PATH`` and the standard ones."""
+        given = [Path(p).expanduser() for p in os.environ.get("CLAP_PATH", "").split(":") if p]
+        return [*given, Path.home() / ".clap", Path("/usr/lib/clap"), Path("/usr/local/lib/clap")]
+
+    def binary(self, class_id: str = "") -> Path:
+        """Return the library itself, or that inside a bundle of macOS."""
+        inside = self.path / "Contents" / "MacOS" / self.path.stem
+        return inside if self.path.is_dir() else self.path
+
+    def open(self, class_id: str = "") -> C.CDLL:
+        """Return the library, opened and initialised if it is closed."""
+        is_new = not self._libraries
+        library = super().open()
+        if is_new and not self._entry(library).init(str(self.path).encode()):
+            self.close()
+            raise SynthError(f"plugin '{self.path}' does not start; install it again")
+        return library
+
+    def close(self) -> None:
+        """Let the library clean up, and unload it."""
+        for library in self._libraries.values():
+            self._entry(library).deinit()
+        super().close()
+
+    def classes(self) -> list[PluginClass]:
+        """List the plugins of the library."""
+        factory = self._factory()
+        count = factory.get_plugin_count(C.byref(factory))
+        pointers = [factory.get_plugin_descriptor(C.byref(factory), i) for i in range(count)]
+        return [_class(pointer.contents) for pointer in pointers if pointer]
+
+    def describe(self, class_id: str) -> PluginClass:
+        """Describe a plugin, from an instance of it."""
+        listed = next(c for c in self.classes() if c.id == class_id)
+        with self.instance(listed, 44100) as instance:
+            return instance.describe(listed)
+
+    def instance(self, described: PluginClass, sample_rate: int) -> "ClapInstance":
+        """Instantiate a plugin."""
+        return ClapInstance(self._factory(), described, sample_rate)
+
+    def save_preset(
+        self, path: Path, described: PluginClass, name: str, values: NDArray[np.float64]
+    ) -> None:
+        """Write the plugin's state, if it has one, behind a line of JSON with the values.
+
+        CLAP defines no preset file, so this one is pyrosynth's own.
+        """
+        with self.instance(described, 44100) as instance:
+            instance.set(values)
+            state = instance.state() if instance.has_state else b""
+        numbers = {c.id: float(v) for c, v in zip(described.controls, values, strict=True)}
+        head = json.dumps({"plugin": described.id, "name": name, "values": numbers}).encode()
+        write_bytes(path, HEAD + head + b"\n" + state)
+
+    def load_preset(self, path: Path, described: PluginClass) -> Program:
+        """Read a file that `save_preset` wrote, and what its state makes of the controls."""
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"cannot read '{path}': {error.strerror}") from error
+        head, _, state = content.removeprefix(HEAD).partition(b"\n")
+        try:
+            told = json.loads(head) if content.startswith(HEAD) else None
+            owner, name, numbers = str(told["plugin"]), str(told["name"]), told["values"]
+            values = tuple(float(numbers.get(c.id, c.default)) for c in described.controls)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(f"'{path}' is no CLAP state that pyrosynth wrote") from error
+        if owner != described.id:
+            raise InputError(f"'{path}' is a preset of '{owner}', not of '{described.id}'")
+        if not state:
+            return Program(name, values)
+        with self.instance(described, 44100) as instance:
+            instance.load_state(state)
+            return Program(name, tuple(instance.values().tolist()))
+
+    def _entry(self, library: C.CDLL) -> abi.Entry:
+        try:
+            return abi.Entry.in_dll(library, "clap_entry")
+        except ValueError as error:
+            raise SynthError(f"'{self.path}' is no CLAP plugin: it has no clap_entry") from error
+
+    def _factory(self) -> abi.Factory:
+        address = self._entry(self.open()).get_factory(b"clap.plugin-factory")
+        if not address:
+            raise SynthError(f"'{self.path}' holds no CLAP plugins")
+        return abi.Factory.from_address(address)
+
+
+class ClapInstance(Instance):
+    """One CLAP plugin, active at one rate.
+
+    Args:
+        factory: Of its library.
+        described: What the format tells of it; without controls, all of them are asked for.
+        sample_rate: Rate in Hz.
+
+    Raises:
+        SynthError: The plugin gives no instance, or none that plays.
+    """
+
+    def __init__(self, factory: abi.Factory, described: PluginClass, sample_rate: int) -> None:
+        """Create, initialise and activate it."""
+        self.sample_rate = sample_rate
+        self._ids = [int(control.id) for control in described.controls]
+        self._pending: list[abi.Event] = []
+        self._processing = self._wants_call = False
+        self._host = self._host_table()
+        pointer = factory.create_plugin(
+            C.byref(factory), C.byref(self._host), described.id.encode()
+        )
+        if not pointer:
+            raise SynthError(f"CLAP plugin '{described.name}' gives no instance")
+        self._pointer, self._plugin = pointer, pointer.contents
+        if not self._plugin.init(pointer):
+            self._plugin.destroy(pointer)
+            raise SynthError(
+                f"CLAP plugin '{described.name}' does not start; it may want a display or licence"
+            )
+        self._params = self._extension("clap.params", abi.Params)
+        self._state = self._extension("clap.state", abi.State)
+        self._speaks_midi, self._takes_notes = self._dialect()
+        self._channels = self._main_channels()
+        self._active = False
+        # Kept as long as the instance: what a block is made of.
+        self._buffers = {
+            is_input: [np.zeros((n, BLOCK), np.float32) for n in counts]
+            for is_input, counts in self._channels.items()
+        }
+        self._kept: list[Any] = []
+        self._inputs, self._outputs = (self._bus(is_input) for is_input in (True, False))
+        self._steady = 0
+
+    def describe(self, listed: PluginClass) -> PluginClass:
+        """Describe the plugin with its controls."""
+        unusable = listed.unusable
+        if not self._channels[False]:
+            unusable = "has no audio output"
+        elif not self._takes_notes:
+            unusable = "takes no notes"
+        controls = distinct_names(self._controls())
+        return PluginClass(
+            *(listed.id, listed.name, listed.maker, listed.version, unusable),
+            controls=tuple(control for control in controls if not control.role),
+            dropped=tuple(control for control in controls if control.role),
+        )
+
+    def set(self, values: NDArray[np.float64]) -> None:
+        """Set all controls."""
+        self._pending = [
+            abi.value_event(number, float(value))
+            for number, value in zip(self._ids, values, strict=True)
+        ]
+
+    def process(self, size: int, notes: Sequence[tuple[int, bool, Note]]) -> NDArray[np.float32]:
+        """Run one block."""
+        plugin = self._plugin
+        if not self._active:
+            self._activate()
+        events = self._pending + [self._note(*note) for note in notes]
+        self._pending = []
+        inputs, outputs = abi.input_events(events), abi.output_events()
+        block = abi.Process(
+            self._steady,
+            size,
+            None,
+            *(self._inputs, self._outputs, len(self._inputs), len(self._outputs)),
+            *(C.pointer(inputs), C.pointer(outputs)),
+        )
+        self._processing = True
+        status = plugin.process(self._pointer, C.byref(block))
+        self._processing = False
+        self._steady += size
+        if status == 0:
+            raise SynthError("the plugin says that it cannot go on")
+        self._serve()
+        return self._buffers[False][0]
+
+    def values(self) -> NDArray[np.float64]:
+        """Read the controls back."""
+        self._flush()
+        value, read = C.c_double(), []
+        for number in self._ids:
+            if not self._parameters.get_value(self._pointer, number, C.byref(value)):
+                raise SynthError(f"the plugin does not tell the value of its control {number}")
+            read.append(value.value)
+        return np.array(read)
+
+    def text(self, control: int, value: float) -> str:
+        """Return a value of a control as the plugin writes it."""
+        return self._text(self._ids[control], value)
+
+    @property
+    def has_state(self) -> bool:
+        """Whether the plugin keeps a state."""
+        return self._state is not None
+
+    def state(self) -> bytes:
+        """Return the plugin's state."""
+        self._flush()
+        if self._state is None:
+            return super().state()
+        parts: list[bytes] = []
+
+        def write(_: int, data: int, size: int) -> int:
+            parts.append(C.string_at(data, size))
+            return size
+
+        stream = abi.Stream(None, abi.Transfer(write))
+        if not self._state.save(self._pointer, C.byref(stream)):
+            raise SynthError("the plugin does not save its state")
+        return b"".join(parts)
+
+    def load_state(self, state: bytes) -> None:
+        """Take up a state."""
+        if self._state is None:
+            return super().load_state(state)
+        at = 0
+
+        def read(_: int, data: int, size: int) -> int:
+            nonlocal at
+            part = state[at : at + size]
+            C.memmove(data, part, len(part))
+            at += len(part)
+            return len(part)
+
+        stream = abi.Stream(None, abi.Transfer(read))
+        if not self._state.load(self._pointer, C.byref(stream)):
+            raise SynthError("the plugin does not take this state; it may be of another version")
+
+    def close(self) -> None:
+        """Let the plugin free the instance."""
+        if self._active:
+            self._plugin.stop_processing(self._pointer)
+            self._plugin.deactivate(self._pointer)
+        self._plugin.destroy(self._pointer)
+
+    @property
+    def _parameters(self) -> abi.Params:
+        if self._params is None:
+            raise SynthError("the plugin has no parameters")
+        return self._params
+
+    def _activate(self) -> None:
+        if not self._plugin.activate(self._pointer, self.sample_rate, 1, BLOCK):
+            raise SynthError(f"the plugin refuses to play at {self.sample_rate} Hz; try 44100")
+        self._active = True
+        if not self._plugin.start_processing(self._pointer):
+            raise SynthError("the plugin does not start to play")
+
+    def _note(self, at: int, down: bool, note: Note) -> abi.Event:
+        velocity = note.velocity if down else 64
+        if self._speaks_midi:
+            return abi.midi_event(at, (0x90 if down else 0x80, note.pitch, velocity))
+        return abi.note_event(at, down, note.pitch, velocity / 127)
+
+    def _flush(self) -> None:
+        """Have controls that are set taken up without running a block."""
+        if self._pending:
+            inputs, outputs = abi.input_events(self._pending), abi.output_events()
+            self._parameters.flush(self._pointer, C.byref(inputs), C.byref(outputs))
+            self._pending = []
+        self._serve()
+
+    def _serve(self) -> None:
+        if self._wants_call:
+            self._wants_call = False
+            self._plugin.on_main_thread(self._pointer)
+
+    def _extension(self, name: str, kind: type[Any]) -> Any:
+        address = self._plugin.get_extension(self._pointer, name.encode())
+        return kind.from_address(address) if address else None
+
+    def _dialect(self) -> tuple[bool, bool]:
+        """Return whether notes go in as raw MIDI, and whether they go in at all."""
+        ports = self._extension("clap.note-ports", abi.Ports)
+        if ports is None or not ports.count(self._pointer, True):
+            return False, False
+        info = abi.NotePortInfo()
+        ports.get(self._pointer, 0, True, C.byref(info))
+        speaks_clap = bool(info.supported_dialects & CLAP_NOTES)
+        prefers_midi = info.preferred_dialect == MIDI_NOTES
+        speaks_midi = bool(info.supported_dialects & MIDI_NOTES)
+        return speaks_midi and (prefers_midi or not speaks_clap), speaks_midi or speaks_clap
+
+    def _main_channels(self) -> dict[bool, list[int]]:
+        """Return the number of channels of each input (True) and output (False) port."""
+        ports, channels = self._extension("clap.audio-ports", abi.Ports), {}
+        for is_input in (True, False):
+            counts = []
+            for index in range(ports.count(self._pointer, is_input) if ports else 0):
+                info = abi.AudioPortInfo()
+                ports.get(self._pointer, index, is_input, C.byref(info))
+                counts.append(info.channel_count)
+            channels[is_input] = counts
+        return channels
+
+    def _bus(self, is_input: bool) -> Any:
+        buffers = self._buffers[is_input]
+        array = (abi.AudioBuffer * len(buffers))()
+        for bus, buffer in zip(array, buffers, strict=True):
+            channels = (C.c_void_p * len(buffer))(*(row.ctypes.data for row in buffer))
+            bus.data32, bus.channel_count = C.addressof(channels), len(buffer)
+            self._kept.append(channels)
+        return array
+
+    def _controls(self) -> list[Control]:
+        if self._params is None:
+            return []
+        listed = []
+        for index in range(self._params.count(self._pointer)):
+            info = abi.ParamInfo()
+            if self._params.get_info(self._pointer, index, C.byref(info)):
+                listed.append(self._control(info))
+        if len({control.group for control in listed}) == len(listed):
+            # Each in a module of its own: a path that ends with the control itself.
+            listed = [replace(c, group=c.group.rpartition("/")[0]) for c in listed]
+        return listed
+
+    def _control(self, info: abi.ParamInfo) -> Control:
+        low, high, flags = info.min_value, info.max_value, info.flags
+        steps = round(high - low) + 1 if flags & STEPPED and high - low < MOST_STEPS else 0
+        role: Role = "bypass" if flags & BYPASS else "hidden" if flags & HIDDEN else ""
+        if flags & READ_ONLY or not low < high:
+            role = "read-only"
+        labels: tuple[str, ...] = ()
+        unit = ""
+        if not role:
+            ends = low + np.arange(steps) if steps else (low, high)
+            texts = tuple(self._text(info.id, float(value)) for value in ends)
+            read = [_NUMBER.match(text) for text in texts]
+            if not all(read):
+                labels = texts if steps and all(texts) else ()
+            elif len({match[1] for match in read if match}) == 1 and read[0]:
+                unit = read[0][1] or ""
+        name, module = (text.decode("utf-8", "replace") for text in (info.name, info.module))
+        numbers = (shortest(low), shortest(high), shortest(info.default_value))
+        return Control(
+            str(info.id), name, *numbers, steps, labels, unit, module.strip("/"), role=role
+        )
+
+    def _text(self, number: int, value: float) -> str:
+        room = C.create_string_buffer(256)
+        self._parameters.value_to_text(self._pointer, number, value, room, len(room))
+        return room.value.decode("utf-8", "replace").strip()
+
+    def _host_table(self) -> abi.Host:
+        """Build what the plugin may ask of its host."""
+        yes_no, nothing, with_number = (
+            C.CFUNCTYPE(C.c_bool, C.c_void_p),
+            C.CFUNCTYPE(None, C.c_void_p),
+            C.CFUNCTYPE(None, C.c_void_p, C.c_uint32),
+        )
+        tables: dict[bytes, Any] = {}
+
+        def offer(name: str, *functions: Any) -> None:
+            table = (C.c_void_p * len(functions))(
+                *(C.cast(function, C.c_void_p).value for function in functions)
+            )
+            tables[f"clap.{name}".encode()] = (table, functions)
+
+        def called(_: int) -> None:
+            self._wants_call = True
+
+        quiet, quiet_number = nothing(lambda _: None), with_number(lambda *_: None)
+        offer(
+            "thread-check",
+            yes_no(lambda _: not self._processing),
+            yes_no(lambda _: self._processing),
+        )
+        clear = C.CFUNCTYPE(None, C.c_void_p, C.c_uint32, C.c_uint32)(lambda *_: None)
+        offer("params", quiet_number, clear, quiet)
+        offer("state", quiet)
+        offer("latency", quiet)
+        dialects = C.CFUNCTYPE(C.c_uint32, C.c_void_p)(lambda _: CLAP_NOTES | MIDI_NOTES)
+        offer("note-ports", dialects, quiet_number)
+        no_flag = C.CFUNCTYPE(C.c_bool, C.c_void_p, C.c_uint32)(lambda *_: False)
+        offer("audio-ports", no_flag, quiet_number)
+        offer("log", C.CFUNCTYPE(None, C.c_void_p, C.c_int32, C.c_char_p)(lambda *_: None))
+
+        def extension(_: int, name: bytes) -> int:
+            return C.addressof(tables[name][0]) if name in tables else 0
+
+        ask = C.CFUNCTYPE(C.c_void_p, C.c_void_p, C.c_char_p)(extension)
+        texts = (b"pyrosynth", b"pyrosynth", b"", __version__.encode())
+        host = abi.Host(abi.Version(1, 1, 1), None, *texts, ask, quiet, quiet, nothing(called))
+        _TABLES.append((host, tables))
+        return host
+
+
+def _class(descriptor: abi.Descriptor) -> PluginClass:
+    id_, name, maker, version = (
+        (text or b"").decode("utf-8", "replace")
+        for text in (descriptor.id, descriptor.name, descriptor.vendor, descriptor.version)
+    )
+    features, index = set(), 0
+    while descriptor.features and (feature := descriptor.features[index]):
+        features.add(feature.decode("utf-8", "replace"))
+        index += 1
+    unusable = "" if "instrument" in features else "is an effect, not an instrument"
+    return PluginClass(id_, name, maker, version, unusable)
