@@ -97,8 +97,10 @@ protected:
         for (int k = 0; k < 4; ++k) values[which[k]] = kPrograms[i][k];
     }
 
+#if DISTRHO_PLUGIN_WANT_STATE
     void initState(uint32_t, State&) override {}  // none beside the parameters
     void setState(const char*, const char*) override {}
+#endif
 
     float getParameterValue(uint32_t i) const override { return values[i]; }
     void setParameterValue(uint32_t i, float value) override { values[i] = value; }
