@@ -139,8 +139,10 @@ def test_a_sketch_comes_back_with_the_note_to_play(live):
         (post("/api/point", {}), "has z, preset, random or path"),
         (post("/api/point", {"z": [1, 2]}), "16 finite numbers"),
         (post("/api/point", {"z": "much"}), "a point is 16 numbers"),
-        (post("/api/point", {"preset": 10**9}), "preset number 1000000000; there are"),
-        (post("/api/point", {"preset": None}), "cannot be understood"),
+        (post("/api/point", {"preset": 10**9}), "preset number 1000000000: give an integer"),
+        (post("/api/point", {"preset": None}), "preset number None: give an integer from 0 to"),
+        (post("/api/point", {"preset": 1.5}), "preset number 1.5: give an integer from 0 to"),
+        (post("/api/point", {"random": "1"}), "random '1': give an integer"),
         (post("/api/point", {"preset": 0, "to": {"x": 1}}), "unknown axis 'x'; known:"),
         (post("/api/point", {"preset": 0, "to": 5}), "cannot be understood"),
         (post("/api/point", {"path": [[0, 0]] * 1000}), "1 to 200 places"),
@@ -151,7 +153,7 @@ def test_a_sketch_comes_back_with_the_note_to_play(live):
         (post("/api/sound", {}), "cannot be understood"),
         (post("/api/encode?name=x.wav", b"no sound"), "'x.wav' is not a readable sound file"),
         (post("/api/encode?name=x.wav", b""), "'x.wav' is not a readable sound file"),
-        (("GET", "/api/sound/9999999", {}), "preset number 9999999"),
+        (("GET", "/api/sound/9999999", {}), "preset number 9999999: give"),
         (("GET", "/../pyproject.toml", {}), "Not Found"),
         (post("/api/point", b"[" * 100_000), "cannot be understood"),
         (post("/api/sound", {"values": [1.0]}), "a preset is"),
@@ -160,9 +162,10 @@ def test_a_sketch_comes_back_with_the_note_to_play(live):
             ("GET", "/api/ping", {"headers": {"Host": "elsewhere:80"}}),
             "start it with --allow elsewhere",
         ),
+        (("GET", "/api/ping", {"headers": {"Origin": ""}}), "its own page only"),
         (("DELETE", "/api/point", {}), "Method Not Allowed"),
     ],
-    ids=range(22),
+    ids=range(25),
 )
 def test_mistakes_get_one_clear_line(live, question, says):
     (status, content, _), (after, _, _) = ask(live, question, ("GET", "/api/ping", {}))
@@ -290,6 +293,62 @@ def test_connections_that_wait_too_long_or_are_too_many_are_closed(live, monkeyp
     assert first == second == b"HTTP/1.1 200 OK\r\n"
     assert n_open <= 8
     assert not any(isinstance(end, TimeoutError) for end in closed)
+
+
+POINT = b"POST /api/point HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = POINT + b"Transfer-Encoding: chunked\r\n"
+PING = b"GET /api/ping HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET /%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"GET /..%2f..%2fetc%2fpasswd HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"GET /%252e%252e/%00 HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"GET //etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"GET http://bad.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 403),
+        (b"GET /api/ping HTTP/1.1\r\nHost: [::1\r\n\r\n", 400),
+        (b"GET /api/ping HTTP/1.1\r\n\r\n", 400),
+        (PING + b"Host: bad.example\r\n\r\n", 400),
+        (PING + b"Origin: http://[\r\n\r\n", 400),
+        (PING + b"Origin: null\r\n\r\n", 403),
+        (PING + b"X: " + b"a" * 2**17 + b"\r\n\r\n", 400),
+        (PING + b"X: a\r\n" * 2**15 + b"\r\n", 400),
+        (PING + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 200),
+        (POINT + b"Content-Length: -1\r\n\r\n{}", 400),
+        (CHUNKED + b"Content-Length: 2\r\n\r\n{}", 400),
+        (CHUNKED + b'\r\n8\r\n{"preset\r\n5\r\n": 1}\r\n0\r\n\r\n', 200),
+        (CHUNKED + b"\r\nzz\r\n{}\r\n0\r\n\r\n", 400),
+        (CHUNKED + b"\r\n" + b"f" * 20 + b"\r\n{}", 400),
+        (CHUNKED + b"\r\n2\r\n{}\r\n0\r\n" + b"X: a\r\n" * 2**15, 400),
+        (POINT + b"Content-Type: multipart/form-data\r\nContent-Length: 4\r\n\r\n--x\r", 400),
+        (b"\x16\x03\x01\x00\xc8" + bytes(200), 400),
+    ],
+    ids=range(21),
+)
+def test_requests_that_no_browser_sends(live, sent, status):
+    """Each gets an answer, with no bytes of a file, and the next client gets his."""
+
+    async def run():
+        async with TestClient(TestServer(web.Site(live, "small").app())) as client:
+            reader, writer = await asyncio.open_connection(client.host, client.port)
+            writer.write(sent)
+            with suppress(ConnectionError):
+                await writer.drain()
+            head = b""
+            with suppress(ConnectionError):
+                head = await asyncio.wait_for(reader.read(2**12), 30)
+            writer.transport.abort()
+            async with client.get("/api/ping") as after:
+                return head, after.status
+
+    head, after = asyncio.run(run())
+    assert after == 200
+    assert b"root:" not in head
+    # Who is still sending when he is refused may see no more than the end of the connection.
+    assert head == b"" or int(head.split()[1]) == status
+    assert head or len(sent) > 2**16
 
 
 def test_the_log_has_a_line_a_minute(capfd):

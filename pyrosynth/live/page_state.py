@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from pyrosynth._version import __version__
 from pyrosynth.data.labeling import DESCRIBED
-from pyrosynth.errors import InputError, SynthError
+from pyrosynth.errors import InputError, SynthError, integer
 from pyrosynth.explore.latent_space import Array, Float
 from pyrosynth.explore.projection import principal_plane
 from pyrosynth.files import whole
@@ -122,13 +122,11 @@ class PageState:
         if "z" in asked:
             z = live.point(asked["z"])
         elif "preset" in asked:
-            number = int(asked["preset"])
-            if not 0 <= number < len(live.space):
-                raise InputError(f"preset number {number}; there are {len(live.space)}")
+            number = integer("preset number", asked["preset"], 0, len(live.space) - 1)
             z, values = live.space.z[number], live.known(number)
             place = self.plane[number].tolist()
         elif "random" in asked:
-            z = live.random(int(asked["random"]))
+            z = live.random(integer("random", asked["random"]))
         else:
             raise InputError("a question for a point has z, preset, random or path")
         if "to" in asked:

@@ -20,7 +20,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import wav_bytes
-from pyrosynth.errors import InputError, PyrosynthError, one_line
+from pyrosynth.errors import InputError, PyrosynthError, integer, one_line
 from pyrosynth.live import osc
 from pyrosynth.live.connections import BODY_SECONDS, Connections, server_log
 from pyrosynth.live.engine import Live, Sound
@@ -111,7 +111,7 @@ class Site:
                 f"this server is not to be reached as '{name[:80]}'; open the address it printed, "
                 f"or start it with --allow {name[:80]}"
             )
-        origin = urlsplit(request.headers.get("Origin") or f"http://{request.host}")
+        origin = urlsplit(request.headers.get("Origin", f"http://{request.host}"))
         site = request.headers.get("Sec-Fetch-Site", "none")
         api = request.path.startswith("/api/")
         if origin.netloc != request.host or (api and site not in ("same-origin", "none")):
@@ -136,8 +136,7 @@ class Site:
 
     async def _known(self, request: web.Request) -> web.Response:
         number = int(request.match_info["number"])
-        if number >= len(self.live.space):
-            raise InputError(f"preset number {number}; there are {len(self.live.space)}")
+        number = integer("preset number", number, 0, len(self.live.space) - 1)
         return self._told(await asyncio.to_thread(self.live.render, self.live.known(number)))
 
     async def _encode(self, request: web.Request) -> web.Response:
