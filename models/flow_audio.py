@@ -63,7 +63,7 @@ class FlowAudio(Variant):
         self, dims: Dims, *, latent_dim: int = 32, embedding_dim: int = 256,
         channels: Sequence[int] = (128, 192, 256), n_layers: int = 6, n_prior_layers: int = 4,
         hidden: int = 256, bins: int = 8, max_levels: int = 25, decoder_hidden: int = 256,
-        rank: int = 128, dropout: float = 0.1, noise: float = 0.05, alpha: float = 0.01,
+        rank: int = 128, dropout: float = 0.2, noise: float = 0.05, alpha: float = 0.01,
         beta: float = 1.0, gamma: float = 1.0, delta: float = 1.0, tension: float = 300.0,
     ) -> None:  # fmt: skip
         super().__init__(dims, latent_dim=latent_dim)

@@ -163,13 +163,24 @@ def test_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(tmp_pat
     assert history.rows[-1]["step"] == 60
 
 
+def test_a_stopped_fit_goes_on_along_a_longer_schedule(tmp_path):
+    data = toy_data(n=64)
+    fit(small(data), data, steps=10, out=tmp_path, **QUICK)
+    variant = small(data)
+    history = fit(variant, data, steps=20, out=tmp_path, resume=True, **QUICK)
+    whole = fit(small(data), data, steps=20, **QUICK)
+    assert history.rows[-1]["step"] == 20
+    assert history.rows[-1]["lr"] == whole.rows[-1]["lr"]
+    assert history.rows[0]["lr"] != whole.rows[0]["lr"]
+
+
 def test_checkpoints_are_not_overwritten_or_mixed(tmp_path):
     data = toy_data(n=64)
     fit(small(data), data, steps=10, out=tmp_path, **QUICK)
     with pytest.raises(RunError, match="earlier fit; resume it"):
         fit(small(data), data, steps=10, out=tmp_path, **QUICK)
-    with pytest.raises(RunError, match="steps=10, not 20"):
-        fit(small(data), data, steps=20, out=tmp_path, resume=True, **QUICK)
+    with pytest.raises(RunError, match="steps=10, not 5"):
+        fit(small(data), data, steps=5, out=tmp_path, resume=True, **QUICK)
     with pytest.raises(RunError, match="hyperparameters="):
         fit(small(data, gamma=2.0), data, steps=10, out=tmp_path, resume=True, **QUICK)
     with pytest.raises(RunError, match="data="):

@@ -154,7 +154,9 @@ class TrainingState:
                 raise ValueError("other tensors than were saved")
         # Through JSON, as the stored settings went: tuples have become lists.
         for name, value in json.loads(json.dumps(self.settings)).items():
-            if info["settings"].get(name) != value:
+            # A stopped fit may be made longer or shorter: each step reads its rate off the new one.
+            further = name == "steps" and info["step"] < value
+            if info["settings"].get(name) != value and not further:
                 raise RunError(
                     f"'{self.path}' was fitted with {name}={info['settings'].get(name)}, not "
                     f"{value}; resume with the same settings or choose another folder"

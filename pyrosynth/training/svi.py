@@ -101,7 +101,8 @@ def fit(
         capture: Whether to capture the step as a CUDA graph on a GPU, see
             `pyrosynth.training.step`.
         out: Folder of the run, for checkpoints; None keeps none.
-        resume: Go on from the checkpoint in ``out``, if there is one.
+        resume: Go on from the checkpoint in ``out``, if there is one. Only ``steps`` may differ
+            from the stopped fit's; the rate then goes on along the new schedule.
         progress: Whether to show a progress bar.
 
     Returns:
