@@ -454,7 +454,7 @@ def test_osc(live, tmp_path, tried):
                 replies = [("/error", [address, str(error)])]
             for reply in replies:
                 osc_packets.write(*reply)
-            assert np.isfinite(session.z).all()
+            assert np.isfinite(session.place.z).all()
 
     for j, content in enumerate(sent):
         for i, mutant in enumerate(mutants(content, 20 * MORE, seed=j)):

@@ -7,8 +7,10 @@ from small import small_run
 from toys import SMALL
 
 from pyrosynth.errors import InputError
-from pyrosynth.explore.latent_space import LatentSpace, latents
+from pyrosynth.explore.latent_space import LatentSpace
+from pyrosynth.explore.places import latents
 from pyrosynth.inference.posterior import Posterior
+from pyrosynth.synths.presets import Preset
 from pyrosynth.training.fit import fit
 
 
@@ -123,6 +125,43 @@ def test_other_variants(run, tmp_path, model):
     np.testing.assert_array_equal(LatentSpace(Posterior.load(tmp_path / "run")).z, space.z)
     with pytest.raises(InputError, match="does not determine its latent"):
         space.locate(posterior.synth.presets()[0])
+
+
+def test_a_place_is_what_one_hears_and_what_the_sound_does_not_tell(run, tmp_path):
+    fit(
+        "flow_audio", run[0], tmp_path / "run", options=SMALL["flow_audio"], steps=20,
+        batch_size=32, progress=False,
+    )  # fmt: skip
+    posterior = Posterior.load(tmp_path / "run")
+    space, params = LatentSpace(posterior), posterior.run.space
+
+    def levels(values):
+        return params.levels(posterior.learnt(values))
+
+    # Latents are those of the sounds; with what remains they are the presets.
+    sound = posterior.variant.posterior(
+        posterior.variant.encode(posterior.run.standardise(torch.as_tensor(space.features)))
+    ).mean
+    np.testing.assert_allclose(space.z, sound.detach().numpy(), atol=1e-4)
+    assert (levels(space.values(space.z, space.u)) == levels(space.bank.values)).mean() > 0.999
+    np.testing.assert_allclose(space.axis("z1").position(space.z).std(), 1.0, rtol=1e-4)
+    known = space.place(space.names[3])
+    np.testing.assert_array_equal(known.values, space.bank.values[3])
+    # A preset that is given is heard, if there is a renderer, else expected.
+    values = dict(zip(posterior.run.full_space.names, known.values.tolist(), strict=True))
+    preset = Preset("mine", values, "")
+    with posterior.renderer(1) as renderer:
+        np.testing.assert_allclose(space.place(preset, renderer).z, known.z, atol=0.05)
+    expected = space.place(preset)
+    np.testing.assert_array_equal(expected.z, latents(posterior, known.values[None])[0])
+    assert np.abs(expected.z - known.z).max() > 0.05
+    for place in (expected, space.place(None), space.place(known.z)):
+        back = space.values(place.z, place.u)
+        np.testing.assert_array_equal(levels(back), levels(place.values))
+    drawn = space.sample(600, seed=1)
+    assert drawn.values.shape == (600, len(posterior.run.full_space))
+    np.testing.assert_array_equal(drawn.z, space.sample(600, seed=1).z)
+    np.testing.assert_allclose(drawn.u.std(axis=0), 1.0, atol=0.15)
 
 
 def test_a_run_without_a_bank(run):

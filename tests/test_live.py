@@ -35,7 +35,7 @@ def test_known_presets_and_axes(live):
     z = live.space.locate(live.space.names[3])
     bank = live.posterior.bank.values[live.space.in_bank[3]]
     space = live.posterior.run.full_space
-    np.testing.assert_array_equal(space.levels(live.values(z)), space.levels(bank))
+    np.testing.assert_array_equal(space.levels(live.space.values(z)), space.levels(bank))
     assert list(live.controls)[:5] == ["loudness", "brightness", "noisiness", "length", "movement"]
     assert sum(c.kind == "principal" for c in live.controls.values()) > 0
     with pytest.raises(InputError, match="unknown preset 'nobody'; known: .*in all"):
@@ -43,18 +43,18 @@ def test_known_presets_and_axes(live):
 
 
 def test_moving_sets_one_axis_and_steps_add_up(live):
-    z = live.random(1)
-    np.testing.assert_array_equal(z, live.random(1))
-    there = live.move(z, {"brightness": 1.5})
-    assert live.positions(there)["brightness"] == pytest.approx(1.5, abs=1e-4)
-    twice = live.move(live.move(z, {"pc1": 0.5}, by=True), {"pc1": 0.5}, by=True)
-    once = live.move(z, {"pc1": 1.0}, by=True)
-    np.testing.assert_allclose(twice, once, atol=1e-4)
-    assert np.isfinite(live.values(live.move(z, {"pc1": 1e30}))).all()
+    start = live.random(1)
+    np.testing.assert_array_equal(start.values, live.random(1).values)
+    there = live.move(start, {"brightness": 1.5})
+    assert live.positions(there.z)["brightness"] == pytest.approx(1.5, abs=1e-4)
+    twice = live.move(live.move(start, {"pc1": 0.5}, by=True), {"pc1": 0.5}, by=True)
+    once = live.move(start, {"pc1": 1.0}, by=True)
+    np.testing.assert_allclose(twice.z, once.z, atol=1e-4)
+    assert np.isfinite(live.move(start, {"pc1": 1e30}).values).all()
     with pytest.raises(InputError, match="unknown axis 'x'; known: loudness, .*z1 to z16"):
-        live.move(z, {"x": 1})
+        live.move(start, {"x": 1})
     with pytest.raises(InputError, match="finite"):
-        live.move(z, {"pc1": float("nan")})
+        live.move(start, {"pc1": float("nan")})
     with pytest.raises(InputError, match="16 finite numbers"):
         live.point([0.0])
 
@@ -84,7 +84,9 @@ def test_the_preset_of_a_sound_is_never_farther_from_it_than_the_nearest_known_o
         match = live.encode(audio)
         np.testing.assert_array_equal(match.x, live.posterior.features(audio))
         # What is said is measured.
-        assert match.lsd_db == pytest.approx(log_distance(live.render(match.values).x, match.x))
+        assert match.lsd_db == pytest.approx(
+            log_distance(live.render(match.place.values).x, match.x)
+        )
         nearest = live.space.bank.nearest(match.x[None])[0][0, 0]
         known = live.render(live.known(nearest)).x
         assert match.lsd_db <= log_distance(known, match.x) + 1e-6
@@ -105,7 +107,7 @@ def test_a_preset_is_finite_numbers_within_their_ranges(live):
 
 
 def test_rendering_from_many_threads_is_the_synths_own_sound(live):
-    values = [live.values(z) for z in live.space.z[:6]]
+    values = [live.space.values(z) for z in live.space.z[:6]]
     with ThreadPoolExecutor(6) as pool:
         sounds = list(pool.map(live.render, values * 2))
     with live.posterior.renderer(1, keep_audio=True) as renderer:
@@ -117,7 +119,7 @@ def test_rendering_from_many_threads_is_the_synths_own_sound(live):
 
 def test_what_is_rendered_is_remembered_up_to_a_limit(live, monkeypatch):
     monkeypatch.setattr(live_module, "KEPT", 2)
-    values = [live.values(z) for z in live.space.z[10:14]]
+    values = [live.space.values(z) for z in live.space.z[10:14]]
     first = live.render(values[0])
     assert live.render(values[0]) is first
     for row in values[1:]:
@@ -162,7 +164,7 @@ def test_only_sounds_in_the_folders_are_read(live, folder, tmp_path):
 
 
 def test_a_preset_leaves_in_full(live):
-    suffix, content = live.files.preset(live.values(live.space.z[0]), "mine")
+    suffix, content = live.files.preset(live.space.values(live.space.z[0]), "mine")
     facts = json.loads(content)
     assert (suffix, facts["name"], facts["synth"]) == (".json", "mine", "voice")
     assert list(facts["parameters"]) == list(live.posterior.run.full_space.names)

@@ -155,8 +155,8 @@ def test_answers_are_those_of_the_run(client, live):
     np.testing.assert_allclose(answers["/z"], live.space.locate(name), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(answers["/params"][1::2], live.known(2), rtol=1e-5, atol=1e-6)
     moved = client.ask("/move", "brightness", 1.0)
-    expected = live.move(live.space.locate(name), {"brightness": 1.0}, by=True)
-    np.testing.assert_allclose(moved["/z"], expected, rtol=1e-4, atol=1e-5)
+    expected = live.move(live.space.place(name), {"brightness": 1.0}, by=True)
+    np.testing.assert_allclose(moved["/z"], expected.z, rtol=1e-4, atol=1e-5)
     assert client.ask("/state")["/state"][:3] == [2, "FlowReg", "voice"]
     assert client.ask("/near", 2)["/near"][1] <= client.ask("/near", 2)["/near"][3]
     pitch, cents, hold = client.ask("/sketch", "tone.wav")["/sketched"][2:]

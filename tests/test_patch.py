@@ -51,8 +51,8 @@ def test_the_patch_drives_the_server(tmp_path):
         assert len(params) == len(z) == 3, lines
         loaded, moved = ([float(c) for c in row.split()[1:]] for row in z[:2])
         assert loaded == pytest.approx(live.space.locate(name).tolist(), rel=1e-4)
-        expected = live.move(live.space.locate(name), {"brightness": 2.0})
-        assert moved == pytest.approx(expected.tolist(), rel=1e-3, abs=1e-4)
+        expected = live.move(live.space.place(name), {"brightness": 2.0})
+        assert moved == pytest.approx(expected.z.tolist(), rel=1e-3, abs=1e-4)
         assert params[0].split()[1] == live.posterior.run.full_space.names[0]
         assert any("unknown" in line and "nobody" in line for line in lines)
         assert lines[-1].split()[1] == "tone.wav"

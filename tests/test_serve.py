@@ -106,7 +106,7 @@ def test_state_points_sounds_and_files(live):
 
 
 def test_a_dropped_sound_is_found(live):
-    values = live.values(live.space.z[2])
+    values = live.space.values(live.space.z[2])
     sound = wav_bytes(live.render(values).audio, 22050)
     ((status, content, _),) = ask(live, ("POST", "/api/encode?name=a.wav", {"data": sound}))
     found = json.loads(content)
@@ -388,7 +388,7 @@ def test_who_goes_away_while_a_sound_is_rendered_takes_nothing_along(live):
         server = TestServer(web.Site(live, "small").app())
         async with TestClient(server) as client:
             for seed in range(5):
-                question = json.dumps({"values": live.values(live.random(seed)).tolist()})
+                question = json.dumps({"values": live.random(seed).values.tolist()})
                 _, writer = await asyncio.open_connection(server.host, server.port)
                 writer.write(
                     f"POST /api/sound HTTP/1.1\r\nHost: {server.host}:{server.port}\r\n"
@@ -398,7 +398,7 @@ def test_who_goes_away_while_a_sound_is_rendered_takes_nothing_along(live):
                 await asyncio.sleep(0.01 * seed)
                 writer.transport.abort()
             async with client.post(
-                "/api/sound", json={"values": live.values(live.random(9)).tolist()}
+                "/api/sound", json={"values": live.random(9).values.tolist()}
             ) as response:
                 return response.status
 

@@ -23,6 +23,7 @@ from pyrosynth.explore.neighbors import (
     sample_around,
     sample_prior,
 )
+from pyrosynth.explore.places import Place
 from pyrosynth.explore.projection import Projection, category, project
 from pyrosynth.explore.ranking import AxisRanking, rank_axes
 from pyrosynth.explore.traversal import Traversal, traverse
@@ -34,6 +35,7 @@ __all__ = [
     "LinearAxis",
     "Location",
     "Morph",
+    "Place",
     "PresetPath",
     "PresetSet",
     "Projection",

@@ -1,7 +1,8 @@
 """The latent space of a run: where its known presets lie, and the axes along which one can move.
 
-Everything here is the model's own computation, a few milliseconds for a point; nothing is
-rendered.
+A place is a latent, which is what one hears, and what the sound does not tell; see
+`pyrosynth.explore.places`. All is the model's own computation, a few milliseconds for a place.
+Nothing is rendered but a preset that is given together with a renderer.
 """
 
 from dataclasses import dataclass, replace
@@ -10,23 +11,33 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.errors import InputError, unknown
+from pyrosynth.explore.places import (
+    BATCH,
+    Array,
+    Float,
+    Place,
+    drawn,
+    latents,
+    latents_of_sounds,
+    of_sound,
+    remainders,
+    values_at,
+)
 from pyrosynth.inference.arviz import distinct_names
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.presets import Preset
+from pyrosynth.synths.rendering import Renderer
 
-Array = NDArray[np.float32]
-Float = NDArray[np.float64]
-Location = str | Preset | ArrayLike | None
-"""A point of the latent space: the name of a known preset, any preset, a latent, or the origin."""
+Location = str | Preset | Place | ArrayLike | None
+"""A place: the name of a known preset, any preset, a place, a latent, or the origin."""
 
-LATENT_DRAWS = 16  # a preset that does not determine its latent is at the mean of so many draws
 LISTED = 12  # names an error lists at most
-BATCH = 512  # sounds that pass the networks at once
+TINY = 1e-6  # least spread of a latent dimension that the presets do not use
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +117,14 @@ class LatentSpace:
         in_bank: Positions of the presets in ``posterior.bank``, shape (n,).
         bank: The bank of these presets only.
         names: What they are called; those of the same name get a number.
+        of_sound: Whether latents are read off sounds. Else a preset determines its own.
         z: Their latents, shape (n, latent_dim).
+        u: What their sounds do not tell, shape (n, n_remainder); empty unless ``of_sound``.
+        spread: Standard deviation of each latent dimension among them if ``of_sound``, else 1,
+            which it is about; shape (latent_dim,).
         linear_axes: The straight axes by name: ``z1``, ``z2``, … (each latent dimension),
-            ``pc1``, ``pc2``, … (principal axes of the presets, the widest first).
+            ``pc1``, ``pc2``, … (principal axes of the presets, the widest first). Their scale
+            is the spread of the presets.
 
     Raises:
         InputError: The variant has no latent, or the run has no bank.
@@ -116,8 +132,9 @@ class LatentSpace:
     Example:
         >>> import pyrosynth as ps
         >>> space = ps.explore.LatentSpace(ps.Posterior.load("amsynth"))
-        >>> z = space.axis("pc1").at(space.locate("Warm Pad"), 2.0)  # doctest: +SKIP
-        >>> space.values(z).shape  # doctest: +SKIP
+        >>> pad = space.place("Warm Pad")  # doctest: +SKIP
+        >>> z = space.axis("pc1").at(pad.z, 2.0)  # doctest: +SKIP
+        >>> space.values(z, pad.u).shape  # doctest: +SKIP
         (41,)
     """
 
@@ -130,7 +147,8 @@ class LatentSpace:
             _COMPUTED[posterior] = _Computed(posterior)
         self.posterior, self._computed = posterior, _COMPUTED[posterior]
         self.in_bank, self.bank = self._computed.in_bank, self._computed.bank
-        self.names, self.z = self.bank.names, self._computed.z
+        self.names, self.z, self.u = self.bank.names, self._computed.z, self._computed.u
+        self.of_sound, self.spread = of_sound(posterior), self._computed.spread
         self.linear_axes = self._computed.linear_axes
 
     def __len__(self) -> int:
@@ -198,21 +216,20 @@ class LatentSpace:
         more = f"… ({len(self)} in all)"
         raise unknown("preset", name, (*near, more) if len(near) < len(self) else near)
 
-    def locate(self, where: Location) -> Array:
-        """Return the latent of a location, shape (latent_dim,).
-
-        Args:
-            where: The name of a known preset, a preset, a latent; None for the origin.
-
-        Raises:
-            InputError: The name is unknown, or the numbers are not a latent of the run.
-        """
+    def locate(self, where: Location, renderer: Renderer | None = None) -> Array:
+        """Return the latent of a location, shape (latent_dim,); see `place`."""
         if where is None:
             return np.zeros(self.dim, np.float32)
         if isinstance(where, str):
             return self.z[self.index(where)]
+        if isinstance(where, Place):
+            return where.z
         if isinstance(where, Preset):
             values = where.array(self.posterior.run.full_space)
+            if renderer is not None and self.of_sound:
+                rendered = renderer.render(values[None])
+                if rendered.features is not None and not rendered.failed[0]:
+                    return latents_of_sounds(self.posterior, rendered.features)[0]
             return latents(self.posterior, values[None])[0]
         z = np.asarray(where, np.float32)
         if z.shape != (self.dim,) or not np.isfinite(z).all():
@@ -222,26 +239,60 @@ class LatentSpace:
             )
         return z
 
-    def values_at(self, where: Location) -> Float:
-        """Return native values of all parameters at a location, shape (n_params,).
+    def place(self, where: Location, renderer: Renderer | None = None) -> Place:
+        """Return the place of a location. The values of a preset are kept exactly.
 
-        Those of a preset are kept exactly.
+        Args:
+            where: The name of a known preset, a preset, a place, a latent; None for the origin.
+                A latent, and the origin, are taken with the most ordinary preset there.
+            renderer: From ``posterior.renderer()``. With it a preset that is not known is
+                rendered once, if latents are read off sounds; without, its latent is what the
+                preset encoder expects.
+
+        Raises:
+            InputError: The name is unknown, the numbers are not a latent of the run, or a preset
+                is given and the variant predicts no sound.
         """
+        if isinstance(where, Place):
+            return where
         if isinstance(where, str):
-            return self.bank.values[self.index(where)]
+            number = self.index(where)
+            return Place(self.z[number], self.u[number], self.bank.values[number])
+        z = self.locate(where, renderer)
         if isinstance(where, Preset):
-            return where.array(self.posterior.run.full_space)
-        return self.values(self.locate(where))
+            return self.place_of(where.array(self.posterior.run.full_space), z)
+        values = self.values(z)
+        # What remains is known beforehand: this is the preset of u = 0, up to its levels.
+        return Place(z, np.zeros(self.u.shape[1]), values)
 
-    @torch.no_grad()
-    def values(self, z: ArrayLike) -> Float:
-        """Return native values of all parameters, shape (..., n_params).
+    def place_of(self, values: Float, z: Array | None = None) -> Place:
+        """Return the place of presets (..., n_params), where they are known or expected to sound.
+
+        Args:
+            values: Native values of all parameters.
+            z: Their latents, shape (..., latent_dim); those expected without sounds by default.
+        """
+        latent = latents(self.posterior, values) if z is None else z
+        return Place(latent, remainders(self.posterior, values, latent), values)
+
+    def heard(self, x: ArrayLike) -> Array:
+        """Return the latents of sounds, by their features (n, n_mels, n_frames)."""
+        return latents_of_sounds(self.posterior, x)
+
+    def values(self, z: ArrayLike, u: ArrayLike | None = None) -> Float:
+        """Return native values of all parameters at places, shape (..., n_params).
 
         Args:
             z: Latents, shape (..., latent_dim).
+            u: What the sounds do not tell, shape (..., n_remainder); None for the most ordinary
+                presets of these sounds.
         """
-        v = self.posterior.variant.params_of(self._latent(z)).cpu().numpy()
-        return self.posterior.complete(self.posterior.run.space.decode(v))
+        return values_at(self.posterior, z, u)
+
+    def sample(self, n: int, seed: int = 0) -> Place:
+        """Draw places from the model: what people might have made, shapes (n, ...)."""
+        z, u = drawn(self.posterior, n, seed)
+        return Place(z, u, self.values(z, u))
 
     @torch.no_grad()
     def expected(self, z: ArrayLike) -> Array:
@@ -279,11 +330,15 @@ class _Computed:
             codes=bank.codes[self.in_bank],
             missed=bank.missed[self.in_bank],
         )
-        predicts = posterior.predicts
-        self.z = (
-            latents(posterior, self.bank.values) if predicts else _means(posterior, self.features)
-        )
-        dims = np.eye(self.z.shape[1], dtype=np.float32)
+        if of_sound(posterior):
+            self.z = latents_of_sounds(posterior, self.features)
+        else:
+            self.z = latents(posterior, self.bank.values)
+        self.u = remainders(posterior, self.bank.values, self.z)
+        self.spread = np.ones(self.z.shape[1], np.float32)
+        if of_sound(posterior):
+            self.spread = np.maximum(self.z.std(axis=0), TINY)
+        dims = np.diag(self.spread)
         axes = [LinearAxis(f"z{i + 1}", np.zeros_like(row), row) for i, row in enumerate(dims)]
         self.linear_axes = {axis.name: axis for axis in [*axes, *principal_axes(self.z)]}
 
@@ -310,32 +365,3 @@ def principal_axes(z: Array) -> list[LinearAxis]:
         for i, (width, row) in enumerate(zip(spread, pca.components_, strict=True))
         if width > 0
     ]
-
-
-@torch.no_grad()
-def latents(posterior: Posterior, values: ArrayLike) -> Array:
-    """Return the latents that presets determine, shape (n, latent_dim).
-
-    Args:
-        posterior: The run.
-        values: Native values of all parameters, shape (n, n_params).
-
-    Raises:
-        InputError: In the run's variant a preset does not determine its latent.
-    """
-    v = posterior.run.space.encode(posterior.learnt(values))
-    z, _ = posterior.variant.latent(torch.as_tensor(v, device=posterior.device))
-    return z.cpu().numpy()
-
-
-@torch.no_grad()
-def _means(posterior: Posterior, x: Array) -> Array:
-    """Return the mean latents of sounds, shape (n, latent_dim)."""
-    devices = [posterior.device] if posterior.device.type == "cuda" else []
-    parts = []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(0)
-        for part in torch.as_tensor(x).split(BATCH):
-            h = posterior.variant.encode(posterior.run.standardise(part.to(posterior.device)))
-            parts.append(posterior.variant.posterior(h).sample((LATENT_DRAWS,)).mean(0))
-    return torch.cat(parts).cpu().numpy()

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.errors import InputError, unknown
-from pyrosynth.explore.latent_space import Array, Float, LatentSpace, Location
+from pyrosynth.explore.latent_space import LatentSpace, Location
+from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.result import Result, labelled, location_name, rendered_sounds
 from pyrosynth.inference.arviz import distinct_names
 from pyrosynth.inference.posterior import Posterior
@@ -37,9 +38,9 @@ class PresetPath:
     Args:
         space: The latent space of the run.
         method: One of ``METHODS``.
-        points: Latents (n, latent_dim) if the method is ``latent``, else unit values of the
-            learnt parameters (n, n_learnt); evenly spaced, of each leg the first and the last
-            included.
+        points: Latents and what remains, (n, latent_dim + n_remainder), if the method is
+            ``latent``, else unit values of the learnt parameters (n, n_learnt); evenly spaced, of
+            each leg the first and the last included.
         n_presets: Number of presets it goes through.
     """
 
@@ -57,14 +58,29 @@ class PresetPath:
         Returns:
             Shape (..., n_params).
         """
-        posterior = self.space.posterior
         if self.method == "latent":
-            return self.space.values(self.between(position))
+            return self.place(position).values
+        posterior = self.space.posterior
         unit, params = self.between(position), posterior.run.space
         if self.method != "knobs":  # discrete parameters stay until the middle of two points
             nearest = np.round(self._index(position)).astype(int)
             unit = np.where(params.discrete, self.points[nearest], unit)
         return posterior.complete(params.from_unit(unit))
+
+    @classmethod
+    def through(cls, space: LatentSpace, places: Sequence[Place], method: Method) -> "PresetPath":
+        """Return the straight path through places, in the latent space or in the parameters."""
+        points = [np.concatenate([place.z, place.u]) for place in places]
+        if method != "latent":
+            values = np.stack([place.values for place in places])
+            points = [*space.posterior.run.space.to_unit(space.posterior.learnt(values))]
+        return cls(space, method, np.stack(points), len(places))
+
+    def place(self, position: ArrayLike) -> Place:
+        """Return the place at a position of a path that is straight in the latent space."""
+        z, u = np.split(self.between(position), [self.space.dim], axis=-1)
+        latent = z.astype(np.float32)
+        return Place(latent, u, self.space.values(latent, u))
 
     def between(self, position: ArrayLike) -> Float:
         """Return the points at positions (...) along the path, shape (..., n_coordinates)."""
@@ -93,15 +109,12 @@ def find_path(
             "method='latent', or a variant with an invertible regression flow, such as flow_reg"
         )
     space = LatentSpace(posterior)
-    if method == "latent":
-        z = np.stack([space.locate(preset) for preset in presets]).astype(np.float64)
-        return PresetPath(space, method, z, len(presets))
-    params = posterior.run.space
-    values = np.stack([space.values_at(preset) for preset in presets])
-    points = params.to_unit(posterior.learnt(values))
-    if method == "sound":
-        legs = [smooth_leg(posterior, *ends) for ends in zip(points[:-1], points[1:], strict=True)]
-        points = np.concatenate([legs[0][:1], *(leg[1:] for leg in legs)])
+    straight = PresetPath.through(space, [space.place(preset) for preset in presets], method)
+    if method != "sound":
+        return straight
+    ends = straight.points
+    legs = [smooth_leg(posterior, *pair) for pair in zip(ends[:-1], ends[1:], strict=True)]
+    points = np.concatenate([legs[0][:1], *(leg[1:] for leg in legs)])
     return PresetPath(space, method, points, len(presets))
 
 
@@ -225,7 +238,7 @@ def morph(
     if posterior.predicts:
         data["expected"] = (("position", "mel", "frame"), posterior.predict(values))
     elif method == "latent":
-        expected = path.space.expected(path.between(position))
+        expected = path.space.expected(path.place(position).z)
         data["expected"] = (("position", "mel", "frame"), expected)
     if renderer is not None:
         data |= rendered_sounds(renderer.render(values), "position")

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError
-from pyrosynth.explore.latent_space import Array, Float, LatentSpace, Location
+from pyrosynth.explore.latent_space import LatentSpace, Location
+from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.result import Result, labelled, location_name, rendered_sounds
 from pyrosynth.inference.arviz import distinct_names
 from pyrosynth.inference.posterior import Posterior
@@ -136,7 +137,7 @@ def sample_around(
         at: The center: a known preset's name, a preset, a latent; None for the origin.
         n: Number of variations.
         renderer: From ``posterior.renderer(keep_audio=True)``; None renders nothing.
-        radius: Standard deviation of each latent coordinate; that of all presets is about 1.
+        radius: Standard deviation of each latent coordinate, in that of all presets.
         seed: Of the samples.
 
     Returns:
@@ -148,11 +149,17 @@ def sample_around(
     if n < 1 or radius <= 0:
         raise InputError(f"{n} variations within {radius}: give at least 1, and a radius above 0")
     space = LatentSpace(posterior)
-    center = space.locate(at)
-    noise = np.random.default_rng(seed).standard_normal((n, len(center)), np.float32)
-    z = np.concatenate([center[None], center + radius * noise])
+    center = space.place(at, renderer)
+    noise = np.random.default_rng(seed).standard_normal((n, space.dim), np.float32)
+    z = center.z + radius * space.spread * noise
+    u = np.repeat(center.u[None], n, axis=0)
+    places = Place(
+        np.concatenate([center.z[None], z]),
+        np.concatenate([center.u[None], u]),
+        np.concatenate([center.values[None], space.values(z, u)]),
+    )
     names = [location_name(at), *(f"variation {i + 1}" for i in range(n))]
-    data = _presets(space, z, renderer, names)
+    data = _presets(space, places, renderer, names)
     x = data["x"].values
     data["lsd"] = ("preset", log_distance(x, x[0]))
     attrs = {"of": names[0], "what": "variations", "radius": radius}
@@ -162,7 +169,7 @@ def sample_around(
 def sample_prior(
     posterior: Posterior, n: int = 8, renderer: Renderer | None = None, *, seed: int = 0
 ) -> PresetSet:
-    """Draw new presets from the prior of the latent, such as people might have made.
+    """Draw new presets from the model, such as people might have made.
 
     Args:
         posterior: The run.
@@ -179,8 +186,8 @@ def sample_prior(
     if n < 1:
         raise InputError(f"{n} presets: give at least 1")
     space = LatentSpace(posterior)
-    z = np.random.default_rng(seed).standard_normal((n, space.dim), np.float32)
-    data = _presets(space, z, renderer, [f"prior sample {i + 1}" for i in range(n)])
+    places = space.sample(n, seed)
+    data = _presets(space, places, renderer, [f"prior sample {i + 1}" for i in range(n)])
     return PresetSet(_with_nearest(space, data).assign_attrs(what="prior samples"))
 
 
@@ -208,10 +215,10 @@ def novel_presets(
     if not 1 <= n <= CANDIDATES // 8:
         raise InputError(f"{n} novel presets: give 1 to {CANDIDATES // 8}")
     space = LatentSpace(posterior)
-    rng = np.random.default_rng(seed)
-    z = rng.standard_normal((CANDIDATES, space.dim), np.float32)
-    inside = np.linalg.norm(z, axis=1) <= np.quantile(np.linalg.norm(space.z, axis=1), EXTREME)
-    x = space.expected(z)
+    drawn = space.sample(CANDIDATES, seed)
+    far = np.quantile(np.linalg.norm(space.z, axis=1), EXTREME)
+    inside = np.linalg.norm(drawn.z, axis=1) <= far
+    x = space.expected(drawn.z)
     level = describe_features(x, posterior.run.features)[:, 0]
     keep = np.flatnonzero(inside & (level > np.median(space.descriptors[:, 0]) - QUIET_DB))
     x = x[keep]
@@ -221,7 +228,9 @@ def novel_presets(
         taken.append(int(novelty.argmax()))
         novelty = np.minimum(novelty, log_distance(x, x[taken[-1]]))
     names = [f"novel {i + 1}" for i in range(len(taken))]
-    data = _with_nearest(space, _presets(space, z[keep[taken]], renderer, names))
+    chosen = keep[taken]
+    places = Place(drawn.z[chosen], drawn.u[chosen], drawn.values[chosen])
+    data = _with_nearest(space, _presets(space, places, renderer, names))
     order = np.argsort(-np.nan_to_num(data["nearest_lsd"].values), kind="stable")
     data = data.isel(preset=order).assign_coords(preset=names)
     return PresetSet(data.assign_attrs(what="novel presets"))
@@ -239,15 +248,14 @@ def _with_nearest(space: LatentSpace, data: "Dataset") -> "Dataset":
 
 
 def _presets(
-    space: LatentSpace, z: Array, renderer: Renderer | None, names: Sequence[str]
+    space: LatentSpace, places: Place, renderer: Renderer | None, names: Sequence[str]
 ) -> "Dataset":
-    """Return the presets at latents, rendered if there is a renderer."""
-    values = space.values(z)
+    """Return the presets at places (n, ...), rendered if there is a renderer."""
     if renderer is None:
-        sounds: dict[str, Any] = {"x": (CELLS, space.expected(z))}
+        sounds: dict[str, Any] = {"x": (CELLS, space.expected(places.z))}
     else:
-        sounds = rendered_sounds(renderer.render(values), "preset")
-    return _dataset(space.posterior, names, values, z, sounds)
+        sounds = rendered_sounds(renderer.render(places.values), "preset")
+    return _dataset(space.posterior, names, places.values, places.z, sounds)
 
 
 def _dataset(

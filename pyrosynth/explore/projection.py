@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError, unknown
-from pyrosynth.explore.latent_space import Array, Float, LatentSpace
+from pyrosynth.explore.latent_space import LatentSpace
+from pyrosynth.explore.places import Array, Float
 from pyrosynth.explore.result import Result
 from pyrosynth.inference.posterior import Posterior
 
@@ -112,7 +113,7 @@ def project(
         method: ``pca``, the two widest principal axes, or ``umap``, which keeps neighbours
             together (McInnes et al., 2018; needs ``pip install umap-learn``).
         of: ``latent``, where ``x`` and ``y`` of ``pca`` are positions along the axes ``pc1`` and
-            ``pc2``, or ``sound``.
+            ``pc2`` (if latents are read off sounds, along ``z1`` and ``z2``), or ``sound``.
         seed: Of ``umap``.
 
     Returns:
@@ -131,6 +132,8 @@ def project(
     attrs: dict[str, Any] = {"method": method, "of": of}
     if method == "umap":
         plane = _umap(points, seed)
+    elif of == "latent" and space.of_sound:
+        plane, attrs["explained"] = first_plane(space)
     else:
         plane, attrs["explained"] = principal_plane(points)
     data = xarray.Dataset(
@@ -166,6 +169,22 @@ def principal_plane(points: Array) -> tuple[Float, list[float]]:
     pca = PCA(2, svd_solver="full", whiten=True)
     plane: Float = pca.fit_transform(points)
     return plane, pca.explained_variance_ratio_.tolist()
+
+
+def first_plane(space: LatentSpace) -> tuple[Float, list[float]]:
+    """Return the first two latent dimensions, which are the widest if they are read off sounds.
+
+    Args:
+        space: The latent space.
+
+    Returns:
+        Positions of the presets along ``z1`` and ``z2``, shape (n, 2), and the share of the
+        variance that each explains.
+    """
+    axes = [space.axis("z1"), space.axis("z2")]
+    plane = np.stack([axis.position(space.z) for axis in axes], axis=1).astype(np.float64)
+    variance = space.z.var(axis=0, dtype=np.float64)
+    return plane, (variance[:2] / variance.sum()).tolist()
 
 
 def category(name: str) -> str:

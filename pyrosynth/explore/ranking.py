@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.data.labeling import DESCRIBED
-from pyrosynth.explore.latent_space import Array, Float, LatentSpace
+from pyrosynth.explore.latent_space import LatentSpace
+from pyrosynth.explore.places import Array, Float
 from pyrosynth.explore.result import Result, json_numbers, rendered_sounds
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.statistics import spearman
@@ -112,15 +113,16 @@ def rank_axes(
     space = LatentSpace(posterior)
     names = [*space.linear_axes, *space.tags] if axes is None else list(axes)
     chosen = np.random.default_rng(seed).permutation(len(space))[: max(0, centers - 1)]
-    places = np.concatenate([np.zeros((1, space.dim), np.float32), space.z[chosen]])
+    places = [space.place(None), *(space.place(space.names[i]) for i in chosen)]
+    kept = np.repeat([[place.u] for place in places], len(POSITIONS), axis=1)
     spread = space.descriptors.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
     columns: dict[str, list[Any]] = {key: [] for key in ("effect", "change", "monotony", "spread")}
     for name in names:
         line = space.axis(name)
-        z = np.stack([line.at(place, POSITIONS) for place in places])
-        values = space.values(z)
-        x = _sounds(space, z.reshape(-1, space.dim), renderer)
+        z = np.stack([line.at(place.z, POSITIONS) for place in places])
+        values = space.values(z, kept)
+        x = _sounds(space, z, values, renderer)
         numbers = describe_features(x, posterior.run.features)
         numbers = numbers.reshape(*z.shape[:2], -1)
         x = x.reshape(*z.shape[:2], *x.shape[1:])
@@ -139,7 +141,7 @@ def rank_axes(
     params = posterior.run.space.names
     audible = arrays["spread"]
     if posterior.predicts:
-        audible = audible * sensitivity(posterior, space.values(places))
+        audible = audible * sensitivity(posterior, np.stack([place.values for place in places]))
     told = [
         title(arrays["change"][i], arrays["monotony"][i], audible[i], params)
         for i in range(len(names))
@@ -164,11 +166,12 @@ def rank_axes(
     return AxisRanking(data.isel(axis=np.argsort(-arrays["effect"], kind="stable")))
 
 
-def _sounds(space: LatentSpace, z: Array, renderer: Renderer | None) -> Array:
-    """Return the features of latents (n, latent_dim); a sound that fails counts as silence."""
+def _sounds(space: LatentSpace, z: Array, values: Float, renderer: Renderer | None) -> Array:
+    """Return the features of places (..., n); a sound that fails counts as silence."""
     if renderer is None:
-        return space.expected(z)
-    x = rendered_sounds(renderer.render(space.values(z)), "sound")["x"][1]
+        return space.expected(z.reshape(-1, space.dim))
+    rendered = renderer.render(values.reshape(-1, values.shape[-1]))
+    x = rendered_sounds(rendered, "sound")["x"][1]
     return np.nan_to_num(x, nan=math.log(space.posterior.run.features.floor))
 
 

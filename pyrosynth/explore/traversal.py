@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from pyrosynth.audio.descriptors import NAMES, UNITS, describe
 from pyrosynth.errors import MOST, InputError
-from pyrosynth.explore.latent_space import Array, Axis, Float, LatentSpace, Location
+from pyrosynth.explore.latent_space import Axis, LatentSpace, Location
+from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.result import (
     Result,
     json_numbers,
@@ -151,10 +152,10 @@ def traverse(
             "at least 2 steps, and up to a million draws"
         )
     space = LatentSpace(posterior)
-    line, center = space.axis(axis), space.locate(at)
+    line, center = space.axis(axis), space.place(at, renderer)
     position = np.linspace(-reach, reach, steps)
-    z = line.at(center, position)
-    values = space.values(z)
+    z = line.at(center.z, position)
+    values = space.values(z, np.repeat(center.u[None], steps, axis=0))
     unit = posterior.run.space.to_unit(posterior.learnt(values))
     data: dict[str, Any] = {
         "value": (("position", "param"), posterior.learnt(values)),
@@ -165,12 +166,12 @@ def traverse(
     }
     coords: dict[str, Any] = {"position": position, "param": list(posterior.run.space.names)}
     if renderer is not None:
-        data |= _rendered(space, line, center, position, renderer, draws, seed)
+        data |= _rendered(space, line, center, position, values, renderer, draws, seed)
         coords["name"] = list(NAMES)
     attrs = {
         "axis": axis,
         "center": location_name(at),
-        "center_position": float(line.position(center)),
+        "center_position": float(line.position(center.z)),
         "synth": posterior.run.synth_spec["synth"],
     }
     return Traversal(labelled(posterior, data, coords, attrs))
@@ -179,24 +180,25 @@ def traverse(
 def _rendered(
     space: LatentSpace,
     line: Axis,
-    center: Array,
+    center: Place,
     position: Float,
+    values: Float,
     renderer: Renderer,
     draws: int,
     seed: int,
 ) -> dict[str, Any]:
     """Render the sweep, and those of the draws of the posterior at its center."""
     spec = space.posterior.run.features
-    rendered = renderer.render(space.values(np.stack([center, *line.at(center, position)])))
+    rendered = renderer.render(np.concatenate([center.values[None], values]))
     if rendered.audio is None:
         raise InputError("exploring needs sounds; use posterior.renderer(keep_audio=True)")
     sounds = rendered_sounds(rendered, "position")
     descriptors = describe(rendered.audio, spec)
     low = high = descriptors[1:]
     if draws and not rendered.failed[0]:
-        z = space.posterior.encode(sounds["x"][1][0], draws, seed)
-        there = np.stack([line.at(one, position) for one in z])
-        others = renderer.render(space.values(there.reshape(-1, z.shape[-1])))
+        others = renderer.render(
+            _around(space, line, center, position, sounds["x"][1][0], draws, seed)
+        )
         assert others.audio is not None
         around = describe(others.audio, spec)
         around[others.failed] = np.nan
@@ -208,3 +210,19 @@ def _rendered(
         "low": (("position", "name"), low),
         "high": (("position", "name"), high),
     }
+
+
+def _around(
+    space: LatentSpace, line: Axis, center: Place, position: Float, x: Array, draws: int, seed: int
+) -> Float:
+    """Return the same sweep from other presets that sound like its center, (n, n_params)."""
+    if space.of_sound and space.posterior.predicts:
+        others = space.place_of(space.posterior.sample(x, draws, seed).values, np.repeat(
+            center.z[None], draws, axis=0))  # fmt: skip
+        z, u = others.z, others.u
+    else:
+        z = space.posterior.encode(x, draws, seed)
+        u = np.empty((draws, 0))
+    there = np.stack([line.at(one, position) for one in z])
+    kept = np.repeat(u[:, None], len(position), axis=1)
+    return space.values(there, kept).reshape(-1, center.values.shape[-1])

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.data.labeling import DESCRIBED
-from pyrosynth.explore.latent_space import Array, Axis, LatentSpace, LinearAxis
+from pyrosynth.explore.latent_space import Axis, LatentSpace, LinearAxis
+from pyrosynth.explore.places import Array
 
 PRINCIPAL = 8  # principal axes that become a control
 STRONGEST = 5  # parameters named for each

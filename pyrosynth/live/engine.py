@@ -10,13 +10,13 @@ from pathlib import Path
 from threading import Lock, Semaphore
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from pyrosynth.audio.io import Audio
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError, SynthError, unknown
-from pyrosynth.explore.latent_space import Array, Axis, Float, LatentSpace, latents
+from pyrosynth.explore.latent_space import Axis, LatentSpace
+from pyrosynth.explore.places import Array, Float, Place, latents
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live.controls import Control, controls
 from pyrosynth.live.files import SessionFiles
@@ -44,17 +44,15 @@ class Sound:
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """The point of the latent space, and the preset, that a sound was taken to.
+    """The place of the latent space that a sound was taken to.
 
     Attributes:
-        z: The latent, shape (latent_dim,).
-        values: The preset: native values of all parameters, shape (n_params,).
+        place: The preset, and where it is.
         x: Features of the sound, shape (n_mels, n_frames).
         lsd_db: Log-spectral distance in dB between the sound and what the synth renders there.
     """
 
-    z: Array
-    values: Float
+    place: Place
     x: Array
     lsd_db: float
 
@@ -78,9 +76,9 @@ class Live:
     Example:
         >>> import pyrosynth as ps
         >>> with Live(ps.Posterior.load("run")) as live:  # doctest: +SKIP
-        ...     z = live.space.locate("Warm Pad")
-        ...     darker = live.move(z, {"brightness": -1.0})
-        ...     sound = live.render(live.values(darker))
+        ...     pad = live.space.place("Warm Pad")
+        ...     darker = live.move(pad, {"brightness": -1.0})
+        ...     sound = live.render(darker.values)
     """
 
     def __init__(self, posterior: Posterior, folders: Sequence[str | Path] = ()) -> None:
@@ -135,42 +133,51 @@ class Live:
             raise InputError(f"a preset is {len(params)} finite numbers, one for each parameter")
         return np.clip(preset, params.minimum, params.maximum)
 
-    def values(self, z: Array) -> Float:
-        """Return the preset at a latent: native values of all parameters, shape (n_params,)."""
-        return self.space.values(z)
-
     def known(self, number: int) -> Float:
         """Return the values of a known preset by its number, shape (n_params,)."""
         return self.space.bank.values[number]
 
-    def latent_of(self, values: Float, otherwise: Array) -> Array:
-        """Return the latent that a preset determines; another one in a variant without such."""
+    def at(self, z: ArrayLike, values: ArrayLike | None = None) -> Place:
+        """Return the place of a latent, and of a preset there that is not the most ordinary one.
+
+        Raises:
+            InputError: The numbers are not a latent, or not a preset.
+        """
+        point = self.point(z)
+        if values is None:
+            return self.space.place(point)
+        return self.space.place_of(self.checked(values), point)
+
+    def place_of(self, values: Float, otherwise: Array) -> Place:
+        """Return the place of a preset, at another latent where the variant expects none of it."""
         if not self.posterior.predicts:
-            return otherwise
-        return self.point(latents(self.posterior, values[None])[0])
+            return self.space.place_of(values, otherwise)
+        place = self.space.place_of(values)
+        return self.space.place_of(values, self.point(place.z))
 
     def positions(self, z: Array) -> dict[str, float]:
         """Return where a latent is along each control."""
         return {name: float(c.axis.position(z)) for name, c in self.controls.items()}
 
-    def move(self, z: Array, to: Mapping[str, float], *, by: bool = False) -> Array:
-        """Move a latent along axes, one after the other.
+    def move(self, place: Place, to: Mapping[str, float], *, by: bool = False) -> Place:
+        """Move along axes, one after the other; what the sound does not tell is kept.
 
         Args:
-            z: The latent, shape (latent_dim,).
+            place: Where it starts.
             to: Position on each axis, of at most 6 to either side.
-            by: Whether the numbers are steps from where the latent is, instead of positions.
+            by: Whether the numbers are steps from where the place is, instead of positions.
 
         Raises:
             InputError: An axis is unknown (the known ones are listed), or a number not finite.
         """
+        z = place.z
         for name, number in to.items():
             axis = self.axis(name)
             goal = float(axis.position(z)) + number if by else float(number)
             if not np.isfinite(goal):
                 raise InputError(f"axis '{name}' at {number}: give a finite number")
             z = axis.at(z, np.clip(goal, -FURTHEST, FURTHEST))
-        return z
+        return Place(z, place.u, self.space.values(z, place.u))
 
     def axis(self, name: str) -> Axis:
         """Return an axis by the name of a control, or any other of the latent space.
@@ -186,9 +193,9 @@ class Live:
             kinds = (*self.controls, *self.space.axis_kinds())
             raise unknown("axis", name[:80], kinds) from None
 
-    def sweep(self, name: str, z: Array, positions: ArrayLike) -> Array:
-        """Return latents along an axis through a latent, shape (n, latent_dim)."""
-        return np.stack([self.move(z, {name: float(p)}) for p in np.asarray(positions)])
+    def sweep(self, name: str, place: Place, positions: ArrayLike) -> list[Place]:
+        """Return places along an axis through a place."""
+        return [self.move(place, {name: float(p)}) for p in np.asarray(positions)]
 
     def encode(self, audio: Audio, seed: int = 0) -> Embedding:
         """Find the preset of a sound: the best of a few that are rendered.
@@ -205,29 +212,33 @@ class Live:
             SynthError: The synth renders none of them.
         """
         x = self.posterior.features(audio)
-        z = self._draws(x, seed)
+        z, values = self._draws(x, seed)
         nearest = int(self.space.bank.nearest(x[None])[0][0, 0])
         order = np.argsort(log_distance(self.space.expected(z), x), kind="stable")[:RENDERED]
-        candidates = [(self.space.z[nearest], self.known(nearest))]
-        candidates += [(z[i], self.values(z[i])) for i in order]
+        candidates = [(self.space.z[nearest], self.space.bank.values[nearest])]
+        candidates += [(z[i], values[i]) for i in order]
         embeddings, failure = [], None
-        for latent, values in candidates:
+        for latent, preset in candidates:
             try:
-                lsd = float(log_distance(self.render(values).x, x))
-                embeddings.append(Embedding(latent, values, x, lsd))
+                sound = self.render(preset)
+                if self.space.of_sound:
+                    latent = self.space.heard(sound.x[None])[0]
+                place = self.space.place_of(preset, latent)
+                embeddings.append(Embedding(place, x, float(log_distance(sound.x, x))))
             except SynthError as error:
                 failure = error
         if failure and not embeddings:
             raise failure
         return min(embeddings, key=lambda embedding: embedding.lsd_db)
 
-    @torch.no_grad()
-    def _draws(self, x: Array, seed: int) -> Array:
-        """Return latents drawn from the posterior of a sound, shape (n, latent_dim)."""
+    def _draws(self, x: Array, seed: int) -> tuple[Array, Float]:
+        """Return latents (n, latent_dim) and presets (n, n_params) for a sound."""
         posterior = self.posterior
         if not posterior.predicts:
-            return posterior.encode(x, DRAWS, seed)
-        return latents(posterior, posterior.sample(x, DRAWS, seed).values)
+            z = posterior.encode(x, DRAWS, seed)
+            return z, self.space.values(z)
+        values = posterior.sample(x, DRAWS, seed).values
+        return latents(posterior, values), values
 
     def near(self, z: Array, n: int = 8) -> list[tuple[str, float]]:
         """Return the known presets that sound most like what the model expects at a latent.
@@ -240,10 +251,10 @@ class Live:
         near, lsd = self.space.bank.nearest(self.space.expected(z[None]), n)
         return [(self.space.names[i], float(d)) for i, d in zip(near[0], lsd[0], strict=True)]
 
-    def random(self, seed: int) -> Array:
-        """Draw a latent from the prior."""
-        rng = np.random.default_rng(abs(seed))
-        return rng.standard_normal(self.space.dim).astype(np.float32)
+    def random(self, seed: int) -> Place:
+        """Draw a place from the model."""
+        drawn = self.space.sample(1, abs(seed) % 2**63)
+        return self.at(drawn.z[0], drawn.values[0])
 
     def render(self, values: Float) -> Sound:
         """Render a preset on the synth; sounds rendered a moment ago are remembered.

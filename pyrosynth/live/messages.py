@@ -91,13 +91,13 @@ def _param(session: Session, arguments: Arguments) -> list[Answer]:
 @message("/z", "[number ...]", "/params /z", "Go to a latent; without numbers, tell where it is.")
 def _z(session: Session, arguments: Arguments) -> list[Answer]:
     if not arguments:
-        return [("/z", session.z.tolist())]
-    return session.go(session.live.point([float(a) for a in arguments]))
+        return [("/z", session.place.z.tolist())]
+    return session.go(session.live.at([float(a) for a in arguments]))
 
 
 @message("/reset", "", "/params /z", "Go to the origin, the middle of all presets.")
 def _reset(session: Session, arguments: Arguments) -> list[Answer]:
-    return session.go(np.zeros_like(session.z), "origin")
+    return session.go(session.live.space.place(None), "origin")
 
 
 @message("/random", "[seed]", "/params /z", "Go to a random but plausible preset.")
@@ -117,18 +117,18 @@ def _freeze(session: Session, arguments: Arguments) -> list[Answer]:
     "Set positions on axes; the others stay, or are 0 after /freeze 0.",
 )  # fmt: skip
 def _decode(session: Session, arguments: Arguments) -> list[Answer]:
-    start = session.z if session.frozen else np.zeros_like(session.z)
+    start = session.place if session.frozen else session.live.space.place(None)
     return session.go(session.live.move(start, pairs(arguments)))
 
 
 @message("/move", "axis step ...", "/params /z", "Move along axes from here: brightness -1.")
 def _move(session: Session, arguments: Arguments) -> list[Answer]:
-    return session.go(session.live.move(session.z, pairs(arguments), by=True))
+    return session.go(session.live.move(session.place, pairs(arguments), by=True))
 
 
 @message("/axes", "", "/axes", "Name and position of every control, in turn.")
 def _axes(session: Session, arguments: Arguments) -> list[Answer]:
-    return [("/axes", list(chain.from_iterable(session.live.positions(session.z).items())))]
+    return [("/axes", list(chain.from_iterable(session.live.positions(session.place.z).items())))]
 
 
 @message(
@@ -141,7 +141,7 @@ def _axis(session: Session, arguments: Arguments) -> list[Answer]:
     if name not in live.controls:
         raise unknown("control", str(name)[:80], live.controls)
     control = live.controls[str(name)]
-    position = float(control.axis.position(session.z))
+    position = float(control.axis.position(session.place.z))
     return [("/axis", [control.name, control.kind, *control.ends, position, *control.moves])]
 
 
@@ -156,7 +156,8 @@ def _analysis(session: Session, arguments: Arguments) -> list[Answer]:
     if not 2 <= n <= 101:
         raise InputError(f"{n} positions; give 2 to 101")
     live = session.live
-    values = live.values(live.sweep(name, session.z, np.linspace(FIRST, LAST, n)))
+    swept = live.sweep(name, session.place, np.linspace(FIRST, LAST, n))
+    values = np.stack([place.values for place in swept])
     names = live.posterior.run.full_space.names
     shown = moved(live.space, values)[:CURVES]
     answers: list[Answer] = [
@@ -191,8 +192,7 @@ def _search(session: Session, arguments: Arguments) -> list[Answer]:
 @message("/load", "name", "/params /z", "Go to a known preset.")
 def _load(session: Session, arguments: Arguments) -> list[Answer]:
     (name,) = map(str, arguments)
-    number = session.live.space.index(name)
-    return session.go(session.live.space.z[number], name, session.live.known(number))
+    return session.go(session.live.space.place(name), name)
 
 
 @message("/near", "[n]", "/near", "Name and distance in dB of n (8) presets that sound alike.")
@@ -200,7 +200,7 @@ def _near(session: Session, arguments: Arguments) -> list[Answer]:
     n = int(*arguments) if arguments else 8
     if not 1 <= n <= PAGE:
         raise InputError(f"{n} presets; ask for 1 to {PAGE}")
-    return [("/near", list(chain.from_iterable(session.live.near(session.z, n))))]
+    return [("/near", list(chain.from_iterable(session.live.near(session.place.z, n))))]
 
 
 @message("/sounds", "", "/sounds", "Sound files that /encode may read.", slow=True)
@@ -217,7 +217,7 @@ def _sounds(session: Session, arguments: Arguments) -> list[Answer]:
 def _encode(session: Session, arguments: Arguments) -> list[Answer]:
     (name,) = map(str, arguments)
     match = session.live.encode(session.live.files.sound(name))
-    return [*session.go(match.z, name, match.values), ("/encoded", [name, match.lsd_db])]
+    return [*session.go(match.place, name), ("/encoded", [name, match.lsd_db])]
 
 
 @message(
@@ -232,7 +232,7 @@ def _sketch(session: Session, arguments: Arguments) -> list[Answer]:
     match = session.live.encode(hummed.audio)
     note: Arguments = [hummed.note.pitch, float(hummed.cents), hummed.note.hold_seconds]
     told: Arguments = [name, match.lsd_db, *note]
-    return [*session.go(match.z, name, match.values), ("/sketched", told)]
+    return [*session.go(match.place, name), ("/sketched", told)]
 
 
 @message("/path/clear", "", "/path", "Forget the path.")
@@ -243,12 +243,11 @@ def _path_clear(session: Session, arguments: Arguments) -> list[Answer]:
 
 @message("/path/add", "[name]", "/path", "Add a known preset, or the current one, to the path.")
 def _path_add(session: Session, arguments: Arguments) -> list[Answer]:
-    z, values = session.z, session.values
+    place = session.place
     if arguments:
         (name,) = map(str, arguments)
-        number = session.live.space.index(name)
-        z, values = session.live.space.z[number], session.live.known(number)
-    session.add_to_path(z, values)
+        place = session.live.space.place(name)
+    session.add_to_path(place)
     return [("/path", [len(session.path)])]
 
 
@@ -272,7 +271,7 @@ def _render(session: Session, arguments: Arguments) -> list[Answer]:
     (name,) = map(str, arguments)
     live = session.live
     file = _target(session, name, ".wav")
-    sound = live.render(session.values)
+    sound = live.render(session.place.values)
     save_audio(file, sound.audio, live.posterior.run.features.sample_rate)
     return [("/rendered", [file])]
 
@@ -285,7 +284,7 @@ def _render(session: Session, arguments: Arguments) -> list[Answer]:
 )  # fmt: skip
 def _save(session: Session, arguments: Arguments) -> list[Answer]:
     (name,) = map(str, arguments)
-    suffix, content = session.live.files.preset(session.values, name)
+    suffix, content = session.live.files.preset(session.place.values, name)
     file = _target(session, name, suffix)
     write_bytes(Path(file), content)
     return [("/saved", [file])]

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from pyrosynth._version import __version__
 from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError, SynthError, integer
-from pyrosynth.explore.latent_space import Array, Float
+from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.projection import principal_plane
 from pyrosynth.files import whole
 from pyrosynth.live.engine import Live
@@ -99,9 +99,9 @@ class PageState:
         """Return what is at a point.
 
         Args:
-            asked: One of ``z`` (the latent), ``preset`` (its number), ``random`` (a seed) or
-                ``path`` (places on the plane, each two numbers from 0 to 1); then ``to``,
-                positions of controls by name.
+            asked: One of ``z`` (the latent; and ``values``, the preset there), ``preset`` (its
+                number), ``random`` (a seed) or ``path`` (places on the plane, each two numbers
+                from 0 to 1); then ``to``, positions of controls by name.
 
         Returns:
             Latent, parameters, positions, place on the plane; of a path the latents alone.
@@ -118,34 +118,31 @@ class PageState:
                 raise InputError("a place on the plane is two finite numbers")
             places = np.clip(places, -FARTHEST, FARTHEST)
             return {"path": [self.mixture(place).tolist() for place in places]}
-        values = place = None
+        on_plane = None
         if "z" in asked:
-            z = live.point(asked["z"])
+            place = live.at(asked["z"], asked.get("values"))
         elif "preset" in asked:
             number = integer("preset number", asked["preset"], 0, len(live.space) - 1)
-            z, values = live.space.z[number], live.known(number)
-            place = self.plane[number].tolist()
+            place = live.space.place(live.space.names[number])
+            on_plane = self.plane[number].tolist()
         elif "random" in asked:
-            z = live.random(integer("random", asked["random"]))
+            place = live.random(integer("random", asked["random"]))
         else:
             raise InputError("a question for a point has z, preset, random or path")
         if "to" in asked:
-            z = live.move(z, {str(k): float(p) for k, p in dict(asked["to"]).items()})
-            values = place = None
-        return self.told(z, values, place)
+            place = live.move(place, {str(k): float(p) for k, p in dict(asked["to"]).items()})
+            on_plane = None
+        return self.told(place, on_plane)
 
-    def told(
-        self, z: Array, values: Float | None = None, place: list[float] | None = None
-    ) -> dict[str, Any]:
-        """Tell a point: its preset and its place on the plane are the point's own by default."""
-        values = self.live.values(z) if values is None else values
-        unit = self.live.posterior.run.full_space.to_unit(values)
+    def told(self, place: Place, on_plane: list[float] | None = None) -> dict[str, Any]:
+        """Tell a place, where it is on the plane, and its preset."""
+        unit = self.live.posterior.run.full_space.to_unit(place.values)
         return {
-            "z": z.tolist(),
-            "values": values.tolist(),
+            "z": place.z.tolist(),
+            "values": place.values.tolist(),
             "unit": unit.tolist(),
-            "positions": self.live.positions(z),
-            "place": place or self.place(z),
+            "positions": self.live.positions(place.z),
+            "place": on_plane or self.place(place.z),
         }
 
     def place(self, z: Array) -> list[float]:
@@ -226,12 +223,13 @@ def write_site(
                 points.append({**point, "number": number, "name": live.space.names[number]})
         if not points:
             raise SynthError(f"the synth renders none of {len(chosen)} presets; check the synth")
-        center = live.space.z[points[0]["number"]]
+        center = live.space.place(live.space.names[points[0]["number"]])
         sweeps: dict[str, list[dict[str, Any]]] = {}
         for i, control in enumerate(live.controls):
             sweeps[control] = []
             for step, position in enumerate(POSITIONS):
-                place = page.point({"z": center, "to": {control: float(position)}})
+                asked = {"z": center.z, "values": center.values}
+                place = page.point({**asked, "to": {control: float(position)}})
                 point = _point(page, place, folder, f"s{i}-{step}")
                 bar.update()
                 if point is not None:

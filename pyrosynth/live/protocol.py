@@ -12,8 +12,8 @@ from itertools import chain
 import numpy as np
 
 from pyrosynth.errors import InputError, unknown
-from pyrosynth.explore.latent_space import Array, Float
 from pyrosynth.explore.morphing import PresetPath
+from pyrosynth.explore.places import Place
 from pyrosynth.live.engine import Live
 
 PROTOCOL = 2  # grows whenever a message changes its meaning
@@ -72,11 +72,10 @@ class Session:
         counts: What the server has counted.
 
     Attributes:
-        z: The point.
-        values: The preset there, shape (n_params,): what is told, rendered and saved.
+        place: The point and its preset: what is told, rendered and saved.
         name: What the preset is called.
         frozen: Whether ``/decode`` keeps the axes that it does not name.
-        path: The points of the path: latents, and unit values of the learnt parameters.
+        path: The points of the path.
         straight: Whether the path is straight in the parameters instead of the latent space.
         port: Where answers are wanted, instead of where messages come from.
         stopped: Whether the host has asked the server to stop.
@@ -93,10 +92,9 @@ class Session:
         self.live, self.out, self.local = live, out, local
         self.counts = Counter[str]() if counts is None else counts
         self.stopped = False
-        self.z = live.point(np.zeros(live.space.dim))
-        self.values = live.values(self.z)
+        self.place = live.space.place(None)
         self.name, self.frozen = "origin", True
-        self.path: list[tuple[Array, Float]] = []
+        self.path: list[Place] = []
         self.straight = False
         self.port: int | None = None
 
@@ -119,19 +117,18 @@ class Session:
                 f"{address} cannot be used with these {len(arguments)} arguments; send it{wanted}"
             ) from error
 
-    def go(self, z: Array, name: str | None = None, values: Float | None = None) -> list[Answer]:
-        """Go to a point, and to a preset there other than the point's own; say what is there."""
-        self.z, self.name = z, self.name if name is None else name
-        self.values = self.live.values(z) if values is None else values
-        return [("/params", self.params()), ("/z", z.tolist())]
+    def go(self, place: Place, name: str | None = None) -> list[Answer]:
+        """Go to a place; say what is there."""
+        self.place, self.name = place, self.name if name is None else name
+        return [("/params", self.params()), ("/z", place.z.tolist())]
 
     def params(self) -> Arguments:
         """Return name and value of every parameter of the preset in turn."""
         names = self.live.posterior.run.full_space.names
-        return list(chain.from_iterable(zip(names, self.values.tolist(), strict=True)))
+        return list(chain.from_iterable(zip(names, self.place.values.tolist(), strict=True)))
 
-    def add_to_path(self, z: Array, values: Float) -> None:
-        """Add a point to the end of the path.
+    def add_to_path(self, place: Place) -> None:
+        """Add a place to the end of the path.
 
         Raises:
             InputError: The path is as long as it may get.
@@ -140,8 +137,7 @@ class Session:
             raise InputError(
                 f"the path has {LONGEST_PATH} points, the most there can be; clear it"
             )
-        posterior = self.live.posterior
-        self.path.append((z, posterior.run.space.to_unit(posterior.learnt(values))))
+        self.path.append(place)
 
     def follow_path(self, ratio: float) -> list[Answer]:
         """Go to where the path is at a ratio from 0 to 1.
@@ -153,11 +149,9 @@ class Session:
             raise InputError("the path is empty; add points by /path/add")
         if not np.isfinite(ratio):
             raise InputError(f"ratio {ratio}; give a number from 0 to 1")
-        latents, units = (np.stack(points) for points in zip(*self.path, strict=True))
-        position = ratio * (len(self.path) - 1)
-        line = PresetPath(self.live.space, "latent", latents, len(latents))
-        z = line.between(position).astype(np.float32)
+        space, position = self.live.space, ratio * (len(self.path) - 1)
+        latent = PresetPath.through(space, self.path, "latent").place(position)
         if not self.straight:
-            return self.go(z)
-        values = PresetPath(self.live.space, "knobs", units, len(units)).values(position)
-        return self.go(self.live.latent_of(values, z), values=values)
+            return self.go(latent)
+        values = PresetPath.through(space, self.path, "knobs").values(position)
+        return self.go(self.live.place_of(values, latent.z))

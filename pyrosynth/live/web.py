@@ -156,7 +156,7 @@ class Site:
         hummed = files.upload_sketch(content, name) if sketch else None
         match = self.live.encode(hummed.audio if hummed else files.upload(content, name))
         return {
-            **self.page.told(match.z, match.values),
+            **self.page.told(match.place),
             "target": self.page.picture(match.x),
             "lsd_db": match.lsd_db,
             "play": hummed.to_json() if hummed else None,

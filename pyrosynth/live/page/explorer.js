@@ -88,7 +88,7 @@ function showSliders(except) {
 }
 
 const drag = latest(async ({ start, slider, position }) => {
-  const point = await source.point({ z: start.z, to: { [slider]: position } });
+  const point = await source.point({ z: start.z, values: start.values, to: { [slider]: position } });
   await go(point, `${title.replace(/ \(moved\)$/, "")} (moved)`, { goOn: true, moving: slider });
 });
 
