@@ -43,8 +43,9 @@ NOTES = tuple(
 SAMPLE_RATE = 22050
 CANDIDATES = 48  # settings of which the bases are chosen
 BASES = (2, 6)  # fewest and most bases
-PROBED = 12  # settings with which the isolation is chosen
+PROBED = 24  # settings with which the isolation is chosen
 VALUES, MOST_LEVELS = 4, 6  # values of a control; levels of one that has no more
+REPEATS = 5  # of a base among the sounds that are compared with it
 SWEEP = 33  # values among which steps are looked for
 MOST_STEPS = 16  # different sounds in a sweep that make a control stepped
 DB = 10 / np.log(10)
@@ -243,7 +244,7 @@ class _Listening:
         if len(self.synth.isolations) > 1:
             probed = values[np.resize(loud, PROBED)]
             self.held["isolation"] = probe_isolation(
-                self.synth, notes[0], SAMPLE_RATE, probed, self.seed, first_exact=True
+                self.synth, notes, SAMPLE_RATE, probed, self.seed, first_exact=True
             )
         self.held["heard"] = {}
         self._save()
@@ -251,24 +252,29 @@ class _Listening:
     def _listen(self, base: Values, tests: Sequence[Values], note: Note) -> Heard:
         """Compare the sounds of all values of all controls with that of a base."""
         sizes = [len(values) for values in tests]
-        rows = np.repeat(base[None], sum(sizes) + 2, axis=0)
-        at = 1
+        rows = np.repeat(base[None], sum(sizes), axis=0)
+        at = 0
         for control, values in enumerate(tests):
             rows[at : at + len(values), control] = values
             at += len(values)
-        x, reason = self._render(rows, note)
-        noise = _distance(x[0], x[-1]) if not (reason[[0, -1]] != "").any() else 0.0
+        # The base itself is rendered here and there among them: its sounds differ by noise.
+        places = np.linspace(0, len(rows), REPEATS).astype(int)
+        is_base = np.insert(np.zeros(len(rows), bool), places, True)
+        all_x, all_reason = self._render(np.insert(rows, places, base, axis=0), note)
+        repeats, own = all_x[is_base], all_reason[is_base]
+        x, reason = all_x[~is_base], all_reason[~is_base]
+        noise = max(_distance(repeats[0], one) for one in repeats[(own == own[0])])
         db, silent, failed = [], [], []
-        at = 1
+        at = 0
         for size in sizes:
             piece = slice(at, at + size)
             bad = (reason[piece] != "") & (reason[piece] != "silent")
-            moved = np.array([_distance(x[0], one) for one in x[piece]])
+            moved = np.array([_distance(repeats[0], one) for one in x[piece]])
             db.append(np.where(bad, 0.0, moved).round(3).tolist())
             silent.append((reason[piece] == "silent").tolist())
             failed.append(bad.tolist())
             at += size
-        return Heard(bool(reason[0] == ""), noise, db, silent, failed)
+        return Heard(bool(own[0] == ""), noise, db, silent, failed)
 
     def _find_steps(
         self, bases: Values, heard: Sequence[Heard], note: Note
