@@ -10,7 +10,8 @@ from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths import discovery
 from pyrosynth.synths.description import read_description
-from pyrosynth.synths.discovery import describe, even_steps
+from pyrosynth.synths.discovery import describe
+from pyrosynth.synths.verdicts import SWEEP, even_steps
 
 NOTES = tuple(Note(pitch, 100, 0.2, 0.3) for pitch in (60, 36))
 TRAP = "trap_synth:TrapSynth"
@@ -136,5 +137,5 @@ def test_another_synth_is_not_described_over(described, monkeypatch):
     ("levels", "n"), [(1, None), (2, 2), (5, 5), (6, 6), (16, 16), (17, None), (33, None)]
 )
 def test_even_steps(levels, n):
-    sounds = np.round(np.linspace(0, 1, discovery.SWEEP) * (levels - 1))
+    sounds = np.round(np.linspace(0, 1, SWEEP) * (levels - 1))
     assert even_steps(np.diff(sounds) == 0) == n

@@ -36,7 +36,7 @@ from pyrosynth.synths.base import Synth
 from pyrosynth.synths.description import LEARN, DescribedSynth, Description
 from pyrosynth.synths.discovery import describe
 from pyrosynth.synths.presets import Preset, preset_array
-from pyrosynth.synths.rendering import Renderer
+from pyrosynth.synths.rendering import Renderer, n_cores
 from pyrosynth.training.fit import fit
 
 FOLDER = "learn"  # below the run: what led to it
@@ -178,8 +178,8 @@ class _Job:
             self.say(f"2/5 describe {self.synth.name} by listening")
             described = describe(
                 self.synth, self.work / SYNTH, presets=people or (), use=use, fix=fix,
-                seconds=DESCRIBING * self.seconds * (self.workers or 1), workers=self.workers,
-                seed=self.seed,
+                seconds=DESCRIBING * self.seconds * (self.workers or n_cores()),
+                workers=self.workers, seed=self.seed,
             )  # fmt: skip
         synth = _described(self.synth, described)
         if people is None:

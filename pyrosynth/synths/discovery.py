@@ -6,6 +6,7 @@ and note, so that a description that is interrupted goes on.
 """
 
 import json
+import os
 import resource
 import time
 from collections.abc import Sequence
@@ -30,10 +31,9 @@ from pyrosynth.synths.description import (
     read_description,
     read_file,
 )
-from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.presets import Preset, distinct, preset_array
 from pyrosynth.synths.rendering import Renderer, probe_isolation
-from pyrosynth.synths.verdicts import Heard, judge
+from pyrosynth.synths.verdicts import SWEEP, Heard, even_steps, judge, probe_values
 
 HOLD_SECONDS, DURATION_SECONDS = 1.0, 1.6
 NOTES = tuple(
@@ -44,10 +44,7 @@ SAMPLE_RATE = 22050
 CANDIDATES = 48  # settings of which the bases are chosen
 BASES = (2, 6)  # fewest and most bases
 PROBED = 24  # settings with which the isolation is chosen
-VALUES, MOST_LEVELS = 4, 6  # values of a control; levels of one that has no more
 REPEATS = 5  # of a base among the sounds that are compared with it
-SWEEP = 33  # values among which steps are looked for
-MOST_STEPS = 16  # different sounds in a sweep that make a control stepped
 DB = 10 / np.log(10)
 
 Values = NDArray[np.float64]
@@ -149,7 +146,7 @@ class _Listening:
             self._choose_bases(presets, notes, seconds)
         bases = np.array(held["bases"])
         self.synth = _with_isolation(self.synth, held["isolation"].get("exact"))
-        tests = [test_values(param) for param in self.space.params]
+        tests = [probe_values(param) for param in self.space.params]
         todo = [(n, b) for n in range(len(notes)) for b in range(len(bases))]
         todo = [at for at in todo if f"{at[0]} {at[1]}" not in held["heard"]]
         with tqdm(total=len(todo), desc="listen", unit="base", disable=not self.progress) as bar:
@@ -226,16 +223,21 @@ class _Listening:
         else:
             drawn = rng.random((CANDIDATES - 1, len(self.space)))
             values = np.concatenate([self.space.defaults[None], self.space.decode(drawn)])
-        began = time.perf_counter()
+        self._render(values[:1], notes[0])  # starts the workers
+        assert self._renderer is not None
+        began, before = time.perf_counter(), _worker_seconds(self._renderer)
         x, reason = self._render(values, notes[0])
-        per_sound = (time.perf_counter() - began) / len(values)
+        taken = _worker_seconds(self._renderer) - before
+        if taken <= 0:  # the system does not tell, or workers were replaced
+            taken = time.perf_counter() - began
+        per_sound = taken / len(values)
         loud = np.flatnonzero(reason == "")
         if not len(loud):
             raise SynthError(
                 f"none of {len(values)} settings of '{self.synth.name}' gives a sound at "
                 f"{notes[0].name} (the first is '{reason[0]}'); check that it is an instrument"
             )
-        rows = sum(len(test_values(param)) for param in self.space.params) * len(notes)
+        rows = sum(len(probe_values(param)) for param in self.space.params) * len(notes)
         wanted = int(np.clip(seconds / (per_sound * rows), *BASES))
         chosen = _spread(x[loud], min(wanted, len(loud)))
         self.held["bases"] = values[loud[chosen]].tolist()
@@ -343,35 +345,6 @@ class _Listening:
         return float(values[first_bad - 1]) if first_bad else good
 
 
-def test_values(param: Param) -> Values:
-    """Return the values at which a control is listened to, in ascending order."""
-    if param.kind != "continuous" and param.resolution <= MOST_LEVELS:
-        unit = np.linspace(0, 1, param.resolution)
-    else:
-        unit = np.linspace(0, 1, VALUES if param.kind == "continuous" else MOST_LEVELS)
-    return np.unique(ParamSpace((param,)).from_unit(unit[:, None])[:, 0])
-
-
-test_values.__test__ = False  # type: ignore[attr-defined]
-
-
-def even_steps(alike: NDArray[np.bool_]) -> int | None:
-    """Return the number of steps of a control by which neighbours in a sweep are identical.
-
-    Args:
-        alike: Whether each value of the sweep sounds like the one before, shape (SWEEP - 1,).
-
-    Returns:
-        The number, or None if there are many sounds, or evenly spaced values miss one of them.
-    """
-    plateau = np.concatenate([[0], np.cumsum(~alike)])
-    n = int(plateau[-1]) + 1
-    if not 2 <= n <= MOST_STEPS:
-        return None
-    nearest = np.round(np.linspace(0, SWEEP - 1, n)).astype(int)
-    return n if len(set(plateau[nearest].tolist())) == n else None
-
-
 def _with_isolation(synth: Synth, isolation: str | None) -> Synth:
     if isolation is None or isolation == synth.isolation:
         return synth
@@ -391,6 +364,16 @@ def _spread(x: NDArray[np.float32], n: int) -> list[int]:
         nearest = np.minimum(nearest, ((flat - flat[chosen[-1]]) ** 2).mean(axis=1))
         chosen.append(int(nearest.argmax()))
     return chosen
+
+
+def _worker_seconds(renderer: Renderer) -> float:
+    """Return the processor time of the workers and of their children, where Linux tells it."""
+    ticks = 0
+    for worker in renderer.workers:
+        with suppress(OSError, ValueError, IndexError):
+            stat = Path(f"/proc/{worker.pid}/stat").read_text(encoding="utf-8")
+            ticks += sum(map(int, stat.rpartition(")")[2].split()[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _cpu_seconds() -> float:

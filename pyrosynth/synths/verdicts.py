@@ -23,6 +23,10 @@ HOUSEKEEPING = re.compile(
     r"\b(midi|channel|polyphony|voices|bpm|tempo|mpe|oversampl\w*|master tun\w*)\b", re.IGNORECASE
 )
 
+VALUES, MOST_LEVELS = 4, 6  # values of a control; levels of one that has no more
+SWEEP = 33  # values among which steps are looked for
+MOST_STEPS = 16  # different sounds in a sweep that make a control stepped
+
 Values = NDArray[np.float64]
 
 
@@ -52,6 +56,32 @@ class Heard:
     def from_json(cls, data: Mapping[str, Any]) -> "Heard":
         """Read `to_json`'s dictionary."""
         return cls(**data)
+
+
+def probe_values(param: Param) -> Values:
+    """Return the values at which a control is listened to, in ascending order."""
+    if param.kind != "continuous" and param.resolution <= MOST_LEVELS:
+        unit = np.linspace(0, 1, param.resolution)
+    else:
+        unit = np.linspace(0, 1, VALUES if param.kind == "continuous" else MOST_LEVELS)
+    return np.unique(ParamSpace((param,)).from_unit(unit[:, None])[:, 0])
+
+
+def even_steps(alike: NDArray[np.bool_]) -> int | None:
+    """Return the number of steps of a control by which neighbours in a sweep are identical.
+
+    Args:
+        alike: Whether each value of the sweep sounds like the one before, shape (SWEEP - 1,).
+
+    Returns:
+        The number, or None if there are many sounds, or evenly spaced values miss one of them.
+    """
+    plateau = np.concatenate([[0], np.cumsum(~alike)])
+    n = int(plateau[-1]) + 1
+    if not 2 <= n <= MOST_STEPS:
+        return None
+    nearest = np.round(np.linspace(0, SWEEP - 1, n)).astype(int)
+    return n if len(set(plateau[nearest].tolist())) == n else None
 
 
 def judge(
@@ -105,7 +135,8 @@ def judge(
             use, why = "fix", "other values silence the synth"
         elif use == LEARN and max(db) < threshold:
             where = f"{len(bases)} settings and {len(notes)} notes"
-            use, why = "fix", f"not heard in {where}"
+            but = ", but some values crash the synth or give no finite sound" if failed else ""
+            use, why = "fix", f"not heard in {where}{but}"
         elif use == LEARN and not moved and HOUSEKEEPING.search(param.name):
             use, why = "fix", "by its name it belongs to the set-up, and no preset moves it"
         elif use == LEARN and described.resolution != param.resolution and not fails.any():
