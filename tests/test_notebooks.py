@@ -38,25 +38,34 @@ def test_imports_are_those_of_a_user(path):
     assert "from pyrosynth import" not in code
 
 
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    """A kernel for all notebooks, which imports the package once."""
+    home = tmp_path_factory.mktemp("jupyter")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYROSYNTH_SMOKE", "1")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        # The package of this checkout, also in the processes that a notebook starts.
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.getenv("PYTHONPATH", "")]))
+        # Jupyter keeps its own files in the home folder.
+        patch.setenv("IPYTHONDIR", str(home / "ipython"))
+        patch.setenv("JUPYTER_RUNTIME_DIR", str(home / "runtime"))
+        client = NotebookClient(
+            nbformat.v4.new_notebook(), timeout=SECONDS, kernel_name="python3",
+            startup_timeout=SECONDS,
+        )  # fmt: skip
+        # The interpreter of these tests, whichever kernels are installed.
+        client.create_kernel_manager().kernel_spec.argv[0] = sys.executable
+        with client.setup_kernel():
+            yield client
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_runs(path, tmp_path, monkeypatch):
-    monkeypatch.setenv("PYROSYNTH_SMOKE", "1")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    # The package of this checkout, also in the processes that a notebook starts.
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.getenv("PYTHONPATH", "")]))
-    # Jupyter keeps its own files in the home folder.
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "jupyter"))
-    notebook = nbformat.read(path, 4)
-    here = tmp_path / "work"
-    here.mkdir()
-    client = NotebookClient(
-        notebook, timeout=SECONDS, resources={"metadata": {"path": str(here)}},
-        kernel_name="python3", startup_timeout=SECONDS,
-    )  # fmt: skip
-    # The interpreter of these tests, whichever kernels are installed.
-    client.create_kernel_manager().kernel_spec.argv[0] = sys.executable
-    client.execute()
+def test_runs(path, tmp_path, client):
+    client.nb = notebook = nbformat.read(path, 4)
+    afresh = f"%reset -f\nimport os\nos.chdir({str(tmp_path)!r})\ndel os"
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(afresh))
+    client.execute(cleanup_kc=False)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     assert len(pictures) >= 2 or "compose" in path.stem
