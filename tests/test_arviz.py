@@ -84,6 +84,7 @@ def test_imports_without_a_cache_folder(tmp_path):
         "assert os.environ['XDG_CACHE_HOME'].endswith('file')"
     )
     environment = {**os.environ, "XDG_CACHE_HOME": str(blocked), "MPLCONFIGDIR": str(tmp_path)}
+    environment["NUMBA_OPT"] = "0"  # how well it compiles does not matter
     done = subprocess.run(
         [sys.executable, "-W", "error::FutureWarning", "-c", code],
         env=environment, capture_output=True, text=True, check=False,

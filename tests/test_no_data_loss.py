@@ -11,6 +11,7 @@ from toys import SMALL
 from pyrosynth.audio.io import save_audio
 from pyrosynth.cli.app import app, main
 from pyrosynth.errors import LONGEST
+from pyrosynth.evaluation import methods
 from pyrosynth.training.fit import fit
 
 RATE = 22050
@@ -24,6 +25,12 @@ NAMES = (
     "sounds/1.mp3", "voice/data/zarr.json", "voice/run/run.json", "map/data.nc", "map/mine.png",
     "runs/mine/run.json", ".hidden", "axes/facts.json",
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def short_fits(monkeypatch):
+    """Fit the baselines of a check for two steps only."""
+    monkeypatch.setattr(methods, "STEPS", 2)
 
 
 @pytest.fixture(scope="module")
