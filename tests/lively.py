@@ -10,6 +10,8 @@ from small import small_run
 @cache
 def small_posterior():
     """Return the run's folder, and the run."""
-    folder = Path(tempfile.mkdtemp(dir=Path.home()))  # in the home of the tests, which goes at their end
+    folder = Path(
+        tempfile.mkdtemp(dir=Path.home())
+    )  # in the home of the tests, which goes at their end
     _, posterior = small_run(folder)
     return folder / "run", posterior

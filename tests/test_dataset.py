@@ -264,7 +264,7 @@ def test_killed_resumed_damaged_and_extended_it_ends_with_the_same_bytes(path, t
 
 
 # Forked when everything is imported, the ten processes begin at once: at the end of the pipe.
-TEN_MAKE = """
+TEN_MAKE = r"""
 import os, sys
 from pathlib import Path
 from pyrosynth.errors import PyrosynthError

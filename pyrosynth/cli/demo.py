@@ -6,6 +6,7 @@ Every stage keeps what it made below the folder of the demonstration and uses it
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -284,10 +285,11 @@ def _report(
                     {"href": link, "text": "report"},
                 ]
             )
-    headers, rows = check_table(pd.DataFrame(summary["methods"]))
-    ours = [i for i, row in enumerate(rows) if row[1].startswith("infer")]
-    shown = [i for i, row in enumerate(rows) if row[0] in (REFERENCE, BANK)] + ours
-    facts = {_short(summary, *rows[i][:2]): f"{rows[i][3].split()[0]} dB" for i in shown}
+    answers = summary["methods"]
+    headers, rows = check_table(pd.DataFrame(answers), partial(_short, summary))
+    ours = [i for i, row in enumerate(answers) if row["answer"].startswith("infer")]
+    shown = [i for i, row in enumerate(answers) if row["method"] in (REFERENCE, BANK)] + ours
+    facts = {rows[i][0]: f"{answers[i]['lsd_mean']:.2f} dB" for i in shown}
     all_of_it = {"href": f"{synth}/check/{REPORT}", "text": "all about the check"}
     columns = ["sound", "target", *[cell for name in found for cell in (name, "")]]
     sections = [

@@ -134,7 +134,8 @@ def check_report(
         for name, shares in summary["coverage_of_parameters"].items()
     ]
     headers, cells = check_table(frame)
-    marked = [i for i, row in enumerate(cells) if tuple(row[:2]) == result.best]
+    answers = zip(frame["method"], frame["answer"], strict=True)
+    marked = [i for i, answer in enumerate(answers) if answer == result.best]
     failed = [text("Left out: " + "; ".join(summary["failures"]))] if summary["failures"] else []
     sections = [
         section(

@@ -1,6 +1,6 @@
 """How results read: tables to choose by, of all metrics, of tests, of costs, of tag axes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,11 +60,12 @@ def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in clean)
 
 
-def check_table(frame: "DataFrame") -> Table:
+def check_table(frame: "DataFrame", name_of: Callable[[str, str], str] = answer_name) -> Table:
     """Return the table of a check, one row for each answer.
 
     Args:
         frame: From `pyrosynth.evaluation.scores.summarise`.
+        name_of: What an answer is called, from its method and what it is.
 
     Returns:
         Headers, and cells as people read them.
@@ -79,8 +80,8 @@ def check_table(frame: "DataFrame") -> Table:
         cells = {name: _number(row, name) for name in heads}
         cells["lsd_mean"] = str(estimate(row, "lsd_mean"))
         cells |= {name: f"{row[name]:.2f}" for name in ("lsd_median", "sc_median")}
-        rows.append([row["method"], row["answer"], *cells.values()])
-    return ["method", "answer", *heads.values()], rows
+        rows.append([name_of(row["method"], row["answer"]), *cells.values()])
+    return ["answer", *heads.values()], rows
 
 
 def order(frame: "DataFrame") -> list[str]:
