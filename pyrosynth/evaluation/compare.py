@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 TAGS = "tags.npz"
+WRITE_SECONDS = 30.0  # between two tables of what is known so far, at least
 LIBRARIES = ("pyrosynth", "torch", "pyro-ppl", "numpy", "scipy", "cma")
 
 
@@ -167,10 +168,13 @@ def compare(
         if baselines:
             benchmark.run_baselines(baselines)
             bar.update()
+        written = time.monotonic()
         for seed in range(seeds):
             for entry in entries:
                 benchmark.fit(entry, seed)
-                _write(benchmark, names, made_by)  # what is known so far
+                if time.monotonic() - written > WRITE_SECONDS:
+                    _write(benchmark, names, made_by)  # what is known so far
+                    written = time.monotonic()
                 bar.update()
         for search in searches:
             benchmark.run_search(search)

@@ -139,7 +139,7 @@ class ParamSpace:
         """Return the number of controls."""
         return len(self.params)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the controls, in order."""
         return tuple(param.name for param in self.params)
