@@ -41,6 +41,14 @@ def device(request):
     return request.config.getoption("--device")
 
 
+@pytest.fixture
+def few_presets(monkeypatch):
+    """Leave the built-in voice every eighth of its presets: enough where all are rendered."""
+    from pyrosynth.synths import voice
+
+    monkeypatch.setattr(voice, "bank", lambda presets=tuple(voice.bank()[::8]): list(presets))
+
+
 @pytest.fixture(scope="session")
 def amsynth():
     """The real amsynth; its tests never pass by being skipped."""

@@ -205,7 +205,7 @@ def test_check(call, run, tmp_path, monkeypatch):
     assert code == 0, error
     assert json.loads(out)["presets"] == 2
     assert (tmp_path / "report.html").is_file()
-    assert (tmp_path / "table.md").read_text().startswith("| method")
+    assert (tmp_path / "table.md").read_text().startswith("| answer")
 
 
 def test_a_reader_that_stops_early_is_no_error():

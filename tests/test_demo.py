@@ -18,7 +18,7 @@ def state(folder):
     }
 
 
-def test_demo(tmp_path, monkeypatch):
+def test_demo(few_presets, tmp_path, monkeypatch):
     def no_package(dest=None):
         raise SynthError("there is no apt-get here")
 

@@ -128,7 +128,7 @@ def compare_calls(tree):
                 inspect.signature(function).bind(*node.args, **keywords)
 
 
-def test_what_the_pages_show_runs(tmp_path, monkeypatch, capfd):
+def test_what_the_pages_show_runs(few_presets, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     soundfile.write("sound.wav", sounds.string_and_flute(seconds=1.0), 96000)
     soundfile.write("hum.wav", hum(48, 1.2), 22050)

@@ -28,8 +28,8 @@ NAMES = (
 
 
 @pytest.fixture(autouse=True)
-def short_fits(monkeypatch):
-    """Fit the baselines of a check for two steps only."""
+def little_work(few_presets, monkeypatch):
+    """Render few presets, and fit the baselines of a check for two steps only."""
     monkeypatch.setattr(methods, "STEPS", 2)
 
 
