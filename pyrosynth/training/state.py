@@ -154,7 +154,7 @@ class TrainingState:
                 raise ValueError("other tensors than were saved")
         # Through JSON, as the stored settings went: tuples have become lists.
         for name, value in json.loads(json.dumps(self.settings)).items():
-            # A stopped fit may be made longer or shorter: each step reads its rate off the new one.
+            # A stopped fit may be made longer or shorter: a step reads its rate off the new one.
             further = name == "steps" and info["step"] < value
             if info["settings"].get(name) != value and not further:
                 raise RunError(
