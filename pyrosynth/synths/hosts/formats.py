@@ -11,6 +11,7 @@ from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile, opened
 FORMATS: dict[str, tuple[str, str]] = {
     ".lv2": ("lv2", "Lv2File"),
     ".clap": ("clap", "ClapFile"),
+    ".vst3": ("vst3", "Vst3File"),
 }
 URI = ("http://", "https://", "urn:")  # how the names of LV2 plugins begin
 

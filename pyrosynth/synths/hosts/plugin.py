@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -156,7 +156,7 @@ class Instance(ABC):
     sample_rate: int
     generation: int = 0
 
-    def __enter__(self) -> "Instance":
+    def __enter__(self) -> Self:
         """Return the instance."""
         return self
 
