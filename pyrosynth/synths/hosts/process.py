@@ -52,12 +52,14 @@ def ask(operation: str, path: Path, *arguments: Any, seconds: float = SECONDS) -
         SynthError: The plugin is missing, damaged, of another format, or does not answer.
     """
     with tempfile.TemporaryDirectory(prefix="pyrosynth-") as home:
-        answer, complaints = Path(home) / "answer.json", Path(home) / "complaints.txt"
+        question, answer, complaints = (
+            Path(home) / name for name in ("question.json", "answer.json", "complaints.txt")
+        )
+        question.write_text(json.dumps(arguments), encoding="utf-8")  # too long for a command
         paths = [entry or os.getcwd() for entry in sys.path]
         with complaints.open("wb") as errors:
             child = subprocess.Popen(
-                [*PYTHON, "-P", "-c", COMMAND, str(answer), operation, str(path)]
-                + [json.dumps(argument) for argument in arguments],
+                [*PYTHON, "-P", "-c", COMMAND, operation, str(path), str(question), str(answer)],
                 env={
                     **os.environ,
                     **private_home(home),
@@ -94,20 +96,21 @@ def ask(operation: str, path: Path, *arguments: Any, seconds: float = SECONDS) -
     return reply["answer"]
 
 
-def main(answer: str, operation: str, path: str, *arguments: str) -> None:
+def main(operation: str, path: str, question: str, answer: str) -> None:
     """Answer one question in this process and end it, leaving out what the plugin wants to do.
 
     Args:
-        answer: File for the answer.
         operation: One of `OPERATIONS`.
         path: The plugin file.
-        *arguments: Of the operation, each as JSON.
+        question: File with the arguments of the operation, as JSON.
+        answer: File for the answer.
     """
     limit_resources(None)
     reply: dict[str, Any]
     try:
         asked = OPERATIONS[operation]
-        reply = {"answer": asked(Path(path), *(json.loads(text) for text in arguments))}
+        arguments = json.loads(Path(question).read_text(encoding="utf-8"))
+        reply = {"answer": asked(Path(path), *arguments)}
     except (InputError, SynthError, OSError, AttributeError) as error:
         reply = {"type": type(error).__name__, "error": str(error)}
     Path(answer).write_text(json.dumps(reply), encoding="utf-8")
@@ -125,7 +128,8 @@ def _classes(path: Path) -> list[dict[str, Any]]:
 def _describe(path: Path, wanted: str) -> dict[str, Any]:
     file, before = open_plugin(path), _n_threads()
     described = file.describe(choose(path, file.classes(), wanted).id)
-    return replace(described, has_threads=_n_threads() > before).to_json()
+    with file.instance(described, PROBE_RATE):  # some start their threads only with it
+        return replace(described, has_threads=_n_threads() > before).to_json()
 
 
 def _programs(path: Path, described: dict[str, Any]) -> list[tuple[str, tuple[float, ...]]]:

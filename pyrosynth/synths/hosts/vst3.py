@@ -1,9 +1,9 @@
 """Host of VST3 plugins: bundles, the classes in them, and their preset files."""
 
 import ctypes as C
-import os
 import platform
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,7 @@ class Vst3File(PluginFile):
         """Return the user's own folder and those of the system."""
         return [Path.home() / ".vst3", Path("/usr/lib/vst3"), Path("/usr/local/lib/vst3")]
 
-    def binary(self) -> Path:
+    def binary(self, class_id: str = "") -> Path:
         """Return the library for this kind of machine.
 
         Raises:
@@ -66,36 +66,39 @@ class Vst3File(PluginFile):
             "plugin for this kind of machine"
         )
 
-    def open(self) -> C.CDLL:
-        """Return the library, loaded and entered."""
-        if self._library is None:
+    def open(self, class_id: str = "") -> C.CDLL:
+        """Return the library, loaded and entered.
+
+        Raises:
+            SynthError: It cannot be loaded, or is no VST3 plugin.
+        """
+        library = super().open(class_id)
+        if self._factory is None:
             try:
-                library = super().open()
                 entry, factory = library.ModuleEntry, library.GetPluginFactory
-            except (OSError, AttributeError) as error:
-                super().close()
-                raise SynthError(f"'{self.path}' is not a usable VST3 plugin: {error}") from error
+            except AttributeError as error:
+                self.close()
+                raise SynthError(f"'{self.path}' is no VST3 plugin: {error}") from error
             entry.argtypes, entry.restype = [C.c_void_p], C.c_bool
             factory.argtypes, factory.restype = [], C.c_void_p
             pointer = factory() if entry(library._handle) else None
             if not pointer:
-                super().close()
+                self.close()
                 raise SynthError(f"VST3 plugin '{self.path}' does not start")
             self._factory = PluginObject("IPluginFactory", pointer)
             if third := self._factory.query("IPluginFactory3"):
                 third.setHostContext(self.context.pointer)
                 third.release()
-        assert self._library is not None
-        return self._library
+        return library
 
     def close(self) -> None:
         """Unload the module; every instance made from it is gone with it."""
-        if self._library is not None and self._factory is not None:
+        if self._factory is not None:
             self._factory.release()
             self._factory = None
-            leave = getattr(self._library, "ModuleExit", None)
-            if leave is not None:
-                leave()
+            library = super().open()
+            if hasattr(library, "ModuleExit"):
+                library.ModuleExit()
         super().close()
 
     def make(self, class_id: bytes, interface: str) -> PluginObject:
@@ -156,10 +159,7 @@ class Vst3File(PluginFile):
                 raise SynthError(f"{told.name} in '{self.path}' {lacks}, so it is no instrument")
             with denormals_flushed():
                 controls, dropped = ControlReader(halves.controller).read()
-            threads = Path("/proc/self/task")
-            has_threads = threads.is_dir() and len(os.listdir(threads)) > 1
-        known = {"id": told.id, "name": told.name, "maker": told.maker, "version": told.version}
-        return PluginClass(**known, controls=controls, dropped=dropped, has_threads=has_threads)
+        return replace(told, controls=controls, dropped=dropped)
 
     def instance(self, described: PluginClass, sample_rate: int) -> Vst3Instance:
         """Instantiate a synth, ready to play."""
