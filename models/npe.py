@@ -51,10 +51,10 @@ class NPE(Variant):
         n = dims.n_params
         self.encoder = MelEncoder(dims.x_shape, embedding_dim, channels=channels)
         flow = posterior_flow(n, embedding_dim, n_layers=n_layers, hidden=hidden, bins=bins)
-        self.flow = Chain([flow, UnitCube()])
+        self.posterior_flow = Chain([flow, UnitCube()])
 
     def guide(self, batch: Batch) -> None:
         """Draw presets given their sounds."""
-        q = flow_normal(self.flow, self.origin, self.encode(batch["x"]))
+        q = flow_normal(self.posterior_flow, self.origin, self.encode(batch["x"]))
         with self.rows(batch):
             pyro.sample("v", q)

@@ -27,6 +27,8 @@ def example():
         params=PARAMS,
         posterior={"v": rng.random((5, 3, 2)), "z": rng.random((5, 3, 4))},
         posterior_predictive={"descriptors": rng.random((5, 3, 2)), "x": rng.random((5, 3, 6, 7))},
+        prior={"v": rng.random((7, 2))},
+        constant_data={"contraction": rng.random((3, 2)), "correlation": rng.random((3, 2, 2))},
         prior_predictive={"descriptors": rng.random((9, 2))},
         observed_data={"x": rng.random((3, 6, 7)), "v": rng.random((3, 2))},
         log_likelihood={"x": rng.random((5, 3))},
@@ -40,8 +42,12 @@ def test_dimensions_and_names():
     data = inference_data(example())
     assert set(data.groups()) == {
         "posterior", "posterior_predictive", "prior_predictive", "observed_data",
-        "log_likelihood", "sample_stats",
+        "log_likelihood", "sample_stats", "prior", "constant_data",
     }  # fmt: skip
+    assert data.prior["v"].dims == ("chain", "draw", "param")
+    assert data.constant_data["contraction"].dims == ("preset", "param")
+    pair = data.constant_data["correlation"].sel(preset="lead", param="attack")
+    assert pair["other_param"].values.tolist() == list(PARAMS)
     assert data.posterior["v"].dims == ("chain", "draw", "preset", "param")
     assert data.posterior["z"].dims == ("chain", "draw", "preset", "latent")
     assert data.posterior_predictive["x"].dims == ("chain", "draw", "preset", "mel", "frame")

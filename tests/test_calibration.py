@@ -6,14 +6,18 @@ from scipy.stats import kstest
 
 from pyrosynth.evaluation.calibration import (
     LEVELS,
+    Calibration,
     central_coverage,
+    conformal_levels,
     coverage_table,
+    differing_controls,
     expected_range,
     hpd_levels,
     ranks,
     region_coverage,
     tarp_levels,
 )
+from pyrosynth.training.uncertainty import conformal_quantile, conformal_scores
 
 N, DRAWS = 2000, 64
 MIX = np.array([[1.0, 0.0], [0.9, 0.5]])
@@ -93,3 +97,31 @@ def test_expected_range_and_table():
     table = coverage_table(places, ["a", "b"])
     assert table[0] == ("a", pytest.approx([0.5, 0.8, 0.9], abs=0.002))
     assert table[1] == ("b", [1.0, 1.0, 1.0])
+
+
+def test_conformal_levels_are_right_though_the_density_is_wrong():
+    _, _, log_q, log_q_truth, rng = problem(spread=0.5)
+    scores = conformal_scores(log_q[:, :1000], log_q_truth[:1000])
+    levels = conformal_levels(log_q[:, 1000:], log_q_truth[1000:], scores, rng)
+    assert p_value(levels) > 0.001
+    inside = log_q_truth[1000:] >= np.median(log_q[:, 1000:], axis=0) - log_q[:, 1000:].std(
+        axis=0
+    ) * conformal_quantile(scores, 0.9)
+    assert np.mean(levels < 0.9) == pytest.approx(inside.mean(), abs=0.005)
+
+
+def test_coverage_is_counted_by_how_many_controls_differ():
+    known = np.zeros((2, 20), int)
+    known[1] = 1
+    levels = np.zeros((6, 20), int)
+    for i, n in enumerate((0, 3, 4, 10, 8, 20)):
+        levels[i, :n] = 7
+    levels[3, 10:] = 1
+    differing = differing_controls(levels, known)
+    assert differing.tolist() == [0, 3, 4, 10, 8, 20]
+    u = np.array([0.5, 0.5, 0.01, 0.5, 0.99, 0.01])
+    found = Calibration(u[:, None], {"TARP": u[:, None]}).by_difference(differing)
+    assert [row["differing"] for row in found] == ["0–3", "4–7", "8–14", "15 or more"]
+    assert [row["presets"] for row in found] == [2, 1, 2, 1]
+    assert [row["central"][2] for row in found] == [1, 0, 0.5, 0]
+    assert [row["TARP"][2] for row in found] == [1, 1, 0.5, 1]

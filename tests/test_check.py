@@ -148,7 +148,11 @@ def test_summary(result):
     assert stored["same_dataset"] is True
     assert stored["failed_draws"] == 0
     assert stored["failures"] == result.failures == []
-    assert set(stored["coverage"]) == {"mean of parameters", "highest density", "TARP"}
+    kinds = {"highest density", "conformal", "TARP"}
+    assert set(stored["coverage"]) == {"mean of parameters", *kinds}
+    groups = stored["coverage_by_differing_controls"]
+    assert sum(group["presets"] for group in groups) == stored["presets"]
+    assert set(groups[0]) == {"differing", "presets", "central", *kinds}
     for name in ("coverage_of_parameters", "coverage_of_descriptors"):
         for shares in stored[name].values():
             assert len(shares) == 3
@@ -249,7 +253,7 @@ def test_a_calibrated_run_has_uniform_numbers(fitted):
     good = Calibration.of(numbers, draws)
     assert set(good.joint) == {"TARP"}  # the variant had no density
     assert kstest(good.ranks.ravel(), "uniform").pvalue > 0.001
-    assert kstest(good.joint["TARP"], "uniform").pvalue > 0.001
+    assert kstest(good.joint["TARP"][:, 0], "uniform").pvalue > 0.001
     assert kstest(good.descriptors.ravel(), "uniform").pvalue > 0.001
     names = dataset.space.names
     assert good.coverage(names)["coverage"]["mean of parameters"] == pytest.approx(

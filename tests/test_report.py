@@ -111,7 +111,7 @@ def test_report_of_one_sound(tmp_path):
         audio = renderer.render(found.values[chosen]).audio
     infer_report(
         tmp_path / "report.html", name="a <sound>", posterior=posterior, target=target,
-        match=found, audio=audio, draws=posterior.sample(x, 16),
+        match=found, audio=audio, draws=posterior.sample(x, 16), lsd=np.arange(16),
         files={"preset.json": "every parameter", "a.bank": "the synth's own"},
         truth=dataset.values([row])[0],
     )  # fmt: skip
@@ -120,6 +120,8 @@ def test_report_of_one_sound(tmp_path):
     assert page.tags.count("audio") == 2 + len(chosen)
     assert page.tags.count("img") == 3
     assert "a &lt;sound&gt;: inferred preset" in html
+    assert "What the sound tells" in html
+    assert "contraction" in html
     assert f"{found.lsd[0]:.2f} dB" in html
     for name in dataset.full_space.names:
         assert f"<td>{name}</td>" in html

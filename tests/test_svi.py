@@ -72,6 +72,7 @@ def test_resuming_is_bit_identical(tmp_path, interrupt, monkeypatch, stop_at, un
     assert same_weights(resumed, whole)
     assert again.rows == history.rows
     assert again.best_step == history.best_step
+    assert all(("valid_coverage_error" in row) == (not unknown) for row in history.rows)
     # It took as long as both calls together.
     whole_time = read_tensors(tmp_path / CHECKPOINT)[1]["times"]
     assert 0 < half[0] < whole_time[0] < again.seconds < time.monotonic() - began
@@ -150,7 +151,7 @@ def test_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(tmp_pat
     def poisoned(data, rows):
         made.append(rows)
         found = batch(data, rows)
-        if len(made) > 20:  # 19 steps and one validation
+        if len(made) > 21:  # 19 steps, and a validation that makes two
             found["x"][0, 0, 0] = torch.nan
         return found
 

@@ -14,7 +14,13 @@ from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.tags import TagTable
 from pyrosynth.errors import InputError, PyrosynthError, RunError, unknown
-from pyrosynth.evaluation.calibration import Calibration, central_coverage, region_coverage
+from pyrosynth.evaluation.calibration import (
+    HPD,
+    TARP,
+    Calibration,
+    central_coverage,
+    region_coverage,
+)
 from pyrosynth.evaluation.methods import BEST, Search, answer_baselines
 from pyrosynth.evaluation.runner import EvaluationRunner
 from pyrosynth.evaluation.scores import (
@@ -43,6 +49,7 @@ Float = NDArray[np.float64]
 
 BEST_OF = (16, 64)  # draws of which the nearest is taken
 REGION = 0.9  # probability of the regions whose coverage is reported
+COVERAGES = {HPD: "region_90", TARP: "tarp_90"}
 
 
 @dataclass(frozen=True)
@@ -387,8 +394,7 @@ class Benchmark:
 
 def _coverage(calibration: Calibration) -> dict[str, float]:
     """Return how many truths lie in regions and intervals of ``REGION``."""
-    names = {"highest density": "region_90", "TARP": "tarp_90"}
     shares = {"interval_90": float(central_coverage(calibration.ranks, REGION).mean())}
     for name, levels in calibration.joint.items():
-        shares[names[name]] = float(region_coverage(levels, REGION))
+        shares[COVERAGES[name]] = float(np.mean(region_coverage(levels, REGION)))
     return shares

@@ -1,4 +1,4 @@
-"""Calibration of posterior draws: ranks of the truth, HPD levels, TARP, coverage.
+"""Calibration of posterior draws: ranks of the truth, HPD and conformal levels, TARP, coverage.
 
 Each test turns a truth and draws of it into numbers that are uniform on (0, 1) if and only if
 the truth could be one of the draws. Ties and the gaps of finitely many draws are filled with
@@ -14,10 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.descriptors import NAMES
 from pyrosynth.statistics import Interval
+from pyrosynth.training.uncertainty import LEVELS, conformal_scores
 
 Float = NDArray[np.float64]
 
-LEVELS = (0.5, 0.8, 0.9)
+REFERENCES = 20  # points of the cube that TARP measures distances from, for each sound
+CENTRAL, HPD, CONFORMAL, TARP = "central", "highest density", "conformal", "TARP"
+DIFFERING = (0, 4, 8, 15)  # where groups of presets by their differing controls begin
+COMPARED = 64  # presets compared with all known ones at once: bounds the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +30,9 @@ class Calibration:
 
     Attributes:
         ranks: Of each true parameter among its draws, shape (n, n_learnt).
-        joint: Of the tests of all parameters together, shape (n,) each: ``TARP`` and, where the
-            model's density is exact, ``highest density``.
+        joint: Of the tests of all parameters together: ``TARP``, shape (n, n_references), and,
+            where the model's density is exact, ``highest density`` and, where the run keeps
+            conformal scores, ``conformal``, shape (n,) each.
         descriptors: Ranks of the descriptors of the true sounds among those of the draws, shape
             (n, n_descriptors); None if the sounds were not described.
     """
@@ -37,18 +42,27 @@ class Calibration:
     descriptors: Float | None = None
 
     @classmethod
-    def of(cls, rendered: Mapping[str, Float], draws: int, seed: int = 0) -> "Calibration":
+    def of(
+        cls,
+        rendered: Mapping[str, Float],
+        draws: int,
+        seed: int = 0,
+        scores: Sequence[float] = (),
+    ) -> "Calibration":
         """Compute them from draws of targets whose presets are known.
 
         Args:
             rendered: From ``EvaluationRunner.render_draws``.
             draws: Number of draws.
             seed: Of the numbers that fill ties and gaps.
+            scores: Conformal scores of the run.
         """
         rng = np.random.default_rng(seed)
         v, truth = rendered["v"].swapaxes(0, 1), rendered["v_true"]
         param_ranks = ranks(v, truth, rng)
-        joint = {"TARP": tarp_levels(v, truth, rng.random(truth.shape), rng)}
+        references = rng.random((REFERENCES, *truth.shape))
+        shares = [tarp_levels(v, truth, points, rng) for points in references]
+        joint = {TARP: np.stack(shares, axis=1)}
         descriptors = None
         if "descriptors" in rendered:
             described = rendered["descriptors"]
@@ -57,18 +71,18 @@ class Calibration:
             descriptors = ranks(of_draws, described[:, -1], rng)
         log_q = rendered["log_q_true"]
         if np.isfinite(log_q).all():
-            joint = {"highest density": hpd_levels(rendered["log_q"].T, log_q, rng), **joint}
+            drawn = rendered["log_q"].T
+            exact = {HPD: hpd_levels(drawn, log_q, rng)}
+            if len(scores):
+                exact[CONFORMAL] = conformal_levels(drawn, log_q, scores, rng)
+            joint = {**exact, **joint}
         return cls(param_ranks, joint, descriptors)
 
     def coverage(self, params: Sequence[str]) -> dict[str, Any]:
         """Return how often intervals and regions of ``LEVELS`` hold the truth, JSON-ready."""
         parameters = dict(coverage_table(self.ranks, params))
-        regions = {
-            name: [float(region_coverage(levels, level)) for level in LEVELS]
-            for name, levels in self.joint.items()
-        }
-        means = np.mean(list(parameters.values()), axis=0).tolist()
-        n = len(self.ranks)
+        n, regions = len(self.ranks), self.shares()
+        means = regions.pop(CENTRAL)
         summary = {
             "levels": list(LEVELS),
             "expected_by_chance": [list(expected_range(level, n)[1:]) for level in LEVELS],
@@ -78,6 +92,52 @@ class Calibration:
         if self.descriptors is not None:
             summary["coverage_of_descriptors"] = dict(coverage_table(self.descriptors, NAMES))
         return summary
+
+    def shares(self, which: NDArray[np.bool_] | None = None) -> dict[str, list[float]]:
+        """Return how many truths intervals and regions hold at each of ``LEVELS``, by name.
+
+        Args:
+            which: Which truths to count, shape (n,); all if left out.
+        """
+        rows = np.ones(len(self.ranks), bool) if which is None else which
+        held = {CENTRAL: [central_coverage(self.ranks[rows], level) for level in LEVELS]}
+        for name, found in self.joint.items():
+            held[name] = [region_coverage(found[rows], level) for level in LEVELS]
+        return {name: [float(np.mean(one)) for one in shares] for name, shares in held.items()}
+
+    def by_difference(self, differing: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """Return the shares in groups of presets that are ever less like a known one.
+
+        Args:
+            differing: From ``differing_controls``, shape (n,).
+
+        Returns:
+            A JSON-ready row for each group that is not empty: ``differing``, ``presets``, and
+            the shares by name.
+        """
+        rows: list[dict[str, Any]] = []
+        for first, after in zip(DIFFERING, (*DIFFERING[1:], None), strict=True):
+            which = (differing >= first) & (differing < after if after else True)
+            if which.any():
+                name = f"{first}–{after - 1}" if after else f"{first} or more"
+                rows.append({"differing": name, "presets": int(which.sum()), **self.shares(which)})
+        return rows
+
+
+def differing_controls(levels: ArrayLike, known: ArrayLike) -> NDArray[np.int64]:
+    """Return in how many controls presets differ from the known one that shares most levels.
+
+    Args:
+        levels: Levels of the learnt parameters, shape (n, n_params).
+        known: Those of known presets, shape (m, n_params).
+
+    Returns:
+        Shape (n,).
+    """
+    ours, theirs = np.asarray(levels), np.asarray(known)
+    blocks = [ours[i : i + COMPARED] for i in range(0, len(ours), COMPARED)]
+    least = [(block[:, None] != theirs).sum(axis=-1).min(axis=1) for block in blocks]
+    return np.concatenate([np.empty(0, np.int64), *least])
 
 
 def ranks(draws: ArrayLike, truth: ArrayLike, rng: np.random.Generator) -> Float:
@@ -116,6 +176,25 @@ def hpd_levels(log_q: ArrayLike, log_q_truth: ArrayLike, rng: np.random.Generato
         Hyndman, 1996, "Computing and graphing highest density regions".
     """
     return ranks(-np.asarray(log_q), -np.asarray(log_q_truth), rng)
+
+
+def conformal_levels(
+    log_q: ArrayLike, log_q_truth: ArrayLike, scores: ArrayLike, rng: np.random.Generator
+) -> Float:
+    """Return the level of the smallest conformal region that holds each truth.
+
+    Args:
+        log_q: Log-density of the draws, shape (n_draws, ...).
+        log_q_truth: That of the truth, shape (...).
+        scores: Of held-out presets that are not among these, shape (m,).
+        rng: Fills ties and gaps.
+
+    Returns:
+        Levels, shape (...): uniform if the truths are like those of the scores.
+    """
+    found = conformal_scores(log_q, log_q_truth)
+    known = np.asarray(scores, np.float64).reshape(-1, *(1,) * found.ndim)
+    return ranks(np.broadcast_to(known, (len(known), *found.shape)), found, rng)
 
 
 def tarp_levels(
@@ -161,7 +240,7 @@ def region_coverage(levels: ArrayLike, level: float) -> Float:
     """Return the share of truths inside the region of a level.
 
     Args:
-        levels: From ``hpd_levels`` or ``tarp_levels``, shape (n, ...).
+        levels: From ``hpd_levels``, ``conformal_levels`` or ``tarp_levels``, shape (n, ...).
         level: Such as 0.9.
 
     Returns:

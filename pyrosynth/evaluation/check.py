@@ -1,7 +1,7 @@
 """Check a run: its held-out presets inferred from their sounds, re-rendered, beside baselines."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +14,7 @@ from pyrosynth.audio.descriptors import NAMES, SoundSummary
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.errors import MOST, DataError, InputError, integer, unknown
-from pyrosynth.evaluation.calibration import Calibration
+from pyrosynth.evaluation.calibration import Calibration, differing_controls
 from pyrosynth.evaluation.methods import BASELINES, Search, answer_baselines
 from pyrosynth.evaluation.reports import check_figures, check_report
 from pyrosynth.evaluation.runner import Arrays, EvaluationRunner
@@ -29,10 +29,18 @@ from pyrosynth.evaluation.scores import (
     score_rows,
     summarise,
 )
-from pyrosynth.evaluation.tables import check_table, markdown
+from pyrosynth.evaluation.tables import check_table, coverage_table, markdown
 from pyrosynth.evaluation.targets import Targets, held_out
 from pyrosynth.files import claim, write_bytes
-from pyrosynth.inference.arviz import Group, inference_data, label_groups, save_groups
+from pyrosynth.inference.arviz import (
+    Group,
+    inference_data,
+    label_groups,
+    prior_of,
+    save_groups,
+    told,
+)
+from pyrosynth.inference.contraction import strongest
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.fit import contract_hash, require_same_contract
@@ -47,6 +55,7 @@ Float = NDArray[np.float64]
 Baselines = Literal["fast", "all"]
 KINDS: tuple[Baselines, ...] = ("fast", "all")
 BEST_OF = (4, 16, 64, 256)  # draws of which the nearest is taken
+SHOWN_PAIRS, WORTH_SHOWING = 8, 0.1  # controls that trade off, and their mean correlation
 CMA_STARTS = ("retrieval", "")  # of plain CMA-ES, with all baselines
 
 
@@ -55,8 +64,8 @@ class CheckResult:
     """The result of a check.
 
     Attributes:
-        folder: Where ``report.html``, ``table.csv``, ``table.md``, ``check.nc``,
-            ``summary.json`` and the figures are.
+        folder: Where ``report.html``, ``table.csv``, ``table.md``, ``coverage.md``,
+            ``check.nc``, ``summary.json`` and the figures are.
         table: One row per answer, see `pyrosynth.evaluation.scores.summarise`.
         scores: One row per answer and preset, see `pyrosynth.evaluation.scores.score_rows`.
         summary: The main numbers, JSON-ready.
@@ -280,8 +289,8 @@ def labelled(
 
     Returns:
         Draws, the descriptors of their sounds, their scores, and the log-likelihood of each sound
-        where the model predicts sounds; the truth; and descriptors of random human presets as
-        what the prior predicts.
+        where the model predicts sounds; the truth; known presets as the prior, and descriptors of
+        random human presets as what it predicts; what each sound tells of each control.
     """
     targets, rendered, draws = result.runner.targets, result.rendered, result.draws
     spec, space = targets.features, targets.space
@@ -301,6 +310,7 @@ def labelled(
             "value": space.decode(rendered["v"]).swapaxes(0, 1),
         },
         posterior_predictive={"descriptors": described[:draws]},
+        prior=prior_of(posterior),
         prior_predictive={"descriptors": result.baseline_scores["descriptors"][:, 0]},  # random
         observed_data={"descriptors": described[-1]},
         constant_data={
@@ -308,6 +318,7 @@ def labelled(
             "v": rendered["v_true"],
             "value": targets.learnt(targets.values),
             "row": targets.ids,
+            **told(posterior, rendered["v"].swapaxes(0, 1), of_draws["lsd"]),
         },
         log_likelihood=likelihood,
         sample_stats={"log_q": rendered["log_q"].T, **of_draws},
@@ -320,11 +331,27 @@ def labelled(
     )
 
 
+def _told(constant: Group, names: Sequence[str]) -> dict[str, Any]:
+    """Return what sounds tell of each control, and which controls trade off, on average."""
+    arrays = {name: array for name, (_, array) in constant.variables.items()}
+    pairs = strongest(arrays["correlation"].mean(axis=0), names, SHOWN_PAIRS, WORTH_SHOWING)
+    found: dict[str, Any] = {"trade_offs": [pair._asdict() for pair in pairs]}
+    if "contraction" in arrays:
+        means = np.nan_to_num(arrays["contraction"].mean(axis=0)).tolist()
+        found["contraction"] = dict(zip(names, means, strict=True))
+    return found
+
+
 def _write(posterior: Posterior, result: CheckScores, folder: Path, budget: int) -> CheckResult:
     """Write all files of a check; the report last."""
     targets, runner = result.runner.targets, result.runner
     frame = summarise(result.scores)
-    calibration = Calibration.of(result.rendered, result.draws, runner.seed)
+    calibration = Calibration.of(
+        result.rendered, result.draws, runner.seed, posterior.run.conformal_scores
+    )
+    assert targets.values is not None
+    levels = targets.space.levels(targets.learnt(targets.values))
+    known = targets.dataset.levels(targets.dataset.rows("train", human_only=True))
     facts = {
         "pyrosynth": __version__,
         "synth": posterior.synth.name,
@@ -337,6 +364,7 @@ def _write(posterior: Posterior, result: CheckScores, folder: Path, budget: int)
         "seed": runner.seed,
     }
     failures = list(runner.failures.values())
+    groups = labelled(posterior, result, facts)
     summary = {
         **facts,
         "best": answer_name(*result.best),
@@ -344,12 +372,18 @@ def _write(posterior: Posterior, result: CheckScores, folder: Path, budget: int)
         "failures": failures,
         "methods": json.loads(frame.to_json(orient="records")),
         **calibration.coverage(targets.space.names),
+        "coverage_by_differing_controls": calibration.by_difference(
+            differing_controls(levels, known)
+        ),
+        "temperature": posterior.run.temperature._asdict(),
+        "leaks": targets.dataset.leaks,
+        **_told(groups["constant_data"], targets.space.names),
     }
-    groups = labelled(posterior, result, facts)
     save_groups(groups, folder / "check.nc")
     write_bytes(folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
     write_bytes(folder / "table.csv", frame.to_csv(index=False).encode())
     write_bytes(folder / "table.md", markdown(*check_table(frame)).encode())
+    write_bytes(folder / "coverage.md", markdown(*coverage_table(summary)).encode())
     figures = check_figures(result, calibration)
     for name, (content, _) in figures.items():
         write_bytes(folder / f"{name}.png", content)

@@ -116,8 +116,8 @@ def calibration(found: Calibration, names: Sequence[str], ax: Any = None) -> Any
     levels = np.linspace(0, 1, 101)
     limits = np.array([expected_range(level, n)[1:] for level in levels])
     curves.fill_between(levels, *limits.T, color="0.88", linewidth=0)
-    for (label, regions), color in zip(found.joint.items(), (PURPLE, GREEN), strict=False):
-        held = [float(region_coverage(regions, level)) for level in levels]
+    for (label, regions), color in zip(found.joint.items(), (PURPLE, ORANGE, GREEN), strict=False):
+        held = [float(np.mean(region_coverage(regions, level))) for level in levels]
         curves.plot(levels, held, color=color, linewidth=1.8, label=label)
     curves.plot([0, 1], [0, 1], color=GREY, linewidth=1)
     curves.set_title("all parameters together", fontsize=11)

@@ -18,10 +18,12 @@ from pyrosynth.evaluation.scores import BANK, HELD_OUT, REFERENCE, answer_name, 
 from pyrosynth.evaluation.tables import (
     CHECK_LEGEND,
     COMPARE_LEGEND,
+    COVERAGE_LEGEND,
     SURE,
     budget_table,
     check_table,
     costs_table,
+    coverage_table,
     metrics_table,
     order,
     tests_table,
@@ -146,12 +148,34 @@ def check_report(
         section(
             "Does the posterior mean what it says?",
             *shown("calibration"),
+            table(*coverage_table(summary), note=COVERAGE_LEGEND),
             table(("parameter", *percent), coverage, folded="coverage of each parameter"),
         ),
+        section("What the sounds tell", *_told(summary)),
         section("Do its draws sound right?", *shown("descriptors")),
     ]  # fmt: skip
     title = f"Check of {summary['variant']} on {summary['synth']}"
     write_report(path, title, lead, facts, sections)
+
+
+def _told(summary: Mapping[str, Any]) -> list[Block]:
+    """Return what sounds tell of each control, and which controls trade off."""
+    blocks: list[Block] = []
+    if "contraction" in summary:
+        shares = sorted(summary["contraction"].items(), key=lambda item: -item[1])
+        note = "How much narrower the draws are than the known presets, mean over the sounds: "
+        note += "1 - variance / variance, of parameters with few settings 1 - entropy / entropy."
+        rows = [[name, f"{share:.2f}"] for name, share in shares]
+        blocks.append(table(("parameter", "contraction"), rows, note=note))
+    pairs = [
+        [pair["first"], pair["second"], f"{pair['correlation']:+.2f}"]
+        for pair in summary["trade_offs"]
+    ]
+    if pairs:
+        note = "Rank correlation of the half of the draws that sounds nearest, mean over the "
+        note += "sounds: one parameter can stand in for the other."
+        blocks.append(table(("parameter", "trades off with", "correlation"), pairs, note=note))
+    return blocks or [text("No parameters trade off on average.")]
 
 
 def _check_examples(result: "CheckScores") -> list[Block]:

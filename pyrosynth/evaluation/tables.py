@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyrosynth.audio.metrics import METRICS
+from pyrosynth.evaluation.calibration import LEVELS, REFERENCES
 from pyrosynth.evaluation.scores import MEAN_DRAW, ONE_DRAW, RANKED, answer_name, estimate
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ CHECK_LEGEND = (
     "error of the learnt parameters. Beats retrieval: share of sounds nearer than the nearest "
     "human training preset. Renders: sounds rendered to choose the answer; the nearest one is "
     "taken, so rows with renders choose on the LSD they are scored by, as a user would."
+)
+COVERAGE_LEGEND = (
+    "How many of 100 truths lie in intervals and regions that should hold 50, 80 and 90. Central: "
+    "intervals of single controls, their mean. Highest density: regions of all controls, as the "
+    "density says; conformal: the same with levels taken from the validation presets, which holds "
+    f"on average over all presets, not in each group. TARP: {REFERENCES} references for each "
+    "sound. Groups: in how many controls the level differs from the nearest human training preset."
 )
 
 AXES_HEADERS = (
@@ -82,6 +90,27 @@ def check_table(frame: "DataFrame", name_of: Callable[[str, str], str] = answer_
         cells |= {name: f"{row[name]:.2f}" for name in ("lsd_median", "sc_median")}
         rows.append([name_of(row["method"], row["answer"]), *cells.values()])
     return ["answer", *heads.values()], rows
+
+
+def coverage_table(summary: Mapping[str, Any]) -> Table:
+    """Return how many truths intervals and regions held in a check, of all presets and of groups.
+
+    Args:
+        summary: The summary of a check.
+
+    Returns:
+        Headers, and cells: shares in percent at 50, 80 and 90 %.
+    """
+    groups = summary["coverage_by_differing_controls"]
+    every = {"differing": "all", "presets": summary["presets"], **summary["coverage"]}
+    every["central"] = every.pop("mean of parameters")
+    kinds = [name for name in every if name not in ("differing", "presets")]
+    rows = []
+    for group in (every, *groups):
+        cells = [" / ".join(f"{100 * share:.0f}" for share in group[kind]) for kind in kinds]
+        rows.append([group["differing"], str(group["presets"]), *cells])
+    heads = [f"{kind} {'/'.join(f'{100 * level:.0f}' for level in LEVELS)}" for kind in kinds]
+    return ["differing controls", "presets", *heads], rows
 
 
 def order(frame: "DataFrame") -> list[str]:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth import report
 from pyrosynth.audio.io import Audio, save_audio
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, number
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.presets import Preset, preset_json
+from pyrosynth.training.uncertainty import conformal_quantile
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -52,6 +53,48 @@ class Draws:
         """Return the number of draws."""
         return len(self.log_q)
 
+    def region_threshold(self, level: float = 0.9) -> float:
+        """Return the log q(v|x) from which on presets lie in the region of a level.
+
+        The region is of all controls together. It is conformal: of presets like those of the
+        validation split, that share lies in it, whatever is wrong with the density. That is so on
+        average over all sounds; of presets unlike any that was learnt it holds fewer.
+
+        Args:
+            level: Share of presets that it is to hold, between 0 and 1.
+
+        Returns:
+            Nats; minus infinity where the validation split is too small for the level.
+
+        Raises:
+            InputError: The level is not between 0 and 1, or the run keeps no scores.
+        """
+        level = number("level", level, 0, 1)
+        scores = self.posterior.run.conformal_scores
+        if not scores:
+            raise InputError(
+                "the run keeps no scores of validation presets, which regions need; fit it again, "
+                "or call pyrosynth.training.fit.calibrate on it and its dataset"
+            )
+        away = conformal_quantile(scores, level)
+        return float(np.median(self.log_q) - away * max(float(self.log_q.std()), 1e-6))
+
+    def region_holds(self, values: ArrayLike, level: float = 0.9) -> NDArray[np.bool_]:
+        """Tell which presets lie in the region of a level, see ``region_threshold``.
+
+        Args:
+            values: Native values of all parameters, shape (n, n_params).
+            level: Share of presets that the region is to hold, between 0 and 1.
+
+        Returns:
+            Shape (n,).
+
+        Raises:
+            InputError: The level is not between 0 and 1, or the run keeps no scores.
+        """
+        threshold = self.region_threshold(level)
+        return self.posterior.log_prob(values, self.x) >= threshold
+
     def to_dataframe(self) -> "DataFrame":
         """Return a table: a row for each draw, the native value of each parameter, ``log_q``."""
         import pandas as pd
@@ -70,10 +113,11 @@ class Draws:
                 (n, n_mels, n_frames), where they were rendered; NaN for a failed one.
 
         Returns:
-            The groups ``posterior`` (``v``, ``value``), ``observed_data`` (``x``),
-            ``sample_stats`` (``log_q``) and, in a variant that predicts sounds,
-            ``log_likelihood`` (``x``); with sounds also ``posterior_predictive`` (``x``) and
-            their distance ``lsd`` in dB.
+            The groups ``posterior`` (``v``, ``value``), ``prior`` (the same of known presets),
+            ``observed_data`` (``x``), ``constant_data`` (``contraction`` and ``correlation``, see
+            `pyrosynth.inference.contraction`), ``sample_stats`` (``log_q``) and, in a variant that
+            predicts sounds, ``log_likelihood`` (``x``); with sounds also
+            ``posterior_predictive`` (``x``) and their distance ``lsd`` in dB.
         """
         from pyrosynth.inference.arviz import inference_data, label_draws
 

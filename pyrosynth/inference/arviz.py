@@ -18,9 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.files import atomic
 from pyrosynth.inference.answers import Draws
+from pyrosynth.inference.contraction import contraction, correlations, known_points
 
 if TYPE_CHECKING:
     from arviz import InferenceData
+
+    from pyrosynth.inference.posterior import Posterior
 
 Arrays = Mapping[str, ArrayLike]
 
@@ -31,7 +34,10 @@ DIMS: dict[str, tuple[str, ...]] = {
     "z": ("latent",),
     "x": ("mel", "frame"),
     "descriptors": ("descriptor",),
+    "contraction": ("param",),
+    "correlation": ("param", "other_param"),
 }
+PRIOR_DRAWS = 256  # known presets that stand for the prior
 
 
 class Group(NamedTuple):
@@ -67,6 +73,7 @@ def label_groups(
     params: Sequence[str],
     posterior: Arrays,
     posterior_predictive: Arrays | None = None,
+    prior: Arrays | None = None,
     prior_predictive: Arrays | None = None,
     observed_data: Arrays | None = None,
     constant_data: Arrays | None = None,
@@ -78,14 +85,16 @@ def label_groups(
     """Label what is known of some sounds and of their presets, in the groups that ArviZ knows.
 
     Variables are ``v`` (..., param) on the unit cube, ``value`` (..., param) native, ``z``
-    (..., latent), ``x`` (..., mel, frame) log-mel, ``descriptors`` (..., descriptor), and any
-    other name for one number.
+    (..., latent), ``x`` (..., mel, frame) log-mel, ``descriptors`` (..., descriptor),
+    ``contraction`` (..., param) and ``correlation`` (..., param, other_param), see
+    `pyrosynth.inference.contraction`, and any other name for one number.
 
     Args:
         presets: What the sounds are called; those of the same name get a number.
         params: Names of the parameters.
         posterior: Draws given each sound, arrays (draw, preset, ...).
         posterior_predictive: What the draws sound like, arrays (draw, preset, ...).
+        prior: Presets drawn without a sound, arrays (draw, ...).
         prior_predictive: What presets drawn without a sound are like, arrays (draw, ...).
         observed_data: The sounds themselves, (preset, ...). ArviZ compares each variable with
             the one of that name in ``posterior_predictive``.
@@ -103,6 +112,7 @@ def label_groups(
     named = {
         "preset": distinct_names(presets),
         "param": list(params),
+        "other_param": list(params),
         **{key: np.asarray(value) for key, value in (coords or {}).items()},
     }
 
@@ -121,6 +131,7 @@ def label_groups(
     given = {
         "posterior": (posterior, drawn),
         "posterior_predictive": (posterior_predictive, drawn),
+        "prior": (prior, drawn[:2]),
         "prior_predictive": (prior_predictive, drawn[:2]),
         "observed_data": (observed_data, drawn[2:]),
         "constant_data": (constant_data, drawn[2:]),
@@ -150,16 +161,19 @@ def label_draws(
     likelihood = posterior.log_likelihood(draws.v, x)
     spec = posterior.run.features
     stats = {"log_q": draws.log_q[:, None]}
-    predictive = None
+    predictive, lsd = None, None
     if sounds is not None:
         predictive = {"x": np.asarray(sounds)[:, None]}
-        stats["lsd"] = log_distance(np.asarray(sounds), x)[:, None]
+        lsd = log_distance(np.asarray(sounds), x)
+        stats["lsd"] = lsd[:, None]
     return label_groups(
         presets=[name],
         params=posterior.run.space.names,
         posterior={"v": draws.v[:, None], "value": posterior.learnt(draws.values)[:, None]},
         posterior_predictive=predictive,
+        prior=prior_of(posterior),
         observed_data={"x": x[None]},
+        constant_data=told(posterior, draws.v[:, None], None if lsd is None else lsd[:, None]),
         log_likelihood=None if likelihood is None else {"x": likelihood[:, None]},
         sample_stats=stats,
         coords={
@@ -168,6 +182,38 @@ def label_draws(
         },
         attrs=attrs,
     )
+
+
+def prior_of(posterior: "Posterior") -> dict[str, NDArray[Any]] | None:
+    """Return some known presets, which stand for the prior; None where a run has no bank."""
+    known = known_points(posterior)
+    if known is None:
+        return None
+    rows = np.linspace(0, len(known) - 1, min(len(known), PRIOR_DRAWS)).round().astype(int)
+    points = known[rows].astype(np.float32)
+    return {"v": points, "value": posterior.run.space.decode(points)}
+
+
+def told(
+    posterior: "Posterior", v: NDArray[np.float32], lsd: NDArray[Any] | None = None
+) -> dict[str, NDArray[Any]]:
+    """Return what sounds tell of each control, and how controls trade off given each sound.
+
+    Args:
+        posterior: The run.
+        v: Draws on the unit cube, shape (n_draws, n, n_params).
+        lsd: Distances of what the synth plays for them, shape (n_draws, n), where it was heard.
+
+    Returns:
+        ``correlation`` (n, n_params, n_params) and, where the run has a bank, ``contraction``
+        (n, n_params).
+    """
+    each = [correlations(v[:, i], None if lsd is None else lsd[:, i]) for i in range(v.shape[1])]
+    found = {"correlation": np.stack(each).astype(np.float32)}
+    known = known_points(posterior)
+    if known is not None:
+        found["contraction"] = contraction(v, known, posterior.run.space).astype(np.float32)
+    return found
 
 
 def save_groups(groups: Mapping[str, Group], path: str | Path) -> None:

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import Audio, load_audio, save_audio
+from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.pitch import pitch
 from pyrosynth.audio.sketch import Sketch
 from pyrosynth.errors import (
@@ -226,7 +227,7 @@ def infer_sound(
     x = posterior.features(audio)
     match = posterior.refine(x, renderer, budget, seed, report)
     drawn = posterior.sample(x, draws, seed)
-    heard = renderer.render(drawn.values)
+    sounded = _sounds(renderer.render(drawn.values))
     report(draws)
     space, synth = posterior.run.full_space, posterior.synth
     best = Preset.from_array(space, match.values[0], name, "pyrosynth")
@@ -266,10 +267,11 @@ def infer_sound(
         for wav, sound in sounds.items():
             save_audio(new / wav, sound, rate)
         attrs = {key: json.dumps(value) for key, value in made.items()}
-        save_groups(label_draws(drawn, name, _sounds(heard), attrs), new / POSTERIOR)
+        save_groups(label_draws(drawn, name, sounded, attrs), new / POSTERIOR)
         infer_report(
             new / REPORT, name=name, posterior=posterior, target=audio, match=match,
-            audio=played.audio, draws=drawn, files=files, first=first,
+            audio=played.audio, draws=drawn, lsd=log_distance(sounded, x), files=files,
+            first=first,
         )  # fmt: skip
     return result
 

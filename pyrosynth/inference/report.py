@@ -10,6 +10,12 @@ from pyrosynth import plots
 from pyrosynth.audio.io import Audio
 from pyrosynth.audio.sketch import Sketch
 from pyrosynth.inference.answers import Draws, Match
+from pyrosynth.inference.contraction import (
+    FEWEST_DRAWS,
+    contraction,
+    known_points,
+    trade_offs,
+)
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.report import (
     Block,
@@ -65,6 +71,7 @@ def infer_report(
     match: Match,
     audio: ArrayLike,
     draws: Draws,
+    lsd: ArrayLike,
     files: Mapping[str, str],
     truth: ArrayLike | None = None,
     first: Sequence[Section] = (),
@@ -79,6 +86,7 @@ def infer_report(
         match: What the search found.
         audio: Sounds of the presets that ``candidates(match)`` chooses, shape (k, n_samples).
         draws: From the posterior of the sound.
+        lsd: Distances of what the synth plays for the draws, shape (n_draws,).
         files: What else lies in the report's folder: name of each file, and what it is.
         truth: Native values of the true preset, shape (n_params,), where there is one.
         first: Sections to put before the others.
@@ -143,6 +151,7 @@ def infer_report(
                 folded="all values of the inferred preset",
             ),
         ),
+        *_told(draws, np.asarray(lsd)),
         section("Use it", *_how_to_load(posterior, files)),
     ]  # fmt: skip
     facts = {
@@ -155,6 +164,35 @@ def infer_report(
         f"'{type(posterior.variant).__name__}' knows about it."
     )
     write_report(path, f"{name}: inferred preset", lead, facts, sections)
+
+
+def _told(draws: Draws, lsd: NDArray[np.float64]) -> list[Section]:
+    """Return the section of what the sound tells of each control, if there are enough draws."""
+    known = known_points(draws.posterior)
+    if known is None or len(draws) < 2 * FEWEST_DRAWS:
+        return []
+    space = draws.posterior.run.space
+    shares = contraction(draws.v, known, space)
+    order = np.argsort(-np.nan_to_num(shares, nan=-np.inf), kind="stable")
+    rows = [[space.names[i], f"{shares[i]:.2f}"] for i in order if np.isfinite(shares[i])]
+    pairs = trade_offs(draws.v, space.names, lsd)
+    blocks = [
+        table(
+            ("parameter", "contraction"), rows,
+            note="How much narrower the draws are than the known presets: 1 - variance / "
+            "variance, of parameters with few settings 1 - entropy / entropy. Near 1 the sound "
+            "tells the parameter, near 0 or below it does not.",
+            folded=f"from {rows[0][0]} ({rows[0][1]}) to {rows[-1][0]} ({rows[-1][1]})",
+        )
+    ]  # fmt: skip
+    if pairs:
+        shown = [[one.first, one.second, f"{one.correlation:+.2f}"] for one in pairs]
+        note = "Rank correlation of the half of the draws that sounds nearest: where it is not "
+        note += "0, one parameter can stand in for the other and the sound hardly changes."
+        blocks.append(table(("parameter", "trades off with", "correlation"), shown, note=note))
+    else:
+        blocks.append(text("No two parameters trade off by more than chance explains."))
+    return [section("What the sound tells", *blocks)]
 
 
 def values_of(space: ParamSpace, values: ArrayLike) -> list[list[str]]:

@@ -54,6 +54,7 @@ from pyrosynth.modeling.recipes import (
     with_recipe,
 )
 from pyrosynth.modeling.rectified import RectifiedFlow
+from pyrosynth.modeling.temperature import Temperature, set_temperature
 from pyrosynth.modeling.terms import Term, WarmUp, held_log_prob, squared_error
 from pyrosynth.modeling.variant import Variant
 
@@ -63,9 +64,9 @@ __all__ = [
     "DenseLayers", "DiagonalAffine", "Dims", "Flow", "FlowTransform", "Inverse", "Kind",
     "Labels", "MelDecoder", "MelEncoder", "MelNormal", "MixedDiscreteFlow", "Network",
     "Networks", "PresetEncoder", "Recipe", "RectifiedFlow", "ResidualMLP", "SyncFreeELBO",
-    "TagBase", "TagDirections", "Term", "UnitCube", "Variant", "WarmUp", "autoregressive_flow",
-    "build", "coupling_flow", "flow_normal", "flow_stack", "held_log_prob", "log_normal",
-    "noise_from", "paper_recipe", "posterior_flow", "regression_flow", "shared",
-    "sound_decoder", "sound_encoder", "squared_error", "standard_normal", "stress",
-    "with_recipe", "zuko_flow",
+    "TagBase", "TagDirections", "Temperature", "Term", "UnitCube", "Variant", "WarmUp",
+    "autoregressive_flow", "build", "coupling_flow", "flow_normal", "flow_stack",
+    "held_log_prob", "log_normal", "noise_from", "paper_recipe", "posterior_flow",
+    "regression_flow", "set_temperature", "shared", "sound_decoder", "sound_encoder",
+    "squared_error", "standard_normal", "stress", "with_recipe", "zuko_flow",
 ]  # fmt: skip

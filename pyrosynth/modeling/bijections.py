@@ -23,7 +23,14 @@ def log_normal(x: Tensor) -> Tensor:
 
 
 class Flow(nn.Module, ABC):
-    """An invertible map of the last axis, maybe depending on a context."""
+    """An invertible map of the last axis, maybe depending on a context.
+
+    Attributes:
+        temperature: Standard deviation of the normal noise that draws start from, where the flow
+            is that of a distribution; 1 unless `pyrosynth.modeling.temperature` sets it.
+    """
+
+    temperature: float = 1.0
 
     @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -205,7 +205,7 @@ def standard_normal(origin: Tensor) -> TorchDistribution:
 def flow_normal(
     flow: Flow, origin: Tensor, context: Tensor | None = None
 ) -> dist.TransformedDistribution:
-    """Push a standard normal through a flow.
+    """Push a standard normal, at the flow's temperature, through a flow.
 
     Args:
         flow: The flow; its forward direction is the direction of sampling.
@@ -215,7 +215,8 @@ def flow_normal(
     Returns:
         The distribution, with event shape (features,).
     """
-    return dist.TransformedDistribution(standard_normal(origin), [FlowTransform(flow, context)])
+    base = dist.Normal(origin, flow.temperature * torch.ones_like(origin)).to_event(1)
+    return dist.TransformedDistribution(base, [FlowTransform(flow, context)])
 
 
 def log_mixture(y: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:

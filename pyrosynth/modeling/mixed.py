@@ -1,5 +1,6 @@
 """Presets with discrete parameters: first their levels, then a flow of the continuous ones."""
 
+import math
 from typing import Any
 
 import torch
@@ -32,7 +33,10 @@ class AutoregressiveCategorical(nn.Module):
     Attributes:
         levels: Number of levels of each discrete parameter.
         n_one_hot: Their sum.
+        temperature: What logits are divided by, see `pyrosynth.modeling.temperature`.
     """
+
+    temperature: float = 1.0
 
     discrete: Tensor
     continuous: Tensor
@@ -91,7 +95,7 @@ class AutoregressiveCategorical(nn.Module):
 
     def log_prob(self, level: Tensor, context: Tensor) -> Tensor:
         """Return the log-density of the discrete v, even within a level, shape (...)."""
-        logits = self.net(context) + self.one_hot(level) @ self._weights()
+        logits = self._logits(context) + self.one_hot(level) @ self._weights()
         logits = nn.functional.pad(logits, (0, 1), value=-1e9)
         rows = logits[..., self.padded].log_softmax(-1)
         chosen = rows.gather(-1, level[..., None].expand(*rows.shape[:-1], 1))
@@ -99,7 +103,7 @@ class AutoregressiveCategorical(nn.Module):
 
     def sample(self, context: Tensor, batch_shape: _Shape) -> Tensor:
         """Draw levels, shape (*batch_shape, n_discrete), one parameter after another."""
-        logits = self.net(context)
+        logits = self._logits(context)
         # Gumbel noise turns the largest logit into a draw.
         shape = (*batch_shape, self.n_one_hot)
         noise = torch.rand(shape, dtype=logits.dtype, device=logits.device)
@@ -124,7 +128,7 @@ class AutoregressiveCategorical(nn.Module):
         Returns:
             Uniform on (0, 1) if the levels follow their probabilities, float64.
         """
-        logits = self.net(context) + self.one_hot(level) @ self._weights()
+        logits = self._logits(context) + self.one_hot(level) @ self._weights()
         logits = nn.functional.pad(logits, (0, 1), value=-1e9)
         p = logits[..., self.padded].double().softmax(-1)
         chosen = level.unsqueeze(-1)
@@ -133,7 +137,7 @@ class AutoregressiveCategorical(nn.Module):
 
     def at_quantile(self, quantile: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Return the levels at points of the unit cube, and where in them: inverts `quantile`."""
-        logits = self.net(context).expand(*quantile.shape[:-1], -1)
+        logits = self._logits(context).expand(*quantile.shape[:-1], -1)
         weights, levels, withins, start = self._weights(), [], [], 0
         for i, k in enumerate(self.levels):
             p = logits[..., start : start + k].double().softmax(-1)
@@ -146,9 +150,14 @@ class AutoregressiveCategorical(nn.Module):
             start += k
         return torch.cat(levels, -1), torch.cat(withins, -1)
 
+    def _logits(self, context: Tensor) -> Tensor:
+        """Return the logits of all levels as far as the context decides, (..., n_one_hot)."""
+        return self.net(context) / self.temperature
+
     def _weights(self) -> Tensor:
         """Return how much each level (rows) raises the logits of the parameters after its own."""
-        return self.among * self.earlier if len(self.levels) > 1 else self.earlier
+        weights = self.among * self.earlier if len(self.levels) > 1 else self.earlier
+        return weights / self.temperature
 
 
 class MixedDiscreteFlow(TorchDistribution):
@@ -186,20 +195,21 @@ class MixedDiscreteFlow(TorchDistribution):
         size = len(self.levels.levels), len(self.levels.continuous)
         if not self.levels.levels:
             noise = torch.randn((*shape, size[1]), dtype=like.dtype, device=like.device)
-            return self.flow(noise, self.context)[0]
+            return self.flow(self.flow.temperature * noise, self.context)[0]
         with torch.no_grad():
             level = self.levels.sample(self.context, shape)
         within = torch.rand((*shape, size[0]), dtype=like.dtype, device=like.device)
         noise = torch.randn((*shape, size[1]), dtype=like.dtype, device=like.device)
-        return self.levels.join(level, within, self.flow(noise, self._seen(level))[0])
+        continuous = self.flow(self.flow.temperature * noise, self._seen(level))[0]
+        return self.levels.join(level, within, continuous)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the exact log-density of presets in the unit cube, shape (...)."""
         level, continuous = self.levels.split(value)
         if not self.levels.levels:
-            noise, ladj = self.flow.inverse(continuous, self.context)
+            noise, ladj = self._noise(continuous, self.context)
             return log_normal(noise) + ladj
-        noise, ladj = self.flow.inverse(continuous, self._seen(level))
+        noise, ladj = self._noise(continuous, self._seen(level))
         return log_normal(noise) + ladj + self.levels.log_prob(level, self.context)
 
     def noise(self, value: Tensor) -> Tensor:
@@ -217,12 +227,12 @@ class MixedDiscreteFlow(TorchDistribution):
         """
         level, continuous = self.levels.split(value)
         if not self.levels.levels:
-            return self.flow.inverse(continuous, self.context)[0].double()
+            return self._noise(continuous, self.context)[0].double()
         points = value.index_select(-1, self.levels.discrete).double() * self.levels.counts
         within = (points - level).clamp(SLIVER, 1 - SLIVER)
         context = self.context.expand(*level.shape[:-1], -1)
         quantile = self.levels.quantile(level, within, context)
-        rest = self.flow.inverse(continuous, self._seen(level))[0]
+        rest = self._noise(continuous, self._seen(level))[0]
         return torch.cat([torch.special.ndtri(quantile), rest.double()], -1)
 
     def at(self, noise: Tensor) -> Tensor:
@@ -230,13 +240,21 @@ class MixedDiscreteFlow(TorchDistribution):
         n = len(self.levels.levels)
         like = self.context.dtype
         if not n:
-            return self.flow(noise.to(like), self.context.expand(*noise.shape[:-1], -1))[0]
+            context = self.context.expand(*noise.shape[:-1], -1)
+            return self.flow(self.flow.temperature * noise.to(like), context)[0]
         quantile = torch.special.ndtr(noise[..., :n].double())
         quantile = quantile.clamp(SLIVER, 1 - SLIVER)
         context = self.context.expand(*noise.shape[:-1], -1)
         level, within = self.levels.at_quantile(quantile, context)
-        continuous = self.flow(noise[..., n:].to(like), self._seen(level))[0]
+        rest = self.flow.temperature * noise[..., n:].to(like)
+        continuous = self.flow(rest, self._seen(level))[0]
         return self.levels.join(level, within.clamp(SLIVER, 1 - SLIVER).to(like), continuous)
+
+    def _noise(self, continuous: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the standard normal noise of continuous parameters, and log|det| of the map."""
+        noise, ladj = self.flow.inverse(continuous, context)
+        temperature = self.flow.temperature
+        return noise / temperature, ladj - noise.shape[-1] * math.log(temperature)
 
     def _seen(self, level: Tensor) -> Tensor:
         """Return what the flow reads: the embedding and the levels."""

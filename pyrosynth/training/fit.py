@@ -6,9 +6,11 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from pyrosynth.data.bank import Bank
@@ -17,11 +19,12 @@ from pyrosynth.data.labeling import HIDDEN, default_tags
 from pyrosynth.data.tags import TagTable, read_tags
 from pyrosynth.errors import DataError, InputError, RunError, checked_seed, unknown
 from pyrosynth.files import claim, share
-from pyrosynth.modeling import Dims, Variant, build, with_recipe
+from pyrosynth.modeling import Dims, Variant, build, set_temperature, with_recipe
 from pyrosynth.modeling.recipes import plain, require_runnable
 from pyrosynth.training import svi, zoo
 from pyrosynth.training.batches import TrainData
 from pyrosynth.training.run import BANK, FACTS, Run, load_run
+from pyrosynth.training.uncertainty import find_temperature, scores_of
 from pyrosynth.training.zoo import variant_source
 
 # What to say of settings that are kept as a hash, when they differ.
@@ -155,6 +158,7 @@ def _fitted(
         settings=settings,
         training=history,
     )
+    run = calibrate(run, dataset)
     if folder:
         if bank is None:
             Bank.from_dataset(dataset).save(folder / BANK)
@@ -162,6 +166,33 @@ def _fitted(
             share(bank, folder / BANK)
         run.save(folder)
     return run
+
+
+@svi.plain_torch()
+def calibrate(run: Run, dataset: Dataset) -> Run:
+    """Fit the temperatures of a run to its validation presets, and keep their conformal scores.
+
+    `fit` does so at its end; this is for a run that was fitted before. Nothing is learnt but two
+    numbers. A variant whose density is an estimate stays as it is.
+
+    Args:
+        run: The run; its variant is set to the temperatures.
+        dataset: What it was fitted on.
+
+    Returns:
+        The run with what was found.
+    """
+    rows = dataset.rows("valid", human_only=True)
+    variant, device = run.variant, run.mean.device
+    if not variant.exact or len(rows) == 0:
+        return run
+    x = run.standardise(torch.from_numpy(dataset.x(rows)).to(device))
+    noise = np.random.default_rng(run.seed)  # presets are spread within their levels, as in a fit
+    v = torch.from_numpy(dataset.space.encode(dataset.learnt(rows), noise)).to(device)
+    temperature = find_temperature(variant, x, v)
+    set_temperature(variant, temperature)
+    scores = tuple(scores_of(variant, x, v))
+    return replace(run, temperature=temperature, conformal_scores=scores)
 
 
 def contract_hash(dataset: Dataset) -> str:

@@ -26,7 +26,7 @@ from pyrosynth.audio.io import Note
 from pyrosynth.data.bank import Bank
 from pyrosynth.errors import InputError, RunError, integer, reading
 from pyrosynth.files import safe_name, whole, write_bytes
-from pyrosynth.modeling import Dims, Term, Variant, build
+from pyrosynth.modeling import Dims, Temperature, Term, Variant, build, set_temperature
 from pyrosynth.report import notebook
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.training.state import History, read_tensors, write_tensors
@@ -60,6 +60,9 @@ class Run:
         seed: Seed of the fit.
         settings: How it was fitted; JSON-ready.
         training: What happened during the fit.
+        temperature: Temperatures of the posterior, which the variant is set to.
+        conformal_scores: Of the held-out presets, in ascending order, see
+            `pyrosynth.training.uncertainty`; empty if they were not computed.
     """
 
     variant: Variant
@@ -74,6 +77,12 @@ class Run:
     seed: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
     training: History = field(default_factory=History)
+    temperature: Temperature = field(default_factory=Temperature)
+    conformal_scores: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Set the variant to the temperatures."""
+        set_temperature(self.variant, self.temperature)
 
     @property
     def history(self) -> "DataFrame":
@@ -95,6 +104,7 @@ class Run:
             "note": f"{note.name}, {note.hold_seconds:g} of {note.duration_seconds:g} s held",
             "features": " × ".join(map(str, self.variant.dims.x_shape)) + " log-mel",
             "best step": str(self.training.best_step),
+            "temperature": f"{self.temperature.base:g}, discrete {self.temperature.levels:g}",
         }
 
     def __repr__(self) -> str:
@@ -154,6 +164,8 @@ class Run:
             "seed": self.seed,
             "settings": self.settings,
             "history": asdict(self.training),
+            "temperature": self.temperature._asdict(),
+            "conformal_scores": list(self.conformal_scores),
             "files": {name: _sha256(folder / name) for name in (SOURCE, *_tensor_files(folder))},
         }
         facts["sha256"] = _sha256_of(facts)
@@ -244,6 +256,8 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
             seed=facts["seed"],
             settings=dict(facts["settings"]),
             training=History(**facts["history"]),
+            temperature=Temperature(**facts.get("temperature", {})),
+            conformal_scores=tuple(facts.get("conformal_scores", ())),
         )
 
 
@@ -296,10 +310,11 @@ def _sha256_of(facts: dict[str, Any]) -> str:
 
 
 def run_hash(posterior: Any) -> str:
-    """Return a hash of all that decides what a run answers: source, options and weights."""
+    """Return a hash of all that decides what a run answers."""
     variant = posterior.variant
     digest = hashlib.sha256(variant_source(type(variant)).encode())
-    digest.update(json.dumps(variant.hyperparameters(), sort_keys=True).encode())
+    options = {**variant.hyperparameters(), "temperature": posterior.run.temperature}
+    digest.update(json.dumps(options, sort_keys=True).encode())
     for name, tensor in sorted(variant.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -25,6 +25,7 @@ from pyrosynth.modeling.recipes import plain
 from pyrosynth.training.batches import TrainData
 from pyrosynth.training.state import History, Row, TrainingState
 from pyrosynth.training.step import Step, side_stream
+from pyrosynth.training.uncertainty import FEWEST, coverage_error, watched
 
 CHECKPOINT = "checkpoints/last.safetensors"  # inside the folder of a run
 LARGEST_LR, MOST_THREADS = 1000.0, 1024
@@ -77,7 +78,8 @@ def fit(
 ) -> History:
     """Fit a variant by stochastic variational inference with AdamW.
 
-    The weights that did best on the held-out rows (highest log q(v|x)) are kept, on the device.
+    The weights that did best on the held-out rows are kept, on the device: those of the highest
+    log q(v|x), less what they are too sure or too unsure, see `pyrosynth.training.state.score`.
 
     Args:
         variant: What to fit, in place.
@@ -191,6 +193,7 @@ def fit(
             if validate:
                 torch.manual_seed(_seed(seed, 2, 0))
                 row = _validate(variant, elbo, data, elbo.weights(steps, target), batch_size)
+                row |= _watch(variant, data, _seed(seed, 2, 1))
                 state.record({"step": state.step, "lr": rate, **row})
                 halved = state.halved(halve_after)
                 bar.set_postfix({k[6:]: f"{v:.2f}" for k, v in row.items()}, refresh=False)
@@ -268,6 +271,18 @@ def _validate(
     if known:
         row["valid_log_q"] = float(log_q) / known
     return row | {f"valid_{t.name}": v for t, v in zip(elbo.terms, terms.tolist(), strict=True)}
+
+
+@torch.no_grad()
+def _watch(variant: Variant, data: TrainData, seed: int) -> Row:
+    """Look at the coverage of some held-out rows, if their presets have an exact density."""
+    if len(data.valid) < FEWEST or data.has_v is not None or not variant.exact:
+        return {}
+    variant.eval()
+    batch = data.batch(watched(data.valid))
+    error = coverage_error(variant, batch["x"], batch["v"], seed)
+    variant.train()
+    return {"valid_coverage_error": error}
 
 
 @contextmanager
