@@ -11,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from tqdm.auto import tqdm
-
 from pyrosynth.errors import SynthError
 
 VERSIONS = "versions.json"
@@ -90,6 +88,8 @@ def fetch(packages: Sequence[str], folder: Path) -> None:
                 )
             versions = {}
             label = f"fetching {packages[0]}"
+            from tqdm.auto import tqdm  # workers, which never get here, start faster without it
+
             with tqdm(total=sum(sizes.values()), desc=label, unit="B", unit_scale=True) as bar:
                 for start in range(0, len(sizes), GROUP):
                     group = sorted(sizes)[start : start + GROUP]

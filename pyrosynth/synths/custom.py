@@ -1,7 +1,6 @@
 """Synths that other packages and files bring: a class in a module, or an entry point."""
 
 import importlib
-import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -15,7 +14,9 @@ GROUP = "pyrosynth.synths"  # of the entry points
 
 def entry_points() -> dict[str, str]:
     """Return names and classes, as ``module:Class``, of the synths that packages announce."""
-    found = importlib.metadata.entry_points(group=GROUP)
+    from importlib import metadata  # workers, which never ask, start faster without it
+
+    found = metadata.entry_points(group=GROUP)
     return {point.name: point.value for point in found}
 
 
