@@ -1,4 +1,4 @@
-"""Synths for tests: one with traps that a description has to find, and one with few presets."""
+"""A synth with traps, for tests: what a description has to find out by listening."""
 
 import os
 
@@ -6,17 +6,6 @@ import numpy as np
 
 from pyrosynth.synths import Synth
 from pyrosynth.synths.params import Param, ParamSpace
-from pyrosynth.synths.voice import Voice
-
-
-class FewVoices(Voice):
-    """The built-in voice with few presets."""
-
-    def presets(self):
-        return super().presets()[:60]
-
-    def spec(self):
-        return {"synth": "trap_synth:FewVoices"}
 
 
 class TrapSynth(Synth):
