@@ -325,6 +325,8 @@ def controls_lines(description: Description) -> list[str]:
     for why, names in left_out.items():
         shown = ", ".join(names[:LEFT_OUT]) + (", …" if len(names) > LEFT_OUT else "")
         lines.append(f"  left out, {why}: {len(names)} ({shown})")
+    for name, why in description.dropped.items():
+        lines.append(f"  no control of the sound, {why}: {name}")
     learnt = (control for control in description.controls if control.use == LEARN)
     untold = [control.param.name for control in learnt if "does not tell" in control.why]
     if untold:

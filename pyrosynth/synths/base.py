@@ -2,8 +2,9 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -39,6 +40,8 @@ class Synth(ABC):
             empty if it has none.
         usual_prior: How its augmented presets are made where nothing else is asked for, see
             `pyrosynth.data.augmentation.augment`.
+        dropped: Controls that its plugin has beside those of ``param_space``, and why they are
+            none of the sound.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Synth(ABC):
     memory_limit: int | None = None
     preset_suffix: str = ""
     usual_prior: str = "broadened"
+    dropped: Mapping[str, str] = MappingProxyType({})
 
     def spec(self) -> dict[str, Any]:
         """Return what `pyrosynth.synths.from_spec` needs to rebuild this synth; JSON-ready.

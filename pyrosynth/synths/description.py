@@ -99,6 +99,7 @@ class Description:
         controls: All its controls, in the order ``render`` takes them.
         notes: The notes it was listened to with.
         probe: How it was described, JSON-ready.
+        dropped: What its plugin has beside the controls, and why it is none of the sound.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Description:
     controls: tuple[DescribedControl, ...]
     notes: tuple[Note, ...] = ()
     probe: dict[str, Any] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
 
     def space(self) -> ParamSpace:
         """Return all controls; its selection ``learn`` names those that are learnt."""
@@ -141,6 +143,7 @@ class Description:
             "notes": [note.to_json() for note in self.notes],
             "params": [control.to_json() for control in self.controls],
             "probe": self.probe,
+            "dropped": self.dropped,
         }
 
     def save(self, path: str | Path) -> None:
@@ -152,7 +155,7 @@ class Description:
         data = self.to_json()
         lines = [f" {json.dumps(key)}: {json.dumps(data[key])}" for key in data if key != "params"]
         controls = ",\n".join(f"  {json.dumps(c, ensure_ascii=False)}" for c in data["params"])
-        lines.insert(-1, f' "params": [\n{controls}\n ]')
+        lines.insert(3, f' "params": [\n{controls}\n ]')
         write_bytes(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
@@ -235,6 +238,7 @@ def description_from_json(data: Mapping[str, Any]) -> Description:
         tuple(controls),
         tuple(Note(**note) for note in data.get("notes", ())),
         dict(data.get("probe", {})),
+        dict(data.get("dropped", {})),
     )
 
 

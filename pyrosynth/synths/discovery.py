@@ -174,14 +174,11 @@ class _Listening:
             "renders": held["renders"],
             "seed": self.seed,
         }
+        synth = self.synth
         return Description(
-            self.synth.name,
-            self.synth.spec(),
-            self.synth.identity(),
-            controls,
-            tuple(notes),
-            probe,
-        )
+            synth.name, synth.spec(), synth.identity(), controls, tuple(notes), probe,
+            dict(synth.dropped),
+        )  # fmt: skip
 
     def close(self) -> None:
         """End the workers."""

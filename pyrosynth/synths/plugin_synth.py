@@ -76,6 +76,11 @@ class PluginSynth(Synth):
         self._kept: Instance | None = None
 
     @property
+    def dropped(self) -> dict[str, str]:  # type: ignore[override]
+        """Controls that are none of the sound, and why."""
+        return {control.name: control.role for control in self.described.dropped}
+
+    @property
     def path(self) -> Path:
         """The plugin file or bundle."""
         return self.file.path
