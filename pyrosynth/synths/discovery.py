@@ -32,7 +32,7 @@ from pyrosynth.synths.description import (
     read_file,
 )
 from pyrosynth.synths.presets import Preset, distinct, preset_array
-from pyrosynth.synths.rendering import Renderer, probe_isolation
+from pyrosynth.synths.rendering import Renderer, n_cores, probe_isolation
 from pyrosynth.synths.verdicts import SWEEP, Heard, even_steps, judge, probe_values
 
 HOLD_SECONDS, DURATION_SECONDS = 1.0, 1.6
@@ -220,7 +220,7 @@ class _Listening:
         else:
             drawn = rng.random((CANDIDATES - 1, len(self.space)))
             values = np.concatenate([self.space.defaults[None], self.space.decode(drawn)])
-        self._render(values[:1], notes[0])  # starts the workers
+        self._render(values[: self.workers or n_cores()], notes[0])  # starts them all
         assert self._renderer is not None
         began, before = time.perf_counter(), _worker_seconds(self._renderer)
         x, reason = self._render(values, notes[0])
