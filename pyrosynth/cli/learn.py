@@ -269,7 +269,7 @@ class _Job:
         self.say(f"5/5 check it on up to {plan.checked} presets it has not seen")
         summary = check(
             posterior, data, self.work / "check", n_presets=plan.checked, draws=plan.draws,
-            budget=plan.budget, seed=self.seed, workers=self.workers,
+            budget=plan.budget, baselines="few", seed=self.seed, workers=self.workers,
         ).summary  # fmt: skip
         drawn = float(np.mean(np.array(data.banks(data.rows("all", human_only=True))) == DRAWN))
         controls = synth.description.controls

@@ -110,7 +110,8 @@ def check(
         int, typer.Option(min=0, help="Sounds to render in the search for each; 0: none.")
     ] = 256,
     baselines: Annotated[
-        str, typer.Option(help="fast, or all for plain CMA-ES as well.")
+        str,
+        typer.Option(help="fast, all for plain CMA-ES as well, few for those that fit nothing."),
     ] = "fast",
     seed: Seed = 0,
     workers: Workers = None,

@@ -52,8 +52,9 @@ if TYPE_CHECKING:
 
 Float = NDArray[np.float64]
 
-Baselines = Literal["fast", "all"]
-KINDS: tuple[Baselines, ...] = ("fast", "all")
+Baselines = Literal["fast", "all", "few"]
+KINDS: tuple[Baselines, ...] = ("fast", "all", "few")
+FEW = ("random", "median", "retrieval", "bank")  # those that fit nothing
 BEST_OF = (4, 16, 64, 256)  # draws of which the nearest is taken
 SHOWN_PAIRS, WORTH_SHOWING = 8, 0.1  # controls that trade off, and their mean correlation
 CMA_STARTS = ("retrieval", "")  # of plain CMA-ES, with all baselines
@@ -140,7 +141,8 @@ def check(
         n_presets: Number of held-out presets, picked at random; None for all.
         draws: Posterior draws rendered for each.
         budget: Sounds that the search may render for each; 0 leaves it out.
-        baselines: ``fast``, or ``all`` for plain CMA-ES with the same budget as well.
+        baselines: ``fast``, ``all`` for plain CMA-ES with the same budget as well, or ``few``
+            for those that fit nothing.
         beside: Other runs of the same synth, by the names they go by in the table, that infer the
             same presets with the same budget.
         seed: Of everything random.
@@ -231,10 +233,11 @@ def _run(
     model = type(posterior.variant).__name__
     guess = Search(model, "guess", 0)
 
+    names = FEW if baselines == "few" else (*BASELINES,)
+
     def answers() -> dict[str, Float]:
         found = answer_baselines(
-            [*BASELINES], dataset, runner.targets.x, bank, seed=runner.seed,
-            progress=runner.progress,
+            names, dataset, runner.targets.x, bank, seed=runner.seed, progress=runner.progress,
         )  # fmt: skip
         return {**found, GUESS: guess.run(runner, bank, posterior)["values"]}
 
@@ -242,7 +245,10 @@ def _run(
         posterior, draws,
         lambda lsd: [int(i[0]) for i in best_of(lsd[None], draws, BEST_OF).values()],
     )  # fmt: skip
-    values = runner.cached(answers, run=run_hash(posterior), presets=len(dataset))
+    values = runner.cached(
+        answers, run=run_hash(posterior), presets=len(dataset),
+        **({} if len(names) == len(BASELINES) else {"baselines": names}),
+    )  # fmt: skip
     baseline_scores = runner.render_answers(values)
     searches = {}
     if budget and baselines == "all":
