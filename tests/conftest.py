@@ -10,10 +10,12 @@ from pathlib import Path
 # are still looked for where the user has them.
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ.setdefault("XDG_DATA_HOME", str(Path.home() / ".local" / "share"))
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyrosynth-tests"
 HOME = tempfile.mkdtemp(prefix="pyrosynth-tests-")
 os.environ.update(HOME=HOME, XDG_CACHE_HOME=HOME, XDG_CONFIG_HOME=HOME, MPLCONFIGDIR=HOME)
 
 import pytest  # noqa: E402
+from probe import build  # noqa: E402
 
 from pyrosynth import synths  # noqa: E402
 
@@ -56,6 +58,12 @@ def amsynth():
     if not dict((name, there) for name, there, _ in synths.status())["amsynth"]:
         pytest.fail("amsynth is not installed; run 'make test' or 'pyrosynth install amsynth'")
     return synths.load_synth("amsynth")
+
+
+@pytest.fixture(scope="session")
+def probe():
+    """Folder of a synth with traps in every format, built from plugins/probe.cpp."""
+    return build(CACHE)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,10 @@
 """VST3 plugins: what the host reads, plays and writes, and what it refuses."""
 
+import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,40 +19,17 @@ from pyrosynth.synths.presets import Preset
 
 RATE = 22050
 NOTE = Note(hold_seconds=0.2, duration_seconds=0.4)
-DPF = Path("/usr/share/dpf/distrho")
-SOURCE = Path(__file__).parent / "plugins"
 LIBRARY = "Contents/x86_64-linux"
 
 
-def built(source, bundle, *flags):
-    """Build a DPF plugin as a VST3 bundle."""
-    (bundle / LIBRARY).mkdir(parents=True)
-    library = bundle / LIBRARY / f"{bundle.stem}.so"
-    command = [
-        "g++",
-        "-std=gnu++14",
-        "-O1",
-        "-fPIC",
-        "-shared",
-        "-fvisibility=hidden",
-        "-w",
-        *flags,
-    ]
-    command += [f"-I{SOURCE}", f"-I{DPF}", "-DDISTRHO_PLUGIN_TARGET_VST3", source]
-    subprocess.run(
-        [*command, DPF / "DistrhoPluginMain.cpp", "-o", library, "-pthread"], check=True
-    )
-    return bundle
+@pytest.fixture(scope="module")
+def plugin(probe):
+    return probe / "Probe.vst3"
 
 
 @pytest.fixture(scope="module")
-def probe(tmp_path_factory):
-    return built(SOURCE / "probe.cpp", tmp_path_factory.mktemp("vst3") / "Probe.vst3")
-
-
-@pytest.fixture(scope="module")
-def synth(probe):
-    return synths.load_synth(probe)
+def synth(plugin):
+    return synths.load_synth(plugin)
 
 
 def test_midi_controllers_are_no_controls(synth):
@@ -130,8 +110,8 @@ def test_presets_of_another_class_are_refused(synth, tmp_path):
     ("isolation", "clean"),
     [("reuse", False), ("fresh", False), ("reload", True), ("load", True), ("fork", True)],
 )
-def test_isolations_clear_noise_and_echo(probe, isolation, clean):
-    synth = synths.load_synth(probe, isolation=isolation)
+def test_isolations_clear_noise_and_echo(plugin, isolation, clean):
+    synth = synths.load_synth(plugin, isolation=isolation)
     preset = {"Noise": 1.0, "Echo": 1.0}
     values = Preset("noisy", preset).array(synth.param_space)
     first = synth.render(values, NOTE, RATE)
@@ -140,10 +120,10 @@ def test_isolations_clear_noise_and_echo(probe, isolation, clean):
     synth.file.close()
 
 
-def test_release_and_blocks_are_where_they_are_asked_for(probe):
-    file = open_plugin(probe)
+def test_release_and_blocks_are_where_they_are_asked_for(plugin):
+    file = open_plugin(plugin)
     described = file.describe(file.classes()[0].id)
-    space = synths.load_synth(probe).param_space
+    space = synths.load_synth(plugin).param_space
     values = Preset("", {"Attack": 0.001, "Release": 0.01}).array(space)
     note = Note(hold_seconds=0.1234, duration_seconds=0.4)
     with file.instance(described, RATE) as instance:
@@ -153,8 +133,8 @@ def test_release_and_blocks_are_where_they_are_asked_for(probe):
     assert np.abs(sound[release + 600 :]).max() < 0.01 * np.abs(sound).max()
 
 
-def test_an_effect_is_refused(tmp_path, probe):
-    effect = shutil.copytree(probe, tmp_path / "Probe.vst3")
+def test_an_effect_is_refused(tmp_path, plugin):
+    effect = shutil.copytree(plugin, tmp_path / "Probe.vst3")
     library = effect / LIBRARY / "Probe.so"
     binary = library.read_bytes()
     assert b"Instrume" in binary  # the compiler may keep it in words of eight letters
@@ -163,7 +143,7 @@ def test_an_effect_is_refused(tmp_path, probe):
         synths.load_synth(effect)
 
 
-def test_what_is_no_plugin_is_refused_in_a_line(probe, tmp_path):
+def test_what_is_no_plugin_is_refused_in_a_line(plugin, tmp_path):
     cases = {}
     for name in ("text", "cut", "other", "empty", "library"):
         bundle = tmp_path / f"{name}.vst3"
@@ -171,7 +151,7 @@ def test_what_is_no_plugin_is_refused_in_a_line(probe, tmp_path):
         (bundle / "Contents" / machine).mkdir(parents=True)
         cases[name] = bundle, bundle / "Contents" / machine / f"{name}.so"
     cases["text"][1].write_text("not a library\n")
-    binary = (probe / LIBRARY / "Probe.so").read_bytes()
+    binary = (plugin / LIBRARY / "Probe.so").read_bytes()
     cases["cut"][1].write_bytes(binary[: len(binary) // 2])
     cases["other"][1].write_bytes(binary)
     c = tmp_path / "library.c"
@@ -190,10 +170,88 @@ def test_what_is_no_plugin_is_refused_in_a_line(probe, tmp_path):
         assert "\n" not in str(error.value)
 
 
-def test_a_changed_plugin_has_another_identity(probe, tmp_path):
-    copy = shutil.copytree(probe, tmp_path / "Probe.vst3")
+def test_a_changed_plugin_has_another_identity(plugin, tmp_path):
+    copy = shutil.copytree(plugin, tmp_path / "Probe.vst3")
     same = open_plugin(copy).fingerprint()
-    assert same == open_plugin(probe).fingerprint()
+    assert same == open_plugin(plugin).fingerprint()
     with (copy / LIBRARY / "Probe.so").open("ab") as file:
         file.write(b"\0")
     assert open_plugin(copy).fingerprint() != same
+
+
+def test_the_same_values_sound_the_same_in_every_format(probe, synth):
+    space = synth.param_space
+    values = space.from_unit(np.random.default_rng(5).random((4, len(space))))
+    values[:, space.index(["Channel", "Boom"])] = 1.0, 0.0
+    # DPF computes plain values in single precision, so that ranges from 0.001 cost their last bit.
+    values[:, space.index(["Attack", "Release"])] = 1.0
+    sounds = synth.render_batch(values, NOTE, RATE)
+    assert (np.abs(sounds).max(axis=1) > 1e-3).all()
+    for name in ("Probe.lv2", "Probe.clap"):
+        other = synths.load_synth(probe / name)
+        assert other.param_space.names == space.names
+        np.testing.assert_array_equal(other.render_batch(values, NOTE, RATE), sounds)
+
+
+def referee_python(host):
+    """Return a Python that has another host, which is GPL and large and so no dependency."""
+    python = os.environ.get("PYROSYNTH_REFEREE", sys.executable)
+    found = subprocess.run([python, "-c", f"import {host}"], capture_output=True).returncode == 0
+    if not found:
+        pytest.skip(f"{host} is not installed; name a Python that has it by PYROSYNTH_REFEREE")
+    return python
+
+
+@pytest.mark.parametrize("host", ["dawdreamer", "minihost"])
+def test_other_hosts_play_the_same(host, plugin, synth, tmp_path):
+    python = referee_python(host)
+    plugins = [plugin]
+    plugins += filter(None, os.environ.get("PYROSYNTH_VST3", "").split(os.pathsep))
+    for path in plugins:
+        played = synth if path == plugin else synths.load_synth(path)
+        space = played.param_space
+        # Other hosts keep values in single precision.
+        units = np.random.default_rng(1).random(len(space), dtype=np.float32).astype(float)
+        if played is synth:
+            units[space.index(["Channel", "Boom"])] = 0.0
+        values = space.from_unit(units)
+        settings = {
+            "values": dict(zip(space.names, space.to_unit(values).tolist(), strict=True)),
+            "note": NOTE.to_json(),
+            "rate": RATE,
+        }
+        out = tmp_path / "sound.npy"
+        command = [python, Path(__file__).with_name("referee.py"), host, path]
+        subprocess.run([*command, json.dumps(settings), out], check=True, capture_output=True)
+        sound = played.render(values, NOTE, RATE)
+        assert np.abs(sound).max() > 1e-3
+        theirs = np.load(out)[:, : len(sound)].mean(axis=0)
+        np.testing.assert_allclose(theirs, sound, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_programs", "n_controls"), [("JX10", 52, 24), ("DX10", 32, 16)]
+)
+def test_programs_of_mda_equal_its_lv2_presets(name, n_programs, n_controls):
+    bundle = os.environ.get("PYROSYNTH_MDA_VST3", "/usr/lib/vst3/mda-vst3.vst3")
+    if not Path(bundle).is_dir():
+        pytest.skip(
+            "no mda-vst3.vst3; install vst3sdk-plugins (Debian 13), or build the source package "
+            "vst3sdk and name the bundle by PYROSYNTH_MDA_VST3"
+        )
+    vst3 = synths.load_synth(f"{bundle}#mda {name}")
+    lv2 = synths.load_synth(f"http://drobilla.net/plugins/mda/{name}")
+    assert len(lv2.param_space) == n_controls
+    programs = {preset.name: preset for preset in vst3.presets()}
+    presets = {preset.name: preset for preset in lv2.presets()}
+    assert len(programs) == n_programs
+    assert programs.keys() == presets.keys()
+    space = vst3.param_space
+    levels = space.resolution[:n_controls]
+    for program in programs.values():
+        told = space.to_unit(program.array(space))[:n_controls]
+        kept = presets[program.name].array(lv2.param_space)
+        # Where VST3 tells steps, LV2 has a value somewhere in one of as many equal parts.
+        steps = np.minimum(np.floor(kept * levels), levels - 1) / (levels - 1)
+        expected = np.where(space.discrete[:n_controls], steps, kept)
+        np.testing.assert_allclose(told, expected, atol=1e-3, err_msg=program.name)

@@ -24,6 +24,7 @@ MOST_MAPPED = 64  # with more, the plugin makes parameters of all controllers
 TEXT_STEPS = 128  # intervals between the texts of a continuous control
 POINTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # at which the mapping to plain values is looked at
 CLOSE = 1e-6
+SWITCHED = {("off", "on"), ("no", "yes"), ("false", "true")}  # texts of a toggle
 
 
 class ControlReader:
@@ -211,8 +212,10 @@ def _role(info: Any, played: set[int]) -> Role:
 
 
 def _labels(texts: list[str], steps: int) -> tuple[str, ...]:
-    """Return the texts as labels if they are distinct and not all numbers."""
+    """Return the texts as labels if they are distinct, not all numbers, and no mere off and on."""
     if len(set(texts)) < steps or not all(texts) or all(map(_is_number, texts)):
+        return ()
+    if tuple(map(str.lower, texts)) in SWITCHED:
         return ()
     return tuple(texts)
 
