@@ -26,7 +26,7 @@ from pyrosynth.evaluation import check as checks
 from pyrosynth.evaluation import methods, runner
 from pyrosynth.evaluation.calibration import Calibration
 from pyrosynth.evaluation.check import check
-from pyrosynth.evaluation.scores import BANK, GUESS, REFERENCE, TRUTH
+from pyrosynth.evaluation.scores import BANK, GUESS, REFERENCE, TRUTH, answer_name
 from pyrosynth.evaluation.targets import held_out
 from pyrosynth.inference.arviz import arviz
 from pyrosynth.inference.posterior import Posterior
@@ -137,8 +137,8 @@ def test_report_and_pictures(result):
     assert pictures == ["calibration", "descriptors", "distances", "search"]
     assert page.tags.count("img") == 4
     assert page.tags.count("audio") == 3 * page.tags.count("h3") == 12
-    for method in {*result.table["method"], *result.table["answer"]}:
-        assert f"<td>{method}</td>" in html
+    for method, answer in result.table[["method", "answer"]].itertuples(index=False):
+        assert f"<td>{answer_name(method, answer)}</td>" in html
     assert not list(result.folder.glob("*.part"))
 
 
