@@ -139,3 +139,18 @@ def test_another_synth_is_not_described_over(described, monkeypatch):
 def test_even_steps(levels, n):
     sounds = np.round(np.linspace(0, 1, SWEEP) * (levels - 1))
     assert even_steps(np.diff(sounds) == 0) == n
+
+
+def test_the_traps_of_a_plugin_are_found(probe, tmp_path):
+    synth = synths.load_synth(probe / "Probe.clap")
+    options = {"notes": NOTES, "workers": 1, "seconds": 1e-3, "progress": False}
+    found = {c.param.name: c for c in describe(synth, tmp_path / "probe.json", **options).controls}
+    fixed = {name: control.why for name, control in found.items() if control.use == "fix"}
+    assert set(fixed) == {"Dead", "Channel", "Boom"}
+    assert fixed["Channel"] == "other values silence the synth"
+    assert fixed["Dead"] == "not heard in 2 settings and 2 notes"
+    assert fixed["Boom"].startswith("not heard")  # but where it ends the process
+    assert found["Boom"].failed > 0
+    assert found["Boom"].param.maximum <= 0.9
+    assert "C2 at velocity 100 only" in found["Key Track"].why
+    assert synths.load_synth(tmp_path / "probe.json").isolation in ("reload", "load", "fork")

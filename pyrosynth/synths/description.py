@@ -25,7 +25,7 @@ from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.presets import LARGEST_FILE, Preset, preset_array
 
 FORMAT = 1
-LEARN = "learn"  # name of the selection of the controls that are learnt
+LEARN: Literal["learn"] = "learn"  # name of the selection of the controls that are learnt
 Use = Literal["learn", "fix"]
 USES: tuple[Use, ...] = ("learn", "fix")
 UNFINISHED = "unfinished"  # key of what a description that is being made holds so far

@@ -80,7 +80,7 @@ class Dexed(Synth):
         """Render one note; see `Synth.render`."""
         engine = self._engines.get(sample_rate)
         if engine is None:
-            from dexed import DexedSynth  # type: ignore[import-not-found]
+            from dexed import DexedSynth
 
             engine = self._engines[sample_rate] = DexedSynth(sample_rate)._synth
         name_and_switches = b" " * 10 + b"\x3f"  # all six operators on
