@@ -13,7 +13,7 @@ from pyrosynth.cli.options import (
     settings,
     show,
 )
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import InputError, number, unknown
 
 
 def synths(as_json: Json = False) -> None:
@@ -23,7 +23,7 @@ def synths(as_json: Json = False) -> None:
     keys = ("name", "available", "note")
     rows = [dict(zip(keys, row, strict=True)) for row in status()]
     lines = [f"{r['name']:10}{'yes' if r['available'] else 'no':5}{r['note']}" for r in rows]
-    lines.append("any DSSI plugin works too: pyrosynth scan PATH")
+    lines.append("plugins work too: 'pyrosynth scan' lists the instruments on this machine")
     show({"synths": rows}, lines, as_json)
 
 
@@ -44,24 +44,41 @@ def install(
 
 
 def scan(
-    path: Annotated[str, typer.Argument(metavar="PATH", help="A DSSI plugin library (.so).")],
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATH]...",
+            help="Plugins (.lv2, .clap, .vst3, .so), or folders of them; else the standard ones.",
+        ),
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Time for a plugin to answer.")] = 20.0,
     as_json: Json = False,
 ) -> None:
-    """Describe the synths in a plugin library and their controls."""
-    from dataclasses import asdict
+    """List the instruments in plugins, with their controls, or say why one does not load."""
+    from tqdm.auto import tqdm
 
     from pyrosynth import synths as library
 
-    described = library.scan(path)
+    found = list(
+        tqdm(
+            library.scan(paths or (), number("seconds", seconds, 0.1)),
+            desc="instruments",
+            unit="",
+            disable=None,
+        )
+    )
     lines = []
-    for synth in described:
-        lines.append(f"{synth['path']}: {synth['name']} by {synth['maker']}")
-        lines += [
-            f"  {p.name:28}{p.kind:12}{p.minimum:g} to {p.maximum:g}, default {p.default:g}"
-            for p in synth["params"]
-        ]
-    listed = [{**synth, "params": [asdict(p) for p in synth["params"]]} for synth in described]
-    show({"synths": listed}, lines, as_json)
+    for instrument in found:
+        lines.append(instrument.line())
+        if paths and len(found) == 1:
+            lines += [
+                f"  {p.name:28}{p.kind:12}{p.minimum:g} to {p.maximum:g}, default {p.default:g}"
+                f"{f' {p.unit}' if p.unit else ''}{f' ({p.group})' if p.group else ''}"
+                for p in instrument.params
+            ]
+    if not found:
+        lines = ["no instrument there; 'pyrosynth synths' lists those that need no plugin"]
+    show({"synths": [instrument.to_json() for instrument in found]}, lines, as_json)
 
 
 def render(

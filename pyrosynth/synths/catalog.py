@@ -24,7 +24,6 @@ __all__ = [
     "from_spec",
     "load_synth",
     "names",
-    "scan",
     "status",
 ]
 
@@ -138,32 +137,3 @@ def status() -> list[tuple[str, bool, str]]:
         dexed = ("dexed", False, str(error))
     own = [(name, True, where) for name, where in entry_points().items()]
     return [("voice", True, "built in"), amsynth, dexed, *own]
-
-
-def scan(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Describe the synths in a plugin library without opening it in this process.
-
-    Args:
-        path: A DSSI plugin library.
-
-    Returns:
-        One dictionary per synth: ``path`` for `load_synth`, ``name``, ``maker`` and ``params``.
-
-    Raises:
-        SynthError: The file is missing, damaged or no DSSI plugin.
-    """
-    from pyrosynth.synths.dssi import DssiSynth, probe, split_label
-
-    file, _ = split_label(path)
-    synths = []
-    for described in probe(file):
-        labelled = f"{file}#{described['label']}"
-        synths.append(
-            {
-                "path": labelled,
-                "name": described["name"],
-                "maker": described["maker"],
-                "params": DssiSynth(labelled).param_space.params,
-            }
-        )
-    return synths

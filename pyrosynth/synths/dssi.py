@@ -34,6 +34,7 @@ from pyrosynth.synths.sandbox import (
 )
 
 PROBE_SECONDS = 20.0
+NO_SYNTH = "holds no synth that plays notes"
 
 
 def probe(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -76,10 +77,15 @@ def probe(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
             "incomplete, install it again"
         )
     synths: list[dict[str, Any]] | str = json.loads(text)
+    if isinstance(synths, str) and b"VSTPluginMain" in file.read_bytes():
+        raise SynthError(
+            f"'{file}' is a VST2 plugin, which pyrosynth does not host; get its VST3, CLAP, LV2 "
+            "or DSSI version"
+        )
     if isinstance(synths, str):
         raise SynthError(f"'{file}' is not a usable DSSI plugin: {synths}")
     if not synths:
-        raise SynthError(f"plugin '{file}' holds no synth that plays notes")
+        raise SynthError(f"plugin '{file}' {NO_SYNTH}")
     return synths
 
 

@@ -3,11 +3,7 @@
 import _ctypes
 import ctypes as C
 import functools
-import platform
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +13,7 @@ from numpy.typing import NDArray
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import SynthError
 from pyrosynth.synths import ladspa
+from pyrosynth.synths.hosts.denormals import denormals_flushed
 
 BLOCK = 512  # samples per call of the plugin; another size gives another sound
 
@@ -114,7 +111,7 @@ class Instance:
         outputs = self._buffers[self._outputs[0] : self._outputs[-1] + 1]
         adjacent = len(outputs) == len(self._outputs)
         run, handle, none = self._dssi.run_synth, self._handle, (ladspa.Event * 0)()
-        with _denormals_flushed():
+        with denormals_flushed():
             if not self._active:
                 if self._ladspa.activate:
                     self._ladspa.activate(handle)
@@ -158,32 +155,3 @@ class Instance:
             self._ladspa.deactivate(self._handle)
         if self._ladspa.cleanup:
             self._ladspa.cleanup(self._handle)
-
-
-@contextmanager
-def _denormals_flushed() -> Iterator[None]:
-    """Let the processor round the faintest numbers to zero: tails decay a fifth faster.
-
-    Only where the floating-point environment is laid out as glibc does on x86-64; elsewhere
-    nothing changes. The environment is put back afterwards.
-    """
-    if not (sys.platform == "linux" and platform.machine() == "x86_64"):
-        yield
-        return
-    size, mxcsr = 32, 7  # bytes of fenv_t; index of its MXCSR among 32-bit words
-    flush_to_zero_and_denormals_are_zero = 0x8040
-    libm = _libm()
-    saved, changed = (C.c_uint32 * (size // 4))(), (C.c_uint32 * (size // 4))()
-    libm.fegetenv(saved)
-    C.memmove(changed, saved, size)
-    changed[mxcsr] |= flush_to_zero_and_denormals_are_zero
-    libm.fesetenv(changed)
-    try:
-        yield
-    finally:
-        libm.fesetenv(saved)
-
-
-@functools.cache
-def _libm() -> C.CDLL:
-    return C.CDLL("libm.so.6")

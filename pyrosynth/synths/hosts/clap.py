@@ -7,7 +7,6 @@ of a block; notes as CLAP's own events or as raw MIDI, whichever the plugin spea
 import ctypes as C
 import json
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,29 +15,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth._version import __version__
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.hosts import clap_abi as abi
+from pyrosynth.synths.hosts.clap_controls import controls_of, text_of
+from pyrosynth.synths.hosts.clap_host import CLAP_NOTES, MIDI_NOTES, host_table
 from pyrosynth.synths.hosts.plugin import (
     BLOCK,
-    MOST_STEPS,
-    Control,
     Instance,
     PluginClass,
     PluginFile,
     Program,
-    Role,
     distinct_names,
-    shortest,
 )
 
-STEPPED, HIDDEN, READ_ONLY, BYPASS = 1, 4, 8, 16  # flags of a parameter
-CLAP_NOTES, MIDI_NOTES = 1, 2  # dialects
 HEAD = b"pyrosynth CLAP state 1\n"  # first line of a file of ours
-_NUMBER = re.compile(r"\s*[-+]?[\d.,]+(?:e[-+]?\d+)?\s*(\S.*)?$", re.IGNORECASE)
-_TABLES: list[Any] = []  # of the host's functions: plugins may call them until the process ends
 
 
 class ClapFile(PluginFile):
@@ -156,7 +148,7 @@ class ClapInstance(Instance):
         self._ids = [int(control.id) for control in described.controls]
         self._pending: list[abi.Event] = []
         self._processing = self._wants_call = False
-        self._host = self._host_table()
+        self._host = host_table(lambda: self._processing, self._want_call)
         pointer = factory.create_plugin(
             C.byref(factory), C.byref(self._host), described.id.encode()
         )
@@ -188,10 +180,12 @@ class ClapInstance(Instance):
         if not self._channels[False]:
             unusable = "has no audio output"
         elif not self._takes_notes:
-            unusable = "takes no notes"
-        controls = distinct_names(self._controls())
-        return PluginClass(
-            *(listed.id, listed.name, listed.maker, listed.version, unusable),
+            unusable = "is an effect: it takes no notes"
+        controls = distinct_names(controls_of(self._params, self._pointer))
+        return replace(
+            listed,
+            unusable=unusable,
+            is_effect=bool(unusable),
             controls=tuple(control for control in controls if not control.role),
             dropped=tuple(control for control in controls if control.role),
         )
@@ -239,7 +233,7 @@ class ClapInstance(Instance):
 
     def text(self, control: int, value: float) -> str:
         """Return a value of a control as the plugin writes it."""
-        return self._text(self._ids[control], value)
+        return text_of(self._parameters, self._pointer, self._ids[control], value)
 
     @property
     def has_state(self) -> bool:
@@ -313,6 +307,9 @@ class ClapInstance(Instance):
             self._pending = []
         self._serve()
 
+    def _want_call(self) -> None:
+        self._wants_call = True
+
     def _serve(self) -> None:
         if self._wants_call:
             self._wants_call = False
@@ -355,89 +352,6 @@ class ClapInstance(Instance):
             self._kept.append(channels)
         return array
 
-    def _controls(self) -> list[Control]:
-        if self._params is None:
-            return []
-        listed = []
-        for index in range(self._params.count(self._pointer)):
-            info = abi.ParamInfo()
-            if self._params.get_info(self._pointer, index, C.byref(info)):
-                listed.append(self._control(info))
-        if len({control.group for control in listed}) == len(listed):
-            # Each in a module of its own: a path that ends with the control itself.
-            listed = [replace(c, group=c.group.rpartition("/")[0]) for c in listed]
-        return listed
-
-    def _control(self, info: abi.ParamInfo) -> Control:
-        low, high, flags = info.min_value, info.max_value, info.flags
-        steps = round(high - low) + 1 if flags & STEPPED and high - low < MOST_STEPS else 0
-        role: Role = "bypass" if flags & BYPASS else "hidden" if flags & HIDDEN else ""
-        if flags & READ_ONLY or not low < high:
-            role = "read-only"
-        labels: tuple[str, ...] = ()
-        unit = ""
-        if not role:
-            ends = low + np.arange(steps) if steps else (low, high)
-            texts = tuple(self._text(info.id, float(value)) for value in ends)
-            read = [_NUMBER.match(text) for text in texts]
-            if not all(read):
-                labels = texts if steps and all(texts) else ()
-            elif len({match[1] for match in read if match}) == 1 and read[0]:
-                unit = read[0][1] or ""
-        name, module = (text.decode("utf-8", "replace") for text in (info.name, info.module))
-        numbers = (shortest(low), shortest(high), shortest(info.default_value))
-        return Control(
-            str(info.id), name, *numbers, steps, labels, unit, module.strip("/"), role=role
-        )
-
-    def _text(self, number: int, value: float) -> str:
-        room = C.create_string_buffer(256)
-        self._parameters.value_to_text(self._pointer, number, value, room, len(room))
-        return room.value.decode("utf-8", "replace").strip()
-
-    def _host_table(self) -> abi.Host:
-        """Build what the plugin may ask of its host."""
-        yes_no, nothing, with_number = (
-            C.CFUNCTYPE(C.c_bool, C.c_void_p),
-            C.CFUNCTYPE(None, C.c_void_p),
-            C.CFUNCTYPE(None, C.c_void_p, C.c_uint32),
-        )
-        tables: dict[bytes, Any] = {}
-
-        def offer(name: str, *functions: Any) -> None:
-            table = (C.c_void_p * len(functions))(
-                *(C.cast(function, C.c_void_p).value for function in functions)
-            )
-            tables[f"clap.{name}".encode()] = (table, functions)
-
-        def called(_: int) -> None:
-            self._wants_call = True
-
-        quiet, quiet_number = nothing(lambda _: None), with_number(lambda *_: None)
-        offer(
-            "thread-check",
-            yes_no(lambda _: not self._processing),
-            yes_no(lambda _: self._processing),
-        )
-        clear = C.CFUNCTYPE(None, C.c_void_p, C.c_uint32, C.c_uint32)(lambda *_: None)
-        offer("params", quiet_number, clear, quiet)
-        offer("state", quiet)
-        offer("latency", quiet)
-        dialects = C.CFUNCTYPE(C.c_uint32, C.c_void_p)(lambda _: CLAP_NOTES | MIDI_NOTES)
-        offer("note-ports", dialects, quiet_number)
-        no_flag = C.CFUNCTYPE(C.c_bool, C.c_void_p, C.c_uint32)(lambda *_: False)
-        offer("audio-ports", no_flag, quiet_number)
-        offer("log", C.CFUNCTYPE(None, C.c_void_p, C.c_int32, C.c_char_p)(lambda *_: None))
-
-        def extension(_: int, name: bytes) -> int:
-            return C.addressof(tables[name][0]) if name in tables else 0
-
-        ask = C.CFUNCTYPE(C.c_void_p, C.c_void_p, C.c_char_p)(extension)
-        texts = (b"pyrosynth", b"pyrosynth", b"", __version__.encode())
-        host = abi.Host(abi.Version(1, 1, 1), None, *texts, ask, quiet, quiet, nothing(called))
-        _TABLES.append((host, tables))
-        return host
-
 
 def _class(descriptor: abi.Descriptor) -> PluginClass:
     id_, name, maker, version = (
@@ -448,5 +362,6 @@ def _class(descriptor: abi.Descriptor) -> PluginClass:
     while descriptor.features and (feature := descriptor.features[index]):
         features.add(feature.decode("utf-8", "replace"))
         index += 1
-    unusable = "" if "instrument" in features else "is an effect, not an instrument"
-    return PluginClass(id_, name, maker, version, unusable)
+    is_effect = "instrument" not in features
+    unusable = "is an effect, not an instrument" if is_effect else ""
+    return PluginClass(id_, name, maker, version, unusable, is_effect)

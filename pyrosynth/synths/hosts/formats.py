@@ -1,11 +1,12 @@
 """The plugin formats that pyrosynth hosts itself, by the suffix of their files."""
 
+import functools
 import importlib
 import os
 from pathlib import Path
 
 from pyrosynth.errors import InputError, SynthError
-from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile, opened
+from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile
 
 # Suffix of the files or bundles, and the host: a module of this package and its `PluginFile`.
 FORMATS: dict[str, tuple[str, str]] = {
@@ -22,7 +23,7 @@ def host_of(path: str | os.PathLike[str]) -> type[PluginFile]:
     Raises:
         InputError: No host takes files with this suffix.
     """
-    suffix = Path(path).suffix.lower()
+    suffix = suffix_of(Path(path))
     if suffix not in FORMATS:
         raise InputError(
             f"'{path}' is not a plugin by its name; those end in {', '.join(FORMATS)}"
@@ -32,6 +33,11 @@ def host_of(path: str | os.PathLike[str]) -> type[PluginFile]:
         importlib.import_module(f"pyrosynth.synths.hosts.{module}"), name
     )
     return host
+
+
+def suffix_of(path: Path) -> str:
+    """Return the suffix that says of which format a file is; some LV2 bundles have none."""
+    return ".lv2" if (path / "manifest.ttl").is_file() else path.suffix.lower()
 
 
 def open_plugin(path: str | os.PathLike[str]) -> PluginFile:
@@ -44,12 +50,12 @@ def open_plugin(path: str | os.PathLike[str]) -> PluginFile:
     file = Path(path).expanduser().resolve()
     if not file.exists():
         raise SynthError(f"no plugin '{path}'; 'pyrosynth scan' lists those on this machine")
-    return opened(host_of(file), file)
+    return _opened(host_of(file), file)
 
 
 def names_plugin(text: str) -> bool:
     """Return whether a text names a plugin: by a URI, or by a path with one of the suffixes."""
-    return text.startswith(URI) or Path(split_class(text)[0]).suffix.lower() in FORMATS
+    return text.startswith(URI) or suffix_of(Path(split_class(text)[0])) in FORMATS
 
 
 def split_class(text: str) -> tuple[str, str]:
@@ -66,7 +72,7 @@ def split_class(text: str) -> tuple[str, str]:
     places = [i for i, c in enumerate(text) if c == "#"]
     for i in (*places, len(text)):
         path = Path(text[:i]).expanduser()
-        if path.suffix.lower() in FORMATS and path.exists():
+        if path.exists() and suffix_of(path) in FORMATS:
             return text[:i], text[i + 1 :]
     for i in places:
         if Path(text[:i]).suffix.lower() in FORMATS and os.sep not in text[i:]:
@@ -104,3 +110,8 @@ def choose(path: Path, classes: list[PluginClass], wanted: str) -> PluginClass:
     if found[0].unusable:
         raise SynthError(f"{found[0].name} in '{path}' {found[0].unusable}")
     return found[0]
+
+
+@functools.cache
+def _opened(host: type[PluginFile], path: Path) -> PluginFile:
+    return host(path)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import SynthError
-from pyrosynth.synths.hosts import lv2_files
+from pyrosynth.synths.hosts import lv2_files, lv2_presets
 from pyrosynth.synths.hosts.plugin import BLOCK, Instance, PluginClass, PluginFile, Program
 
 URI, EXT = "http://lv2plug.in/ns/lv2core#", "http://lv2plug.in/ns/ext/"
@@ -125,7 +125,10 @@ class Lv2File(PluginFile):
     def classes(self) -> list[PluginClass]:
         """List the plugins of the bundle, from its files alone."""
         described = self.bundle
-        return [described.plugin(uri, (*READY, *SERVED)) for uri in described.uris]
+        return [
+            described.effect(uri) or described.plugin(uri, (*READY, *SERVED))
+            for uri in described.uris
+        ]
 
     def describe(self, class_id: str) -> PluginClass:
         """Describe a plugin, and make sure that it can be instantiated."""
@@ -155,11 +158,11 @@ class Lv2File(PluginFile):
         self, path: Path, described: PluginClass, name: str, values: NDArray[np.float64]
     ) -> None:
         """Write a bundle with one preset; it is loaded once it lies in a folder of `folders`."""
-        lv2_files.write_preset(path, self.bundle.ports(described.id), described.id, name, values)
+        lv2_presets.write_preset(path, self.bundle.ports(described.id), described.id, name, values)
 
     def load_preset(self, path: Path, described: PluginClass) -> Program:
         """Read the only preset for the plugin in a bundle."""
-        return lv2_files.read_preset(path, self.bundle.ports(described.id), described.id)
+        return lv2_presets.read_preset(path, self.bundle.ports(described.id), described.id)
 
     @functools.cached_property
     def bundle(self) -> lv2_files.Bundle:
@@ -247,7 +250,7 @@ class Lv2Instance(Instance):
 
     def programs(self) -> list[Program]:
         """Return the presets that lie in bundles on this machine."""
-        return self._bundle.programs(self._uri)
+        return lv2_presets.programs(self._bundle, self._uri)
 
     def close(self) -> None:
         """Let the plugin free the instance."""

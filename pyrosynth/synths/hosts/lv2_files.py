@@ -4,30 +4,29 @@ import functools
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.hosts.plugin import (
     MOST_STEPS,
     Control,
     PluginClass,
-    Program,
     Role,
     distinct_names,
     shortest,
 )
 from pyrosynth.synths.hosts.turtle import RDF, Graph, file_of
 
+_NAME = re.compile(rb'doap:name\s+"([^"\\]+)"')
 LV2, EXT = "http://lv2plug.in/ns/lv2core#", "http://lv2plug.in/ns/ext/"
 EXTENSIONS = "http://lv2plug.in/ns/extensions/"
-VALUE = RDF + "value"
+TYPE, VALUE = RDF + "type", RDF + "value"
 RDFS, DOAP = "http://www.w3.org/2000/01/rdf-schema#", "http://usefulinc.com/ns/doap#"
 FOAF_NAME = "http://xmlns.com/foaf/0.1/name"
-PRESET, SEE_ALSO, LABEL = EXT + "presets#Preset", RDFS + "seeAlso", RDFS + "label"
+SEE_ALSO, LABEL = RDFS + "seeAlso", RDFS + "label"
 PROPS = EXT + "port-props#"
 UNITS = {
     "bar": "bars", "beat": "beats", "bpm": "bpm", "cent": "cents", "cm": "cm", "db": "dB",
@@ -93,7 +92,7 @@ def locate(uri: str) -> Path:
     Raises:
         InputError: None on this machine does.
     """
-    for bundle in _bundles():
+    for bundle in bundles():
         if uri in Bundle(bundle).uris:
             return bundle
     raise InputError(f"no LV2 plugin '{uri}' in {', '.join(map(str, folders()))}")
@@ -115,7 +114,7 @@ class Bundle:
         if not (path / "manifest.ttl").is_file():
             raise SynthError(f"'{path}' is no LV2 bundle: it holds no manifest.ttl")
         self.manifest = Graph()
-        _read(self.manifest, path / "manifest.ttl")
+        read_into(self.manifest, path / "manifest.ttl")
         self.uris = [
             uri for uri in self.manifest.subjects(LV2 + "Plugin") if not uri.startswith("_:")
         ]
@@ -141,8 +140,20 @@ class Bundle:
         if uri not in self._graphs:
             graph = self._graphs[uri] = Graph()
             for file in self.sources(uri):
-                _read(graph, file)
+                read_into(graph, file)
         return self._graphs[uri]
+
+    def effect(self, uri: str) -> PluginClass | None:
+        """Describe a plugin whose files never speak of notes; None if they may.
+
+        They are not taken apart, since those of large collections of effects take seconds.
+        """
+        texts = [file.read_bytes() for file in self.sources(uri)]
+        if any(re.search(rb"InstrumentPlugin|MidiEvent|EventPort", text) for text in texts):
+            return None
+        names = [match[1] for text in texts[1:] if (match := _NAME.search(text))]
+        name = names[0].decode("utf-8", "replace") if names else uri
+        return PluginClass(uri, name, unusable="is an effect: it takes no notes", is_effect=True)
 
     def plugin(self, uri: str, features: Sequence[str], controls: bool = False) -> PluginClass:
         """Describe a plugin.
@@ -156,22 +167,19 @@ class Bundle:
         project = str(graph.one(uri, LV2 + "project"))
         maintainer = graph.one(uri, DOAP + "maintainer") or graph.one(project, DOAP + "maintainer")
         version = "minorVersion", "microVersion"
+        unusable = self._unusable(uri, features)
         described = PluginClass(
             uri,
             str(graph.one(uri, DOAP + "name", uri)),
             str(graph.one(str(maintainer), FOAF_NAME)),
             ".".join(f"{graph.number(uri, LV2 + key, 0):.0f}" for key in version),
-            self._unusable(uri, features),
+            unusable,
+            is_effect=bool(unusable) and LV2 + "InstrumentPlugin" not in graph.all(uri, TYPE),
         )
         if not controls:
             return described
-        listed = [port.control for port in self.ports(uri) if port.control]
-        return PluginClass(
-            *(described.id, described.name, described.maker, described.version),
-            unusable=described.unusable,
-            controls=tuple(listed),
-            dropped=tuple(self._dropped(uri)),
-        )
+        listed = tuple(port.control for port in self.ports(uri) if port.control)
+        return replace(described, controls=listed, dropped=tuple(self._dropped(uri)))
 
     def ports(self, uri: str) -> list[Port]:
         """Return the ports of a plugin, in the order of their numbers.
@@ -193,7 +201,7 @@ class Bundle:
         return self._ports.dropped(uri)
 
     def _unusable(self, uri: str, features: Sequence[str]) -> str:
-        kinds = self.graph(uri).all(uri, RDF + "type")
+        kinds = self.graph(uri).all(uri, TYPE)
         ports = self.ports(uri)
         missing = sorted(self.required_features(uri) - set(features))
         names = ", ".join(feature.replace(EXT, "") for feature in missing)
@@ -207,52 +215,8 @@ class Bundle:
         if LV2 + "InstrumentPlugin" not in kinds and inputs:
             return "is an effect: it takes notes, but works on the sound of an input"
         if missing:
-            return f"needs what this host does not serve ({names}); --option host=dawdreamer may"
+            return f"needs what this host does not serve: {names}"
         return ""
-
-    def programs(self, uri: str) -> list[Program]:
-        """Return the presets for a plugin in this bundle and in all others on this machine."""
-        ports, listed = self.ports(uri), []
-        places = [self.path, *(place for place in _bundles() if place != self.path)]
-        for place in places:
-            manifest = place / "manifest.ttl"
-            if place != self.path and not _may_hold_preset(manifest, uri):
-                continue
-            try:
-                bundle = self if place == self.path else Bundle(place)
-                listed += bundle.own_programs(uri, ports)
-            except (SynthError, InputError):
-                continue  # a damaged bundle of somebody else's
-        return listed
-
-    def own_programs(self, uri: str, ports: Sequence[Port]) -> list[Program]:
-        """Return the presets for a plugin in this bundle."""
-        graph = Graph()
-        of_plugin = [
-            preset
-            for preset in self.manifest.subjects(PRESET)
-            if uri in self.manifest.all(preset, LV2 + "appliesTo")
-        ]
-        for file in dict.fromkeys(f for preset in of_plugin for f in self.sources(preset)):
-            _read(graph, file)
-        controls = [port for port in ports if port.control]
-        listed = []
-        for preset in of_plugin:
-            given = {
-                str(graph.one(str(port), LV2 + "symbol")): graph.one(
-                    str(port), EXT + "presets#value"
-                )
-                for port in graph.all(preset, LV2 + "port")
-            }
-            native = [given.get(port.symbol, port.default) for port in controls]
-            if given and all(isinstance(value, float | bool) for value in native):
-                values = tuple(
-                    port.value(float(value), 1.0)
-                    for port, value in zip(controls, native, strict=True)
-                )
-                name = str(graph.one(preset, LABEL, preset.rpartition("#")[2]))
-                listed.append(Program(name, values))
-        return listed
 
 
 class _Ports(dict[str, list[Port]]):
@@ -276,12 +240,7 @@ class _Ports(dict[str, list[Port]]):
         told = distinct_names([port.control for port in ports if port.control])
         renamed = {control.id: control for control in told}
         self._dropped[uri] = [control for control in told if control.role]
-        self[uri] = [
-            Port(**{**vars(port), "control": _of_sound(renamed.get(port.symbol))})
-            if port.control
-            else port
-            for port in ports
-        ]
+        self[uri] = [replace(port, control=_of_sound(renamed.get(port.symbol))) for port in ports]
         return self[uri]
 
 
@@ -290,7 +249,7 @@ def _of_sound(control: Control | None) -> Control | None:
 
 
 def _port(graph: Graph, name: str) -> Port:
-    kinds = [str(kind).rpartition("#")[2] for kind in graph.all(name, RDF + "type")]
+    kinds = [str(kind).rpartition("#")[2] for kind in graph.all(name, TYPE)]
     index = round(graph.number(name, LV2 + "index", -1))
     symbol, is_input = str(graph.one(name, LV2 + "symbol")), "InputPort" in kinds
     low = graph.number(name, LV2 + "minimum", 0.0)
@@ -308,7 +267,7 @@ def _port(graph: Graph, name: str) -> Port:
         return port
     control, points = _control(graph, name, symbol, (low, high, default))
     per_rate = LV2 + "sampleRate" in graph.all(name, LV2 + "portProperty")
-    return Port(**{**vars(port), "control": control, "per_rate": per_rate, "points": points})
+    return replace(port, control=control, per_rate=per_rate, points=points)
 
 
 def _control(
@@ -373,63 +332,18 @@ def _group(graph: Graph, name: str) -> str:
     return str(label or graph.one(group, LV2 + "symbol"))
 
 
-def write_preset(
-    path: Path, ports: Sequence[Port], uri: str, name: str, values: NDArray[np.float64]
-) -> None:
-    """Write a bundle with one preset.
-
-    Args:
-        path: The folder to make.
-        ports: Of the plugin.
-        uri: The plugin.
-        name: Of the preset.
-        values: Of the controls, shape (n_controls,).
-    """
-    controls = [port for port in ports if port.control]
-    label = re.sub(r'["\\\n\r]', lambda match: f"\\u{ord(match[0]):04x}", name)
-    settings = ",\n".join(
-        f'  [ lv2:symbol "{port.symbol}" ; pset:value {port.native(float(value), 1.0):.9e} ]'
-        for port, value in zip(controls, values, strict=True)
-    )
-    prefixes = (
-        f"@prefix lv2: <{LV2}> .\n@prefix pset: <{EXT}presets#> .\n@prefix rdfs: <{RDFS}> .\n\n"
-    )
-    head = f"<preset.ttl>\n  a pset:Preset ;\n  lv2:appliesTo <{uri}> ;\n"
-    path.mkdir()
-    manifest = f"{prefixes}{head}  rdfs:seeAlso <preset.ttl> .\n"
-    preset = f'{prefixes}{head}  rdfs:label "{label}" ;\n  lv2:port\n{settings} .\n'
-    (path / "manifest.ttl").write_text(manifest, encoding="utf-8")
-    (path / "preset.ttl").write_text(preset, encoding="utf-8")
-
-
-def read_preset(path: Path, ports: Sequence[Port], uri: str) -> Program:
-    """Read the first preset for a plugin in a bundle.
+def read_into(graph: Graph, file: Path) -> None:
+    """Add what a file says to a graph.
 
     Raises:
-        InputError: It holds none.
+        SynthError: It is no Turtle.
     """
-    try:
-        listed = Bundle(path).own_programs(uri, ports)
-    except SynthError as error:
-        raise InputError(str(error)) from error
-    if not listed:
-        raise InputError(f"'{path}' holds no preset for {uri} with values of its controls")
-    return listed[0]
-
-
-def _read(graph: Graph, file: Path) -> None:
     try:
         graph.read(file)
     except InputError as error:
         raise SynthError(str(error)) from error
 
 
-def _bundles() -> list[Path]:
+def bundles() -> list[Path]:
+    """Return the bundles in the folders of this machine."""
     return [file.parent for folder in folders() for file in sorted(folder.glob("*/manifest.ttl"))]
-
-
-def _may_hold_preset(manifest: Path, uri: str) -> bool:
-    """Tell quickly whether a manifest may name a preset of a plugin."""
-    content = manifest.read_bytes()
-    last = re.split(r"[/#:]", uri)[-1].encode()
-    return b"Preset" in content and last in content

@@ -10,15 +10,11 @@ fixed here, for every format.
 
 import _ctypes
 import ctypes as C
-import functools
 import hashlib
 import itertools
-import platform
-import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -28,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import SynthError
+from pyrosynth.synths.hosts.denormals import denormals_flushed
 from pyrosynth.synths.hosts.library import load_library
 from pyrosynth.synths.params import Curve, Param
 
@@ -113,6 +110,7 @@ class PluginClass:
         version: As the maker writes it; empty if it is not told.
         unusable: Why it cannot be played as an instrument, such as "it takes no notes"; empty if
             it can.
+        is_effect: Whether it is meant for something else than playing notes.
         controls: Those that make up the sound, in the order of every array of values; none where
             only the classes of a file are listed.
         dropped: The others, each with its role.
@@ -125,6 +123,7 @@ class PluginClass:
     maker: str = ""
     version: str = ""
     unusable: str = ""
+    is_effect: bool = False
     controls: tuple[Control, ...] = ()
     dropped: tuple[Control, ...] = ()
     has_threads: bool = False
@@ -257,7 +256,8 @@ class PluginFile(ABC):
     """One plugin file or bundle, its library open at most once per process.
 
     A second handle on the same library would keep it loaded, so that closing it no longer resets
-    its static variables; hence one object per file, from `opened`, shared by every synth in it.
+    its static variables; hence one object per file, which
+    `pyrosynth.synths.hosts.formats.open_plugin` gives, shared by every synth in it.
 
     Attributes:
         format: Name of the format, such as ``"LV2"``.
@@ -380,12 +380,6 @@ class PluginFile(ABC):
         self._libraries.clear()
 
 
-@functools.cache
-def opened(host: type[PluginFile], path: Path) -> PluginFile:
-    """Return this process's only `PluginFile` of a file."""
-    return host(path)
-
-
 def distinct_names(controls: Sequence[Control]) -> tuple[Control, ...]:
     """Give controls of one name a number each: ``Level``, ``Level 2``, ``Level 3``."""
     taken: dict[str, Control] = {}
@@ -401,32 +395,3 @@ def shortest(value: float) -> float:
     """Return the shortest number that is the same in single precision: 0.2, not 0.200000003."""
     single = np.float32(value)
     return float(str(single)) if float(single) == value else value
-
-
-@contextmanager
-def denormals_flushed() -> Iterator[None]:
-    """Let the processor round the faintest numbers to zero: tails decay a fifth faster.
-
-    Only where the floating-point environment is laid out as glibc does on x86-64; elsewhere
-    nothing changes. The environment is put back afterwards.
-    """
-    if not (sys.platform == "linux" and platform.machine() == "x86_64"):
-        yield
-        return
-    size, mxcsr = 32, 7  # bytes of fenv_t; index of its MXCSR among 32-bit words
-    flush_to_zero_and_denormals_are_zero = 0x8040
-    libm = _libm()
-    saved, changed = (C.c_uint32 * (size // 4))(), (C.c_uint32 * (size // 4))()
-    libm.fegetenv(saved)
-    C.memmove(changed, saved, size)
-    changed[mxcsr] |= flush_to_zero_and_denormals_are_zero
-    libm.fesetenv(changed)
-    try:
-        yield
-    finally:
-        libm.fesetenv(saved)
-
-
-@functools.cache
-def _libm() -> C.CDLL:
-    return C.CDLL("libm.so.6")

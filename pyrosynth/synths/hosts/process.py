@@ -151,9 +151,19 @@ def _load_preset(
     return program.name, program.values
 
 
+def _survey(path: Path, class_id: str) -> tuple[dict[str, Any], int]:
+    """Describe a synth and count its programs."""
+    described = open_plugin(path).describe(class_id)
+    if described.unusable:
+        raise SynthError(described.unusable)
+    with open_plugin(path).instance(described, PROBE_RATE) as instance:
+        return described.to_json(), len(instance.programs())
+
+
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "classes": _classes,
     "describe": _describe,
+    "survey": _survey,
     "programs": _programs,
     "save_preset": _save_preset,
     "load_preset": _load_preset,

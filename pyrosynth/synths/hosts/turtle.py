@@ -130,7 +130,7 @@ class _Parser:
             self.advance()
         if self.kind != "iri":
             self.fail("an address in <> is missing")
-        address = urljoin(self.base, _unescaped(self.token[1:-1]))
+        address = _joined(self.base, self.token)
         if name == "prefix":
             self.prefixes[prefix[:-1]] = address
         else:
@@ -167,7 +167,7 @@ class _Parser:
         self.advance()
         result: Value
         if kind == "iri":
-            result = Iri(urljoin(self.base, _unescaped(token[1:-1])))
+            result = Iri(_joined(self.base, token))
         elif kind == "name":
             result = self.full(token)
         elif kind == "number":
@@ -255,6 +255,13 @@ class _Parser:
             at = match.end()
         while True:
             yield "", ""
+
+
+def _joined(base: str, token: str) -> str:
+    """Return the address in an ``<…>``, which may be relative to the base."""
+    address = _unescaped(token[1:-1])
+    joined = urljoin(base, address)
+    return f"{joined}#" if address.endswith("#") and not joined.endswith("#") else joined
 
 
 def _unescaped(text: str) -> str:

@@ -1,0 +1,118 @@
+"""Presets of LV2 plugins, which lie as Turtle files in bundles."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.synths.hosts.lv2_files import (
+    EXT,
+    LABEL,
+    LV2,
+    RDFS,
+    Bundle,
+    Port,
+    bundles,
+    read_into,
+)
+from pyrosynth.synths.hosts.plugin import Program
+from pyrosynth.synths.hosts.turtle import Graph
+
+PRESET = EXT + "presets#Preset"
+
+
+def programs(bundle: Bundle, uri: str) -> list[Program]:
+    """Return the presets for a plugin in this bundle and in all others on this machine."""
+    ports, listed = bundle.ports(uri), []
+    places = [bundle.path, *(place for place in bundles() if place != bundle.path)]
+    for place in places:
+        manifest = place / "manifest.ttl"
+        if place != bundle.path and not _may_hold_preset(manifest, uri):
+            continue
+        try:
+            other = bundle if place == bundle.path else Bundle(place)
+            listed += own_programs(other, uri, ports)
+        except (SynthError, InputError):
+            continue  # a damaged bundle of somebody else's
+    return listed
+
+
+def own_programs(bundle: Bundle, uri: str, ports: Sequence[Port]) -> list[Program]:
+    """Return the presets for a plugin in this bundle."""
+    graph = Graph()
+    of_plugin = [
+        preset
+        for preset in bundle.manifest.subjects(PRESET)
+        if uri in bundle.manifest.all(preset, LV2 + "appliesTo")
+    ]
+    for file in dict.fromkeys(f for preset in of_plugin for f in bundle.sources(preset)):
+        read_into(graph, file)
+    controls = [port for port in ports if port.control]
+    listed = []
+    for preset in of_plugin:
+        given = {
+            str(graph.one(str(port), LV2 + "symbol")): graph.one(str(port), EXT + "presets#value")
+            for port in graph.all(preset, LV2 + "port")
+        }
+        native = [given.get(port.symbol, port.default) for port in controls]
+        if given and all(isinstance(value, float | bool) for value in native):
+            values = tuple(
+                port.value(float(value), 1.0) for port, value in zip(controls, native, strict=True)
+            )
+            name = str(graph.one(preset, LABEL, preset.rpartition("#")[2]))
+            listed.append(Program(name, values))
+    return listed
+
+
+def write_preset(
+    path: Path, ports: Sequence[Port], uri: str, name: str, values: NDArray[np.float64]
+) -> None:
+    """Write a bundle with one preset.
+
+    Args:
+        path: The folder to make.
+        ports: Of the plugin.
+        uri: The plugin.
+        name: Of the preset.
+        values: Of the controls, shape (n_controls,).
+    """
+    controls = [port for port in ports if port.control]
+    label = re.sub(r'["\\\n\r]', lambda match: f"\\u{ord(match[0]):04x}", name)
+    settings = ",\n".join(
+        f'  [ lv2:symbol "{port.symbol}" ; pset:value {port.native(float(value), 1.0):.9e} ]'
+        for port, value in zip(controls, values, strict=True)
+    )
+    prefixes = (
+        f"@prefix lv2: <{LV2}> .\n@prefix pset: <{EXT}presets#> .\n@prefix rdfs: <{RDFS}> .\n\n"
+    )
+    head = f"<preset.ttl>\n  a pset:Preset ;\n  lv2:appliesTo <{uri}> ;\n"
+    path.mkdir()
+    manifest = f"{prefixes}{head}  rdfs:seeAlso <preset.ttl> .\n"
+    preset = f'{prefixes}{head}  rdfs:label "{label}" ;\n  lv2:port\n{settings} .\n'
+    (path / "manifest.ttl").write_text(manifest, encoding="utf-8")
+    (path / "preset.ttl").write_text(preset, encoding="utf-8")
+
+
+def read_preset(path: Path, ports: Sequence[Port], uri: str) -> Program:
+    """Read the first preset for a plugin in a bundle.
+
+    Raises:
+        InputError: It holds none.
+    """
+    try:
+        listed = own_programs(Bundle(path), uri, ports)
+    except SynthError as error:
+        raise InputError(str(error)) from error
+    if not listed:
+        raise InputError(f"'{path}' holds no preset for {uri} with values of its controls")
+    return listed[0]
+
+
+def _may_hold_preset(manifest: Path, uri: str) -> bool:
+    """Tell quickly whether a manifest may name a preset of a plugin."""
+    content = manifest.read_bytes()
+    last = re.split(r"[/#:]", uri)[-1].encode()
+    return b"Preset" in content and last in content

@@ -1,0 +1,188 @@
+"""Find the instruments on this machine, in every format, or say why one does not load.
+
+Each is asked in a child process with a deadline, so that none can take the others down.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pyrosynth.errors import PyrosynthError, SynthError
+from pyrosynth.synths.dssi import NO_SYNTH, DssiSynth, probe, split_label
+from pyrosynth.synths.hosts.formats import (
+    FORMATS,
+    host_of,
+    names_plugin,
+    split_class,
+    suffix_of,
+)
+from pyrosynth.synths.hosts.plugin import PluginClass
+from pyrosynth.synths.hosts.process import ask
+from pyrosynth.synths.params import Param
+
+SECONDS = 20.0  # for one question to a plugin
+LARGEST_DEPTH = 6  # of folders below those that are searched
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """An instrument on this machine, or a file that may hold one but does not load.
+
+    Attributes:
+        path: What `pyrosynth.synths.load_synth` takes.
+        format: Of the plugin, such as ``"LV2"``.
+        name: What people read; the file's name if it does not load.
+        maker: Who made it; empty if it is not told.
+        params: Its controls.
+        presets: Number of presets that come with it; None if the format does not tell.
+        reason: Why it does not load; empty if it does.
+    """
+
+    path: str
+    format: str
+    name: str
+    maker: str = ""
+    params: tuple[Param, ...] = ()
+    presets: int | None = 0
+    reason: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready description."""
+        return {**asdict(self), "params": [param.to_json() for param in self.params]}
+
+    def line(self) -> str:
+        """Describe it in a line: name, format, numbers of controls and presets, path."""
+        facts = f"does not load: {self.reason}"
+        if not self.reason:
+            presets = f"{self.presets:4} presets" if self.presets is not None else " " * 12
+            facts = f"{len(self.params):4} controls {presets}  {self.path}"
+        return f"{self.name:28} {self.format:5} {facts}"
+
+
+def scan(
+    paths: Sequence[str | os.PathLike[str]] = (), seconds: float = SECONDS
+) -> Iterator[Instrument]:
+    """Describe the instruments in files or folders, or on this machine; effects are left out.
+
+    Args:
+        paths: Plugin files, with ``#name`` for one of several synths, URIs of LV2 plugins, or
+            folders to search; the standard folders of every format if there is none.
+        seconds: Deadline for each question to a plugin.
+
+    Yields:
+        The instruments, by file.
+
+    Raises:
+        InputError: A path is neither.
+        SynthError: There is nothing at a path.
+    """
+    files = [file for path in paths for file in _files_at(os.fspath(path))]
+    if not paths:
+        files = [(file, "") for file in _everywhere()]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for found in pool.map(lambda file: _instruments(*file, seconds), files):
+            yield from found
+
+
+def _instruments(file: Path, wanted: str, seconds: float) -> list[Instrument]:
+    """Describe the instruments of one file."""
+    if suffix_of(file) not in FORMATS:
+        return _dssi(file, wanted)
+    kind = host_of(file).format
+    try:
+        listed = [PluginClass.from_json(c) for c in ask("classes", file, seconds=seconds)]
+    except PyrosynthError as error:
+        return [Instrument(str(file), kind, file.stem, reason=str(error))]
+    if wanted:
+        listed = [c for c in listed if wanted in (c.id, c.name)] or [PluginClass(wanted, wanted)]
+    instruments = []
+    for plugin in listed:
+        if plugin.is_effect and not wanted:
+            continue
+        name = plugin.id if [c.name for c in listed].count(plugin.name) > 1 else plugin.name
+        path = str(file) if len(listed) == 1 and not wanted else f"{file}#{name}"
+        try:
+            if plugin.unusable:
+                raise SynthError(plugin.unusable)
+            answer, presets = ask("survey", file, plugin.id, seconds=seconds)
+            described = PluginClass.from_json(answer)
+            params = tuple(control.param() for control in described.controls)
+        except PyrosynthError as error:
+            told = str(error)
+            instruments.append(Instrument(path, kind, plugin.name, plugin.maker, reason=told))
+            continue
+        if not described.is_effect or wanted:
+            instruments.append(Instrument(path, kind, plugin.name, plugin.maker, params, presets))
+    return instruments
+
+
+def _dssi(file: Path, wanted: str) -> list[Instrument]:
+    try:
+        listed = probe(file)
+    except PyrosynthError as error:
+        if str(error).endswith(NO_SYNTH):
+            return []  # an effect
+        return [Instrument(str(file), "DSSI", file.stem, presets=None, reason=str(error))]
+    instruments = []
+    for described in listed:
+        if wanted and wanted != described["label"]:
+            continue
+        path, params, reason = f"{file}#{described['label']}", (), ""
+        try:
+            params = DssiSynth(path).param_space.params
+        except PyrosynthError as error:
+            reason = str(error)
+        name, maker = described["name"], described["maker"]
+        instruments.append(Instrument(path, "DSSI", name, maker, params, None, reason))
+    return instruments
+
+
+def _files_at(path: str) -> list[tuple[Path, str]]:
+    """Return the plugin files at a path, each with the name of a synth in it that is wanted."""
+    if names_plugin(path):
+        place, wanted = split_class(path)
+    else:
+        place, wanted = split_label(path)
+    file = Path(place).expanduser().resolve()
+    if not file.exists():
+        raise SynthError(f"no plugin '{path}'; give a plugin, or a folder of plugins")
+    if suffix_of(file) in (*FORMATS, ".so") or not file.is_dir():
+        return [(file, wanted)]
+    return [(found, "") for found in _search(file, (*FORMATS, ".so"))]
+
+
+def _everywhere() -> list[Path]:
+    """Return the plugin files in the standard folders, in every format."""
+    places: dict[Path, None] = {}
+    for suffix in FORMATS:
+        for folder in host_of(f"x{suffix}").folders():
+            places.update(dict.fromkeys(_search(folder, (suffix,))))
+    for folder in dssi_folders():
+        places.update(dict.fromkeys(file.resolve() for file in sorted(folder.glob("*.so"))))
+    return list(places)
+
+
+def dssi_folders() -> list[Path]:
+    """Return the folders of ``DSSI_PATH`` and the system's."""
+    folders = [Path(p).expanduser() for p in os.environ.get("DSSI_PATH", "").split(":") if p]
+    for root in ("/usr/lib", "/usr/local/lib", "/usr/lib64"):
+        folders += [Path(root) / "dssi", *sorted(Path(root).glob("*-linux-gnu*/dssi"))]
+    return [*folders, Path.home() / ".dssi"]
+
+
+def _search(folder: Path, suffixes: Sequence[str], depth: int = 0) -> list[Path]:
+    """Return the plugins in a folder and those below, without looking into bundles."""
+    found: list[Path] = []
+    try:
+        entries = sorted(folder.iterdir()) if depth < LARGEST_DEPTH else []
+    except OSError:
+        return []
+    for entry in entries:
+        if suffix_of(entry) in suffixes:
+            found.append(entry.resolve())
+        elif entry.is_dir():
+            found += _search(entry, suffixes, depth + 1)
+    return found

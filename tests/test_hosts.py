@@ -1,0 +1,330 @@
+"""The hosts of LV2 and CLAP plugins, on a synth built from one source, and on Debian's mda."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pyrosynth import synths
+from pyrosynth.audio.io import Note
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.synths.hosts.formats import choose, split_class
+from pyrosynth.synths.hosts.lv2_files import Bundle
+from pyrosynth.synths.hosts.plugin import Control, PluginClass, distinct_names
+from pyrosynth.synths.hosts.turtle import RDF, Graph, Iri
+from pyrosynth.synths.params import Param, ParamSpace
+from pyrosynth.synths.presets import Preset
+from pyrosynth.synths.rendering import Renderer
+
+RATE = 22050
+NOTE = Note(hold_seconds=0.1, duration_seconds=0.2)
+MDA = Path("/usr/lib/lv2/mda.lv2")
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def lv2(probe):
+    return synths.load_synth(probe / "Probe.lv2")
+
+
+@pytest.fixture(scope="module")
+def clap(probe):
+    return synths.load_synth(probe / "Probe.clap")
+
+
+def values(synth, **changed):
+    space = synth.param_space
+    plain = {"Channel": 1.0, "Boom": 0.0, **changed}
+    return Preset("", plain).array(space)
+
+
+def draws(synth, n):
+    space = synth.param_space
+    drawn = space.from_unit(np.random.default_rng(0).random((n, len(space))))
+    drawn[:, space.index(["Channel", "Boom"])] = 1.0, 0.0
+    return drawn
+
+
+def test_one_source_sounds_the_same_in_every_format(probe, lv2, clap):
+    drawn = draws(lv2, 6)
+    through_lv2 = lv2.render_batch(drawn, NOTE, RATE)
+    assert (np.abs(through_lv2).max(axis=1) > 1e-3).all()
+    assert len(np.unique(through_lv2, axis=0)) == 6
+    np.testing.assert_array_equal(clap.render_batch(drawn, NOTE, RATE), through_lv2)
+    dssi = synths.load_synth(probe / "Probe.so", isolation="load")
+    assert dssi.param_space.names == lv2.param_space.names
+    assert np.abs(dssi.render_batch(drawn, NOTE, RATE) - through_lv2).max() <= 1e-7
+
+
+def test_controls_are_what_the_source_says(lv2, clap):
+    """Kinds, ranges, settings and labels in both formats; what only LV2 tells, there."""
+    told = {
+        "Wave": ("categorical", 0, 3, 1, ("Sine", "Saw", "Pulse", "Noise")),
+        "Octave": ("stepped", -2, 2, 0, ()),
+        "Cutoff": ("continuous", 20, 20000, 2000, ()),
+        "Resonance": ("continuous", 0, 1, 0.2, ()),
+        "Attack": ("continuous", 0.001, 1, 0.01, ()),
+        "Release": ("continuous", 0.01, 1, 0.1, ()),
+        "Sustain": ("continuous", 0, 100, 80, ()),
+        "Square": ("toggle", 0, 1, 0, ()),
+        "Noise": ("continuous", 0, 1, 0, ()),
+        "Echo": ("continuous", 0, 1, 0, ()),
+        "Drive": ("continuous", 0, 24, 0, ()),
+        "Pan": ("categorical", 0, 2, 1, ("Left", "Centre", "Right")),
+        "Dead": ("continuous", 0, 1, 0.5, ()),
+        "Key Track": ("continuous", 0, 1, 0, ()),
+        "Channel": ("stepped", 1, 16, 1, ()),
+        "Boom": ("continuous", 0, 1, 0, ()),
+        "Level": ("continuous", -40, 6, -6, ()),
+    }
+    for synth in (lv2, clap):
+        assert {
+            p.name: (p.kind, p.minimum, p.maximum, p.default, p.labels)
+            for p in synth.param_space.params
+        } == told
+        counts = {p.name: p.resolution for p in synth.param_space.params if p.kind != "continuous"}
+        assert counts == {"Wave": 4, "Octave": 5, "Square": 2, "Pan": 3, "Channel": 16}
+        assert (synth.described.maker, synth.described.has_threads) == ("pyrosynth", False)
+    params = {p.name: p for p in lv2.param_space.params}
+    assert {p.unit for p in params.values()} == {"", "Hz", "s", "%", "dB"}
+    assert {name for name, p in params.items() if p.curve == "logarithmic"} == {
+        "Cutoff", "Attack", "Release",
+    }  # fmt: skip
+    assert params["Key Track"].group == "Filter"
+    assert [p.group for p in clap.param_space.params[:4]] == ["osc", "osc", "filter", "filter"]
+
+
+def test_each_isolation_clears_what_it_says(probe, clap):
+    noisy, echoing = values(clap, Noise=1.0), values(clap, Echo=1.0)
+    exact = {}
+    for mode in clap.isolations:
+        synth = synths.load_synth(probe / "Probe.clap", isolation=mode)
+        exact[mode] = [
+            np.array_equal(*synth.render_batch(np.stack([vector] * 2), NOTE, RATE))
+            for vector in (noisy, echoing)
+        ]
+    assert exact == {
+        "reuse": [False, False],
+        "fresh": [False, True],
+        "reload": [True, True],
+        "load": [True, True],
+        "fork": [True, True],
+    }
+
+
+def test_a_plugin_with_threads_is_never_forked_after_loading(probe, monkeypatch):
+    monkeypatch.setenv("PROBE_THREAD", "1")
+    synth = synths.load_synth(probe / "Probe.clap")
+    assert synth.isolations == ("reuse", "fresh", "reload", "load")
+    with pytest.raises(InputError, match="use isolation 'load' instead of 'fork'"):
+        synths.load_synth(probe / "Probe.clap", isolation="fork")
+
+
+def test_a_value_that_crashes_costs_its_own_sound(lv2):
+    three = np.stack([values(lv2), values(lv2, Boom=1.0), values(lv2, Channel=2.0)])
+    with Renderer(lv2, NOTE, RATE, workers=1) as renderer:
+        rendered = renderer.render(three)
+    assert rendered.reason.tolist() == ["", "crashed", "silent"]
+    np.testing.assert_array_equal(rendered.audio[0], lv2.render(three[0], NOTE, RATE))
+
+
+def test_presets_go_out_and_come_back(tmp_path, lv2, clap):
+    for synth in (lv2, clap):
+        file = tmp_path / f"ours{synth.preset_suffix}"
+        row = draws(synth, 1)[0]
+        assert synth.write_bank(file, [Preset.from_array(synth.param_space, row, 'a "b" \\ ü')])
+        (again,) = synth.read_bank(file)
+        assert again.name == 'a "b" \\ ü'
+        np.testing.assert_allclose(again.array(synth.param_space), row, atol=1e-6, rtol=1e-6)
+    (tmp_path / "text.clapstate").write_text("no state")
+    with pytest.raises(InputError, match="no CLAP state that pyrosynth wrote"):
+        clap.read_bank(tmp_path / "text.clapstate")
+    content = (tmp_path / "ours.clapstate").read_bytes()
+    (tmp_path / "of.clapstate").write_bytes(
+        content.replace(b"pyrosynth.probe", b"pyrosynth.other")
+    )
+    with pytest.raises(
+        InputError, match="a preset of 'pyrosynth.other', not of 'pyrosynth.probe'"
+    ):
+        clap.read_bank(tmp_path / "of.clapstate")
+    empty = bundle(tmp_path / "empty.lv2").path
+    with pytest.raises(InputError, match="holds no preset for urn:pyrosynth:probe"):
+        lv2.read_bank(empty)
+
+
+def test_factory_programs_are_presets(lv2):
+    plain, hollow, bell = lv2.presets()
+    assert (plain.name, hollow.name, bell.name) == ("Plain", "Hollow", "Bell (soft)")
+    assert hollow.values["Cutoff"] == 600
+    assert hollow.values["Resonance"] == pytest.approx(0.7)
+    assert bell.values["Wave"] == 0
+
+
+def test_a_plugin_is_rebuilt_from_its_spec_and_known_by_its_file(tmp_path, probe, lv2):
+    assert synths.from_spec(json.loads(json.dumps(lv2.spec()))).described == lv2.described
+    shutil.copytree(probe / "Probe.lv2", tmp_path / "Probe.lv2")
+    copied = synths.load_synth(tmp_path / "Probe.lv2")
+    assert copied.identity() == lv2.identity()
+    with (tmp_path / "Probe.lv2" / "Probe.so").open("ab") as file:
+        file.write(b"\0")
+    assert copied.identity() != lv2.identity()
+
+
+def test_unusable_plugins_are_told_in_one_line(tmp_path, probe):
+    whole = (probe / "Probe.clap").read_bytes()
+    arm = whole[:18] + b"\xb7\x00" + whole[20:]
+    lacking = whole.replace(b"libstdc++.so.6\0", b"libstdc--.so.6\0")
+    bad = {
+        "text": (b"not a plugin", "is not a plugin"),
+        "empty": (b"", "is not a plugin"),
+        "cut": (whole[: len(whole) // 2], "is cut short"),
+        "arm": (arm, "is for aarch64"),
+        "lacking": (lacking, "libstdc--.so.6: cannot open .*apt install libstdc"),
+        "dssi": ((probe / "Probe.so").read_bytes(), "has no clap_entry"),
+        "windows": (b"MZ\x90\0" + whole[:100], "for Windows"),
+    }
+    for name, (content, said) in bad.items():
+        file = tmp_path / f"{name}.clap"
+        file.write_bytes(content)
+        with pytest.raises(SynthError, match=said) as caught:
+            synths.load_synth(file)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(SynthError, match="no plugin '.*missing.clap'; 'pyrosynth scan' lists"):
+        synths.load_synth(tmp_path / "missing.clap")
+    (tmp_path / "empty.lv2").mkdir()
+    with pytest.raises(SynthError, match="is no LV2 bundle: it holds no manifest.ttl"):
+        synths.load_synth(tmp_path / "empty.lv2")
+
+
+PORTS = """
+@prefix lv2: <http://lv2plug.in/ns/lv2core#> . @prefix atom: <http://lv2plug.in/ns/ext/atom#> .
+@prefix doap: <http://usefulinc.com/ns/doap#> . @prefix ev: <http://lv2plug.in/ns/ext/event#> .
+@prefix midi: <http://lv2plug.in/ns/ext/midi#> . @prefix rdf: <{rdf}> .
+@prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .
+<urn:x:one> a lv2:Plugin{kind} ; doap:name "One" ; lv2:binary <one.so> ; {more}
+  lv2:port [ a lv2:AudioPort, lv2:OutputPort ; lv2:index 0 ; lv2:symbol "out" ] {ports} .
+"""
+CHOICE = """, [ a lv2:ControlPort, lv2:InputPort ; lv2:index 1 ; lv2:symbol "voices" ;
+  lv2:name "Voices" ; lv2:default 4 ; lv2:minimum 1 ; lv2:maximum 8 ;
+  lv2:portProperty lv2:enumeration, lv2:integer ;
+  lv2:scalePoint [ rdfs:label "eight" ; rdf:value 8 ], [ rdfs:label "one" ; rdf:value 1 ],
+    [ rdfs:label "four" ; rdf:value 4 ] ]"""
+MIDI = ', [ a atom:AtomPort, lv2:InputPort ; lv2:index 1 ; lv2:symbol "in" ; {} ]'
+
+
+def bundle(folder, kind="", more="", ports=""):
+    folder.mkdir(exist_ok=True)
+    text = PORTS.format(rdf=RDF, kind=kind, more=more, ports=ports)
+    (folder / "manifest.ttl").write_text(text)
+    return Bundle(folder)
+
+
+def test_what_is_no_instrument_says_why(tmp_path):
+    midi = MIDI.format("atom:supports midi:MidiEvent")
+    event = MIDI.format("").replace("atom:AtomPort", "ev:EventPort")
+    needs = "lv2:requiredFeature <http://lv2plug.in/ns/ext/morph#it> ;"
+    sound_in = ', [ a lv2:AudioPort, lv2:InputPort ; lv2:index 2 ; lv2:symbol "sound" ]'
+    cases = {
+        "it takes no notes": bundle(tmp_path / "a.lv2"),
+        "old event extension": bundle(tmp_path / "b.lv2", ports=event),
+        "works on the sound of an input": bundle(tmp_path / "c.lv2", ports=midi + sound_in),
+        "does not serve: morph#it": bundle(tmp_path / "d.lv2", "", needs, midi),
+    }
+    for said, described in cases.items():
+        plugin = described.plugin("urn:x:one", ())
+        with pytest.raises(SynthError, match=said):
+            choose(described.path, [plugin], "")
+    assert (
+        not bundle(tmp_path / "e.lv2", ", lv2:InstrumentPlugin", "", midi + sound_in)
+        .plugin("urn:x:one", ())
+        .unusable
+    )
+    with pytest.raises(SynthError, match="lacks one.so; install the plugin again"):
+        cases["it takes no notes"].binary("urn:x:one")
+
+
+def test_settings_that_are_not_evenly_spaced_are_numbered(tmp_path):
+    (_, port) = bundle(tmp_path / "a.lv2", ports=CHOICE).ports("urn:x:one")
+    param = port.control.param()
+    assert (param.kind, param.labels) == ("categorical", ("one", "four", "eight"))
+    assert (param.minimum, param.maximum, param.default) == (0, 2, 1)
+    assert [port.native(i, RATE) for i in range(3)] == [1, 4, 8]
+    assert port.value(8.0, RATE) == 2
+
+
+def test_turtle(tmp_path):
+    file = tmp_path / "a b.ttl"
+    file.write_text(
+        "@prefix : <http://a/> . PREFIX b: <c#>\n# comment <x>\n"
+        ':s a :T ; b:p 1.5e2, -.5 , 3., "x\\u00e9\\n" ; :q """two\n"lines\\"""" , true;; .\n'
+        "<> :r [ :in ( 1 2 ) ] , 'one'@en-GB, \"7\"^^<http://www.w3.org/2001/XMLSchema#int> .\n"
+        "[] :r :x.y , :a%20b , _:n .".replace("3.,", "3,")
+    )
+    graph = Graph()
+    graph.read(file)
+    assert graph.subjects("http://a/T") == ["http://a/s"]
+    assert graph.all("http://a/s", f"{file.parent.as_uri()}/c#p") == [150, -0.5, 3, "xé\n"]
+    assert graph.all("http://a/s", "http://a/q") == ['two\n"lines"', True]
+    listed = graph.all(file.as_uri().replace(" ", "%20"), "http://a/r")
+    assert listed[1:] == ["one", 7]
+    first = graph.one(graph.one(listed[0], "http://a/in"), RDF + "first")
+    assert first == 1
+    assert Iri("http://a/x.y") in graph.all("_:4", "http://a/r") or any(
+        Iri("http://a/x.y") in graph.all(s, "http://a/r") for s in list(graph.statements)
+    )
+    for text, line in (("a:b a 3 .", 1), ("\n<a> <b> <c>\n<d>", 3), ('<a> <b> "x', 1)):
+        file.write_text(text)
+        with pytest.raises(InputError, match=f"line {line}: "):
+            Graph().read(file)
+
+
+def test_names_of_synths_and_controls_are_told_apart(tmp_path):
+    listed = [PluginClass(f"id{i}", name) for i, name in enumerate(("Pad", "Pad", "Lead EX"))]
+    assert choose(tmp_path, listed, "lead").id == "id2"
+    assert choose(tmp_path, listed, "id1").id == "id1"
+    with pytest.raises(InputError, match=r"2 instruments.*#id0 \(Pad\), #id1 \(Pad\)"):
+        choose(tmp_path, listed, "Pad")
+    with pytest.raises(InputError, match="no 'organ'; known: Pad, Pad, Lead EX"):
+        choose(tmp_path, listed, "organ")
+    names = [c.name for c in distinct_names([Control(str(i), n) for i, n in enumerate("aab")])]
+    assert names == ["a", "a 2", "b"]
+    (tmp_path / "x#y.clap").touch()
+    assert split_class(f"{tmp_path}/x#y.clap#z/w") == (f"{tmp_path}/x#y.clap", "z/w")
+    assert split_class("missing.lv2#JX10") == ("missing.lv2", "JX10")
+
+
+def test_a_logarithmic_control_has_even_ratios():
+    space = ParamSpace((Param("f", minimum=20, maximum=20000, default=20, curve="logarithmic"),))
+    np.testing.assert_allclose(space.from_unit([[0], [1 / 3], [1]])[:, 0], [20, 200, 20000])
+    levels = np.arange(128)[:, None]
+    np.testing.assert_array_equal(space.levels(space.decode((levels + 0.5) / 128)), levels)
+    assert ParamSpace.from_json(json.loads(json.dumps(space.to_json()))) == space
+    assert set(Param("x").to_json()) == {
+        "name", "kind", "minimum", "maximum", "default", "resolution", "unit", "labels",
+    }  # fmt: skip
+    with pytest.raises(InputError, match="minimum above 0"):
+        Param("x", curve="logarithmic")
+
+
+@pytest.mark.plugin
+def test_jx10_and_its_presets():
+    """A synth of many years and its 52 presets, from Debian's mda-lv2."""
+    if not MDA.is_dir():
+        pytest.fail("mda-lv2 is not installed: apt install mda-lv2")
+    with pytest.raises(InputError, match=r"holds 4 instruments.*#MDA JX10"):
+        synths.load_synth(MDA)
+    with pytest.raises(SynthError, match="MDA Overdrive in .* is an effect: it takes no notes"):
+        synths.load_synth(f"{MDA}#MDA Overdrive")
+    jx10 = synths.load_synth("http://drobilla.net/plugins/mda/JX10")
+    assert (len(jx10.param_space), jx10.described.maker) == (24, "David Robillard")
+    presets = jx10.presets()
+    assert (len(presets), presets[0].name) == (52, "5th Sweep Pad")
+    assert {len(preset.values) for preset in presets} == {24}
+    some = np.stack([preset.array(jx10.param_space) for preset in presets[:4]])
+    sounds = jx10.render_batch(some, NOTE, RATE)
+    np.testing.assert_array_equal(sounds, jx10.render_batch(some[::-1], NOTE, RATE)[::-1])
+    assert len(np.unique(sounds, axis=0)) == 4
+    assert os.path.basename(jx10.spec()["path"].partition("#")[0]) == "mda.lv2"
