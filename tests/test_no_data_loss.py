@@ -81,7 +81,9 @@ COMMANDS = {
     "explore": "RUN --axes 0 --draws 1 --workers 1",
     "serve": "RUN --presets 1",
     "demo": "--synth voice --smoke --workers 1",
+    "learn": "voice --minutes 0.001 --workers 1",
 }
+ONE_FILE = {"describe": ["--force"], "presets": []}  # commands whose --out is a file
 FORCED = ("fit", "export", "infer", "compare", "axes")
 OUT = {"serve": "--static"}
 
@@ -103,8 +105,8 @@ def test_every_command_that_writes_is_tried():
         name for name, command in commands.items()
         if any("--out" in p.opts or "--static" in p.opts for p in command.params)
     }  # fmt: skip
-    assert writing == set(COMMANDS)
-    forced = {n for n in writing if any("--force" in p.opts for p in commands[n].params)}
+    assert writing == set(COMMANDS) | set(ONE_FILE)
+    forced = {n for n in COMMANDS if any("--force" in p.opts for p in commands[n].params)}
     assert forced == set(FORCED)
 
 
@@ -133,6 +135,17 @@ def test_one_foreign_file_is_enough(here, tmp_path, capsys, command):
         said = "is there already" if command == "tags" else "did not write"
         assert said in capsys.readouterr().err
         assert contents(out) == before
+
+
+@pytest.mark.parametrize("command", ONE_FILE)
+def test_files_that_are_there_stay(foreign, capsys, command):
+    before = contents(foreign)
+    for name in ("notes.txt", "empty", ""):
+        for more in ([], ONE_FILE[command]):
+            out = str(foreign / name)
+            assert main([command, "voice", "--out", out, "--workers", "1", *more]) == 2
+            assert len(capsys.readouterr().err.strip().splitlines()[-1]) < LONGEST + 20
+            assert contents(foreign) == before
 
 
 def test_the_folder_of_osc_messages_must_be_ours(here, foreign, capsys):

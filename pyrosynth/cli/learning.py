@@ -80,16 +80,15 @@ def presets(
     out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("presets.json"),
     option: Option = None,
     workers: Workers = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace OUT.")] = False,
     as_json: Json = False,
 ) -> None:
     """Gather the presets of a synth and of files into one, equal ones once, silent ones marked."""
     from pyrosynth.data.gathering import gather
     from pyrosynth.errors import InputError
+    from pyrosynth.files import require_ours
     from pyrosynth.synths import load_synth
 
-    if out.exists() and not force:
-        raise InputError(f"'{out}' is there already; give another --out, or replace it by --force")
+    require_ours(out)
     loaded = load_synth(synth, **settings(option))
     found = gather(loaded, files or (), workers=workers)
     if not found.presets:

@@ -256,8 +256,10 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
             seed=facts["seed"],
             settings=dict(facts["settings"]),
             training=History(**facts["history"]),
-            temperature=Temperature(**facts.get("temperature", {})),
-            conformal_scores=tuple(facts.get("conformal_scores", ())),
+            temperature=Temperature(
+                **{k: float(t) for k, t in facts.get("temperature", {}).items()}
+            ),
+            conformal_scores=tuple(map(float, facts.get("conformal_scores", ()))),
         )
 
 

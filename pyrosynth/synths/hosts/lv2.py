@@ -162,7 +162,7 @@ class Lv2File(PluginFile):
 
     def load_preset(self, path: Path, described: PluginClass) -> Program:
         """Read the only preset for the plugin in a bundle."""
-        return lv2_presets.read_preset(path, self.bundle.ports(described.id), described.id)
+        return lv2_presets.load_program(path, self.bundle.ports(described.id), described.id)
 
     @functools.cached_property
     def bundle(self) -> lv2_files.Bundle:

@@ -96,7 +96,7 @@ def write_preset(
     (path / "preset.ttl").write_text(preset, encoding="utf-8")
 
 
-def read_preset(path: Path, ports: Sequence[Port], uri: str) -> Program:
+def load_program(path: Path, ports: Sequence[Port], uri: str) -> Program:
     """Read the first preset for a plugin in a bundle.
 
     Raises:

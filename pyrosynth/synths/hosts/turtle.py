@@ -139,7 +139,7 @@ class _Parser:
         if ends_with_dot:
             self.expect(".")
 
-    def properties(self, subject: str) -> None:
+    def properties(self, subject: Value) -> None:
         while True:
             predicate: Value
             if self.token == "a" and self.kind == "word":
@@ -148,7 +148,7 @@ class _Parser:
             else:
                 predicate = self.value()
             while True:
-                self.graph.add(subject, str(predicate), self.value())
+                self.graph.add(str(subject), str(predicate), self.value())
                 if self.token != "," or self.kind != "mark":
                     break
                 self.advance()
