@@ -83,7 +83,7 @@ def scan(
     if not paths:
         files = [(file, "") for file in _everywhere()]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for found in pool.map(lambda file: _instruments(*file, seconds), files):
+        for found in pool.map(lambda found: _instruments(found[0], found[1], seconds), files):
             yield from found
 
 
@@ -130,7 +130,8 @@ def _dssi(file: Path, wanted: str) -> list[Instrument]:
     for described in listed:
         if wanted and wanted != described["label"]:
             continue
-        path, params, reason = f"{file}#{described['label']}", (), ""
+        path, reason = f"{file}#{described['label']}", ""
+        params: tuple[Param, ...] = ()
         try:
             params = DssiSynth(path).param_space.params
         except PyrosynthError as error:

@@ -104,7 +104,7 @@ class ClapFile(PluginFile):
             raise InputError(f"cannot read '{path}': {error.strerror}") from error
         head, _, state = content.removeprefix(HEAD).partition(b"\n")
         try:
-            told = json.loads(head) if content.startswith(HEAD) else None
+            told: Any = json.loads(head) if content.startswith(HEAD) else None
             owner, name, numbers = str(told["plugin"]), str(told["name"]), told["values"]
             values = tuple(float(numbers.get(c.id, c.default)) for c in described.controls)
         except (ValueError, TypeError, KeyError, AttributeError) as error:

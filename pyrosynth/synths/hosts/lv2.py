@@ -32,8 +32,13 @@ READY = (  # features that need nothing from the host
     *WHOLE_BLOCKS,
     EXT + "state#threadSafeRestore",
 )
-SERVED = (EXT + "urid#map", EXT + "urid#unmap", EXT + "options#options")
-SERVED += (WORKER + "schedule", EXT + "log#log")
+SERVED = (
+    EXT + "urid#map",
+    EXT + "urid#unmap",
+    EXT + "options#options",
+    WORKER + "schedule",
+    EXT + "log#log",
+)
 
 
 class Descriptor(C.Structure):

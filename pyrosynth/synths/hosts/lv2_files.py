@@ -281,7 +281,8 @@ def _control(
         for point in graph.all(name, LV2 + "scalePoint")
     }
     points = tuple(sorted(value for value in told if np.isfinite(value)))
-    labels, uneven, steps = tuple(told[value] for value in points), (), 0
+    labels, steps = tuple(told[value] for value in points), 0
+    uneven: tuple[float, ...] = ()
     if LV2 + "enumeration" in properties and len(points) > 1:
         steps = len(points)
         if np.allclose(points, np.linspace(points[0], points[-1], steps)):
@@ -295,10 +296,13 @@ def _control(
     elif LV2 + "integer" in properties:
         low, high = float(np.ceil(low)), float(np.floor(high))
         steps = round(high - low) + 1 if high - low < MOST_STEPS else 0
+    low, high, default = (shortest(float(np.float32(n))) for n in (low, high, default))
     described = Control(
         symbol,
         str(graph.one(name, LV2 + "name", symbol)),
-        *(shortest(float(np.float32(number))) for number in (low, high, default)),
+        low,
+        high,
+        default,
         steps,
         labels if steps and len(labels) == steps else (),
         _unit(graph, name),
