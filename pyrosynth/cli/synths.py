@@ -10,6 +10,7 @@ from pyrosynth.cli.options import (
     Out,
     Seed,
     Workers,
+    complain,
     settings,
     show,
 )
@@ -69,7 +70,8 @@ def scan(
     )
     lines = []
     for instrument in found:
-        lines.append(instrument.line())
+        if not (paths and instrument.reason):
+            lines.append(instrument.line())
         if paths and len(found) == 1:
             lines += [
                 f"  {p.name:28}{p.kind:12}{p.minimum:g} to {p.maximum:g}, default {p.default:g}"
@@ -78,7 +80,13 @@ def scan(
             ]
     if not found:
         lines = ["no instrument there; 'pyrosynth synths' lists those that need no plugin"]
-    show({"synths": [instrument.to_json() for instrument in found]}, lines, as_json)
+    if lines or as_json:
+        show({"synths": [instrument.to_json() for instrument in found]}, lines, as_json)
+    unusable = [instrument for instrument in found if paths and instrument.reason]
+    for instrument in unusable:
+        complain(instrument.reason)
+    if unusable:
+        raise typer.Exit(2)
 
 
 def render(
