@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.files import atomic
+from pyrosynth.files import write_bytes
 from pyrosynth.inference.answers import Draws
 from pyrosynth.inference.contraction import contraction, correlations, known_points
 
@@ -222,10 +222,14 @@ def save_groups(groups: Mapping[str, Group], path: str | Path) -> None:
     Raises:
         InputError: The file cannot be written, for example on a full disk.
     """
+    import io
+
     import h5netcdf
     import h5py
 
-    with atomic(path) as new, h5netcdf.File(new, "w") as file:
+    # In memory first: HDF5 ends the process if the disk fills while it closes a file.
+    content = io.BytesIO()
+    with h5netcdf.File(content, "w") as file:
         for name, data in groups.items():
             group = file.create_group(name)
             group.dimensions = {dim: len(labels) for dim, labels in data.coords.items()}
@@ -242,6 +246,7 @@ def save_groups(groups: Mapping[str, Group], path: str | Path) -> None:
                 )
                 if truth:
                     variable.attrs["dtype"] = "bool"
+    write_bytes(path, content.getvalue())
 
 
 def distinct_names(names: Iterable[str]) -> list[str]:
