@@ -22,7 +22,7 @@ from pyrosynth.synths.hosts.plugin import Instance, PluginClass, PluginFile
 from pyrosynth.synths.hosts.process import ask
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import Preset
-from pyrosynth.synths.sandbox import die_with_parent
+from pyrosynth.synths.sandbox import die_with_parent, zero_new_memory
 
 TEXT_BYTES = 1024  # of an error that a forked child tells
 
@@ -183,6 +183,7 @@ class PluginSynth(Synth):
             if child == 0:
                 try:
                     die_with_parent(parent)
+                    zero_new_memory()
                     with self._instance(sample_rate) as instance:
                         memory[:n_bytes] = instance.play(values, note).tobytes()
                     os._exit(0)

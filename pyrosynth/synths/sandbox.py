@@ -17,6 +17,7 @@ from pyrosynth.errors import SynthError
 PYTHON = (sys.executable, "-X", f"utf8={sys.flags.utf8_mode}")
 FILE_BYTES = 1 << 28  # largest file that a plugin may write: some print without end
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+M_PERTURB = -6  # an option of mallopt
 STRAY_SECONDS = 2.0  # to hunt down what a plugin has started and that starts more meanwhile
 THREAD_LIMITS = (
     "OMP_NUM_THREADS",
@@ -177,6 +178,16 @@ def die_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(1)
+
+
+def zero_new_memory() -> None:
+    """Have memory zeroed when it is allocated in this process, for good; glibc only.
+
+    Some synths, such as mda's JX10, play what lies in memory that they have not set.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "gnu_get_libc_version"):
+        libc.mallopt(M_PERTURB, 0xFF)  # fills what is allocated with the complement
 
 
 def limit_resources(memory: int | None) -> None:
