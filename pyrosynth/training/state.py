@@ -34,8 +34,8 @@ class History:
         rows: One per validation: ``step``, ``lr``, ``loss`` (training, mean since the row
             before) and, on the held-out rows, ``valid_loss``, ``valid_log_q`` (log q(v|x), nats
             per preset), each term as ``valid_<name>``, and, where the density is exact,
-            ``valid_coverage_error`` (mean of |share of truths - level| over highest-density
-            regions of 50, 80 and 90 %).
+            ``valid_coverage_error`` (how far shares of truths are from their levels, averaged over
+            highest-density regions of 50, 80 and 90 %).
         best_step: Step of the weights that were kept.
         stopped: ``"finished"``, or ``"early"`` when validation had stopped improving.
         seconds: Duration of the fit, over all calls that it took.

@@ -43,7 +43,8 @@ def coverage_error(variant: Variant, x: Tensor, v: Tensor, seed: int) -> float:
         seed: Of the draws.
 
     Returns:
-        The mean of |share of truths - level| over ``LEVELS``: 0 when calibrated.
+        How far the share of truths is from the level, on average over ``LEVELS``: 0 when
+        calibrated.
     """
     log_q = variant.sample_v(x, WATCHED_DRAWS, _generator(x, seed))[1]
     denser = (log_q > variant.log_prob_v(v, x)).float().mean(0)
@@ -139,7 +140,8 @@ def central_error(variant: Variant, x: Tensor, v: Tensor) -> float:
         v: Their presets, shape (n, n_params).
 
     Returns:
-        The mean over ``LEVELS`` of |share of truths - level|, the share over all parameters.
+        How far the share of truths, over all parameters, is from the level, on average over
+        ``LEVELS``.
     """
     n, levels = DRAWS, torch.tensor(LEVELS, device=x.device)
     held = torch.zeros_like(levels)
