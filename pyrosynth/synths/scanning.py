@@ -5,7 +5,6 @@ Each is asked in a child process with a deadline, so that none can take the othe
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +81,9 @@ def scan(
     files = [file for path in paths for file in _files_at(os.fspath(path))]
     if not paths:
         files = [(file, "") for file in _everywhere()]
+    # Importing it fails in a thread that outlives the main one.
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for found in pool.map(lambda found: _instruments(found[0], found[1], seconds), files):
             yield from found

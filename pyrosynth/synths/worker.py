@@ -51,6 +51,7 @@ from pyrosynth.synths.worker_process import (
     unpacked,
 )
 
+ENDING_SECONDS = 0.25  # between the end of a process's connection and its own
 START_SECONDS = 120.0  # imports and the synth's own loading, on a busy machine
 MOST_STARTS = 4  # in a row of which none gets as far as a sound
 MOST_KILLS = 3  # from outside at one sound, as for want of memory, before it counts as crashed
@@ -152,7 +153,7 @@ class Worker:
         batch = self._batches[0]
         if kind != READY or number != batch.slot:
             if not message:  # the process is ending, if it did not merely close its connection
-                has_ended(self._process, 1.0)
+                has_ended(self._process, ENDING_SECONDS)
             self._recover(CRASHED, text)
             return None
         self._is_new, self._starts, self._seen = False, 0, None
