@@ -1,14 +1,12 @@
 """Synths behind DSSI, the open C interface of Linux soft-synths.
 
 The block size and the sample at which a note starts and ends are part of the sound, so the host
-fixes both. What one sound leaves behind (reverb tails, held voices, the state of a noise
-generator) must be cleared before the next, which is what `Isolation` chooses.
+fixes both.
 """
 
 import hashlib
 import json
 import math
-import mmap
 import os
 import signal
 import subprocess
@@ -22,12 +20,12 @@ from numpy.typing import NDArray
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import InputError, SynthError, unknown
 from pyrosynth.synths import ladspa
-from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
-from pyrosynth.synths.host import Instance, library
+from pyrosynth.synths.base import Isolation
+from pyrosynth.synths.host import Instance, Library, library
+from pyrosynth.synths.isolation import IsolatedSynth, require_isolation
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.sandbox import (
     PYTHON,
-    die_with_parent,
     has_ended,
     kill_all,
     private_home,
@@ -139,7 +137,7 @@ def param_of_port(port: dict[str, Any], name: str) -> Param:
     return Param(name, "continuous", low, high, min(max(default, low), high), unit=unit)
 
 
-class DssiSynth(Synth):
+class DssiSynth(IsolatedSynth):
     """A DSSI plugin as a synth.
 
     Args:
@@ -156,28 +154,17 @@ class DssiSynth(Synth):
         InputError: The label or the isolation is unknown, or the isolation is not offered.
     """
 
-    memory_limit = 8 << 30
-
     def __init__(self, path: str | os.PathLike[str], isolation: Isolation = "fresh") -> None:
         """Read the ports in a child process; the library is opened by the first ``render``."""
-        if isolation not in ISOLATIONS:
-            raise unknown("isolation", str(isolation), ISOLATIONS)
+        require_isolation(isolation)
         file, label = split_label(path)
-        self.isolation = isolation
         self.path = Path(file).expanduser().resolve()
         labelled = {synth["label"]: synth for synth in probe(self.path)}
         self.label = label or next(iter(labelled))
         if self.label not in labelled:
             raise unknown(f"synth in '{self.path}'", self.label, labelled)
         self.name = self.label.lower()
-        self.isolations = ISOLATIONS
-        if labelled[self.label]["has_threads"]:  # of which a forked process has none
-            self.isolations = tuple(mode for mode in ISOLATIONS if mode != "fork")
-        if isolation not in self.isolations:
-            raise InputError(
-                f"plugin '{self.path}' starts threads when it is loaded, which do not live on in "
-                f"a forked process; use isolation 'load' instead of '{isolation}'"
-            )
+        self.set_isolation(isolation, self.path, labelled[self.label]["has_threads"])
         ports = labelled[self.label]["ports"]
         self._outputs = _ports(ports, ladspa.AUDIO | ladspa.OUTPUT)
         self._controls = _ports(ports, ladspa.CONTROL | ladspa.INPUT)
@@ -202,7 +189,6 @@ class DssiSynth(Synth):
             if flags & ladspa.LOGARITHMIC
         )
         self._library = library(self.path)
-        self._instance: Instance | None = None
 
     def spec(self) -> dict[str, Any]:
         """Return the path, label and isolation."""
@@ -232,21 +218,23 @@ class DssiSynth(Synth):
         """
         scale = np.where(self._per_rate, sample_rate, 1)
         controls = (np.asarray(values, np.float64) * scale).astype(np.float32)
-        with self._library.lock:
-            if self.isolation in ("load", "fork"):
-                return self._render_in_child(controls, note, sample_rate)
-            if self.isolation == "reuse":
-                return self._kept_instance(sample_rate).play(controls, note)
-            if self.isolation == "reload":
-                self._library.close()
-            try:
-                with self._new_instance(sample_rate) as instance:
-                    return instance.play(controls, note)
-            finally:
-                if self.isolation == "reload":
-                    self._library.close()
+        return self.play(controls, note, sample_rate)
 
-    def _new_instance(self, sample_rate: int) -> "Instance":
+    @property
+    def library(self) -> Library:
+        """The plugin library."""
+        return self._library
+
+    def open_library(self) -> None:
+        """Load the library of the plugin."""
+        self._library.open()
+
+    def new_instance(self, sample_rate: int) -> Instance:
+        """Return an instance of the plugin.
+
+        Raises:
+            SynthError: The plugin gives none.
+        """
         try:
             descriptors = ladspa.descriptors(self._library.open())
         except (OSError, AttributeError) as error:
@@ -254,39 +242,6 @@ class DssiSynth(Synth):
         labels = [d.ladspa.contents.label.decode("utf-8", "replace") for d in descriptors]
         dssi = descriptors[labels.index(self.label)]
         return Instance(dssi, self._controls, self._outputs, sample_rate, self._library.generation)
-
-    def _kept_instance(self, sample_rate: int) -> "Instance":
-        kept = self._instance
-        if kept and kept.generation == self._library.generation:
-            if kept.sample_rate == sample_rate:
-                return kept
-            kept.close()
-        self._instance = self._new_instance(sample_rate)
-        return self._instance
-
-    def _render_in_child(
-        self, controls: NDArray[np.float32], note: Note, sample_rate: int
-    ) -> Audio:
-        n_samples = note.n_samples(sample_rate)
-        parent = os.getpid()
-        if self.isolation == "load":
-            self._library.close()  # if another synth has opened it
-        else:
-            self._library.open()
-        with mmap.mmap(-1, 4 * n_samples) as memory:
-            child = os.fork()
-            if child == 0:
-                try:
-                    die_with_parent(parent)
-                    with self._new_instance(sample_rate) as instance:
-                        memory[:] = instance.play(controls, note).tobytes()
-                    os._exit(0)
-                finally:
-                    os._exit(1)
-            _, status = os.waitpid(child, 0)
-            if status:
-                raise SynthError(f"synth '{self.label}' crashed while playing a note")
-            return np.frombuffer(memory[:], np.float32)
 
 
 def _ports(ports: list[dict[str, Any]], bits: int) -> list[int]:

@@ -1,10 +1,5 @@
-"""Any plugin as a synth: what its host tells becomes parameters, and isolation is chosen here.
+"""Any plugin as a synth: what its host tells becomes parameters."""
 
-What one sound leaves behind (reverb tails, held voices, the state of a noise generator) must be
-cleared before the next, which is what `Isolation` chooses.
-"""
-
-import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,20 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Audio, Note
-from pyrosynth.errors import InputError, SynthError, unknown
+from pyrosynth.errors import InputError, SynthError
 from pyrosynth.files import atomic
-from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
+from pyrosynth.synths.base import Isolation
 from pyrosynth.synths.hosts.formats import open_plugin, split_class
 from pyrosynth.synths.hosts.plugin import Instance, PluginClass, PluginFile
 from pyrosynth.synths.hosts.process import ask
+from pyrosynth.synths.isolation import IsolatedSynth, require_isolation
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import Preset
-from pyrosynth.synths.sandbox import die_with_parent, zero_new_memory
-
-TEXT_BYTES = 1024  # of an error that a forked child tells
 
 
-class PluginSynth(Synth):
+class PluginSynth(IsolatedSynth):
     """A plugin of any hosted format as a synth.
 
     Args:
@@ -45,27 +38,17 @@ class PluginSynth(Synth):
         InputError: The name or the isolation is unknown, or the isolation is not offered.
     """
 
-    memory_limit = 8 << 30
     usual_prior = "mixture"
 
     def __init__(self, path: str | os.PathLike[str], isolation: Isolation = "load") -> None:
         """Describe the plugin in a child process; it is loaded by the first ``render``."""
-        if isolation not in ISOLATIONS:
-            raise unknown("isolation", str(isolation), ISOLATIONS)
+        require_isolation(isolation)
         place, wanted = split_class(os.fspath(path))
         self.file: PluginFile = open_plugin(place)
         self.described = self._describe(wanted)
-        self.isolation = isolation
         self.name = self.described.name.lower()
         self.preset_suffix = self.file.preset_suffix
-        self.isolations = ISOLATIONS
-        if self.described.has_threads:  # of which a forked process has none
-            self.isolations = tuple(mode for mode in ISOLATIONS if mode != "fork")
-        if isolation not in self.isolations:
-            raise InputError(
-                f"plugin '{self.path}' starts threads when it is loaded, which do not live on in "
-                f"a forked process; use isolation 'load' instead of '{isolation}'"
-            )
+        self.set_isolation(isolation, self.path, self.described.has_threads)
         if not self.described.controls:
             raise SynthError(f"{self.described.name} in '{self.path}' has no control to learn")
         try:
@@ -73,7 +56,6 @@ class PluginSynth(Synth):
         except InputError as error:
             raise SynthError(f"{self.described.name} in '{self.path}': {error}") from error
         self.param_space = ParamSpace(params)
-        self._kept: Instance | None = None
 
     @property
     def dropped(self) -> dict[str, str]:  # type: ignore[override]
@@ -137,24 +119,23 @@ class PluginSynth(Synth):
         Raises:
             SynthError: The plugin gives no instance, or its forked child died.
         """
-        with self.file.lock:
-            if self.isolation in ("load", "fork"):
-                return self._render_in_child(values, note, sample_rate)
-            if self.isolation == "reuse":
-                return self._kept_instance(sample_rate).play(values, note)
-            if self.isolation == "reload":
-                self.file.close()
-            try:
-                with self._instance(sample_rate) as instance:
-                    return instance.play(values, note)
-            finally:
-                if self.isolation == "reload":
-                    self.file.close()
+        return self.play(values, note, sample_rate)
 
-    def _describe(self, wanted: str) -> PluginClass:
-        return PluginClass.from_json(ask("describe", self.path, wanted))
+    @property
+    def library(self) -> PluginFile:
+        """The plugin file."""
+        return self.file
 
-    def _instance(self, sample_rate: int) -> Instance:
+    def open_library(self) -> None:
+        """Load the library of the plugin."""
+        self.file.open(self.described.id)
+
+    def new_instance(self, sample_rate: int) -> Instance:
+        """Return an instance of the plugin.
+
+        Raises:
+            SynthError: The plugin gives none.
+        """
         try:
             instance = self.file.instance(self.described, sample_rate)
         except AttributeError as error:
@@ -162,38 +143,5 @@ class PluginSynth(Synth):
         instance.generation = self.file.generation
         return instance
 
-    def _kept_instance(self, sample_rate: int) -> Instance:
-        kept = self._kept
-        if kept and kept.generation == self.file.generation:
-            if kept.sample_rate == sample_rate:
-                return kept
-            kept.close()
-        self._kept = self._instance(sample_rate)
-        return self._kept
-
-    def _render_in_child(self, values: NDArray[np.float64], note: Note, sample_rate: int) -> Audio:
-        n_bytes = 4 * note.n_samples(sample_rate)
-        parent = os.getpid()
-        if self.isolation == "load":
-            self.file.close()  # if another synth has opened it
-        else:
-            self.file.open(self.described.id)
-        with mmap.mmap(-1, n_bytes + TEXT_BYTES) as memory:
-            child = os.fork()
-            if child == 0:
-                try:
-                    die_with_parent(parent)
-                    zero_new_memory()
-                    with self._instance(sample_rate) as instance:
-                        memory[:n_bytes] = instance.play(values, note).tobytes()
-                    os._exit(0)
-                except SynthError as error:
-                    said = str(error).encode("utf-8", "replace")[:TEXT_BYTES]
-                    memory[n_bytes : n_bytes + len(said)] = said
-                finally:
-                    os._exit(1)
-            _, status = os.waitpid(child, 0)
-            if status:
-                text = memory[n_bytes:].rstrip(b"\0").decode("utf-8", "replace")
-                raise SynthError(text or f"synth '{self.name}' crashed while playing a note")
-            return np.frombuffer(memory[:n_bytes], np.float32)
+    def _describe(self, wanted: str) -> PluginClass:
+        return PluginClass.from_json(ask("describe", self.path, wanted))
