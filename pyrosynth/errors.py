@@ -14,6 +14,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 LONGEST = 300  # characters of a message
@@ -95,6 +96,24 @@ def reading(failure: Callable[[str], PyrosynthError], what: str, advice: str) ->
         else:
             why = f"{type(error).__name__}: {error}"
         raise failure(f"{what} ({why}); {advice}") from error
+
+
+def read_limited(path: str | Path, most: int) -> bytes:
+    """Read a file that may be anything, without taking more memory than its kind needs.
+
+    Args:
+        path: The file.
+        most: Bytes that one of its kind has at most.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is larger.
+    """
+    with Path(path).open("rb") as opened:
+        content = opened.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it is larger than {most >> 20} MiB")
+    return content
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:

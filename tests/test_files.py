@@ -10,7 +10,7 @@ import time
 import pytest
 
 from pyrosynth import files
-from pyrosynth.errors import LONGEST, InputError, PyrosynthError, one_line
+from pyrosynth.errors import LONGEST, InputError, PyrosynthError, one_line, read_limited
 
 FOREIGN = b"a recording that exists once"
 
@@ -128,6 +128,18 @@ def test_a_damaged_mark_is_still_ours(tmp_path):
         (tmp_path / "run" / files.MARK).write_bytes(content)
     with files.claim(tmp_path / "run", "fit") as folder:
         files.require_same(folder, {"seed": 1})
+
+
+def test_files_are_read_up_to_a_limit(tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * (1 << 20))
+    assert read_limited(file, 1 << 20) == file.read_bytes()
+    with pytest.raises(ValueError, match="it is larger than 0 MiB"):
+        read_limited(file, (1 << 20) - 1)
+    with pytest.raises(ValueError, match="it is larger than 1 MiB"):
+        read_limited("/dev/zero", 1 << 20)
+    with pytest.raises(FileNotFoundError):
+        read_limited(tmp_path / "none", 10)
 
 
 def test_a_file_is_never_ours(tmp_path):

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Note
 from pyrosynth.data.augmentation import augment
-from pyrosynth.errors import InputError, SynthError, checked_seed, integer, number, reading
+from pyrosynth.errors import (
+    InputError,
+    SynthError,
+    checked_seed,
+    integer,
+    number,
+    read_limited,
+    reading,
+)
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.description import legal
@@ -182,8 +190,7 @@ def _is_folder(path: Path) -> bool:
 def _read_json(synth: Synth, file: Path) -> list[Preset]:
     """Read presets from JSON, as `Preset.save`, `Gathered.save` and ``explore`` write them."""
     with reading(InputError, f"cannot read presets from '{file}'", "give JSON of presets"):
-        with file.open("rb") as opened:
-            data = json.loads(opened.read(LARGEST_FILE * 8))
+        data = json.loads(read_limited(file, LARGEST_FILE * 8))
         if not isinstance(data, dict) or "presets" not in data:
             return [Preset.load(file, synth.name)]
         if data["synth"] != synth.name:

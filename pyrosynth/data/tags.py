@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, checked_seed, unknown
+from pyrosynth.errors import InputError, checked_seed, read_limited, unknown
 from pyrosynth.files import write_bytes
 
 if TYPE_CHECKING:
@@ -303,10 +303,7 @@ def _cell(tag: Tag, held: LabelMask, possible: LabelMask) -> str:
 def _text(path: str | Path) -> str:
     """Read a text file, as UTF-16 if it begins with that byte order mark, else as UTF-8."""
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-        if len(content) > LARGEST_FILE:
-            raise ValueError(f"more than {LARGEST_FILE >> 20} MiB")
+        content = read_limited(path, LARGEST_FILE)
         wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
         return content.decode("utf-16" if wide else "utf-8-sig")
     except (OSError, UnicodeDecodeError, ValueError) as error:

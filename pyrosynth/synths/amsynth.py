@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pyrosynth.errors import InputError, SynthError
+from pyrosynth.errors import InputError, SynthError, read_limited, reading
 from pyrosynth.files import whole, write_bytes
 from pyrosynth.synths.apt import download, unpack
 from pyrosynth.synths.base import Isolation
@@ -182,14 +182,9 @@ def read_bank(path: str | os.PathLike[str]) -> list[Preset]:
         InputError: The file is missing, no bank, or sets a control to what is no number.
     """
     file = Path(path)
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise InputError(f"cannot read the bank file '{path}': {error.strerror}") from error
+    with reading(InputError, f"cannot read the bank file '{path}'", "give one of amsynth's"):
+        content = read_limited(file, LARGEST_FILE)
     lines = content.decode("utf-8-sig", "replace").splitlines()
-    if len(content) > LARGEST_FILE:
-        raise InputError(f"'{path}' is larger than {LARGEST_FILE >> 20} MiB; that is no bank file")
     if not lines or lines[0].strip() not in (BANK_HEADER, PRESET_HEADER):
         raise InputError(
             f"'{path}' is not an amsynth bank: its first line is not '{BANK_HEADER}' or "

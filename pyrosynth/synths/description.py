@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Audio, Note
-from pyrosynth.errors import InputError, SynthError, one_line, unknown
+from pyrosynth.errors import InputError, SynthError, one_line, read_limited, unknown
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.params import Param, ParamSpace
@@ -186,8 +186,7 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
         InputError: It cannot be read, or is of another format.
     """
     try:
-        with Path(path).open("rb") as opened:
-            text = opened.read(LARGEST_FILE).decode("utf-8-sig")
+        text = read_limited(Path(path), LARGEST_FILE).decode("utf-8-sig")
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, read_limited, reading
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.presets import LARGEST_FILE, Preset
@@ -41,13 +41,8 @@ def read_syx(path: str | Path) -> list[Preset]:
         InputError: It cannot be read, is cut off, or holds no voice of a DX7.
     """
     file = Path(path)
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise InputError(f"cannot read the voices in '{path}': {error.strerror}") from error
-    if len(content) > LARGEST_FILE:
-        raise InputError(f"'{path}' is larger than {LARGEST_FILE >> 20} MiB; that is no bank")
+    with reading(InputError, f"cannot read the voices in '{path}'", "give a .syx file"):
+        content = read_limited(file, LARGEST_FILE)
     if content[:1] == b"\xf0":
         voices = [voice for message in _messages(content) for voice in _voices(message, path)]
     elif len(content) in (VOICE, VOICE + 1):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, number, reading, unknown
+from pyrosynth.errors import InputError, number, read_limited, reading, unknown
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.params import ParamSpace
 
@@ -95,11 +95,7 @@ class Preset:
         file = Path(path)
         keys = "give JSON with the keys synth, name and parameters"
         with reading(InputError, f"cannot read a preset from '{path}'", keys):
-            with file.open("rb") as opened:
-                content = opened.read(LARGEST_FILE + 1)
-            if len(content) > LARGEST_FILE:
-                raise ValueError(f"more than {LARGEST_FILE} bytes")
-            data = json.loads(content, object_pairs_hook=_each_once)
+            data = json.loads(read_limited(file, LARGEST_FILE), object_pairs_hook=_each_once)
             values = {str(name): number(name, v) for name, v in data["parameters"].items()}
             owner, name = data["synth"], data["name"]
             if not isinstance(owner, str) or not isinstance(name, str):

@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyrosynth.errors import InputError, reading
+from pyrosynth.errors import InputError, read_limited, reading
 from pyrosynth.files import write_bytes
 
 HEADER = struct.Struct("<4si32sq")
@@ -53,10 +53,7 @@ class VstPreset:
             InputError: It is missing, no ``.vstpreset`` file, or cut off.
         """
         with reading(InputError, f"cannot read a preset from '{path}'", "give a .vstpreset file"):
-            with Path(path).open("rb") as file:
-                content = file.read(LARGEST_FILE + 1)
-            if len(content) > LARGEST_FILE:
-                raise ValueError(f"more than {LARGEST_FILE} bytes")
+            content = read_limited(path, LARGEST_FILE)
             if content[:4] != b"VST3":
                 raise ValueError("it does not begin with VST3")
             _, _, class_id, place = HEADER.unpack_from(content)
