@@ -185,7 +185,7 @@ def test_bad_arguments_are_refused(tmp_path):
         render(tmp_path / "data", augmented=-1)
     with pytest.raises(InputError, match="unknown kind of audio to keep 'some'"):
         render(tmp_path / "data", audio="some")
-    with pytest.raises(InputError, match="unknown training prior 'flat'; known: broadened, uni"):
+    with pytest.raises(InputError, match="unknown training prior 'flat'; known: broadened, m"):
         render(tmp_path / "data", prior="flat")
     with pytest.raises(InputError, match="no presets"):
         render(tmp_path / "data", presets=[])

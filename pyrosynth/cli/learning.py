@@ -85,10 +85,10 @@ def presets(
     """Gather the presets of a synth and of files into one, equal ones once, silent ones marked."""
     from pyrosynth.data.gathering import gather
     from pyrosynth.errors import InputError
-    from pyrosynth.files import require_ours
     from pyrosynth.synths import load_synth
 
-    require_ours(out)
+    if out.exists():  # somebody may have edited it
+        raise InputError(f"'{out}' is there already; give another --out, or delete it yourself")
     loaded = load_synth(synth, **settings(option))
     found = gather(loaded, files or (), workers=workers)
     if not found.presets:
