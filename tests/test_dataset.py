@@ -17,8 +17,9 @@ from pyrosynth.audio.io import Note
 from pyrosynth.data.dataset import open_dataset, render_dataset
 from pyrosynth.data.render import STD_FLOOR, split_human
 from pyrosynth.data.splits import DB, SPLITS
-from pyrosynth.data.store import Store
-from pyrosynth.errors import DataError, InputError
+from pyrosynth.data.store import METADATA, Store
+from pyrosynth.errors import DataError, InputError, PyrosynthError
+from pyrosynth.files import claim
 from pyrosynth.synths.presets import Preset
 
 NOTE = Note(hold_seconds=0.2, duration_seconds=0.3)
@@ -285,6 +286,17 @@ for _ in range(10):
 os.close(go)
 sys.exit(any(os.wait()[1] for _ in range(10)))
 """
+
+
+@pytest.mark.parametrize(
+    "part", ["{", '{"zarr_format": 3, "node_type": "group", "attributes": {"format": 2}}']
+)
+def test_a_store_in_the_making_is_another_process(tmp_path, part):
+    """Whoever comes while it is made sees any part of its metadata, which is no damage."""
+    with claim(tmp_path / "data", "render", mark=METADATA) as folder:
+        (folder / METADATA).write_text(part)
+        with pytest.raises(PyrosynthError, match="another process is writing to"):
+            render(folder, augmented=10)
 
 
 def test_of_ten_processes_one_makes_the_dataset(tmp_path):

@@ -6,6 +6,7 @@ and called again at any point, and ends with the same bytes.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -125,10 +126,12 @@ def build(
     human = job.human(presets)
     contract = job.contract(human, seed)
     n_rows = len(human) + augmented
-    if Store.exists(path):
-        store = _held(Store(path), contract, augmented)
-        if store.is_complete(n_rows) and _without_leaks(store):
-            return
+    # Without the lock: who reads while another process makes the store sees any part of it.
+    with suppress(DataError):
+        if Store.exists(path):
+            store = _held(Store(path), contract, augmented)
+            if store.is_complete(n_rows) and _without_leaks(store):
+                return
     with claim(path, "render", mark=METADATA):
         if Store.exists(path):
             store = _held(Store(path, write=True), contract, augmented)
