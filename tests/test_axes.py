@@ -104,10 +104,10 @@ def test_measures_of_a_run(run):
     assert names == truth.names
     found = measure(posterior.run, dataset, truth, "train")
     rows = dataset.rows("train", human_only=True)
-    u = coordinates(posterior.run, dataset.levels(rows))
+    u = coordinates(posterior.run, dataset, rows)
     assert found.n_presets == len(rows)
     assert found.auc.shape == (5,)
-    within = coordinates(posterior.run, dataset.levels(rows), np.random.default_rng(0))
+    within = coordinates(posterior.run, dataset, rows, np.random.default_rng(0))
     assert found.spread == pytest.approx(within[:, 5:].std(0))
     assert not np.allclose(found.spread, u[:, 5:].std(0))
     label = truth.labels[rows, 1]
@@ -138,7 +138,7 @@ def test_gaps_of_a_run(run):
     posterior, dataset, truth = run
     found = measure(posterior.run, dataset, truth, "train")
     rows = dataset.rows("train", human_only=True)
-    u = coordinates(posterior.run, dataset.levels(rows))
+    u = coordinates(posterior.run, dataset, rows)
     factor = classes(truth.descriptors[rows, 1])
     shared = information(u, factor)
     gap = (shared[1] - np.delete(shared, 1).max()) / entropy(factor)

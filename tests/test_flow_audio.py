@@ -9,6 +9,7 @@ from pyrosynth.modeling import AudioCoordinates, Dims, SyncFreeELBO, TagDirectio
 from pyrosynth.training import zoo
 from pyrosynth.training.svi import fit
 
+TURN = ("normals", "weight", "log_sharpness")
 MIXED = Dims(5, (8, 11), (3, 16, 5, 301, 16))  # two discrete parameters between others
 
 
@@ -98,23 +99,58 @@ def test_distances_of_coordinates_are_log_spectral_distances():
     assert stress(2 * z, coordinates.points(x)).min() > 0.1
 
 
+TWO_TAGS = Dims(4, (8, 11), (), ("tone", "size"), (("dark", "bright"), ("s", "m", "l")))
+
+
 def test_directions_of_tags_are_a_turn():
-    dims = Dims(4, (8, 11), (), ("tone", "size"), (("dark", "bright"), ("s", "m", "l")))
-    directions = TagDirections(dims, 5)
+    directions = TagDirections(TWO_TAGS, 5)
     spread = torch.tensor([3.0, 2.0, 1.0, 0.5, 0.2])
     z = spread * torch.randn(500, 5, generator=torch.Generator().manual_seed(0))
     axes = directions.axes(z, spread)
     torch.testing.assert_close(directions.latent_of(axes, spread), z, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(axes.std(0), torch.ones(5), atol=0.15, rtol=0)
-    unscaled = axes * (directions.axes(z, torch.ones(5)).std(0) / axes.std(0))
+    even = z / spread
     torch.testing.assert_close(
-        torch.cdist(unscaled, unscaled), torch.cdist(z, z), atol=2e-2, rtol=1e-3
+        torch.cdist(axes, axes), torch.cdist(even, even), atol=2e-2, rtol=1e-3
     )
     weight = directions.log_weight(axes).exp()
     torch.testing.assert_close(weight.sum(-1), torch.ones(500, 2))
     assert (weight[:, 0, 2] == 0).all()
     with pytest.raises(InputError, match="2 tags for a latent of 1 dimensions"):
-        TagDirections(dims, 1)
+        TagDirections(TWO_TAGS, 1)
+
+
+def test_coordinates_follow_tags_that_no_straight_line_follows():
+    """Fitted where two of three labels are missing; then still a map to and fro."""
+    directions = TagDirections(TWO_TAGS, 5)
+    spread = torch.tensor([3.0, 2.0, 1.0, 0.5, 0.2])
+    rng = torch.Generator().manual_seed(0)
+    even = torch.randn(4000, 5, generator=rng)
+    # How large something is depends on the square of another coordinate.
+    numbers = torch.stack([even[:, 0], even[:, 1] + even[:, 2].square()], -1)
+    third = numbers.quantile(torch.tensor([1 / 3, 2 / 3]), 0)
+    mask = torch.zeros(4000, 2, 3, dtype=torch.bool)
+    mask[:, 0, 0], mask[:, 0, 1] = numbers[:, 0] < 0, numbers[:, 0] >= 0
+    label = (numbers[:, 1] > third[0, 1]).long() + (numbers[:, 1] > third[1, 1])
+    mask[:, 1] = label[:, None] == torch.arange(3)
+    hidden = torch.rand(4000, 2, generator=rng) < 2 / 3
+    mask[hidden] = torch.tensor([[True, True, False], [True] * 3])[None].expand(4000, 2, 3)[hidden]
+    z = spread * even
+    directions.fit(z[:3000], spread, mask[:3000], steps=600, seed=0)
+    assert all(p.requires_grad == (name in TURN) for name, p in directions.named_parameters())
+    with torch.no_grad():
+        axes = directions.axes(z, spread)
+        torch.testing.assert_close(directions.latent_of(axes, spread), z, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(axes[:3000].std(0), torch.ones(5), atol=1e-3, rtol=0)
+    for i in range(2):
+        pair = torch.stack([axes[3000:, i], numbers[3000:, i]]).argsort(-1).argsort(-1).float()
+        assert torch.corrcoef(pair)[0, 1] > 0.9
+    # The others know nothing of them on average.
+    assert torch.corrcoef(axes.T)[:2, 2:].abs().max() < 0.1
+    fresh = TagDirections(TWO_TAGS, 5)
+    turn = {name: tensor for name, tensor in directions.state_dict().items() if name in TURN}
+    fresh.load_state_dict(turn)  # of a fit that has not ended
+    assert (fresh.normals == directions.normals).all()
+    assert (fresh.scale == 1).all()
 
 
 def test_a_fit_finds_the_space_and_its_tags():

@@ -14,14 +14,16 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from pyrosynth.data.dataset import Dataset
+from pyrosynth.data.dataset import Dataset, Rows
 from pyrosynth.data.tags import TagTable
 from pyrosynth.errors import InputError
+from pyrosynth.modeling import Variant
 from pyrosynth.statistics import auc, spearman
 from pyrosynth.training.run import Run
 
 Float = NDArray[np.float64]
 
+SOUNDS = 512  # whose latents are read at once
 CLASSES = 5  # of equal size, that a descriptor is cut into
 NEIGHBOURS = 3  # of the estimator, as Ross recommends
 
@@ -102,8 +104,8 @@ def measure(run: Run, dataset: Dataset, truth: TagTable, split: str = "test") ->
             "; give the tags it was fitted with"
         )
     columns = [truth.names.index(name) for name in names]
-    levels = dataset.levels(rows)
-    u, within = coordinates(run, levels), coordinates(run, levels, np.random.default_rng(0))
+    u = coordinates(run, dataset, rows)
+    within = coordinates(run, dataset, rows, np.random.default_rng(0))
     n_classes = [len(truth.tags[i].classes) for i in columns]
     labels = truth.labels[rows][:, columns]
     descriptors = np.full(labels.shape, np.nan)
@@ -133,28 +135,57 @@ def require_axes(run: Run) -> None:
     Raises:
         InputError: It has none.
     """
-    coordinates(run, np.zeros((1, len(run.space)), np.int64))
+    variant = run.variant
+    if _hears(variant):
+        variant.axes(variant.origin)
+    else:
+        _of_levels(run, np.zeros((1, len(run.space)), np.int64))
 
 
 @torch.no_grad()
-def coordinates(run: Run, levels: ArrayLike, rng: np.random.Generator | None = None) -> Float:
+def coordinates(
+    run: Run, dataset: Dataset, rows: Rows, rng: np.random.Generator | None = None
+) -> Float:
     """Return the coordinates of presets, those of the tags first.
 
+    Their latents are read off their sounds, or determined by the presets in a variant whose
+    presets do that.
+
     Args:
-        run: The run; of a variant with axes of tags in which a preset determines its latent.
-        levels: Level of each learnt parameter, shape (n, n_params).
-        rng: Where within its level a parameter is; without it, in the middle.
+        run: The run; of a variant with axes of tags.
+        dataset: The presets.
+        rows: Which of them, shape (n,).
+        rng: Where within its level a parameter is; without it, in the middle. Sounds have no
+            levels.
 
     Returns:
         Shape (n, latent_dim).
 
     Raises:
-        InputError: The variant has no axes of tags, or a preset does not determine its latent.
+        InputError: The variant has no axes of tags, or knows no latents of presets.
     """
+    if not _hears(run.variant):
+        return _of_levels(run, dataset.levels(rows), rng)
+    parts = []
+    for part in np.array_split(rows, max(1, len(rows) // SOUNDS)):
+        x = run.standardise(torch.as_tensor(dataset.x(part), device=run.mean.device))
+        z = run.variant.posterior(run.variant.encode(x)).mean
+        parts.append(run.variant.axes(z).cpu().numpy())
+    return np.concatenate(parts).astype(np.float64)
+
+
+@torch.no_grad()
+def _of_levels(run: Run, levels: ArrayLike, rng: np.random.Generator | None = None) -> Float:
+    """Return the coordinates of presets by the levels of their parameters."""
     array = np.asarray(levels)
     v = (array + (0.5 if rng is None else rng.random(array.shape))) / run.space.resolution
     z, _ = run.variant.latent(torch.as_tensor(v).to(run.mean))
     return run.variant.axes(z).cpu().numpy().astype(np.float64)
+
+
+def _hears(variant: Variant) -> bool:
+    """Return whether a latent belongs to a sound and not to a preset."""
+    return variant.predicts and not variant.invertible
 
 
 def classes(numbers: ArrayLike, n: int = CLASSES) -> Float:

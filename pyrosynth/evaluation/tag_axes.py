@@ -160,7 +160,7 @@ def report_axes(
         drawn = {
             "axes": figures.tag_axes(
                 measures,
-                coordinates(run, dataset.levels(test_rows))[:, : len(columns)],
+                coordinates(run, dataset, test_rows)[:, : len(columns)],
                 truth.descriptors[test_rows][:, columns],
                 truth.labels[test_rows][:, columns],
             ),

@@ -30,7 +30,7 @@ from pyrosynth.modeling.flows import (
     regression_flow,
     zuko_flow,
 )
-from pyrosynth.modeling.labels import Labels, TagBase, TagDirections
+from pyrosynth.modeling.labels import Labels, TagBase
 from pyrosynth.modeling.mixed import AutoregressiveCategorical, MixedDiscreteFlow, PresetEncoder
 from pyrosynth.modeling.networks import (
     MLP,
@@ -54,6 +54,7 @@ from pyrosynth.modeling.recipes import (
     with_recipe,
 )
 from pyrosynth.modeling.rectified import RectifiedFlow
+from pyrosynth.modeling.tag_directions import TagDirections
 from pyrosynth.modeling.temperature import Temperature, set_temperature
 from pyrosynth.modeling.terms import Term, WarmUp, held_log_prob, squared_error
 from pyrosynth.modeling.variant import Variant

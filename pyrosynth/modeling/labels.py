@@ -1,16 +1,14 @@
-"""What is known of the tags of a preset, and latents whose first coordinates follow them."""
+"""What is known of the tags of a preset, and a density of latents whose coordinates follow them."""
 
 from typing import Any
 
 import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import constraints
 
-from pyrosynth.errors import InputError
 from pyrosynth.modeling.bijections import LOG_SQRT_2PI, log_normal
-from pyrosynth.modeling.dims import Dims
 
 _Shape = torch.Size | list[int] | tuple[int, ...]
 
@@ -58,80 +56,6 @@ class Labels(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log probability of what masks leave, shape (...)."""
         return self.log_weight.masked_fill(~value, -torch.inf).logsumexp(-1).sum(-1)
-
-
-class TagDirections(nn.Module):
-    """Directions of a latent that tags follow, one each, at right angles to one another.
-
-    The latent is turned, so distances in it stay what they are, and moving along the direction
-    of one tag leaves those of all others where they are. Given where a latent is along a tag's
-    direction, the classes have the probabilities of a mixture of normals with one width, whose
-    means lie in order.
-
-    Args:
-        dims: The sizes, with the tags.
-        features: Size of the latent, at least the number of tags.
-
-    Raises:
-        InputError: There are more tags than dimensions.
-    """
-
-    classes: Tensor
-    place: Tensor
-
-    def __init__(self, dims: Dims, features: int) -> None:
-        super().__init__()
-        counts = [len(classes) for classes in dims.classes]
-        n_tags, most = len(counts), max(counts, default=0)
-        if n_tags > features:
-            raise InputError(
-                f"{n_tags} tags for a latent of {features} dimensions, one direction each; give "
-                f"latent_dim={n_tags} or more"
-            )
-        place, classes = torch.zeros(n_tags, most), torch.zeros(n_tags, most, dtype=torch.bool)
-        for i, count in enumerate(counts):
-            place[i, :count], classes[i, :count] = torch.linspace(-1, 1, count), True
-        self.register_buffer("place", place, persistent=False)
-        self.register_buffer("classes", classes, persistent=False)
-        # As many reflections as there are tags reach any of their directions.
-        rng = torch.Generator().manual_seed(features)
-        normals = torch.randn(n_tags, features, generator=rng)
-        self.normals = nn.Parameter(normals)
-        self.weight = nn.Parameter(torch.zeros(n_tags, most))
-        self.log_sharpness = nn.Parameter(torch.zeros(n_tags, 1))
-
-    def axes(self, z: Tensor, spread: Tensor) -> Tensor:
-        """Turn latents (..., features) whose coordinates have a spread (features,).
-
-        Returns:
-            Coordinates, each divided by its own spread, shape (..., features).
-        """
-        for normal in self._reflections():
-            z = z - 2 * (z @ normal).unsqueeze(-1) * normal
-        return z / self._spread(spread)
-
-    def latent_of(self, axes: Tensor, spread: Tensor) -> Tensor:
-        """Turn coordinates (..., features) back, the inverse of ``axes``."""
-        z = axes * self._spread(spread)
-        for normal in reversed(self._reflections()):
-            z = z - 2 * (z @ normal).unsqueeze(-1) * normal
-        return z
-
-    def log_weight(self, axes: Tensor) -> Tensor:
-        """Return log probabilities of the classes, shape (..., n_tags, n_classes)."""
-        along = axes[..., : len(self.place), None]
-        logits = self.log_sharpness.exp() * along * self.place + self.weight
-        return logits.masked_fill(~self.classes, -torch.inf).log_softmax(-1)
-
-    def _reflections(self) -> list[Tensor]:
-        return list((self.normals / self.normals.norm(dim=-1, keepdim=True)).unbind(0))
-
-    def _spread(self, spread: Tensor) -> Tensor:
-        """Return the standard deviation of each turned coordinate, shape (features,)."""
-        turned = torch.diag(spread)
-        for normal in self._reflections():
-            turned = turned - 2 * (turned @ normal).unsqueeze(-1) * normal
-        return turned.square().sum(0).sqrt()
 
 
 class TagBase(TorchDistribution):

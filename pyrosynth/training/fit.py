@@ -24,6 +24,7 @@ from pyrosynth.modeling.recipes import plain, require_runnable
 from pyrosynth.training import svi, zoo
 from pyrosynth.training.batches import TrainData
 from pyrosynth.training.run import BANK, FACTS, Run, load_run
+from pyrosynth.training.tags import STEPS, fit_tags
 from pyrosynth.training.uncertainty import find_temperature, scores_of
 from pyrosynth.training.zoo import variant_source
 
@@ -158,6 +159,8 @@ def _fitted(
         settings=settings,
         training=history,
     )
+    if table is not None and "tags" in variant._modules:
+        fit_tags(run, dataset, table, steps=min(STEPS, settings["steps"]), seed=seed)
     run = calibrate(run, dataset)
     if folder:
         if bank is None:
