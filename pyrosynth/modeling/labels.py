@@ -1,4 +1,4 @@
-"""What is known of the tags of a preset, and a density of latents whose coordinates follow them."""
+"""What is known of the tags of a preset, and normals whose coordinates follow them."""
 
 from typing import Any
 

@@ -76,8 +76,8 @@ class TagDirections(nn.Module):
                 self.rest = MLP(n_tags, (HIDDEN // 2,), features - n_tags)
             for network in (self.shift, self.rest):
                 network.requires_grad_(False)
-                nn.init.zeros_(network[-1].weight)
-                nn.init.zeros_(network[-1].bias)
+                for parameter in network[-1].parameters():
+                    nn.init.zeros_(parameter)
 
     def axes(self, z: Tensor, spread: Tensor) -> Tensor:
         """Map latents (..., features) whose coordinates have a spread (features,).
@@ -154,8 +154,8 @@ class TagDirections(nn.Module):
         for tensor in (self.weight, self.log_sharpness, self.mixing, self.center):
             tensor.zero_()
         self.scale.fill_(1.0)
-        for network in (self.shift, self.rest):
-            for layer in network or ():
+        for network in filter(None, (self.shift, self.rest)):
+            for layer in network:
                 if isinstance(layer, nn.Linear):
                     bound = layer.in_features**-0.5 if layer is not network[-1] else 0.0
                     layer.weight.uniform_(-bound, bound, generator=generator)
@@ -168,8 +168,8 @@ class TagDirections(nn.Module):
         self.center.copy_(axes.mean(0))
         self.scale.copy_(axes.std(0).clamp(min=1e-6))
         n = self.n_tags
-        self.weight += self.log_sharpness.exp() * self.center[:n, None] * self.place
-        self.log_sharpness += self.scale[:n, None].log()
+        self.weight.add_(self.log_sharpness.exp() * self.center[:n, None] * self.place)
+        self.log_sharpness.add_(self.scale[:n, None].log())
 
     def _bent(self, z: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
         """Return the coordinates c of the tags, and r."""

@@ -6,7 +6,7 @@ import torch
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.tags import TagTable
 from pyrosynth.errors import InputError
-from pyrosynth.modeling import TagDirections
+from pyrosynth.modeling import AudioCoordinates, TagDirections
 from pyrosynth.training.run import Run
 from pyrosynth.training.svi import plain_torch
 
@@ -56,7 +56,9 @@ def fit_tags(
     rows = np.sort(np.concatenate([human, others]))
     z = torch.cat([_latents(run, dataset.x(part)) for part in _chunks(rows)])
     mask = torch.from_numpy(tags.label_mask[rows]).to(z.device)
-    directions.fit(z, variant.coordinates.spread, mask, steps, seed)
+    coordinates = variant._modules["coordinates"]
+    assert isinstance(coordinates, AudioCoordinates)
+    directions.fit(z, coordinates.spread, mask, steps, seed)
 
 
 @torch.no_grad()
