@@ -14,9 +14,10 @@ from pyrosynth.errors import InputError
 from pyrosynth.modeling import WarmUp
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.training import zoo
+from pyrosynth.training.batches import seed_of
 from pyrosynth.training.state import TrainingState
 from pyrosynth.training.step import Step, side_stream
-from pyrosynth.training.svi import _seed, fit
+from pyrosynth.training.svi import fit
 
 
 def step_of(variant, data, **options):
@@ -39,9 +40,9 @@ def test_a_fit_is_the_loop_written_out_bit_for_bit(name, unknown):
     with torch.random.fork_rng(devices=[]):
         for step in range(20):
             if step % 3 == 0:
-                rng = torch.Generator().manual_seed(_seed(3, 0, step // 3))
+                rng = torch.Generator().manual_seed(seed_of(3, 0, step // 3))
                 order = torch.randperm(96, generator=rng)
-            torch.manual_seed(_seed(3, 1, step))
+            torch.manual_seed(seed_of(3, 1, step))
             batch = data.batch(order[step % 3 * 32 :][:32])
             batch["x"] = batch["x"] + 0.1 * torch.randn_like(batch["x"])
             loss = elbo.loss(by_hand, batch, elbo.weights(step, torch.device("cpu")))

@@ -1,6 +1,8 @@
 """The data a fit reads: on its device once, turned into batches there."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +72,22 @@ class TrainData:
         names, classes = tuple(t.name for t in self.tags), tuple(t.classes for t in self.tags)
         return Dims(self.levels.shape[1], shape, resolution, names, classes)
 
+    @property
+    def n_train(self) -> int:
+        """Number of the rows to train on."""
+        return len(self.train)
+
+    @contextmanager
+    def batches(self, device: torch.device, batch_size: int, seed: int) -> Iterator["Batches"]:
+        """Move the data to a device, to be learnt from there.
+
+        Args:
+            device: The device.
+            batch_size: Presets per step, at most as many as there are to train on.
+            seed: Of the order of the rows.
+        """
+        yield Batches(self.to(device), batch_size, seed)
+
     def to(self, device: torch.device) -> "TrainData":
         """Move everything to a device."""
         moved: dict[str, Any] = {
@@ -88,6 +106,10 @@ class TrainData:
             )
         return digest.hexdigest()
 
+    def standardised(self, rows: Tensor) -> Tensor:
+        """Return the standardised features of rows, shape (n, n_mels, n_frames), float32."""
+        return (self.x[rows].float() - self.mean) / self.std
+
     def batch(self, rows: Tensor) -> Batch:
         """Gather rows, standardise their features and dequantise their levels afresh.
 
@@ -97,12 +119,48 @@ class TrainData:
         Returns:
             The batch, float32. Its noise comes from torch's generator of the device.
         """
-        x = (self.x[rows].float() - self.mean) / self.std
         levels = self.levels[rows].float()
         v = ((levels + torch.rand_like(levels)) / self.resolution).clamp(EDGE, 1 - EDGE)
-        batch = {"x": x, "v": v}
+        batch = {"x": self.standardised(rows), "v": v}
         if self.has_v is not None:
             batch["has_v"] = self.has_v[rows]
         if self.label_mask is not None:
             batch["label_mask"] = self.label_mask[rows]
         return batch
+
+
+class Batches:
+    """The batches of a fit whose data lie on its device: each epoch goes through all rows.
+
+    The rows of a step depend on the seed and the step's number alone.
+
+    Args:
+        data: The data, on the device.
+        batch_size: Presets per step; what an epoch has left over is left out.
+        seed: Of the order of the rows.
+    """
+
+    def __init__(self, data: TrainData, batch_size: int, seed: int) -> None:
+        self.data, self.batch_size, self.seed = data, batch_size, seed
+        self.per_epoch = data.n_train // batch_size
+        self._epoch, self._order = -1, data.train
+
+    def first(self, n: int) -> Tensor:
+        """Return n training rows drawn at random, or all, to be looked at before a fit."""
+        rng = torch.Generator().manual_seed(seed_of(self.seed, 3, 0))
+        rows = torch.randperm(self.data.n_train, generator=rng)[:n]
+        return self.data.train[rows.to(self.data.train.device)]
+
+    def __call__(self, step: int) -> Tensor:
+        """Return the numbers of the rows of a step, counted from 0, shape (batch_size,)."""
+        epoch, i = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            rng = torch.Generator().manual_seed(seed_of(self.seed, 0, epoch))
+            rows = torch.randperm(self.data.n_train, generator=rng)
+            self._epoch, self._order = epoch, self.data.train[rows.to(self.data.train.device)]
+        return self._order[i * self.batch_size :][: self.batch_size]
+
+
+def seed_of(*numbers: int) -> int:
+    """Mix numbers into the seed of one stream of random numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -22,7 +21,7 @@ from pyrosynth.errors import MOST, InputError, checked_seed, integer, number, un
 from pyrosynth.modeling import Variant
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.modeling.recipes import plain
-from pyrosynth.training.batches import TrainData
+from pyrosynth.training.batches import TrainData, seed_of
 from pyrosynth.training.state import History, Row, TrainingState
 from pyrosynth.training.step import Step, side_stream
 from pyrosynth.training.uncertainty import FEWEST, coverage_error, watched
@@ -127,7 +126,7 @@ def fit(
     weight_decay, seed = number("weight_decay", weight_decay, 0), checked_seed(seed)
     patience = None if patience is None else integer("patience", patience, 1)
     halve_after = None if halve_after is None else integer("halve_after", halve_after, 1)
-    if len(data.train) == 0:
+    if data.n_train == 0:
         raise InputError("there are no training rows; render more presets")
     check_precision(precision)
     settings = plain({
@@ -138,8 +137,7 @@ def fit(
         "variant": type(variant).__name__, "hyperparameters": variant.hyperparameters(),
     })  # fmt: skip
     variant.to(target, torch.float32)
-    data = data.to(target)
-    batch_size = min(batch_size, len(data.train))
+    batch_size = min(batch_size, data.n_train)
     elbo = SyncFreeELBO(variant.terms)
     # The rate is a tensor, so that a captured step sees it change.
     optimiser = torch.optim.AdamW(
@@ -150,40 +148,32 @@ def fit(
     )
     state = TrainingState(variant, optimiser, settings, out and Path(out) / CHECKPOINT)
     state.restore(resume, target)
-    if state.step == 0:
-        seen = torch.Generator().manual_seed(_seed(seed, 3, 0))
-        few = data.train[torch.randperm(len(data.train), generator=seen)[:LOOKED_AT].to(target)]
-        with torch.random.fork_rng([target] if target.type == "cuda" else []):
-            torch.manual_seed(_seed(seed, 3, 1))
-            variant.initialise((data.x[few].float() - data.mean) / data.std, data.std)
-    take = Step(
-        variant, elbo, data, optimiser,
-        batch_size=batch_size, clip=clip, jitter=jitter, rounded=precision is not None,
-        capture=capture, check=True,
-    )  # fmt: skip
-
     bar = tqdm(
         desc="fit", total=steps * batch_size, initial=state.step * batch_size, unit=" presets",
         unit_scale=True, disable=not progress, dynamic_ncols=True,
     )  # fmt: skip
     gpus = [target] if target.type == "cuda" else []
     waiting: list[Tensor] = []
-    order = torch.empty(0, dtype=torch.long)
-    first, per_epoch = state.step, len(data.train) // batch_size
     halved = state.halved(halve_after)
     with (
         bar, torch_threads(threads), torch.random.fork_rng(gpus), side_stream(target),
-        _interrupts() as pressed,
+        data.batches(target, batch_size, seed) as batches, _interrupts() as pressed,
     ):  # fmt: skip
+        if state.step == 0:
+            torch.manual_seed(seed_of(seed, 3, 1))
+            seen = batches.data.standardised(batches.first(LOOKED_AT))
+            variant.initialise(seen, batches.data.std)
+        take = Step(
+            variant, elbo, batches.data, optimiser,
+            batch_size=batch_size, clip=clip, jitter=jitter, rounded=precision is not None,
+            capture=capture, check=True,
+        )  # fmt: skip
         while state.step < steps and state.stopped(patience) is None:
             step = state.step
-            if step == first or step % per_epoch == 0:
-                rng = torch.Generator().manual_seed(_seed(seed, 0, step // per_epoch))
-                order = data.train[torch.randperm(len(data.train), generator=rng).to(target)]
-            rows = order[step % per_epoch * batch_size :][:batch_size]
+            rows = batches(step)
             rate = lr * min(1.0, (step + 1) / max(1, warm_up))
             rate *= _cosine(step, steps) if halve_after is None else halved
-            waiting.append(take(step, rows, rate, _seed(seed, 1, step)))
+            waiting.append(take(step, rows, rate, seed_of(seed, 1, step)))
             state.step += 1
             bar.update(batch_size)
 
@@ -191,9 +181,10 @@ def fit(
             if validate or pressed or len(waiting) == CHECK_EVERY:
                 state.read(waiting)
             if validate:
-                torch.manual_seed(_seed(seed, 2, 0))
-                row = _validate(variant, elbo, data, elbo.weights(steps, target), batch_size)
-                row |= _watch(variant, data, _seed(seed, 2, 1))
+                torch.manual_seed(seed_of(seed, 2, 0))
+                weights = elbo.weights(steps, target)
+                row = _validate(variant, elbo, batches.data, weights, batch_size)
+                row |= _watch(variant, batches.data, seed_of(seed, 2, 1))
                 state.record({"step": state.step, "lr": rate, **row})
                 halved = state.halved(halve_after)
                 bar.set_postfix({k[6:]: f"{v:.2f}" for k, v in row.items()}, refresh=False)
@@ -238,11 +229,6 @@ def check_precision(name: str | None) -> None:
     """
     if name not in (None, "bfloat16"):
         raise unknown("precision", name, ("bfloat16",))
-
-
-def _seed(*numbers: int) -> int:
-    """Mix numbers into the seed of one stream."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _cosine(step: int, steps: int) -> float:
