@@ -9,8 +9,8 @@ with other numbers of controls, and sounds are rendered by other numbers of proc
 inference grows is read from the JSON that ``benchmarks/infer.py`` writes.
 
 Times of one process are processor seconds; those of rendering are seconds of the clock. Memory is
-what a stage takes beyond what the process held before it. What is extrapolated is said to be. Linux
-only.
+what a stage takes beyond what the process held before it. What is extrapolated is said to be.
+Linux only.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from benchmarks.scaling_figures import draw
 
+from benchmarks.scaling_figures import draw
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.data.bank import Bank
@@ -61,7 +61,7 @@ class Stage:
 
     def __enter__(self) -> "Stage":
         """Start to measure."""
-        Path("/proc/self/clear_refs").write_text("5")  # the peak is what is held now
+        Path("/proc/self/clear_refs").write_bytes(b"5")  # the peak is what is held now
         self._held, self._began = resident("VmRSS"), time.process_time()
         return self
 

@@ -70,4 +70,4 @@ def _columns(rows: Sequence[Mapping[str, Any]], *names: str) -> list[list[Any]]:
 
 
 if __name__ == "__main__":
-    draw(json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))
+    draw(json.loads(Path(sys.argv[1]).read_text("utf-8")), Path(sys.argv[2]))
