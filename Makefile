@@ -64,7 +64,7 @@ clean:
 	@touch $@
 
 .venv/.package: .venv/.torch pyproject.toml
-	$(PIP) -e .
+	$(PIP) -e ".[serve]"
 	@touch $@
 
 .venv/.dev: .venv/.package

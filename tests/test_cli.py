@@ -14,6 +14,7 @@ from small import small_run
 from toys import SMALL
 
 from pyrosynth._version import __version__
+from pyrosynth.audio.closeness import closeness
 from pyrosynth.cli.app import main
 from pyrosynth.inference.arviz import arviz
 from pyrosynth.synths import load_synth
@@ -70,7 +71,6 @@ def test_help_is_quick_and_complete(call):
         (["fit"], "Missing argument 'MODEL'"),
         (["fit", "flow_reg", "data"], "Missing option '--out'"),
         (["fit", "flow_reg", "data", "--out", "run", "--steps", "many"], "'--steps'"),
-        (["infer", "run", "--out", "here"], "Missing argument 'SOUND...'"),
     ],
 )
 def test_usage_errors_are_one_line(call, arguments, message):
@@ -150,7 +150,9 @@ def test_render_and_fit(call, tmp_path):
     fit = ["fit", "flow_reg", data, "--out", run, "--steps", "3", "--batch-size", "32", *SETTINGS]
     code, out, error = call(*fit)
     assert code == 0, error
-    assert "kept step 3" in out
+    assert f"{run} is fitted: the weights of step 3 of 3 are kept, after 0." in out
+    assert "nats of log q(v|x) on average" in out
+    assert f"pyrosynth infer {run} --example --out found" in out
     files = {f.name: f.stat().st_mtime_ns for f in run.rglob("*") if f.is_file()}
     assert {"run.json", "weights.safetensors", "variant.py", "bank.safetensors"} <= set(files)
     assert json.loads(call(*fit, "--json")[1])["best_step"] == 3
@@ -191,11 +193,25 @@ def test_infer(call, run, tmp_path):
     assert idata.posterior.preset.values.tolist() == ["target"]
 
     before = (folder / "preset.json").stat().st_mtime_ns
-    assert "made earlier" in call(*infer)[1]
+    out_again = call(*infer)[1]
+    assert "made earlier" in out_again
+    assert f"{folder}: {closeness(item['lsd_db'])}, {item['lsd_db']:.2f} dB after" in out_again
+    assert f"open {folder / 'report.html'}" in out_again
     assert "with other settings" in call(*infer, "--seed", "4")[1]
     assert (folder / "preset.json").stat().st_mtime_ns == before
     assert "made earlier" not in call(*infer, "--seed", "4", "--force")[1]
     assert (folder / "preset.json").stat().st_mtime_ns != before
+
+
+def test_infer_needs_a_sound_or_the_example(call, run, tmp_path):
+    code, out, error = call("infer", run, "--out", tmp_path)
+    assert (code, out) == (2, "")
+    assert "give --example" in error
+    (tmp_path / "string-and-flute.wav").write_text("mine")
+    code, out, error = call("infer", run, "--example", "--out", tmp_path)
+    assert (code, out) == (2, "")
+    assert "is another sound; give another folder" in error
+    assert (tmp_path / "string-and-flute.wav").read_text() == "mine"
 
 
 def test_check(call, run, tmp_path, monkeypatch):

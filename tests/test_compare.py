@@ -16,7 +16,7 @@ from toys import SMALL
 
 from pyrosynth.audio.metrics import log_distance, mse_n
 from pyrosynth.cli.app import main
-from pyrosynth.cli.demo import string_and_flute
+from pyrosynth.audio.example import string_and_flute
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.errors import InputError

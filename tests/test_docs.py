@@ -16,7 +16,7 @@ from toys import SMALL
 
 import pyrosynth as ps
 from pyrosynth import cli
-from pyrosynth.cli import demo as sounds
+from pyrosynth.audio import example as sounds
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [DOCS / "start.md", DOCS / "explore.md", *sorted((DOCS / "howto").glob("*.md"))]

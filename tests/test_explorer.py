@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
@@ -30,10 +31,17 @@ class Server:
     """`pyrosynth serve` in a process of its own."""
 
     def __init__(self, port=0):
-        command = [sys.executable, "-m", "pyrosynth", "serve", str(small_posterior()[0])]
+        run = small_posterior()[0]
+        # A browser that notes what it is to open.
+        self.opened = run.parent / "opened"
+        browser = run.parent / "browser"
+        browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {self.opened}\n')
+        browser.chmod(0o755)
+        command = [sys.executable, "-m", "pyrosynth", "serve", str(run), "--open"]
         self.process = subprocess.Popen(
-            [*command, "--port", str(port), "--osc-port", "0"], stderr=subprocess.PIPE, text=True
-        )
+            [*command, "--port", str(port), "--osc-port", "0"], stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "BROWSER": f"{browser} %s"},
+        )  # fmt: skip
         self.address = None
         lines = []
         for line in self.process.stderr:
@@ -100,6 +108,7 @@ def test_the_whole_page(tmp_path):
 
 async def _the_whole_page(tmp_path, servers):
     (server,) = servers
+    assert server.opened.read_text() == server.address
     async with Browser() as page:
         await page.size(1280, 900)
         await page.open(server.address)

@@ -9,9 +9,6 @@ import textwrap
 import zipfile
 from pathlib import Path
 
-import numpy as np
-import soundfile
-
 import pyrosynth as ps
 from pyrosynth.cli.app import main
 from pyrosynth.training import zoo
@@ -50,13 +47,13 @@ def test_what_is_made_smaller_is_there():
 
 
 def test_the_quickstart_runs(few_presets, tmp_path, monkeypatch, capfd):
-    tone = np.sin(2 * np.pi * 262 / 48000 * np.arange(48000)).astype(np.float32)
-    soundfile.write(tmp_path / "flute.wav", np.stack([tone, 0.5 * tone], axis=1), 48000)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("pyrosynth.evaluation.methods.STEPS", 2)
     lines = "".join(blocks("bash")).splitlines()
     commands = [shlex.split(smaller(line), comments=True) for line in lines]
     for command in (words for words in commands if words[0] == "pyrosynth"):
+        if command[1] == "serve":  # it runs until it is stopped, see test_explorer
+            continue
         target = command[-1] if ">" in command else None
         capfd.readouterr()
         assert main(command[1:-2] if target else command[1:]) == 0, capfd.readouterr().err
@@ -65,7 +62,7 @@ def test_the_quickstart_runs(few_presets, tmp_path, monkeypatch, capfd):
     assert {"data", "run", "found", "heard", "check", "explored", "mine", "mine.py"} <= set(
         os.listdir()
     )
-    assert Path("found/flute/report.html").is_file()
+    assert Path("found/string-and-flute/report.html").is_file()
 
     # "The same in Python" finds what the commands made, and makes nothing anew.
     script, excerpt = blocks("python")

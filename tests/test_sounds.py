@@ -1,8 +1,12 @@
-"""The demonstration's own sound."""
+"""The example sound, and the words for distances."""
 
 import numpy as np
+import pytest
 
-from pyrosynth.cli.demo import plucked_string, string_and_flute
+from pyrosynth.audio.closeness import OUT_OF_REACH, closeness
+from pyrosynth.audio.example import plucked_string, save_example, string_and_flute
+from pyrosynth.audio.io import load_audio
+from pyrosynth.errors import InputError
 
 
 def test_pitch_and_repeatability():
@@ -20,3 +24,21 @@ def test_a_string_decays():
     string = plucked_string(220.0, 2.0, 48000, np.random.default_rng(0))
     power = np.square(string).reshape(8, -1).mean(axis=1)
     assert (np.diff(power) < 0).all()
+
+
+def test_the_example_is_a_small_file_that_is_written_once(tmp_path):
+    file = save_example(tmp_path / "found")
+    assert file.name == "string-and-flute.wav"
+    assert file.stat().st_size < 2**20
+    assert len(load_audio(file, 22050)) == 4 * 22050
+    written = file.stat().st_mtime_ns
+    assert save_example(tmp_path / "found") == file
+    assert file.stat().st_mtime_ns == written
+
+
+def test_words_for_distances_follow_each_other():
+    words = [closeness(lsd) for lsd in np.arange(0.0, 20.0, 0.5)]
+    assert list(dict.fromkeys(words)) == ["twins", "alike", "related", OUT_OF_REACH]
+    for bad in (-1.0, float("nan")):
+        with pytest.raises(InputError, match="distance"):
+            closeness(bad)

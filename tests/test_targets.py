@@ -7,7 +7,7 @@ from small import NOTE, small_dataset
 
 from pyrosynth.audio.background import fit_length
 from pyrosynth.audio.io import load_audio
-from pyrosynth.cli.demo import string_and_flute
+from pyrosynth.audio.example import string_and_flute
 from pyrosynth.errors import DataError
 from pyrosynth.evaluation.targets import outside
 

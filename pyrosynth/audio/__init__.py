@@ -4,5 +4,15 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=("background", "descriptors", "features", "io", "metrics", "pitch", "sketch"),
+    submodules=(
+        "background",
+        "closeness",
+        "descriptors",
+        "example",
+        "features",
+        "io",
+        "metrics",
+        "pitch",
+        "sketch",
+    ),  # fmt: skip
 )

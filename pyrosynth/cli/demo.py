@@ -3,6 +3,7 @@
 Every stage keeps what it made below the folder of the demonstration and uses it again.
 """
 
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -11,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import signal
 
 from pyrosynth import synths
+from pyrosynth.audio.example import EXAMPLE, string_and_flute
 from pyrosynth.audio.io import Note, load_audio, save_audio
 from pyrosynth.data.dataset import Dataset, render_dataset
 from pyrosynth.errors import SynthError, unknown
@@ -33,11 +33,7 @@ from pyrosynth.training.run import pretrained, run_folder
 MODEL = "flow_reg"
 THIS = "this run"
 PRETRAINED = "pretrained run"  # what it is called beside the one just fitted
-STRANGER = "string-and-flute"  # name of the sound that the synth did not make
-
 BARS = {REFERENCE: "nearest human preset", BANK: "nearest preset of the whole bank"}
-
-FLUTE_PARTIALS = (1.0, 0.45, 0.2, 0.06, 0.03)  # amplitudes of the harmonics
 
 
 @dataclass(frozen=True)
@@ -145,8 +141,10 @@ def _steps(
     rate = posterior.run.features.sample_rate
     lines = _verdict(summary)
     _report(report, source.name, rate, lines, summary, found)
-    for line in (*lines, f"report: {report}"):
+    for line in (*lines, f"Look and listen: open {report}"):
         say(line)
+    if importlib.util.find_spec("aiohttp"):
+        say(f"To play it and change it: pyrosynth serve {folder / 'run'} --open")
     return {
         "report": str(report),
         "synth": source.name,
@@ -210,7 +208,7 @@ def _sounds(data: Dataset, folder: Path, size: Sizes) -> list[Path]:
         files.append(folder / f"{plain}-{row}.wav")
         if not files[-1].exists():
             save_audio(files[-1], audio, data.features.sample_rate)
-    files.append(folder / f"{STRANGER}.wav")
+    files.append(folder / f"{EXAMPLE}.wav")
     if not files[-1].exists():
         sound = string_and_flute(size.note.pitch, size.note.duration_seconds)
         save_audio(files[-1], sound, 96000)
@@ -311,56 +309,3 @@ def _report(
         f"The presets of {synth} behind sounds, found by a model that learnt it from its presets."
     )
     write_report(path, f"pyrosynth learns {synth}", lead, facts, sections)
-
-
-def string_and_flute(
-    pitch: int = 60, seconds: float = 4.0, sample_rate: int = 96000, seed: int = 0
-) -> NDArray[np.float32]:
-    """Compose the sound; the string is on the left, the flute on the right.
-
-    Args:
-        pitch: MIDI note number.
-        seconds: Length.
-        sample_rate: Rate in Hz.
-        seed: Of the pluck and the breath.
-
-    Returns:
-        Stereo audio, shape (n_samples, 2), peak 0.5.
-    """
-    rng = np.random.default_rng(seed)
-    frequency = 440.0 * 2.0 ** ((pitch - 69) / 12)
-    string = plucked_string(frequency, seconds, sample_rate, rng)
-    flute = breathy_flute(frequency, seconds, sample_rate, rng)
-    stereo = np.stack([0.8 * string + 0.2 * flute, 0.2 * string + 0.8 * flute], axis=1)
-    return (0.5 * stereo / np.abs(stereo).max()).astype(np.float32)
-
-
-def plucked_string(
-    frequency: float, seconds: float, sample_rate: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Pluck a string: a burst of noise runs round a delay line that averages neighbours.
-
-    References:
-        Karplus and Strong, 1983, "Digital synthesis of plucked-string and drum timbres".
-    """
-    period = round(sample_rate / frequency - 0.5)  # the average of two delays by half a sample
-    burst = np.zeros(int(seconds * sample_rate))
-    pluck = rng.uniform(-1, 1, period)
-    burst[:period] = pluck - pluck.mean()
-    loop = np.zeros(period + 2)
-    loop[0], loop[-2:] = 1.0, -0.498
-    return np.asarray(signal.lfilter([1.0], loop, burst))
-
-
-def breathy_flute(
-    frequency: float, seconds: float, sample_rate: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Blow a flute: few harmonics, a vibrato that grows, and breath around 3 kHz."""
-    time = np.arange(int(seconds * sample_rate)) / sample_rate
-    vibrato = 0.004 * np.clip(time - 0.5, 0, 1) * np.sin(2 * np.pi * 5.0 * time)
-    phase = 2 * np.pi * frequency * np.cumsum(1 + vibrato) / sample_rate
-    tone = sum(a * np.sin(k * phase) for k, a in enumerate(FLUTE_PARTIALS, 1))
-    band = signal.butter(2, [1500.0, 5000.0], "bandpass", fs=sample_rate, output="sos")
-    breath = signal.sosfilt(band, rng.standard_normal(len(time)))
-    level = np.minimum(time / 0.08, 1.0) * np.clip((seconds - time) / 0.8, 0, 1)
-    return np.asarray(level * (0.4 * tone + 0.1 * breath))

@@ -17,6 +17,7 @@ from pyrosynth.cli.options import (
     Threads,
     Workers,
     complain,
+    opens,
     settings,
     show,
 )
@@ -88,8 +89,10 @@ def fit(
     )
     last = run.training.rows[-1] if run.training.rows else {}
     facts = {"run": str(out), "best_step": run.training.best_step, "last": last}
-    scores = ", ".join(f"{key} {value:.4g}" for key, value in last.items())
-    show(facts, [f"{out}: kept step {run.training.best_step}; at the end {scores}"], as_json)
+    lines = [f"{out} is fitted: {run.training.summary()}"]
+    lines.append(f"Find the preset of a sound: pyrosynth infer {out} --example --out found")
+    lines.append(f"See how good it is: pyrosynth check {out} --out check")
+    show(facts, lines, as_json)
 
 
 def compare(
@@ -166,7 +169,7 @@ def compare(
     )
     lines = [
         (out / "table.md").read_text(encoding="utf-8").rstrip(),
-        f"report: {out / 'report.html'}",
+        opens(out),
     ]
     show(found.summary, lines, as_json)
     for what, reason in found.failures.items():

@@ -83,6 +83,11 @@ def show(facts: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def opens(folder: Path) -> str:
+    """Say which file of a folder of results to open."""
+    return f"Look and listen: open {folder / 'report.html'}"
+
+
 def complain(message: str) -> None:
     """Print an error, in one printable line of at most 300 characters."""
     print(f"pyrosynth: {one_line(message)}", file=sys.stderr)

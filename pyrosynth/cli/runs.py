@@ -16,6 +16,7 @@ from pyrosynth.cli.options import (
     Workers,
     complain,
     dataset_of,
+    opens,
     show,
 )
 from pyrosynth.errors import InputError
@@ -23,11 +24,14 @@ from pyrosynth.errors import InputError
 
 def infer(
     run: Run,
-    sounds: Annotated[
-        list[Path],
-        typer.Argument(metavar="SOUND...", readable=False, help="Sound files."),  # asked later
-    ],
     out: Out,
+    sounds: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="SOUND...", readable=False, help="Sound files."),  # asked later
+    ] = None,
+    example: Annotated[
+        bool, typer.Option("--example", help="A sound that comes along: a string and a flute.")
+    ] = False,
     budget: Annotated[int, typer.Option(min=1, help="Sounds to render in the search.")] = 256,
     draws: Annotated[int, typer.Option(min=1, help="Posterior draws to keep.")] = 64,
     sketch: Annotated[
@@ -45,12 +49,16 @@ def infer(
     as_json: Json = False,
 ) -> None:
     """Find the presets behind sounds: one folder per sound. The code in RUN is run."""
+    from pyrosynth.audio.example import save_example
     from pyrosynth.audio.io import missing_sound
 
-    there = [sound for sound in sounds if os.path.isfile(sound)]
+    asked = [*(sounds or ()), *([save_example(out)] if example else ())]
+    if not asked:
+        raise InputError("no sound; name a sound file, or give --example for one that comes along")
+    there = [sound for sound in asked if os.path.isfile(sound)]
     missing = [
         {"sound": str(sound), "error": missing_sound(sound)}
-        for sound in sounds
+        for sound in asked
         if sound not in there
     ]
     for bad in missing:  # said before anything is loaded
@@ -59,11 +67,14 @@ def infer(
         if as_json:
             show({"sounds": [], "failed": missing}, [], as_json)
         raise typer.Exit(2)
+    from pyrosynth.audio.closeness import closeness
     from pyrosynth.inference.infer import infer_sounds, to_json
     from pyrosynth.inference.posterior import Posterior
+    from pyrosynth.inference.report import next_steps
 
+    posterior = Posterior.load(run, device)
     done, failed = infer_sounds(
-        Posterior.load(run, device),
+        posterior,
         there,
         out,
         budget=budget,
@@ -79,14 +90,17 @@ def infer(
         kept = "" if not item.kept else ", made earlier"
         kept += "" if item.same else " with other settings (--force makes it anew)"
         lines.append(
-            f"{item.folder}: {item.lsd_db:.2f} dB after {item.n_renders} renders "
-            f"({item.source}){kept}"
+            f"{item.folder}: {closeness(item.lsd_db)}, {item.lsd_db:.2f} dB after "
+            f"{item.n_renders} renders ({item.source}){kept}"
         )
         if item.play:
             hold = item.play["note"]["hold_seconds"]
             lines[-1] += f"; play {item.play['name']}, {hold:.1f} s"
         if item.advice:
             lines.append(f"  {item.advice}")
+    if done:
+        lines += next_steps(posterior.synth, Path(done[0].folder))
+        lines.append(f"To play it and change it: pyrosynth serve {run} --open")
     if done or as_json:
         facts = to_json(done, failed)
         show({**facts, "failed": [*missing, *facts["failed"]]}, lines, as_json)
@@ -136,7 +150,7 @@ def check(
     )
     lines = [
         (out / "table.md").read_text(encoding="utf-8").rstrip(),
-        f"report: {out / 'report.html'}",
+        opens(out),
     ]
     show(found.summary, lines, as_json)
     for reason in found.failures:
@@ -205,7 +219,7 @@ def axes(
             f"distance beside {found.cost['beside']}: {share:+.1f} % [{low:+.1f} to {high:+.1f}]"
         )
         lines.append(line)
-    show(found.facts, [*lines, f"report: {out / 'report.html'}"], as_json)
+    show(found.facts, [*lines, opens(out)], as_json)
 
 
 def explore(
@@ -258,7 +272,7 @@ def explore(
         f"{name}: {row['title']}, {row['effect_db']:.1f} dB; {row['evidence']}"
         for name, row in facts["traversals"].items()
     ]
-    show(facts, [*lines, f"report: {out / 'report.html'}"], as_json)
+    show(facts, [*lines, opens(out)], as_json)
 
 
 def serve(
@@ -291,6 +305,9 @@ def serve(
         typer.Option("--static", metavar="DIR", help="Write a page that needs no server; end."),
     ] = None,
     presets: Annotated[int, typer.Option(min=1, help="Presets on that page, at most.")] = 200,
+    open_: Annotated[
+        bool, typer.Option("--open", help="Open the explorer in the browser, where there is one.")
+    ] = False,
     device: Device = "cpu",
 ) -> None:
     """Play a run live: a web explorer, and OSC for a DAW. The code in RUN is run."""
@@ -313,7 +330,9 @@ def serve(
             from pyrosynth.live.page_state import write_site
 
             facts = write_site(live, name, static, presets=presets)
-            print(f"{static / 'index.html'}: {facts['presets']} presets, {facts['sounds']} sounds")
+            print(f"{static}: {facts['presets']} presets, {facts['sounds']} sounds")
+            print(f"Look and listen: open {static / 'index.html'}")
             return
         options = {"host": host, "port": port, "osc_port": osc_port, "allow": allow or ()}
+        options["browse"] = open_
         web.run(live, name, out=None if folder is None else str(folder), **options)

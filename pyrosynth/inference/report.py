@@ -29,6 +29,7 @@ from pyrosynth.report import (
     wav_sources,
     write_report,
 )
+from pyrosynth.synths.base import Synth
 from pyrosynth.synths.params import ParamSpace
 
 BEFORE_SECONDS = 0.3  # of the recording of a sketch that is shown before the onset
@@ -45,6 +46,15 @@ HOW_TO_OPEN = {
     "amsynth": "In amsynth: File → Open Bank…",
     "dexed": "In Dexed: CART → Load…, or send it to a DX7",
 }
+
+
+def next_steps(synth: Synth, folder: Path) -> list[str]:
+    """Say what to open of a folder that ``infer`` wrote: the report, the preset in the synth."""
+    lines = [f"Look and listen: open {folder / 'report.html'}"]
+    bank = folder / f"{folder.name}{synth.preset_suffix}"
+    if synth.preset_suffix and synth.name in HOW_TO_OPEN and bank.is_file():
+        lines.append(f"{HOW_TO_OPEN[synth.name]}, choose {bank}")
+    return lines
 
 
 def candidates(match: Match, n: int = 5) -> NDArray[np.int64]:

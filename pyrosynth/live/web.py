@@ -8,8 +8,10 @@ import asyncio
 import base64
 import ipaddress
 import json
+import os
 import signal
 import sys
+import webbrowser
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from pathlib import Path
@@ -220,6 +222,7 @@ async def serve(
     osc_port: int = 8766,
     allow: Collection[str] = (),
     out: str | None = None,
+    browse: bool = False,
     say: Callable[[str], object] = print,
 ) -> None:
     """Serve a run until it is interrupted or told to stop.
@@ -232,6 +235,7 @@ async def serve(
         osc_port: UDP port of the OSC messages; 0 for any that is free.
         allow: Names of hosts under which the page may be reached, such as that of a proxy.
         out: Folder that clients may have files written into; None forbids it.
+        browse: Whether to open the page in the browser, where there is one.
         say: Called with each line that tells what goes on.
 
     Raises:
@@ -267,6 +271,8 @@ async def serve(
                 say(f"OSC: {here[0]}:{server.port} (UDP); see docs/live.md")
                 if not ipaddress.ip_address(here[0]).is_loopback:
                     say("anybody who can reach this machine can use it; it knows no passwords")
+                if browse and not await asyncio.to_thread(_opened, f"http://{_place(*here)}/"):
+                    say("there is no browser here; open that address in one")
                 say("Ctrl-C ends it")
                 await stop.wait()
             finally:
@@ -276,6 +282,14 @@ async def serve(
             listening.close()
     finally:
         await runner.cleanup()
+
+
+def _opened(address: str) -> bool:
+    """Open an address in the browser; tell whether there is one with windows."""
+    windows = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")  # one in the terminal would take it over
+    if sys.platform == "linux" and not any(os.environ.get(name) for name in windows):
+        return False
+    return webbrowser.open(address)
 
 
 def _place(host: str, port: int) -> str:

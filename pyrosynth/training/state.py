@@ -48,6 +48,26 @@ class History:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
 
+    def summary(self) -> str:
+        """Say in a sentence which weights were kept, and how good they are on held-out presets."""
+        if not self.rows:
+            return "no step was taken."
+        kept = next((row for row in self.rows if row["step"] == self.best_step), self.rows[-1])
+        last = int(self.rows[-1]["step"])
+        told = f"the weights of step {self.best_step} of {last} are kept, after "
+        told += f"{self.seconds / 60:.1f} minutes"
+        if "valid_log_q" in kept:
+            told += (
+                f"; held-out presets have {kept['valid_log_q']:.1f} nats of log q(v|x) on average "
+                "(more is better)"
+            )
+        if "valid_coverage_error" in kept:
+            told += (
+                f", and regions hold {100 * kept['valid_coverage_error']:.0f} % more or fewer of "
+                "them than they should"
+            )
+        return f"{told}."
+
 
 def likelihood(row: Row) -> float:
     """Return what a fit maximises, on the held-out rows; without them, later is better."""

@@ -1,0 +1,90 @@
+"""An example sound that no synth here made: a plucked string and a flute, composed by formula."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal
+
+from pyrosynth.audio.io import wav_bytes
+from pyrosynth.errors import InputError
+from pyrosynth.files import writable, write_bytes
+
+EXAMPLE = "string-and-flute"  # what it is called
+RATE = 44100  # Hz, of its file
+FLUTE_PARTIALS = (1.0, 0.45, 0.2, 0.06, 0.03)  # amplitudes of the harmonics
+
+
+def save_example(folder: str | os.PathLike[str]) -> Path:
+    """Write the example sound into a folder as ``string-and-flute.wav``.
+
+    Args:
+        folder: The folder, made if it is missing.
+
+    Returns:
+        The file. One that is there already from an earlier call is kept.
+
+    Raises:
+        InputError: Another file of that name is there, or the folder cannot be written.
+    """
+    file = writable(folder) / f"{EXAMPLE}.wav"
+    content = wav_bytes(string_and_flute(sample_rate=RATE), RATE, "PCM_16")
+    if not file.exists():
+        write_bytes(file, content)
+    elif file.read_bytes() != content:
+        raise InputError(f"'{file}' is another sound; give another folder for the example")
+    return file
+
+
+def string_and_flute(
+    pitch: int = 60, seconds: float = 4.0, sample_rate: int = 96000, seed: int = 0
+) -> NDArray[np.float32]:
+    """Compose the sound; the string is on the left, the flute on the right.
+
+    Args:
+        pitch: MIDI note number.
+        seconds: Length.
+        sample_rate: Rate in Hz.
+        seed: Of the pluck and the breath.
+
+    Returns:
+        Stereo audio, shape (n_samples, 2), peak 0.5.
+    """
+    rng = np.random.default_rng(seed)
+    frequency = 440.0 * 2.0 ** ((pitch - 69) / 12)
+    string = plucked_string(frequency, seconds, sample_rate, rng)
+    flute = breathy_flute(frequency, seconds, sample_rate, rng)
+    stereo = np.stack([0.8 * string + 0.2 * flute, 0.2 * string + 0.8 * flute], axis=1)
+    return (0.5 * stereo / np.abs(stereo).max()).astype(np.float32)
+
+
+def plucked_string(
+    frequency: float, seconds: float, sample_rate: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Pluck a string: a burst of noise runs round a delay line that averages neighbours.
+
+    References:
+        Karplus and Strong, 1983, "Digital synthesis of plucked-string and drum timbres".
+    """
+    period = round(sample_rate / frequency - 0.5)  # the average of two delays by half a sample
+    burst = np.zeros(int(seconds * sample_rate))
+    pluck = rng.uniform(-1, 1, period)
+    burst[:period] = pluck - pluck.mean()
+    loop = np.zeros(period + 2)
+    loop[0], loop[-2:] = 1.0, -0.498
+    return np.asarray(signal.lfilter([1.0], loop, burst))
+
+
+def breathy_flute(
+    frequency: float, seconds: float, sample_rate: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Blow a flute: few harmonics, a vibrato that grows, and breath around 3 kHz."""
+    time = np.arange(int(seconds * sample_rate)) / sample_rate
+    vibrato = 0.004 * np.clip(time - 0.5, 0, 1) * np.sin(2 * np.pi * 5.0 * time)
+    phase = 2 * np.pi * frequency * np.cumsum(1 + vibrato) / sample_rate
+    tone = sum(a * np.sin(k * phase) for k, a in enumerate(FLUTE_PARTIALS, 1))
+    band = signal.butter(2, [1500.0, 5000.0], "bandpass", fs=sample_rate, output="sos")
+    breath = signal.sosfilt(band, rng.standard_normal(len(time)))
+    level = np.minimum(time / 0.08, 1.0) * np.clip((seconds - time) / 0.8, 0, 1)
+    return np.asarray(level * (0.4 * tone + 0.1 * breath))
