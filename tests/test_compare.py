@@ -14,9 +14,9 @@ from small import NOTE, small_dataset
 from test_report import assert_self_contained
 from toys import SMALL
 
+from pyrosynth.audio.example import string_and_flute
 from pyrosynth.audio.metrics import log_distance, mse_n
 from pyrosynth.cli.app import main
-from pyrosynth.audio.example import string_and_flute
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.errors import InputError

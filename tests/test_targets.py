@@ -6,8 +6,8 @@ import soundfile
 from small import NOTE, small_dataset
 
 from pyrosynth.audio.background import fit_length
-from pyrosynth.audio.io import load_audio
 from pyrosynth.audio.example import string_and_flute
+from pyrosynth.audio.io import load_audio
 from pyrosynth.errors import DataError
 from pyrosynth.evaluation.targets import outside
 
