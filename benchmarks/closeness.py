@@ -3,8 +3,8 @@
     python benchmarks/closeness.py DATA --run amsynth --presets 100
 
 Prints quantiles of log-spectral distances in dB: between a held-out preset and the same with one
-control 3 % of its range further, and the nearest other preset that people made; between two random ones;
-and what a search with 256 renders leaves between a held-out preset and what it finds.
+control 3 % of its range further, and the nearest other preset that people made; between two
+random ones; and what a search with 256 renders leaves between a held-out preset and its answer.
 """
 
 import argparse
