@@ -7,8 +7,10 @@ from small import small_run
 from toys import SMALL
 
 from pyrosynth.errors import InputError
+from pyrosynth.evaluation.steering import steer
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import latents
+from pyrosynth.explore.steering import SoundModel, move
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.presets import Preset
 from pyrosynth.training.fit import fit
@@ -127,12 +129,19 @@ def test_other_variants(run, tmp_path, model):
         space.locate(posterior.synth.presets()[0])
 
 
-def test_a_place_is_what_one_hears_and_what_the_sound_does_not_tell(run, tmp_path):
+@pytest.fixture(scope="module")
+def heard(run, tmp_path_factory):
+    """A posterior of ``flow_audio``, whose latents are read off sounds."""
+    folder = tmp_path_factory.mktemp("heard")
     fit(
-        "flow_audio", run[0], tmp_path / "run", options=SMALL["flow_audio"], steps=20,
+        "flow_audio", run[0], folder / "run", options=SMALL["flow_audio"], steps=20,
         batch_size=32, progress=False,
     )  # fmt: skip
-    posterior = Posterior.load(tmp_path / "run")
+    return Posterior.load(folder / "run")
+
+
+def test_a_place_is_what_one_hears_and_what_the_sound_does_not_tell(heard):
+    posterior = heard
     space, params = LatentSpace(posterior), posterior.run.space
 
     def levels(values):
@@ -162,6 +171,51 @@ def test_a_place_is_what_one_hears_and_what_the_sound_does_not_tell(run, tmp_pat
     assert drawn.values.shape == (600, len(posterior.run.full_space))
     np.testing.assert_array_equal(drawn.z, space.sample(600, seed=1).z)
     np.testing.assert_allclose(drawn.u.std(axis=0), 1.0, atol=0.15)
+
+
+def test_a_step_is_chosen_by_what_is_heard(heard):
+    space = LatentSpace(heard)
+    start = space.place(space.names[2])
+    goal = space.axis("z1").at(start.z, space.axis("z1").position(start.z) - 1.0)
+    assert move(space, start, start.z).place is start
+    expected = move(space, start, goal)
+    assert not expected.rendered
+    np.testing.assert_array_equal(move(space, start, goal).place.values, expected.place.values)
+    with heard.renderer(1) as renderer:
+        step = move(space, start, goal, renderer, budget=9)
+        x = renderer.render(step.place.values[None]).features
+    assert step.rendered
+    np.testing.assert_allclose(space.heard(x)[0], step.place.z, atol=0.02)
+    assert step.share > 0  # as the start itself comes into question
+    moved = (step.place.z - start.z) @ (goal - start.z) / np.square(goal - start.z).sum()
+    assert step.share == pytest.approx(moved, rel=1e-5)
+    back = space.values(step.place.z, step.place.u)
+    params = heard.run.space
+    np.testing.assert_array_equal(
+        params.levels(heard.learnt(back)), params.levels(heard.learnt(step.place.values))
+    )
+
+
+def test_what_is_expected_of_presets_is_corrected_by_those_that_are_known(heard):
+    space = LatentSpace(heard)
+    model, unit = SoundModel(space), heard.run.space.to_unit(heard.learnt(space.bank.values))
+    model.learn(unit[:4], space.z[:4])
+    z, left = model.expect(torch.as_tensor(unit, dtype=torch.float32))
+    plain = np.linalg.norm(latents(heard, space.bank.values)[:4] - space.z[:4], axis=1)
+    off = np.linalg.norm(z[:4].detach().numpy() - space.z[:4], axis=1)
+    assert (off < 0.1 * plain).all()
+    assert left[:4].max() < 0.05
+    assert left[4:].max() > 0.5
+
+
+def test_tags_steer_presets_whose_latents_are_heard(heard):
+    values = LatentSpace(heard).bank.values[:2]
+    moved = steer(heard, values, "brightness", [[0.0], [1.0]])
+    assert moved.shape == (2, *values.shape)
+    np.testing.assert_array_equal(moved[0], values)
+    assert (np.abs(moved[1] - values).max(axis=1) > 0).all()
+    with pytest.raises(InputError, match="unknown tag 'warmth'"):
+        steer(heard, values, "warmth", 1.0)
 
 
 def test_a_run_without_a_bank(run):

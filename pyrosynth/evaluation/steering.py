@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
@@ -16,8 +15,12 @@ from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.data.dataset import Dataset, Rows
 from pyrosynth.data.labeling import DESCRIBED
+from pyrosynth.errors import unknown
 from pyrosynth.evaluation.disentanglement import or_none
 from pyrosynth.evaluation.runner import Arrays, each
+from pyrosynth.explore.latent_space import LatentSpace
+from pyrosynth.explore.places import Array, Place
+from pyrosynth.explore.steering import move
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.statistics import spearman
 from pyrosynth.synths.rendering import Renderer, RenderResult
@@ -129,19 +132,21 @@ class Steering:
         return found
 
 
-def steps(posterior: Posterior, values: Float) -> Float:
+def steps(posterior: Posterior, values: Float, x: Array | None = None) -> Float:
     """Return one preset moved along all axes.
 
     Args:
         posterior: A run of a variant with tag axes.
         values: Native values of all parameters, shape (n_params,).
+        x: Features of its sound, shape (n_mels, n_frames), if they are at hand.
 
     Returns:
         Native values, shape (n_tags, 9, n_params), at each of ``AMOUNTS``.
     """
-    tags = posterior.variant.dims.tags
-    moved = [steer(posterior, values[None], tag, AMOUNTS[:, None])[:, 0] for tag in tags]
-    return np.stack(moved)
+    space, tags = LatentSpace(posterior), posterior.variant.dims.tags
+    z = space.heard(x[None]) if space.of_sound and x is not None else None
+    places = space.place_of(values[None], z)
+    return np.stack([_steered(space, places, tag, AMOUNTS[:, None])[:, 0] for tag in tags])
 
 
 def render_steering(
@@ -183,7 +188,7 @@ def render_steering(
     def work(missing: list[int]) -> Iterator[tuple[int, Arrays]]:
         def chunks() -> Iterator[tuple[int, Float]]:
             for i in missing:
-                moved = steps(posterior, dataset.values(rows[[i]])[0])
+                moved = steps(posterior, dataset.values(rows[[i]])[0], dataset.x(rows[[i]])[0])
                 # Where it is, it is the same preset on all axes.
                 yield i, np.concatenate([moved[:1, CENTER], moved[:, beside].reshape(
                     -1, moved.shape[-1])])  # fmt: skip
@@ -209,9 +214,11 @@ def render_steering(
     )
 
 
-@torch.no_grad()
 def steer(posterior: Posterior, values: ArrayLike, tag: str, amount: ArrayLike) -> Float:
     """Move presets along the axis of a tag and keep all other coordinates.
+
+    Nothing is rendered: where a latent belongs to a sound, presets are chosen by how they are
+    expected to sound, see `pyrosynth.explore.steering.move`.
 
     Args:
         posterior: A run of a variant with tag axes.
@@ -223,16 +230,31 @@ def steer(posterior: Posterior, values: ArrayLike, tag: str, amount: ArrayLike) 
 
     Returns:
         Native values of the presets there, shape (n, n_params) or (..., n, n_params); parameters
-        that were not learnt are at their defaults.
+        that were not learnt are at their defaults, unless the preset stays as it is.
 
     Raises:
         InputError: The tag is unknown, or the variant has no tag axes.
     """
-    run = posterior.run
-    v = torch.as_tensor(run.space.encode(posterior.learnt(values))).to(run.mean)
-    step = torch.as_tensor(np.asarray(amount)).to(run.mean)
-    z = run.variant.steer(run.variant.latent(v)[0], tag, step)
-    return posterior.complete(run.space.decode(run.variant.params_of(z).cpu().numpy()))
+    space = LatentSpace(posterior)
+    return _steered(space, space.place_of(np.asarray(values, np.float64)), tag, amount)
+
+
+def _steered(space: LatentSpace, places: Place, tag: str, amount: ArrayLike) -> Float:
+    """Move places (n) along the axis of a tag; see `steer`."""
+    space.posterior.variant.axes(space.posterior.variant.origin)  # says what it lacks
+    if tag not in space.tags:
+        raise unknown("tag", tag, space.tags)
+    axis, n = space.axis(tag), len(places.z)
+    amounts = np.asarray(amount, np.float64)
+    amounts = np.broadcast_to(amounts, np.broadcast_shapes(amounts.shape, (n,)))
+    goals = axis.at(places.z, axis.position(places.z) + amounts)
+    goals = np.where(amounts[..., None] == 0, places.z, goals).reshape(-1, n, space.dim)
+    moved = [
+        move(space, Place(places.z[i], places.u[i], places.values[i]), goal[i]).place.values
+        for goal in goals
+        for i in range(n)
+    ]
+    return np.reshape(moved, (*amounts.shape, -1))
 
 
 def described(rendered: RenderResult, spec: FeatureSpec) -> Float:
