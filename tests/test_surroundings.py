@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from pyrosynth.cli.app import main
 from pyrosynth.cli.options import progress_as_lines
 from pyrosynth.errors import InputError, RunError
+from pyrosynth.inference import side_by_side
 from pyrosynth.inference.arviz import arviz
 from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.inference.posterior import Posterior
@@ -262,6 +263,26 @@ def test_features_of_something_else_are_refused(here):
                 ask(wrong, 2)
     with pytest.raises(InputError, match="int16"):
         posterior.features(np.zeros(posterior.run.note.n_samples(RATE), np.int16))
+
+
+def test_the_same_presets_however_many_are_inferred_at_once(here, tmp_path, monkeypatch):
+    folder, dataset, posterior = here
+    sounds = [folder / "note.wav", tmp_path / "bad.wav", tmp_path / "two.wav"]
+    sounds[1].write_bytes(b"no sound")
+    audio = dataset.audio(dataset.rows("test")[1:2])[0]
+    soundfile.write(sounds[2], audio, RATE, subtype="FLOAT")
+    found = []
+    for workers, least in ((1, side_by_side.LEAST_RENDERS), (2, 1)):
+        monkeypatch.setattr(side_by_side, "LEAST_RENDERS", least)
+        out = tmp_path / str(workers)
+        done, failed = infer_sounds(
+            posterior, sounds, out, budget=8, draws=2, workers=workers, progress=False
+        )
+        assert [item.sound for item in done] == [str(sounds[0]), str(sounds[2])]
+        assert [item.sound for item in failed] == [str(sounds[1])]
+        found.append([(out / name / "preset.json").read_bytes() for name in ("note", "two")])
+        found[-1] += [soundfile.read(out / "two" / "render.wav")[0].tobytes()]
+    assert found[0] == found[1]
 
 
 def tone(path, hz):

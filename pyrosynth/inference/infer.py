@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from pyrosynth.inference.answers import Match
 from pyrosynth.inference.arviz import label_draws, save_groups
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.inference.report import candidates, infer_report, sketch_section
+from pyrosynth.inference.side_by_side import Tick, side_by_side
 from pyrosynth.synths.presets import Preset, preset_json
 from pyrosynth.synths.rendering import Renderer, RenderResult
 
@@ -108,7 +110,8 @@ def infer_sounds(
             `pyrosynth.audio.sketch`.
         own_level: Whether the sounds are at the synth's own level, which stays; others are
             brought to the usual loudness of the known presets.
-        workers: Processes that render; all cores if left out.
+        workers: Processes that render; all cores if left out. So many sounds are searched side by
+            side; the results do not depend on it.
         force: Whether to replace folders that are there already.
         progress: Whether to show a progress bar.
 
@@ -123,24 +126,46 @@ def infer_sounds(
     seed = checked_seed(seed)
     files, failed = _named([Path(sound) for sound in sounds])
     parent = writable(out)
-    done: list[Inferred] = []
-    total = len(files) * (budget + draws)
-    with (
-        posterior.renderer(workers, keep_audio=True) as renderer,
-        tqdm(total=total, desc="infer", unit="sound", disable=not progress) as bar,
-    ):
-        for i, (file, name) in enumerate(files.items()):
-            bar.set_postfix_str(name)
+    opened = partial(
+        _opened, posterior, budget=budget, draws=draws, seed=seed, sketch=sketch,
+        own_level=own_level, force=force,
+    )  # fmt: skip
+    places = [(file, parent / name) for file, name in files.items()]
+    results: list[Inferred | Failed | None] = [None] * len(places)
+    rendered = [0] * len(places)
+    n_renders = budget + draws
+    with tqdm(
+        total=len(places) * n_renders, desc="infer", unit="sound", disable=not progress
+    ) as bar:
+
+        def tick(i: int, n: int) -> None:
+            rendered[i] += n
+            bar.update(n)
+
+        for i, result in side_by_side(opened, places, n_renders, workers, tick):
+            if isinstance(result, ChildProcessError):
+                result = Failed(str(places[i][0]), str(result))
+            results[i] = result
+            bar.set_postfix_str(places[i][1].name)
+            tick(i, n_renders - rendered[i])
+    done = [result for result in results if isinstance(result, Inferred)]
+    return done, [*failed, *(result for result in results if isinstance(result, Failed))]
+
+
+@contextmanager
+def _opened(
+    posterior: Posterior, workers: int, **settings: Any
+) -> Iterator[Callable[[tuple[Path, Path], Tick], Inferred | Failed]]:
+    """Open a renderer, and yield what infers one sound, given its file and folder."""
+    with posterior.renderer(workers, keep_audio=True) as renderer:
+
+        def infer(place: tuple[Path, Path], tick: Tick) -> Inferred | Failed:
             try:
-                result = infer_sound(
-                    posterior, file, parent / name, renderer, budget=budget, draws=draws,
-                    seed=seed, sketch=sketch, own_level=own_level, force=force, report=bar.update,
-                )  # fmt: skip
-                done.append(result)
+                return infer_sound(posterior, *place, renderer, **settings, report=tick)
             except (PyrosynthError, MemoryError, OSError) as error:
-                failed.append(Failed(str(file), str(error) or "there is not enough memory"))
-            bar.update((i + 1) * (budget + draws) - bar.n)
-    return done, failed
+                return Failed(str(place[0]), str(error) or "there is not enough memory")
+
+        yield infer
 
 
 def _named(files: Sequence[Path]) -> tuple[dict[Path, str], list[Failed]]:

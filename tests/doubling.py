@@ -1,0 +1,26 @@
+"""Work for processes side by side, in a module that is light to import."""
+
+import os
+import signal
+import time
+from contextlib import contextmanager
+
+from pyrosynth.errors import InputError
+
+
+@contextmanager
+def doubling(workers):
+    """Double numbers, and say by which process; 13 is refused, 99 ends the process, 60 lasts."""
+
+    def work(item, tick):
+        tick(1)
+        if item == 13:
+            raise InputError("no 13 please")
+        if item == 99:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if item == 60:
+            time.sleep(60)
+        tick(2)
+        return 2 * item, workers, os.getpid()
+
+    yield work
