@@ -64,6 +64,13 @@ def fit(
     seed: Seed = 0,
     device: Device = "cpu",
     threads: Threads = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="What sounds may take, such as 2GB; more of them are read during the fit.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Discard an earlier fit.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -84,6 +91,7 @@ def fit(
         seed=seed,
         device=device,
         threads=threads,
+        memory=memory,
         force=force,
         **{name: value for name, value in training.items() if value is not None},
     )

@@ -85,7 +85,13 @@ class Bank:
 
     @classmethod
     def from_dataset(
-        cls, dataset: "Dataset", *, augmented: bool = True, dims: int = DIMS, seed: int = 0
+        cls,
+        dataset: "Dataset",
+        *,
+        augmented: bool = True,
+        dims: int = DIMS,
+        seed: int = 0,
+        most: int | None = None,
     ) -> "Bank":
         """Make the bank of the training presets of a dataset.
 
@@ -94,11 +100,18 @@ class Bank:
             augmented: Whether augmented presets belong to it, or human ones only.
             dims: Number of principal axes.
             seed: Of the sample that the axes are fitted on.
+            most: Number of presets at most: human ones first, then augmented ones from all over
+                the dataset.
 
         Returns:
             The bank.
         """
         rows = dataset.rows("train", human_only=not augmented)
+        if most is not None and len(rows) > most:
+            human = dataset.rows("train", human_only=True)[:most]
+            others = np.setdiff1d(rows, human, assume_unique=True)
+            kept = np.linspace(0, len(others) - 1, most - len(human)).astype(int)
+            rows = np.concatenate([human, others[kept]])
         rng = np.random.default_rng(checked_seed(seed))
         sample = np.sort(rng.permutation(rows)[:FIT_ROWS])
         x = dataset.x(sample).reshape(len(sample), -1)

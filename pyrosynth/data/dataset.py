@@ -108,6 +108,11 @@ class Dataset:
         """Return the number of presets, silent and failed ones included."""
         return self._store.n_rows
 
+    @property
+    def chunk_rows(self) -> int:
+        """Number of presets in a chunk: those that are read from disk together."""
+        return int(self._store.attribute("chunk_rows"))
+
     @cached_property
     def status(self) -> NDArray[np.str_]:
         """``ok`` or why a preset has no usable sound, shape (n,)."""

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ class TrainData:
     has_v: Tensor | None = None
     tags: tuple[Tag, ...] = ()
     label_mask: Tensor | None = None
+    buffer_chunks: ClassVar[None] = None  # all is in memory, see `pyrosynth.training.stream`
 
     @classmethod
     def from_dataset(cls, dataset: "Dataset", tags: TagTable | None = None) -> "TrainData":

@@ -23,13 +23,17 @@ from pyrosynth.modeling import Dims, Variant, build, set_temperature, with_recip
 from pyrosynth.modeling.recipes import plain, require_runnable
 from pyrosynth.training import svi, zoo
 from pyrosynth.training.batches import TrainData
+from pyrosynth.training.memory import memory_text
 from pyrosynth.training.run import BANK, FACTS, Run, load_run
+from pyrosynth.training.state import settings_of
+from pyrosynth.training.stream import StreamedData, memory_of, training_data
 from pyrosynth.training.tags import STEPS, fit_tags
 from pyrosynth.training.uncertainty import find_temperature, scores_of
 from pyrosynth.training.zoo import variant_source
 
 # What to say of settings that are kept as a hash, when they differ.
 HASHED = {"model": "another model", "dataset": "another dataset", "tags": "other tags"}
+BANK_BYTES = 4096  # about what a preset takes while a bank is made and written
 # Arguments of a fit that do not change its result, or that are given apart.
 APART = ("seed", "device", "threads", "capture", "out", "resume", "progress")
 
@@ -44,6 +48,7 @@ def fit(
     seed: int = 0,
     device: str = "cpu",
     threads: int | None = None,
+    memory: int | str | None = None,
     bank: str | Path | None = None,
     force: bool = False,
     progress: bool = True,
@@ -64,6 +69,9 @@ def fit(
         seed: Of the first weights and of all else that is random.
         device: ``"cpu"`` or ``"cuda"``.
         threads: Torch threads during the fit; None leaves the setting alone.
+        memory: What the sounds may take, in bytes or such as ``"2GB"``; three quarters of what is
+            free if left out. More sounds than that are read during the fit, see
+            `pyrosynth.training.stream`; it decides in which order, and a fit goes on as it began.
         bank: File of a bank of the same dataset, to be shared instead of made anew.
         force: Whether to discard what ``out`` holds of an earlier fit.
         progress: Whether to show a progress bar.
@@ -121,7 +129,7 @@ def fit(
             return _finished(folder, settings, device)
         return _fitted(
             variant, dataset, table, settings, training, folder, seed=seed, device=device,
-            threads=threads, bank=bank, progress=progress,
+            threads=threads, memory=memory, bank=bank, progress=progress,
         )  # fmt: skip
 
 
@@ -136,14 +144,21 @@ def _fitted(
     seed: int,
     device: str,
     threads: int | None,
+    memory: int | str | None,
     bank: str | Path | None,
     progress: bool,
 ) -> Run:
     """Fit a variant and write its run, if there is a folder."""
+    begun = settings_of(folder / svi.CHECKPOINT) if folder else None
+    data = training_data(dataset, table, memory, device, begun)
+    if progress:
+        print(_taken(data, dataset, table), file=sys.stderr)
     history = svi.fit(
-        variant, TrainData.from_dataset(dataset, table), seed=seed, device=device,
+        variant, data, seed=seed, device=device,
         threads=threads, out=folder, resume=True, progress=progress, **training,
     )  # fmt: skip
+    most = None if isinstance(data, TrainData) else data.n_bytes // BANK_BYTES
+    del data
     target = torch.device(device)
     run = Run(
         variant,
@@ -164,7 +179,7 @@ def _fitted(
     run = calibrate(run, dataset)
     if folder:
         if bank is None:
-            Bank.from_dataset(dataset).save(folder / BANK)
+            Bank.from_dataset(dataset, most=most).save(folder / BANK)
         else:
             share(bank, folder / BANK)
         run.save(folder)
@@ -223,6 +238,18 @@ def require_same_contract(run: Run, dataset: Dataset) -> None:
                 f"dataset '{dataset.path}' has another {part} than the run{shown}; give the "
                 "dataset the run was fitted on, or one rendered alike"
             )
+
+
+def _taken(data: TrainData | StreamedData, dataset: Dataset, tags: TagTable | None) -> str:
+    """Say where the sounds are during a fit."""
+    size = memory_text(memory_of(dataset, tags, data.n_train))
+    if isinstance(data, TrainData):
+        return f"{data.n_train:,} sounds are held in memory, {size} (--memory)"
+    held, mixed = memory_text(data.n_bytes), data.buffer_chunks * dataset.chunk_rows
+    return (
+        f"{data.n_train:,} sounds, {size}, are read during the fit, {held} at a time (--memory): "
+        f"buffers of up to {mixed:,} sounds"
+    )
 
 
 def _tags(given: str | Path | TagTable | None, dataset: Dataset, progress: bool) -> TagTable:

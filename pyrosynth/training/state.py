@@ -213,6 +213,15 @@ class TrainingState:
         return f"go on with resume=True or --resume ('{self.path}')"
 
 
+def settings_of(path: Path) -> dict[str, Any] | None:
+    """Return the settings of the fit whose checkpoint a file is, None if it cannot be read."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return dict(json.loads(file.metadata()["info"])["settings"])
+    except Exception:  # to be said when it is read to go on
+        return None
+
+
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in state.items()}
 

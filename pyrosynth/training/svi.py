@@ -24,6 +24,7 @@ from pyrosynth.modeling.recipes import plain
 from pyrosynth.training.batches import TrainData, seed_of
 from pyrosynth.training.state import History, Row, TrainingState
 from pyrosynth.training.step import Step, side_stream
+from pyrosynth.training.stream import StreamedData
 from pyrosynth.training.uncertainty import FEWEST, coverage_error, watched
 
 CHECKPOINT = "checkpoints/last.safetensors"  # inside the folder of a run
@@ -54,7 +55,7 @@ def plain_torch(gradients: bool = False) -> Iterator[None]:
 @plain_torch(gradients=True)
 def fit(
     variant: Variant,
-    data: TrainData,
+    data: TrainData | StreamedData,
     *,
     steps: int = 4000,
     batch_size: int = 256,
@@ -82,7 +83,7 @@ def fit(
 
     Args:
         variant: What to fit, in place.
-        data: The sounds and parameters.
+        data: The sounds and parameters, in memory or to be read during the fit.
         steps: Number of steps.
         batch_size: Presets per step.
         lr: Highest learning rate.
@@ -134,6 +135,7 @@ def fit(
         "weight_decay": weight_decay, "clip": clip, "jitter": jitter,
         "halve_after": halve_after, "validate_every": validate_every, "patience": patience,
         "precision": precision, "seed": seed, "data": data.fingerprint(),
+        "buffer_chunks": data.buffer_chunks,
         "variant": type(variant).__name__, "hyperparameters": variant.hyperparameters(),
     })  # fmt: skip
     variant.to(target, torch.float32)
