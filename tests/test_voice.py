@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.voice import Mel
 from pyrosynth import synths
+from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError
+from pyrosynth.synths import voice_sound
 from pyrosynth.synths.presets import distinct, preset_array
 from pyrosynth.synths.voice import VERSION
 
@@ -60,6 +63,28 @@ def test_a_sound_is_the_same_alone_and_in_any_company(voice):
     np.testing.assert_array_equal(voice.render_batch(values[40:], NOTE, RATE), alone[40:])
     np.testing.assert_array_equal(voice.render_batch(values[::-1], NOTE, RATE), alone[::-1])
     assert voice.render_batch(values[:0], NOTE, RATE).shape == (0, NOTE.n_samples(RATE))
+
+
+def test_sounds_made_together_as_on_a_gpu_are_those_made_one_by_one():
+    """With every wave and filter computed and chosen from; the gradients, too."""
+    note = Note(hold_seconds=0.1, duration_seconds=0.2)
+    space = synths.load_synth("voice").param_space
+    unit = np.random.default_rng(4).random((24, len(space)))
+    values = torch.tensor(space.from_unit(unit), requires_grad=True)
+    constants = voice_sound.constants_of(note, RATE, 0, values.device)
+    controls = voice_sound.controls_of(values, constants, note, RATE)
+    together = voice_sound.samples_of(controls, constants)
+    alone = voice_sound.synthesize(values, note, RATE, seed=0)
+    torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
+    gradients = [torch.autograd.grad(a.square().sum(), values)[0] for a in (together, alone)]
+    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-4)
+
+
+def test_the_benchmark_computes_the_features_of_the_package(voice):
+    spec = FeatureSpec(sample_rate=RATE)
+    sounds = voice.render_batch(bank(voice, 8), NOTE, RATE)
+    mel = Mel(spec, voice.device)(torch.tensor(sounds, device=voice.device))
+    np.testing.assert_allclose(mel.cpu().numpy(), spec(sounds), atol=2e-3)
 
 
 def test_bytes_do_not_depend_on_threads_or_global_seed(voice):

@@ -73,7 +73,7 @@ class Controls(NamedTuple):
 
 def synthesize(values: Tensor, note: Note, sample_rate: int, seed: int) -> Tensor:
     """Render one note with each row of values, see `pyrosynth.synths.voice.Voice.synthesize`."""
-    constants = _constants(note, sample_rate, seed, values.device)
+    constants = constants_of(note, sample_rate, seed, values.device)
     sounds = [constants.noise.new_zeros((0, len(constants.noise)))]
     size = GROUP[values.device.type]
     for start in range(0, len(values), size):
@@ -91,7 +91,8 @@ def synthesize(values: Tensor, note: Note, sample_rate: int, seed: int) -> Tenso
 
 
 @functools.lru_cache(maxsize=8)
-def _constants(note: Note, sample_rate: int, seed: int, device: torch.device) -> Constants:
+def constants_of(note: Note, sample_rate: int, seed: int, device: torch.device) -> Constants:
+    """Compute what all sounds of a note share; ``seed`` is that of the noise."""
     n_samples = note.n_samples(sample_rate)
     n_blocks = -(-n_samples // CONTROL)
     n_frames = -(-n_samples // HOP) + WINDOW // HOP - 1
