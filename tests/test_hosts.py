@@ -246,6 +246,20 @@ def test_what_is_no_instrument_says_why(tmp_path):
         cases["it takes no notes"].binary("urn:x:one")
 
 
+def test_an_instrument_without_controls_is_not_usable(tmp_path, probe):
+    plugin = tmp_path / "Probe.lv2"
+    shutil.copytree(probe / "Probe.lv2", plugin)
+    told = (plugin / "Probe.ttl").read_text()
+    port = "a lv2:InputPort, lv2:ControlPort ;"
+    hidden = f"{port} lv2:portProperty <http://lv2plug.in/ns/ext/port-props#notOnGUI> ;"
+    assert port in told
+    (plugin / "Probe.ttl").write_text(told.replace(port, hidden))
+    with pytest.raises(SynthError, match="Probe in '.*' has no control to learn"):
+        synths.load_synth(plugin)
+    (found,) = synths.scan([plugin])
+    assert "not usable: Probe has no control to learn" in found.line()
+
+
 def test_settings_that_are_not_evenly_spaced_are_numbered(tmp_path):
     (_, port) = bundle(tmp_path / "a.lv2", ports=CHOICE).ports("urn:x:one")
     param = port.control.param()
@@ -329,4 +343,7 @@ def test_jx10_and_its_presets():
         np.full(17 * i, 0.7)
     np.testing.assert_array_equal(sounds, jx10.render_batch(some[::-1], NOTE, RATE)[::-1])
     assert len(np.unique(sounds, axis=0)) == 4
+    fresh = synths.load_synth("http://drobilla.net/plugins/mda/JX10", isolation="fresh")
+    for turn in ([0, 1, 2, 3], [2, 0, 3, 1]):  # in memory that was used before, too
+        np.testing.assert_array_equal(fresh.render_batch(some[turn], NOTE, RATE), sounds[turn])
     assert os.path.basename(jx10.spec()["path"].partition("#")[0]) == "mda.lv2"

@@ -85,6 +85,9 @@ class IsolatedSynth(Synth):
     def open_library(self) -> None:
         """Load the library."""
 
+    def prepare(self) -> None:  # noqa: B027
+        """Do what is needed for any instance and does not load the library."""
+
     def set_isolation(self, isolation: Isolation, path: object, has_threads: bool) -> None:
         """Choose what is renewed between two sounds, among what the plugin allows.
 
@@ -128,7 +131,7 @@ class IsolatedSynth(Synth):
             if self.isolation == "reload":
                 library.close()
             try:
-                with self.new_instance(sample_rate) as instance:
+                with self._zeroed_instance(sample_rate) as instance:
                     sound: Audio = instance.play(values, note)
                     return sound
             finally:
@@ -141,12 +144,21 @@ class IsolatedSynth(Synth):
             if kept.sample_rate == sample_rate:
                 return kept
             kept.close()
-        self._kept = self.new_instance(sample_rate)
+        self._kept = self._zeroed_instance(sample_rate)
         return self._kept
+
+    def _zeroed_instance(self, sample_rate: int) -> Playing:
+        """Return an instance in memory that was zeroed, where another one may have been."""
+        zero_new_memory()
+        try:
+            return self.new_instance(sample_rate)
+        finally:
+            zero_new_memory(False)
 
     def _play_in_child(self, values: NDArray[Any], note: Note, sample_rate: int) -> Audio:
         n_bytes = 4 * note.n_samples(sample_rate)
         parent = os.getpid()
+        self.prepare()
         if self.isolation == "load":
             self.library.close()  # if another synth has opened it
         else:

@@ -13,7 +13,7 @@ from pyrosynth.errors import InputError, SynthError
 from pyrosynth.files import atomic
 from pyrosynth.synths.base import Isolation
 from pyrosynth.synths.hosts.formats import open_plugin, split_class
-from pyrosynth.synths.hosts.plugin import Instance, PluginClass, PluginFile
+from pyrosynth.synths.hosts.plugin import NO_CONTROLS, Instance, PluginClass, PluginFile
 from pyrosynth.synths.hosts.process import ask
 from pyrosynth.synths.isolation import IsolatedSynth, require_isolation
 from pyrosynth.synths.params import ParamSpace
@@ -50,7 +50,7 @@ class PluginSynth(IsolatedSynth):
         self.preset_suffix = self.file.preset_suffix
         self.set_isolation(isolation, self.path, self.described.has_threads)
         if not self.described.controls:
-            raise SynthError(f"{self.described.name} in '{self.path}' has no control to learn")
+            raise SynthError(f"{self.described.name} in '{self.path}' {NO_CONTROLS}")
         try:
             params = tuple(control.param() for control in self.described.controls)
         except InputError as error:
@@ -129,6 +129,10 @@ class PluginSynth(IsolatedSynth):
     def open_library(self) -> None:
         """Load the library of the plugin."""
         self.file.open(self.described.id)
+
+    def prepare(self) -> None:
+        """Read the files that describe the plugin, which forked processes need not do then."""
+        self.file.prepare(self.described.id)
 
     def new_instance(self, sample_rate: int) -> Instance:
         """Return an instance of the plugin.

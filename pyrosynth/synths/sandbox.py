@@ -180,14 +180,15 @@ def die_with_parent(parent: int) -> None:
             os._exit(1)
 
 
-def zero_new_memory() -> None:
-    """Have memory zeroed when it is allocated in this process, for good; glibc only.
+def zero_new_memory(zeroed: bool = True) -> None:
+    """Have memory zeroed when it is allocated in this process, or no longer; glibc only.
 
     Some synths, such as mda's JX10, play what lies in memory that they have not set.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "gnu_get_libc_version"):
-        libc.mallopt(M_PERTURB, 0xFF)  # fills what is allocated with the complement
+        # What is allocated is filled with the complement; 0 leaves it as it is.
+        libc.mallopt(M_PERTURB, 0xFF if zeroed else 0)
 
 
 def limit_resources(memory: int | None) -> None:

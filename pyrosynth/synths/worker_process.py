@@ -7,6 +7,7 @@ anything anywhere; nothing of it is unpickled.
 """
 
 import ctypes
+import gc
 import math
 import mmap
 import os
@@ -150,6 +151,7 @@ def main(arguments: list[str]) -> None:
         slots = [Slot(settings, memory, number) for number in range(SLOTS)]
         synth = from_spec(settings.spec)
         limit_resources(synth.memory_limit)
+        gc.freeze()  # what a forked child does not collect, it need not copy
         is_new = True
         while request := connection.recv(REQUEST.size):
             number, size, start = REQUEST.unpack(request)

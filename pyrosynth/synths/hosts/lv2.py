@@ -142,6 +142,10 @@ class Lv2File(PluginFile):
             self.instance(described, 44100).close()
         return described
 
+    def prepare(self, class_id: str) -> None:
+        """Read the files that describe a plugin."""
+        self.bundle.ports(class_id)
+
     def instance(self, described: PluginClass, sample_rate: int) -> "Lv2Instance":
         """Instantiate a plugin."""
         library = self.open(described.id)

@@ -29,6 +29,7 @@ from pyrosynth.synths.hosts.library import load_library
 from pyrosynth.synths.params import Curve, Param
 
 BLOCK = 512  # samples per call of the plugin; another size gives another sound
+NO_CONTROLS = "has no control to learn"
 MOST_LABELLED = 40  # settings of a control that is a choice and not a number
 MOST_STEPS = 128  # settings of a stepped control; with more, it counts as continuous
 
@@ -360,6 +361,9 @@ class PluginFile(ABC):
         for file in self.files(class_id):
             digest.update(hashlib.sha256(file.read_bytes()).digest())
         return digest.hexdigest()
+
+    def prepare(self, class_id: str) -> None:  # noqa: B027
+        """Read what an instance needs beside the library, once, before processes are forked."""
 
     def open(self, class_id: str = "") -> C.CDLL:
         """Return the library of a synth, opened if it is closed.

@@ -152,6 +152,7 @@ class Vst3File(PluginFile):
         """Describe one synth, with its controls."""
         told = next(listed for listed in self.classes() if listed.id == class_id)
         with Halves(self, class_id) as halves:
+            halves.show(halves.state_of(halves.component))
             has_notes = halves.component.getBusCount(com.EVENT, com.INPUT) > 0
             has_sound = halves.component.getBusCount(com.AUDIO, com.OUTPUT) > 0
             if not (has_notes and has_sound):

@@ -265,4 +265,5 @@ class HostObject:
 def write(pointer: int | None, kind: Any, value: Any) -> None:
     """Write a value where a pointer of the plugin points, if it points anywhere."""
     if pointer:
-        C.cast(pointer, C.POINTER(kind))[0] = value
+        written = value if isinstance(value, kind) else kind(value)
+        C.memmove(pointer, C.byref(written), C.sizeof(written))

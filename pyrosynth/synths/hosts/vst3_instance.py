@@ -70,7 +70,6 @@ class Halves:
             if len(self._ends) == 2:
                 for end, other in (self._ends, self._ends[::-1]):
                     end.connect(other.pointer)
-        self.show(self.state_of(self.component))
 
     def __enter__(self) -> "Halves":
         """Return the halves."""
@@ -141,6 +140,8 @@ class Vst3Instance(Instance):
             Events(),
         )
         self._no_events = Events()
+        # Some states are read in thousands of pieces, and who sets all controls needs none.
+        self._controller_is_told = False
         self._samples: list[NDArray[np.float32]] = []  # of all buses, which the plugin writes to
         self._pointers: list[Any] = []  # to the samples; kept alive here
         self._halves = Halves(file, described.id)
@@ -182,6 +183,7 @@ class Vst3Instance(Instance):
         for param_id, unit in zip(self._ids, units, strict=True):
             self._controller.setParamNormalized(param_id, unit)
         self._changes.set(units)
+        self._controller_is_told = True
         self._context.samples = 0
 
     def process(self, size: int, notes: Sequence[tuple[int, bool, Note]]) -> NDArray[np.float32]:
@@ -205,6 +207,7 @@ class Vst3Instance(Instance):
 
     def values(self) -> NDArray[np.float64]:
         """Read the controls back from the controller."""
+        self._tell_controller()
         told = [self._controller.getParamNormalized(param_id) for param_id in self._ids]
         units = np.clip(np.nan_to_num(told), 0.0, 1.0)
         # Plugins cut the interval into equal parts, and not all answer with the step itself.
@@ -221,6 +224,7 @@ class Vst3Instance(Instance):
 
     def text(self, control: int, value: float) -> str:
         """Return a value as the controller writes it."""
+        self._tell_controller()
         values = self._space.defaults.copy()
         values[control] = value
         unit = float(self._space.to_unit(values)[control])
@@ -232,6 +236,7 @@ class Vst3Instance(Instance):
         The program parameter is set in the controller alone: many components ignore it.
         """
         programs = []
+        self._tell_controller()
         for program_id in self._program_ids[:1]:
             names = ControlReader(self._controller).program_names(program_id)
             for index, name in enumerate(names):
@@ -269,9 +274,15 @@ class Vst3Instance(Instance):
         if self._halves.component.setState(stream.pointer) != OK:
             raise SynthError("the VST3 plugin does not take this state")
         self._halves.show(component)
+        self._controller_is_told = True
         if controller:
             stream = Stream(controller)
             self._controller.setState(stream.pointer)
+
+    def _tell_controller(self) -> None:
+        if not self._controller_is_told:
+            self._halves.show(self._halves.state_of(self._halves.component))
+            self._controller_is_told = True
 
     def _keep_arrangements(self) -> None:
         """Confirm the loudspeakers that the plugin proposes for each of its buses."""
