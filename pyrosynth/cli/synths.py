@@ -55,7 +55,7 @@ def scan(
     seconds: Annotated[float, typer.Option(help="Time for a plugin to answer.")] = 20.0,
     as_json: Json = False,
 ) -> None:
-    """List the instruments in plugins, with their controls, or say why one does not load."""
+    """List the instruments in plugins, with their controls, or say why one cannot be used."""
     from tqdm.auto import tqdm
 
     from pyrosynth import synths as library

@@ -1,4 +1,4 @@
-"""Find the instruments on this machine, in every format, or say why one does not load.
+"""Find the instruments on this machine, in every format, or say why one cannot be used.
 
 Each is asked in a child process with a deadline, so that none can take the others down.
 """
@@ -18,7 +18,7 @@ from pyrosynth.synths.hosts.formats import (
     split_class,
     suffix_of,
 )
-from pyrosynth.synths.hosts.plugin import PluginClass
+from pyrosynth.synths.hosts.plugin import NO_CONTROLS, PluginClass
 from pyrosynth.synths.hosts.process import ask
 from pyrosynth.synths.params import Param
 
@@ -28,7 +28,7 @@ LARGEST_DEPTH = 6  # of folders below those that are searched
 
 @dataclass(frozen=True)
 class Instrument:
-    """An instrument on this machine, or a file that may hold one but does not load.
+    """An instrument on this machine, or a file that may hold one but cannot be used.
 
     Attributes:
         path: What `pyrosynth.synths.load_synth` takes.
@@ -37,7 +37,7 @@ class Instrument:
         maker: Who made it; empty if it is not told.
         params: Its controls.
         presets: Number of presets that come with it; None if the format does not tell.
-        reason: Why it does not load; empty if it does.
+        reason: Why it cannot be learnt: it does not load, or has no control; empty if it can.
     """
 
     path: str
@@ -54,7 +54,7 @@ class Instrument:
 
     def line(self) -> str:
         """Describe it in a line: name, format, numbers of controls and presets, path."""
-        facts = f"does not load: {self.reason}"
+        facts = f"not usable: {self.reason}"
         if not self.reason:
             presets = f"{self.presets:4} presets" if self.presets is not None else " " * 12
             facts = f"{len(self.params):4} controls {presets}  {self.path}"
@@ -111,6 +111,8 @@ def _instruments(file: Path, wanted: str, seconds: float) -> list[Instrument]:
                 raise SynthError(plugin.unusable)
             answer, presets = ask("survey", file, plugin.id, seconds=seconds)
             described = PluginClass.from_json(answer)
+            if not described.controls:
+                raise SynthError(f"{described.name} {NO_CONTROLS}")
             params = tuple(control.param() for control in described.controls)
         except PyrosynthError as error:
             told = str(error)
