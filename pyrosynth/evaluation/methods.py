@@ -119,10 +119,7 @@ class Search:
         """
         targets = runner.targets
         if self.method == "guess" and posterior is not None:
-            values = [
-                posterior.guess(x, targets.seed(i, runner.seed)) for i, x in enumerate(targets.x)
-            ]
-            return {"values": np.stack(values), "renders": np.zeros(len(targets))}
+            return {"values": runner.guess(posterior), "renders": np.zeros(len(targets))}
         if self.method == "infer" and posterior is not None:
             return runner.infer(posterior, self.budget)
         of: dict[str, str | int] = {}

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +28,29 @@ from pyrosynth.audio.metrics import (
     mse_n,
     spectral_convergence,
 )
-from pyrosynth.errors import DataError, PyrosynthError
+from pyrosynth.errors import DataError, PyrosynthError, RunError
+from pyrosynth.evaluation.searching import (
+    Evolve,
+    Search,
+    Searching,
+    Target,
+    evolved,
+    guessing,
+    refined,
+)
 from pyrosynth.evaluation.targets import Targets
 from pyrosynth.files import write_bytes
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.inference.search import Match, Pool
+from pyrosynth.inference.side_by_side import Tick, side_by_side
 from pyrosynth.synths.rendering import Renderer, RenderResult
 from pyrosynth.training.run import run_hash
 
 Float = NDArray[np.float64]
 Arrays = dict[str, NDArray[Any]]
-Tick = Callable[[int], Any]
 
 MEAN_OF = 256  # draws behind the mean draw; only their mean is rendered
 DIGEST_BYTES = 32  # of the SHA-256 that ends a cached file
+GUESS_RENDERS = 64  # sounds that can be rendered in the time of a guess
 OF_FEATURES = ("lsd", "sc", "mel_mse")  # metrics that need no audio
 
 
@@ -138,19 +148,14 @@ class EvaluationRunner:
 
     def infer(self, posterior: Posterior, budget: int) -> Arrays:
         """Let ``Posterior.refine`` search for each target; see ``_search`` for the result."""
-
-        def search(i: int, tick: Tick) -> Match:
-            x, seed = self.targets.x[i], self.targets.seed(i, self.seed)
-            return posterior.refine(x, self.search_renderer, budget, seed, tick)
-
         place = self._place("infer", run=run_hash(posterior), budget=budget)
-        return self._search(place, "infer", search, budget)
+        return self._search(place, "infer", partial(refined, posterior), budget)
 
     def evolve(
         self,
         start: str,
         unit: Float,
-        evolve: Callable[[Pool, Float, int, int], None],
+        evolve: Evolve,
         budget: int,
         **of: Any,
     ) -> Arrays:
@@ -159,21 +164,27 @@ class EvaluationRunner:
         Args:
             start: What it starts from, in words.
             unit: The same in unit values of the learnt parameters, shape (n, n_learnt).
-            evolve: Searches, given pool, start, budget and seed.
+            evolve: Searches, given pool, start, budget and seed; travels by name.
             budget: Number of sounds to render.
             of: What the result depends on beside the targets and the words; JSON-ready.
         """
-        targets = self.targets
-
-        def search(i: int, tick: Tick) -> Match:
-            pool = Pool(
-                targets.x[i], targets.full_space, targets.space, self.search_renderer, tick
-            )
-            evolve(pool, unit[i], budget, targets.seed(i, self.seed))
-            return pool.match()
-
+        spaces = self.targets.full_space, self.targets.space
         place = self._place("cma", start=start, budget=budget, **of)
-        return self._search(place, f"CMA-ES from {start}", search, budget)
+        search = partial(evolved, evolve, *spaces)
+        return self._search(place, f"CMA-ES from {start}", search, budget, unit)
+
+    def guess(self, posterior: Posterior) -> Float:
+        """Let ``Posterior.guess`` answer each target, shape (n, n_params)."""
+        targets = [
+            Target(x, self.targets.seed(i, self.seed)) for i, x in enumerate(self.targets.x)
+        ]
+        values = np.empty((len(targets), len(self.targets.full_space)))
+        opened, workers = partial(guessing, posterior), len(self.renderer.workers)
+        for i, answer in side_by_side(opened, targets, GUESS_RENDERS, workers):
+            if isinstance(answer, ChildProcessError):
+                raise RunError(f"{self.targets.names[i]}: {answer}")
+            values[i] = answer
+        return values
 
     def _render(
         self,
@@ -207,32 +218,32 @@ class EvaluationRunner:
         return self._each(place, label, work, n_sounds)
 
     def _search(
-        self, place: Path, label: str, search: Callable[[int, Tick], Match], budget: int
+        self, place: Path, label: str, search: Search, budget: int, unit: Float | None = None
     ) -> Arrays:
-        """Search for every target.
+        """Search for every target, from unit values of each if they are given.
 
         Returns:
             Of the best answers ``lsd``, ``sc``, ``mel_mse``, ``mse_n`` where the truth is known,
             ``renders``, ``source`` (n,) and ``values`` (n, n_params); ``best_so_far``
             (n, budget), the smallest distance after each render, infinite before the first.
         """
+        targets, renderer = self.targets, self.search_renderer
+        opened = Searching(search, budget, renderer, targets.features)
 
         def work(missing: list[int], tick: Tick) -> Iterator[tuple[int, Arrays]]:
-            for i in missing:
-                try:
-                    match = search(i, tick)
-                except PyrosynthError as error:
-                    self._fail(i, error)
+            wanted = [
+                Target(targets.x[i], targets.seed(i, self.seed), None if unit is None else unit[i])
+                for i in missing
+            ]
+            for j, answer in side_by_side(
+                opened, wanted, budget, len(renderer.workers), lambda _, n: tick(n)
+            ):
+                i = missing[j]
+                if isinstance(answer, Exception):
+                    self._fail(i, answer)
                     continue
-                renders, best = match.trace.T
-                steps = np.searchsorted(renders, np.arange(1, budget + 1), side="right")
-                scores = self._score(i, match.values[:1], match.x[:1])
-                yield i, {
-                    "values": match.values[0], "renders": np.array(match.n_renders),
-                    "source": match.source[0],
-                    "best_so_far": np.concatenate([[np.inf], best])[steps],
-                    **{name: array[0] for name, array in scores.items()},
-                }  # fmt: skip
+                scores = self._score(i, answer["values"][None], answer.pop("x")[None])
+                yield i, {**answer, **{name: array[0] for name, array in scores.items()}}
 
         return self._each(place, label, work, budget)
 
@@ -262,7 +273,7 @@ class EvaluationRunner:
             self.targets = self.targets.take(kept)
         return results
 
-    def _fail(self, i: int, error: PyrosynthError) -> None:
+    def _fail(self, i: int, error: Exception) -> None:
         self.failures[int(self.targets.ids[i])] = f"{self.targets.names[i]}: {error}"
 
     def _place(self, kind: str, **settings: Any) -> Path:
