@@ -9,7 +9,7 @@ rank of each true control among its draws is uniform. Each control is tested by 
 Smirnov with Holm's correction over the controls, and so are the regions of all of them together.
 
 Prints how many controls pass, writes `MODEL.csv`, and ends with exit code 1 where fewer than 95 %
-of them do. What was rendered stays in the folder, for the next call.
+of them do. What was rendered and fitted stays in the folder, for the next call.
 """
 
 import argparse
@@ -24,9 +24,10 @@ from scipy.stats import kstest
 from tqdm import tqdm
 
 from pyrosynth.audio.io import Note
+from pyrosynth.cli.options import settings
 from pyrosynth.data.dataset import Dataset, render_dataset
 from pyrosynth.evaluation.calibration import central_coverage, hpd_levels, ranks, tarp_levels
-from pyrosynth.modeling import Dims, Variant, build, set_temperature
+from pyrosynth.modeling import Dims, Variant, build, set_temperature, with_recipe
 from pyrosynth.statistics import holm
 from pyrosynth.synths import load_synth
 from pyrosynth.training import svi, zoo
@@ -88,7 +89,10 @@ def main() -> int:
     parser.add_argument("--tested", type=int, default=1000, help="presets to test")
     parser.add_argument("--params", default="16", help="learnt parameters")
     parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch-size", type=int, default=256, help="presets per step")
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--device", default="cpu", help="what fits: cpu or cuda")
+    parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="of the models")
     arguments = parser.parse_args()
     dataset = render_dataset(
         load_synth("voice"), arguments.out / "data", params=arguments.params, note=NOTE,
@@ -100,10 +104,13 @@ def main() -> int:
         kind = zoo.load_model(name)
         torch.manual_seed(0)
         shape = (data.x.shape[1], data.x.shape[2])
-        variant = build(
-            kind, Dims(len(dataset.space), shape, tuple(dataset.space.resolution.tolist())), {}
-        )
-        history = svi.fit(variant, data, steps=arguments.steps, lr=arguments.lr)
+        dims = Dims(len(dataset.space), shape, tuple(dataset.space.resolution.tolist()))
+        variant = build(kind, dims, with_recipe(kind, settings(arguments.set))[0])
+        history = svi.fit(
+            variant, data, steps=arguments.steps, batch_size=arguments.batch_size,
+            lr=arguments.lr, device=arguments.device, out=arguments.out / name, resume=True,
+        )  # fmt: skip
+        variant.cpu()
         batch = data.batch(data.valid)
         temperature = find_temperature(variant, batch["x"], batch["v"])
         set_temperature(variant, temperature)

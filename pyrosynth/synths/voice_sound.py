@@ -27,6 +27,7 @@ WINDOW, HOP = 1024, 256  # samples of the filter's spectra and between them
 GROUP = {"cpu": 32, "cuda": 128}
 SEMITONE = math.log(2.0) / 12
 ENVELOPE = ("attack", "decay", "sustain", "release")
+SAWTOOTH, PULSE = 2, 3  # numbers of waves
 CHOICES = ("osc1_waveform", "osc2_waveform", "filter_type", "filter_slope")
 
 
@@ -40,8 +41,9 @@ class Times(NamedTuple):
 
 
 class Constants(NamedTuple):
-    """What all sounds of a note share."""
+    """What all sounds of a note share; samples are filled up to whole pieces of `HOP`."""
 
+    n_samples: int
     low: Tensor  # of the controls
     high: Tensor
     blocks: Times  # of the borders of blocks; float64, as phases add up over the whole sound
@@ -74,7 +76,7 @@ class Controls(NamedTuple):
 def synthesize(values: Tensor, note: Note, sample_rate: int, seed: int) -> Tensor:
     """Render one note with each row of values, see `pyrosynth.synths.voice.Voice.synthesize`."""
     constants = constants_of(note, sample_rate, seed, values.device)
-    sounds = [constants.noise.new_zeros((0, len(constants.noise)))]
+    sounds = [constants.noise.new_zeros((0, constants.n_samples))]
     size = GROUP[values.device.type]
     for start in range(0, len(values), size):
         group = values[start : start + size].double()
@@ -94,8 +96,9 @@ def synthesize(values: Tensor, note: Note, sample_rate: int, seed: int) -> Tenso
 def constants_of(note: Note, sample_rate: int, seed: int, device: torch.device) -> Constants:
     """Compute what all sounds of a note share; ``seed`` is that of the noise."""
     n_samples = note.n_samples(sample_rate)
-    n_blocks = -(-n_samples // CONTROL)
-    n_frames = -(-n_samples // HOP) + WINDOW // HOP - 1
+    n_pieces = -(-n_samples // HOP)
+    n_filled, n_frames = n_pieces * HOP, n_pieces + WINDOW // HOP - 1
+    n_blocks = n_filled // CONTROL
 
     def times(seconds: Tensor) -> Times:
         end = torch.full_like(seconds[:1], note.hold_seconds)
@@ -105,13 +108,15 @@ def constants_of(note: Note, sample_rate: int, seed: int, device: torch.device) 
     with torch.inference_mode(False), torch.device("cpu"):
         middles = torch.arange(n_frames).double() * HOP - (WINDOW - HOP) + WINDOW / 2
         generator = torch.Generator().manual_seed(seed)
+        noise = torch.rand(n_samples, generator=generator) * 2 - 1
         return Constants(
+            n_samples=n_samples,
             low=torch.as_tensor(SPACE.minimum).to(device),
             high=torch.as_tensor(SPACE.maximum).to(device),
             blocks=times(torch.arange(n_blocks + 1).double() * (CONTROL / sample_rate)),
             frames=times((middles / sample_rate).clamp(min=0)),
-            samples=times(torch.arange(n_samples, dtype=torch.float32) / sample_rate),
-            noise=(torch.rand(n_samples, generator=generator) * 2 - 1).to(device),
+            samples=times(torch.arange(n_filled, dtype=torch.float32) / sample_rate),
+            noise=torch.nn.functional.pad(noise, (0, n_filled - n_samples)).to(device),
             steps=torch.arange(CONTROL, dtype=torch.float32).to(device),
             window=torch.hann_window(WINDOW).to(device),
             bins=(torch.arange(WINDOW // 2 + 1) * (sample_rate / WINDOW)).to(device),
@@ -179,11 +184,7 @@ def samples_of(
         known: What all the sounds choose of `CHOICES`; None computes everything there is to
             choose from.
     """
-    n_samples = len(constants.noise)
-    one, two = (
-        _oscillator(controls, k, constants.steps, known[k]).flatten(1)[:, :n_samples]
-        for k in (0, 1)
-    )
+    one, two = (_oscillator(controls, k, constants.steps, known[k]).flatten(1) for k in (0, 1))
     sound = torch.lerp(one, two, controls.mix)
     sound = torch.lerp(sound, one * two, controls.ring) + controls.hiss * constants.noise
     sound = _filter(sound, controls, constants, known)
@@ -192,8 +193,9 @@ def samples_of(
 
     between = constants.steps / CONTROL
     start, end = 2 * controls.loudness[:, :-1, None], 2 * controls.loudness[:, 1:, None]
-    loudness = (start + (end - start) * between).flatten(1)[:, :n_samples]
-    return distorted * (loudness * _envelope(controls.amp.split(1, dim=1), constants.samples))
+    loudness = (start + (end - start) * between).flatten(1)
+    envelope = _envelope(controls.amp.split(1, dim=1), constants.samples)
+    return (distorted * (loudness * envelope))[:, : constants.n_samples]
 
 
 def _choose(options: Sequence[Callable[[], Tensor]], wanted: Tensor, known: int | None) -> Tensor:
@@ -237,13 +239,18 @@ def _oscillator(controls: Controls, k: int, steps: Tensor, known: int | None) ->
     """Return a wave without steps that alias, shape (n, n_blocks, CONTROL)."""
     rate, width = controls.rate[:, k], controls.width[:, k]
     phase = _wrap(steps * (steps * controls.slope[:, k] + rate) + controls.begin[:, k])
+    shape = controls.choices[:, k, None, None]
     waves = (
         lambda: torch.sin(2 * math.pi * phase),
         lambda: 4 * phase.abs() - 1,
         lambda: _sawtooth(phase, rate),
-        lambda: _sawtooth(phase, rate) - _sawtooth(_wrap(phase + width), rate),
     )
-    return _choose(waves, controls.choices[:, k, None, None], known)
+    of_waves = None if known is None else min(known, SAWTOOTH)
+    wave = _choose(waves, shape.clamp(max=SAWTOOTH), of_waves)
+    if known in (None, PULSE):  # the difference of two sawtooth waves
+        second = _sawtooth(_wrap(phase + width), rate)
+        wave = wave - (shape == PULSE).to(second) * second
+    return wave
 
 
 def _wrap(phase: Tensor) -> Tensor:
@@ -265,9 +272,11 @@ def _filter(
     sound: Tensor, controls: Controls, constants: Constants, known: Sequence[int | None]
 ) -> Tensor:
     """Weigh overlapping spectra by the magnitude response of a two- or four-pole filter."""
-    n_samples, n_frames = sound.shape[1], controls.hertz.shape[1]
+    n_samples, n_frames = constants.n_samples, controls.hertz.shape[1]
     laps = WINDOW // HOP - 1  # earlier spectra that reach into a piece of HOP samples
-    padded = torch.nn.functional.pad(sound, (laps * HOP, n_frames * HOP - n_samples))
+    padded = torch.nn.functional.pad(
+        sound[:, :n_samples], (laps * HOP, n_frames * HOP - n_samples)
+    )
     spectra = torch.fft.rfft(padded.unfold(1, WINDOW, HOP) * constants.window)
 
     # Two poles, with frequencies in units of the cutoff; four are the square of two.
@@ -284,9 +293,17 @@ def _filter(
     slopes = (lambda: two, lambda: two * two)
     response = _choose(slopes, controls.choices[:, 3, None, None], known[3])
 
-    weighed = torch.fft.irfft(spectra * response, n=WINDOW) * (constants.window / 1.5)
+    weighed = torch.fft.irfft(_scaled(spectra, response), n=WINDOW)
+    weighed = weighed * (constants.window / 1.5)
     overlapping = weighed.unflatten(2, (laps + 1, HOP))
     whole = overlapping[:, laps:, 0]
     for j in range(1, laps + 1):
         whole = whole + overlapping[:, laps - j : n_frames - j, j]
-    return whole.flatten(1)[:, :n_samples]
+    return whole.flatten(1)
+
+
+def _scaled(spectra: Tensor, response: Tensor) -> Tensor:
+    """Multiply complex by real numbers, in the way that is fast on the device."""
+    if spectra.is_cuda:  # else the real ones would be copied to complex ones first
+        return torch.view_as_complex(torch.view_as_real(spectra) * response[..., None])
+    return spectra * response
