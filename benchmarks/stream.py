@@ -29,7 +29,7 @@ from pyrosynth.training import zoo
 from pyrosynth.training.batches import Batches, TrainData
 from pyrosynth.training.memory import memory_text
 from pyrosynth.training.step import Step, side_stream
-from pyrosynth.training.stream import StreamedData, training_data
+from pyrosynth.training.stream import StreamedData, buffer_size, training_data
 from pyrosynth.training.svi import torch_threads
 
 HELD = 20_000  # sounds of the fit that holds them
@@ -75,7 +75,7 @@ def steps_of(
 def measure(path: Path, memory: str, model: str, batch_size: int, steps: int, name: str) -> None:
     """Print the figures of one dataset."""
     dataset, device = open_dataset(path), torch.device(name)
-    stream = training_data(dataset, None, memory, name)
+    stream = training_data(dataset, None, buffer_size(dataset, None, memory))
     assert isinstance(stream, StreamedData), "all sounds fit into this memory; give less"
     print(
         f"{stream.n_train:,} sounds, {memory_text(stream.n_bytes)} held at a time in two buffers "

@@ -7,7 +7,7 @@ from pyro.distributions import Delta, TorchDistribution
 from torch import Tensor
 
 from pyrosynth.modeling import (
-    AutoEncoder, Batch, Dims, Networks, Term, WarmUp, paper_recipe, squared_error,
+    AutoEncoder, Batch, Dims, Networks, Term, WarmUp, paper_recipe, squared_error, whole_batch,
 )  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def mmd(z: Tensor, y: Tensor) -> Tensor:
 
 def likeness(prior: TorchDistribution, z: Tensor) -> Tensor:
     """Score the latents of a batch by how near their law is to the prior, shape (batch,)."""
-    return -mmd(z, prior.sample()).expand(len(z))
+    return -mmd(whole_batch(z), whole_batch(prior.sample())).expand(len(z))
 
 
 class WAE(AutoEncoder):

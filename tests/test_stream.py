@@ -18,7 +18,7 @@ from pyrosynth.errors import DataError, InputError, RunError
 from pyrosynth.training.batches import TrainData
 from pyrosynth.training.fit import fit
 from pyrosynth.training.memory import free_memory, memory_text, parse_memory
-from pyrosynth.training.stream import StreamedData, least_buffer, memory_of, training_data
+from pyrosynth.training.stream import StreamedData, buffer_size, least_buffer, memory_of
 
 interrupt = test_svi.interrupt  # the fixture
 CPU = torch.device("cpu")
@@ -122,11 +122,11 @@ def test_buffers_are_as_large_as_memory_allows_and_a_stopped_fit_keeps_them(
 ):
     dataset = open_dataset(folder)
     whole = memory_of(dataset, None, len(dataset.rows("train")))
-    assert isinstance(training_data(dataset, None, whole), TrainData)
-    assert isinstance(training_data(dataset, None), TrainData)
-    assert training_data(dataset, None, whole - 1).buffer_chunks >= BUFFER
-    assert training_data(dataset, None, memory_for(dataset, None, 9)).buffer_chunks == 9
-    assert training_data(dataset, None, memory_for(dataset, None, 9) - 1).buffer_chunks == 8
+    assert buffer_size(dataset, None, whole) is None
+    assert buffer_size(dataset, None) is None
+    assert buffer_size(dataset, None, whole - 1) >= BUFFER
+    assert buffer_size(dataset, None, memory_for(dataset, None, 9)) == 9
+    assert buffer_size(dataset, None, memory_for(dataset, None, 9) - 1) == 8
 
     settings = {"options": SMALL["mlp"], "steps": 6, **QUICK, "batch_size": 8, "progress": True}
     interrupt(2)

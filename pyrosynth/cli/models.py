@@ -76,6 +76,7 @@ def fit(
 ) -> None:
     """Fit a model to a dataset; call it again to go on. The code of a .py MODEL is run."""
     from pyrosynth.data.dataset import open_dataset
+    from pyrosynth.training.distributed import leads
     from pyrosynth.training.fit import fit as fit_model
 
     training: dict[str, Any] = {
@@ -95,6 +96,8 @@ def fit(
         force=force,
         **{name: value for name, value in training.items() if value is not None},
     )
+    if not leads():
+        return
     last = run.training.rows[-1] if run.training.rows else {}
     facts = {"run": str(out), "best_step": run.training.best_step, "last": last}
     lines = [f"{out} is fitted: {run.training.summary()}"]

@@ -58,6 +58,7 @@ from pyrosynth.modeling.tag_directions import TagDirections
 from pyrosynth.modeling.temperature import Temperature, set_temperature
 from pyrosynth.modeling.terms import Term, WarmUp, held_log_prob, squared_error
 from pyrosynth.modeling.variant import Variant
+from pyrosynth.modeling.whole_batch import whole_batch
 
 __all__ = [
     "MLP", "PAPER_TRAINING", "AudioCoordinates", "AutoEncoder", "AutoregressiveCategorical",
@@ -69,5 +70,5 @@ __all__ = [
     "autoregressive_flow", "build", "coupling_flow", "flow_normal", "flow_stack",
     "held_log_prob", "log_normal", "noise_from", "paper_recipe", "posterior_flow",
     "regression_flow", "set_temperature", "shared", "sound_decoder", "sound_encoder",
-    "squared_error", "standard_normal", "stress", "with_recipe", "zuko_flow",
+    "squared_error", "standard_normal", "stress", "whole_batch", "with_recipe", "zuko_flow",
 ]  # fmt: skip

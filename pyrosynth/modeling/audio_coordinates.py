@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from pyrosynth.modeling.whole_batch import whole_batch
+
 DB = 10 / math.log(10)  # decibels of power per unit of natural logarithm
 NEIGHBOURS = 15  # of each sound, whose distances count more
 MORE = 10.0  # times as much
@@ -92,8 +94,9 @@ def stress(z: Tensor, points: Tensor) -> Tensor:
         Sammon (1969), A nonlinear mapping for data structure analysis,
         https://doi.org/10.1109/T-C.1969.222678.
     """
-    goal = torch.cdist(points, points)
+    others = whole_batch(points)
+    goal = torch.cdist(points, others)
     weight = 1 / (goal + 0.2)
     near = goal.argsort(-1)[:, 1 : NEIGHBOURS + 1]
     weight = weight.scatter(-1, near, MORE * weight.gather(-1, near))
-    return (weight * (torch.cdist(z, z) - goal).square()).mean(-1)
+    return (weight * (torch.cdist(z, whole_batch(z)) - goal).square()).mean(-1)

@@ -253,17 +253,17 @@ class _Noise(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in _LIKE:
-            tensor, func = args[0], _LIKE[func]
+        if func in NOISE_LIKE:
+            tensor, func = args[0], NOISE_LIKE[func]
             given = {"dtype": tensor.dtype, "device": tensor.device, **kwargs}
             args, kwargs = (tensor.shape,), given
-        if func in _NOISE:
+        if func in NOISE:
             kwargs = {"generator": self.generator, **kwargs}
         return func(*args, **kwargs)
 
 
-_LIKE = {torch.randn_like: torch.randn, torch.rand_like: torch.rand}
-_NOISE = {
+NOISE_LIKE = {torch.randn_like: torch.randn, torch.rand_like: torch.rand}
+NOISE = {
     torch.randn, torch.rand, torch.randint, torch.normal, torch.bernoulli, torch.multinomial,
     torch.poisson, Tensor.normal_, Tensor.uniform_, Tensor.exponential_, Tensor.bernoulli_,
     Tensor.cauchy_, Tensor.log_normal_, Tensor.geometric_, Tensor.multinomial, Tensor.bernoulli,

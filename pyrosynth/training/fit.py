@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from pyrosynth.modeling import Dims, Variant, build, set_temperature, with_recip
 from pyrosynth.modeling.recipes import plain, require_runnable
 from pyrosynth.training import svi, zoo
 from pyrosynth.training.batches import TrainData
+from pyrosynth.training.distributed import Processes, device_of_process, joined, leads
 from pyrosynth.training.memory import memory_text
 from pyrosynth.training.run import BANK, FACTS, Run, load_run
 from pyrosynth.training.state import settings_of
-from pyrosynth.training.stream import StreamedData, memory_of, training_data
+from pyrosynth.training.stream import StreamedData, buffer_size, memory_of, training_data
 from pyrosynth.training.tags import STEPS, fit_tags
 from pyrosynth.training.uncertainty import find_temperature, scores_of
 from pyrosynth.training.zoo import variant_source
@@ -35,7 +37,7 @@ from pyrosynth.training.zoo import variant_source
 HASHED = {"model": "another model", "dataset": "another dataset", "tags": "other tags"}
 BANK_BYTES = 4096  # about what a preset takes while a bank is made and written
 # Arguments of a fit that do not change its result, or that are given apart.
-APART = ("seed", "device", "threads", "capture", "out", "resume", "progress")
+APART = ("seed", "device", "threads", "capture", "out", "resume", "progress", "processes")
 
 
 def fit(
@@ -67,7 +69,8 @@ def fit(
         options: Hyper-parameters of the variant; the others keep their defaults. ``recipe`` names
             one of its recipes, whose architecture and schedule hold where nothing else is given.
         seed: Of the first weights and of all else that is random.
-        device: ``"cpu"`` or ``"cuda"``.
+        device: ``"cpu"`` or ``"cuda"``; of several processes that ``torchrun`` has started, each
+            has a GPU of its own, see `pyrosynth.training.distributed`.
         threads: Torch threads during the fit; None leaves the setting alone.
         memory: What the sounds may take, in bytes or such as ``"2GB"``; three quarters of what is
             free if left out. More sounds than that are read during the fit, see
@@ -91,46 +94,50 @@ def fit(
         >>> data = ps.open_dataset("data")  # doctest: +SKIP
         >>> run = ps.fit("flow_reg", data, "run", steps=2000)  # doctest: +SKIP
     """
+    device = device_of_process(device)
     svi.find_device(device)
-    seed = checked_seed(seed)
-    kind = model if isinstance(model, type) else zoo.load_model(model)
-    options, recipe = with_recipe(kind, options or {})
-    training = plain({**recipe.training, **training})
-    if tags is not None and not kind.uses_tags:
-        said = kind.__name__ if isinstance(model, type) else model
-        raise InputError(
-            f"model '{said}' uses no tags, but tags were given; leave out --tags (tags), or fit a "
-            "model that uses them, such as flow_dis"
-        )
-    table = _tags(tags, dataset, progress) if kind.uses_tags else None
-    shape = dataset.features.shape(dataset.note.n_samples(dataset.features.sample_rate))
-    dims = Dims(
-        len(dataset.space), shape, tuple(dataset.space.resolution.tolist()),
-        *((table.names, table.classes) if table else ()),
-    )  # fmt: skip
-    with torch.random.fork_rng([]), svi.plain_torch():
-        torch.manual_seed(seed)
-        variant = build(kind, dims, options)
-    require_runnable(variant)
-    settings = {
-        "model": hashlib.sha256(variant_source(kind).encode()).hexdigest(),
-        "options": variant.hyperparameters(),
-        "dataset": contract_hash(dataset),
-        "presets": len(dataset),
-        "tags": table.fingerprint() if table else None,
-        "seed": seed,
-        **_training(training),
-    }
-    with nullcontext() if out is None else claim(out, "fit") as folder:
-        if folder and force:
-            for file in (folder / FACTS, folder / svi.CHECKPOINT):
-                file.unlink(missing_ok=True)
-        if folder and (folder / FACTS).exists():
-            return _finished(folder, settings, device)
-        return _fitted(
-            variant, dataset, table, settings, training, folder, seed=seed, device=device,
-            threads=threads, memory=memory, bank=bank, progress=progress,
+    with joined(device) as processes:
+        seed = checked_seed(seed)
+        kind = model if isinstance(model, type) else zoo.load_model(model)
+        options, recipe = with_recipe(kind, options or {})
+        training = plain({**recipe.training, **training})
+        if tags is not None and not kind.uses_tags:
+            said = kind.__name__ if isinstance(model, type) else model
+            raise InputError(
+                f"model '{said}' uses no tags, but tags were given; leave out --tags (tags), or "
+                "fit a model that uses them, such as flow_dis"
+            )
+        table = _tags(tags, dataset, progress and processes.leads) if kind.uses_tags else None
+        shape = dataset.features.shape(dataset.note.n_samples(dataset.features.sample_rate))
+        dims = Dims(
+            len(dataset.space), shape, tuple(dataset.space.resolution.tolist()),
+            *((table.names, table.classes) if table else ()),
         )  # fmt: skip
+        with torch.random.fork_rng([]), svi.plain_torch():
+            torch.manual_seed(seed)
+            variant = build(kind, dims, options)
+        require_runnable(variant)
+        settings = {
+            "model": hashlib.sha256(variant_source(kind).encode()).hexdigest(),
+            "options": variant.hyperparameters(),
+            "dataset": contract_hash(dataset),
+            "presets": len(dataset),
+            "tags": table.fingerprint() if table else None,
+            "seed": seed,
+            **_training(training),
+        }
+        place = None if out is None else Path(out)
+        with claim(place, "fit") if place and processes.leads else nullcontext(place) as folder:
+            if folder and force and processes.leads:
+                for file in (folder / FACTS, folder / svi.CHECKPOINT):
+                    file.unlink(missing_ok=True)
+            if folder is not None and processes.of_first((folder / FACTS).exists):
+                return _finished(folder, settings, device)
+            return _fitted(
+                variant, dataset, table, settings, training, folder, seed=seed, device=device,
+                threads=threads, memory=memory, bank=bank, progress=progress and processes.leads,
+                processes=processes,
+            )  # fmt: skip
 
 
 def _fitted(
@@ -147,15 +154,18 @@ def _fitted(
     memory: int | str | None,
     bank: str | Path | None,
     progress: bool,
+    processes: Processes,
 ) -> Run:
     """Fit a variant and write its run, if there is a folder."""
     begun = settings_of(folder / svi.CHECKPOINT) if folder else None
-    data = training_data(dataset, table, memory, device, begun)
+    size = partial(buffer_size, dataset, table, memory, device, begun)
+    data = training_data(dataset, table, processes.of_first(size))
     if progress:
         print(_taken(data, dataset, table), file=sys.stderr)
     history = svi.fit(
         variant, data, seed=seed, device=device,
-        threads=threads, out=folder, resume=True, progress=progress, **training,
+        threads=threads, out=folder, resume=True, progress=progress, processes=processes,
+        **training,
     )  # fmt: skip
     most = None if isinstance(data, TrainData) else data.n_bytes // BANK_BYTES
     del data
@@ -177,7 +187,7 @@ def _fitted(
     if table is not None and "tags" in variant._modules:
         fit_tags(run, dataset, table, steps=min(STEPS, settings["steps"]), seed=seed)
     run = calibrate(run, dataset)
-    if folder:
+    if folder and processes.leads:
         if bank is None:
             Bank.from_dataset(dataset, most=most).save(folder / BANK)
         else:
@@ -255,11 +265,12 @@ def _taken(data: TrainData | StreamedData, dataset: Dataset, tags: TagTable | No
 def _tags(given: str | Path | TagTable | None, dataset: Dataset, progress: bool) -> TagTable:
     """Return the tags of a dataset: those given, or those that follow from its sounds."""
     if given is None:
-        print(
-            f"no tags were given: they are made from how the presets sound, {HIDDEN:.0%} of the "
-            "labels hidden (--tags takes a file, pyrosynth tags writes one)",
-            file=sys.stderr,
-        )
+        if leads():
+            print(
+                f"no tags were given: they are made from how the presets sound, {HIDDEN:.0%} of "
+                "the labels hidden (--tags takes a file, pyrosynth tags writes one)",
+                file=sys.stderr,
+            )
         return default_tags(dataset, progress=progress)
     table = given if isinstance(given, TagTable) else read_tags(given, dataset)
     if len(table) != len(dataset):

@@ -92,6 +92,7 @@ class TrainingState:
         optimiser: What fits it.
         settings: JSON-ready arguments of the fit; a checkpoint made with others is refused.
         path: The checkpoint's file; None keeps none.
+        writes: Whether it is this process that writes it; all read it.
     """
 
     def __init__(
@@ -100,7 +101,9 @@ class TrainingState:
         optimiser: torch.optim.Optimizer,
         settings: dict[str, Any],
         path: Path | None,
+        writes: bool = True,
     ) -> None:
+        self.writes = writes
         self.variant, self.optimiser, self.settings, self.path = variant, optimiser, settings, path
         self.step, self.best_step = 0, 0
         self.rows: list[Row] = []
@@ -159,7 +162,7 @@ class TrainingState:
 
     def save(self) -> None:
         """Write the checkpoint."""
-        if self.path is None:
+        if self.path is None or not self.writes:
             return
         self._saved = time.monotonic()
         tensors = {f"model.{k}": t for k, t in self.variant.state_dict().items()}

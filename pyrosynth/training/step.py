@@ -20,6 +20,7 @@ from pyrosynth.modeling import Variant
 from pyrosynth.modeling import networks as nn
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.training.batches import TrainData
+from pyrosynth.training.distributed import ALONE, Processes
 
 WARM_UP = 3  # steps before the capture: what is made only once must be there already
 
@@ -34,7 +35,7 @@ class Step:
         elbo: Its objective.
         data: The data, on the device.
         optimiser: Fused AdamW whose learning rate is a tensor on the device.
-        batch_size: Presets per step.
+        batch_size: Presets per step of this process.
         clip: Largest norm of the gradient.
         jitter: Standard deviation of the noise added to the features.
         rounded: Whether the products of the large networks are rounded to bfloat16.
@@ -42,6 +43,7 @@ class Step:
             are then to be taken inside one `side_stream`.
         check: Whether Pyro checks shapes and supports in the first step. In all others it must
             not: the checks cost a tenth of a step, and on a GPU they wait for the device.
+        processes: The processes that take the step together, each with as many rows.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Step:
         rounded: bool = False,
         capture: bool = True,
         check: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
         self.variant, self.elbo, self.data, self.optimiser = variant, elbo, data, optimiser
         self.parameters, self.clip, self.jitter = list(variant.parameters()), clip, jitter
@@ -65,7 +68,7 @@ class Step:
         self.rows = torch.zeros(batch_size, dtype=torch.long, device=device)
         self.weights = torch.zeros(len(elbo.terms), device=device)
         self.capture, self.check = capture and device.type == "cuda", check
-        self.taken = 0
+        self.processes, self.taken = processes, 0
         self._held: list[float] = []  # what `weights` holds
         self._graph: torch.cuda.CUDAGraph | None = None
         self._loss = self.weights.new_zeros(())  # where the graph leaves the loss
@@ -101,17 +104,21 @@ class Step:
 
     def run(self) -> Tensor:
         """Take the step that the buffers describe, kernel by kernel; return its loss."""
-        batch = self.data.batch(self.rows)
-        if self.jitter:
-            batch["x"] = batch["x"] + self.jitter * torch.randn_like(batch["x"])
         check = self.check and self.taken == 1
-        with nn.rounded(self.networks), pyro.validation_enabled(check):
+        with (
+            nn.rounded(self.networks), pyro.validation_enabled(check),
+            self.processes.split(len(self.rows)),
+        ):  # fmt: skip
+            batch = self.data.batch(self.rows)
+            if self.jitter:
+                batch["x"] = batch["x"] + self.jitter * torch.randn_like(batch["x"])
             loss = self.elbo.loss(self.variant, batch, self.weights)
         self.optimiser.zero_grad()
         loss.backward()
+        loss = self.processes.mean(loss.detach(), self.parameters)
         clip_grad_norm_(self.parameters, self.clip)
         self.optimiser.step()
-        return loss.detach()
+        return loss
 
     def _run_without_waiting(self) -> Tensor:
         """Take a step in which waiting for the device is an error, as it is in a capture."""

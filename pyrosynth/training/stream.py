@@ -31,11 +31,11 @@ READERS = 4  # threads
 STAGED = 16  # chunks on their way to a GPU
 
 
-def training_data(
+def buffer_size(
     dataset: Dataset, tags: TagTable | None, memory: int | str | None = None,
     device: str = "cpu", begun: Mapping[str, Any] | None = None,
-) -> "TrainData | StreamedData":  # fmt: skip
-    """Read the sounds of a dataset into memory, or see to it that they are read in a fit.
+) -> int | None:  # fmt: skip
+    """Return how many chunks a buffer may have, None if all sounds fit in memory.
 
     Args:
         dataset: The dataset.
@@ -44,22 +44,30 @@ def training_data(
             out, three quarters of what is free, or what the stopped fit took.
         device: Where they are learnt from.
         begun: Settings of the stopped fit that goes on.
-
-    Returns:
-        All sounds if they fit, else buffers of as many chunks as do.
     """
     if memory is None and begun is not None:
-        buffer_chunks = begun.get("buffer_chunks") or 0
-        streamed = buffer_chunks > 0
-    else:
-        most = free_memory(torch.device(device)) if memory is None else parse_memory(memory)
-        streamed = most < memory_of(dataset, tags, len(dataset.rows("train")))
-        held = memory_of(dataset, tags, 0)
-        a_chunk_twice = memory_of(dataset, tags, 2 * dataset.chunk_rows) - held
-        buffer_chunks = max(1, (most - held) // a_chunk_twice)
-    if streamed:
-        return StreamedData(dataset, tags, buffer_chunks)
-    return TrainData.from_dataset(dataset, tags)
+        return begun.get("buffer_chunks")
+    most = free_memory(torch.device(device)) if memory is None else parse_memory(memory)
+    if memory_of(dataset, tags, len(dataset.rows("train"))) <= most:
+        return None
+    held = memory_of(dataset, tags, 0)
+    a_chunk_twice = memory_of(dataset, tags, 2 * dataset.chunk_rows) - held
+    return max(1, (most - held) // a_chunk_twice)
+
+
+def training_data(
+    dataset: Dataset, tags: TagTable | None, buffer_chunks: int | None
+) -> "TrainData | StreamedData":
+    """Read the sounds of a dataset into memory, or see to it that they are read in a fit.
+
+    Args:
+        dataset: The dataset.
+        tags: Tags of its presets.
+        buffer_chunks: Chunks in a buffer, None for all sounds in memory.
+    """
+    if buffer_chunks is None:
+        return TrainData.from_dataset(dataset, tags)
+    return StreamedData(dataset, tags, buffer_chunks)
 
 
 def memory_of(dataset: Dataset, tags: TagTable | None, n: int) -> int:

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Literal
@@ -22,6 +23,7 @@ from pyrosynth.modeling import Variant
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.modeling.recipes import plain
 from pyrosynth.training.batches import TrainData, seed_of
+from pyrosynth.training.distributed import ALONE, Processes
 from pyrosynth.training.state import History, Row, TrainingState
 from pyrosynth.training.step import Step, side_stream
 from pyrosynth.training.stream import StreamedData
@@ -75,6 +77,7 @@ def fit(
     out: Path | None = None,
     resume: bool = False,
     progress: bool = True,
+    processes: Processes = ALONE,
 ) -> History:
     """Fit a variant by stochastic variational inference with AdamW.
 
@@ -106,6 +109,7 @@ def fit(
         resume: Go on from the checkpoint in ``out``, if there is one. Only ``steps`` may differ
             from the stopped fit's; the rate then goes on along the new schedule.
         progress: Whether to show a progress bar.
+        processes: The processes that take every step together, each with its part of the batch.
 
     Returns:
         The history.
@@ -140,6 +144,7 @@ def fit(
     })  # fmt: skip
     variant.to(target, torch.float32)
     batch_size = min(batch_size, data.n_train)
+    rows_each = processes.rows_each(batch_size)
     elbo = SyncFreeELBO(variant.terms)
     # The rate is a tensor, so that a captured step sees it change.
     optimiser = torch.optim.AdamW(
@@ -148,7 +153,8 @@ def fit(
         weight_decay=weight_decay,
         fused=True,
     )
-    state = TrainingState(variant, optimiser, settings, out and Path(out) / CHECKPOINT)
+    file = out and Path(out) / CHECKPOINT
+    state = TrainingState(variant, optimiser, settings, file, processes.leads)
     state.restore(resume, target)
     bar = tqdm(
         desc="fit", total=steps * batch_size, initial=state.step * batch_size, unit=" presets",
@@ -159,20 +165,21 @@ def fit(
     halved = state.halved(halve_after)
     with (
         bar, torch_threads(threads), torch.random.fork_rng(gpus), side_stream(target),
-        data.batches(target, batch_size, seed) as batches, _interrupts() as pressed,
+        data.batches(target, batch_size, seed) as batches, _interrupts(processes.n > 1) as pressed,
     ):  # fmt: skip
         if state.step == 0:
             torch.manual_seed(seed_of(seed, 3, 1))
             seen = batches.data.standardised(batches.first(LOOKED_AT))
             variant.initialise(seen, batches.data.std)
+            processes.copy_first(variant)
         take = Step(
             variant, elbo, batches.data, optimiser,
-            batch_size=batch_size, clip=clip, jitter=jitter, rounded=precision is not None,
-            capture=capture, check=True,
+            batch_size=rows_each, clip=clip, jitter=jitter, rounded=precision is not None,
+            capture=capture, check=True, processes=processes,
         )  # fmt: skip
         while state.step < steps and state.stopped(patience) is None:
             step = state.step
-            rows = batches(step)
+            rows = processes.part(batches(step))
             rate = lr * min(1.0, (step + 1) / max(1, warm_up))
             rate *= _cosine(step, steps) if halve_after is None else halved
             waiting.append(take(step, rows, rate, seed_of(seed, 1, step)))
@@ -180,20 +187,21 @@ def fit(
             bar.update(batch_size)
 
             validate = state.step % validate_every == 0 or state.step == steps
-            if validate or pressed or len(waiting) == CHECK_EVERY:
+            look = validate or len(waiting) == CHECK_EVERY
+            # Several processes have to stop at the same step, which they agree on when they look.
+            stop = (look or processes.n == 1) and processes.any(bool(pressed))
+            if look or stop:
                 state.read(waiting)
             if validate:
-                torch.manual_seed(seed_of(seed, 2, 0))
-                weights = elbo.weights(steps, target)
-                row = _validate(variant, elbo, batches.data, weights, batch_size)
-                row |= _watch(variant, batches.data, seed_of(seed, 2, 1))
+                scores = partial(_validate, variant, elbo, batches.data, steps, batch_size, seed)
+                row = processes.of_first(scores)
                 state.record({"step": state.step, "lr": rate, **row})
                 halved = state.halved(halve_after)
                 bar.set_postfix({k[6:]: f"{v:.2f}" for k, v in row.items()}, refresh=False)
             over = state.step == steps or state.stopped(patience) is not None
-            if pressed or (validate and (over or state.due())):
+            if stop or (validate and (over or state.due())):
                 state.save()
-            if pressed:
+            if stop:
                 raise KeyboardInterrupt(
                     f"stopped after step {state.step}; {state.how_to_resume()}"
                 )
@@ -240,12 +248,14 @@ def _cosine(step: int, steps: int) -> float:
 
 @torch.no_grad()
 def _validate(
-    variant: Variant, elbo: SyncFreeELBO, data: TrainData, weights: Tensor, batch_size: int
+    variant: Variant, elbo: SyncFreeELBO, data: TrainData, steps: int, batch_size: int, seed: int
 ) -> Row:
-    """Score the held-out rows, if there are any."""
+    """Score the held-out rows, if there are any, by the weights of the last step."""
     if len(data.valid) == 0:
         return {}
+    torch.manual_seed(seed_of(seed, 2, 0))
     variant.eval()
+    weights = elbo.weights(steps, data.x.device)
     terms, log_q, known = torch.zeros_like(weights), weights.new_zeros(()), 0.0
     for rows in data.valid.split(max(batch_size, SCORED)):
         batch = data.batch(rows)
@@ -253,24 +263,22 @@ def _validate(
         has_v = batch.get("has_v", torch.ones_like(rows, dtype=torch.bool))
         log_q = log_q + variant.log_prob_v(batch["v"], batch["x"])[has_v].sum()
         known += float(has_v.sum())
+    watching = _watch(variant, data, seed_of(seed, 2, 1))
     variant.train()
     terms = terms / len(data.valid)
     row = {"valid_loss": -float((weights * terms).sum())}
     if known:
         row["valid_log_q"] = float(log_q) / known
-    return row | {f"valid_{t.name}": v for t, v in zip(elbo.terms, terms.tolist(), strict=True)}
+    row |= {f"valid_{t.name}": v for t, v in zip(elbo.terms, terms.tolist(), strict=True)}
+    return row | watching
 
 
-@torch.no_grad()
 def _watch(variant: Variant, data: TrainData, seed: int) -> Row:
     """Look at the coverage of some held-out rows, if their presets have an exact density."""
     if len(data.valid) < FEWEST or data.has_v is not None or not variant.exact:
         return {}
-    variant.eval()
     batch = data.batch(watched(data.valid))
-    error = coverage_error(variant, batch["x"], batch["v"], seed)
-    variant.train()
-    return {"valid_coverage_error": error}
+    return {"valid_coverage_error": coverage_error(variant, batch["x"], batch["v"], seed)}
 
 
 @contextmanager
@@ -285,12 +293,16 @@ def torch_threads(n: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Collect Ctrl-C, so that a step is never left half done; a second one stops at once."""
+def _interrupts(patiently: bool) -> Iterator[list[int]]:
+    """Collect Ctrl-C, so that a step is never left half done; a second one stops at once.
+
+    Args:
+        patiently: Whether it does not: ``torchrun`` passes on what the terminal has sent as well.
+    """
     pressed: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        if pressed:
+        if pressed and not patiently:
             raise KeyboardInterrupt
         pressed.append(number)
 
