@@ -9,7 +9,7 @@ import pickle
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -150,28 +150,36 @@ class Renderer:
             worker.close()
         self._scratch.close()
 
-    def render(self, values: ArrayLike, progress: str | None = None) -> RenderResult:
+    def render(
+        self, values: ArrayLike, progress: str | None = None, note: Note | None = None
+    ) -> RenderResult:
         """Render sounds, in the order given.
 
         Args:
             values: Native parameter values, shape (n, n_params).
             progress: Label of a progress bar; None for no bar.
+            note: Another pitch and another hold than those of the renderer's note.
 
         Returns:
             The sounds, in the same order.
 
         Raises:
-            InputError: The values do not fit the synth.
+            InputError: The values do not fit the synth, or the note is of another length or
+                velocity than the renderer's.
             SynthError: The synth does not load in a worker.
         """
         array = self._checked(values)
+        if note and replace(self.note, pitch=note.pitch, hold_seconds=note.hold_seconds) != note:
+            raise InputError(
+                f"{note}: this renderer plays other pitches and holds of {self.note} only"
+            )
         rendered = self._blank(len(array))
         # Small jobs are spread over all workers instead of filling the first.
         size = min(BATCH_SIZE, max(1, -(-len(array) // len(self.workers))))
         batches = ((i, array[i : i + size]) for i in range(0, len(array), size))
         hidden = progress is None or sys.stderr is None
         with tqdm(total=len(array), desc=progress, unit="sound", disable=hidden) as bar:
-            for start, slot, n in self._finished(batches):
+            for start, slot, n in self._finished(batches, note):
                 _copy(slot, rendered, start, n)
                 bar.update(n)
         return rendered
@@ -212,7 +220,7 @@ class Renderer:
             yield keys[index], results[index]  # chunks without a sound
 
     def _finished(
-        self, batches: Iterable[tuple[Any, NDArray[np.float64]]]
+        self, batches: Iterable[tuple[Any, NDArray[np.float64]]], note: Note | None = None
     ) -> Iterator[tuple[Any, Slot, int]]:
         """Yield key, slot and size of each batch as it is finished; read it before the next."""
         waiting = iter(batches)
@@ -221,7 +229,7 @@ class Renderer:
                 for depth in range(1, SLOTS + 1):
                     for worker in self.workers:
                         if worker.n_batches < depth and (batch := next(waiting, None)) is not None:
-                            worker.give(*batch)
+                            worker.give(*batch, note)
                 busy = [worker for worker in self.workers if worker.n_batches]
                 if not busy:
                     return

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyrosynth.audio.io import Note
 from pyrosynth.errors import SynthError
 from pyrosynth.synths.sandbox import (
     PYTHON,
@@ -66,6 +67,7 @@ class _Batch:
     key: Any
     slot: int
     values: NDArray[np.float64]
+    note: Note
     start: int = 0
     kills: int = 0
 
@@ -113,14 +115,15 @@ class Worker:
         """What becomes readable when there is something to ``take``."""
         return [handle for handle in (self._socket, self._handle) if handle is not None]
 
-    def give(self, key: Any, values: NDArray[np.float64]) -> None:
+    def give(self, key: Any, values: NDArray[np.float64], note: Note | None = None) -> None:
         """Hand over a batch.
 
         Args:
             key: What to recognise it by.
             values: Native parameter values, shape (n, n_params) with n up to `BATCH_SIZE`.
+            note: Another pitch and another hold than those of the settings.
         """
-        batch = _Batch(key, self._free.pop(), values)
+        batch = _Batch(key, self._free.pop(), values, note or self._settings.note)
         self.slots[batch.slot].reason[:] = FINE
         self._batches.append(batch)
         if self._process is None:
@@ -214,6 +217,7 @@ class Worker:
         assert self._socket is not None
         slot, n = self.slots[batch.slot], len(batch.values)
         slot.values[:n], slot.at[0] = batch.values, batch.start - 1
+        slot.note[:] = batch.note.pitch, batch.note.hold_seconds
         with suppress(OSError):  # it has ended; the next ``take`` finds out
             self._socket.send(REQUEST.pack(batch.slot, n, batch.start))
 

@@ -18,7 +18,7 @@ import traceback
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ class WorkerSettings:
     Args:
         spec: The synth, as its ``spec`` gives it.
         batched: Whether the synth renders all sounds of a batch at once.
-        note: What to play.
+        note: What to play; a batch may ask for another pitch and another hold.
         sample_rate: Rate in Hz.
         timeout_seconds: Time for one sound.
         transform: Turns audio (n, n_samples) into features (n, ...); None for none.
@@ -78,6 +78,7 @@ class Slot:
             are transformed.
         reason: Index into `REASONS` of each sound, shape (BATCH_SIZE,).
         values: Native parameter values, shape (BATCH_SIZE, n_params).
+        note: Pitch and seconds of hold of the note to play, shape (2,).
         audio: Sounds, shape (BATCH_SIZE, n_samples).
         features: Their features, shape (BATCH_SIZE, ...).
     """
@@ -89,7 +90,7 @@ class Slot:
         for shape, dtype in self._layout(settings):
             arrays.append(np.ndarray(shape, dtype, memory, offset))
             offset += _padded(shape, dtype)
-        self.at, self.reason, self.values, self.audio, self.features = arrays
+        self.at, self.reason, self.values, self.note, self.audio, self.features = arrays
 
     @classmethod
     def n_bytes(cls, settings: WorkerSettings) -> int:
@@ -103,6 +104,7 @@ class Slot:
             ((1,), "int64"),
             ((BATCH_SIZE,), "uint8"),
             ((BATCH_SIZE, settings.n_params), "float64"),
+            ((2,), "float64"),
             ((BATCH_SIZE, n_samples), "float32"),
             ((BATCH_SIZE, *settings.feature_shape), settings.feature_dtype),
         ]
@@ -196,14 +198,14 @@ def _render_batch(
     is_new: bool,
 ) -> None:
     pid = os.getpid()
+    pitch, hold_seconds = slot.note.tolist()
+    note = replace(settings.note, pitch=int(pitch), hold_seconds=hold_seconds)
     step = size if settings.batched else 1
     for first in range(start, size, step):
         last = min(first + step, size)
         slot.at[0] = first
         try:
-            audio = synth.render_batch(
-                slot.values[first:last], settings.note, settings.sample_rate
-            )
+            audio = synth.render_batch(slot.values[first:last], note, settings.sample_rate)
         except (SynthError, MemoryError, OSError):
             if synth.isolation not in ("load", "fork") and not (is_new and first == start):
                 raise  # perhaps the damage of an earlier sound: to be tried in a new process
