@@ -3,7 +3,7 @@
 Every proposal is rendered and counted; what comes out is the best that was heard.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -48,6 +48,7 @@ class Pool:
         space: The learnt ones; the others stay at their defaults.
         renderer: Renders, with the features as transform.
         on_render: Called with the number of sounds each time some were rendered.
+        locked: Unit values of learnt parameters that no proposal changes, by their position.
     """
 
     target: NDArray[np.float32]
@@ -55,6 +56,7 @@ class Pool:
     space: ParamSpace
     renderer: Renderer
     on_render: Callable[[int], object] = lambda n: None
+    locked: Mapping[int, float] = field(default_factory=dict)
     unit: NDArray[np.float64] = field(init=False)
     x: NDArray[np.float32] = field(init=False)
     lsd: NDArray[np.float64] = field(init=False)
@@ -85,6 +87,7 @@ class Pool:
         proposed = np.clip(np.asarray(unit, np.float64), 0.0, 1.0)
         if not len(proposed):
             return np.empty(0)
+        proposed[:, [*self.locked]] = [*self.locked.values()]
         rendered = self.renderer.render(self.values(proposed))
         if rendered.features is None:
             raise InputError("the search needs features; give the renderer its transform")
@@ -186,7 +189,8 @@ def descend(pool: Pool, predict: Callable[[Tensor], Tensor], device: torch.devic
     """
     best = pool.best(ELITES)
     starts = np.tile(best, len(TRUST))
-    trust, fixed = np.repeat(TRUST, len(best)), pool.space.discrete
+    trust, fixed = np.repeat(TRUST, len(best)), pool.space.discrete.copy()
+    fixed[[*pool.locked]] = True
     there, _ = move(predict, pool.target, pool.unit[starts], pool.x[starts], trust, fixed, device)
     pool.add(there, "model")
 
@@ -248,13 +252,26 @@ def search(
     report: Callable[[int], object],
 ) -> Match:
     """Find the preset behind a sound, see `pyrosynth.inference.posterior.Posterior.refine`."""
-    run = posterior.run
-    pool = Pool(target, run.full_space, run.space, renderer, report)
+    pool = Pool(target, posterior.run.full_space, posterior.run.space, renderer, report)
+    propose(posterior, pool, budget, seed)
+    return replace(pool.match(), posterior=posterior)
+
+
+def propose(posterior: "Posterior", pool: Pool, budget: int, seed: int) -> None:
+    """Render the proposals of a search into a pool, which may hold some already.
+
+    Args:
+        posterior: The run.
+        pool: Where they go.
+        budget: Number of sounds to render at most.
+        seed: Of everything random.
+    """
+    run, target, end = posterior.run, pool.target, len(pool) + budget
     pool.add(guesses(posterior, target, max(1, budget // 16)), "model")
     n_draws = max(2, budget * 3 // 16)
     draws = ranked(posterior, target, max(n_draws, CONSIDERED), seed)
     unit = run.space.to_unit(posterior.learnt(draws.values))
-    pool.add(unit[: min(n_draws, budget - len(pool))], "posterior")
+    pool.add(unit[: min(n_draws, end - len(pool))], "posterior")
     if posterior.bank and budget >= 16:
         n_known = min(budget // 16, len(posterior.bank))
         nearest = posterior.bank.nearest(target[None], n_known)[0][0]
@@ -266,8 +283,8 @@ def search(
     # The best that was rendered, not the posterior, says how far there is still to go.
     spread = np.clip(pool.unit[pool.best(PROPOSALS)].std(axis=0), SMALLEST, LARGEST)
     spread[run.space.discrete] = 0.0
-    evolve(pool, pool.unit[pool.best(1)[0]], spread, budget - len(pool), seed)
-    return replace(pool.match(), posterior=posterior)
+    spread[[*pool.locked]] = 0.0
+    evolve(pool, pool.unit[pool.best(1)[0]], spread, end - len(pool), seed)
 
 
 def guesses(posterior: "Posterior", x: NDArray[np.float32], n: int) -> NDArray[np.float64]:
