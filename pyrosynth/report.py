@@ -1,6 +1,7 @@
 """Reports to look at and listen to: one HTML file each, which needs neither others nor network."""
 
 import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -17,6 +18,12 @@ Block = dict[str, Any]
 Section = dict[str, Any]
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
+# One sound at a time; the only script that the page's policy lets run.
+SCRIPT = (
+    'document.addEventListener("play", (event) => {'
+    'for (const audio of document.querySelectorAll("audio")) {'
+    "if (audio !== event.target) audio.pause(); } }, true);"
+)
 LOUDEST = 0.98  # peak that sounds beyond full scale are brought down to
 
 
@@ -44,7 +51,8 @@ def write_report(
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.ChainableUndefined)
     html = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=title, lead=lead, facts=list(facts.items()), sections=sections,
-        footer=f"pyrosynth {__version__}",
+        footer=f"pyrosynth {__version__}", script=SCRIPT,
+        script_hash=base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
     )  # fmt: skip
     write_bytes(Path(path), html.encode())
 
