@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pyrosynth.inference.hearing import Hearing
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live import osc
 from pyrosynth.live.engine import Live
@@ -132,8 +133,9 @@ def main() -> None:
         rows = asyncio.run(messages(live, arguments.messages))
         values = [live.known(i % len(live.space)) for i in range(arguments.sounds)]
         sounds = [live.render(row).audio for row in values]
-        live.encode(sounds[0])
-        rows.append(("encode", *measured(lambda i: live.encode(sounds[i]), len(sounds))))
+        ways = [[Hearing(sound)] for sound in sounds]
+        live.encode(ways[0])
+        rows.append(("encode", *measured(lambda i: live.encode(ways[i]), len(sounds))))
         live._kept.clear()
         pid = live._renderer.workers[0].pid
         rows.append(("render", *measured(lambda i: live.render(values[i]), len(values), pid)))

@@ -13,7 +13,7 @@ from pyrosynth.audio.background import fit_length, load_note, measure_background
 from pyrosynth.audio.descriptors import describe
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note, load_audio, save_audio
-from pyrosynth.audio.sketch import sketch
+from pyrosynth.audio.tuning import tune
 from pyrosynth.errors import InputError
 
 RATE = 22050
@@ -173,7 +173,7 @@ def test_integers_and_other_shapes_are_no_audio():
     for work in (
         lambda audio: fit_length(audio, 100, RATE),
         lambda audio: measure_background(audio, RATE),
-        lambda audio: sketch(audio, RATE, Note()),
+        lambda audio: tune(audio, RATE, Note()),
     ):
         with pytest.raises(InputError, match=r"int16 values; give floats"):
             work((tone() * 32767).astype(np.int16))
@@ -219,7 +219,7 @@ def test_a_header_may_lie_about_the_length(tmp_path, claim):
 MEMORY = """
 import resource, sys
 from pyrosynth.audio.io import load_audio
-from pyrosynth.audio.sketch import sketch
+from pyrosynth.audio.tuning import tune
 from pyrosynth.errors import InputError
 import soundfile, soxr
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

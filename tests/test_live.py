@@ -14,6 +14,7 @@ from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError
+from pyrosynth.inference.hearing import Hearing
 from pyrosynth.live import engine as live_module
 from pyrosynth.live.controls import LONGEST_STEP
 from pyrosynth.live.engine import Live
@@ -81,7 +82,7 @@ def test_the_preset_of_a_sound_is_never_farther_from_it_than_the_nearest_known_o
     sounds += [0.3 * np.sin(2 * np.pi * hz * time).astype(np.float32) for hz in (220, 440, 3000)]
     sounds += [0.1 * rng.standard_normal(len(time)).astype(np.float32)]
     for audio in sounds:
-        match = live.encode(audio)
+        match, _ = live.encode([Hearing(audio)])
         np.testing.assert_array_equal(match.x, live.posterior.features(audio))
         # What is said is measured.
         assert match.lsd_db == pytest.approx(
@@ -90,7 +91,10 @@ def test_the_preset_of_a_sound_is_never_farther_from_it_than_the_nearest_known_o
         nearest = live.space.bank.nearest(match.x[None])[0][0, 0]
         known = live.render(live.known(nearest)).x
         assert match.lsd_db <= log_distance(known, match.x) + 1e-6
-    assert live.encode(sounds[0]).lsd_db < 0.1
+    # The way that is met better counts.
+    match, way = live.encode([Hearing(sounds[3]), Hearing(sounds[0])])
+    assert match.lsd_db < 0.1
+    assert way.audio is sounds[0]
     near = live.near(live.space.z[0], 3)
     assert near[0][1] <= near[2][1]
     with pytest.raises(InputError, match="ask for at least 1"):
@@ -139,14 +143,15 @@ def test_only_sounds_in_the_folders_are_read(live, folder, tmp_path):
     assert "\n".join(live.files.sounds()).encode().count(b"caf") == 0
     (folder / "text.wav").write_text("no sound")
     n_samples = live.posterior.run.note.n_samples(22050)
-    assert live.files.sound("tone.wav").shape == (n_samples,)
-    hummed = live.files.sketch("tone.wav")
-    assert (hummed.audio.shape, hummed.words) == ((n_samples,), "F3, 1.0 s")
-    assert live.files.upload_sketch((folder / "tone.wav").read_bytes(), "me").words == hummed.words
+    for ways in (
+        live.files.sound("tone.wav"),
+        live.files.upload((folder / "tone.wav").read_bytes(), "me"),
+    ):
+        assert (ways[-1].audio.shape, ways[-1].tuned.words) == ((n_samples,), "F3, 1.0 s")
     noise = np.random.default_rng(0).standard_normal(22050)
     soundfile.write(folder / "noise.wav", 0.1 * noise, 22050)
-    with pytest.raises(InputError, match=r"^'noise.wav' has no pitch"):
-        live.files.sketch("noise.wav")
+    (as_it_is,) = live.files.sound("noise.wav")
+    assert as_it_is.tuned is None
     outside = ("link.wav", "../secret.wav", str(tmp_path / "secret.wav"), "\0", "", "a" * 5000)
     for name in outside:
         with pytest.raises(InputError, match="unknown sound|not the name of a file"):
@@ -163,8 +168,39 @@ def test_only_sounds_in_the_folders_are_read(live, folder, tmp_path):
         Live(live.posterior, [tmp_path / "nowhere"])
 
 
+def test_a_note_is_rendered_at_its_pitch_and_length(live):
+    values, own = live.known(0), live.posterior.run.note
+    synth, rate = live.posterior.synth, live.posterior.run.features.sample_rate
+    note = live.note(own.pitch + 7, 0.1)
+    assert live.render(values, note) is live.render(values, note)
+    np.testing.assert_array_equal(
+        live.render(values, note).audio, synth.render(values, note, rate)
+    )
+    np.testing.assert_array_equal(live.render(values).audio, synth.render(values, own, rate))
+    assert live.note(own.pitch, 99.0) == own  # no longer than the run's note
+    for pitch, hold in ((128, 1.0), (60.5, 1.0), (60, 0.0), (60, float("nan"))):
+        with pytest.raises(InputError, match="pitch|hold"):
+            live.note(pitch, hold)
+
+
+def test_locked_parameters_stay_whatever_moves(live):
+    place = live.space.place(live.space.z[3])
+    names = live.posterior.run.space.names[:2]
+    params = {p.name: p for p in live.posterior.run.full_space.params}
+    locked = {name: params[name].minimum for name in names}
+    held = live.hold(place, locked)
+    index = live.posterior.run.full_space.index(list(names))
+    assert held.values[index].tolist() == list(locked.values())
+    others = np.setdiff1d(np.arange(len(params)), index)
+    np.testing.assert_array_equal(held.values[others], place.values[others])
+    with pytest.raises(InputError, match="unknown parameter 'no'"):
+        live.hold(place, {"no": 1.0})
+
+
 def test_a_preset_leaves_in_full(live):
-    suffix, content = live.files.preset(live.space.values(live.space.z[0]), "mine")
+    suffix, content = live.files.bank([("mine", live.space.values(live.space.z[0]))])
     facts = json.loads(content)
     assert (suffix, facts["name"], facts["synth"]) == (".json", "mine", "voice")
     assert list(facts["parameters"]) == list(live.posterior.run.full_space.names)
+    several = live.files.bank([(name, live.known(i)) for i, name in enumerate("ab")])[1]
+    assert [preset["name"] for preset in json.loads(several)] == ["a", "b"]

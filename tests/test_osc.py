@@ -123,11 +123,11 @@ def client(served):
 def test_every_message_is_answered_as_the_table_says(client, live, tmp_path):
     names = live.space.names
     given = {
-        "/protocol": (2,), "/z": (0.0,) * 16, "/listen": (client.socket.getsockname()[1],),
+        "/protocol": (3,), "/z": (0.0,) * 16, "/listen": (client.socket.getsockname()[1],),
         "/param": (live.posterior.run.space.names[0],), "/freeze": (1,),
         "/decode": ("brightness", 1.0, "pc1", -0.5), "/move": ("brightness", -1.0),
         "/axis": ("brightness",), "/analysis": ("pc1", 3), "/search": (names[0][:3],),
-        "/load": (names[0],), "/encode": ("tone.wav",), "/sketch": ("tone.wav",),
+        "/load": (names[0],), "/encode": ("tone.wav",),
         "/path/knobs": (0,),
         "/path/play": (0.5,), "/render": ("mine",), "/save": ("mine",),
     }  # fmt: skip
@@ -157,12 +157,14 @@ def test_answers_are_those_of_the_run(client, live):
     moved = client.ask("/move", "brightness", 1.0)
     expected = live.move(live.space.place(name), {"brightness": 1.0}, by=True)
     np.testing.assert_allclose(moved["/z"], expected.z, rtol=1e-4, atol=1e-5)
-    assert client.ask("/state")["/state"][:3] == [2, "FlowReg", "voice"]
+    assert client.ask("/state")["/state"][:3] == [3, "FlowReg", "voice"]
     assert client.ask("/near", 2)["/near"][1] <= client.ask("/near", 2)["/near"][3]
-    pitch, cents, hold = client.ask("/sketch", "tone.wav")["/sketched"][2:]
-    hummed = live.files.sketch("tone.wav")
-    assert (pitch, hold) == pytest.approx((hummed.note.pitch, hummed.note.hold_seconds))
-    assert cents == pytest.approx(hummed.cents, abs=1e-3)
+    distance, pitch, cents, hold = client.ask("/encode", "tone.wav")["/encoded"][1:]
+    match, way = live.encode(live.files.sound("tone.wav"))
+    note = way.tuned.note if way.tuned else live.posterior.run.note
+    assert (pitch, hold) == pytest.approx((note.pitch, note.hold_seconds))
+    assert cents == pytest.approx(way.tuned.cents if way.tuned else 0.0, abs=1e-3)
+    assert distance == pytest.approx(match.lsd_db, abs=1e-4)
     curves = client.ask("/analysis", "pc1", 4, until="/analysed")
     assert curves["/curve"][:3] == ["pc1", "descriptor", "attack"]
     assert len(curves["/curve"]) == 3 + 4
@@ -227,7 +229,7 @@ def test_what_is_told_is_what_is_saved(client, live):
         (("/param", "nothing"), "unknown parameter 'nothing'; known:"),
         (("/z", 1.0, 2.0), "16 finite numbers"),
         (("/z", *[float("nan")] * 16), "16 finite numbers"),
-        (("/protocol", 1), "this server speaks 2"),
+        (("/protocol", 1), "this server speaks 3"),
         (("/encode", "../run/run.json"), "unknown sound '../run/run.json'; known: tone.wav"),
         (("/save", "../out"), "'../out' cannot name a file"),
         (("/render", ""), "'' cannot name a file"),

@@ -77,6 +77,12 @@ def test_the_quickstart_runs(few_presets, tmp_path, monkeypatch, capfd):
     assert after == before
 
 
+def test_the_citation_is_of_this_version():
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {ps.__version__}\n" in citation
+    assert "\nlicense: Apache-2.0\n" in citation
+
+
 def test_targets_of_make_exist():
     for target in re.findall(r"^make (\w+)", "".join(blocks("bash")), re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)

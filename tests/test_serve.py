@@ -6,7 +6,9 @@ import gzip
 import io
 import json
 import struct
+import time
 from contextlib import suppress
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from lively import small_posterior
 
 from pyrosynth.audio.io import wav_bytes
+from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError
 from pyrosynth.live import connections, web
 from pyrosynth.live.engine import Live
@@ -105,38 +108,122 @@ def test_state_points_sounds_and_files(live):
     assert json.loads(file[1]) == json.loads(text[1])
 
 
-def test_a_dropped_sound_is_found(live):
-    values = live.space.values(live.space.z[2])
-    sound = wav_bytes(live.render(values).audio, 22050)
-    ((status, content, _),) = ask(live, ("POST", "/api/encode?name=a.wav", {"data": sound}))
-    found = json.loads(content)
+def search(asked=None):
+    """Return the path that asks for a search."""
+    return f"/api/search?{urlencode({'asked': json.dumps(asked or {})})}"
+
+
+def news(content):
+    return [json.loads(line) for line in content.splitlines()]
+
+
+def test_a_search_grows_and_ends_where_infer_ends(live):
+    sound = wav_bytes(live.render(live.known(2)).audio, 22050)
+    ((status, content, headers),) = ask(live, ("POST", search({"budget": 48}), {"data": sound}))
+    told = news(content)
     assert status == 200
-    assert len(found["z"]) == live.space.dim
-    assert found["target"]["frames"] == live.posterior.run.variant.dims.x_shape[1]
-    assert found["play"] is None
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert told[0]["target"]["level"] > 0
+    growing = [one for one in told if "candidates" in one]
+    assert growing[0]["renders"] <= 7
+    assert growing[-1]["renders"] >= 48
+    nearest = [one["candidates"][0]["lsd_db"] for one in growing]
+    assert nearest == sorted(nearest, reverse=True)
+    assert told[-1] == {"done": True}
+    # What is told of a candidate was measured, and is never farther than the nearest known one.
+    ways = live.files.upload(sound, "it")
+    heard = told[0]["says"], told[0]["play"]
+    hearing = next(way for way in ways if (way.says, way.play) == heard)
+    x = live.posterior.features(hearing.audio)
+    for candidate in growing[-1]["candidates"]:
+        played = live.render(np.array(candidate["values"]))
+        assert candidate["lsd_db"] == pytest.approx(float(log_distance(played.x, x)), abs=1e-3)
+    known = live.space.bank.values[live.space.bank.nearest(x[None])[0][0, 0]]
+    assert nearest[0] <= float(log_distance(live.render(known).x, x)) + 1e-6
+    with live.searching:
+        match = live.posterior.refine(x, live.search_renderer, budget=48)
+    assert nearest[-1] <= match.lsd[0] + 0.5
+    (cloud,) = [one for one in told if "cloud" in one]
+    assert set(cloud["halo"]) == set(live.posterior.run.space.names)
 
 
-def test_a_sketch_comes_back_with_the_note_to_play(live):
-    time = np.arange(22050) / 22050
-    hum = wav_bytes(0.3 * np.sin(2 * np.pi * 196.0 * time), 22050)
+def test_a_search_keeps_what_is_locked_and_goes_on_from_a_preset(live):
+    sound = wav_bytes(live.render(live.known(2)).audio, 22050)
+    param = live.posterior.run.space.params[0]
+    asked = {"budget": 24, "locked": {param.name: param.maximum}, "start": live.known(2).tolist()}
+    ((_, content, _),) = ask(live, ("POST", search(asked), {"data": sound}))
+    index = live.posterior.run.full_space.names.index(param.name)
+    for one in news(content):
+        for candidate in one.get("candidates", ()):
+            assert candidate["values"][index] == param.maximum
+    asked = {"budget": 1, "start": live.known(2).tolist()}
+    ((_, content, _),) = ask(live, ("POST", search(asked), {"data": sound}))
+    first = next(one for one in news(content) if "candidates" in one)
+    assert first["candidates"][0]["lsd_db"] < 1.0
+    np.testing.assert_allclose(first["candidates"][0]["values"], live.known(2))
+
+
+def test_a_search_ends_when_nobody_listens(live):
+    sound = wav_bytes(live.render(live.known(2)).audio, 22050)
+
+    async def run():
+        async with TestClient(TestServer(web.Site(live, "small").app())) as client:
+            async with client.post(search({"budget": 4000}), data=sound) as response:
+                await response.content.readline()
+            began = time.monotonic()
+            while live.searching.locked():
+                await asyncio.sleep(0.05)
+            return time.monotonic() - began
+
+    assert asyncio.run(run()) < 60
+
+
+def test_a_sound_at_another_pitch_comes_back_with_the_note_to_play(live):
+    seconds = np.arange(22050) / 22050
+    tones = sum(0.6**k * np.sin(2 * np.pi * k * 196.0 * seconds) for k in range(1, 6))
+    hum = wav_bytes(0.2 * tones, 22050)
     noise = wav_bytes(0.1 * np.random.default_rng(0).standard_normal(22050), 22050)
-    ((status, content, _), (refused, said, _)) = ask(
+    few = {"budget": 1}
+    ((status, content, _), (_, other, _)) = ask(
         live,
-        ("POST", "/api/encode?name=a.wav&sketch=1", {"data": hum}),
-        ("POST", "/api/encode?name=b.wav&sketch=1", {"data": noise}),
+        ("POST", search(few), {"data": hum}),
+        ("POST", search({**few, "name": "b.wav"}), {"data": noise}),
     )
-    found = json.loads(content)
-    assert (status, found["play"]["name"]) == (200, "G3")
-    assert found["play"]["note"]["hold_seconds"] == pytest.approx(1.0, abs=0.05)
-    assert len(found["z"]) == live.space.dim
-    assert refused == 400
-    assert json.loads(said)["error"].startswith("'b.wav' has no pitch")
+    told = news(content)[0]
+    assert (status, told["play"]["name"], told["says"]) == (200, "G3", "play it at G3")
+    assert told["play"]["note"]["hold_seconds"] == pytest.approx(1.0, abs=0.05)
+    assert news(other)[0]["play"] is None
+
+
+def test_notes_knobs_locks_and_banks(live):
+    values, names = live.known(1).tolist(), list(live.posterior.run.full_space.names)
+    near = live.space.z[1].tolist()
+    turned = [*values]
+    turned[0] = live.posterior.run.full_space.params[0].maximum
+    (_, note, _), (_, knobs, _), (_, moved, _), (_, drawn, _), (status, bank, headers) = ask(
+        live,
+        post("/api/sound", {"values": values, "pitch": 72, "hold": 0.1}),
+        post("/api/point", {"knobs": turned, "near": near}),
+        post(
+            "/api/point", {"z": near, "to": {"brightness": 2.0}, "locked": {names[0]: values[0]}}
+        ),
+        post("/api/point", {"random": 4, "locked": {names[0]: turned[0]}}),
+        post("/api/bank", {"presets": [{"name": "a", "values": values}] * 2}),
+    )
+    audio, rate = soundfile.read(io.BytesIO(base64.b64decode(json.loads(note)["wav"])))
+    played = live.posterior.synth.render(live.known(1), live.note(72, 0.1), rate)
+    np.testing.assert_allclose(audio, np.clip(played, -1, 1), atol=1e-4)
+    assert json.loads(knobs)["values"] == turned
+    assert json.loads(moved)["values"][0] == pytest.approx(values[0])
+    assert json.loads(moved)["positions"]["brightness"] == pytest.approx(2.0, abs=1e-3)
+    assert json.loads(drawn)["values"][0] == turned[0]
+    assert (status, headers["X-Suffix"], len(json.loads(bank))) == (200, ".json", 2)
 
 
 @pytest.mark.parametrize(
     ("question", "says"),
     [
-        (post("/api/point", {}), "has z, preset, random or path"),
+        (post("/api/point", {}), "has z, knobs, preset, random or path"),
         (post("/api/point", {"z": [1, 2]}), "16 finite numbers"),
         (post("/api/point", {"z": "much"}), "a point is 16 numbers"),
         (post("/api/point", {"preset": 10**9}), "preset number 1000000000: give an integer"),
@@ -151,12 +238,15 @@ def test_a_sketch_comes_back_with_the_note_to_play(live):
         (post("/api/point", b"\xff\x00"), "cannot be understood"),
         (post("/api/point", b" " * 2**19), "more than 256 KiB"),
         (post("/api/sound", {}), "cannot be understood"),
-        (post("/api/encode?name=x.wav", b"no sound"), "'x.wav' is not a readable sound file"),
-        (post("/api/encode?name=x.wav", b""), "'x.wav' is not a readable sound file"),
+        (post(search({"name": "x.wav"}), b"no sound"), "'x.wav' is not a readable sound file"),
+        (post(search({"name": "x.wav"}), b""), "'x.wav' is not a readable sound file"),
         (("GET", "/api/sound/9999999", {}), "preset number 9999999: give"),
         (("GET", "/../pyproject.toml", {}), "Not Found"),
         (post("/api/point", b"[" * 100_000), "cannot be understood"),
         (post("/api/sound", {"values": [1.0]}), "a preset is"),
+        (post("/api/bank", {"presets": []}), "a bank has 1 to 128 presets"),
+        (post("/api/point", {"preset": 0, "locked": {"no": 1}}), "unknown parameter 'no'"),
+        (post(search({"budget": 0}), b"x"), "budget 0: give an integer from 1"),
         (("GET", "/api/ping", {"headers": {"Origin": "http://elsewhere"}}), "its own page only"),
         (
             ("GET", "/api/ping", {"headers": {"Host": "elsewhere:80"}}),
@@ -165,7 +255,7 @@ def test_a_sketch_comes_back_with_the_note_to_play(live):
         (("GET", "/api/ping", {"headers": {"Origin": ""}}), "its own page only"),
         (("DELETE", "/api/point", {}), "Method Not Allowed"),
     ],
-    ids=range(25),
+    ids=range(28),
 )
 def test_mistakes_get_one_clear_line(live, question, says):
     (status, content, _), (after, _, _) = ask(live, question, ("GET", "/api/ping", {}))
@@ -207,7 +297,7 @@ def test_a_sound_that_says_it_is_huge_is_refused_before_it_is_read(live):
     struct.pack_into("<I", wave, 40, 2**31)  # length of its data
     struct.pack_into("<I", wave, 24, 1)  # one sample a second
     ((status, content, _),) = ask(
-        live, ("POST", "/api/encode?name=big.wav", {"data": bytes(wave)})
+        live, ("POST", search({"name": "big.wav"}), {"data": bytes(wave)})
     )
     assert status == 400
     assert "big.wav" in json.loads(content)["error"]
@@ -219,7 +309,7 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused(live):
     soundfile.write(content, frames, 655_350, format="FLAC")
     assert len(content.getvalue()) < 2**20
     ((status, said, _),) = ask(
-        live, ("POST", "/api/encode?name=big.flac", {"data": content.getvalue()})
+        live, ("POST", search({"name": "big.flac"}), {"data": content.getvalue()})
     )
     assert status == 400
     assert "'big.flac' holds more than" in json.loads(said)["error"]
@@ -238,9 +328,9 @@ def test_few_sounds_are_read_at_once(live):
                     yield sound[100:]
 
                 return [
-                    (response.status, await response.json())
+                    (response.status, await response.text())
                     for response in await asyncio.gather(
-                        *(client.post("/api/encode", data=slowly()) for _ in range(n))
+                        *(client.post(search({"budget": 1}), data=slowly()) for _ in range(n))
                     )
                 ]
 
@@ -249,7 +339,7 @@ def test_few_sounds_are_read_at_once(live):
     many, one = asyncio.run(run())
     statuses = sorted(status for status, _ in many)
     assert statuses == [200] * web.UPLOADS + [503]
-    assert "try again" in next(said["error"] for status, said in many if status == 503)
+    assert "try again" in next(said for status, said in many if status == 503)
     assert one[0][0] == 200
 
 

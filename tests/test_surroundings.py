@@ -150,13 +150,13 @@ def test_a_locale_without_unicode(here, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_sketches_where_no_cache_can_be_kept():
+def test_pitches_where_no_cache_can_be_kept():
     done = python(
         "import numba.core.caching as caching\n"
         "def refuse(self): raise OSError('read-only')\n"
         "caching.InTreeCacheLocator.ensure_cache_path = refuse\n"
         "caching.UserWideCacheLocator.ensure_cache_path = refuse\n"
-        "from pyrosynth.audio.sketch import _librosa\n"
+        "from pyrosynth.audio.tuning import _librosa\n"
         "print(_librosa().pyin.__name__)",
         NUMBA_OPT="0",  # how well it compiles does not matter
     )
@@ -291,7 +291,7 @@ def tone(path, hz):
     soundfile.write(path, 0.1 * sound, RATE)
 
 
-def test_a_sound_at_another_pitch_says_what_to_do(here, tmp_path):
+def test_a_sound_at_another_pitch_says_which_note_plays_it(here, tmp_path):
     _, _, posterior = here
     for name, hz in (("c4", 261.63), ("a4", 440.0)):
         tone(tmp_path / f"{name}.wav", hz)
@@ -301,9 +301,8 @@ def test_a_sound_at_another_pitch_says_what_to_do(here, tmp_path):
         posterior, [tmp_path / f"{name}.wav" for name in ("c4", "a4", "noise")], tmp_path / "out",
         budget=2, draws=1, workers=1, progress=False,
     )  # fmt: skip
-    assert [bool(item.advice) for item in done] == [False, True, False]
-    assert "is at A4, and the preset plays A4 when C4 is pressed" in done[1].advice
-    assert "--sketch" in done[1].advice
+    assert [item.play and item.play["name"] for item in done] == [None, "A4", None]
+    assert not any(item.advice for item in done)
 
 
 @pytest.mark.filterwarnings("ignore")  # ArviZ about matplotlib, and about draws of a poor model

@@ -54,6 +54,7 @@ GONE = {
     r"(?-i:\b(Rendered|Played|Found)\()": "RenderResult, Sound, Embedding",
     r"\bread_preset\b": "Preset.load",
     r"\bdebian\.py\b|\babi\.py\b|\bplugin\.py\b": "apt, ladspa, host",
+    r"\bsketch(es)?\b": "a sound of any pitch, Hearing, TunedSound",
     r"\bsliders\.py\b|\bscene\.py\b|\bexchange\.py\b": "controls, page state, session files",
 }
 

@@ -13,6 +13,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "io",
         "metrics",
         "pitch",
-        "sketch",
+        "tuning",
     ),  # fmt: skip
 )

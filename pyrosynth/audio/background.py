@@ -2,7 +2,7 @@
 
 Every sound that comes from outside is heard against its background, by this one measurement:
 `fit_length` begins at its onset, `load_note` reads it so from a file, which must hold more than
-clicks, and `pyrosynth.audio.sketch` cuts it out of its recording.
+clicks, and `pyrosynth.audio.tuning` cuts it out of its recording.
 """
 
 import os

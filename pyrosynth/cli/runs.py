@@ -34,13 +34,9 @@ def infer(
     ] = False,
     budget: Annotated[int, typer.Option(min=1, help="Sounds to render in the search.")] = 256,
     draws: Annotated[int, typer.Option(min=1, help="Posterior draws to keep.")] = 64,
-    sketch: Annotated[
-        bool,
-        typer.Option("--sketch", help="They are sung, hummed or played, at any pitch and length."),
-    ] = False,
     own_level: Annotated[
         bool,
-        typer.Option("--own-level", help="Their level is the synth's own; else it is matched."),
+        typer.Option("--own-level", help="The synth has played them: level and pitch stay."),
     ] = False,
     seed: Seed = 0,
     workers: Workers = None,
@@ -80,7 +76,6 @@ def infer(
         budget=budget,
         draws=draws,
         seed=seed,
-        sketch=sketch,
         own_level=own_level,
         workers=workers,
         force=force,

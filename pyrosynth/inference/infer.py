@@ -5,21 +5,19 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import Audio, load_audio, save_audio
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.audio.pitch import pitch
-from pyrosynth.audio.sketch import Sketch
+from pyrosynth.audio.tuning import TunedSound
 from pyrosynth.errors import (
     MOST,
     InputError,
@@ -32,8 +30,9 @@ from pyrosynth.errors import (
 from pyrosynth.files import require_ours, safe_name, whole, writable
 from pyrosynth.inference.answers import Match
 from pyrosynth.inference.arviz import label_draws, save_groups
+from pyrosynth.inference.hearing import Hearing, choose
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.inference.report import candidates, infer_report, sketch_section
+from pyrosynth.inference.report import candidates, infer_report, pitch_section
 from pyrosynth.inference.side_by_side import Tick, side_by_side
 from pyrosynth.synths.presets import Preset, preset_json
 from pyrosynth.synths.rendering import Renderer, RenderResult
@@ -41,8 +40,7 @@ from pyrosynth.synths.rendering import Renderer, RenderResult
 PRESET, SOUND, POSTERIOR = "preset.json", "render.wav", "posterior.nc"
 FAINTEST = 0.01  # share of a sound above the floor; that of 99.8 % of amsynth's presets is larger
 PLAYED, REPORT = "played.wav", "report.html"
-PITCHED = 0.6  # share of a sound's frames that must have a pitch, for it to have one
-OFF_PITCH = 0.6  # semitones from the note of the run, from which a sound is at another pitch
+TRIED = 16  # part of the budget that each of two ways to take a sound is tried with
 IN_BANK = 8  # presets in the synth's own file: the best, then the draws that sound nearest
 
 
@@ -58,8 +56,8 @@ class Inferred:
         n_renders: Number of sounds that were rendered to find it.
         kept: Whether the folder was there before and has been left as it was.
         same: Whether a folder that was kept was made from this sound with these settings.
-        play: Of a sketch, the note to play the preset with, see
-            `pyrosynth.audio.sketch.Sketch.to_json`.
+        play: Of a sound that was brought to the run's note, the note to play the preset with, see
+            `pyrosynth.audio.tuning.TunedSound.to_json`.
         advice: What to know of the result, such as that the sound is at another pitch than the
             note of the run; empty if there is nothing.
     """
@@ -91,7 +89,6 @@ def infer_sounds(
     budget: int = 256,
     draws: int = 64,
     seed: int = 0,
-    sketch: bool = False,
     own_level: bool = False,
     workers: int | None = None,
     force: bool = False,
@@ -106,10 +103,9 @@ def infer_sounds(
         budget: Sounds to render in the search for the best preset.
         draws: Posterior draws to render and keep beside it.
         seed: Of everything random.
-        sketch: Whether the sounds are sung, hummed or played at any pitch and length, see
-            `pyrosynth.audio.sketch`.
-        own_level: Whether the sounds are at the synth's own level, which stays; others are
-            brought to the usual loudness of the known presets.
+        own_level: Whether the synth itself has played the sounds at the run's note, so that their
+            level and pitch stay; others are brought to the usual loudness of the known presets,
+            and to the run's note, see `pyrosynth.inference.hearing`.
         workers: Processes that render; all cores if left out. So many sounds are searched side by
             side; the results do not depend on it.
         force: Whether to replace folders that are there already.
@@ -127,7 +123,7 @@ def infer_sounds(
     files, failed = _named([Path(sound) for sound in sounds])
     parent = writable(out)
     opened = partial(
-        _opened, posterior, budget=budget, draws=draws, seed=seed, sketch=sketch,
+        _opened, posterior, budget=budget, draws=draws, seed=seed,
         own_level=own_level, force=force,
     )  # fmt: skip
     places = [(file, parent / name) for file, name in files.items()]
@@ -196,7 +192,6 @@ def infer_sound(
     budget: int = 256,
     draws: int = 64,
     seed: int = 0,
-    sketch: bool = False,
     own_level: bool = False,
     force: bool = False,
     report: Callable[[int], object] = lambda n: None,
@@ -205,7 +200,8 @@ def infer_sound(
 
     The folder holds ``preset.json``, the synth's own file if it has one, ``render.wav`` (what
     the synth plays for exactly that preset), ``posterior.nc`` and ``report.html``. That of a
-    sketch also holds ``played.wav``, the preset at the pitch and for the time that were heard.
+    sound at another pitch also holds ``played.wav``, the preset at the pitch and for the time that
+    were heard.
 
     Args:
         posterior: The run.
@@ -215,8 +211,8 @@ def infer_sound(
         budget: Sounds to render in the search.
         draws: Posterior draws to render and keep.
         seed: Of everything random.
-        sketch: Whether the sound is sung, hummed or played at any pitch and length.
-        own_level: Whether the sound is at the synth's own level, which stays.
+        own_level: Whether the synth itself has played the sound at the run's note, so that its
+            level and pitch stay.
         force: Whether to replace the folder if it is there already.
         report: Called with the number of sounds each time some were rendered.
 
@@ -230,8 +226,7 @@ def infer_sound(
     file, target = Path(path), Path(folder)
     name = safe_name(target.name)
     rate = posterior.run.features.sample_rate
-    listen = partial(posterior.listen, own_level=own_level)
-    recording = load_audio(file, rate) if sketch else listen(file)
+    recording = load_audio(file, rate)
     made: dict[str, Any] = {
         "pyrosynth": __version__,
         "sound_sha256": _sha256(recording.tobytes()),
@@ -240,17 +235,19 @@ def infer_sound(
         "draws": draws,
         "seed": seed,
     }
-    if sketch:
-        made["sketch"] = True
     if own_level:
         made["own_level"] = True
     if (target / PRESET).is_file() and not force:
         return _kept(file, target, made)
     require_ours(target, maker="infer")  # before anything is rendered
-    hummed = posterior.sketch(file) if sketch else None
-    audio = hummed.audio if hummed else recording
+    if own_level:
+        ways = [Hearing(posterior.listen(file, own_level=True))]
+    else:
+        ways = posterior.hear(file)
+    heard, spent = choose(posterior, ways, renderer, budget // TRIED, seed, report)
+    audio, tuned = heard.audio, heard.tuned
     x = posterior.features(audio)
-    match = posterior.refine(x, renderer, budget, seed, report)
+    match = posterior.refine(x, renderer, budget - spent, seed, report)
     drawn = posterior.sample(x, draws, seed)
     sounded = _sounds(renderer.render(drawn.values))
     report(draws)
@@ -259,9 +256,10 @@ def infer_sound(
     played = renderer.render(match.values[candidates(match)])  # the best one first
     assert played.audio is not None
     result = Inferred(
-        str(file), str(target), float(match.lsd[0]), str(match.source[0]), match.n_renders,
-        play=hummed.to_json() if hummed else None,
-        advice=_faint_advice(posterior, x) or ("" if hummed else _pitch_advice(posterior, audio)),
+        str(file), str(target), float(match.lsd[0]), str(match.source[0]),
+        match.n_renders + spent,
+        play=heard.play,
+        advice=_faint_advice(posterior, x) or ("" if tuned else heard.says),
     )  # fmt: skip
     score = {
         "lsd_db": result.lsd_db,
@@ -270,7 +268,7 @@ def infer_sound(
         "n_renders": result.n_renders,
     }
     note = posterior.run.note.to_json()
-    more: dict[str, Any] = {"play": result.play} if hummed else {}
+    more: dict[str, Any] = {"play": result.play} if tuned else {}
     if result.advice:
         more["advice"] = result.advice
     facts = preset_json(best, synth.name, space, note, **more, score=score, made=made)
@@ -281,10 +279,10 @@ def infer_sound(
         POSTERIOR: "draws and what they sound like, for ArviZ",
     }
     sounds, first = {SOUND: played.audio[0]}, []
-    if hummed:
-        sounds[PLAYED] = _play(posterior, hummed, match.values[0])
-        first.append(sketch_section(hummed, recording, sounds[PLAYED], rate))
-        files[PLAYED] = f"the same preset as it was hummed: {hummed.words}"
+    if tuned:
+        sounds[PLAYED] = _play(posterior, tuned, match.values[0])
+        first.append(pitch_section(tuned, recording, sounds[PLAYED], rate))
+        files[PLAYED] = f"the same preset at the pitch of the recording: {tuned.words}"
     with whole(target, "infer") as new:
         (new / PRESET).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         if synth.write_bank(new / bank, [best, *_nearest(posterior, match, name)]):
@@ -326,36 +324,13 @@ def _faint_advice(posterior: Posterior, x: NDArray[np.float32]) -> str:
     )
 
 
-def _pitch_advice(posterior: Posterior, audio: Audio) -> str:
-    """Say what to do about a sound at another pitch than the note that the run plays."""
-    frames = pitch(torch.from_numpy(audio)[None], posterior.run.features)[0].numpy()
-    voiced = np.isfinite(frames)
-    n_frames = np.ceil(_sounding(audio) / posterior.run.features.hop_length)
-    if voiced.sum() < PITCHED * n_frames:
-        return ""
-    number, note = 69 + 12 * np.log2(np.median(frames[voiced]) / 440), posterior.run.note
-    if abs(number - note.pitch) < OFF_PITCH:
-        return ""
-    heard = replace(note, pitch=round(number)).name
-    return (
-        f"the sound is at {heard}, and the preset plays {heard} when {note.name} is pressed; "
-        "infer it with --sketch (sketch=True) for a preset that is in tune on every key"
-    )
-
-
-def _sounding(audio: Audio) -> int:
-    """Return the number of samples until a sound has sunk to a hundredth of its peak."""
-    level = np.abs(audio)
-    return int(np.flatnonzero(level > level.max() / 100)[-1]) + 1
-
-
-def _play(posterior: Posterior, hummed: Sketch, values: NDArray[np.float64]) -> Audio:
+def _play(posterior: Posterior, tuned: TunedSound, values: NDArray[np.float64]) -> Audio:
     """Play a preset at the note that was heard, shape (n_samples,)."""
     rate = posterior.run.features.sample_rate
-    with Renderer(posterior.synth, hummed.note, rate, workers=1, keep_audio=True) as renderer:
+    with Renderer(posterior.synth, tuned.note, rate, workers=1, keep_audio=True) as renderer:
         rendered = renderer.render(values[None])
     if rendered.failed[0]:
-        raise SynthError(f"the synth {rendered.reason[0]} when it played {hummed.words}")
+        raise SynthError(f"the synth {rendered.reason[0]} when it played {tuned.words}")
     assert rendered.audio is not None
     return rendered.audio[0]
 

@@ -16,10 +16,11 @@ from pyrosynth import report as html
 from pyrosynth.audio.background import load_note
 from pyrosynth.audio.features import match_loudness
 from pyrosynth.audio.io import Audio, checked_audio, load_audio
-from pyrosynth.audio.sketch import Sketch, sketch
+from pyrosynth.audio.tuning import TunedSound, tune
 from pyrosynth.data.bank import Bank
 from pyrosynth.errors import MOST, InputError, SynthError, checked_seed, integer
 from pyrosynth.inference.answers import Draws, Match
+from pyrosynth.inference.hearing import Hearing, hear
 from pyrosynth.inference.search import CONSIDERED, guesses, ranked, search
 from pyrosynth.modeling import noise_from
 from pyrosynth.synths import from_spec
@@ -140,10 +141,24 @@ class Posterior:
         audio = load_note(path, self.run.note.n_samples(rate), rate)
         return audio if own_level else self.match_loudness(audio)
 
-    def sketch(self, path: str | Path) -> Sketch:
+    def hear(self, path: str | Path) -> list[Hearing]:
+        """Read a sound file of any pitch, see `pyrosynth.inference.hearing`.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The ways to take it: one, or two where its pitch is not sure.
+
+        Raises:
+            InputError: The file cannot be used.
+        """
+        return hear(self, path)
+
+    def tune(self, path: str | Path) -> TunedSound:
         """Read a sound file of one sung, hummed or played note of any pitch and length.
 
-        It is brought to the run's note, see `pyrosynth.audio.sketch`, and to the usual loudness
+        It is brought to the run's note, see `pyrosynth.audio.tuning`, and to the usual loudness
         of the
         known presets, since that of a recording says nothing of a preset.
 
@@ -154,7 +169,7 @@ class Posterior:
             InputError: The file cannot be used, or has no pitch.
         """
         rate = self.run.features.sample_rate
-        found = sketch(load_audio(path, rate), rate, self.run.note, f"'{path}'")
+        found = tune(load_audio(path, rate), rate, self.run.note, f"'{path}'")
         return replace(found, audio=self.match_loudness(found.audio))
 
     def match_loudness(self, audio: Audio) -> Audio:

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth import plots
+from pyrosynth.audio.closeness import closeness
 from pyrosynth.audio.io import Audio
-from pyrosynth.audio.sketch import Sketch
+from pyrosynth.audio.tuning import TunedSound
 from pyrosynth.inference.answers import Draws, Match
 from pyrosynth.inference.contraction import (
     FEWEST_DRAWS,
@@ -32,7 +34,7 @@ from pyrosynth.report import (
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.params import ParamSpace
 
-BEFORE_SECONDS = 0.3  # of the recording of a sketch that is shown before the onset
+BEFORE_SECONDS = 0.3  # of a recording that is shown before the onset
 
 SOURCES = {
     "posterior": "draw from the posterior",
@@ -165,7 +167,7 @@ def infer_report(
         section("Use it", *_how_to_load(posterior, files)),
     ]  # fmt: skip
     facts = {
-        "distance (LSD)": f"{match.lsd[0]:.2f} dB",
+        "distance (LSD)": f"{match.lsd[0]:.2f} dB: {closeness(float(match.lsd[0]))}",
         "sounds rendered": str(match.n_renders),
         "found by": found_by[0],
     }
@@ -212,7 +214,12 @@ def values_of(space: ParamSpace, values: ArrayLike) -> list[list[str]]:
 
 
 def _how_to_load(posterior: Posterior, files: Mapping[str, str]) -> list[Block]:
-    blocks = [table(("file", "what it is"), [list(item) for item in files.items()])]
+    blocks = [
+        table(
+            ("file", "what it is"),
+            [[{"href": quote(name), "text": name}, about] for name, about in files.items()],
+        )
+    ]
     suffix = posterior.synth.preset_suffix
     own = next((name for name in files if suffix and name.endswith(suffix)), None)
     how = HOW_TO_OPEN.get(posterior.synth.name)
@@ -230,40 +237,40 @@ def _how_to_load(posterior: Posterior, files: Mapping[str, str]) -> list[Block]:
     return [*blocks, text("In Python:"), {"kind": "code", "text": code}]
 
 
-def sketch_section(hummed: Sketch, recording: Audio, played: Audio, sample_rate: int) -> Section:
-    """Return the section of a sketch.
+def pitch_section(tuned: TunedSound, recording: Audio, played: Audio, sample_rate: int) -> Section:
+    """Return the section of a sound that was brought to the run's note.
 
     Args:
-        hummed: The sketch.
+        tuned: How it was.
         recording: What was recorded, shape (any,).
         played: The preset found, at the note that was heard, shape (any,).
         sample_rate: Rate in Hz of both.
     """
-    note = hummed.note
-    begins = max(0.0, hummed.onset_seconds - BEFORE_SECONDS)
-    ends = hummed.onset_seconds + note.duration_seconds
+    note = tuned.note
+    begins = max(0.0, tuned.onset_seconds - BEFORE_SECONDS)
+    ends = tuned.onset_seconds + note.duration_seconds
     cut = recording[int(begins * sample_rate) : int(ends * sample_rate)]
     # Each at its own level: that of a recording is the microphone's.
     first, second = (
         wav_sources([0.5 * sound / max(float(np.abs(sound).max()), 1e-9)], sample_rate)[0]
         for sound in (cut, played)
     )
-    lasting = "held" if hummed.held else "which decays by itself,"
+    lasting = "held" if tuned.held else "which decays by itself,"
     return section(
-        "Sketch",
+        "Pitch",
         text(
-            f"Heard: {note.name} {hummed.cents:+.0f} cents, {lasting} {note.hold_seconds:.1f} s. "
+            f"Heard: {note.name} {tuned.cents:+.0f} cents, {lasting} {note.hold_seconds:.1f} s. "
             f"The sections below are about the sound at the note of the run; to hear it as it "
-            f"was hummed, play {hummed.words}."
+            f"was recorded, play {tuned.words}."
         ),
         players(
             [
-                player("recording", "as it was hummed", first),
-                player("inferred", f"played at {hummed.words}", second),
+                player("recording", "as it was recorded", first),
+                player("inferred", f"played at {tuned.words}", second),
             ]
         ),
         picture(
-            plots.png(plots.pitch_track(hummed.times, hummed.pitches, note, hummed.onset_seconds)),
+            plots.png(plots.pitch_track(tuned.times, tuned.pitches, note, tuned.onset_seconds)),
             "Pitch of the recording over time, and the note it was taken for",
             "Pitch by pYIN (line), and the note that was heard (bar).",
         ),

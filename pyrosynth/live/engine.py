@@ -5,25 +5,29 @@ Nothing here knows of networks. Every method may be called from any thread.
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock, Semaphore
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pyrosynth.audio.io import Audio
+from pyrosynth.audio.io import Audio, Note
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.errors import InputError, SynthError, unknown
+from pyrosynth.audio.tuning import RATE, tune
+from pyrosynth.errors import InputError, SynthError, integer, number, unknown
 from pyrosynth.explore.latent_space import Axis, LatentSpace
 from pyrosynth.explore.places import Array, Float, Place, latents
+from pyrosynth.inference.hearing import Hearing
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live.controls import Control, controls
 from pyrosynth.live.files import SessionFiles
 
 DRAWS = 24  # of the posterior, among which the preset of a sound is looked for
 RENDERED = 2  # of these draws that are rendered, those expected to come nearest
-KEPT = 64  # rendered sounds that are remembered
+KEPT = 128  # rendered sounds that are remembered
+SHORTEST_HOLD = 0.05  # seconds of a key that is played
 WAITING = 16  # renders that may wait at once
 FURTHEST = 6.0  # largest position on an axis; the presets lie within 3
 LARGEST = 10.0  # coordinate of a latent
@@ -89,6 +93,8 @@ class Live:
         self.files = SessionFiles(posterior, folders)
         self._renderer = posterior.renderer(1, keep_audio=True)
         self._rendering, self._waiting = Lock(), Semaphore(WAITING)
+        # Searches render in a process of their own, so that keys and sliders never wait for them.
+        self.search_renderer, self.searching = posterior.renderer(1), Lock()
         self._kept: OrderedDict[bytes, Sound] = OrderedDict()
         self._keeping = Lock()
 
@@ -104,6 +110,15 @@ class Live:
         """End the process that renders, once it has rendered what it is at."""
         with self._rendering:
             self._renderer.close()
+        with self.searching:
+            self.search_renderer.close()
+
+    def warm_up(self) -> None:
+        """Start both processes that render, and what finds pitches; it takes some seconds."""
+        tune(np.sin(np.arange(RATE), dtype=np.float32), RATE, self.posterior.run.note)
+        self.render(self.known(0))
+        with self.searching:
+            self.search_renderer.render(self.known(0)[None])
 
     def point(self, z: ArrayLike) -> Array:
         """Check numbers that should be a latent.
@@ -148,6 +163,12 @@ class Live:
             return self.space.place(point)
         return self.space.place_of(self.checked(values), point)
 
+    def place_of_sound(self, values: Float, x: Array) -> Place:
+        """Return the place of a preset whose sound, features (n_mels, n_frames), is at hand."""
+        if self.posterior.predicts and not self.space.of_sound:
+            return self.place_of(values, np.zeros(self.space.dim, np.float32))
+        return self.space.place_of(values, self.point(self.space.heard(x[None])[0]))
+
     def place_of(self, values: Float, otherwise: Array) -> Place:
         """Return the place of a preset, at another latent where the variant expects none of it."""
         if not self.posterior.predicts:
@@ -171,11 +192,11 @@ class Live:
             InputError: An axis is unknown (the known ones are listed), or a number not finite.
         """
         z = place.z
-        for name, number in to.items():
+        for name, wanted in to.items():
             axis = self.axis(name)
-            goal = float(axis.position(z)) + number if by else float(number)
+            goal = float(axis.position(z)) + wanted if by else float(wanted)
             if not np.isfinite(goal):
-                raise InputError(f"axis '{name}' at {number}: give a finite number")
+                raise InputError(f"axis '{name}' at {wanted}: give a finite number")
             z = axis.at(z, np.clip(goal, -FURTHEST, FURTHEST))
         return Place(z, place.u, self.space.values(z, place.u))
 
@@ -197,22 +218,30 @@ class Live:
         """Return places along an axis through a place."""
         return [self.move(place, {name: float(p)}) for p in np.asarray(positions)]
 
-    def encode(self, audio: Audio, seed: int = 0) -> Embedding:
+    def encode(self, ways: Sequence[Hearing], seed: int = 0) -> tuple[Embedding, Hearing]:
         """Find the preset of a sound: the best of a few that are rendered.
 
         Those are the draws of the posterior that the model expects to come nearest, and the known
         preset that sounds nearest, so that the answer is never farther from the sound than that.
 
         Args:
-            audio: Sound of the length of the run's note, see ``Posterior.listen``.
+            ways: How to take the sound, from ``Posterior.hear``; the one that is met better
+                counts.
             seed: Of the draws.
+
+        Returns:
+            The place, and the way that it was found by.
 
         Raises:
             InputError: Too many sounds are waiting to be rendered.
             SynthError: The synth renders none of them.
         """
+        found = [(self._embedding(way.audio, seed), way) for way in ways]
+        return min(found, key=lambda pair: pair[0].lsd_db)
+
+    def _embedding(self, audio: Audio, seed: int) -> Embedding:
         x = self.posterior.features(audio)
-        z, values = self._draws(x, seed)
+        z, values = self.draws(x, seed)
         nearest = int(self.space.bank.nearest(x[None])[0][0, 0])
         order = np.argsort(log_distance(self.space.expected(z), x), kind="stable")[:RENDERED]
         candidates = [(self.space.z[nearest], self.space.bank.values[nearest])]
@@ -231,8 +260,8 @@ class Live:
             raise failure
         return min(embeddings, key=lambda embedding: embedding.lsd_db)
 
-    def _draws(self, x: Array, seed: int) -> tuple[Array, Float]:
-        """Return latents (n, latent_dim) and presets (n, n_params) for a sound."""
+    def draws(self, x: Array, seed: int) -> tuple[Array, Float]:
+        """Draw latents (n, latent_dim) and presets (n, n_params) from the posterior of a sound."""
         posterior = self.posterior
         if not posterior.predicts:
             z = posterior.encode(x, DRAWS, seed)
@@ -256,17 +285,50 @@ class Live:
         drawn = self.space.sample(1, abs(seed) % 2**63)
         return self.at(drawn.z[0], drawn.values[0])
 
-    def render(self, values: Float) -> Sound:
+    def hold(self, place: Place, locked: Mapping[str, float]) -> Place:
+        """Return a place with the values that some parameters are locked at.
+
+        Args:
+            place: Where the other parameters are.
+            locked: Native values by the parameters' names.
+
+        Raises:
+            InputError: A parameter is unknown, or a value not finite.
+        """
+        if not locked:
+            return place
+        return self.space.place_of(self.held(place.values, locked), place.z)
+
+    def held(self, values: Float, locked: Mapping[str, float]) -> Float:
+        """Return a preset, shape (n_params,), with the values that parameters are locked at."""
+        held = np.array(values, np.float64)
+        held[self.posterior.run.full_space.index(list(locked))] = list(locked.values())
+        return self.checked(held)
+
+    def note(self, pitch: Any, hold_seconds: Any) -> Note:
+        """Return a note of another pitch, held for as long as the run's note can be.
+
+        Raises:
+            InputError: The pitch is none of MIDI's, or the hold no time.
+        """
+        note = self.posterior.run.note
+        hold = number("hold", hold_seconds, SHORTEST_HOLD)
+        hold = min(hold, note.hold_seconds)
+        return replace(note, pitch=integer("pitch", pitch, 0, 127), hold_seconds=hold)
+
+    def render(self, values: Float, note: Note | None = None) -> Sound:
         """Render a preset on the synth; sounds rendered a moment ago are remembered.
 
         Args:
             values: Native values of all parameters, shape (n_params,).
+            note: Another note than the run's, from ``note``.
 
         Raises:
             InputError: Too many sounds are waiting, or the values do not fit the synth.
             SynthError: The synth crashed, hung, or gave no numbers.
         """
-        key = np.asarray(values, np.float64).tobytes()
+        played = note or self.posterior.run.note
+        key = np.array([*values, played.pitch, played.hold_seconds], np.float64).tobytes()
         with self._keeping:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -275,7 +337,7 @@ class Live:
             raise InputError(f"{WAITING} sounds are waiting to be rendered; ask again in a moment")
         try:
             with self._rendering:
-                rendered = self._renderer.render(np.asarray(values)[None])
+                rendered = self._renderer.render(np.asarray(values)[None], note=note)
         finally:
             self._waiting.release()
         if rendered.failed[0]:

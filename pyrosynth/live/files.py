@@ -2,17 +2,15 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Audio
-from pyrosynth.audio.sketch import Sketch
 from pyrosynth.errors import InputError, unknown
+from pyrosynth.inference.hearing import Hearing
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.presets import Preset, preset_json
 
@@ -20,7 +18,6 @@ LARGEST_FILE = 64 * 2**20  # bytes of a sound file
 LONGEST_SECONDS = 120.0  # of a sound file
 
 Values = NDArray[np.float64]
-T = TypeVar("T", Audio, Sketch)
 
 
 class SessionFiles:
@@ -48,35 +45,22 @@ class SessionFiles:
         names = {str(file) for file in files if not file.name.startswith(".")}
         return sorted(name for name in names if name.isprintable())  # others cannot be told
 
-    def sound(self, name: str) -> Audio:
-        """Read a sound file by its name, from the folders given at the start only.
+    def sound(self, name: str) -> list[Hearing]:
+        """Read a sound file of any pitch by its name, from the folders given at the start only.
 
         Raises:
             InputError: There is none of that name, or it cannot be used.
         """
-        return _read(self._file(name), name, self._posterior.listen)
+        return _read(self._file(name), name, self._posterior)
 
-    def sketch(self, name: str) -> Sketch:
-        """Read a sound file of one note of any pitch and length by its name, as ``sound`` does."""
-        return _read(self._file(name), name, self._posterior.sketch)
-
-    def upload(self, content: bytes, name: str) -> Audio:
-        """Read the content of a sound file.
+    def upload(self, content: bytes, name: str) -> list[Hearing]:
+        """Read the content of a sound file of any pitch, see `pyrosynth.inference.hearing`.
 
         Raises:
             InputError: It cannot be used.
         """
         with _stored(content) as file:
-            return _read(file, name, self._posterior.listen)
-
-    def upload_sketch(self, content: bytes, name: str) -> Sketch:
-        """Read the content of a sound file of one note of any pitch and length.
-
-        Raises:
-            InputError: It cannot be used, or has no pitch.
-        """
-        with _stored(content) as file:
-            return _read(file, name, self._posterior.sketch)
+            return _read(file, name, self._posterior)
 
     def _file(self, name: str) -> Path:
         for folder in self.folders:
@@ -88,24 +72,24 @@ class SessionFiles:
                 raise InputError(f"'{name[:80]}' is not the name of a file ({error})") from error
         raise unknown("sound", name[:80], self.sounds()[:20])
 
-    def preset(self, values: Values, name: str) -> tuple[str, bytes]:
-        """Write a preset as a file.
+    def bank(self, presets: Sequence[tuple[str, Values]]) -> tuple[str, bytes]:
+        """Write presets as one file.
 
         Args:
-            values: Native values of all parameters, shape (n_params,).
-            name: Of the preset.
+            presets: Name and native values of all parameters, shape (n_params,), of each.
 
         Returns:
             How the name of the file ends, and what is in it: the synth's own format, or JSON if
-            it has none.
+            it has none, a list where there are several.
         """
-        synth = self._posterior.synth
-        preset = Preset.from_array(self._posterior.run.full_space, values, name, "pyrosynth")
+        synth, space = self._posterior.synth, self._posterior.run.full_space
+        named = [Preset.from_array(space, v, name, "pyrosynth") for name, v in presets]
         with tempfile.TemporaryDirectory(prefix="pyrosynth-") as folder:
             file = Path(folder) / f"preset{synth.preset_suffix}"
-            if synth.write_bank(file, [preset]):
+            if synth.write_bank(file, named):
                 return synth.preset_suffix, file.read_bytes()
-        return ".json", self.text(values, name).encode()
+        texts = [self.text(values, name) for name, values in presets]
+        return ".json", (texts[0] if len(texts) == 1 else f"[{','.join(texts)}]\n").encode()
 
     def text(self, values: Values, name: str) -> str:
         """Describe a preset as JSON that any host can play, see `pyrosynth.synths.presets`."""
@@ -124,7 +108,7 @@ def _stored(content: bytes) -> Iterator[Path]:
         yield file
 
 
-def _read(file: Path, name: str, read: Callable[[Path], T]) -> T:
+def _read(file: Path, name: str, posterior: Posterior) -> list[Hearing]:
     """Read a sound file of bearable size; errors call it by ``name``."""
     import soundfile
 
@@ -137,6 +121,6 @@ def _read(file: Path, name: str, read: Callable[[Path], T]) -> T:
     if seconds > LONGEST_SECONDS:
         raise InputError(f"'{name}' lasts {seconds:.0f} s; give at most {LONGEST_SECONDS:.0f} s")
     try:
-        return read(file)
+        return posterior.hear(file)
     except InputError as error:
         raise InputError(str(error).replace(str(file), name)) from error

@@ -39,7 +39,7 @@ def _ping(session: Session, arguments: Arguments) -> list[Answer]:
     return [("/pong", [PROTOCOL, __version__])]
 
 
-@message("/protocol", "number", "/protocol", "Ask for a protocol; another than 2 is an error.")
+@message("/protocol", "number", "/protocol", "Ask for a protocol; another than 3 is an error.")
 def _protocol(session: Session, arguments: Arguments) -> list[Answer]:
     (number,) = arguments
     if int(number) != PROTOCOL:
@@ -210,29 +210,20 @@ def _sounds(session: Session, arguments: Arguments) -> list[Answer]:
 
 @message(
     "/encode", "file", "/params /z /encoded",
-    "Go to the preset of a sound, a file in a folder given at the start; then file and distance "
-    "in dB to what the synth renders.",
+    "Go to the preset of a sound of any pitch, a file in a folder given at the start; then file, "
+    "distance in dB to what the synth renders, and the note that plays what was heard: MIDI "
+    "number, cents above it, seconds to hold it.",
     slow=True,
 )  # fmt: skip
 def _encode(session: Session, arguments: Arguments) -> list[Answer]:
     (name,) = map(str, arguments)
-    match = session.live.encode(session.live.files.sound(name))
-    return [*session.go(match.place, name), ("/encoded", [name, match.lsd_db])]
-
-
-@message(
-    "/sketch", "file", "/params /z /sketched",
-    "The same for a file of one sung, hummed or played note of any pitch and length; then file, "
-    "distance, and the note to play: MIDI number, cents above it, seconds to hold it.",
-    slow=True,
-)  # fmt: skip
-def _sketch(session: Session, arguments: Arguments) -> list[Answer]:
-    (name,) = map(str, arguments)
-    hummed = session.live.files.sketch(name)
-    match = session.live.encode(hummed.audio)
-    note: Arguments = [hummed.note.pitch, float(hummed.cents), hummed.note.hold_seconds]
-    told: Arguments = [name, match.lsd_db, *note]
-    return [*session.go(match.place, name), ("/sketched", told)]
+    live = session.live
+    match, way = live.encode(live.files.sound(name))
+    note, cents = live.posterior.run.note, 0.0
+    if way.tuned:
+        note, cents = way.tuned.note, float(way.tuned.cents)
+    told: Arguments = [name, match.lsd_db, note.pitch, cents, note.hold_seconds]
+    return [*session.go(match.place, name), ("/encoded", told)]
 
 
 @message("/path/clear", "", "/path", "Forget the path.")
@@ -284,7 +275,7 @@ def _render(session: Session, arguments: Arguments) -> list[Answer]:
 )  # fmt: skip
 def _save(session: Session, arguments: Arguments) -> list[Answer]:
     (name,) = map(str, arguments)
-    suffix, content = session.live.files.preset(session.place.values, name)
+    suffix, content = session.live.files.bank([(name, session.place.values)])
     file = _target(session, name, suffix)
     write_bytes(Path(file), content)
     return [("/saved", [file])]

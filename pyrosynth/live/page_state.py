@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth._version import __version__
+from pyrosynth.audio.io import Audio, wav_bytes
 from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError, SynthError, integer
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.projection import principal_plane
 from pyrosynth.files import whole
 from pyrosynth.live.engine import Live
+from pyrosynth.live.knobs import grouped
 from pyrosynth.live.protocol import PROTOCOL
 
 PAGES = Path(__file__).parent / "page"
@@ -79,9 +81,12 @@ class PageState:
             "params": [
                 {
                     "name": p.name, "kind": p.kind, "min": p.minimum, "max": p.maximum,
-                    "unit": p.unit, "labels": list(p.labels),
+                    "unit": p.unit, "labels": list(p.labels), "levels": p.resolution,
+                    "curve": p.curve, "group": group, "label": label,
                 }
-                for p in run.full_space.params
+                for p, (group, label) in zip(
+                    run.full_space.params, grouped(run.full_space), strict=True
+                )
             ],
             "controls": [
                 {"name": c.name, "kind": c.kind, "ends": c.ends, "moves": c.moves}
@@ -99,9 +104,11 @@ class PageState:
         """Return what is at a point.
 
         Args:
-            asked: One of ``z`` (the latent; and ``values``, the preset there), ``preset`` (its
-                number), ``random`` (a seed) or ``path`` (places on the plane, each two numbers
-                from 0 to 1); then ``to``, positions of controls by name.
+            asked: One of ``z`` (the latent; and ``values``, the preset there), ``knobs`` (native
+                values of all parameters; and ``near``, a latent for models that expect none of
+                presets), ``preset`` (its number), ``random`` (a seed) or ``path`` (places on the
+                plane, each two numbers from 0 to 1); then ``to``, positions of controls by name,
+                and ``locked``, native values by name that parameters keep whatever is asked.
 
         Returns:
             Latent, parameters, positions, place on the plane; of a path the latents alone.
@@ -121,6 +128,9 @@ class PageState:
         on_plane = None
         if "z" in asked:
             place = live.at(asked["z"], asked.get("values"))
+        elif "knobs" in asked:
+            values = live.checked(asked["knobs"])
+            place = live.place_of(values, live.point(asked.get("near", np.zeros(live.space.dim))))
         elif "preset" in asked:
             number = integer("preset number", asked["preset"], 0, len(live.space) - 1)
             place = live.space.place(live.space.names[number])
@@ -128,11 +138,11 @@ class PageState:
         elif "random" in asked:
             place = live.random(integer("random", asked["random"]))
         else:
-            raise InputError("a question for a point has z, preset, random or path")
+            raise InputError("a question for a point has z, knobs, preset, random or path")
         if "to" in asked:
             place = live.move(place, {str(k): float(p) for k, p in dict(asked["to"]).items()})
             on_plane = None
-        return self.told(place, on_plane)
+        return self.told(live.hold(place, locked(asked)), on_plane)
 
     def told(self, place: Place, on_plane: list[float] | None = None) -> dict[str, Any]:
         """Tell a place, where it is on the plane, and its preset."""
@@ -160,6 +170,15 @@ class PageState:
         mixed: Array = (weight / weight.sum()).astype(np.float32) @ self.live.space.z[near]
         return mixed
 
+    def sound(self, audio: Audio, x: Array) -> dict[str, Any]:
+        """Return a sound as the page plays and shows it, with its level: root mean square."""
+        content = wav_bytes(audio, self.live.posterior.run.features.sample_rate)
+        return {
+            "wav": base64.b64encode(content).decode(),
+            "picture": self.picture(x),
+            "level": float(np.sqrt(np.mean(np.square(audio, dtype=np.float64)))),
+        }
+
     def picture(self, x: Array) -> dict[str, Any]:
         """Return the spectrogram of a sound: a byte for a cell, frame after frame, low to high."""
         power = self.live.posterior.run.features.power(x)
@@ -175,6 +194,11 @@ class PageState:
     @cached_property
     def _number(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.live.space.names)}
+
+
+def locked(asked: dict[str, Any]) -> dict[str, float]:
+    """Return the native values, by name, that a question wants parameters to keep."""
+    return {str(name): float(value) for name, value in dict(asked.get("locked", {})).items()}
 
 
 def _ranks(columns: Float) -> Float:
@@ -281,7 +305,7 @@ def _point(
     rate = live.posterior.run.features.sample_rate
     soundfile.write(content, np.clip(sound.audio, -1, 1), rate, format="MP3")
     (folder / "sounds" / f"{name}.mp3").write_bytes(content.getvalue())
-    suffix, preset = live.files.preset(values, name)
+    suffix, preset = live.files.bank([(name, values)])
     return {
         **{key: _rounded(value) for key, value in point.items()},
         "sound": f"sounds/{name}.mp3",

@@ -16,7 +16,7 @@ from pyrosynth.explore.morphing import PresetPath
 from pyrosynth.explore.places import Place
 from pyrosynth.live.engine import Live
 
-PROTOCOL = 2  # grows whenever a message changes its meaning
+PROTOCOL = 3  # grows whenever a message changes its meaning
 LONGEST_PATH = 256  # points of a path
 
 Argument = str | int | float

@@ -5,7 +5,6 @@ goes away or a server that is started again loses nothing.
 """
 
 import asyncio
-import base64
 import ipaddress
 import json
 import os
@@ -13,7 +12,7 @@ import signal
 import sys
 import webbrowser
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,13 +20,13 @@ from urllib.parse import urlsplit
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
 from pyrosynth._version import __version__
-from pyrosynth.audio.io import wav_bytes
-from pyrosynth.errors import InputError, PyrosynthError, integer, one_line
+from pyrosynth.errors import InputError, PyrosynthError, checked_seed, integer, one_line
 from pyrosynth.live import osc
 from pyrosynth.live.connections import BODY_SECONDS, Connections, server_log
 from pyrosynth.live.engine import Live, Sound
 from pyrosynth.live.files import LARGEST_FILE
-from pyrosynth.live.page_state import PageState
+from pyrosynth.live.page_state import PageState, locked
+from pyrosynth.live.searching import GrowingSearch, in_thread
 
 PAGES = Path(__file__).parent / "page"
 FILES = {f"/{file.name}": file for file in sorted(PAGES.glob("*.*"))} | {"/": PAGES / "index.html"}
@@ -38,6 +37,8 @@ POLICY = (
 )
 LARGEST_QUESTION = 2**18  # bytes of a question as JSON
 UPLOADS = 2  # sounds that are read at once
+BUDGET, MOST_RENDERS = 256, 4096  # sounds that a search renders
+MOST_PRESETS = 128  # of a bank
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -63,11 +64,13 @@ class Site:
     def app(self) -> web.Application:
         """Return the application."""
         app = web.Application(middlewares=[self._guard])
+        app.on_response_prepare.append(_protect)
         app.router.add_get("/api/ping", self._ping)
         app.router.add_get("/api/state", self._get_state)
         app.router.add_get("/api/sound/{number:[0-9]{1,7}}", self._known)
         app.router.add_post("/api/sound", self._sound)
-        app.router.add_post("/api/encode", self._encode)
+        app.router.add_post("/api/search", self._search)
+        app.router.add_post("/api/bank", self._bank)
         app.router.add_post("/api/file", self._file)
         app.router.add_post("/api/point", self._point)
         for path in FILES:
@@ -92,10 +95,6 @@ class Site:
         finally:
             if request.transport is not None and not request.transport.is_closing():
                 self.connections.waits(request.transport)
-        response.headers["Content-Security-Policy"] = POLICY
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Permissions-Policy"] = "microphone=(self)"
-        response.headers.setdefault("Cache-Control", "no-store")
         return response
 
     def _refusal(self, request: web.Request) -> str | None:
@@ -133,36 +132,53 @@ class Site:
         return web.json_response(self.page.point(await self._question(request)))
 
     async def _sound(self, request: web.Request) -> web.Response:
-        values = self.live.checked((await self._question(request))["values"])
-        return self._told(await asyncio.to_thread(self.live.render, values))
+        asked = await self._question(request)
+        values, note = self.live.checked(asked["values"]), None
+        if "pitch" in asked:
+            own = self.live.posterior.run.note
+            note = self.live.note(asked["pitch"], asked.get("hold", own.hold_seconds))
+        return self._told(await asyncio.to_thread(self.live.render, values, note))
 
     async def _known(self, request: web.Request) -> web.Response:
         number = int(request.match_info["number"])
         number = integer("preset number", number, 0, len(self.live.space) - 1)
         return self._told(await asyncio.to_thread(self.live.render, self.live.known(number)))
 
-    async def _encode(self, request: web.Request) -> web.Response:
-        name = request.query.get("name", "the sound")[:100]
+    async def _search(self, request: web.Request) -> web.StreamResponse:
+        """Answer by lines of JSON, whenever there is something new, until the page has gone."""
+        asked = json.loads(request.query.get("asked", "{}"))
+        name = str(asked.get("name", "the sound"))[:100]
+        budget = integer("budget", asked.get("budget", BUDGET), 1, MOST_RENDERS)
+        start = self.live.checked(asked["start"]) if "start" in asked else None
+        options = {
+            "budget": budget, "seed": checked_seed(asked.get("seed", 0)), "start": start,
+            "locked": locked(asked),
+        }  # fmt: skip
         if self._uploads >= UPLOADS:
             return _say(503, f"{UPLOADS} sounds are being read; try again in a moment")
         self._uploads += 1
         try:
             content = await self._body(request, LARGEST_FILE)
-            sketch = request.query.get("sketch") == "1"
-            return web.json_response(await asyncio.to_thread(self._find, content, name, sketch))
+            hearings = await asyncio.to_thread(self.live.files.upload, content, name)
         finally:
             self._uploads -= 1
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        work = in_thread(lambda tell: GrowingSearch(self.page, tell).run(hearings, **options))
+        with suppress(ConnectionError):  # the page has stopped it, or has gone
+            async with aclosing(work) as told:
+                async for news in told:
+                    self.connections.answers(request.transport)
+                    await response.write(json.dumps(news).encode() + b"\n")
+            await response.write_eof()
+        return response
 
-    def _find(self, content: bytes, name: str, sketch: bool) -> dict[str, Any]:
-        files = self.live.files
-        hummed = files.upload_sketch(content, name) if sketch else None
-        match = self.live.encode(hummed.audio if hummed else files.upload(content, name))
-        return {
-            **self.page.told(match.place),
-            "target": self.page.picture(match.x),
-            "lsd_db": match.lsd_db,
-            "play": hummed.to_json() if hummed else None,
-        }
+    async def _bank(self, request: web.Request) -> web.Response:
+        presets = (await self._question(request))["presets"]
+        if not 1 <= len(presets) <= MOST_PRESETS:
+            raise InputError(f"a bank has 1 to {MOST_PRESETS} presets")
+        named = [(str(p["name"])[:80], self.live.checked(p["values"])) for p in presets]
+        return self._written(*await asyncio.to_thread(self.live.files.bank, named))
 
     async def _file(self, request: web.Request) -> web.Response:
         asked = await self._question(request)
@@ -171,14 +187,15 @@ class Site:
         if asked.get("format") == "json":
             suffix, content = ".json", self.live.files.text(values, name).encode()
         else:
-            suffix, content = await asyncio.to_thread(self.live.files.preset, values, name)
+            suffix, content = await asyncio.to_thread(self.live.files.bank, [(name, values)])
+        return self._written(suffix, content)
+
+    def _written(self, suffix: str, content: bytes) -> web.Response:
         headers = {"X-Suffix": suffix}
         return web.Response(body=content, content_type="application/octet-stream", headers=headers)
 
     def _told(self, sound: Sound) -> web.Response:
-        content = wav_bytes(sound.audio, self.live.posterior.run.features.sample_rate)
-        encoded = base64.b64encode(content).decode()
-        return web.json_response({"wav": encoded, "picture": self.page.picture(sound.x)})
+        return web.json_response(self.page.sound(sound.audio, sound.x))
 
     async def _question(self, request: web.Request) -> dict[str, Any]:
         asked = json.loads(await self._body(request, LARGEST_QUESTION))
@@ -200,6 +217,14 @@ class Site:
             raise InputError(f"a request of more than {largest >> 10} KiB; send less")
         self.connections.answers(request.transport)
         return bytes(content)
+
+
+async def _protect(request: web.Request, response: web.StreamResponse) -> None:
+    """Let the page of an answer load nothing from elsewhere."""
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Permissions-Policy"] = "microphone=(self), midi=(self)"
+    response.headers.setdefault("Cache-Control", "no-store")
 
 
 def _is_loopback(name: str) -> bool:
@@ -264,6 +289,7 @@ async def serve(
             raise await _in_use(host, port, name, error) from error
         here = listening.sockets[0].getsockname()[:2]
         closing = loop.create_task(site.connections.close_late_ones())
+        warming = loop.create_task(asyncio.to_thread(_warm_up, live))
         try:
             server = await osc.listen(live, host, osc_port, out, stop.set)
             try:
@@ -279,9 +305,16 @@ async def serve(
                 await server.close()
         finally:
             closing.cancel()
+            warming.cancel()
             listening.close()
     finally:
         await runner.cleanup()
+
+
+def _warm_up(live: Live) -> None:
+    """Start what renders, before it is wanted; what is wrong is said when it is wanted."""
+    with suppress(PyrosynthError):
+        live.warm_up()
 
 
 def _opened(address: str) -> bool:

@@ -9,7 +9,6 @@ let state = null;
 let now = null; // the current point: latent, values, positions, place
 let swept = null; // in a static site: the latest point of the preset that its sliders move
 let title = ""; // what the current point is called
-let before = []; // points to go back to
 let hovering = null;
 let walking = 0; // how many paths were begun or stopped
 let onPath = 0; // which of them is being played
@@ -51,32 +50,21 @@ function latest(action) {
 /** Go to a point and play it; a point that has a name of its own is called by that. */
 async function go(point, asked, { goOn = false, moving = null } = {}) {
   const called = point.name ?? asked;
-  if (now && !moving) before.push({ point: now, title });
-  before = before.slice(-50);
+  if (now && !moving) undoing.add();
   now = point;
   title = called;
   $("name").textContent = called;
-  $("back").disabled = !before.length;
   if (!swept || moving in point.positions || called === source.moves) swept = point;
   map.go(point.place);
-  showParams();
+  showKnobs(moving);
   showSliders(moving);
+  showComparing(false);
+  keepInAddress();
   const sound = await source.sound(point);
   if (now !== point) return;
   drawPicture($("result"), sound.picture);
   await player.play(sound.url, goOn);
   say("");
-}
-
-function showParams() {
-  state.params.forEach((param, i) => {
-    const value = now.values[i];
-    const share = (value - param.min) / (param.max - param.min);
-    const shown = $("params").children[i].lastElementChild;
-    const label = param.labels[Math.round(share * (param.labels.length - 1))];
-    shown.textContent = label ?? `${Number(value.toPrecision(3))} ${param.unit}`;
-    shown.style.setProperty("--at", `${100 * share}%`);
-  });
 }
 
 function showSliders(except) {
@@ -88,7 +76,8 @@ function showSliders(except) {
 }
 
 const drag = latest(async ({ start, slider, position }) => {
-  const point = await source.point({ z: start.z, values: start.values, to: { [slider]: position } });
+  const asked = { z: start.z, values: start.values, to: { [slider]: position }, locked: locked() };
+  const point = await source.point(asked);
   await go(point, `${title.replace(/ \(moved\)$/, "")} (moved)`, { goOn: true, moving: slider });
 });
 
@@ -116,7 +105,7 @@ function buildSlider({ name: called, kind, ends: names, moves }) {
       start = now;
       wishes += 1;
       walking += 1;
-      before.push({ point: now, title });
+      undoing.add();
     }
     drag({ start, slider: called, position: Number(input.value) });
   });

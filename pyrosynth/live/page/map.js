@@ -14,6 +14,8 @@ class PresetMap {
     this.here = null; // the current point
     this.focus = null; // number of the preset that is pointed at
     this.path = [];
+    this.cloud = []; // draws of the posterior
+    this.hits = []; // numbers of the presets that a search has found
     this.drawing = false;
     this.pen = false;
     canvas.addEventListener("pointermove", (event) => this.move(event));
@@ -159,6 +161,8 @@ class PresetMap {
       context.fill();
     });
     context.globalAlpha = 1;
+    for (const number of this.hits) this.ring(context, this.at[number], size + 3, accent, 2);
+    for (const place of this.cloud) this.ring(context, place, 6, ink, 1.5);
     if (this.path.length) {
       context.strokeStyle = accent;
       context.lineWidth = 3;
@@ -176,9 +180,9 @@ class PresetMap {
     this.tell();
   }
 
-  ring(context, place, radius, colour) {
+  ring(context, place, radius, colour, width = 2.5) {
     context.strokeStyle = colour;
-    context.lineWidth = 2.5;
+    context.lineWidth = width;
     context.beginPath();
     context.arc(...this.pixel(place), radius, 0, 2 * Math.PI);
     context.stroke();

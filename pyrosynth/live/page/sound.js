@@ -6,16 +6,18 @@ const FADE_MS = 40;
 class Player {
   constructor() {
     this.now = null;
+    this.loop = false;
     this.plays = 0; // how many sounds were started, for those who count
   }
 
-  /** Play a sound; with `go_on` from where the one before it is, so that dragging does not restart it. */
-  async play(url, goOn = false) {
+  /** Play a sound; with `goOn` from where the one before it is, so that dragging does not restart it. */
+  async play(url, goOn = false, volume = 1) {
     const before = this.now;
     const audio = new Audio(url);
+    audio.loop = this.loop;
     if (goOn && before && !before.ended && !before.paused) audio.currentTime = before.currentTime;
     this.now = audio;
-    audio.volume = before && !before.paused ? 0 : 1;
+    audio.volume = before && !before.paused ? 0 : volume;
     try {
       await audio.play();
       this.plays += 1;
@@ -24,7 +26,7 @@ class Player {
       if (error.name !== "AbortError") throw new Told("this sound cannot be played here");
       return;
     }
-    if (this.now === audio) this.fade(audio, 1);
+    if (this.now === audio) this.fade(audio, volume);
     if (before) this.fade(before, 0);
   }
 

@@ -42,6 +42,16 @@ class Server {
 
   async path(places) { return (await this.point({ path: places })).path.map((z) => ({ z })); }
 
+  /** The sound of a preset at a note, held for some seconds. */
+  note(values, pitch, hold) {
+    return this.keep(JSON.stringify([pitch, hold, values]), () => this.question("api/sound", { values, pitch, hold }));
+  }
+
+  async bank(presets) {
+    const response = await this.question("api/bank", { presets });
+    return { blob: await response.blob(), suffix: response.headers.get("X-Suffix") };
+  }
+
   known(number, options) {
     return this.keep(`p${number}`, () => this.ask(`api/sound/${number}`, options));
   }
@@ -53,10 +63,11 @@ class Server {
   async keep(key, ask) {
     if (!this.kept.has(key)) {
       const said = await (await ask()).json();
-      const url = URL.createObjectURL(new Blob([bytes(said.wav)], { type: "audio/wav" }));
-      this.kept.set(key, { url, picture: said.picture });
+      const content = bytes(said.wav);
+      const url = URL.createObjectURL(new Blob([content], { type: "audio/wav" }));
+      this.kept.set(key, { url, content, picture: said.picture, level: said.level });
       for (const [old, { url: gone }] of this.kept) {
-        if (this.kept.size <= 80) break;
+        if (this.kept.size <= 160) break;
         URL.revokeObjectURL(gone);
         this.kept.delete(old);
       }
@@ -64,10 +75,24 @@ class Server {
     return this.kept.get(key);
   }
 
-  /** With `sketch`, the pitch and the length of the sound do not matter. */
-  async find(file, name, sketch) {
-    const path = `api/encode?name=${encodeURIComponent(name)}&sketch=${sketch ? 1 : 0}`;
-    return (await this.ask(path, { method: "POST", body: file })).json();
+  /** Search for the preset of a sound; yields what is new until the search ends or is aborted. */
+  async* search(file, asked, signal) {
+    const path = `api/search?asked=${encodeURIComponent(JSON.stringify(asked))}`;
+    const response = await this.ask(path, { method: "POST", body: file, signal });
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      text += value;
+      const lines = text.split("\n");
+      text = lines.pop();
+      for (const line of lines) {
+        const news = JSON.parse(line);
+        if (news.error) throw new Told(news.error);
+        yield news;
+      }
+    }
   }
 
   async file(point, name, format) {

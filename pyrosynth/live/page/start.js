@@ -6,8 +6,6 @@ const STEP_MS = 650;
 
 const READ = /\.(wav|flac|ogg|oga|mp3|aiff?|aifc|au|caf)$/i; // what the server reads by itself
 
-let target = null; // address of the sound that was dropped
-
 function setPath() {
   $("walk").disabled = $("clear").disabled = map.path.length < 1;
 }
@@ -42,7 +40,7 @@ async function walk() {
   try {
     for (const [i, there] of points.entries()) {
       const begun = performance.now();
-      const point = there.place ? there : await source.point(there);
+      const point = there.place ? there : await source.point({ ...there, locked: locked() });
       if (walking !== mine) return;
       await go(point, `path ${i + 1}/${STEPS}`, { moving: "path" });
       map.go(places[i]);
@@ -52,23 +50,6 @@ async function walk() {
     if (onPath === mine) onPath = 0;
   }
   say("");
-}
-
-async function find(blob, called) {
-  say(`Listening to ${called}…`);
-  const sketch = $("sketch").checked;
-  const sound = READ.test(called) || blob.type === "audio/wav" ? blob : await decoded(blob, called);
-  const found = await visit(() => source.find(sound, called, sketch), `like ${called}`);
-  if (!found) return;
-  if (target) URL.revokeObjectURL(target);
-  target = URL.createObjectURL(blob);
-  $("target-figure").hidden = false;
-  drawPicture($("target"), found.target);
-  const { play } = found;
-  const toPlay = play ? `${play.name}, ${play.note.hold_seconds.toFixed(1)} s` : "";
-  $("target-caption").textContent = play ? `Target: ${toPlay}` : "Target";
-  const advice = play ? `play ${toPlay}; ` : "";
-  say(`Found a preset for ${called}; ${advice}it is ${found.lsd_db.toFixed(1)} dB from the sound.`);
 }
 
 function download(href, file) {
@@ -91,23 +72,32 @@ function showResults() {
     item.append(button);
     return item;
   }));
-  if (text && !found.length) say(`no preset has "${text}" in its name`);
+  map.hits = found.map(([, i]) => i);
+  map.draw();
+  const many = found.length === 1 ? "1 preset has" : `${found.length || "no"} presets have`;
+  if (text) say(`${many} "${text}" in the name${found.length > 12 ? "; the first 12 are listed, all are marked" : ""}`);
 }
 
 function listen() {
   const on = (id, action) => $(id).addEventListener("click", () => trying(action));
   on("play", async () => player.play((await source.sound(now)).url));
   on("stop", async () => { walking += 1; player.stop(); });
-  on("play-target", async () => player.play(target));
+  on("play-target", async () => hearTarget(true));
+  on("ab", async () => hearTarget(!comparing));
+  $("loop").addEventListener("change", () => {
+    player.loop = $("loop").checked;
+    if (player.now) player.now.loop = player.loop;
+  });
   on("random", async () => {
     const seed = Math.floor(Math.random() * 2 ** 31);
-    await visit(() => source.point({ random: seed }), `random ${seed}`);
+    await visit(() => source.point({ random: seed, locked: locked() }), `random ${seed}`);
   });
-  on("back", async () => {
-    const last = before.pop();
-    wishes += 1;
-    if (last) { now = null; await go(last.point, last.title); }
-    $("back").disabled = !before.length;
+  on("undo", () => undoing.step(-1));
+  on("redo", () => undoing.step(1));
+  on("keep", async () => favourites.add());
+  on("save-bank", async () => {
+    const { blob, suffix } = await source.bank(favourites.all());
+    download(URL.createObjectURL(blob), `kept${suffix}`);
   });
   on("draw", async () => setDrawing(!map.drawing));
   on("add", async () => { map.path.push(now.place); map.draw(); setPath(); });
@@ -137,10 +127,27 @@ function listen() {
   $("colour").addEventListener("change", paintRamp);
   $("search").addEventListener("input", showResults);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paintRamp);
-  document.addEventListener("keydown", (event) => {
-    if (event.key === "/" && !event.target.matches("input, select")) { event.preventDefault(); $("search").focus(); }
-  });
+  document.addEventListener("keydown", shortcut);
+  addEventListener("hashchange", () => trying(restoreFromAddress));
+  listenToSearch();
   listenToDrops();
+}
+
+/** Keys of the whole page: search, undo, redo, and the comparison by ear. */
+function shortcut(event) {
+  const typing = event.target.matches("input[type=search], select");
+  if ((event.ctrlKey || event.metaKey) && !typing) {
+    const key = event.key.toLowerCase();
+    if (key !== "z" && key !== "y") return;
+    event.preventDefault();
+    trying(() => undoing.step(key === "y" || event.shiftKey ? 1 : -1));
+  } else if (event.key === "/" && !event.target.matches("input, select")) {
+    event.preventDefault();
+    $("search").focus();
+  } else if (event.key === " " && !event.target.closest("button, input:not([type=range]), select, summary, canvas, a")) {
+    event.preventDefault();
+    trying(() => hearTarget(!comparing));
+  }
 }
 
 function listenToDrops() {
@@ -185,18 +192,18 @@ trying(async () => {
   for (const slider of state.controls) {
     $(slider.kind === "principal" ? "principal" : "sliders").append(buildSlider(slider));
   }
-  $("params").append(...state.params.map((p) => {
-    const box = document.createElement("div");
-    box.append(Object.assign(document.createElement("dt"), { textContent: p.name }), document.createElement("dd"));
-    return box;
-  }));
-  $("find").hidden = !source.canFind;
+  buildKnobs();
+  buildKeys();
+  favourites.show();
+  for (const panel of ["find", "keyboard-panel", "favourites-panel", "keep", "knobs-hint"]) $(panel).hidden = !source.canFind;
   if (source.moves) $("sliders-title").textContent = `Move the sound of “${source.moves}”`;
   $("record").hidden = !navigator.mediaDevices;
   map.show(state.plane, names);
   paintRamp();
   listen();
-  await go(await source.point({ preset: 0 }), names[0]).catch((error) => say(error.message, !(error instanceof Told)));
+  if (!(await restoreFromAddress())) {
+    await go(await source.point({ preset: 0 }), names[0]).catch((error) => say(error.message, !(error instanceof Told)));
+  }
   if (source.canFind) watch();
   document.documentElement.dataset.ready = "yes";
 });

@@ -1,14 +1,14 @@
-"""What a sketch is worth: sounds of a synth at other pitches and lengths, with and without one.
+"""What bringing a sound to the run's note is worth: sounds at other pitches and lengths.
 
-    python benchmarks/sketch.py amsynth --presets 20 --budget 32
+    python benchmarks/tuning.py amsynth --presets 20 --budget 32
 
 Human presets that the run's bank does not have are played by the synth at intervals from the
 run's note and for other times, in turn, which makes recordings whose preset is known. For each a
-preset is found from the sketch, at the usual and at its own loudness, from the recording as it
-is, and, as a bound, from the preset's sound at the run's note. Two distances are given, means
-with standard errors: at the run's note, between what the found and the true preset play; and as
-recorded, between the recording and the found preset, played at the note that the sketch heard
-(without a sketch at the run's note, for the bound at the true one).
+preset is found from the sound brought to the run's note, at the usual and at its own loudness,
+from the recording as it is, and, as a bound, from the preset's sound at the run's note. Two
+distances are given, means with standard errors: at the run's note, between what the found and the
+true preset play; and as recorded, between the recording and the found preset, played at the note
+that was heard (as it is at the run's note, for the bound at the true one).
 """
 
 import argparse
@@ -20,12 +20,12 @@ from tqdm import tqdm
 from pyrosynth.audio.background import fit_length
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.audio.sketch import sketch
+from pyrosynth.audio.tuning import tune
 from pyrosynth.errors import InputError
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.presets import preset_array
 
-WAYS = ("sketch", "sketch, loudness kept", "as it is", "at the run's note")
+WAYS = ("brought to the note", "loudness kept", "as it is", "at the run's note")
 
 
 def unseen(posterior: Posterior, n: int, seed: int) -> NDArray[np.float64]:
@@ -72,7 +72,7 @@ def main() -> None:
             there = Note(note.pitch + interval, note.velocity, hold, hold + release)
             audio = synth.render(values, there, rate)
             try:
-                hummed = sketch(audio, rate, note)
+                hummed = tune(audio, rate, note)
             except InputError:
                 refused += 1
                 continue

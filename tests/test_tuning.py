@@ -1,4 +1,4 @@
-"""Vocal sketches: hums of known pitch and length, and sounds of a synth played elsewhere."""
+"""Sounds of any pitch: hums of known pitch and length, and sounds of a synth played elsewhere."""
 
 import json
 
@@ -14,9 +14,10 @@ from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note, save_audio
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.pitch import pitch as yin
-from pyrosynth.audio.sketch import sketch
+from pyrosynth.audio.tuning import tune
 from pyrosynth.cli.app import main
 from pyrosynth.errors import InputError
+from pyrosynth.inference.hearing import Hearing, choose
 from pyrosynth.synths import load_synth
 from pyrosynth.synths.presets import Preset, preset_array
 
@@ -28,7 +29,7 @@ NOTE = Note(hold_seconds=1.0, duration_seconds=1.5)
 @pytest.mark.parametrize("seconds", [0.4, 1.3, 8.0])
 @pytest.mark.parametrize("noise_db", [-60.0, -30.0])
 def test_a_hum_is_heard_as_its_note(pitch, seconds, noise_db):
-    found = sketch(hum(pitch, seconds, noise_db=noise_db), RATE, NOTE)
+    found = tune(hum(pitch, seconds, noise_db=noise_db), RATE, NOTE)
     assert found.note.pitch == round(pitch)
     assert found.note.pitch + found.cents / 100 == pytest.approx(pitch, abs=0.25)
     assert found.note.hold_seconds == pytest.approx(seconds, abs=0.1)
@@ -40,7 +41,7 @@ def test_a_hum_is_heard_as_its_note(pitch, seconds, noise_db):
 
 @pytest.mark.parametrize("seconds", [0.4, 8.0])
 def test_a_held_hum_comes_to_the_pitch_and_the_hold_of_the_note(seconds):
-    found = sketch(hum(52.3, seconds), RATE, NOTE)
+    found = tune(hum(52.3, seconds), RATE, NOTE)
     heard = yin(torch.as_tensor(found.audio[None]), FeatureSpec())[0].numpy()
     middle = heard[5:-14]
     assert np.nanmedian(69 + 12 * np.log2(middle / 440)) == pytest.approx(60, abs=0.25)
@@ -51,7 +52,7 @@ def test_a_held_hum_comes_to_the_pitch_and_the_hold_of_the_note(seconds):
 
 
 def test_what_decays_by_itself_keeps_its_length():
-    found = sketch(hum(48, 0.6, decay_db=40.0), RATE, NOTE)
+    found = tune(hum(48, 0.6, decay_db=40.0), RATE, NOTE)
     assert not found.held
     assert found.note.hold_seconds == pytest.approx(0.6, abs=0.1)
     assert np.abs(found.audio[int(0.75 * RATE) :]).max() < 0.01 * np.abs(found.audio).max()
@@ -59,7 +60,7 @@ def test_what_decays_by_itself_keeps_its_length():
 
 def test_a_sound_at_the_note_itself_stays_as_it_is():
     audio = hum(60, 1.2, before=0.0, after=0.3, noise_db=-90.0)
-    found = sketch(audio, RATE, NOTE)
+    found = tune(audio, RATE, NOTE)
     kept = slice(2000, int(1.1 * RATE))
     np.testing.assert_allclose(found.audio[kept], audio[kept], atol=1e-3)
 
@@ -67,7 +68,7 @@ def test_a_sound_at_the_note_itself_stays_as_it_is():
 def test_of_several_sounds_the_strongest_counts():
     audio = np.concatenate([silence(), hum(57, 1.0)])
     audio[5000:5040] = 0.3
-    found = sketch(audio, RATE, NOTE)
+    found = tune(audio, RATE, NOTE)
     assert found.note.name == "A3"
     assert found.onset_seconds == pytest.approx(1.4, abs=0.05)
 
@@ -90,7 +91,7 @@ def click():
     ("audio", "says"),
     [
         (silence(), "^the sound is silent"),
-        (noise(), "^the sound has no pitch .* leave out 'sketch'"),
+        (noise(), "^the sound has no pitch .* give one sung, hummed or played note"),
         (click(), "^the sound has no pitch"),
         (noise()[:1000], "^the sound has shape .* at least 0.05 s"),
         (np.zeros((2, RATE)), "give mono audio"),
@@ -99,13 +100,13 @@ def click():
 )
 def test_what_cannot_be_used_is_one_message(audio, says):
     with pytest.raises(InputError, match=says) as error:
-        sketch(audio, RATE, NOTE)
+        tune(audio, RATE, NOTE)
     assert "\n" not in str(error.value)
 
 
 def test_very_short_and_very_long_recordings():
-    assert sketch(hum(57, 0.15, before=0, after=0), RATE, NOTE).note.hold_seconds < 0.25
-    long = sketch(np.tile(hum(57, 8.0, before=0, after=0), 10), RATE, NOTE)
+    assert tune(hum(57, 0.15, before=0, after=0), RATE, NOTE).note.hold_seconds < 0.25
+    long = tune(np.tile(hum(57, 8.0, before=0, after=0), 10), RATE, NOTE)
     assert long.note.name == "A3"
     assert long.note.hold_seconds == 60.0
 
@@ -120,7 +121,7 @@ def test_the_synths_own_sound_from_elsewhere_is_nearly_the_sound_itself():
         for there in (Note(65, 100, 1.0, 1.5), Note(65, 100, 0.5, 1.0)):
             audio = voice.render(preset, there, RATE)
             try:
-                found = sketch(np.concatenate([silence(), audio]), RATE, NOTE)
+                found = tune(np.concatenate([silence(), audio]), RATE, NOTE)
             except InputError:
                 continue
             if found.note.pitch == there.pitch:
@@ -139,7 +140,7 @@ def test_a_file_of_any_rate_and_level_comes_to_the_loudness_of_known_presets(tmp
         audio = gain * hum(57, 1.2, rate=rate)
         file = tmp_path / f"{rate}.wav"
         soundfile.write(file, np.stack([audio, 0.5 * audio], axis=1), rate, subtype="FLOAT")
-        found = posterior.sketch(file)
+        found = posterior.tune(file)
         assert (found.note.name, found.note.velocity) == ("A3", posterior.run.note.velocity)
         assert found.note.hold_seconds == pytest.approx(1.2, abs=0.1)
         x.append(posterior.features(found.audio))
@@ -149,26 +150,63 @@ def test_a_file_of_any_rate_and_level_comes_to_the_loudness_of_known_presets(tmp
     np.testing.assert_allclose(loudest, np.median(known.sum(axis=1).max(axis=1)), rtol=0.3)
     save_audio(tmp_path / "noise.wav", noise(), RATE)
     with pytest.raises(InputError, match=r"noise.wav' has no pitch"):
-        posterior.sketch(tmp_path / "noise.wav")
+        posterior.tune(tmp_path / "noise.wav")
+
+
+def write_tone(file, pitch):
+    """Write a steady tone."""
+    time = np.arange(2 * RATE) / RATE
+    hz = 440 * 2 ** ((pitch - 69) / 12)
+    tone = sum(0.6**k * np.sin(2 * np.pi * k * hz * time) for k in range(1, 6))
+    save_audio(file, (0.2 * tone).astype(np.float32), RATE)
+
+
+def test_a_sure_pitch_is_brought_to_the_note_and_an_octave_is_taken_both_ways(tmp_path):
+    _, posterior = small_posterior()
+    file = tmp_path / "a.wav"
+    write_tone(file, 55)
+    (way,) = posterior.hear(file)
+    assert (way.says, way.tuned.note.name) == ("play it at G3", "G3")
+    write_tone(file, 48)  # by its key, or by a preset that sounds an octave below its key
+    as_it_is, brought = posterior.hear(file)
+    assert as_it_is.says == "the sound is at C3, and the preset plays C3 when C4 is pressed"
+    assert brought.play["name"] == "C3"
+    np.testing.assert_array_equal(as_it_is.audio, posterior.listen(file))
+    write_tone(file, 60)
+    (way,) = posterior.hear(file)
+    assert (way.tuned, way.says) == (None, "")
+    save_audio(file, noise(), RATE)
+    (way,) = posterior.hear(file)
+    np.testing.assert_array_equal(way.audio, posterior.listen(file))
+
+
+def test_an_unsure_pitch_is_taken_the_way_that_is_met_better(tmp_path):
+    _, posterior = small_posterior()
+    known = posterior.render(posterior.bank.values[:1])[0]
+    right, wrong = Hearing(known, says="right"), Hearing(noise()[: len(known)], says="wrong")
+    with posterior.renderer(1) as renderer:
+        for budget in (0, 2):
+            rendered = []
+            way, spent = choose(posterior, [wrong, right], renderer, budget, 0, rendered.append)
+            assert (way.says, spent, sum(rendered)) == ("right", 2 * budget, 2 * budget)
 
 
 def test_infer_says_what_to_play_and_keeps_what_was_made(tmp_path, capfd):
     run, posterior = small_posterior()
-    save_audio(tmp_path / "hum.wav", hum(48, 0.9), RATE)
+    save_audio(tmp_path / "hum.wav", hum(55, 0.9), RATE)
     save_audio(tmp_path / "noise.wav", noise(), RATE)
     out = tmp_path / "out"
     infer = ["infer", str(run), str(tmp_path / "hum.wav"), str(tmp_path / "noise.wav")]
     infer += ["--out", str(out), "--budget", "12", "--draws", "4", "--workers", "1"]
-    assert main([*infer, "--sketch"]) == 2
-    printed, error = capfd.readouterr()
-    assert printed.rstrip().endswith("; play C3, 0.9 s")
-    assert "noise.wav' has no pitch" in error.splitlines()[-1]
+    assert main(infer) == 0
+    printed, _ = capfd.readouterr()
+    assert printed.splitlines()[0].endswith("; play G3, 0.9 s")
     folder = out / "hum"
-    assert [f.name for f in out.iterdir()] == ["hum"]
+    assert sorted(f.name for f in out.iterdir()) == ["hum", "noise"]
+    assert "play" not in json.loads((out / "noise" / "preset.json").read_text())
     facts = json.loads((folder / "preset.json").read_text())
     assert facts["note"] == posterior.run.note.to_json()
-    assert facts["made"]["sketch"]
-    assert (facts["play"]["name"], facts["play"]["held"]) == ("C3", True)
+    assert (facts["play"]["name"], facts["play"]["held"]) == ("G3", True)
     note = Note(**facts["play"]["note"])
     assert note.hold_seconds == pytest.approx(0.9, abs=0.1)
 
@@ -179,15 +217,16 @@ def test_infer_says_what_to_play_and_keeps_what_was_made(tmp_path, capfd):
         audio, rate = soundfile.read(folder / name, dtype="float32")
         np.testing.assert_array_equal(audio, synth.render(values, played, rate))
     html = (folder / "report.html").read_text()
-    assert "played at C3, 0.9 s" in html
+    assert "played at G3, 0.9 s" in html
     assert "Pitch of the recording over time" in html
 
     kept = {f: f.stat().st_mtime_ns for f in folder.iterdir()}
-    assert main([*infer[:3], *infer[4:], "--sketch"]) == 0
-    assert "made earlier; play C3, 0.9 s" in capfd.readouterr().out
-    assert main([*infer[:3], *infer[4:]]) == 0
+    one = [*infer[:3], *infer[4:]]
+    assert main(one) == 0
+    assert "made earlier; play G3, 0.9 s" in capfd.readouterr().out
+    assert main([*one, "--own-level"]) == 0
     assert "with other settings" in capfd.readouterr().out
     assert {f: f.stat().st_mtime_ns for f in folder.iterdir()} == kept
-    assert main([*infer[:3], *infer[4:], "--force"]) == 0
+    assert main([*one, "--own-level", "--force"]) == 0
     assert not (folder / "played.wav").exists()
     assert "play" not in json.loads((folder / "preset.json").read_text())

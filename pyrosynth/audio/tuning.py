@@ -1,4 +1,4 @@
-"""Vocal sketches: a recording of any pitch and length, brought to the note that a run has learnt.
+"""A recording of any pitch and length, brought to the note that a run has learnt.
 
 What was sung, hummed or played becomes a sound that the run can read; the note that was heard
 says how to play the preset that is found for it.
@@ -27,6 +27,7 @@ PITCH_FRAME, PITCH_HOP = 2048, 512  # three periods of the lowest pitch, every 2
 STEP = 0.2  # semitones that the tracker tells apart
 ANALYSED_SECONDS = 6.0  # of a longer sound, for its pitch
 VOICED = 0.4  # share of a sound's energy that must have a pitch
+SURELY_VOICED, SURELY_ONE = 0.8, 0.85  # shares of periodic energy, and of it at one pitch
 ONE_NOTE = 0.75  # semitones around the median that belong to the note
 
 DEEPEST_DB, HIGHEST_DB = 45.0, 12.0  # below the loudest frame, whatever the background
@@ -43,7 +44,7 @@ LONGEST_SECONDS = 60.0  # of a note
 
 
 @dataclass(frozen=True, eq=False)
-class Sketch:
+class TunedSound:
     """A recording, and what of it a run can read.
 
     Attributes:
@@ -53,6 +54,7 @@ class Sketch:
         cents: How far above that semitone it was, -50 to 50.
         onset_seconds: When it began in the recording.
         held: Whether it lasted until it was let go; otherwise it decayed by itself.
+        sure: Whether the pitch is beyond doubt: most of the energy is periodic, at one pitch.
         times: Times in the recording of the pitches, in seconds, shape (n_frames,).
         pitches: MIDI note numbers with fractions, NaN where there is none, shape (n_frames,).
     """
@@ -62,6 +64,7 @@ class Sketch:
     cents: float
     onset_seconds: float
     held: bool
+    sure: bool
     times: NDArray[np.float64]
     pitches: NDArray[np.float64]
 
@@ -81,7 +84,7 @@ class Sketch:
         }
 
 
-def sketch(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the sound") -> Sketch:
+def tune(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the sound") -> TunedSound:
     """Bring a recording of one note, of any pitch and length, to the note that a run has learnt.
 
     Of several sounds with silence between them, the one with the most energy counts. It begins
@@ -101,7 +104,7 @@ def sketch(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the soun
         name: What errors call the recording.
 
     Returns:
-        The sketch.
+        The sound at the note, and what was heard.
 
     Raises:
         InputError: The recording is too short, silent, not finite, or has no pitch from C1 to C7.
@@ -112,7 +115,7 @@ def sketch(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the soun
 
     Example:
         >>> time = np.arange(22050) / 22050
-        >>> hum = sketch(0.3 * np.sin(2 * np.pi * 196.0 * time), 22050, Note())
+        >>> hum = tune(0.3 * np.sin(2 * np.pi * 196.0 * time), 22050, Note())
         >>> hum.words, hum.audio.shape
         ('G3, 1.0 s', (88200,))
     """
@@ -130,7 +133,7 @@ def sketch(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the soun
     low = soxr.resample(sound, sample_rate, RATE)
     start, end = _loudest_part(low, background.level)
     low = low[start:end]
-    pitch, pitches = _pitch(low, name)
+    pitch, sure, pitches = _pitch(low, name)
     let_go, held = _let_go(low)
     nearest = round(pitch)
     hold = min(let_go if held else len(low) / RATE, LONGEST_SECONDS)
@@ -138,12 +141,13 @@ def sketch(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the soun
     heard = Note(nearest, note.velocity, hold, min(hold + release, LONGEST_SECONDS))
     part = sound[int(start * sample_rate / RATE) : math.ceil(end * sample_rate / RATE)]
     shift = note.pitch - pitch
-    return Sketch(
+    return TunedSound(
         _fitted(part, sample_rate, shift, let_go if held else None, note),
         heard,
         100 * (pitch - nearest),
         start / RATE,
         held,
+        sure,
         start / RATE + np.arange(len(pitches)) * PITCH_HOP / RATE,
         pitches,
     )
@@ -203,8 +207,8 @@ def _loudest_part(audio: Audio, background: float) -> tuple[int, int]:
     return start, max(end, start + HOP)
 
 
-def _pitch(audio: Audio, name: str) -> tuple[float, NDArray[np.float64]]:
-    """Return the pitch of a sound, and that of each frame, as MIDI note numbers."""
+def _pitch(audio: Audio, name: str) -> tuple[float, bool, NDArray[np.float64]]:
+    """Return the pitch of a sound, whether it is sure, and that of each frame, as MIDI numbers."""
     librosa = _librosa()
     cut = audio[: int(ANALYSED_SECONDS * RATE)]
     cut = np.pad(cut, (0, max(0, 2 * PITCH_FRAME - len(cut))))
@@ -218,8 +222,7 @@ def _pitch(audio: Audio, name: str) -> tuple[float, NDArray[np.float64]]:
     if share < VOICED:
         raise InputError(
             f"{name} has no pitch ({100 * share:.0f} % of its energy is periodic, at least "
-            f"{100 * VOICED:.0f} % must be); give one sung, hummed or played note, or leave out "
-            "'sketch' to take it as it is"
+            f"{100 * VOICED:.0f} % must be); give one sung, hummed or played note"
         )
     pitches = np.full(len(hz), np.nan)
     pitches[voiced] = librosa.hz_to_midi(hz[voiced])
@@ -229,7 +232,10 @@ def _pitch(audio: Audio, name: str) -> tuple[float, NDArray[np.float64]]:
     below = weight[order].cumsum()
     median = known[order][np.searchsorted(below, below[-1] / 2)]
     near = np.abs(known - median) < ONE_NOTE
-    return float(np.average(known[near], weights=weight[near])), pitches
+    # Frames of a vibrato or a glide are near it too, so that only jumps of the tracker count.
+    steady = float(weight[np.abs(known - median) < 2 * ONE_NOTE].sum() / weight.sum())
+    sure = share >= SURELY_VOICED and steady >= SURELY_ONE
+    return float(np.average(known[near], weights=weight[near])), sure, pitches
 
 
 def _let_go(audio: Audio) -> tuple[float, bool]:

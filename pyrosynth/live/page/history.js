@@ -1,0 +1,107 @@
+"use strict";
+// What was before: undo and redo, the state in the address, presets that are kept.
+
+const STEPS_KEPT = 100; // of undo
+
+/** One step for each gesture, to go back and forth. */
+const undoing = {
+  done: [],
+  undone: [],
+
+  /** Remember where we are, before going elsewhere. */
+  add() {
+    this.done = [...this.done, { point: now, title }].slice(-STEPS_KEPT);
+    this.undone = [];
+    this.show();
+  },
+
+  async step(way) {
+    const [from, to] = way < 0 ? [this.done, this.undone] : [this.undone, this.done];
+    const last = from.pop();
+    if (!last) return;
+    to.push({ point: now, title });
+    wishes += 1;
+    walking += 1;
+    this.show();
+    await go(last.point, last.title, { moving: "history" });
+    say(`${way < 0 ? "Back at" : "Again at"} ${last.title}`);
+  },
+
+  show() {
+    $("undo").disabled = !this.done.length;
+    $("redo").disabled = !this.undone.length;
+  },
+};
+
+const shortened = (numbers) => numbers.map((n) => Number(n.toPrecision(7))).join(",");
+
+/** Put the preset and the locks into the address, so that a reload or a link brings them back. */
+function keepInAddress() {
+  if (!source.canFind) return;
+  const asked = new URLSearchParams({ run: state.run, name: title, z: shortened(now.z), values: shortened(now.values) });
+  if (locks.size) asked.set("locked", [...locks].join(","));
+  history.replaceState(null, "", `#${asked}`);
+}
+
+/** Go to what the address holds; tell whether there was something. */
+async function restoreFromAddress() {
+  const asked = new URLSearchParams(location.hash.slice(1));
+  if (!asked.has("values") || !source.canFind) return false;
+  const numbers = (name) => asked.get(name).split(",").map(Number);
+  const values = numbers("values");
+  if (asked.get("run") !== state.run || values.length !== state.params.length) {
+    say(`this link is of the run '${asked.get("run")}', not of '${state.run}'; the first preset is shown instead`, true);
+    return false;
+  }
+  locks.clear();
+  for (const name of (asked.get("locked") || "").split(",")) {
+    if (state.params.some((param) => param.name === name)) locks.add(name);
+  }
+  try {
+    await visit(() => source.point({ z: numbers("z"), values }), asked.get("name") || "from a link");
+  } catch (error) {
+    if (!(error instanceof Told)) throw error;
+    say(error.message, true);
+  }
+  return now !== null;
+}
+
+/** Presets that are kept in this browser, for each run. */
+const favourites = {
+  all() {
+    try {
+      return JSON.parse(localStorage.getItem(`pyrosynth kept ${state.run}`)) || [];
+    } catch {
+      return [];
+    }
+  },
+
+  store(presets) {
+    try {
+      localStorage.setItem(`pyrosynth kept ${state.run}`, JSON.stringify(presets));
+    } catch {
+      throw new Told("this browser keeps nothing for pages; download the preset instead");
+    }
+    this.show();
+  },
+
+  add() {
+    this.store([...this.all(), { name: title, values: now.values, z: now.z }]);
+    say(`Kept ${title}.`);
+  },
+
+  show() {
+    const presets = this.all();
+    $("save-bank").disabled = !presets.length;
+    $("favourites").replaceChildren(...presets.map((preset, i) => {
+      const item = document.createElement("li");
+      const load = Object.assign(document.createElement("button"), { type: "button", textContent: preset.name });
+      load.addEventListener("click", () => trying(() => visit(() => source.point(preset), preset.name)));
+      const remove = Object.assign(document.createElement("button"), { type: "button", textContent: "Remove" });
+      remove.setAttribute("aria-label", `Remove ${preset.name}`);
+      remove.addEventListener("click", () => trying(async () => this.store(this.all().filter((_, k) => k !== i))));
+      item.append(load, remove);
+      return item;
+    }));
+  },
+};

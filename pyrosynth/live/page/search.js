@@ -1,0 +1,112 @@
+"use strict";
+// The sound to be met: a search that grows, its candidates, and the comparison by ear.
+
+const FOUND_BY = { model: "guess", posterior: "draw", bank: "known preset", cma: "search" };
+
+let target = null; // the sound to be met: address, level, and the file it came from
+let comparing = false; // whether the target is heard, instead of the preset
+let searching = null; // what aborts the search that is under way
+let visited = null; // the candidate that the page went to by itself
+let seeds = 0; // of searches that go on
+
+function showComparing(on) {
+  comparing = on;
+  $("ab").setAttribute("aria-pressed", on);
+  $("ab").textContent = on ? "A/B: hear the preset" : "A/B: hear the target";
+}
+
+/** Hear the target or the preset, the louder of them as loud as the other, from where one is. */
+async function hearTarget(on) {
+  showComparing(on && target !== null);
+  const preset = await source.sound(now);
+  const sound = comparing ? target : preset;
+  const quieter = Math.min(preset.level, target?.level ?? preset.level);
+  await player.play(sound.url, true, Math.min(1, quieter / Math.max(sound.level, 1e-9)));
+}
+
+async function find(blob, called, start = null) {
+  searching?.abort();
+  const mine = new AbortController();
+  searching = mine;
+  say(`Listening to ${called}…`);
+  seeds = start ? seeds + 1 : 0;
+  const sound = READ.test(called) || blob.type === "audio/wav" ? blob : await decoded(blob, called);
+  const asked = { name: called, locked: locked(), seed: seeds, ...(start && { start: start.values }) };
+  let play = null;
+  let says = "";
+  let best = null;
+  visited = null;
+  try {
+    for await (const news of source.search(sound, asked, mine.signal)) {
+      if (mine.signal.aborted) return;
+      if (news.target) {
+        ({ play, says } = news);
+        showTarget(news, blob, called);
+      }
+      if (news.halo) showPosterior(news);
+      if (news.candidates) {
+        [best] = news.candidates;
+        showCandidates(news, called);
+        if (!visited) {
+          visited = best;
+          await visit(async () => best, `like ${called}`);
+          say(`Six candidates for ${called}; the search goes on…`);
+        }
+      }
+    }
+  } catch (error) {
+    if (error.name !== "AbortError") throw error;
+  } finally {
+    if (searching === mine) endSearch();
+  }
+  if (!best) return;
+  if (now === visited && best.lsd_db < visited.lsd_db && !mine.signal.aborted) await visit(async () => best, `like ${called}`);
+  const advice = play ? `play it at ${play.name}, ${play.note.hold_seconds.toFixed(1)} s; ` : says && `${says}; `;
+  const hints = locks.size ? `, with ${locks.size} locked` : "";
+  say(`Found a preset for ${called}; ${advice}it is ${best.lsd_db.toFixed(1)} dB from the sound: ${best.closeness}${hints}.`);
+}
+
+function endSearch() {
+  searching = null;
+  $("end-search").disabled = true;
+  $("go-on").disabled = false;
+}
+
+function showTarget({ target: heard, play }, blob, called) {
+  if (target) URL.revokeObjectURL(target.url);
+  const url = URL.createObjectURL(new Blob([bytes(heard.wav)], { type: "audio/wav" }));
+  target = { url, level: heard.level, blob, called };
+  $("target-figure").hidden = false;
+  $("ab").disabled = false;
+  $("search-results").hidden = false;
+  $("end-search").disabled = false;
+  $("go-on").disabled = true;
+  drawPicture($("target"), heard.picture);
+  $("target-caption").textContent = play ? `Target: ${play.name}, ${play.note.hold_seconds.toFixed(1)} s` : "Target";
+}
+
+function showPosterior({ cloud, halo: intervals }) {
+  halo = intervals;
+  map.cloud = cloud;
+  map.draw();
+  if (now) showKnobs(null);
+}
+
+function showCandidates({ candidates, renders }, called) {
+  $("progress").textContent = `${renders} sounds rendered`;
+  const focused = [...$("candidates").children].findIndex((item) => item.contains(document.activeElement));
+  $("candidates").replaceChildren(...candidates.map((candidate) => {
+    const item = document.createElement("li");
+    const button = Object.assign(document.createElement("button"), { type: "button" });
+    button.textContent = `${candidate.lsd_db.toFixed(1)} dB, ${candidate.closeness} (${FOUND_BY[candidate.source]})`;
+    button.addEventListener("click", () => trying(() => visit(async () => candidate, `like ${called}`)));
+    item.append(button);
+    return item;
+  }));
+  if (focused >= 0) $("candidates").children[focused]?.querySelector("button").focus();
+}
+
+function listenToSearch() {
+  $("end-search").addEventListener("click", () => { searching?.abort(); say("The search is stopped; what was found stays."); });
+  $("go-on").addEventListener("click", () => trying(() => find(target.blob, target.called, now)));
+}
