@@ -142,17 +142,7 @@ class Posterior:
         return audio if own_level else self.match_loudness(audio)
 
     def hear(self, path: str | Path) -> list[Hearing]:
-        """Read a sound file of any pitch, see `pyrosynth.inference.hearing`.
-
-        Args:
-            path: The file.
-
-        Returns:
-            The ways to take it: one, or two where its pitch is not sure.
-
-        Raises:
-            InputError: The file cannot be used.
-        """
+        """Read a sound file of any pitch: one way, or two; see `pyrosynth.inference.hearing`."""
         return hear(self, path)
 
     def tune(self, path: str | Path) -> TunedSound:
