@@ -37,6 +37,8 @@ NOT_RUN = {
     "python docs/explore_media.py explored docs/_static/explore",
     "pytest tests/test_models.py -k plain",
     "pytest --device cuda -m gpu",
+    "torchrun --nproc-per-node 4 -m pyrosynth fit flow_reg data --out run-gpus --device cuda "
+    "--batch-size 1024",
 }
 # Commands and calls whose options are only read, since other tests run them.
 ONLY_READ = ("scan", "check", "install", "explore", "describe", "presets", "learn")
