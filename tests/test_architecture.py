@@ -101,3 +101,12 @@ def test_importing_is_light(command):
     script = f"{command}; import sys; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_inferring_imports_what_it_uses():
+    """Each of these takes a tenth of a second or more of a command that takes a few."""
+    heavy = ("arviz", "cma", "librosa", "pandas", "scipy.signal", "scipy.stats", "sklearn", "zarr")
+    script = "import pyrosynth.inference.infer, sys;"
+    script += f"print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

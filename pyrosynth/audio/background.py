@@ -9,8 +9,8 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import maximum_filter1d
 
 from pyrosynth.audio.io import SILENCE, Audio, checked_audio, load_audio
 from pyrosynth.errors import InputError
@@ -192,7 +192,8 @@ def _onset(sound: Audio, sample_rate: int) -> tuple[int, float]:
     hop = max(1, round(HOP_SECONDS * sample_rate))
     levels = _levels_db(sound[first:], sample_rate)
     shortest = round(QUIETEST_SECONDS / HOP_SECONDS)
-    soon = maximum_filter1d(levels, shortest, origin=-(shortest // 2))  # of this frame and later
+    later = sliding_window_view(np.pad(levels, (0, shortest - 1), "symmetric"), shortest)
+    soon = later.max(axis=1)  # of this frame and those after it
     early = np.median(levels[:shortest])
     leaves = np.flatnonzero((levels > early + LEAVES_DB) & (soon > early + RISE_DB))
     before = levels[: leaves[0]] if len(leaves) else levels[:0]

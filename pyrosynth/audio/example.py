@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
 
 from pyrosynth.audio.io import wav_bytes
 from pyrosynth.errors import InputError
@@ -67,24 +66,28 @@ def plucked_string(
     References:
         Karplus and Strong, 1983, "Digital synthesis of plucked-string and drum timbres".
     """
+    from scipy.signal import lfilter
+
     period = round(sample_rate / frequency - 0.5)  # the average of two delays by half a sample
     burst = np.zeros(int(seconds * sample_rate))
     pluck = rng.uniform(-1, 1, period)
     burst[:period] = pluck - pluck.mean()
     loop = np.zeros(period + 2)
     loop[0], loop[-2:] = 1.0, -0.498
-    return np.asarray(signal.lfilter([1.0], loop, burst))
+    return np.asarray(lfilter([1.0], loop, burst))
 
 
 def breathy_flute(
     frequency: float, seconds: float, sample_rate: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Blow a flute: few harmonics, a vibrato that grows, and breath around 3 kHz."""
+    from scipy.signal import butter, sosfilt
+
     time = np.arange(int(seconds * sample_rate)) / sample_rate
     vibrato = 0.004 * np.clip(time - 0.5, 0, 1) * np.sin(2 * np.pi * 5.0 * time)
     phase = 2 * np.pi * frequency * np.cumsum(1 + vibrato) / sample_rate
     tone = sum(a * np.sin(k * phase) for k, a in enumerate(FLUTE_PARTIALS, 1))
-    band = signal.butter(2, [1500.0, 5000.0], "bandpass", fs=sample_rate, output="sos")
-    breath = signal.sosfilt(band, rng.standard_normal(len(time)))
+    band = butter(2, [1500.0, 5000.0], "bandpass", fs=sample_rate, output="sos")
+    breath = sosfilt(band, rng.standard_normal(len(time)))
     level = np.minimum(time / 0.08, 1.0) * np.clip((seconds - time) / 0.8, 0, 1)
     return np.asarray(level * (0.4 * tone + 0.1 * breath))

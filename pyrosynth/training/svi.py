@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -26,8 +26,10 @@ from pyrosynth.training.batches import TrainData, seed_of
 from pyrosynth.training.distributed import ALONE, Processes
 from pyrosynth.training.state import History, Row, TrainingState
 from pyrosynth.training.step import Step, side_stream
-from pyrosynth.training.stream import StreamedData
 from pyrosynth.training.uncertainty import FEWEST, coverage_error, watched
+
+if TYPE_CHECKING:
+    from pyrosynth.training.stream import StreamedData
 
 CHECKPOINT = "checkpoints/last.safetensors"  # inside the folder of a run
 LARGEST_LR, MOST_THREADS = 1000.0, 1024
@@ -57,7 +59,7 @@ def plain_torch(gradients: bool = False) -> Iterator[None]:
 @plain_torch(gradients=True)
 def fit(
     variant: Variant,
-    data: TrainData | StreamedData,
+    data: "TrainData | StreamedData",
     *,
     steps: int = 4000,
     batch_size: int = 256,

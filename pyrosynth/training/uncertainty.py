@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from pyrosynth.modeling import Variant
@@ -120,6 +119,7 @@ def find_temperature(variant: Variant, x: Tensor, v: Tensor) -> Temperature:
 
 def _likeliest(variant: Variant, x: Tensor, v: Tensor, part: str) -> float:
     """Return one temperature at which presets have the greatest log q, the other being 1."""
+    from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:
         set_temperature(variant, Temperature(**{part: math.exp(log_temperature)}))
