@@ -1,6 +1,5 @@
 """An example sound that no synth here made: a plucked string and a flute, composed by formula."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ RATE = 44100  # Hz, of its file
 FLUTE_PARTIALS = (1.0, 0.45, 0.2, 0.06, 0.03)  # amplitudes of the harmonics
 
 
-def save_example(folder: str | os.PathLike[str]) -> Path:
+def save_example(folder: str | Path) -> Path:
     """Write the example sound into a folder as ``string-and-flute.wav``.
 
     Args:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from pyrosynth.audio.io import Audio
+from pyrosynth.audio.pitch import pitch
 from pyrosynth.audio.tuning import TunedSound
 from pyrosynth.errors import InputError
 from pyrosynth.synths.rendering import Renderer
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 OFF_PITCH = 0.6  # semitones from the note of the run, from which a sound is at another pitch
 OCTAVE = 12  # semitones
+PITCHED = 0.6  # share of a sound's frames that must have a pitch, for it to be at the run's note
+FADED = 100  # part of its peak that a sound has sunk to when it is over
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,8 @@ def hear(posterior: "Posterior", path: str | Path) -> list[Hearing]:
     """
     own = posterior.run.note
     as_it_is = posterior.listen(path)
+    if _is_at_note(posterior, as_it_is):  # nothing that costs seconds to import
+        return [Hearing(as_it_is)]
     try:
         tuned = posterior.tune(path)
     except InputError:  # it has no pitch
@@ -75,6 +81,18 @@ def hear(posterior: "Posterior", path: str | Path) -> list[Hearing]:
         return [brought]
     kept = f"the sound is at {name}, and the preset plays {name} when {own.name} is pressed"
     return [Hearing(as_it_is, says=kept), brought]
+
+
+def _is_at_note(posterior: "Posterior", audio: Audio) -> bool:
+    """Return whether most of a sound is at the run's note."""
+    spec = posterior.run.features
+    frames = pitch(torch.from_numpy(audio)[None], spec)[0].numpy()
+    voiced, level = np.isfinite(frames), np.abs(audio)
+    n_sounding = int(np.flatnonzero(level > level.max() / FADED)[-1]) + 1
+    if voiced.sum() < PITCHED * np.ceil(n_sounding / spec.hop_length):
+        return False
+    number = 69 + 12 * np.log2(np.median(frames[voiced]) / 440)
+    return bool(abs(number - posterior.run.note.pitch) < OFF_PITCH)
 
 
 def choose(
