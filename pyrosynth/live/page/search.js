@@ -98,7 +98,9 @@ function showCandidates({ candidates, renders }, called) {
   $("candidates").replaceChildren(...candidates.map((candidate) => {
     const item = document.createElement("li");
     const button = Object.assign(document.createElement("button"), { type: "button" });
-    button.textContent = `${candidate.lsd_db.toFixed(1)} dB, ${candidate.closeness} (${FOUND_BY[candidate.source]})`;
+    // What the synth can reach is said of the nearest one, at the end.
+    const near = candidate.closeness.includes(" ") ? "far from it yet" : candidate.closeness;
+    button.textContent = `${candidate.lsd_db.toFixed(1)} dB, ${near} (${FOUND_BY[candidate.source]})`;
     button.addEventListener("click", () => trying(() => visit(async () => candidate, `like ${called}`)));
     item.append(button);
     return item;
