@@ -91,6 +91,22 @@ def test_the_rows_of_a_step_do_not_depend_on_where_a_fit_began(data):
         assert not torch.equal(batches.data.x[batches(0)], whole[0])
 
 
+@pytest.mark.gpu
+def test_a_gpu_gets_the_same_rows(data, device, monkeypatch):
+    """Also where all room for what is on its way is taken."""
+    monkeypatch.setattr("pyrosynth.training.stream.STAGED", 3)
+    with (
+        data.batches(CPU, 16, seed=1) as batches,
+        data.batches(torch.device(device), 16, seed=1) as there,
+    ):
+        for step in range(3 * batches.per_epoch):
+            rows, same = batches(step), there(step)
+            assert torch.equal(same.cpu(), rows)
+            for name in ("x", "levels", "label_mask"):
+                moved = getattr(there.data, name)[same].cpu()
+                assert torch.equal(moved, getattr(batches.data, name)[rows])
+
+
 def test_resuming_is_bit_identical(folder, tmp_path, interrupt):
     dataset = open_dataset(folder)
     settings = {

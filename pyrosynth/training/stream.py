@@ -231,7 +231,7 @@ class StreamedBatches:
         return self._whole(0).order[:n]
 
     def __call__(self, step: int) -> Tensor:
-        """Return the places of the rows of a step, counted from 0, shape (batch_size,)."""
+        """Return the places of the rows of a step, shape (batch_size,); steps only ascend."""
         epoch, i = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             sizes = [sum(map(len, chunks)) for chunks in self._parts(epoch)]
@@ -254,22 +254,25 @@ class StreamedBatches:
         return [[self.stream.chunks[chunk] for chunk in part] for part in parts]
 
     def _read_ahead(self, number: int) -> None:
-        """Forget the buffers before a number, and go on reading it and the next."""
+        """Forget the buffers before a number, and go on reading it, then the next."""
         self._buffers = {k: buffer for k, buffer in self._buffers.items() if k >= number}
         for k in (number, number + 1):
-            if k not in self._buffers:
-                self._buffers[k] = self._begin(k)
-            self._go_on(self._buffers[k])
+            self._go_on(self._buffer(k))
+            if self._buffers[k].todo:  # all room for what is on its way is taken
+                return
 
-    def _begin(self, number: int) -> _Buffer:
-        """Decide where the rows of a buffer go, and in which order they are learnt."""
+    def _buffer(self, number: int) -> _Buffer:
+        """Return a buffer; at first, decide where its rows go and in which order they come."""
+        if number in self._buffers:
+            return self._buffers[number]
         epoch, part = divmod(number, self.stream.n_buffers)
         chunks = self._parts(epoch)[part]
         ends = np.cumsum([0, *map(len, chunks)]) + number % 2 * self.size
         rng = np.random.default_rng(seed_of(self.seed, 4, epoch, part))
         order = ends[0] + rng.permutation(ends[-1] - ends[0])
         todo = list(zip(chunks, ends[:-1].tolist(), strict=True))
-        return _Buffer(torch.from_numpy(order).to(self.device), todo)
+        buffer = _Buffer(torch.from_numpy(order).to(self.device), todo)
+        return self._buffers.setdefault(number, buffer)
 
     def _go_on(self, buffer: _Buffer, wait: bool = False) -> None:
         """Give threads what is to be read, and take what they have read.
@@ -301,7 +304,7 @@ class StreamedBatches:
 
     def _whole(self, number: int) -> _Buffer:
         """Wait until a buffer is read."""
-        buffer = self._buffers[number]
+        buffer = self._buffer(number)
         while buffer.todo or buffer.reading:
             self._go_on(buffer, wait=True)
         return buffer
