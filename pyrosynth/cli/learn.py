@@ -1,15 +1,15 @@
 """Any synth in one command: gather its presets, describe it, render it, learn it, check it.
 
-Everything lies in the folder of the run, what led to it in ``learn`` below it. How much is done
-follows from the minutes that are given and from what the machine was measured to do; it is
-written down once, so that a run that was interrupted goes on as it began.
+Everything lies in the folder of the run, what led to it in ``learn`` below it. How much each stage
+does follows from the minutes that are left when it begins, and from what the machine was measured
+to do; it is written down once, so that a run that was interrupted goes on as it began.
 """
 
 import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from pyrosynth.audio.io import Note
 from pyrosynth.cli.demo import MODEL
+from pyrosynth.cli.learn_summary import controls_lines, next_lines, score_lines
 from pyrosynth.data.dataset import Dataset, render_dataset
 from pyrosynth.data.gathering import (
     DRAWN,
@@ -28,7 +29,6 @@ from pyrosynth.data.gathering import (
 )
 from pyrosynth.errors import InputError, number
 from pyrosynth.evaluation.check import check
-from pyrosynth.evaluation.scores import REFERENCE
 from pyrosynth.files import claim, require_same, write_bytes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths import from_spec
@@ -41,13 +41,16 @@ from pyrosynth.training.fit import fit
 
 FOLDER = "learn"  # below the run: what led to it
 SYNTH, PRESETS, PLAN, RESULT = "synth.json", "presets.json", "plan.json", "result.json"
-# Shares of the time; the rest is reserve.
-DESCRIBING, RENDERING, FITTING, CHECKING = 0.12, 0.2, 0.4, 0.18
+# Shares: of the time, for describing; of what is then left, for rendering; of what is left after
+# that, at most for checking. The rest is for fitting.
+DESCRIBING, RENDERING, CHECKING = 0.12, 0.25, 0.35
+MOST_CHECKED, LEAST_CHECKED = 50, 4  # held-out presets
+MOST_STEPS, LEAST_STEPS = 20_000, 20
+SEARCH_SECONDS = 1.0  # of the search for one preset, beside its renders
+REPORT_SECONDS = 8.0  # of the report of a check
+TRIAL_STEPS, TRIAL_SHARE = 12, 0.03  # of a fit that is measured: fewest, and of the time left
 FEW_PRESETS, DRAWN_BESIDE = 40, 200  # with fewer presets, so many are drawn at random
 FULL_MINUTES = 3.0  # from here on a search renders as much as `pyrosynth infer` does
-LEFT_OUT = 8  # names of controls in a line
-MEASURED_STEPS = 12  # by which the time of a step is measured, a validation included
-GOOD = 0.9  # share of presets on which a good run is nearer than retrieval
 
 
 @dataclass(frozen=True)
@@ -56,19 +59,19 @@ class Plan:
 
     Args:
         augmented: Augmented presets.
-        steps: Steps of the fit; 0 until they have been measured.
         batch_size: Presets per step.
-        checked: Held-out presets that the run is checked on.
-        draws: Posterior draws of each.
+        draws: Posterior draws of each preset that the run is checked on.
         budget: Sounds that the search for each may render.
+        steps: Steps of the fit; 0 until they have been measured.
+        checked: Held-out presets that the run is checked on; 0 until it is known.
     """
 
     augmented: int
     batch_size: int
-    checked: int
     draws: int
     budget: int
     steps: int = 0
+    checked: int = 0
 
 
 def learn(
@@ -115,6 +118,7 @@ def learn(
         SynthError: The synth gives no sound.
         DataError: There are too few different sounds.
     """
+    began = time.monotonic()
     seconds = 60 * number("minutes", minutes, 1e-3, 1e5)
     folder = Path(out)
     with claim(folder, "fit"):
@@ -131,10 +135,10 @@ def learn(
             for line in held["lines"]:
                 say(line)
             return held
-        job = _Job(synth, folder, work, seconds, note or Note(), seed, workers, say)
+        job = _Job(synth, folder, work, seconds, note or Note(), seed, workers, say, began)
         described, presets = job.describe(files, use, fix)
         data, plan = job.render(described, presets)
-        plan = job.fit(data, plan, model, dict(options or {}), device, threads)
+        plan = job.fit(data, plan, described, presets, model, dict(options or {}), device, threads)
         result = job.check(data, plan, described, device)
         write_bytes(work / RESULT, (json.dumps(result, indent=1) + "\n").encode())
         return result
@@ -152,6 +156,7 @@ class _Job:
     seed: int
     workers: int | None
     say: Callable[[str], object]
+    began: float
 
     def describe(
         self, files: Sequence[str | Path], use: Sequence[str], fix: Sequence[str]
@@ -211,7 +216,16 @@ class _Job:
         return Plan(**json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
 
     def _planned(self, synth: Synth, presets: Sequence[Preset]) -> Plan:
-        """Measure how fast the synth renders, and plan by that."""
+        """Plan the dataset, by how fast the synth renders."""
+        n_sounds = int(RENDERING * self._left() * self._rate(synth, presets))
+        augmented = int(np.clip(n_sounds - len(presets), 200, 60_000))
+        batch_size = int(2 ** np.floor(np.log2(np.clip((augmented + len(presets)) / 16, 32, 256))))
+        full = self.seconds >= 60 * FULL_MINUTES
+        draws, budget = (64, 256) if full else (16, 32)
+        return self._keep(Plan(augmented, batch_size, draws, budget))
+
+    def _rate(self, synth: Synth, presets: Sequence[Preset]) -> float:
+        """Measure how many sounds are rendered in a second."""
         values = preset_array(presets, synth.param_space)
         with Renderer(
             synth, self.note, SAMPLE_RATE, workers=self.workers, keep_audio=False
@@ -220,15 +234,11 @@ class _Job:
             n = int(np.clip(self.seconds / 4, 16, 128))
             began = time.monotonic()
             renderer.render(np.resize(values, (n, values.shape[1])))
-        rate = n / (time.monotonic() - began)
-        n_sounds = int(RENDERING * self.seconds * rate)
-        full = self.seconds >= 60 * FULL_MINUTES
-        draws, budget = (64, 256) if full else (16, 32)
-        per_check = (draws + budget) / rate + 1.0
-        augmented = int(np.clip(n_sounds - len(presets), 200, 60_000))
-        batch_size = int(2 ** np.floor(np.log2(np.clip((augmented + len(presets)) / 16, 32, 256))))
-        checked = int(np.clip(CHECKING * self.seconds / per_check, 4, 50))
-        return self._keep(Plan(augmented, batch_size, checked, draws, budget))
+        return n / (time.monotonic() - began)
+
+    def _left(self) -> float:
+        """Return how many seconds are left."""
+        return self.began + self.seconds - time.monotonic()
 
     def _keep(self, plan: Plan) -> Plan:
         write_bytes(self.work / PLAN, (json.dumps(asdict(plan), indent=1) + "\n").encode())
@@ -238,6 +248,8 @@ class _Job:
         self,
         data: Dataset,
         plan: Plan,
+        synth: Synth,
+        presets: Sequence[Preset],
         model: str,
         options: dict[str, Any],
         device: str,
@@ -249,17 +261,37 @@ class _Job:
             "batch_size": plan.batch_size,
         }  # fmt: skip
         if not plan.steps:
-            trial = fit(model, data, steps=MEASURED_STEPS, progress=False, **common)
-            per_step = max(1e-3, trial.training.seconds / MEASURED_STEPS)
-            steps = int(np.clip(FITTING * self.seconds / per_step, 20, 20_000))
-            plan = self._keep(Plan(**{**asdict(plan), "steps": steps}))
+            rate = self._rate(synth, presets)
+            per_preset = (plan.draws + plan.budget) / rate + SEARCH_SECONDS
+            n_most = min(MOST_CHECKED, len(data.rows("test", human_only=True)))
+            n_checked = self._affordable(per_preset, CHECKING, n_most)
+            steps, beside = TRIAL_STEPS, 0.0
+            for _ in range(2):  # the first is short, and loads what every fit needs
+                began = time.monotonic()
+                trial = fit(model, data, steps=steps, progress=False, **common).training
+                beside = time.monotonic() - began - trial.seconds
+                per_step = max(1e-3, trial.seconds / steps)
+                steps = int(np.clip(TRIAL_SHARE * self._left() / per_step, TRIAL_STEPS, 1000))
+            left = self._left() - beside - REPORT_SECONDS - n_checked * per_preset
+            steps = int(np.clip(left / per_step, LEAST_STEPS, MOST_STEPS))
+            plan = self._keep(replace(plan, steps=steps))
         n = len(data.rows("train"))
         self.say(f"4/5 fit {model} to {n} sounds, {plan.steps} steps of {plan.batch_size} presets")
         fit(
             model, data, self.folder, steps=plan.steps, warm_up=min(200, plan.steps // 5),
             validate_every=max(10, plan.steps // 12), **common,
         )  # fmt: skip
+        if not plan.checked:
+            per_preset = (plan.draws + plan.budget) / self._rate(synth, presets)
+            plan = self._keep(
+                replace(plan, checked=self._affordable(per_preset + SEARCH_SECONDS, 1.0))
+            )
         return plan
+
+    def _affordable(self, per_preset: float, share: float, most: int = MOST_CHECKED) -> int:
+        """Return how many presets are checked in a share of the time that is left."""
+        n = (share * self._left() - REPORT_SECONDS) / per_preset
+        return int(np.clip(n, LEAST_CHECKED, max(LEAST_CHECKED, most)))
 
     def check(
         self, data: Dataset, plan: Plan, synth: DescribedSynth, device: str
@@ -274,9 +306,9 @@ class _Job:
         drawn = float(np.mean(np.array(data.banks(data.rows("all", human_only=True))) == DRAWN))
         controls = synth.description.controls
         lines = [
-            *_scores(summary),
+            *score_lines(summary),
             *controls_lines(synth.description),
-            *_next(self.folder, synth, summary, drawn, self.seconds / 60),
+            *next_lines(self.folder, self.work / SYNTH, synth, summary, drawn, self.seconds / 60),
         ]
         for line in lines:
             self.say(line)
@@ -312,58 +344,3 @@ def _content(path: Path) -> str:
     except OSError as error:
         raise InputError(f"cannot read the presets in '{path}': {error.strerror}") from error
     return digest.hexdigest()
-
-
-def controls_lines(description: Description) -> list[str]:
-    """Say which controls are learnt, and which are left out and why, in lines."""
-    left_out: dict[str, list[str]] = {}
-    for control in description.controls:
-        if control.use != LEARN:
-            left_out.setdefault(control.why, []).append(control.param.name)
-    n = sum(control.use == LEARN for control in description.controls)
-    lines = [f"{n} of {len(description.controls)} controls are learnt"]
-    for why, names in left_out.items():
-        shown = ", ".join(names[:LEFT_OUT]) + (", …" if len(names) > LEFT_OUT else "")
-        lines.append(f"  left out, {why}: {len(names)} ({shown})")
-    for name, why in description.dropped.items():
-        lines.append(f"  no control of the sound, {why}: {name}")
-    learnt = (control for control in description.controls if control.use == LEARN)
-    untold = [control.param.name for control in learnt if "does not tell" in control.why]
-    if untold:
-        lines.append(f"  one note does not tell, so they are guessed: {', '.join(untold)}")
-    return lines
-
-
-def _scores(summary: Mapping[str, Any]) -> list[str]:
-    """Say how good the run is against retrieval."""
-    rows = summary["methods"]
-    reference = next(row for row in rows if row["method"] == REFERENCE)
-    ours = [row for row in rows if row["method"] == summary["variant"]]
-    best = next((row for row in ours if row["answer"].startswith("infer")), ours[-1])
-    return [
-        f"mean distance on {summary['presets']} held-out presets: {best['answer']} "
-        f"{best['lsd_mean']:.2f} dB, nearest known preset (retrieval) "
-        f"{reference['lsd_mean']:.2f} dB; nearer than retrieval on {100 * best['wins']:.0f} %"
-    ]
-
-
-def _next(
-    folder: Path, synth: Synth, summary: Mapping[str, Any], drawn: float, minutes: float
-) -> list[str]:
-    """Say what to do next."""
-    rows = [row for row in summary["methods"] if row["method"] == summary["variant"]]
-    best = next((row for row in rows if row["answer"].startswith("infer")), rows[-1])
-    lines = []
-    if drawn > 0.5:
-        lines.append(
-            f"most presets were drawn at random, for want of presets: files of presets of "
-            f"{synth.name} would teach the sounds that people make"
-        )
-    if best["wins"] < GOOD:
-        lines.append(f"to learn better: another --out, and --minutes {3 * minutes:g}")
-    lines += [
-        f"to learn other controls: edit {folder / FOLDER / SYNTH} and learn that file, or --use "
-        "and --fix names",
-        f"next: pyrosynth infer {folder} SOUND.wav --out found",
-    ]
-    return lines

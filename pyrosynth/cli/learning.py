@@ -56,7 +56,7 @@ def describe(
     as_json: Json = False,
 ) -> None:
     """Listen to a synth's controls: which are heard, safe, worth learning; call it to go on."""
-    from pyrosynth.cli.learn import controls_lines
+    from pyrosynth.cli.learn_summary import controls_lines
     from pyrosynth.synths import load_synth
     from pyrosynth.synths.discovery import describe as describe_synth
 

@@ -76,7 +76,8 @@ def describe(
         use: Names of controls to learn, whatever was heard of them.
         fix: Names of controls to leave at their defaults.
         notes: The notes to listen to; the first decides most.
-        seconds: Processor time to spend, about; it sets the number of bases.
+        seconds: Time to spend, about, of one core, waiting for it included; it sets the number of
+            bases.
         workers: Processes that render; all cores if left out.
         seed: Of what is drawn.
         force: Whether to discard what ``out`` holds of an earlier description.
@@ -224,10 +225,9 @@ class _Listening:
         assert self._renderer is not None
         began, before = time.perf_counter(), _worker_seconds(self._renderer)
         x, reason = self._render(values, notes[0])
-        taken = _worker_seconds(self._renderer) - before
-        if taken <= 0:  # the system does not tell, or workers were replaced
-            taken = time.perf_counter() - began
-        per_sound = taken / len(values)
+        waited = (time.perf_counter() - began) * len(self._renderer.workers)
+        # Processors tell nothing where workers were replaced, and a busy machine takes longer.
+        per_sound = max(_worker_seconds(self._renderer) - before, waited) / len(values)
         loud = np.flatnonzero(reason == "")
         if not len(loud):
             raise SynthError(

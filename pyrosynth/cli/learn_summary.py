@@ -1,0 +1,72 @@
+"""What is said of a learnt synth: how good the run is, which controls it has, what to do next."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pyrosynth.evaluation.scores import REFERENCE
+from pyrosynth.synths.base import Synth
+from pyrosynth.synths.description import LEARN, Description
+
+LEFT_OUT = 8  # names of controls in a line
+GOOD = 0.9  # share of presets on which a good run is nearer than retrieval
+
+
+def controls_lines(description: Description) -> list[str]:
+    """Say which controls are learnt, and which are left out and why, in lines."""
+    left_out: dict[str, list[str]] = {}
+    for control in description.controls:
+        if control.use != LEARN:
+            left_out.setdefault(control.why, []).append(control.param.name)
+    n = sum(control.use == LEARN for control in description.controls)
+    lines = [f"{n} of {len(description.controls)} controls are learnt"]
+    for why, names in left_out.items():
+        shown = ", ".join(names[:LEFT_OUT]) + (", …" if len(names) > LEFT_OUT else "")
+        lines.append(f"  left out, {why}: {len(names)} ({shown})")
+    for name, why in description.dropped.items():
+        lines.append(f"  no control of the sound, {why}: {name}")
+    learnt = (control for control in description.controls if control.use == LEARN)
+    untold = [control.param.name for control in learnt if "does not tell" in control.why]
+    if untold:
+        lines.append(f"  one note does not tell, so they are guessed: {', '.join(untold)}")
+    return lines
+
+
+def score_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Say how good the run is against retrieval."""
+    rows = summary["methods"]
+    reference = next(row for row in rows if row["method"] == REFERENCE)
+    ours = [row for row in rows if row["method"] == summary["variant"]]
+    best = next((row for row in ours if row["answer"].startswith("infer")), ours[-1])
+    return [
+        f"mean distance on {summary['presets']} held-out presets: {best['answer']} "
+        f"{best['lsd_mean']:.2f} dB, nearest known preset (retrieval) "
+        f"{reference['lsd_mean']:.2f} dB; nearer than retrieval on {100 * best['wins']:.0f} %"
+    ]
+
+
+def next_lines(
+    folder: Path,
+    description: Path,
+    synth: Synth,
+    summary: Mapping[str, Any],
+    drawn: float,
+    minutes: float,
+) -> list[str]:
+    """Say what to do next with a run, given its folder and the file of the synth's description."""
+    rows = [row for row in summary["methods"] if row["method"] == summary["variant"]]
+    best = next((row for row in rows if row["answer"].startswith("infer")), rows[-1])
+    lines = []
+    if drawn > 0.5:
+        lines.append(
+            f"most presets were drawn at random, for want of presets: files of presets of "
+            f"{synth.name} would teach the sounds that people make"
+        )
+    if best["wins"] < GOOD:
+        lines.append(f"to learn better: another --out, and --minutes {3 * minutes:g}")
+    lines += [
+        f"to learn other controls: edit {description} and learn that file, or --use "
+        "and --fix names",
+        f"next: pyrosynth infer {folder} SOUND.wav --out found",
+    ]
+    return lines
