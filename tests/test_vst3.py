@@ -85,6 +85,19 @@ def test_a_preset_file_comes_back(synth, tmp_path):
     np.testing.assert_allclose(units[1], units[0], atol=1e-6)
 
 
+def test_presets_of_the_user_are_found(synth, tmp_path, monkeypatch):
+    folder = tmp_path / ".vst3" / "presets" / synth.described.maker / synth.described.name / "Pads"
+    folder.mkdir(parents=True)
+    values = synth.param_space.from_unit(0.9 * np.random.default_rng(4).random(17))
+    synth.write_bank(folder / "wide.vstpreset", [Preset.from_array(synth.param_space, values)])
+    VstPreset("AB" * 16, b"state").save(folder / "other.vstpreset")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    *programs, mine = synth.presets()
+    assert (len(programs), mine.name, mine.bank) == (3, "wide", "Pads")
+    units = [synth.param_space.to_unit(v) for v in (values, mine.array(synth.param_space))]
+    np.testing.assert_allclose(units[1], units[0], atol=1e-6)
+
+
 def test_the_file_holds_class_and_states(tmp_path):
     preset = VstPreset("0123456789ABCDEF" * 2, b"component", b"controller")
     preset.save(tmp_path / "p.vstpreset")

@@ -80,9 +80,14 @@ class PluginSynth(IsolatedSynth):
         return f"{self.file.fingerprint(self.described.id)} {self.described.id}"
 
     def presets(self) -> list[Preset]:
-        """Return the programs that come with the plugin, read back from it in a child process."""
-        programs = ask("programs", self.path, self.described.to_json())
-        return [Preset.from_array(self.param_space, v, name, "factory") for name, v in programs]
+        """Return the plugin's own programs and its user's, read through it in child processes."""
+        described, space = self.described.to_json(), self.param_space
+        programs = ask("programs", self.path, described)
+        presets = [Preset.from_array(space, v, name, "factory") for name, v in programs]
+        if files := [str(file) for file in self.file.preset_files(self.described)]:
+            for file, name, v in ask("load_presets", self.path, described, files):
+                presets.append(Preset.from_array(space, v, name, Path(file).parent.name))
+        return presets
 
     def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
         """Write the first preset in the file or bundle of the format; False if it has none."""

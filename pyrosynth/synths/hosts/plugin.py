@@ -351,6 +351,10 @@ class PluginFile(ABC):
         """
         raise SynthError(f"plugins of the format {self.format} have no preset file")
 
+    def preset_files(self, described: PluginClass) -> list[Path]:
+        """Return the files of presets in the folders where users of the format keep them."""
+        return []
+
     def files(self, class_id: str = "") -> list[Path]:
         """Return the files that make up the sound of a synth, which `fingerprint` covers."""
         return [self.binary(class_id)]

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,17 @@ def _load_preset(
     return program.name, program.values
 
 
+def _load_presets(
+    path: Path, described: dict[str, Any], places: list[str]
+) -> list[tuple[str, str, tuple[float, ...]]]:
+    """Load the presets of many files, each with its file; those of other synths are left out."""
+    loaded = []
+    for place in places:
+        with suppress(InputError, SynthError):
+            loaded.append((place, *_load_preset(path, described, place)))
+    return loaded
+
+
 def _survey(path: Path, class_id: str) -> tuple[dict[str, Any], int]:
     """Describe a synth and count its programs."""
     described = open_plugin(path).describe(class_id)
@@ -167,4 +179,5 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "programs": _programs,
     "save_preset": _save_preset,
     "load_preset": _load_preset,
+    "load_presets": _load_presets,
 }

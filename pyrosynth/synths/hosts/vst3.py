@@ -175,6 +175,13 @@ class Vst3File(PluginFile):
             instance.process(BLOCK, [])
             VstPreset(described.id, *instance.states()).save(path)
 
+    def preset_files(self, described: PluginClass) -> list[Path]:
+        """Return the ``.vstpreset`` files of the user and the system, by maker and plugin."""
+        shares = (Path(share) / "vst3" for share in ("/usr/share", "/usr/local/share"))
+        roots = [root / "presets" for root in (Path.home() / ".vst3", *shares)]
+        own = Path(described.maker) / described.name
+        return [file for root in roots for file in sorted((root / own).rglob("*.vstpreset"))]
+
     def load_preset(self, path: Path, described: PluginClass) -> Program:
         """Read a ``.vstpreset`` file through the plugin."""
         preset = VstPreset.load(path)
