@@ -50,7 +50,7 @@ SEARCH_SECONDS = 1.0  # of the search for one preset, beside its renders
 REPORT_SECONDS = 8.0  # of the report of a check
 TRIAL_STEPS, TRIAL_SHARE = 12, 0.03  # of a fit that is measured: fewest, and of the time left
 FEW_PRESETS, DRAWN_BESIDE = 40, 200  # with fewer presets, so many are drawn at random
-FULL_MINUTES = 3.0  # from here on a search renders as much as `pyrosynth infer` does
+FULL_CHECK, SHORT_CHECK = (64, 256), (16, 32)  # draws and renders for each preset
 
 
 @dataclass(frozen=True)
@@ -217,12 +217,13 @@ class _Job:
 
     def _planned(self, synth: Synth, presets: Sequence[Preset]) -> Plan:
         """Plan the dataset, by how fast the synth renders."""
-        n_sounds = int(RENDERING * self._left() * self._rate(synth, presets))
+        left, rate = self._left(), self._rate(synth, presets)
+        n_sounds = int(RENDERING * left * rate)
         augmented = int(np.clip(n_sounds - len(presets), 200, 60_000))
         batch_size = int(2 ** np.floor(np.log2(np.clip((augmented + len(presets)) / 16, 32, 256))))
-        full = self.seconds >= 60 * FULL_MINUTES
-        draws, budget = (64, 256) if full else (16, 32)
-        return self._keep(Plan(augmented, batch_size, draws, budget))
+        per_preset = sum(FULL_CHECK) / rate + SEARCH_SECONDS
+        full = LEAST_CHECKED * per_preset < CHECKING * left
+        return self._keep(Plan(augmented, batch_size, *(FULL_CHECK if full else SHORT_CHECK)))
 
     def _rate(self, synth: Synth, presets: Sequence[Preset]) -> float:
         """Measure how many sounds are rendered in a second."""
