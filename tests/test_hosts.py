@@ -338,7 +338,9 @@ def test_jx10_and_its_presets():
     assert (len(presets), presets[0].name) == (52, "5th Sweep Pad")
     assert {len(preset.values) for preset in presets} == {24}
     some = np.stack([preset.array(jx10.param_space) for preset in presets[:4]])
+    assert "bundle" not in vars(jx10.file)
     sounds = jx10.render_batch(some, NOTE, RATE)
+    assert "bundle" in vars(jx10.file)  # read before the fork, not in each forked process
     for i in range(300):  # dirty the memory that the forked processes begin with
         np.full(17 * i, 0.7)
     np.testing.assert_array_equal(sounds, jx10.render_batch(some[::-1], NOTE, RATE)[::-1])
