@@ -4,8 +4,7 @@ A format is one module with two classes: a `PluginFile`, which opens a file and 
 it, and an `Instance`, one synth that plays. `pyrosynth.synths.hosts.formats` lists the formats by
 the suffix of their files; `pyrosynth.synths.plugin_synth` makes a synth of any plugin.
 
-The block size and the sample at which a note starts and ends are part of the sound, so they are
-fixed here, for every format.
+The block size and where a note starts and ends shape the sound, so every format shares them.
 """
 
 import _ctypes
