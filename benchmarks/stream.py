@@ -27,8 +27,9 @@ from pyrosynth.data.store import PENDING, VARIABLES, Store
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.training import zoo
 from pyrosynth.training.batches import Batches, TrainData
+from pyrosynth.training.capture import side_stream
 from pyrosynth.training.memory import memory_text
-from pyrosynth.training.step import Step, side_stream
+from pyrosynth.training.step import Step
 from pyrosynth.training.stream import StreamedData, buffer_size, training_data
 from pyrosynth.training.svi import torch_threads
 

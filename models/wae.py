@@ -34,7 +34,7 @@ def mmd(z: Tensor, y: Tensor) -> Tensor:
 
 def likeness(prior: TorchDistribution, z: Tensor) -> Tensor:
     """Score the latents of a batch by how near their law is to the prior, shape (batch,)."""
-    return -mmd(whole_batch(z), whole_batch(prior.sample())).expand(len(z))
+    return -mmd(whole_batch(z), whole_batch(prior.rsample().detach())).expand(len(z))
 
 
 class WAE(AutoEncoder):

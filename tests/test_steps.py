@@ -15,8 +15,10 @@ from pyrosynth.modeling import WarmUp
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.training import zoo
 from pyrosynth.training.batches import seed_of
+from pyrosynth.training.capture import side_stream
+from pyrosynth.training.optimiser import FlatAdamW
 from pyrosynth.training.state import TrainingState
-from pyrosynth.training.step import Step, side_stream
+from pyrosynth.training.step import Step
 from pyrosynth.training.svi import fit
 
 
@@ -90,7 +92,7 @@ def test_rounded_products_change_little_and_only_in_training():
     assert rows[0]["loss"] != rows[1]["loss"]
     assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], rel=0.02)
     assert rows[0]["valid_log_q"] == pytest.approx(rows[1]["valid_log_q"], abs=0.3)
-    with pytest.raises(InputError, match="unknown precision 'float8'; known: bfloat16"):
+    with pytest.raises(InputError, match="unknown precision 'float8'; known: bfloat16, tf32"):
         fit(variant, data, steps=1, precision="float8", **QUICK)
 
 
@@ -155,6 +157,42 @@ def test_no_step_talks_to_the_host(name, unknown):
     assert all((p.grad is not None) == p.requires_grad for p in variant.parameters())
 
 
+def test_all_weights_as_one_tensor_take_the_steps_of_each():
+    """The optimiser of a GPU, on a CPU: the same weights, and a state that goes over."""
+    data, fitted = toy_data(n=64), []
+    for flat in (False, True):
+        variant = small(data)
+        unused = torch.nn.Parameter(torch.ones(3))
+        variant.register_parameter("unused", unused)
+        rate = torch.tensor(1e-3)
+        kind = FlatAdamW if flat else torch.optim.AdamW
+        optimiser = kind(list(variant.parameters()), rate, **({} if flat else {"fused": True}))
+        step = Step(variant, SyncFreeELBO(variant.terms), data, optimiser, batch_size=16, clip=1.0)
+        with torch.random.fork_rng(devices=[]):
+            for i in range(5):
+                step(i, data.train[i : i + 16], 1e-2, seed=i)
+        assert unused.tolist() == [1.0, 1.0, 1.0]  # without a gradient it does not decay either
+        fitted.append((variant, optimiser))
+    (one, plain), (other, flat) = fitted
+    for (name, a), b in zip(one.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=name)
+    state = flat.state_dict()
+    for i, entry in plain.state_dict()["state"].items():
+        torch.testing.assert_close(state["state"][i]["exp_avg"], entry["exp_avg"])
+    flat.load_state_dict(state)
+    assert all(
+        torch.equal(flat.state_dict()["state"][i][k], v)
+        for i in state["state"]
+        for k, v in state["state"][i].items()
+    )
+    held = flat.flat.data_ptr()
+    flat.release()
+    assert all(
+        p.data_ptr() != held and p.untyped_storage().nbytes() == p.numel() * 4
+        for p in other.parameters()
+    )
+
+
 def losses_of(variant, data, device, capture):
     """Take some steps; return their losses, and whether they were captured."""
     target = torch.device(device)
@@ -163,7 +201,7 @@ def losses_of(variant, data, device, capture):
     step = step_of(variant, data, jitter=0.1, capture=capture)
     with torch.random.fork_rng([target]), side_stream(target):
         losses = [step(i, data.train[i : i + 16], 1e-3, seed=i) for i in range(12)]
-        return torch.stack(losses).cpu(), step.capture
+        return torch.stack(losses).cpu(), step.captured.capture
 
 
 @pytest.mark.gpu

@@ -30,7 +30,10 @@ Run = Annotated[
 ]
 Precision = Annotated[
     str | None,
-    typer.Option(metavar="bfloat16", help="Round the products of the large networks."),
+    typer.Option(
+        metavar="bfloat16|tf32",
+        help="Round the products of the large networks, or on a GPU the factors of all.",
+    ),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="Torch threads.")]
 Tags = Annotated[

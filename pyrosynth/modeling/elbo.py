@@ -4,6 +4,8 @@ The programs of a variant hold no data. They are conditioned here, from outside 
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from functools import cache
 from typing import Any
 
 import torch
@@ -96,6 +98,43 @@ class SyncFreeELBO:
         return -(weights * self.values(variant, batch)).sum()
 
 
+class _Aside:
+    """A second stream of a GPU for the guide, which mostly needs nothing of the model's.
+
+    The encoder then works beside the decoder, and the posterior's flow beside both. Elsewhere
+    than on a GPU this does nothing.
+
+    Args:
+        device: Where the programs run.
+        wanted: Whether to use a second stream at all: a guide that draws presets runs the flow
+            that the model runs as well, and no weight should be used on two streams.
+    """
+
+    def __init__(self, device: torch.device, *, wanted: bool) -> None:
+        wanted = wanted and device.type == "cuda"
+        self.stream = _second_stream(device) if wanted else None
+        if self.stream is not None:
+            self.stream.wait_stream(torch.cuda.current_stream(device))
+        self.contexts: list[Any] = []
+
+    def __enter__(self) -> None:
+        self.contexts.append(torch.cuda.stream(self.stream) if self.stream else nullcontext())
+        self.contexts[-1].__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self.contexts.pop().__exit__(*error)
+
+    def join(self) -> None:
+        """Let the stream in use wait for the second one."""
+        if self.stream is not None:
+            torch.cuda.current_stream(self.stream.device).wait_stream(self.stream)
+
+
+@cache
+def _second_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
+
+
 class _Traces:
     """Both programs of a variant, run once with some sites conditioned on a batch.
 
@@ -117,15 +156,21 @@ class _Traces:
         # Only what the guide is taught need be drawn, and only if the model asks what follows.
         taught = {site for term in terms for site in term.guide} if generative else set()
         drawn = {site: rows for site, rows in self.known.items() if site in taught}
-        self.guide = poutine.trace(Conditioned(self.data, drawn)(variant.guide)).get_trace(batch)
+        self.aside = _Aside(batch["x"].device, wanted=not drawn)
+        with self.aside:
+            guide = Conditioned(self.data, drawn)(variant.guide)
+            self.guide = poutine.trace(guide).get_trace(batch)
+        if any(not site["is_observed"] for site in self._sites(self.guide).values()):
+            self.aside.join()  # the model reads what the guide has drawn
         self.model = poutine.Trace()
         if generative:
-            sites = self.guide.nodes.items()
-            values: dict[str, Any] = {
-                name: site["value"] for name, site in sites if site["type"] == "sample"
-            }
+            values = {name: site["value"] for name, site in self._sites(self.guide).items()}
             model = Conditioned({**self.data, **values}, {})(variant.model)
             self.model = poutine.trace(model).get_trace(batch)
+
+    @staticmethod
+    def _sites(trace: poutine.Trace) -> dict[str, Any]:
+        return {name: site for name, site in trace.nodes.items() if site["type"] == "sample"}
 
     def total(self, term: Term) -> Tensor:
         """Return a term summed over the presets, shape ()."""
@@ -140,7 +185,10 @@ class _Traces:
                 score = torch.where(known, score, 0.0)
             total = total + score.sum()
         for name in term.guide:
-            score, known = self._score(self.guide, name, term), self.known.get(name)
+            with self.aside:
+                score = self._score(self.guide, name, term)
+            self.aside.join()
+            known = self.known.get(name)
             if known is not None:
                 total = total + torch.where(known, score, 0.0).sum()
             elif self.guide.nodes[name]["is_observed"]:
@@ -150,7 +198,7 @@ class _Traces:
     def _score(self, trace: poutine.Trace, name: str, term: Term) -> Tensor:
         """Return what a site counts in a term, shape (batch,)."""
         if name not in trace:
-            there = sorted(n for n, site in trace.nodes.items() if site["type"] == "sample")
+            there = sorted(self._sites(trace))
             raise RunError(
                 f"term '{term.name}' names the site '{name}', which its program lacks; "
                 f"it has {', '.join(there) or 'none'}"

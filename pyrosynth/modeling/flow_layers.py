@@ -27,9 +27,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyrosynth.errors import InputError
-from pyrosynth.modeling.bijections import Conditioner, Flow, affine
+from pyrosynth.modeling import coupling_kernels, kernels, stack_kernels
+from pyrosynth.modeling.bijections import Chain, Conditioner, Flow, Permutation, affine
 
 SMALLEST = 1e-3  # least width and height (as a share of the range) and slope of a bin
+ONE = math.log(math.expm1(1 - SMALLEST))  # softplus of this plus SMALLEST is a slope of 1
 
 
 class Coupling(Flow):
@@ -116,8 +118,31 @@ class SplineCoupling(Coupling):
         super().__init__(features, n_context, hidden, 3 * bins - 1)
         self.bins, self.bound = bins, bound
 
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Reshape the second half by the first, then swap."""
+        if kernels.usable(x):
+            return self._fused(x, context, invert=False)
+        return super().forward(x, context)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Swap back, then undo the reshaping."""
+        if kernels.usable(y):
+            return self._fused(y, context, invert=True)
+        return super().inverse(y, context)
+
     def _map(self, x: Tensor, shape: Tensor, *, invert: bool) -> tuple[Tensor, Tensor]:
         return spline(x, shape, self.bins, self.bound, invert=invert)
+
+    def _fused(self, x: Tensor, context: Tensor | None, *, invert: bool) -> tuple[Tensor, Tensor]:
+        """Map points by the kernels of a GPU."""
+        net, first = self.net, self.net.features
+        assert first is not None  # a coupling keeps a feature or more
+        given = first.bias if net.context is None else net.context(context) + first.bias
+        weights = first.weight, net.middle.weight, net.middle.bias
+        return coupling_kernels.coupling(
+            x, given, (*weights, net.last.weight, net.last.bias), bins=self.bins,
+            bound=self.bound, one=ONE, least=SMALLEST, invert=invert,
+        )  # fmt: skip
 
 
 def spline(
@@ -150,10 +175,9 @@ def spline(
     width, height = size.gather(1, pair).squeeze(1).unbind(0)
     right, top = end.gather(1, pair).squeeze(1).unbind(0)
     left, bottom = right - width, top - height
-    one = math.log(math.expm1(1 - SMALLEST))  # softplus of this plus SMALLEST is a slope of 1
     flat = torch.zeros_like(raw[:1])
     slope = torch.cat([flat, raw[2 * bins :], flat]).gather(0, torch.cat([bin_, bin_ + 1]))
-    d0, d1 = (SMALLEST + F.softplus(slope + one)).unbind(0)
+    d0, d1 = (SMALLEST + F.softplus(slope + ONE)).unbind(0)
 
     mean = height / width
     bend = d0 + d1 - 2 * mean
@@ -260,3 +284,63 @@ class Autoregressive(Flow):
             found, ladj = affine(y, shape, invert=True)
             x = torch.where(self.place <= i, found, 0.0)  # the others are not known yet
         return x, ladj.sum(-1)
+
+
+class AutoregressiveStack(Chain):
+    """Autoregressive steps, with the features reversed between them.
+
+    A GPU maps points through all steps in one kernel, see `pyrosynth.modeling.stack_kernels`.
+
+    Args:
+        features: Number of features.
+        n_context: Size of the context; 0 for none.
+        n_layers: Number of steps.
+        hidden: Width of each conditioner.
+    """
+
+    positions: Tensor
+
+    def __init__(
+        self, features: int, *, n_context: int = 0, n_layers: int = 4, hidden: int = 192
+    ) -> None:
+        backwards = torch.arange(features).flip(0)
+        flows: list[Flow] = []
+        for i in range(n_layers):
+            step = Autoregressive(features, n_context=n_context, hidden=hidden)
+            flows += [Permutation(backwards), step] if i else [step]
+        if n_layers % 2 == 0:
+            flows.append(Permutation(backwards))
+        super().__init__(flows)
+        self.steps = [flow.net for flow in flows if isinstance(flow, Autoregressive)]
+        self.fits = n_layers > 0 and max(features, hidden) <= stack_kernels.WIDEST
+        orders = [backwards if i % 2 else torch.arange(features) for i in range(n_layers)]
+        orders.append(torch.arange(features))  # what comes out is in the order of what goes in
+        self.register_buffer("positions", torch.stack(orders).int(), persistent=False)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map points through the steps in order, at once."""
+        if self.fits and kernels.usable(x):
+            return stack_kernels.stack(x, *self._stacked(x, context), invert=False)
+        return super().forward(x, context)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map images back through the steps in reverse order, feature by feature."""
+        if self.fits and kernels.usable(y) and not torch.is_grad_enabled():
+            return stack_kernels.stack(y, *self._stacked(y, context), invert=True)
+        return super().inverse(y, context)
+
+    def _stacked(
+        self, x: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+        """Return what the steps read of the context, and their weights, each as one tensor."""
+        first = self.steps[0]
+        given = x.new_zeros(len(self.steps) * len(first.middle.bias))
+        if context is not None and first.context is not None:
+            each = [net.context.weight for net in self.steps if net.context is not None]
+            given = F.linear(context, torch.cat(each))
+        weights: list[Tensor] = []
+        for name in ("features", "middle", "last"):
+            layers = [getattr(net, name) for net in self.steps]
+            weights.append(torch.stack([layer.weight for layer in layers]) * layers[0].mask)
+            weights.append(torch.stack([layer.bias for layer in layers]))
+        return given, tuple(weights), self.positions

@@ -18,7 +18,7 @@ from pyrosynth.modeling.bijections import (
     Permutation,
     UnitCube,
 )
-from pyrosynth.modeling.flow_layers import AffineCoupling, Autoregressive, SplineCoupling
+from pyrosynth.modeling.flow_layers import AffineCoupling, AutoregressiveStack, SplineCoupling
 
 Kind = Literal["spline", "affine", "iaf", "maf"]
 """Couplings by splines or affine maps; autoregressive affine maps that sample (inverse
@@ -100,14 +100,8 @@ def autoregressive_flow(
     """
     if kind not in ("iaf", "maf"):
         raise unknown("autoregressive flow", kind, ("iaf", "maf"))
-    order = torch.arange(features).flip(0)
-    flows: list[Flow] = []
-    for i in range(n_layers):
-        step = Autoregressive(features, n_context=n_context, hidden=hidden)
-        flows += [Permutation(order), step] if i else [step]
-    if n_layers % 2 == 0:
-        flows.append(Permutation(order))
-    return Chain(flows) if kind == "iaf" else Inverse(Chain(flows))
+    stack = AutoregressiveStack(features, n_context=n_context, n_layers=n_layers, hidden=hidden)
+    return stack if kind == "iaf" else Inverse(stack)
 
 
 def flow_stack(

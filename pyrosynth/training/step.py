@@ -1,30 +1,22 @@
-"""One step of a fit, which a CUDA device can capture as a graph and then replay.
+"""One step of a fit.
 
 A step reads all that changes (the rows, the learning rate, the weights of the terms) from tensors
-that stay where they are, and reads nothing back. On a GPU a step spends most of its time in
-launching thousands of small kernels one by one. Captured as a CUDA graph they are launched
-together, and Python, Pyro included, runs no more.
+that stay where they are, and reads nothing back, so that a GPU can capture it as a graph.
 """
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import pyro
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from pyrosynth.modeling import Variant
-from pyrosynth.modeling import networks as nn
+from pyrosynth.modeling import Variant, networks
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.training.batches import TrainData
+from pyrosynth.training.capture import Captured
 from pyrosynth.training.distributed import ALONE, Processes
-
-WARM_UP = 3  # steps before the capture: what is made only once must be there already
-
-log = logging.getLogger(__name__)
+from pyrosynth.training.optimiser import FlatAdamW
 
 
 class Step:
@@ -63,15 +55,18 @@ class Step:
     ) -> None:
         self.variant, self.elbo, self.data, self.optimiser = variant, elbo, data, optimiser
         self.parameters, self.clip, self.jitter = list(variant.parameters()), clip, jitter
-        self.networks = [m for m in variant.modules() if rounded and isinstance(m, nn.Network)]
+        self.networks = [
+            m for m in variant.modules() if rounded and isinstance(m, networks.Network)
+        ]
         device = data.x.device
         self.rows = torch.zeros(batch_size, dtype=torch.long, device=device)
         self.weights = torch.zeros(len(elbo.terms), device=device)
-        self.capture, self.check = capture and device.type == "cuda", check
-        self.processes, self.taken = processes, 0
+        self.check, self.processes = check, processes
         self._held: list[float] = []  # what `weights` holds
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._loss = self.weights.new_zeros(())  # where the graph leaves the loss
+        what = f"the step of '{type(variant).__name__}'"
+        self.captured = Captured(self.run, what, device, capture=capture)
+        if self.captured.capture:
+            optimiser.param_groups[0]["capturable"] = True
 
     def __call__(self, number: int, rows: Tensor, rate: float, seed: int) -> Tensor:
         """Take a step.
@@ -92,21 +87,13 @@ class Step:
             for place, value in zip(self.weights, weights, strict=True):
                 place.fill_(value)  # unlike a copy from the host, this waits for nothing
             self._held = weights
-        self.taken += 1
-        torch.manual_seed(seed)
-        if self.capture and self._graph is None and self.taken >= WARM_UP:
-            try:
-                return self._run_without_waiting() if self.taken == WARM_UP else self._capture()
-            except RuntimeError as error:
-                self._give_up(str(error))
-                torch.manual_seed(seed)
-        return self.run() if self._graph is None else self._replay()
+        return self.captured(seed)
 
     def run(self) -> Tensor:
         """Take the step that the buffers describe, kernel by kernel; return its loss."""
-        check = self.check and self.taken == 1
+        check = self.check and self.captured.called == 1
         with (
-            nn.rounded(self.networks), pyro.validation_enabled(check),
+            networks.rounded(self.networks), pyro.validation_enabled(check),
             self.processes.split(len(self.rows)),
         ):  # fmt: skip
             batch = self.data.batch(self.rows)
@@ -116,57 +103,9 @@ class Step:
         self.optimiser.zero_grad()
         loss.backward()
         loss = self.processes.mean(loss.detach(), self.parameters)
-        clip_grad_norm_(self.parameters, self.clip)
+        parameters: Iterable[nn.Parameter] = self.parameters
+        if isinstance(self.optimiser, FlatAdamW):
+            parameters = self.optimiser.gather()
+        clip_grad_norm_(parameters, self.clip)
         self.optimiser.step()
         return loss
-
-    def _run_without_waiting(self) -> Tensor:
-        """Take a step in which waiting for the device is an error, as it is in a capture."""
-        before = torch.cuda.get_sync_debug_mode()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that this mode is a prototype
-            torch.cuda.set_sync_debug_mode("error")
-        try:
-            return self.run()
-        finally:
-            torch.cuda.set_sync_debug_mode(before)
-
-    def _capture(self) -> Tensor:
-        """Capture the step, and replay it for the first time."""
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        self.optimiser.param_groups[0]["capturable"] = True
-        # The outer context gives the stream back even where the end of a capture fails.
-        with torch.cuda.stream(stream), torch.cuda.graph(graph, stream=stream):
-            self._loss = self.run()
-        self._graph = graph
-        return self._replay()
-
-    def _replay(self) -> Tensor:
-        """Launch the captured step."""
-        assert self._graph is not None
-        self._graph.replay()
-        return self._loss.clone()
-
-    def _give_up(self, reason: str) -> None:
-        """Go on kernel by kernel."""
-        self.capture = False
-        self.optimiser.param_groups[0]["capturable"] = False
-        log.warning(
-            "the step of '%s' cannot be captured as a CUDA graph and is taken kernel by kernel, "
-            "which is slower; the reason: %s",
-            type(self.variant).__name__,
-            reason.partition("\n")[0],
-        )
-
-
-@contextmanager
-def side_stream(device: torch.device) -> Iterator[None]:
-    """Use a stream of one's own on a GPU: nothing can be captured on the default one."""
-    if device.type != "cuda":
-        yield
-        return
-    before, stream = torch.cuda.current_stream(device), torch.cuda.Stream(device)
-    stream.wait_stream(before)
-    with torch.cuda.stream(stream):
-        yield
-    before.wait_stream(stream)

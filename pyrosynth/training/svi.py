@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Literal
 
+import pyro
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -23,9 +24,11 @@ from pyrosynth.modeling import Variant
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.modeling.recipes import plain
 from pyrosynth.training.batches import TrainData, seed_of
+from pyrosynth.training.capture import Captured, side_stream
 from pyrosynth.training.distributed import ALONE, Processes
+from pyrosynth.training.optimiser import FlatAdamW
 from pyrosynth.training.state import History, Row, TrainingState
-from pyrosynth.training.step import Step, side_stream
+from pyrosynth.training.step import Step
 from pyrosynth.training.uncertainty import FEWEST, coverage_error, watched
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ CHECKPOINT = "checkpoints/last.safetensors"  # inside the folder of a run
 LARGEST_LR, MOST_THREADS = 1000.0, 1024
 LOOKED_AT = 8192  # training sounds that a variant may look at before the first step
 SCORED = 256  # held-out rows that are scored at once, or more where batches are larger
+SCORED_BY_GPU = 4096  # the same on a GPU
 CHECK_EVERY = 25  # steps between two looks at the loss; each look waits for the device
 
 
@@ -71,7 +75,7 @@ def fit(
     halve_after: int | None = None,
     validate_every: int = 250,
     patience: int | None = None,
-    precision: Literal["bfloat16"] | None = None,
+    precision: Literal["bfloat16", "tf32"] | None = None,
     seed: int = 0,
     device: str = "cpu",
     threads: int | None = None,
@@ -101,7 +105,9 @@ def fit(
         validate_every: Steps between two validations; checkpoints are written after them.
         patience: Validations without improvement after which to stop; None never stops early.
         precision: ``"bfloat16"`` rounds the products of the large networks in the steps, which is
-            faster on processors made for it; None computes in float32 throughout.
+            faster on processors made for it; ``"tf32"`` shortens the factors of all products on a
+            GPU to 10 bits of mantissa, as torch does those of convolutions anyway; None computes
+            in float32 throughout.
         seed: Fixes every random number.
         device: ``"cpu"`` or ``"cuda"``.
         threads: Torch threads during the fit; None leaves the setting alone.
@@ -148,13 +154,7 @@ def fit(
     batch_size = min(batch_size, data.n_train)
     rows_each = processes.rows_each(batch_size)
     elbo = SyncFreeELBO(variant.terms)
-    # The rate is a tensor, so that a captured step sees it change.
-    optimiser = torch.optim.AdamW(
-        variant.parameters(),
-        torch.tensor(lr, dtype=torch.float32, device=target),
-        weight_decay=weight_decay,
-        fused=True,
-    )
+    optimiser = adamw(variant, lr, weight_decay)
     file = out and Path(out) / CHECKPOINT
     state = TrainingState(variant, optimiser, settings, file, processes.leads)
     state.restore(resume, target)
@@ -166,7 +166,8 @@ def fit(
     waiting: list[Tensor] = []
     halved = state.halved(halve_after)
     with (
-        bar, torch_threads(threads), torch.random.fork_rng(gpus), side_stream(target),
+        bar, torch_threads(threads), shortened(precision == "tf32"),
+        torch.random.fork_rng(gpus), side_stream(target),
         data.batches(target, batch_size, seed) as batches, _interrupts(processes.n > 1) as pressed,
     ):  # fmt: skip
         if state.step == 0:
@@ -176,9 +177,10 @@ def fit(
             processes.copy_first(variant)
         take = Step(
             variant, elbo, batches.data, optimiser,
-            batch_size=rows_each, clip=clip, jitter=jitter, rounded=precision is not None,
+            batch_size=rows_each, clip=clip, jitter=jitter, rounded=precision == "bfloat16",
             capture=capture, check=True, processes=processes,
         )  # fmt: skip
+        score = _Validation(variant, elbo, batches.data, batch_size, capture=capture)
         while state.step < steps and state.stopped(patience) is None:
             step = state.step
             rows = processes.part(batches(step))
@@ -195,8 +197,7 @@ def fit(
             if look or stop:
                 state.read(waiting)
             if validate:
-                scores = partial(_validate, variant, elbo, batches.data, steps, batch_size, seed)
-                row = processes.of_first(scores)
+                row = processes.of_first(partial(score, seed, elbo.weights(steps, target)))
                 state.record({"step": state.step, "lr": rate, **row})
                 halved = state.halved(halve_after)
                 bar.set_postfix({k[6:]: f"{v:.2f}" for k, v in row.items()}, refresh=False)
@@ -209,8 +210,19 @@ def fit(
                 )
     variant.load_state_dict(state.best)
     variant.eval()
+    if isinstance(optimiser, FlatAdamW):
+        optimiser.release()
     stopped = state.stopped(patience) or "finished"
     return History(state.rows, state.best_step, stopped, *state.times)
+
+
+def adamw(variant: Variant, lr: float, weight_decay: float) -> torch.optim.AdamW:
+    """Return a fused AdamW whose rate is a tensor, so that a captured step sees it change."""
+    parameters, device = list(variant.parameters()), variant.origin.device
+    rate = torch.tensor(lr, dtype=torch.float32, device=device)
+    if device.type == "cuda":
+        return FlatAdamW(parameters, rate, weight_decay=weight_decay)
+    return torch.optim.AdamW(parameters, rate, weight_decay=weight_decay, fused=True)
 
 
 def find_device(name: str) -> torch.device:
@@ -239,8 +251,8 @@ def check_precision(name: str | None) -> None:
     Raises:
         InputError: It is not.
     """
-    if name not in (None, "bfloat16"):
-        raise unknown("precision", name, ("bfloat16",))
+    if name not in (None, "bfloat16", "tf32"):
+        raise unknown("precision", name, ("bfloat16", "tf32"))
 
 
 def _cosine(step: int, steps: int) -> float:
@@ -248,31 +260,61 @@ def _cosine(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-@torch.no_grad()
-def _validate(
-    variant: Variant, elbo: SyncFreeELBO, data: TrainData, steps: int, batch_size: int, seed: int
-) -> Row:
-    """Score the held-out rows, if there are any, by the weights of the last step."""
-    if len(data.valid) == 0:
-        return {}
-    torch.manual_seed(seed_of(seed, 2, 0))
-    variant.eval()
-    weights = elbo.weights(steps, data.x.device)
-    terms, log_q, known = torch.zeros_like(weights), weights.new_zeros(()), 0.0
-    for rows in data.valid.split(max(batch_size, SCORED)):
-        batch = data.batch(rows)
-        terms = terms + len(rows) * elbo.values(variant, batch)
-        has_v = batch.get("has_v", torch.ones_like(rows, dtype=torch.bool))
-        log_q = log_q + variant.log_prob_v(batch["v"], batch["x"])[has_v].sum()
-        known += float(has_v.sum())
-    watching = _watch(variant, data, seed_of(seed, 2, 1))
-    variant.train()
-    terms = terms / len(data.valid)
-    row = {"valid_loss": -float((weights * terms).sum())}
-    if known:
-        row["valid_log_q"] = float(log_q) / known
-    row |= {f"valid_{t.name}": v for t, v in zip(elbo.terms, terms.tolist(), strict=True)}
-    return row | watching
+class _Validation:
+    """Scores the held-out rows, if there are any.
+
+    Args:
+        variant: What is fitted.
+        elbo: Its objective.
+        data: The data, on the device.
+        batch_size: Rows of a step; at least as many are scored at once.
+        capture: Whether a GPU may capture the work.
+    """
+
+    def __init__(
+        self, variant: Variant, elbo: SyncFreeELBO, data: TrainData, batch_size: int, *,
+        capture: bool,
+    ) -> None:  # fmt: skip
+        self.variant, self.elbo, self.data = variant, elbo, data
+        device = data.x.device
+        at_once = SCORED_BY_GPU if device.type == "cuda" else SCORED
+        self.rows = data.valid.split(max(batch_size, at_once))
+        what = f"the validation of '{type(variant).__name__}'"
+        self.captured = Captured(self.run, what, device, capture=capture, warm_up=2)
+
+    @torch.no_grad()
+    def __call__(self, seed: int, weights: Tensor) -> Row:
+        """Return the figures of a row of the history.
+
+        Args:
+            seed: Seed of the fit.
+            weights: Weights of the terms, shape (n_terms,).
+        """
+        if len(self.data.valid) == 0:
+            return {}
+        self.variant.eval()
+        *terms, log_q, known = self.captured(seed_of(seed, 2, 0)).tolist()
+        watching = _watch(self.variant, self.data, seed_of(seed, 2, 1))
+        self.variant.train()
+        terms = [term / len(self.data.valid) for term in terms]
+        row = {"valid_loss": -sum(w * t for w, t in zip(weights.tolist(), terms, strict=True))}
+        if known:
+            row["valid_log_q"] = log_q / known
+        row |= {f"valid_{t.name}": v for t, v in zip(self.elbo.terms, terms, strict=True)}
+        return row | watching
+
+    def run(self) -> Tensor:
+        """Return each term and log q(v|x), summed over the rows, and how many know their v."""
+        sums = []
+        with pyro.validation_enabled(False):
+            for rows in self.rows:
+                batch = self.data.batch(rows)
+                terms = len(rows) * self.elbo.values(self.variant, batch)
+                log_q = self.variant.log_prob_v(batch["v"], batch["x"])
+                known = batch.get("has_v", torch.ones_like(rows, dtype=torch.bool))
+                log_q = torch.where(known, log_q, 0.0).sum()
+                sums.append(torch.cat([terms, torch.stack([log_q, known.sum()])]))
+        return torch.stack(sums).sum(0)
 
 
 def _watch(variant: Variant, data: TrainData, seed: int) -> Row:
@@ -292,6 +334,17 @@ def torch_threads(n: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def shortened(wanted: bool) -> Iterator[None]:
+    """Let a GPU shorten the factors of products to TF32 for a while."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = before or wanted
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 @contextmanager

@@ -1,0 +1,43 @@
+"""Kernels of a GPU, written in Triton: what those of couplings and of stacks share.
+
+Layer by layer, a flow launches hundreds of kernels, each of which takes longer to start than to
+run. `pyrosynth.modeling.coupling_kernels` and `pyrosynth.modeling.stack_kernels` do the same work
+in a few. What they compute is defined by the plain torch code in `pyrosynth.modeling.flow_layers`,
+which all other devices run; tests hold the two against each other.
+
+Triton comes with torch's builds for CUDA. Where it is missing, the plain code runs on a GPU too.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+try:
+    import triton
+    from triton import language as tl
+except ImportError:
+    triton = tl = None
+
+
+def jit(function: Callable[..., Any]) -> Any:
+    """Compile a kernel when it is first launched, where Triton is installed."""
+    return function if triton is None else triton.jit(function)
+
+
+def usable(x: Tensor) -> bool:
+    """Return whether points can be mapped by kernels: float32 on a GPU, with Triton."""
+    return x.is_cuda and x.dtype == torch.float32 and triton is not None
+
+
+def flat(x: Tensor, given: Tensor) -> tuple[Tensor, Tensor, torch.Size]:
+    """Return points and what belongs to each as two tables, and the leading axes."""
+    lead = torch.broadcast_shapes(x.shape[:-1], given.shape[:-1])
+    tables = (t.expand(*lead, t.shape[-1]).reshape(-1, t.shape[-1]) for t in (x, given))
+    return *tables, lead
+
+
+def padded(n: int) -> int:
+    """Return the size of a tile that holds n numbers: a power of 2, at least 16."""
+    return max(16, triton.next_power_of_2(n))
