@@ -39,6 +39,7 @@ def test_the_example_is_a_small_file_that_is_written_once(tmp_path):
 def test_words_for_distances_follow_each_other():
     words = [closeness(lsd) for lsd in np.arange(0.0, 20.0, 0.5)]
     assert list(dict.fromkeys(words)) == ["twins", "alike", "related", OUT_OF_REACH]
+    assert closeness(float("inf")) == OUT_OF_REACH
     for bad in (-1.0, float("nan")):
         with pytest.raises(InputError, match="distance"):
             closeness(bad)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pyrosynth import synths
+from pyrosynth.audio.closeness import ALIKE, RELATED, TWINS, closeness
 from pyrosynth.audio.example import EXAMPLE, string_and_flute
 from pyrosynth.audio.io import Note, load_audio, save_audio
 from pyrosynth.data.dataset import Dataset, render_dataset
@@ -279,7 +280,8 @@ def _report(
             target = [file.stem, player(f"{file.stem}, target", "", pair[0])]
             heard.setdefault(item.sound, target).extend(
                 [
-                    player(f"{file.stem}, {name}", f"{item.lsd_db:.2f} dB", pair[1]),
+                    player(f"{file.stem}, {name}", "", pair[1]),
+                    f"{item.lsd_db:.2f} dB, {closeness(item.lsd_db)}",
                     {"href": link, "text": "report"},
                 ]
             )
@@ -289,13 +291,23 @@ def _report(
     shown = [i for i, row in enumerate(answers) if row["method"] in (REFERENCE, BANK)] + ours
     facts = {rows[i][0]: f"{answers[i]['lsd_mean']:.2f} dB" for i in shown}
     all_of_it = {"href": f"{synth}/check/{REPORT}", "text": "all about the check"}
-    columns = ["sound", "target", *[cell for name in found for cell in (name, "")]]
+    columns = ["sound", "target", *[cell for name in found for cell in (name, "distance", "")]]
     sections = [
         section(
             "Listen",
             table(
                 tuple(columns), list(heard.values()),
                 note=f"The last sound was not made by {synth}: it comes as close as it can.",
+            ),
+            text(
+                "A distance is the mean difference of two spectrograms in dB (LSD): up to "
+                f"{TWINS:g} dB sounds are twins, up to {ALIKE:g} alike, up to {RELATED:g} "
+                "related; two presets drawn at random are some 15 dB apart. Each report has, in "
+                "its folder, the preset in the synth's own format."
+            ),
+            text(
+                "Next: play it, with 'pyrosynth serve' and the folder of the run; or find the "
+                "preset of a sound of yours, with 'pyrosynth infer'."
             ),
         ),
         section(
