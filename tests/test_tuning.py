@@ -180,6 +180,18 @@ def test_a_sure_pitch_is_brought_to_the_note_and_an_octave_is_taken_both_ways(tm
     np.testing.assert_array_equal(way.audio, posterior.listen(file))
 
 
+def test_the_common_period_of_a_chord_is_no_sure_pitch(tmp_path):
+    _, posterior = small_posterior()
+    time = np.arange(2 * RATE) / RATE
+    roots = 440 * 2 ** ((np.array([52, 56, 59]) - 69) / 12)
+    chord = sum(0.1 * np.sin(2 * np.pi * k * hz * time) / k for hz in roots for k in (1, 2, 3))
+    file = tmp_path / "chord.wav"
+    save_audio(file, chord.astype(np.float32), RATE)
+    as_it_is, brought = posterior.hear(file)
+    assert as_it_is.tuned is None
+    assert not brought.tuned.sure
+
+
 def test_an_unsure_pitch_is_taken_the_way_that_is_met_better(tmp_path):
     _, posterior = small_posterior()
     known = posterior.render(posterior.bank.values[:1])[0]

@@ -28,6 +28,7 @@ STEP = 0.2  # semitones that the tracker tells apart
 ANALYSED_SECONDS = 6.0  # of a longer sound, for its pitch
 VOICED = 0.4  # share of a sound's energy that must have a pitch
 SURELY_VOICED, SURELY_ONE = 0.8, 0.85  # shares of periodic energy, and of it at one pitch
+LOW_PARTIALS, SURELY_LOW = (0.5, 3.5), 0.05  # multiples of a sure pitch, and their share of energy
 ONE_NOTE = 0.75  # semitones around the median that belong to the note
 
 DEEPEST_DB, HIGHEST_DB = 45.0, 12.0  # below the loudest frame, whatever the background
@@ -134,6 +135,7 @@ def tune(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the sound"
     start, end = _loudest_part(low, background.level)
     low = low[start:end]
     pitch, sure, pitches = _pitch(low, name)
+    sure = sure and _has_low_partials(low, pitch)
     let_go, held = _let_go(low)
     nearest = round(pitch)
     hold = min(let_go if held else len(low) / RATE, LONGEST_SECONDS)
@@ -236,6 +238,15 @@ def _pitch(audio: Audio, name: str) -> tuple[float, bool, NDArray[np.float64]]:
     steady = float(weight[np.abs(known - median) < 2 * ONE_NOTE].sum() / weight.sum())
     sure = share >= SURELY_VOICED and steady >= SURELY_ONE
     return float(np.average(known[near], weights=weight[near])), sure, pitches
+
+
+def _has_low_partials(audio: Audio, pitch: float) -> bool:
+    """Return whether a sound has its lowest partials; a chord has none of its common period."""
+    power = np.square(np.abs(np.fft.rfft(audio)))
+    partial = np.fft.rfftfreq(len(audio), 1 / RATE) / (440.0 * 2.0 ** ((pitch - 69) / 12))
+    low, high = LOW_PARTIALS
+    share = power[(partial > low) & (partial < high)].sum() / power[partial > low].sum()
+    return bool(share >= SURELY_LOW)
 
 
 def _let_go(audio: Audio) -> tuple[float, bool]:
