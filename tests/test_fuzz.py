@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 from pathlib import Path
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -486,6 +487,7 @@ def test_http(live, tmp_path):
     ]
 
     faults = []
+    few = urlencode({"asked": json.dumps({"name": "x", "budget": 1})})
 
     async def run():
         server = TestServer(Site(live, "small").app())
@@ -506,7 +508,7 @@ def test_http(live, tmp_path):
                 for i, mutant in enumerate(both(content, n, seed=j)):
                     said.append(await ask(f"{path} {j} {i}", path, mutant))
             for i, mutant in enumerate(mutants(sound.getvalue(), 20 * MORE)):
-                said.append(await ask(f"encode {i}", "/api/encode?name=x", mutant))
+                said.append(await ask(f"search {i}", f"/api/search?{few}", mutant))
             packed = {"Content-Encoding": "gzip"}
             async with client.post("/api/point", data=b"no gzip", headers=packed) as response:
                 assert response.status == 400

@@ -247,6 +247,7 @@ def test_notes_knobs_locks_and_banks(live):
         (post("/api/bank", {"presets": []}), "a bank has 1 to 128 presets"),
         (post("/api/point", {"preset": 0, "locked": {"no": 1}}), "unknown parameter 'no'"),
         (post(search({"budget": 0}), b"x"), "budget 0: give an integer from 1"),
+        (post("/api/search?asked=[]", b"x"), "a JSON object"),
         (("GET", "/api/ping", {"headers": {"Origin": "http://elsewhere"}}), "its own page only"),
         (
             ("GET", "/api/ping", {"headers": {"Host": "elsewhere:80"}}),
@@ -255,7 +256,7 @@ def test_notes_knobs_locks_and_banks(live):
         (("GET", "/api/ping", {"headers": {"Origin": ""}}), "its own page only"),
         (("DELETE", "/api/point", {}), "Method Not Allowed"),
     ],
-    ids=range(28),
+    ids=range(29),
 )
 def test_mistakes_get_one_clear_line(live, question, says):
     (status, content, _), (after, _, _) = ask(live, question, ("GET", "/api/ping", {}))

@@ -146,7 +146,7 @@ class Site:
 
     async def _search(self, request: web.Request) -> web.StreamResponse:
         """Answer by lines of JSON, whenever there is something new, until the page has gone."""
-        asked = json.loads(request.query.get("asked", "{}"))
+        asked = _object(request.query.get("asked", "{}"))
         name = str(asked.get("name", "the sound"))[:100]
         budget = integer("budget", asked.get("budget", BUDGET), 1, MOST_RENDERS)
         start = self.live.checked(asked["start"]) if "start" in asked else None
@@ -198,10 +198,7 @@ class Site:
         return web.json_response(self.page.sound(sound.audio, sound.x))
 
     async def _question(self, request: web.Request) -> dict[str, Any]:
-        asked = json.loads(await self._body(request, LARGEST_QUESTION))
-        if not isinstance(asked, dict):
-            raise InputError("a question is a JSON object")
-        return asked
+        return _object(await self._body(request, LARGEST_QUESTION))
 
     async def _body(self, request: web.Request, largest: int) -> bytes:
         """Return what a request brings along, in the time that there is for it."""
@@ -217,6 +214,14 @@ class Site:
             raise InputError(f"a request of more than {largest >> 10} KiB; send less")
         self.connections.answers(request.transport)
         return bytes(content)
+
+
+def _object(text: str | bytes) -> dict[str, Any]:
+    """Read a question."""
+    asked = json.loads(text)
+    if not isinstance(asked, dict):
+        raise InputError("a question is a JSON object")
+    return asked
 
 
 async def _protect(request: web.Request, response: web.StreamResponse) -> None:
