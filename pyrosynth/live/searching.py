@@ -5,7 +5,7 @@ The proposals and the distances are those of `pyrosynth.inference.search`, so it
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -160,7 +160,7 @@ def shown(pool: Pool) -> list[int]:
     return chosen
 
 
-async def in_thread(work: Callable[[Tell], object]) -> AsyncIterator[dict[str, Any]]:
+async def in_thread(work: Callable[[Tell], object]) -> AsyncGenerator[dict[str, Any], None]:
     """Do something in a thread, and yield what it tells; what goes wrong is told as ``error``."""
     loop, listening = asyncio.get_running_loop(), True
     told: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()

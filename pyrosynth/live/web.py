@@ -150,7 +150,7 @@ class Site:
         name = str(asked.get("name", "the sound"))[:100]
         budget = integer("budget", asked.get("budget", BUDGET), 1, MOST_RENDERS)
         start = self.live.checked(asked["start"]) if "start" in asked else None
-        options = {
+        options: dict[str, Any] = {
             "budget": budget, "seed": checked_seed(asked.get("seed", 0)), "start": start,
             "locked": locked(asked),
         }  # fmt: skip
