@@ -374,8 +374,7 @@ class PluginFile(ABC):
         Raises:
             SynthError: It cannot be loaded.
         """
-        binary = self.binary(class_id)
-        if binary not in self._libraries:
+        if (binary := self.binary(class_id)) not in self._libraries:
             self._libraries[binary] = load_library(binary)
         return self._libraries[binary]
 
