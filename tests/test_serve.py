@@ -19,6 +19,7 @@ from lively import small_posterior
 
 from pyrosynth.audio.io import wav_bytes
 from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.qualities import QUALITIES
 from pyrosynth.errors import InputError
 from pyrosynth.live import connections, web
 from pyrosynth.live.engine import Live
@@ -550,6 +551,10 @@ def test_a_place_on_the_plane_is_a_mixture_of_presets_around_it(live):
     np.testing.assert_allclose(page.mixture(at), live.space.z[5], atol=0.05)
     assert page.plane.min() >= 0
     assert page.plane.max() <= 1
+    ends = {frozenset((quality.less, quality.more)) for quality in QUALITIES}
+    (left, right), (bottom, top) = page.plane_ends
+    assert {frozenset((left, right)), frozenset((bottom, top))} <= ends
+    assert left != bottom
 
 
 def test_a_static_site_is_a_whole_folder(live, tmp_path):

@@ -82,7 +82,7 @@ COMMANDS = (
     synths.synths, synths.install, synths.scan, synths.render, synths.tags,
     learning.describe, learning.presets, learning.learn,
     models.models, models.fit, models.compare, models.export,
-    runs.infer, runs.check, runs.axes, runs.explore, runs.serve, demo,
+    runs.infer, runs.check, runs.axes, runs.name, runs.explore, runs.serve, demo,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

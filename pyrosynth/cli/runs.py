@@ -217,6 +217,36 @@ def axes(
     show(found.facts, [*lines, opens(out)], as_json)
 
 
+def name(
+    run: Run,
+    data: Annotated[
+        Path | None, typer.Option(help="Its dataset, if it is no longer where it was.")
+    ] = None,
+    seed: Seed = 0,
+    workers: Workers = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Name axes by what they do to rendered sounds, and keep them with RUN. Its code is run."""
+    from pyrosynth.explore.naming import TRUSTED, keep, name_axes
+    from pyrosynth.inference.posterior import Posterior
+
+    posterior = Posterior.load(run, device)
+    with posterior.renderer(workers) as renderer:
+        found = name_axes(posterior, dataset_of(posterior.run, data), renderer, seed=seed)
+    kept = keep(posterior, run, found)
+    lines = [
+        f"{one.axis.name}: rank correlation {one.correlation:+.2f}, grows at {one.right:.0%}"
+        + ("" if one.correlation >= TRUSTED else "; no name")
+        for one in found
+    ]
+    show(
+        {"axes": [one.facts() for one in found], "kept": [axis.name for axis in kept]},
+        [*lines, f"{len(kept)} axes have a name in '{run}'"],
+        as_json,
+    )
+
+
 def explore(
     run: Run,
     out: Out,

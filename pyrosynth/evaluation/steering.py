@@ -18,6 +18,7 @@ from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import unknown
 from pyrosynth.evaluation.disentanglement import or_none
 from pyrosynth.evaluation.runner import Arrays, each
+from pyrosynth.explore.axes import TagAxis
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import Array, Place
 from pyrosynth.explore.steering import move
@@ -244,7 +245,7 @@ def _steered(space: LatentSpace, places: Place, tag: str, amount: ArrayLike) -> 
     space.posterior.variant.axes(space.posterior.variant.origin)  # says what it lacks
     if tag not in space.tags:
         raise unknown("tag", tag, space.tags)
-    axis, n = space.axis(tag), len(places.z)
+    axis, n = TagAxis(tag, space.posterior), len(places.z)
     amounts = np.asarray(amount, np.float64)
     amounts = np.broadcast_to(amounts, np.broadcast_shapes(amounts.shape, (n,)))
     goals = axis.at(places.z, axis.position(places.z) + amounts)

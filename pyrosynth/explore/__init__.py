@@ -14,7 +14,8 @@ take a renderer render what they find, the others ask the model what it would so
 modules for what the data holds.
 """
 
-from pyrosynth.explore.latent_space import Axis, LatentSpace, LinearAxis, Location, TagAxis
+from pyrosynth.explore.axes import Axis, LinearAxis, NamedAxis, TagAxis
+from pyrosynth.explore.latent_space import LatentSpace, Location
 from pyrosynth.explore.morphing import Morph, PresetPath, find_path, morph
 from pyrosynth.explore.neighbors import (
     PresetSet,
@@ -35,6 +36,7 @@ __all__ = [
     "LinearAxis",
     "Location",
     "Morph",
+    "NamedAxis",
     "Place",
     "PresetPath",
     "PresetSet",

@@ -5,7 +5,7 @@ A place is a latent, which is what one hears, and what the sound does not tell; 
 Nothing is rendered but a preset that is given together with a renderer.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from pyrosynth.audio.descriptors import describe_features
+from pyrosynth.audio.qualities import qualities
 from pyrosynth.errors import InputError, unknown
+from pyrosynth.explore.axes import Axis, LinearAxis, NamedAxis, TagAxis, principal_axes
 from pyrosynth.explore.places import (
     BATCH,
     Array,
@@ -40,70 +42,6 @@ LISTED = 12  # names an error lists at most
 TINY = 1e-6  # least spread of a latent dimension that the presets do not use
 
 
-@dataclass(frozen=True, eq=False)
-class LinearAxis:
-    """A straight axis of the latent space.
-
-    Args:
-        name: Of the axis, such as ``z3`` or ``pc1``.
-        origin: Where its position is 0, shape (latent_dim,).
-        direction: From there to position 1, shape (latent_dim,).
-    """
-
-    name: str
-    origin: Array
-    direction: Array
-
-    def position(self, z: Array) -> Array:
-        """Return where latents (..., latent_dim) are along the axis, shape (...)."""
-        along: Array = (z - self.origin) @ self.direction / (self.direction @ self.direction)
-        return along
-
-    def at(self, z: Array, position: ArrayLike) -> Array:
-        """Move latents (..., latent_dim) to positions (...) along the axis, and nowhere else."""
-        step = np.asarray(position, np.float32) - self.position(z)
-        return np.asarray(z + step[..., None] * self.direction, np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class TagAxis:
-    """The axis of a tag, which bends with the flow that disentangles it from the others.
-
-    Args:
-        name: Of the tag.
-        posterior: Its run.
-    """
-
-    name: str
-    posterior: Posterior
-
-    def position(self, z: Array) -> Array:
-        """Return where latents (..., latent_dim) are along the axis, shape (...)."""
-        return self._coordinates(z)[..., self._column].cpu().numpy()
-
-    @torch.no_grad()
-    def at(self, z: Array, position: ArrayLike) -> Array:
-        """Move latents (..., latent_dim) to positions (...) along the axis, and nowhere else."""
-        coordinates = self._coordinates(z)
-        goal = torch.as_tensor(np.asarray(position, np.float32), device=coordinates.device)
-        coordinates = coordinates.expand(*goal.shape, coordinates.shape[-1]).clone()
-        coordinates[..., self._column] = goal
-        return self.posterior.variant.latent_of(coordinates).cpu().numpy()
-
-    @torch.no_grad()
-    def _coordinates(self, z: Array) -> Tensor:
-        latent = torch.as_tensor(np.asarray(z, np.float32), device=self.posterior.device)
-        return self.posterior.variant.axes(latent)
-
-    @property
-    def _column(self) -> int:
-        return self.posterior.variant.dims.tags.index(self.name)
-
-
-Axis = LinearAxis | TagAxis
-"""A direction of the latent space with a scale; 1 is about the spread of all presets."""
-
-
 class LatentSpace:
     """The human presets of a run's bank in its latent space, with axes to move along.
 
@@ -125,6 +63,8 @@ class LatentSpace:
         linear_axes: The straight axes by name: ``z1``, ``z2``, … (each latent dimension),
             ``pc1``, ``pc2``, … (principal axes of the presets, the widest first). Their scale
             is the spread of the presets.
+        named_axes: Those named by what they do to rendered sounds, by name; none until
+            `pyrosynth.explore.naming` has found them.
 
     Raises:
         InputError: The variant has no latent, or the run has no bank.
@@ -150,6 +90,8 @@ class LatentSpace:
         self.names, self.z, self.u = self.bank.names, self._computed.z, self._computed.u
         self.of_sound, self.spread = of_sound(posterior), self._computed.spread
         self.linear_axes = self._computed.linear_axes
+        named = (NamedAxis.from_json(facts, self.dim) for facts in posterior.run.axes)
+        self.named_axes = {axis.name: axis for axis in named}
 
     def __len__(self) -> int:
         """Return the number of presets."""
@@ -181,6 +123,11 @@ class LatentSpace:
         """Descriptors of the presets' sounds, shape (n, 5); see `describe_features`."""
         return self._computed.descriptors
 
+    @property
+    def qualities(self) -> Float:
+        """Qualities of the presets' sounds, shape (n, 13); see `pyrosynth.audio.qualities`."""
+        return self._computed.qualities
+
     def axis(self, name: str) -> Axis:
         """Return an axis by its name.
 
@@ -189,10 +136,12 @@ class LatentSpace:
         """
         if name in self.linear_axes:
             return self.linear_axes[name]
+        if name in self.named_axes:
+            return self.named_axes[name]
         if name in self.tags:
             return TagAxis(name, self.posterior)
-        if self.tags:
-            raise unknown("axis", name, (*self.axis_kinds(), *self.tags))
+        if self.tags or self.named_axes:
+            raise unknown("axis", name, (*self.axis_kinds(), *self.named_axes, *self.tags))
         raise InputError(
             f"unknown axis '{name}'; known: {', '.join(self.axis_kinds())} (this run has no tags; "
             "fit a model that reads them, such as flow_dis, for axes of tags)"
@@ -316,7 +265,7 @@ class _Computed:
     def __init__(self, posterior: Posterior) -> None:
         bank = posterior.bank
         assert bank is not None
-        self.spec = posterior.run.features
+        self.spec, self.note = posterior.run.features, posterior.run.note
         self.in_bank = np.flatnonzero(bank.human)
         if len(self.in_bank) < 2:
             raise InputError(
@@ -350,18 +299,9 @@ class _Computed:
     def descriptors(self) -> Float:
         return describe_features(self.features, self.spec)
 
+    @cached_property
+    def qualities(self) -> Float:
+        return qualities(self.features, self.spec, self.note)
+
 
 _COMPUTED: WeakKeyDictionary[Posterior, _Computed] = WeakKeyDictionary()
-
-
-def principal_axes(z: Array) -> list[LinearAxis]:
-    """Return the principal axes of latents (n, latent_dim), the widest first."""
-    from sklearn.decomposition import PCA
-
-    pca = PCA(svd_solver="full").fit(z)
-    spread = np.sqrt(pca.explained_variance_)
-    return [
-        LinearAxis(f"pc{i + 1}", pca.mean_, (width * row).astype(np.float32))
-        for i, (width, row) in enumerate(zip(spread, pca.components_, strict=True))
-        if width > 0
-    ]

@@ -95,7 +95,7 @@ def rank_axes(
 
     Args:
         posterior: The run.
-        axes: Their names; by default all latent dimensions, principal axes and tags.
+        axes: Their names; by default all latent dimensions, principal axes, named ones and tags.
         renderer: From ``posterior.renderer()``, to compare what the synth renders; by default what
             the model expects is compared, which takes seconds.
         centers: Number of centers, the origin being the first. An axis does not do the same
@@ -111,7 +111,8 @@ def rank_axes(
     import xarray
 
     space = LatentSpace(posterior)
-    names = [*space.linear_axes, *space.tags] if axes is None else list(axes)
+    every = [*space.linear_axes, *space.named_axes, *space.tags]
+    names = list(dict.fromkeys(every if axes is None else axes))
     chosen = np.random.default_rng(seed).permutation(len(space))[: max(0, centers - 1)]
     places = [space.place(None), *(space.place(space.names[i]) for i in chosen)]
     kept = np.repeat([[place.u] for place in places], len(POSITIONS), axis=1)

@@ -28,7 +28,8 @@ KEPT_NOISE = (0.95, 0.8, 0.5)  # how much of u is kept by draws of the presets t
 DRAWS = 12  # for each of these
 MIXES, CHANGES = 64, 64  # presets between known ones, and such as have a few parameters changed
 CHANGED, CHANGE = 4, 0.15  # parameters that are changed in each, and by how much, in unit values
-BEST, DESCENDED = 4, 12  # known presets, and others, that are moved along the gradient
+DESCENDED = 6  # presets that are moved along the gradient, the best known one among them
+BEST = 4  # known presets that others are made of
 STEPS, RATE = 15, 0.15  # of Adam, on the logits of the unit values
 ALONG = 16.0  # weight of what is missing along the step, against what is heard besides
 DOUBT = 0.25  # weight of what the model of the sounds does not know
@@ -61,7 +62,7 @@ class Step:
         """How much of the step is heard, along its direction: 1 if all of it, 0 if nothing."""
         asked = (self.goal - self.start).astype(np.float64)
         moved = (self.place.z - self.start).astype(np.float64)
-        return float(moved @ asked / max(asked @ asked, 1e-12))
+        return float(moved @ asked / max(float(asked @ asked), 1e-12))
 
 
 class SoundModel:
@@ -171,8 +172,8 @@ class Chooser:
         """
         unit = np.concatenate([self._draws(), self._turns(), self._changes(), self._mixes()])
         cost, doubt, _ = self._expected(unit)
-        order = np.argsort(cost + doubt, kind="stable")[:DESCENDED]
-        moved = self._descend(np.concatenate([self.unit[self.best(BEST)], unit[order]]))
+        order = np.argsort(cost + doubt, kind="stable")[: DESCENDED - 1]
+        moved = self._descend(np.concatenate([self.unit[self.best()], unit[order]]))
         unit = self.params.to_unit(self.params.from_unit(np.concatenate([unit, moved])))
         cost, doubt, z = self._expected(unit)
         chosen: list[int] = []

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from pyrosynth.audio.descriptors import NAMES, UNITS, describe
 from pyrosynth.errors import MOST, InputError
-from pyrosynth.explore.latent_space import Axis, LatentSpace, Location
+from pyrosynth.explore.axes import Axis
+from pyrosynth.explore.latent_space import LatentSpace, Location
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.result import (
     Result,
@@ -23,6 +24,7 @@ from pyrosynth.explore.result import (
     rendered_sounds,
     signed,
 )
+from pyrosynth.explore.steering import move
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.rendering import Renderer
 
@@ -155,7 +157,7 @@ def traverse(
     line, center = space.axis(axis), space.place(at, renderer)
     position = np.linspace(-reach, reach, steps)
     z = line.at(center.z, position)
-    values = space.values(z, np.repeat(center.u[None], steps, axis=0))
+    values = np.stack([move(space, center, goal, renderer).place.values for goal in z])
     unit = posterior.run.space.to_unit(posterior.learnt(values))
     data: dict[str, Any] = {
         "value": (("position", "param"), posterior.learnt(values)),
@@ -223,6 +225,10 @@ def _around(
     else:
         z = space.posterior.encode(x, draws, seed)
         u = np.empty((draws, 0))
-    there = np.stack([line.at(one, position) for one in z])
-    kept = np.repeat(u[:, None], len(position), axis=1)
-    return space.values(there, kept).reshape(-1, center.values.shape[-1])
+    around = space.values(z, u)
+    moved = [
+        move(space, Place(z[i], u[i], around[i]), goal).place.values
+        for i in range(draws)
+        for goal in line.at(z[i], position)
+    ]
+    return np.stack(moved)

@@ -1,7 +1,8 @@
 """The controls of a live run: a few directions of the latent space, each with a name.
 
-Those of the tags of the run come first. A run without tags has those of the numbers that
-describe a sound instead: straight lines, found by a regression over the presets. The widest
+The axes that have earned a name come first (`pyrosynth.explore.naming`), and the tags that are no
+quality of sounds. A run whose axes were not named has those of its tags; without tags, of the
+numbers that describe a sound: straight lines, found by a regression over the presets. The widest
 principal axes follow, the most audible first.
 """
 
@@ -12,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.qualities import QUALITIES
 from pyrosynth.data.labeling import DESCRIBED
-from pyrosynth.explore.latent_space import Axis, LatentSpace, LinearAxis
+from pyrosynth.explore.axes import Axis, LinearAxis
+from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import Array
 
 PRINCIPAL = 8  # principal axes that become a control
@@ -29,7 +32,7 @@ class Control:
 
     Attributes:
         axis: Where it leads.
-        kind: ``tag``, ``sound`` (a number that describes it) or ``principal`` (a principal axis).
+        kind: ``tag``, ``sound`` (a quality of it) or ``principal`` (a principal axis).
         ends: What there is less and more of; empty strings if that has no name.
         moves: The parameters that move most along it, the strongest first.
     """
@@ -47,18 +50,28 @@ class Control:
 
 def controls(space: LatentSpace) -> dict[str, Control]:
     """Return the controls of a run by name, in the order they are shown."""
-    ends = {tag.name: (tag.classes[0], tag.classes[-1]) for tag in DESCRIBED}
-    named: list[Axis] = [space.axis(tag) for tag in space.tags] or [*sound_axes(space)]
-    kind = "tag" if space.tags else "sound"
     listed = [
-        Control(axis, kind, ends.get(axis.name, ("", "")), strongest(space, axis))
-        for axis in named
+        Control(axis, kind, ends, strongest(space, axis)) for axis, kind, ends in _named(space)
     ]
     principal = [axis for name, axis in space.linear_axes.items() if name.startswith("pc")]
     effect = {axis.name: audible(space, axis) for axis in principal}
     for axis in sorted(principal, key=lambda axis: -effect[axis.name])[:PRINCIPAL]:
         listed.append(Control(axis, "principal", ("", ""), strongest(space, axis)))
     return {control.name: control for control in listed}
+
+
+def _named(space: LatentSpace) -> list[tuple[Axis, str, tuple[str, str]]]:
+    """Return the axes that bear a name, their kinds and their ends."""
+    described = {tag.name: (tag.classes[0], tag.classes[-1]) for tag in DESCRIBED}
+    tags = [(space.axis(tag), "tag", described.get(tag, ("", ""))) for tag in space.tags]
+    if space.named_axes:
+        named = [(axis, "sound", (axis.less, axis.more)) for axis in space.named_axes.values()]
+        # A tag that is a quality of sounds has been measured: it is among them or has no slider.
+        measured = {quality.name for quality in QUALITIES}
+        return [*named, *(tag for tag in tags if tag[0].name not in measured)]
+    if tags:
+        return tags
+    return [(axis, "sound", described[axis.name]) for axis in sound_axes(space)]
 
 
 def sound_axes(space: LatentSpace) -> list[LinearAxis]:

@@ -17,8 +17,10 @@ from pyrosynth.audio.io import Audio, Note
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.tuning import RATE, tune
 from pyrosynth.errors import InputError, SynthError, integer, number, unknown
-from pyrosynth.explore.latent_space import Axis, LatentSpace
+from pyrosynth.explore.axes import Axis
+from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import Array, Float, Place, latents
+from pyrosynth.explore.steering import Step, move
 from pyrosynth.inference.hearing import Hearing
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live.controls import Control, controls
@@ -81,8 +83,8 @@ class Live:
         >>> import pyrosynth as ps
         >>> with Live(ps.Posterior.load("run")) as live:  # doctest: +SKIP
         ...     pad = live.space.place("Warm Pad")
-        ...     darker = live.move(pad, {"brightness": -1.0})
-        ...     sound = live.render(darker.values)
+        ...     darker = live.steer(pad, {"brightness": -1.0})
+        ...     sound = live.render(darker.place.values)
     """
 
     def __init__(self, posterior: Posterior, folders: Sequence[str | Path] = ()) -> None:
@@ -181,7 +183,9 @@ class Live:
         return {name: float(c.axis.position(z)) for name, c in self.controls.items()}
 
     def move(self, place: Place, to: Mapping[str, float], *, by: bool = False) -> Place:
-        """Move along axes, one after the other; what the sound does not tell is kept.
+        """Move along axes, one after the other; what the sound does not tell is carried along.
+
+        It takes milliseconds, and small steps make small changes; see `steer` for what is heard.
 
         Args:
             place: Where it starts.
@@ -191,14 +195,30 @@ class Live:
         Raises:
             InputError: An axis is unknown (the known ones are listed), or a number not finite.
         """
-        z = place.z
+        z = self._goal(place.z, to, by)
+        return Place(z, place.u, self.space.values(z, place.u))
+
+    def steer(self, place: Place, to: Mapping[str, float]) -> Step:
+        """Move along axes by what is heard: another preset is chosen, in a tenth of a second.
+
+        Args:
+            place: Where it starts.
+            to: Position on each axis, of at most 6 to either side.
+
+        Raises:
+            InputError: As for `move`.
+        """
+        return move(self.space, place, self._goal(place.z, to))
+
+    def _goal(self, z: Array, to: Mapping[str, float], by: bool = False) -> Array:
+        """Return the latent at positions on axes."""
         for name, wanted in to.items():
             axis = self.axis(name)
             goal = float(axis.position(z)) + wanted if by else float(wanted)
             if not np.isfinite(goal):
                 raise InputError(f"axis '{name}' at {wanted}: give a finite number")
             z = axis.at(z, np.clip(goal, -FURTHEST, FURTHEST))
-        return Place(z, place.u, self.space.values(z, place.u))
+        return z
 
     def axis(self, name: str) -> Axis:
         """Return an axis by the name of a control, or any other of the latent space.
@@ -213,10 +233,6 @@ class Live:
         except InputError:
             kinds = (*self.controls, *self.space.axis_kinds())
             raise unknown("axis", name[:80], kinds) from None
-
-    def sweep(self, name: str, place: Place, positions: ArrayLike) -> list[Place]:
-        """Return places along an axis through a place."""
-        return [self.move(place, {name: float(p)}) for p in np.asarray(positions)]
 
     def encode(self, ways: Sequence[Hearing], seed: int = 0) -> tuple[Embedding, Hearing]:
         """Find the preset of a sound: the best of a few that are rendered.

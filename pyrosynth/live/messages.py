@@ -156,7 +156,8 @@ def _analysis(session: Session, arguments: Arguments) -> list[Answer]:
     if not 2 <= n <= 101:
         raise InputError(f"{n} positions; give 2 to 101")
     live = session.live
-    swept = live.sweep(name, session.place, np.linspace(FIRST, LAST, n))
+    positions = np.linspace(FIRST, LAST, n).tolist()
+    swept = [live.move(session.place, {name: position}) for position in positions]
     values = np.stack([place.values for place in swept])
     names = live.posterior.run.full_space.names
     shown = moved(live.space, values)[:CURVES]

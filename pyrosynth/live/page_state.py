@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import Audio, wav_bytes
+from pyrosynth.audio.qualities import QUALITIES
 from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError, SynthError, integer
 from pyrosynth.explore.places import Array, Float, Place
@@ -27,6 +28,7 @@ from pyrosynth.files import whole
 from pyrosynth.live.engine import Live
 from pyrosynth.live.knobs import grouped
 from pyrosynth.live.protocol import PROTOCOL
+from pyrosynth.statistics import spearman
 
 PAGES = Path(__file__).parent / "page"
 POSITIONS = np.linspace(-4.0, 4.0, 9)  # of each control, in a site
@@ -52,18 +54,41 @@ class PageState:
     def plane(self) -> Array:
         """Where each preset lies, both coordinates from 0 to 1, shape (n, 2).
 
-        The first two principal axes of how the presets sound, turned so that long sounds lie to
-        the left and noisy ones below; ranks instead of coordinates by a half, so that the crowd in
-        the middle has room.
+        The first two coordinates of what one hears, or in a model whose latents are not read off
+        sounds the first two principal axes of how the presets sound, turned so that long sounds
+        lie to the left and noisy ones below; ranks instead of coordinates by a half, so that the
+        crowd in the middle has room.
         """
-        points = principal_plane(self.live.space.bank.codes.astype(np.float64))[0]
+        space = self.live.space
+        if space.of_sound and space.dim >= 2:
+            points = space.z[:, :2].astype(np.float64)
+        else:
+            points = principal_plane(space.bank.codes.astype(np.float64))[0]
         names = [tag.name for tag in DESCRIBED]
-        turned = self.live.space.descriptors[:, [names.index("length"), names.index("noisiness")]]
+        turned = space.descriptors[:, [names.index("length"), names.index("noisiness")]]
         against = ((turned - turned.mean(axis=0)) * points).sum(axis=0) > 0
         points = np.where(against, -points, points)
         low, high = np.quantile(points, (0.005, 0.995), axis=0)
         linear = np.clip((points - low) / np.maximum(high - low, 1e-9), 0, 1)
         return ((linear + _ranks(points)) / 2).astype(np.float32)
+
+    @cached_property
+    def plane_ends(self) -> list[tuple[str, str]]:
+        """What lies at the ends of the plane: left and right, then below and above.
+
+        The quality of sounds that follows each coordinate best among the presets, in words.
+        """
+        qualities = self.live.space.qualities
+        follows = np.array(
+            [[spearman(at, quality) for quality in qualities.T] for at in self.plane.T]
+        )
+        follows, ends = np.nan_to_num(follows), []
+        for row in range(2):
+            best = int(np.abs(follows[row]).argmax())
+            _, less, more = QUALITIES[best]
+            ends.append((less, more) if follows[row, best] > 0 else (more, less))
+            follows[:, best] = 0.0  # the other coordinate is called by something else
+        return ends
 
     def state(self) -> dict[str, Any]:
         """Return everything that stays: run, parameters, controls, plane."""
@@ -94,6 +119,7 @@ class PageState:
             ],
             "names": list(space.names),
             "plane": np.round(self.plane, 4).tolist(),
+            "plane_ends": self.plane_ends,
             "colours": [
                 {"name": tag.name, "ends": tag.classes[:: len(tag.classes) - 1], "of": column}
                 for tag, column in zip(DESCRIBED, np.round(ranks.T, 3).tolist(), strict=True)
@@ -111,7 +137,9 @@ class PageState:
                 and ``locked``, native values by name that parameters keep whatever is asked.
 
         Returns:
-            Latent, parameters, positions, place on the plane; of a path the latents alone.
+            Latent, parameters, positions, place on the plane; after a move, where
+            latents are those of sounds, ``share``, how much of it is expected to be heard; of a
+            path the latents alone.
 
         Raises:
             InputError: It asks for nothing, or for something that does not exist.
@@ -140,8 +168,12 @@ class PageState:
         else:
             raise InputError("a question for a point has z, knobs, preset, random or path")
         if "to" in asked:
-            place = live.move(place, {str(k): float(p) for k, p in dict(asked["to"]).items()})
-            on_plane = None
+            step = live.steer(place, {str(k): float(p) for k, p in dict(asked["to"]).items()})
+            held = live.hold(step.place, locked(asked))
+            told = self.told(held)
+            if live.space.of_sound and np.array_equal(held.values, step.place.values):
+                told["share"] = round(step.share, 3)
+            return told
         return self.told(live.hold(place, locked(asked)), on_plane)
 
     def told(self, place: Place, on_plane: list[float] | None = None) -> dict[str, Any]:

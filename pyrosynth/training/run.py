@@ -63,6 +63,8 @@ class Run:
         temperature: Temperatures of the posterior, which the variant is set to.
         conformal_scores: Of the held-out presets, in ascending order, see
             `pyrosynth.training.uncertainty`; empty if they were not computed.
+        axes: Axes of the latent space that have a name, see `pyrosynth.explore.naming`;
+            JSON-ready.
     """
 
     variant: Variant
@@ -79,6 +81,7 @@ class Run:
     training: History = field(default_factory=History)
     temperature: Temperature = field(default_factory=Temperature)
     conformal_scores: tuple[float, ...] = ()
+    axes: tuple[dict[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         """Set the variant to the temperatures."""
@@ -166,10 +169,32 @@ class Run:
             "history": asdict(self.training),
             "temperature": self.temperature._asdict(),
             "conformal_scores": list(self.conformal_scores),
+            "axes": list(self.axes),
             "files": {name: _sha256(folder / name) for name in (SOURCE, *_tensor_files(folder))},
         }
-        facts["sha256"] = _sha256_of(facts)
-        write_bytes(folder / FACTS, json.dumps(facts, indent=1).encode())
+        _write_facts(folder, facts)
+
+
+def write_axes(path: str | Path, axes: Sequence[dict[str, Any]]) -> None:
+    """Put the axes that have a name into a run directory; all else of it stays.
+
+    Args:
+        path: The folder, of a run that can be loaded.
+        axes: The new ones, JSON-ready; those that were there go.
+
+    Raises:
+        RunError: The folder is no run, or cannot be written.
+    """
+    folder = run_folder(path)
+    with reading(RunError, f"'{folder / FACTS}' is damaged", "fit again"):
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        facts.pop("sha256")
+    _write_facts(folder, {**facts, "axes": list(axes)})
+
+
+def _write_facts(folder: Path, facts: dict[str, Any]) -> None:
+    facts["sha256"] = _sha256_of(facts)
+    write_bytes(folder / FACTS, json.dumps(facts, indent=1).encode())
 
 
 @plain_torch()
@@ -260,6 +285,7 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
                 **{k: float(t) for k, t in facts.get("temperature", {}).items()}
             ),
             conformal_scores=tuple(map(float, facts.get("conformal_scores", ()))),
+            axes=tuple(facts.get("axes", ())),
         )
 
 

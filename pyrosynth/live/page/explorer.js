@@ -71,7 +71,8 @@ function showSliders(except) {
   for (const input of document.querySelectorAll(".slider input")) {
     const position = (source.moves ? swept : now).positions[input.name] ?? 0;
     if (input.name !== except) input.value = position;
-    input.closest(".slider").querySelector("output").textContent = position.toFixed(1).replace("-0.0", "0.0");
+    const heard = input.name === except && now.share !== undefined ? ` (${Math.round(100 * now.share)} % of the step)` : "";
+    input.closest(".slider").querySelector("output").textContent = position.toFixed(1).replace("-0.0", "0.0") + heard;
   }
 }
 

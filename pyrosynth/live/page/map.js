@@ -11,6 +11,7 @@ class PresetMap {
     this.at = [];
     this.names = [];
     this.share = [];
+    this.ends = [["", ""], ["", ""]];
     this.here = null; // the current point
     this.focus = null; // number of the preset that is pointed at
     this.path = [];
@@ -29,9 +30,11 @@ class PresetMap {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
 
-  show(at, names) {
+  /** `ends` are the words at the left and right, then at the bottom and top. */
+  show(at, names, ends) {
     this.at = at;
     this.names = names;
+    this.ends = ends;
     this.draw();
   }
 
@@ -177,7 +180,24 @@ class PresetMap {
       this.ring(context, this.here, 8, accent);
     }
     if (this.focus !== null) this.ring(context, this.at[this.focus], size + 4, ink);
+    this.write(context, style, w, h);
     this.tell();
+  }
+
+  /** Write the words at the edges, on a ground that keeps them readable above dots. */
+  write(context, style, w, h) {
+    const [[left, right], [bottom, top]] = this.ends;
+    context.font = `13px ${style.fontFamily || "sans-serif"}`;
+    context.textBaseline = "middle";
+    const words = [[left, "left", 4, h / 2], [right, "right", w - 4, h / 2], [bottom, "center", w / 2, h - 10], [top, "center", w / 2, 10]];
+    for (const [word, align, x, y] of words) {
+      context.textAlign = align;
+      context.lineWidth = 4;
+      context.strokeStyle = style.getPropertyValue("--card");
+      context.strokeText(word, x, y);
+      context.fillStyle = style.getPropertyValue("--ink");
+      context.fillText(word, x, y);
+    }
   }
 
   ring(context, place, radius, colour, width = 2.5) {

@@ -198,7 +198,9 @@ trying(async () => {
   for (const panel of ["find", "keyboard-panel", "favourites-panel", "keep", "knobs-hint"]) $(panel).hidden = !source.canFind;
   if (source.moves) $("sliders-title").textContent = `Move the sound of “${source.moves}”`;
   $("record").hidden = !navigator.mediaDevices;
-  map.show(state.plane, names);
+  const [[left, right], [bottom, top]] = state.plane_ends;
+  $("map-hint").textContent += ` From left to right sounds go from ${left} to ${right}, from below from ${bottom} to ${top}.`;
+  map.show(state.plane, names, state.plane_ends);
   paintRamp();
   listen();
   if (!(await restoreFromAddress())) {

@@ -1,0 +1,179 @@
+"""Axes with names that one can trust: chosen and named by what they do to rendered sounds.
+
+For each quality of sounds a few directions of the latent space come into question. The one that
+moves it most steadily at some held-out presets is measured at others: it has the name if the
+quality follows it there, as the synth renders it. What is found is kept with the run.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.stats import rankdata
+from tqdm.auto import tqdm
+
+from pyrosynth.audio.qualities import QUALITIES, qualities
+from pyrosynth.data.dataset import Dataset
+from pyrosynth.errors import unknown
+from pyrosynth.explore.axes import Axis, LinearAxis, NamedAxis
+from pyrosynth.explore.latent_space import LatentSpace
+from pyrosynth.explore.places import Float, Place
+from pyrosynth.explore.steering import move
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.statistics import spearman
+from pyrosynth.synths.rendering import Renderer
+from pyrosynth.training.run import write_axes
+
+NAMES = tuple(quality.name for quality in QUALITIES)
+POSITIONS = np.linspace(-2.0, 2.0, 5)  # to which presets are moved, in spreads of the axis
+CHOSEN_AT = np.linspace(-2.0, 2.0, 3)  # the same while one still chooses
+PLACES = (8, 16)  # held-out presets at which directions are chosen, and at which they are measured
+TRUSTED = 0.8  # rank correlation, mean over the places, from which an axis has a name
+WHITENING = (0.0, 1.0, 2.0)  # powers of the spread by which a covariance is divided
+
+
+class Named(NamedTuple):
+    """What the axis of a quality does.
+
+    Attributes:
+        axis: The axis.
+        correlation: Rank correlation of position and quality, mean over the presets it was
+            measured at.
+        right: Share of these presets at which the quality grows from end to end.
+        chosen: The correlation at those at which it was chosen.
+    """
+
+    axis: NamedAxis
+    correlation: float
+    right: float
+    chosen: float
+
+    def facts(self) -> dict[str, Any]:
+        """Return the figures, JSON-ready."""
+        return {
+            "name": self.axis.name, "correlation": self.correlation, "right": self.right,
+            "chosen": self.chosen,
+        }  # fmt: skip
+
+
+def name_axes(
+    posterior: Posterior,
+    dataset: Dataset,
+    renderer: Renderer,
+    *,
+    names: Sequence[str] = NAMES,
+    places: tuple[int, int] = PLACES,
+    seed: int = 0,
+    progress: bool = True,
+) -> list[Named]:
+    """Find the axis of each quality, and measure whether the quality follows it.
+
+    Presets are moved as the sliders of the explorer move them, without renders; then they are
+    rendered.
+
+    Args:
+        posterior: The run.
+        dataset: The dataset it was fitted on. Directions come from its training presets that are
+            in the run's bank, are chosen at held-out ones of ``valid``, and measured at ``test``.
+        renderer: From ``posterior.renderer()``.
+        names: Of the qualities; all by default.
+        places: Numbers of presets to choose at, and to measure at.
+        seed: Of the choice of both.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The axes, the most steady first; those with a correlation of ``TRUSTED`` have earned their
+        names.
+
+    Raises:
+        InputError: A quality is unknown.
+    """
+    for name in names:
+        if name not in NAMES:
+            raise unknown("quality", name, NAMES)
+    space = LatentSpace(posterior)
+    chosen, measured = (
+        _places(space, dataset, split, n, seed)
+        for split, n in zip(("valid", "test"), places, strict=True)
+    )
+    named = []
+    for name in tqdm(names, desc="name", unit="axis", dynamic_ncols=True, disable=not progress):
+        i = NAMES.index(name)
+        tried = []
+        for axis in directions(space, i):
+            found, _ = _follows(space, axis, i, chosen, CHOSEN_AT, renderer)
+            tried.append((found, axis))
+        best, axis = max(tried, key=lambda pair: pair[0])
+        correlation, right = _follows(space, axis, i, measured, POSITIONS, renderer)
+        named.append(Named(axis, correlation, right, best))
+    return sorted(named, key=lambda one: -one.correlation)
+
+
+def keep(posterior: Posterior, path: str | Path, named: list[Named]) -> list[NamedAxis]:
+    """Write the axes that have earned their names into the run directory, and return them.
+
+    Args:
+        posterior: The run, which has them from now on.
+        path: Its folder.
+        named: From `name_axes`.
+    """
+    trusted = [one for one in named if one.correlation >= TRUSTED]
+    axes = tuple({**one.axis.to_json(), **one.facts()} for one in trusted)
+    write_axes(path, axes)
+    posterior.run.axes = axes
+    return [one.axis for one in trusted]
+
+
+def directions(space: LatentSpace, quality: int) -> list[NamedAxis]:
+    """Return the directions that come into question for a quality, by number.
+
+    They are the covariance of latents and (ranks of) the quality among the known presets, its
+    coordinates divided by powers of their spread: from what usually goes along with the quality
+    to what alone would tell it.
+    """
+    ranks = rankdata(space.qualities[:, quality])
+    center = space.z.mean(axis=0)
+    z = (space.z - center).astype(np.float64)
+    covariance = z.T @ (ranks - ranks.mean()) / len(z)
+    name, less, more = QUALITIES[quality]
+    found = []
+    for power in WHITENING:
+        direction = covariance / z.std(axis=0) ** power
+        # Position 1 is the spread of the presets along it.
+        direction *= (z @ direction).std() / (direction @ direction)
+        line = LinearAxis(name, center, direction.astype(np.float32))
+        found.append(NamedAxis(line, less, more))
+    return found
+
+
+def _places(space: LatentSpace, dataset: Dataset, split: str, n: int, seed: int) -> list[Place]:
+    rows = np.random.default_rng(seed).permutation(dataset.rows(split, human_only=True))[:n]
+    values = dataset.values(rows)
+    z = space.heard(dataset.x(rows)) if space.of_sound else None
+    where = space.place_of(values, z)
+    return [Place(*one) for one in zip(where.z, where.u, where.values, strict=True)]
+
+
+def _follows(
+    space: LatentSpace,
+    axis: Axis,
+    quality: int,
+    places: list[Place],
+    positions: Float,
+    renderer: Renderer,
+) -> tuple[float, float]:
+    """Return how a quality follows an axis: mean rank correlation, and share that it grows at."""
+    run = space.posterior.run
+    moved = [
+        move(space, place, axis.at(place.z, position)).place.values
+        for place in places
+        for position in positions
+    ]
+    rendered = renderer.render(np.stack(moved))
+    assert rendered.features is not None
+    numbers = qualities(rendered.features, run.features, run.note)[:, quality]
+    numbers[rendered.failed] = np.nan
+    lines = numbers.reshape(len(places), len(positions))
+    follows = np.nan_to_num([spearman(positions, line) for line in lines])
+    return float(np.mean(follows)), float(np.mean(lines[:, -1] > lines[:, 0]))

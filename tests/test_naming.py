@@ -1,0 +1,113 @@
+"""Qualities of sounds, and axes that are named by them."""
+
+import json
+
+import numpy as np
+import pytest
+from small import small_dataset
+from toys import SMALL
+
+from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.audio.io import Note
+from pyrosynth.audio.qualities import QUALITIES, qualities
+from pyrosynth.errors import InputError, RunError
+from pyrosynth.explore.axes import NamedAxis
+from pyrosynth.explore.latent_space import LatentSpace
+from pyrosynth.explore.naming import NAMES, directions, keep, name_axes
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.live.controls import controls
+from pyrosynth.statistics import spearman
+from pyrosynth.training.fit import fit
+
+SPEC, NOTE = FeatureSpec(), Note(hold_seconds=1.0, duration_seconds=2.0)
+SECONDS = np.arange(NOTE.n_samples(SPEC.sample_rate)) / SPEC.sample_rate
+
+
+def measured(audio):
+    x = SPEC(np.asarray(audio, np.float32)[None])
+    return dict(zip(NAMES, qualities(x, SPEC, NOTE)[0], strict=True))
+
+
+def tone(hz, envelope=1.0):
+    return 0.5 * np.sin(2 * np.pi * hz * SECONDS) * envelope
+
+
+def test_qualities_of_sounds_that_have_them():
+    held = SECONDS < NOTE.hold_seconds
+    plain = measured(tone(440, held))
+    assert measured(tone(100, held))["bass"] > plain["bass"] + 20
+    assert measured(tone(6000, held))["treble"] > plain["treble"] + 20
+    assert measured(tone(880, held))["register"] == pytest.approx(plain["register"] + 1, abs=0.2)
+    both = measured(tone(440, held) + tone(3520, held))
+    assert both["width"] > plain["width"] + 0.5
+    assert measured(tone(440, held * SECONDS))["attack"] > plain["attack"] + 0.3
+    assert measured(tone(440, np.exp(-8 * SECONDS)))["sustain"] < plain["sustain"] - 20
+    assert measured(tone(440))["release"] > plain["release"] + 20
+    struck = measured(tone(440, held) + tone(3520, SECONDS < 0.1))
+    assert struck["hardness"] > plain["hardness"] + 0.5
+
+
+def test_qualities_of_silence_are_numbers():
+    found = measured(np.zeros(len(SECONDS)))
+    assert len(found) == len(QUALITIES)
+    assert np.isfinite(list(found.values())).all()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("naming")
+    dataset = small_dataset(folder)
+    fit(
+        "flow_audio", dataset, folder / "run", options=SMALL["flow_audio"], steps=20,
+        batch_size=32, progress=False,
+    )  # fmt: skip
+    return folder / "run", dataset
+
+
+def test_directions_follow_their_quality_among_the_known_presets(run):
+    space = LatentSpace(Posterior.load(run[0]))
+    numbers = qualities(space.features, space.posterior.run.features, space.posterior.run.note)
+    i = NAMES.index("loudness")
+    for axis in directions(space, i):
+        position = axis.position(space.z)
+        assert spearman(position, numbers[:, i]) > 0.3
+        assert position.std() == pytest.approx(1, rel=1e-3)
+
+
+def test_axes_are_named_by_what_is_rendered_and_kept_with_the_run(run):
+    folder, dataset = run
+    posterior = Posterior.load(folder)
+    with posterior.renderer(1) as renderer:
+        found = name_axes(
+            posterior, dataset, renderer, names=("length", "loudness"), places=(1, 2),
+            progress=False,
+        )  # fmt: skip
+        with pytest.raises(InputError, match="unknown quality 'warmth'; known: loudness"):
+            name_axes(posterior, dataset, renderer, names=("warmth",))
+    assert {one.axis.name for one in found} == {"length", "loudness"}
+    assert found[0].correlation >= found[1].correlation
+    assert all(-1 <= one.correlation <= 1 and 0 <= one.right <= 1 for one in found)
+    steady = next(one for one in found if one.axis.name == "loudness")
+    steady = steady._replace(correlation=0.9)
+    doubtful = next(one for one in found if one.axis.name == "length")
+    kept = keep(posterior, folder, [steady, doubtful._replace(correlation=0.7)])
+    assert [axis.name for axis in kept] == ["loudness"]
+    space = LatentSpace(Posterior.load(folder))
+    axis = space.axis("loudness")
+    assert isinstance(axis, NamedAxis)
+    np.testing.assert_allclose(axis.line.direction, steady.axis.line.direction)
+    sliders = controls(space)
+    assert sliders["loudness"].ends == ("quiet", "loud")
+    assert "length" not in sliders  # an axis that has not earned its name has no slider
+
+
+def test_a_damaged_axis_is_one_line(run):
+    posterior = Posterior.load(run[0])
+    posterior.run.axes = ({"name": "bass", "less": "", "more": "", "origin": [], "direction": []},)
+    with pytest.raises(RunError, match=r"an axis in the run's run.json is damaged"):
+        LatentSpace(posterior)
+    facts = json.loads((run[0] / "run.json").read_text())
+    facts["axes"] = [{"name": "bass"}]
+    (run[0] / "run.json").write_text(json.dumps(facts))
+    with pytest.raises(RunError, match="was changed after the fit"):
+        Posterior.load(run[0])
