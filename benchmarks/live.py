@@ -26,6 +26,8 @@ from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live import osc
 from pyrosynth.live.engine import Live
 from pyrosynth.live.osc_packets import write
+from pyrosynth.live.page_state import PageState
+from pyrosynth.live.searching import GrowingSearch
 
 Rows = list[tuple[str, list[float], list[float]]]
 
@@ -136,6 +138,10 @@ def main() -> None:
         ways = [[Hearing(sound)] for sound in sounds]
         live.encode(ways[0])
         rows.append(("encode", *measured(lambda i: live.encode(ways[i]), len(sounds))))
+        search = GrowingSearch(PageState(live, "run"), lambda news: "candidates" not in news)
+        search.run(ways[0], budget=1)
+        six = measured(lambda i: search.run(ways[i], budget=1), len(ways))
+        rows.append(("six candidates, without their renders' processor time", *six))
         live._kept.clear()
         pid = live._renderer.workers[0].pid
         rows.append(("render", *measured(lambda i: live.render(values[i]), len(values), pid)))
