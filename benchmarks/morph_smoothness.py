@@ -117,6 +117,7 @@ def measure(
     posterior: Posterior,
     n_pairs: int = 16,
     *,
+    methods: tuple[Method, ...] | None = None,
     steps: int = STEPS,
     workers: int | None = None,
     seed: int = 0,
@@ -127,6 +128,7 @@ def measure(
     Args:
         posterior: The run.
         n_pairs: Number of pairs; a pair of which a sound fails is left out.
+        methods: Those compared, ``knobs`` among them; all by default.
         steps: Number of presets of a morph, both ends included.
         workers: Processes that render; all cores if left out.
         seed: Of the choice of pairs; the first of many are those of few.
@@ -146,13 +148,15 @@ def measure(
             f"{n_pairs} pairs of {len(space)} presets, {steps} steps: give 1 to {len(space) // 2} "
             "pairs and at least 3 steps"
         )
-    methods: tuple[Method, ...] = METHODS if posterior.predicts else METHODS[1:]
+    if methods is None:
+        methods = tuple(one for one in METHODS if one != "sound" or posterior.predicts)
     pairs = np.random.default_rng(seed).permutation(len(space))[: 2 * n_pairs].reshape(-1, 2)
     position = np.linspace(0.0, 1.0, steps)
     run = posterior.run
     timbre = Timbre(run.features, run.note)
     numbers, names = [], []
     with (
+        posterior.renderer(workers) as trial,
         Renderer(
             posterior.synth, run.note, run.features.sample_rate, workers=workers,
             transform=timbre, keep_audio=False,
@@ -163,7 +167,8 @@ def measure(
             presets = [space.names[i] for i in pair]
             ends = space.bank.values[pair]
             between = [
-                find_path(posterior, presets, method).values(position[1:-1]) for method in methods
+                find_path(posterior, presets, method, trial, steps).values(position[1:-1])
+                for method in methods
             ]
             rendered = renderer.render(np.concatenate([ends, *between]))
             if rendered.failed.any() or rendered.features is None:

@@ -1,5 +1,6 @@
 """Traversals, nearby and new presets, morphs, projections of a small run and the real synth."""
 
+import itertools
 import json
 from pathlib import Path
 from runpy import run_path
@@ -19,6 +20,7 @@ from pyrosynth import explore
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.cli.app import main
 from pyrosynth.errors import InputError
+from pyrosynth.explore.chains import even_chain
 from pyrosynth.explore.morphing import GRID, METHODS, smooth_leg
 from pyrosynth.explore.ranking import sensitivity, title
 from pyrosynth.explore.result import PLAYERS
@@ -200,6 +202,7 @@ def test_morphs(posterior, space, renderer, method):
     np.testing.assert_array_equal(params.levels(there), params.levels(ends))
     if method != "latent":
         np.testing.assert_allclose(there, ends, atol=1e-9)
+    if method not in {"latent", "rendered"}:
         free = ~params.discrete
         unit = found.data["unit"].values[:, free]
         np.testing.assert_allclose(unit[2], (unit[0] + unit[4]) / 2, atol=1e-9)
@@ -207,6 +210,37 @@ def test_morphs(posterior, space, renderer, method):
         switches = found.data["unit"].values[:, params.discrete]
         assert all((switches[1] == switches[0]) & (switches[3] == switches[4]))
     assert found.data["x"].notnull().all()
+
+
+def test_the_most_even_chain_of_sounds_is_found():
+    rng = np.random.default_rng(0)
+    sounds = [rng.normal(size=(n, 3)).astype(np.float32) for n in (1, 4, 3, 4, 1)]
+    sounds[2][1] = np.nan  # one that could not be rendered
+    share = np.linspace(0, 1, 5)[:, None]
+    line = (1 - share) * sounds[0] + share * sounds[-1]
+
+    def cost(chain):
+        x = np.stack([sound[i] for sound, i in zip(sounds, chain, strict=True)])
+        return np.square(np.diff(x, axis=0)).sum() + 0.5 * np.square(x - line).sum()
+
+    every = [c for c in itertools.product(*(range(len(s)) for s in sounds)) if c[2] != 1]
+    assert even_chain(sounds, line) == list(min(every, key=cost))
+
+
+def test_a_rendered_morph_is_smoother_than_the_knobs(posterior, space, renderer):
+    rough = {}
+    for method in ("rendered", "knobs"):
+        legs = [
+            explore.morph(
+                posterior, list(space.names[i : i + 2]), renderer, steps=5, method=method
+            )
+            for i in (0, 2, 4)
+        ]
+        x = np.stack([leg.data["x"].values for leg in legs])
+        rough[method] = np.square(np.diff(x, axis=1)).sum()
+    assert rough["rendered"] < rough["knobs"]
+    with pytest.raises(InputError, match="needs a renderer"):
+        explore.morph(posterior, list(space.names[:2]), method="rendered")
 
 
 def test_a_path_can_be_entered_anywhere(posterior, space):
@@ -280,7 +314,10 @@ def test_umap_that_is_not_installed(posterior, monkeypatch):
         (lambda p: explore.traverse(p, reach=0), "give a reach above 0"),
         (lambda p: explore.rank_axes(p, ["z0"]), "unknown axis 'z0'"),
         (lambda p: explore.morph(p, ["one"]), "through 1 presets: give at least 2"),
-        (lambda p: explore.morph(p, [None, None], method="by foot"), "known: sound, halfway"),
+        (
+            lambda p: explore.morph(p, [None, None], method="by foot"),
+            "known: rendered, sound, halfway",
+        ),
         (lambda p: explore.morph(p, [None, None], steps=1), "give at least 2"),
         (lambda p: explore.nearest_presets(p, "nothing.wav"), "unknown preset 'nothing.wav'"),
         (lambda p: explore.nearest_presets(p, np.zeros((3, 3))), r"features of shape \(1, 3, 3\)"),
@@ -312,8 +349,9 @@ def test_a_variant_that_predicts_no_sound(run, tmp_path):
     )  # fmt: skip
     posterior = ps.Posterior.load(tmp_path / "run")
     with pytest.raises(InputError, match="take method='latent'"):
-        explore.morph(posterior, [None, np.ones(5)])
-    found = explore.morph(posterior, [None, np.ones(5)], method="latent", steps=3)
+        explore.morph(posterior, [None, np.ones(5)], method="sound")
+    found = explore.morph(posterior, [None, np.ones(5)], steps=3)
+    assert found.data.attrs["method"] == "latent"
     assert found.data["expected"].shape == (3, 64, 11)
     assert set(explore.traverse(posterior, "z1", steps=3).data["param"].values) == {
         *posterior.run.space.names

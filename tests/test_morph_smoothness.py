@@ -7,6 +7,7 @@ from small import small_run
 from benchmarks.morph_smoothness import bend, figure, measure, resampled, roughness, summary
 from benchmarks.timbre import NAMES
 from pyrosynth.errors import InputError
+from pyrosynth.explore.morphing import METHODS
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +28,13 @@ def test_roughness_and_bend():
 
 def test_methods_of_morphing_are_compared(posterior):
     data = measure(posterior, 2, workers=1, progress=False)
-    assert dict(data.sizes) == {"method": 4, "pair": 2, "feature": len(NAMES)}
+    assert dict(data.sizes) == {"method": 5, "pair": 2, "feature": len(NAMES)}
     np.testing.assert_array_equal(data["change"].sel({"method": "knobs"}), 0)
     mean = data["roughness"].mean("pair")
     wanted = mean.sel({"method": "sound"}) / mean.sel({"method": "knobs"}) - 1
     np.testing.assert_allclose(data["change"].sel({"method": "sound"}), wanted.fillna(0))
     facts = summary(data)
-    assert set(facts) == {"pairs", "steps", "features", "sound", "halfway", "latent"}
+    assert set(facts) == {"pairs", "steps", "features", *METHODS} - {"knobs"}
     low, high = facts["sound"]["roughness_change_95"]
     assert low - 1e-9 <= facts["sound"]["roughness_change"] <= high + 1e-9
     assert low < high
@@ -44,6 +45,6 @@ def test_methods_of_morphing_are_compared(posterior):
     )
     for change in (*alone.fillna(0).values, data["change"].sel({"method": "sound"}).values):
         assert np.isclose(drawn, change).all(axis=1).any()
-    assert len(figure(data).axes) == 3
+    assert len(figure(data).axes) == 4
     with pytest.raises(InputError, match="pairs of"):
         measure(posterior, 10**6)

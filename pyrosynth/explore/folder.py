@@ -13,7 +13,6 @@ from pyrosynth._version import __version__
 from pyrosynth.audio.io import save_audio
 from pyrosynth.errors import MOST, InputError, integer
 from pyrosynth.explore.latent_space import LatentSpace
-from pyrosynth.explore.morphing import Method as MorphMethod
 from pyrosynth.explore.morphing import Morph, morph
 from pyrosynth.explore.neighbors import (
     PresetSet,
@@ -191,7 +190,6 @@ def explore(
             tqdm(total=total, desc="explore", unit="part", disable=not progress) as bar,
         ):
             folder = Folder(path, posterior, settings, bar)
-            morph_method: MorphMethod = "sound" if posterior.predicts else "latent"
             traversals = {
                 axis: folder.part(
                     f"traversal-{axis}", Traversal,
@@ -224,7 +222,7 @@ def explore(
                 ),
                 "morph": folder.part(
                     "morph", Morph,
-                    lambda: morph(posterior, through, renderer, method=morph_method), of=through,
+                    lambda: morph(posterior, through, renderer), of=through,
                 ),
                 "prior": folder.part(
                     "prior", PresetSet,

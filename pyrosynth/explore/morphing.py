@@ -2,10 +2,11 @@
 
 A straight line between two presets is even for the parameters, not for the ear: discrete
 parameters, such as waveforms and filter types, turn through everything that happens to lie
-between two settings. A straight line in the latent space does no better, as the same parameters
-turn on it. Much is gained where each discrete parameter turns once, halfway. More where the model
-is asked: the method ``sound`` keeps the straight line of the continuous parameters, and lets each
-discrete one turn where the expected sound stays smoothest.
+between two settings. A straight line in the latent space does no better if its presets are not
+heard. Much is gained where each discrete parameter turns once, halfway. More where the model is
+asked: the method ``sound`` keeps the straight line of the continuous parameters, and lets each
+discrete one turn where the expected sound stays smoothest. Most where some presets are rendered at
+each step, of which the method ``rendered`` takes the smoothest chain (`pyrosynth.explore.chains`).
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.errors import InputError, unknown
+from pyrosynth.explore.chains import smooth_chain
 from pyrosynth.explore.latent_space import LatentSpace, Location
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.result import Result, labelled, location_name, rendered_sounds
@@ -23,8 +25,8 @@ from pyrosynth.inference.arviz import distinct_names
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.rendering import Renderer
 
-Method = Literal["sound", "halfway", "latent", "knobs"]
-METHODS: tuple[Method, ...] = ("sound", "halfway", "latent", "knobs")
+Method = Literal["rendered", "sound", "halfway", "latent", "knobs"]
+METHODS: tuple[Method, ...] = ("rendered", "sound", "halfway", "latent", "knobs")
 
 GRID = 9  # points of a leg between which a path is straight
 ROUNDS = 3  # times each discrete parameter is looked at again after the others have moved
@@ -96,7 +98,11 @@ class PresetPath:
 
 
 def find_path(
-    posterior: Posterior, presets: Sequence[Location], method: Method = "sound"
+    posterior: Posterior,
+    presets: Sequence[Location],
+    method: Method = "sound",
+    renderer: Renderer | None = None,
+    steps: int = GRID,
 ) -> PresetPath:
     """Find a path through presets; see `morph`."""
     if method not in METHODS:
@@ -108,12 +114,19 @@ def find_path(
             f"variant '{type(posterior.variant).__name__}' does not say how a preset sounds; take "
             "method='latent', or a variant with an invertible regression flow, such as flow_reg"
         )
+    if method == "rendered" and renderer is None:
+        raise InputError("a morph of rendered presets needs a renderer, or take method='sound'")
     space = LatentSpace(posterior)
-    straight = PresetPath.through(space, [space.place(preset) for preset in presets], method)
-    if method != "sound":
+    places = [space.place(preset, renderer) for preset in presets]
+    straight = PresetPath.through(space, places, method)
+    if renderer is not None and method == "rendered":
+        pairs = zip(places[:-1], places[1:], strict=True)
+        legs = [smooth_chain(space, *pair, renderer, steps) for pair in pairs]
+    elif method == "sound":
+        ends = straight.points
+        legs = [smooth_leg(posterior, *pair) for pair in zip(ends[:-1], ends[1:], strict=True)]
+    else:
         return straight
-    ends = straight.points
-    legs = [smooth_leg(posterior, *pair) for pair in zip(ends[:-1], ends[1:], strict=True)]
     points = np.concatenate([legs[0][:1], *(leg[1:] for leg in legs)])
     return PresetPath(space, method, points, len(presets))
 
@@ -205,7 +218,7 @@ def morph(
     renderer: Renderer | None = None,
     *,
     steps: int = 9,
-    method: Method = "sound",
+    method: Method | None = None,
 ) -> Morph:
     """Morph from preset to preset.
 
@@ -216,7 +229,10 @@ def morph(
         steps: Number of presets on each leg, both ends included.
         method: ``knobs``, a straight line of the parameters; ``halfway``, the same, but each
             discrete parameter turns at once, halfway; ``sound``, each turns where the model
-            expects the smoothest sound; ``latent``, a straight line in the latent space.
+            expects the smoothest sound; ``latent``, a straight line in the latent space;
+            ``rendered``, at each step of this line one of 16 presets that are rendered, so that
+            the sounds move evenly. By default ``sound`` if the variant predicts sounds, else
+            ``latent``.
 
     Returns:
         The morph.
@@ -227,7 +243,9 @@ def morph(
     """
     if steps < 2:
         raise InputError(f"{steps} steps from one preset to the next: give at least 2")
-    path = find_path(posterior, presets, method)
+    if method is None:
+        method = "sound" if posterior.predicts else "latent"
+    path = find_path(posterior, presets, method, renderer, steps)
     position = np.linspace(0, len(presets) - 1, (len(presets) - 1) * (steps - 1) + 1)
     values = path.values(position)
     learnt = posterior.learnt(values)

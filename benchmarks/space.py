@@ -1,0 +1,230 @@
+"""Whether the latent space is organised by what one hears, and what moving through it does.
+
+    python -m benchmarks.space RUN DATA --out space.json
+
+Three parts, each of which can be left out, on held-out human presets unless said otherwise:
+
+- organisation: rank correlation between distances in the latent space and log-spectral distances
+  of the sounds, over all pairs, and which share of the ten nearest by sound is among the ten
+  nearest in the space; of the latents of sounds, and of presets without their sounds;
+- steering: presets asked to move by one standard deviation along each of the main axes, rendered:
+  how often they go the right way, the median share of the step that is heard, and how far they
+  move along the other main axes for each standard deviation along the asked one;
+- paths: how even the sounds of morphs between presets of the bank are, against turning the knobs;
+  `benchmarks.morph_smoothness` measures the same by descriptors of the timbre.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.distance import pdist, squareform
+from tqdm.auto import tqdm
+
+from benchmarks.morph_smoothness import STEPS, bend, roughness
+from pyrosynth.audio.features import DB
+from pyrosynth.data.dataset import Dataset, open_dataset
+from pyrosynth.evaluation.compare import provenance
+from pyrosynth.explore.latent_space import LatentSpace
+from pyrosynth.explore.morphing import METHODS, Method, find_path
+from pyrosynth.explore.places import Place, latents
+from pyrosynth.explore.steering import BUDGET, move
+from pyrosynth.files import write_bytes
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.statistics import spearman
+from pyrosynth.synths.rendering import Renderer
+from pyrosynth.training.run import run_hash
+
+Float = NDArray[np.float64]
+
+PARTS = ("organisation", "steering", "paths")
+NEIGHBOURS = 10  # of each preset, by sound and in the space
+RESAMPLES = 2000  # of the presets, for intervals
+AXES = 8  # the main ones, the widest first
+PRESETS, PAIRS = 48, 60  # held-out presets that are moved, and pairs between which morphs lead
+
+
+def organisation(posterior: Posterior, dataset: Dataset, split: str = "test") -> dict[str, Any]:
+    """Compare distances in the latent space with those of sounds.
+
+    Returns:
+        ``of_sounds`` and ``of_presets``, where the model has both: rank ``correlation`` and
+        ``recall`` of the nearest; JSON-ready.
+    """
+    space, rows = LatentSpace(posterior), dataset.rows(split, human_only=True)
+    x, values = dataset.x(rows), dataset.values(rows)
+    lsd = DB * pdist(x.reshape(len(x), -1).astype(np.float64)) / np.sqrt(x[0].size)
+    placed = {"of_sounds": space.heard(x)}
+    if posterior.predicts:
+        placed["of_presets"] = latents(posterior, values)
+    found = {key: agreement(lsd, pdist(z.astype(np.float64))) for key, z in placed.items()}
+    return {"presets": len(rows), **found}
+
+
+def agreement(lsd: Float, distance: Float) -> dict[str, float]:
+    """Return rank correlation and recall of two lists of pairwise distances."""
+    nearest = []
+    for pairs in (lsd, distance):
+        square = squareform(pairs)
+        np.fill_diagonal(square, np.inf)
+        nearest.append(np.argsort(square, axis=1, kind="stable")[:, :NEIGHBOURS])
+    shared = [len({*a} & {*b}) / NEIGHBOURS for a, b in zip(*nearest, strict=True)]
+    return {"correlation": spearman(lsd, distance), "recall": float(np.mean(shared))}
+
+
+def steering(
+    posterior: Posterior,
+    dataset: Dataset,
+    renderer: Renderer,
+    ways: tuple[str, ...],
+    n_presets: int = PRESETS,
+    split: str = "test",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Move presets along the main axes, half of them up and half of them down, and render them.
+
+    Args:
+        posterior: The run, whose latents are those of sounds.
+        dataset: The held-out presets.
+        renderer: From ``posterior.renderer()``.
+        ways: Some of ``carried`` (u stays), ``expected`` (presets chosen without renders) and
+            ``rendered`` (by a few renders for each step).
+        n_presets: Number of presets.
+        split: Of the presets.
+        seed: Of their choice.
+
+    Returns:
+        The figures of each way with 95 % bootstrap intervals over the presets, JSON-ready.
+    """
+    space = LatentSpace(posterior)
+    rows = np.random.default_rng(seed).permutation(dataset.rows(split, human_only=True))
+    rows = rows[:n_presets]
+    where = space.place_of(dataset.values(rows), space.heard(dataset.x(rows)))
+    places = [Place(*one) for one in zip(where.z, where.u, where.values, strict=True)]
+    sign = np.where(np.arange(len(places)) % 2, -1.0, 1.0)
+    goals = where.z[:, None] + sign[:, None, None] * np.diag(space.spread)[:AXES]
+    found: dict[str, Any] = {"presets": len(places), "axes": AXES, "budget": BUDGET}
+    for way in ways:
+        moved = np.empty((len(places), AXES, posterior.run.full_space.minimum.size))
+        for i, place in enumerate(tqdm(places, desc=way, unit="preset", dynamic_ncols=True)):
+            for k, goal in enumerate(goals[i].astype(np.float32)):
+                if way == "carried":
+                    moved[i, k] = space.values(goal, place.u)
+                else:
+                    trial = renderer if way == "rendered" else None
+                    moved[i, k] = move(space, place, goal, trial).place.values
+        rendered = renderer.render(moved.reshape(-1, moved.shape[-1]))
+        assert rendered.features is not None
+        z = space.heard(rendered.features).reshape(*goals.shape)
+        step = sign[:, None, None] * (z - where.z[:, None])[..., :AXES] / space.spread[:AXES]
+        unit = posterior.run.full_space.to_unit
+        knobs = np.abs(unit(moved) - unit(where.values)[:, None]).mean()
+        found[way] = {**figures(step), "knobs_moved": float(knobs)}
+    return found
+
+
+def figures(step: ArrayLike) -> dict[str, Any]:
+    """Return what steps do, in standard deviations, by (preset, axis asked, axis heard)."""
+    array = np.asarray(step, np.float64)
+    own = np.diagonal(array, axis1=1, axis2=2)
+    others = np.abs(array[:, ~np.eye(array.shape[1], dtype=bool)]).reshape(*own.shape, -1)
+    chosen = np.random.default_rng(0).integers(len(own), size=(RESAMPLES, len(own)))
+
+    def told(statistic: Callable[[NDArray[np.int64]], float]) -> list[float]:
+        """Return a statistic of presets by number, and its 95 % interval."""
+        ends = np.quantile([statistic(rows) for rows in chosen], (0.025, 0.975))
+        return [float(statistic(np.arange(len(own)))), *ends.tolist()]
+
+    return {
+        "right_way": told(lambda rows: float((own[rows] > 0).mean())),
+        "share": told(lambda rows: float(np.median(own[rows]))),
+        "share_by_axis": np.median(own, axis=0).tolist(),
+        "leakage": told(lambda rows: float(others[rows].mean() / own[rows].mean())),
+    }
+
+
+def paths(
+    posterior: Posterior, renderer: Renderer, n_pairs: int = PAIRS, seed: int = 1
+) -> dict[str, Any]:
+    """Measure how even the sounds of morphs are, relative to a straight line of the knobs.
+
+    The roughness of a morph is the root mean square of the second differences of its sounds, its
+    bend their distance from the straight line between its ends, both over all cells of the
+    features.
+
+    Args:
+        posterior: The run.
+        renderer: From ``posterior.renderer()``.
+        n_pairs: Number of pairs of human presets of the bank; 9 steps between each.
+        seed: Of their choice, as in `benchmarks.morph_smoothness`.
+
+    Returns:
+        The changes of both by method, with 95 % bootstrap intervals over the pairs, JSON-ready.
+    """
+    space = LatentSpace(posterior)
+    pairs = np.random.default_rng(seed).permutation(len(space))[: 2 * n_pairs].reshape(-1, 2)
+    measured: dict[Method, list[tuple[float, float]]] = {method: [] for method in METHODS}
+    for pair in tqdm(pairs, desc="paths", unit="pair", dynamic_ncols=True):
+        names = [space.names[i] for i in pair]
+        for method, of_pairs in measured.items():
+            path = find_path(posterior, names, method, renderer)
+            x = renderer.render(path.values(np.linspace(0, 1, STEPS))).features
+            assert x is not None
+            sounds = x.reshape(STEPS, -1)
+            of_pairs.append(
+                tuple(np.sqrt(np.square(f(sounds)).mean()) for f in (roughness, bend))  # type: ignore[arg-type]
+            )
+    chosen = np.random.default_rng(0).integers(len(pairs), size=(RESAMPLES, len(pairs)))
+    knobs = np.array(measured["knobs"])
+    found: dict[str, Any] = {"pairs": len(pairs)}
+    for method in METHODS[:-1]:
+        array = np.array(measured[method])
+        change = array.mean(axis=0) / knobs.mean(axis=0) - 1
+        drawn = array[chosen].mean(axis=1) / knobs[chosen].mean(axis=1) - 1
+        ends = np.quantile(drawn, (0.025, 0.975), axis=0)
+        for k, key in enumerate(("roughness", "bend")):
+            found.setdefault(method, {})[key] = [float(change[k]), *ends[:, k].tolist()]
+    return found
+
+
+def main() -> None:
+    """Measure, print, and write what was measured."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--ways", nargs="+", default=("carried", "expected", "rendered"))
+    parser.add_argument("--presets", type=int, default=PRESETS)
+    parser.add_argument("--pairs", type=int, default=PAIRS)
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    posterior, dataset = Posterior.load(given.run), open_dataset(given.data)
+    results: dict[str, Any] = {}
+    if "organisation" in given.parts:
+        results["organisation"] = organisation(posterior, dataset)
+    if "steering" in given.parts:
+        with posterior.renderer(given.workers) as renderer:
+            results["steering"] = steering(
+                posterior, dataset, renderer, tuple(given.ways), given.presets, seed=given.seed
+            )
+    if "paths" in given.parts:
+        with posterior.renderer(given.workers) as renderer:
+            results["paths"] = paths(posterior, renderer, given.pairs)
+    facts = {
+        "provenance": provenance(), "run": run_hash(posterior), "seed": given.seed,
+        "results": results,
+    }  # fmt: skip
+    write_bytes(given.out, (json.dumps(facts, indent=1) + "\n").encode())
+    print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
