@@ -387,3 +387,9 @@ class Subspace:
         values[...] = self.full.defaults
         values[..., self.columns] = array
         return values
+
+
+def shortest(value: float) -> float:
+    """Return the shortest number that is the same in single precision: 0.2, not 0.200000003."""
+    single = np.float32(value)
+    return float(str(single)) if float(single) == value else value
