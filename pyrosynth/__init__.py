@@ -3,7 +3,7 @@
     import pyrosynth as ps
 
     data = ps.render_dataset(ps.load_synth("voice"), "data", params="16", augmented=1000)
-    run = ps.fit("flow_reg", data, "run", steps=500)
+    run = ps.fit("flow_audio", data, "run", steps=500)
     posterior = ps.Posterior.load("run")
 
 Names are imported when they are first used, so that the import itself takes no time. What a model

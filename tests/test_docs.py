@@ -56,7 +56,7 @@ OPTIONS = {
     "compare": "--seeds 1 --presets 2 --draws 16 --methods median,cma-20 --workers 1 "
     "--set embedding_dim=16 --set channels=[8,16] --set hidden=16 --set rank=8",
 }
-NETWORKS = {name: SMALL[name] for name in ("flow_reg", "flow_dis")}
+NETWORKS = {name: SMALL[name] for name in ("flow_audio", "flow_reg", "flow_dis")}
 NETWORKS["mine.py"] = SMALL["flow_reg"]
 CALLS = {
     "render_dataset": "note=ps.Note(hold_seconds=0.2, duration_seconds=0.3), workers=1, "
@@ -93,8 +93,8 @@ class Small(ast.NodeTransformer):
                 keyword.value = ast.Constant(SMALLER[keyword.arg])
         given = {keyword.arg for keyword in node.keywords}
         more = CALLS.get(name, "")
-        if name == "fit" and ast.unparse(node.args[0]) == "'flow_reg'":
-            more += f", options={NETWORKS['flow_reg']}"
+        if name == "fit" and (network := NETWORKS.get(ast.literal_eval(node.args[0]))):
+            more += f", options={network}"
         call = ast.parse(f"f({more})", mode="eval").body
         node.keywords += [keyword for keyword in call.keywords if keyword.arg not in given]
         return node

@@ -31,7 +31,7 @@ from pyrosynth.synths.base import Synth
 from pyrosynth.training.fit import fit
 from pyrosynth.training.run import pretrained, run_folder
 
-MODEL = "flow_reg"
+MODEL = "flow_audio"
 THIS = "this run"
 PRETRAINED = "pretrained run"  # what it is called beside the one just fitted
 BARS = {REFERENCE: "nearest human preset", BANK: "nearest preset of the whole bank"}

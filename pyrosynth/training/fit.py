@@ -92,7 +92,7 @@ def fit(
     Example:
         >>> import pyrosynth as ps
         >>> data = ps.open_dataset("data")  # doctest: +SKIP
-        >>> run = ps.fit("flow_reg", data, "run", steps=2000)  # doctest: +SKIP
+        >>> run = ps.fit("flow_audio", data, "run", steps=2000)  # doctest: +SKIP
     """
     device = device_of_process(device)
     svi.find_device(device)

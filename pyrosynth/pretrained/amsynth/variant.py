@@ -1,106 +1,170 @@
-"""Organised latent, invertible regression flow, and a posterior with discrete parameters."""
+"""Audio latent in which distances are heard, and an exact flow from it to presets."""
 
 from collections.abc import Sequence
 
 import pyro
 import torch
-from pyro.distributions import TorchDistribution, TransformedDistribution
+from pyro.distributions import Normal, TransformedDistribution
+from pyro.distributions.transforms import AffineTransform
 from torch import Tensor, nn
+from torch.nn.functional import silu
 
 from pyrosynth.modeling import (
-    AutoregressiveCategorical, Batch, Chain, Dims, FlowTransform, MelDecoder, MelEncoder,
-    MelNormal, MixedDiscreteFlow, Term, UnitCube, Variant, WarmUp, posterior_flow, regression_flow,
-    standard_normal,
+    MLP, AudioCoordinates, AutoregressiveCategorical, Batch, Chain, Dims, FlowTransform, Labels,
+    MelDecoder, MelEncoder, MelNormal, MixedDiscreteFlow, PresetEncoder, TagDirections, Term,
+    UnitCube, Variant, coupling_flow, held_log_prob, posterior_flow, standard_normal, stress,
 )  # fmt: skip
 
 
-class FlowMixed(Variant):
-    """Organised latent, invertible regression flow, and a posterior with discrete parameters.
+class FlowAudio(Variant):
+    """Audio latent in which distances are heard, and an exact flow from it to presets.
 
-    The generative process is that of ``flow_reg``, ``r`` the regression flow:
+    Generative process:
 
-        v = r(z), z ~ N(0, I)           parameters and latent, as many of either
-        x | v ~ N(decoder(z), sigma²)   sound, one sigma for each mel band
+        w ~ N(0, I), z = prior(w)           latent: what one hears
+        x | z ~ N(decoder(z), sigma²)       sound, one sigma for each mel band
+        u ~ N(0, I), v = r(u; z)            preset; u is what the sound does not tell
+        t_j | z ~ Categorical               class of each tag, by one direction of z
 
-    The guide differs. It is defined on presets; the latent follows, z = r⁻¹(v):
+    ``z`` is the principal coordinates of the log-mel spectrogram, in units of 5 dB and with the
+    spread they have, plus a small learnt correction. A standard normal prior would press them
+    into a ball, where other presets are neighbours; so the prior is a flow that is fitted to
+    them and cannot move them. Given z, discrete parameters are categorical and the others follow
+    a spline flow, as in ``flow_mixed``: (z, v) and (z, u) are the same point.
 
-        k_1 | x, k_2 | x, k_1, ...      level of each parameter with few levels: categorical
-        v_c | x, k                      the other parameters: a spline flow that reads the levels
+    The guide reads z off the sound and leaves it a little noise. Its q(v|x) also reads the
+    embedding, on half of the rows in training; without the embedding it is p(v|z).
 
-    A flow cannot jump from one waveform to the next, it must stretch a continuous density over
-    the steps; categorical parameters need not, and tell the flow which synth the others belong
-    to. log q(v|x) stays exact, a level of K spreading its probability evenly over 1/K.
-
-    The objective is that of ``flow_reg``. Where a preset is unknown, the levels are drawn
-    without a gradient: the categorical part learns from known presets alone.
+    The objective adds what is no density: the stress between distances in z and of sounds, over
+    the pairs of a batch, and the error of the network that places a preset without its sound.
 
     Args:
         dims: The sizes.
-        embedding_dim: Size of the encoder's output.
+        latent_dim, embedding_dim: Sizes of z and of the encoder's output.
         channels: Channels of the encoder's convolutions.
-        n_layers: Couplings of the posterior flow.
-        n_regression_layers: Couplings of the regression flow.
-        hidden: Width of the networks inside the flows.
-        bins: Bins of each spline.
-        max_levels: Parameters with at most so many levels are categorical.
-        decoder_hidden: Width of the decoder's residual blocks.
-        rank: Spectrograms the decoder mixes.
-        alpha: Weight of log p(x|v).
-        beta: Weight of log p(v), reached after ``beta_steps`` steps.
-        beta_steps: Steps of beta's warm-up.
-        gamma: Weight of log q(v|x).
+        n_layers, hidden, bins: Couplings of the flow of presets, width of its networks, bins.
+        n_prior_layers: Couplings of the prior.
+        max_levels, decoder_hidden, rank: As in ``flow_mixed``.
+        dropout: Share of the embedding that is dropped where q(v|x) reads it.
+        noise: Standard deviation of z given the sound, in that of each coordinate.
+        alpha, beta, gamma, delta, tension: Weights of log p(x|z), log p(z), log q(v|x),
+            log p(t|z), and of the stress.
 
     References:
         Esling et al. (2019), Universal audio synthesizer control with normalizing flows,
         https://arxiv.org/abs/1907.00971.
-        Frey (1998), Graphical models for machine learning and digital communication: fully
-        visible belief networks, from which the levels' order of one after another is taken.
     """
 
     exact = True
+    uses_tags = True
+    predicts = True
 
     def __init__(
-        self, dims: Dims, *, embedding_dim: int = 256, channels: Sequence[int] = (128, 192, 256),
-        n_layers: int = 6, n_regression_layers: int = 3, hidden: int = 256, bins: int = 8,
-        max_levels: int = 25, decoder_hidden: int = 512, rank: int = 256, alpha: float = 0.01,
-        beta: float = 0.1, beta_steps: int = 0, gamma: float = 1.0,
+        self, dims: Dims, *, latent_dim: int = 32, embedding_dim: int = 256,
+        channels: Sequence[int] = (128, 192, 256), n_layers: int = 6, n_prior_layers: int = 4,
+        hidden: int = 256, bins: int = 8, max_levels: int = 25, decoder_hidden: int = 256,
+        rank: int = 128, dropout: float = 0.2, noise: float = 0.05, alpha: float = 0.01,
+        beta: float = 1.0, gamma: float = 1.0, delta: float = 1.0, tension: float = 300.0,
     ) -> None:  # fmt: skip
-        n = dims.n_params
-        super().__init__(dims, latent_dim=n)
+        super().__init__(dims, latent_dim=latent_dim)
+        self.noise = noise
         self.terms = (
             Term("sound", ("x",), alpha),
-            Term("latent", ("v",), WarmUp(beta, beta_steps)),
+            Term("prior", ("z",), beta, score=held_log_prob),
             Term("preset", guide=("v",), weight=gamma),
+            Term("tags", ("t",), delta),
+            Term("stress", guide=("stress",), weight=tension),
+            Term("encoding", guide=("encoding",)),
         )
         self.encoder = MelEncoder(dims.x_shape, embedding_dim, channels=channels)
-        self.decoder = MelDecoder(n, dims.x_shape, hidden=decoder_hidden, rank=rank)
+        self.coordinates = AudioCoordinates(latent_dim, dims.x_shape)
+        self.correction = nn.Linear(embedding_dim, latent_dim)
+        self.decoder = MelDecoder(latent_dim, dims.x_shape, hidden=decoder_hidden, rank=rank)
+        for layer in (self.correction, self.decoder.spectrograms):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
         self.log_scale = nn.Parameter(torch.zeros(dims.x_shape[0]))
-        self.switches = AutoregressiveCategorical(dims, max_levels, embedding_dim, hidden)
-        flow = posterior_flow(
-            n - len(self.switches.levels), embedding_dim + self.switches.n_one_hot,
-            n_layers=n_layers, hidden=hidden, bins=bins,
-        )  # fmt: skip
+        self.prior = coupling_flow(latent_dim, n_layers=n_prior_layers, hidden=hidden // 2)
+        self.reader = nn.Linear(latent_dim, hidden)
+        self.second = nn.Sequential(nn.Dropout(dropout), MLP(embedding_dim, (hidden,), hidden))
+        self.levels = AutoregressiveCategorical(dims, max_levels, hidden, hidden)
+        n_read = hidden + self.levels.n_one_hot
+        n = len(self.levels.continuous)
+        flow = posterior_flow(n, n_read, n_layers=n_layers, hidden=hidden, bins=bins)
         self.posterior_flow = Chain([flow, UnitCube()])
-        self.regression = regression_flow(
-            n, n_layers=n_regression_layers, hidden=hidden, bins=bins
-        )
+        self.preset_encoder = PresetEncoder(self.levels, 2 * hidden, latent_dim)
+        self.tags = TagDirections(dims, latent_dim)
 
-    def presets(self, h: Tensor) -> MixedDiscreteFlow:
-        """Return q(v|x) for embeddings."""
-        return MixedDiscreteFlow(self.switches, self.posterior_flow, h)
+    def initialise(self, x: Tensor, std: Tensor) -> None:
+        """Find the principal coordinates of sounds."""
+        self.coordinates.fit(x, std)
 
-    def posterior(self, h: Tensor) -> TorchDistribution:
-        """Return q(z|x) for embeddings."""
-        return TransformedDistribution(self.presets(h), [FlowTransform(self.regression).inv])
+    def encode(self, x: Tensor) -> Tensor:
+        """Embed features as their coordinates, then the embedding."""
+        return torch.cat([self.coordinates(x), self.encoder(x)], -1)
+
+    def posterior(self, h: Tensor) -> Normal:
+        """Return q(z|x) for what ``encode`` made of sounds."""
+        z, embedding = h.tensor_split([self.latent_dim], -1)
+        spread = self.coordinates.spread
+        return Normal(z + spread * self.correction(embedding), self.noise * spread).to_event(1)
+
+    def expected_x(self, z: Tensor) -> Tensor:
+        """Decode latents (..., latent_dim): the sound of their coordinates, corrected."""
+        return self.coordinates.inverse(z) + self.decoder(z / self.coordinates.spread)
+
+    def encode_preset(self, v: Tensor) -> Tensor:
+        """Return about where presets (..., n_params) sound, without rendering them."""
+        return self.coordinates.spread * self.preset_encoder(v)
+
+    def presets(self, z: Tensor, embedding: Tensor | float = 0.0) -> MixedDiscreteFlow:
+        """Return p(v|z), or q(v|x) of latents and what else is read of the sound."""
+        read = self.reader(z / self.coordinates.spread) + embedding
+        return MixedDiscreteFlow(self.levels, self.posterior_flow, silu(read))
+
+    def params_of(self, z: Tensor) -> Tensor:
+        """Map latents to their most ordinary presets, those of u = 0."""
+        return self.params_at(z, z.new_zeros(*z.shape[:-1], self.dims.n_params))
+
+    def params_at(self, z: Tensor, u: Tensor) -> Tensor:
+        """Map latents and what remains to presets: v = r(u; z)."""
+        return self.presets(z).at(u)
+
+    def remainder(self, v: Tensor, z: Tensor) -> Tensor:
+        """Return u = r⁻¹(v; z), (..., n_params) in float64."""
+        return self.presets(z).noise(v)
+
+    def axes(self, z: Tensor) -> Tensor:
+        """Return coordinates of which the first follow the tags: z, turned."""
+        return self.tags.axes(z, self.coordinates.spread)
+
+    def latent_of(self, axes: Tensor) -> Tensor:
+        """Turn coordinates back to z."""
+        return self.tags.latent_of(axes, self.coordinates.spread)
 
     def model(self, batch: Batch | None = None) -> None:
-        """Draw presets, and their sounds from the latents they determine."""
-        r = FlowTransform(self.regression)
+        """Draw what is heard, then sound, preset and labels given it."""
+        scales = AffineTransform(0.0, self.coordinates.spread, event_dim=1)
+        w = standard_normal(self.origin)
         with self.rows(batch):
-            v = pyro.sample("v", TransformedDistribution(standard_normal(self.origin), [r]))
-            pyro.sample("x", MelNormal(self.decoder(r.inv(v)), self.log_scale))
+            z = pyro.sample("z", TransformedDistribution(w, [FlowTransform(self.prior), scales]))
+            pyro.sample("x", MelNormal(self.expected_x(z), self.log_scale))
+            pyro.sample("v", self.presets(z))
+            pyro.sample("t", Labels(self.tags.log_weight(self.axes(z.detach()))))
 
     def guide(self, batch: Batch) -> None:
-        """Draw the levels of presets given their sounds, then the other parameters."""
+        """Read what is heard off the sounds, then draw presets given both."""
+        x, n = batch["x"], self.latent_dim
         with self.rows(batch):
-            pyro.sample("v", self.presets(self.encode(batch["x"])))
+            h = self.encode(x)
+            q = self.posterior(h)
+            z, read = pyro.sample("z", q), self.second(h[..., n:])
+            if self.training:
+                read = read * (torch.rand(len(x), 1, device=x.device) < 0.5)
+            pyro.sample("v", self.presets(z if self.training else q.mean, read))
+            if "v" in batch and x.dim() == batch["v"].dim() + 1:
+                known = batch.get("has_v", torch.ones_like(x[:, 0, 0], dtype=torch.bool))
+                spread = self.coordinates.spread
+                away = (self.encode_preset(batch["v"]) - q.mean.detach()).square() / spread
+                pyro.factor("encoding", -2 * torch.where(known, away.sum(-1), 0.0))
+                pyro.factor("stress", -stress(q.mean, self.coordinates.points(x)))
