@@ -93,7 +93,7 @@ class Small(ast.NodeTransformer):
                 keyword.value = ast.Constant(SMALLER[keyword.arg])
         given = {keyword.arg for keyword in node.keywords}
         more = CALLS.get(name, "")
-        if name == "fit" and (network := NETWORKS.get(ast.literal_eval(node.args[0]))):
+        if name == "fit" and (network := NETWORKS.get(ast.unparse(node.args[0]).strip("'"))):
             more += f", options={network}"
         call = ast.parse(f"f({more})", mode="eval").body
         node.keywords += [keyword for keyword in call.keywords if keyword.arg not in given]
