@@ -74,6 +74,12 @@ def test_directions_follow_their_quality_among_the_known_presets(run):
         assert position.std() == pytest.approx(1, rel=1e-3)
 
 
+def test_a_quality_in_which_all_presets_are_alike_has_no_direction(run):
+    space = LatentSpace(Posterior.load(run[0]))
+    space.qualities[:, NAMES.index("release")] = -60.0
+    assert directions(space, NAMES.index("release")) == []
+
+
 def test_axes_are_named_by_what_is_rendered_and_kept_with_the_run(run):
     folder, dataset = run
     posterior = Posterior.load(folder)

@@ -104,6 +104,8 @@ def name_axes(
         for axis in directions(space, i):
             found, _ = _follows(space, axis, i, chosen, CHOSEN_AT, renderer)
             tried.append((found, axis))
+        if not tried:
+            continue
         best, axis = max(tried, key=lambda pair: pair[0])
         correlation, right = _follows(space, axis, i, measured, POSITIONS, renderer)
         named.append(Named(axis, correlation, right, best))
@@ -130,14 +132,16 @@ def directions(space: LatentSpace, quality: int) -> list[NamedAxis]:
 
     They are the covariance of latents and (ranks of) the quality among the known presets, its
     coordinates divided by powers of their spread: from what usually goes along with the quality
-    to what alone would tell it.
+    to what alone would tell it. There are none of a quality in which the presets are all alike.
     """
     ranks = rankdata(space.qualities[:, quality])
     center = space.z.mean(axis=0)
     z = (space.z - center).astype(np.float64)
     covariance = z.T @ (ranks - ranks.mean()) / len(z)
     name, less, more = QUALITIES[quality]
-    found = []
+    found: list[NamedAxis] = []
+    if not covariance.any():
+        return found
     for power in WHITENING:
         direction = covariance / z.std(axis=0) ** power
         # Position 1 is the spread of the presets along it.
