@@ -150,8 +150,9 @@ def faults(configuration: Configuration, data: TrainData) -> list[str]:
 
 
 def _watch(variant: Variant) -> dict[str, bool]:
-    """Note for each parameter whether it ever gets a gradient other than zero."""
-    moved = dict.fromkeys(dict(variant.named_parameters()), False)
+    """Note for each parameter that learns whether it ever gets a gradient other than zero."""
+    learnt = {n: p for n, p in variant.named_parameters() if p.requires_grad}
+    moved = dict.fromkeys(learnt, False)
 
     def watcher(name: str) -> Any:
         def note(gradient: Tensor) -> None:
@@ -159,7 +160,7 @@ def _watch(variant: Variant) -> dict[str, bool]:
 
         return note
 
-    for name, parameter in variant.named_parameters():
+    for name, parameter in learnt.items():
         parameter.register_hook(watcher(name))
     return moved
 

@@ -29,9 +29,11 @@ def test_demo(few_presets, tmp_path, monkeypatch):
     facts = demo(tmp_path, sizes=SMOKE, workers=1, say=lines.append)
     assert any("'voice' takes the place of amsynth: there is no apt-get" in line for line in lines)
     assert facts["synth"] == "voice"
-    assert lines[-1] == f"report: {tmp_path / 'report.html'}"
-    assert re.search(r"infer, 12 renders \d+\.\d\d dB, best of 4 draws \d+\.\d\d dB", lines[-3])
-    assert re.search(r"nearest human preset \d+\.\d\d dB, .* on (0|50|100) % of the", lines[-2])
+    *_, wins, nearest, look, play = lines
+    assert look == f"Look and listen: open {tmp_path / 'report.html'}"
+    assert play.startswith("To play it and change it: pyrosynth serve ")
+    assert re.search(r"infer, 12 renders \d+\.\d\d dB, best of 4 draws \d+\.\d\d dB", wins)
+    assert re.search(r"nearest human preset \d+\.\d\d dB, .* on (0|50|100) % of the", nearest)
     html = (tmp_path / "report.html").read_text()
     assert html.count("<audio") == 4
     links = re.findall(r'href="([^"]+)"', html)

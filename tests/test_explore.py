@@ -424,7 +424,7 @@ def test_the_command(run, folder, space, tmp_path, capfd):
     code, printed, error = call()
     assert code == 0, error
     assert "pc1: " in printed
-    assert f"report: {out / 'report.html'}" in printed
+    assert f"Look and listen: open {out / 'report.html'}" in printed
     after = {file: file.stat().st_mtime_ns for file in out.rglob("data.nc")}
     for remade in (novel, plane):
         assert before.pop(remade) < after.pop(remade)

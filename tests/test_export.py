@@ -10,7 +10,8 @@ from pyrosynth.cli.app import main
 from pyrosynth.errors import InputError, RunError
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.training import run as runs
-from pyrosynth.training.run import export_run, run_folder
+from pyrosynth.training.export import export_run
+from pyrosynth.training.run import run_folder
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from pyrosynth.modeling import kernels
+from pyrosynth.modeling.convolutions import DoublingConv2d, HalvingConv2d
 from pyrosynth.modeling.flows import autoregressive_flow, coupling_flow
-from pyrosynth.modeling.networks import DoublingConv2d, HalvingConv2d
 
 
 def results(flow, invert, x, context, dtype, fused, monkeypatch):

@@ -200,7 +200,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace a run in OUT.")] = False,
 ) -> None:
     """Make a run small enough to give away: 16-bit weights, fewer presets. Its code is run."""
-    from pyrosynth.training.run import export_run
+    from pyrosynth.training.export import export_run
 
     folder = export_run(run, out, presets=presets, recipe=recipe or (), force=force)
     size = sum(file.stat().st_size for file in folder.iterdir())

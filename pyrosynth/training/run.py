@@ -5,16 +5,13 @@
     variant.py            the source that was fitted
     checkpoints/          the state of the fit, to resume it
 
-`export_run` makes one small enough to be given away: half the bits, and the first presets of the
-bank.
-
 Loading a run runs the code in its ``variant.py``: load only runs whose source you trust.
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +20,8 @@ from torch import Tensor
 from pyrosynth._version import __version__
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
-from pyrosynth.data.bank import Bank
-from pyrosynth.errors import InputError, RunError, integer, reading
-from pyrosynth.files import safe_name, whole, write_bytes
+from pyrosynth.errors import RunError, reading
+from pyrosynth.files import safe_name, write_bytes
 from pyrosynth.modeling import Dims, Temperature, Term, Variant, build, set_temperature
 from pyrosynth.report import notebook
 from pyrosynth.synths.params import ParamSpace
@@ -38,7 +34,6 @@ if TYPE_CHECKING:
 
 WEIGHTS, SOURCE, FACTS = "weights.safetensors", "variant.py", "run.json"
 BANK = "bank.safetensors"  # the known presets, which `pyrosynth.data.bank` reads
-AXES = 128  # principal axes of the exported bank; keep 95 % of the variance of amsynth's sounds
 FORMAT = 2  # of run directories; those of versions before 0.2 carry no number
 PRETRAINED = Path(__file__).parents[1] / "pretrained"  # runs that come with the package, by name
 
@@ -346,71 +341,3 @@ def run_hash(posterior: Any) -> str:
     for name, tensor in sorted(variant.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def export_run(
-    path: str | Path,
-    out: str | Path,
-    *,
-    presets: int = 8000,
-    recipe: Sequence[str] = (),
-    force: bool = False,
-) -> Path:
-    """Write a run again, as small as inference allows.
-
-    Weights keep 16 bits, the bank keeps its first presets and axes; checkpoints stay behind, and
-    so do the paths of this machine. What is there already is kept if it is the same.
-
-    Args:
-        path: The run; its code is run.
-        out: Folder for the exported run.
-        presets: Number of presets to keep in the bank at most; human ones come first.
-        recipe: The commands that made the run, kept in its ``run.json``.
-        force: Whether to replace another exported run that is there, once the new one is whole.
-
-    Returns:
-        The folder.
-
-    Raises:
-        InputError: The number of presets is below 1, or ``out`` cannot be written or holds
-            something that this function did not write.
-        RunError: The run cannot be read, or ``out`` holds another run.
-
-    Example:
-        >>> from pyrosynth.training.run import export_run
-        >>> export_run("run", "small", presets=2000)  # doctest: +SKIP
-    """
-    n_presets = integer("presets", presets, 1)
-    source, folder = run_folder(path), Path(out)
-    run = load_run(source)
-    exported = {
-        "presets": n_presets,
-        "recipe": list(recipe),
-        "of": hashlib.sha256((source / FACTS).read_bytes()).hexdigest(),
-    }
-    if folder.resolve() == source.resolve():
-        raise InputError(f"'{folder}' is the run itself; give another folder")
-    if (folder / FACTS).exists() and not force:
-        if _exported(folder) == exported:
-            return folder
-        raise RunError(
-            f"'{folder}' holds another run; give another folder, or replace it with --force"
-        )
-    bank = Bank.load(source / BANK).first(n_presets, AXES) if (source / BANK).exists() else None
-    synth = {key: value for key, value in run.synth_spec.items() if key != "path"}
-    dataset = {key: value for key, value in run.dataset.items() if key != "path"}
-    small = replace(run, synth_spec=synth, dataset={**dataset, **exported})
-    with whole(folder, "export") as new:
-        if bank is not None:
-            bank.save(new / BANK)
-        small.save(new, half=True)
-    return folder
-
-
-def _exported(folder: Path) -> dict[str, object] | None:
-    """Read what an exported run was made of, or None."""
-    try:
-        held = json.loads((folder / FACTS).read_text(encoding="utf-8"))["dataset"]
-        return {key: held[key] for key in ("presets", "recipe", "of")}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
