@@ -35,10 +35,11 @@ async function find(blob, called, start = null) {
   let play = null;
   let says = "";
   let best = null;
+  let replaced = false;  // by another search, which tells what it finds
   visited = null;
   try {
     for await (const news of source.search(sound, asked, mine.signal)) {
-      if (mine.signal.aborted) return;
+      if (mine.signal.aborted) break;
       if (news.target) {
         ({ play, says } = news);
         showTarget(news, blob, called);
@@ -57,9 +58,10 @@ async function find(blob, called, start = null) {
   } catch (error) {
     if (error.name !== "AbortError") throw error;
   } finally {
-    if (searching === mine) endSearch();
+    replaced = searching !== mine;
+    if (!replaced) endSearch();
   }
-  if (!best) return;
+  if (!best || replaced) return;
   if (now === visited && best.lsd_db < visited.lsd_db && !mine.signal.aborted) await visit(async () => best, `like ${called}`);
   const advice = play ? `play it at ${play.name}, ${play.note.hold_seconds.toFixed(1)} s; ` : says && `${says}; `;
   const hints = locks.size ? `, with ${locks.size} locked` : "";
