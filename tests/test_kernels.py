@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pyrosynth.modeling import kernels
+from pyrosynth.modeling import flow_layers
 from pyrosynth.modeling.convolutions import DoublingConv2d, HalvingConv2d
 from pyrosynth.modeling.flows import autoregressive_flow, coupling_flow
 
@@ -15,7 +15,7 @@ def results(flow, invert, x, context, dtype, fused, monkeypatch):
     """Return images, log-determinants and all gradients."""
     with monkeypatch.context() as patch:
         if not fused:
-            patch.setattr(kernels, "usable", lambda x: False)
+            patch.setattr(flow_layers, "kernels_usable", lambda x: False)
         flow, x = copy.deepcopy(flow).to(dtype), x.to(dtype).requires_grad_()
         inputs = [x]
         if context is not None:

@@ -21,17 +21,23 @@ References:
 
 import math
 from abc import abstractmethod
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyrosynth.errors import InputError
-from pyrosynth.modeling import coupling_kernels, kernels, stack_kernels
 from pyrosynth.modeling.bijections import Chain, Conditioner, Flow, Permutation, affine
 
 SMALLEST = 1e-3  # least width and height (as a share of the range) and slope of a bin
+WIDEST_STACK = 128  # hidden units and features whose weights fit a multiprocessor of a GPU
 ONE = math.log(math.expm1(1 - SMALLEST))  # softplus of this plus SMALLEST is a slope of 1
+
+
+def kernels_usable(x: Tensor) -> bool:
+    """Return whether points can be mapped by Triton's kernels: float32 on a GPU, with Triton."""
+    return x.is_cuda and x.dtype == torch.float32 and find_spec("triton") is not None
 
 
 class Coupling(Flow):
@@ -120,13 +126,13 @@ class SplineCoupling(Coupling):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Reshape the second half by the first, then swap."""
-        if kernels.usable(x):
+        if kernels_usable(x):
             return self._fused(x, context, invert=False)
         return super().forward(x, context)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Swap back, then undo the reshaping."""
-        if kernels.usable(y):
+        if kernels_usable(y):
             return self._fused(y, context, invert=True)
         return super().inverse(y, context)
 
@@ -135,6 +141,8 @@ class SplineCoupling(Coupling):
 
     def _fused(self, x: Tensor, context: Tensor | None, *, invert: bool) -> tuple[Tensor, Tensor]:
         """Map points by the kernels of a GPU."""
+        from pyrosynth.modeling import coupling_kernels
+
         net, first = self.net, self.net.features
         assert first is not None  # a coupling keeps a feature or more
         given = first.bias if net.context is None else net.context(context) + first.bias
@@ -312,22 +320,28 @@ class AutoregressiveStack(Chain):
             flows.append(Permutation(backwards))
         super().__init__(flows)
         self.steps = [flow.net for flow in flows if isinstance(flow, Autoregressive)]
-        self.fits = n_layers > 0 and max(features, hidden) <= stack_kernels.WIDEST
+        self.fits = n_layers > 0 and max(features, hidden) <= WIDEST_STACK
         orders = [backwards if i % 2 else torch.arange(features) for i in range(n_layers)]
         orders.append(torch.arange(features))  # what comes out is in the order of what goes in
         self.register_buffer("positions", torch.stack(orders).int(), persistent=False)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map points through the steps in order, at once."""
-        if self.fits and kernels.usable(x):
-            return stack_kernels.stack(x, *self._stacked(x, context), invert=False)
+        if self.fits and kernels_usable(x):
+            return self._fused(x, context, invert=False)
         return super().forward(x, context)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map images back through the steps in reverse order, feature by feature."""
-        if self.fits and kernels.usable(y) and not torch.is_grad_enabled():
-            return stack_kernels.stack(y, *self._stacked(y, context), invert=True)
+        if self.fits and kernels_usable(y) and not torch.is_grad_enabled():
+            return self._fused(y, context, invert=True)
         return super().inverse(y, context)
+
+    def _fused(self, x: Tensor, context: Tensor | None, *, invert: bool) -> tuple[Tensor, Tensor]:
+        """Map points by a kernel of a GPU."""
+        from pyrosynth.modeling import stack_kernels
+
+        return stack_kernels.stack(x, *self._stacked(x, context), invert=invert)
 
     def _stacked(
         self, x: Tensor, context: Tensor | None

@@ -2,10 +2,11 @@
 
 Layer by layer, a flow launches hundreds of kernels, each of which takes longer to start than to
 run. `pyrosynth.modeling.coupling_kernels` and `pyrosynth.modeling.stack_kernels` do the same work
-in a few. What they compute is defined by the plain torch code in `pyrosynth.modeling.flow_layers`,
+in a few. What they compute is defined by the plain code in `pyrosynth.modeling.flow_layers`,
 which all other devices run; tests hold the two against each other.
 
-Triton comes with torch's builds for CUDA. Where it is missing, the plain code runs on a GPU too.
+Triton comes with torch's builds for CUDA. It is imported when the first kernel is wanted: that
+takes a fifth of a second.
 """
 
 from collections.abc import Callable
@@ -24,11 +25,6 @@ except ImportError:
 def jit(function: Callable[..., Any]) -> Any:
     """Compile a kernel when it is first launched, where Triton is installed."""
     return function if triton is None else triton.jit(function)
-
-
-def usable(x: Tensor) -> bool:
-    """Return whether points can be mapped by kernels: float32 on a GPU, with Triton."""
-    return x.is_cuda and x.dtype == torch.float32 and triton is not None
 
 
 def flat(x: Tensor, given: Tensor) -> tuple[Tensor, Tensor, torch.Size]:

@@ -11,7 +11,6 @@ from torch import Tensor
 from pyrosynth.modeling.kernels import flat, jit, padded, tl, triton
 
 ROWS = 16  # that one program maps: the fewest a product of tiles takes
-WIDEST = 128  # hidden units and features of a stack whose weights fit a multiprocessor
 
 
 @jit
