@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyrosynth.inference.search import TRUST, Pool, descend, evolve, move
+from pyrosynth.inference.search import TRUST, Pool, evolve, move, move_best
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.rendering import RenderResult
 
@@ -66,7 +66,7 @@ def test_failed_sound_is_infinitely_far_and_never_best(pool):
 def test_model_steps_reach_the_target_when_the_model_is_right(pool):
     before = pool.add([[0.4, 0.7, 0.5, 0.5, 1.0]], "posterior")[0]
     for _ in range(3):
-        descend(pool, predict, torch.device("cpu"))
+        move_best(pool, predict, torch.device("cpu"))
     assert pool.match().lsd[0] < before / 10
     assert pool.match().source[0] == "model"
 
@@ -76,13 +76,13 @@ def test_model_steps_are_corrected_by_what_was_heard(pool):
     other = Pool(pool.target, SPACE, LEARNT, LinearSynth())
     for tried, shift in ((pool, 0.0), (other, 5.0)):
         tried.add([[0.4, 0.7, 0.5, 0.5, 1.0]], "posterior")
-        descend(tried, lambda unit, by=shift: predict(unit) + by, torch.device("cpu"))
+        move_best(tried, lambda unit, by=shift: predict(unit) + by, torch.device("cpu"))
     np.testing.assert_allclose(other.unit, pool.unit, atol=1e-4)
 
 
 def test_model_steps_leave_switches_alone(pool):
     pool.add([[0.4, 0.7, 0.5, 0.5, 0.0]], "posterior")
-    descend(pool, predict, torch.device("cpu"))
+    move_best(pool, predict, torch.device("cpu"))
     assert len(pool) == 1 + len(TRUST)
     assert (pool.unit[:, 4] == 0.0).all()
 

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.optim.adam import adam
 
 from pyrosynth.errors import InputError
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import Array, Float, Place
+from pyrosynth.inference.descent import descend
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.svi import plain_torch
 
@@ -37,7 +37,6 @@ PRICE = 0.02  # of moving one parameter over its range, in squared lengths of th
 RANGE = 1.0  # distance of expected latents (units of 5 dB) over which the encoder errs alike
 ERROR = 0.2  # standard deviation of its error, times the root of that of a coordinate
 NUGGET = 0.01  # share of its variance that even like presets do not share
-INSIDE = 1e-3  # distance from the ends of a range, where logits have no slope
 ALIKE = 1e-2  # unit values by which two presets differ at least
 
 
@@ -254,22 +253,12 @@ class Chooser:
         """Move presets (n, n_learnt) down the expected cost; discrete parameters stay."""
         here = self._tensor(unit)
         held = torch.as_tensor(self.params.discrete, device=here.device)
-        logits = torch.logit(here.clamp(INSIDE, 1 - INSIDE)).requires_grad_()
-        moments, taken = [torch.zeros_like(logits) for _ in range(2)], torch.tensor(0.0)
-        for _ in range(STEPS):
-            there = torch.where(held, here, logits.sigmoid())
+
+        def cost(there: Tensor) -> Tensor:
             z, left = self.model.expect(there)
-            cost = (self._cost(there, z) + self._unsure * left).sum()
-            gradient = torch.autograd.grad(cost, logits)
-            with torch.no_grad():
-                # The function, not torch.optim.Adam, whose use imports torch's compiler: seconds.
-                adam(
-                    [logits], [*gradient], [moments[0]], [moments[1]], [], [taken], foreach=False,
-                    amsgrad=False, beta1=0.9, beta2=0.999, lr=RATE, weight_decay=0.0, eps=1e-8,
-                    maximize=False,
-                )  # fmt: skip
-        with torch.no_grad():
-            return torch.where(held, here, logits.sigmoid()).double().cpu().numpy()
+            return self._cost(there, z) + self._unsure * left
+
+        return descend(cost, here, held, STEPS, RATE).double().cpu().numpy()
 
     def _tensor(self, array: NDArray[np.floating]) -> Tensor:
         return torch.as_tensor(array, dtype=torch.float32, device=self.posterior.device)

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
-from torch.optim.adam import adam
 
 from pyrosynth.audio.features import DB
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError
 from pyrosynth.inference.answers import Draws, Match
+from pyrosynth.inference.descent import descend
 from pyrosynth.synths.params import ParamSpace, Subspace
 from pyrosynth.synths.rendering import Renderer
 
@@ -35,7 +35,6 @@ STEPS, RATE = 20, 0.08  # of Adam, on the logits of the unit values
 SMALLEST, LARGEST = 0.01, 0.3  # bounds of the first steps of the evolution, in unit values
 NEIGHBOURS = 16  # known presets that a guess starts from
 CONSIDERED = 1024  # draws that the model ranks by its own prediction before any is rendered
-INSIDE = 1e-3  # distance from the ends of a range, where logits have no slope
 
 
 @dataclass
@@ -157,29 +156,18 @@ def move(
     with torch.no_grad():
         off = torch.tensor(heard, device=device) - predict(here)
     corrected = torch.tensor(target, device=device) - off
-    logits = torch.logit(here.clamp(INSIDE, 1 - INSIDE)).requires_grad_()
-    moments, taken = [torch.zeros_like(logits) for _ in range(2)], torch.tensor(0.0)
 
-    def look() -> tuple[Tensor, Tensor]:
-        there = torch.where(held, here, logits.sigmoid())
+    def squares(there: Tensor) -> Tensor:
         distance = DB**2 * (predict(there) - corrected).square().mean((-1, -2))
-        return there, distance + cost * (there - here).square().sum(-1)
+        return distance + cost * (there - here).square().sum(-1)
 
-    for _ in range(STEPS):
-        gradient = torch.autograd.grad(look()[1].sum(), logits)
-        with torch.no_grad():
-            # The function, not torch.optim.Adam, whose use imports torch's compiler: seconds.
-            adam(
-                [logits], [*gradient], [moments[0]], [moments[1]], [], [taken], foreach=False,
-                amsgrad=False, beta1=0.9, beta2=0.999, lr=RATE, weight_decay=0.0, eps=1e-8,
-                maximize=False,
-            )  # fmt: skip
+    there = descend(squares, here, held, STEPS, RATE)
     with torch.no_grad():
-        there, squares = look()
-    return there.double().cpu().numpy(), squares.sqrt().double().cpu().numpy()
+        expected = squares(there).sqrt()
+    return there.double().cpu().numpy(), expected.double().cpu().numpy()
 
 
-def descend(pool: Pool, predict: Callable[[Tensor], Tensor], device: torch.device) -> None:
+def move_best(pool: Pool, predict: Callable[[Tensor], Tensor], device: torch.device) -> None:
     """Propose moves of the nearest presets, a bold and a careful one from each; see `move`.
 
     Args:
@@ -279,7 +267,7 @@ def propose(posterior: "Posterior", pool: Pool, budget: int, seed: int) -> None:
         pool.add(run.space.to_unit(known), "bank")
     if posterior.predicts:
         for _ in range(budget // (4 * PROPOSALS)):
-            descend(pool, posterior.predict_unit, posterior.device)
+            move_best(pool, posterior.predict_unit, posterior.device)
     # The best that was rendered, not the posterior, says how far there is still to go.
     spread = np.clip(pool.unit[pool.best(PROPOSALS)].std(axis=0), SMALLEST, LARGEST)
     spread[run.space.discrete] = 0.0
