@@ -7,6 +7,7 @@ from small import small_run
 from toys import SMALL
 
 from pyrosynth.errors import InputError
+from pyrosynth.evaluation.disentanglement import coordinates
 from pyrosynth.evaluation.steering import steer
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import latents
@@ -206,6 +207,14 @@ def test_what_is_expected_of_presets_is_corrected_by_those_that_are_known(heard)
     assert (off < 0.1 * plain).all()
     assert left[:4].max() < 0.05
     assert left[4:].max() > 0.5
+
+
+def test_coordinates_of_tags_are_read_off_sounds(run, heard):
+    dataset, space = run[0], LatentSpace(heard)
+    rows = dataset.rows("test")[:3]
+    z = torch.as_tensor(space.heard(dataset.x(rows)))
+    wanted = heard.variant.axes(z).detach().numpy()
+    np.testing.assert_allclose(coordinates(heard.run, dataset, rows), wanted, atol=1e-5)
 
 
 def test_tags_steer_presets_whose_latents_are_heard(heard):

@@ -17,13 +17,14 @@ from scipy import stats
 from pyrosynth.data.dataset import Dataset, Rows
 from pyrosynth.data.tags import TagTable
 from pyrosynth.errors import InputError
+from pyrosynth.explore.places import latents_of_sounds
+from pyrosynth.inference.posterior import Posterior
 from pyrosynth.modeling import Variant
 from pyrosynth.statistics import auc, spearman
 from pyrosynth.training.run import Run
 
 Float = NDArray[np.float64]
 
-SOUNDS = 512  # whose latents are read at once
 CLASSES = 5  # of equal size, that a descriptor is cut into
 NEIGHBOURS = 3  # of the estimator, as Ross recommends
 
@@ -166,12 +167,8 @@ def coordinates(
     """
     if not _hears(run.variant):
         return _of_levels(run, dataset.levels(rows), rng)
-    parts = []
-    for part in np.array_split(rows, max(1, len(rows) // SOUNDS)):
-        x = run.standardise(torch.as_tensor(dataset.x(part), device=run.mean.device))
-        z = run.variant.posterior(run.variant.encode(x)).mean
-        parts.append(run.variant.axes(z).cpu().numpy())
-    return np.concatenate(parts).astype(np.float64)
+    z = torch.as_tensor(latents_of_sounds(Posterior(run), dataset.x(rows)))
+    return run.variant.axes(z.to(run.mean)).cpu().numpy().astype(np.float64)
 
 
 @torch.no_grad()

@@ -251,9 +251,9 @@ def _steered(space: LatentSpace, places: Place, tag: str, amount: ArrayLike) -> 
     goals = axis.at(places.z, axis.position(places.z) + amounts)
     goals = np.where(amounts[..., None] == 0, places.z, goals).reshape(-1, n, space.dim)
     moved = [
-        move(space, Place(places.z[i], places.u[i], places.values[i]), goal[i]).place.values
-        for goal in goals
-        for i in range(n)
+        move(space, place, goal).place.values
+        for row in goals
+        for place, goal in zip(places.each(), row, strict=True)
     ]
     return np.reshape(moved, (*amounts.shape, -1))
 

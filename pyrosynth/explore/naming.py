@@ -155,8 +155,7 @@ def _places(space: LatentSpace, dataset: Dataset, split: str, n: int, seed: int)
     rows = np.random.default_rng(seed).permutation(dataset.rows(split, human_only=True))[:n]
     values = dataset.values(rows)
     z = space.heard(dataset.x(rows)) if space.of_sound else None
-    where = space.place_of(values, z)
-    return [Place(*one) for one in zip(where.z, where.u, where.values, strict=True)]
+    return [*space.place_of(values, z).each()]
 
 
 def _follows(

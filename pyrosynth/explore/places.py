@@ -5,6 +5,7 @@ presets that sound so it is. Both together are a preset, exactly. In a variant w
 determine their latents nothing remains, and ``u`` is empty.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,11 @@ class Place:
     z: Array
     u: Float
     values: Float
+
+    def each(self) -> "Iterator[Place]":
+        """Yield each of several."""
+        for one in zip(self.z, self.u, self.values, strict=True):
+            yield Place(*one)
 
 
 def of_sound(posterior: Posterior) -> bool:

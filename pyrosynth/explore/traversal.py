@@ -219,16 +219,14 @@ def _around(
 ) -> Float:
     """Return the same sweep from other presets that sound like its center, (n, n_params)."""
     if space.of_sound and space.posterior.predicts:
-        others = space.place_of(space.posterior.sample(x, draws, seed).values, np.repeat(
-            center.z[None], draws, axis=0))  # fmt: skip
-        z, u = others.z, others.u
+        values = space.posterior.sample(x, draws, seed).values
+        others = space.place_of(values, np.repeat(center.z[None], draws, axis=0))
     else:
-        z = space.posterior.encode(x, draws, seed)
-        u = np.empty((draws, 0))
-    around = space.values(z, u)
+        z, u = space.posterior.encode(x, draws, seed), np.empty((draws, 0))
+        others = Place(z, u, space.values(z, u))
     moved = [
-        move(space, Place(z[i], u[i], around[i]), goal).place.values
-        for i in range(draws)
-        for goal in line.at(z[i], position)
+        move(space, other, goal).place.values
+        for other in others.each()
+        for goal in line.at(other.z, position)
     ]
     return np.stack(moved)
