@@ -16,11 +16,14 @@ from aiohttp import ClientSession
 WAIT = 180.0  # seconds; machines are busy
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--mute-audio",
-    "--no-first-run", "--autoplay-policy=no-user-gesture-required", "--remote-debugging-port=0",
-    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--disable-extensions",
+    "--no-first-run", "--remote-debugging-port=0",
+    "--use-fake-device-for-media-stream", "--disable-extensions",
     "--disable-background-networking", "--disable-component-update", "--no-proxy-server",
     "--allow-file-access-from-files=false",
 )  # fmt: skip
+# What a user has allowed, or has not yet: sound, and the microphone.
+ALLOWING = ("--autoplay-policy=no-user-gesture-required", "--use-fake-ui-for-media-stream")
+REFUSING = ("--autoplay-policy=document-user-activation-required", "--deny-permission-prompts")
 
 
 def chromium():
@@ -29,13 +32,19 @@ def chromium():
 
 
 class Browser:
-    """One page of a browser; an asynchronous context."""
+    """One page of a browser that allows sound and microphone or not; an asynchronous context."""
+
+    def __init__(self, permissions=ALLOWING):
+        self.permissions = permissions
 
     async def __aenter__(self):
         self.folder = Path(tempfile.mkdtemp())
         self.downloads = self.folder / "downloads"
         self.process = subprocess.Popen(
-            [chromium(), *FLAGS, f"--user-data-dir={self.folder / 'profile'}", "about:blank"],
+            [
+                chromium(), *FLAGS, *self.permissions,
+                f"--user-data-dir={self.folder / 'profile'}", "about:blank",
+            ],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
             env={**os.environ, "HOME": str(self.folder)},
         )  # fmt: skip

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 import soundfile
-from browser import WAIT, Browser, chromium
+from browser import REFUSING, WAIT, Browser, chromium
 from hums import hum
 from lively import small_posterior
 
@@ -97,12 +97,112 @@ async def names_of_controls(page):
     ]
 
 
-def test_the_whole_page(tmp_path):
+def save_tone(file):
+    """Save the sound of a known preset; return the file."""
+    _, posterior = small_posterior()
+    with posterior.renderer(1, keep_audio=True) as renderer:
+        soundfile.write(file, renderer.render(posterior.bank.values[:1]).audio[0], 22050)
+    return file
+
+
+@pytest.fixture(scope="module")
+def servers():
+    """Return the servers so far, of which the last one runs."""
     servers = [Server()]
-    try:
-        asyncio.run(_the_whole_page(tmp_path, servers))
-    finally:
-        servers[-1].end()
+    yield servers
+    servers[-1].end()
+
+
+def test_what_comes_late_or_is_refused_undoes_nothing(tmp_path, servers):
+    asyncio.run(_what_comes_late(save_tone(tmp_path / "tone.wav"), servers[-1].address))
+
+
+HOLD = """window.held = []; window.holding = ''; source.ask = async (path, options) => {
+    const response = await Server.prototype.ask.call(source, path, options);
+    if (holding && path.startsWith(holding)) await new Promise((go) => held.push(go));
+    return response;
+}"""  # answers come as late as the test wants them
+
+
+async def _release(page):
+    await page.js("holding = ''; held.splice(0).forEach((go) => go())")
+    await page.js("new Promise((go) => setTimeout(go, 300))")
+
+
+async def _what_comes_late(tone, address):
+    async with Browser(REFUSING) as page:
+        # a link of another run: the first preset instead, and it stays said
+        link = "#run=other&name=x&z=0&values=0"
+        await page.open(address + link)
+        names = await page.js("state.names")
+        assert await page.js(SHOWN) == names[0]
+        says = (await page.js(STATUS)).split("; ")
+        assert says[0].startswith("this link is of the run 'other'")
+        assert says[1] == "the first preset is shown instead"
+
+        # a file that is dropped before a browser allows sound is searched for to the end
+        await drop(page, tone)
+        await page.true(f"{SHOWN} === 'like tone.wav'")
+        await page.press("#end-search")
+        await page.true(f"{STATUS}.startsWith('Found a preset for tone.wav')")
+
+        # the same link later: all stays
+        shown, there = await page.js(SHOWN), await page.js("location.hash")
+        await page.js(f"location.hash = {json.dumps(link)}")
+        await page.true(f"{STATUS}.startsWith('this link is of the run')")
+        assert await page.js(SHOWN) == shown
+        assert await page.js("location.hash") == there
+
+        # undo before the answer to a slider
+        await page.js(HOLD)
+        await page.js("load(1)")
+        await page.true(f"{SHOWN} === {json.dumps(names[1])}")
+        await page.js("holding = 'api/point'; document.getElementById('s-brightness').focus()")
+        await page.key("ArrowRight")
+        await page.true("held.length === 1")
+        await page.press("#undo")
+        await _release(page)
+        assert await page.js(SHOWN) == names[1]
+
+        # another preset is loaded while a search begins: the page stays there
+        await page.js("holding = 'api/search'")
+        await drop(page, tone)
+        await page.true("held.length === 1")
+        await page.js("load(0)")
+        await page.true(f"{SHOWN} === {json.dumps(names[0])}")
+        await _release(page)
+        await page.true(f"{STATUS}.startsWith('The first candidates for tone.wav')")
+        assert await page.js(SHOWN) == names[0]
+
+        # another sound is dropped while the first candidate of one is loaded
+        await page.js("source.kept.clear(); holding = 'api/sound'")
+        await drop(page, tone)
+        await page.true(f"{SHOWN} === 'like tone.wav' && held.length === 1")
+        await page.js("holding = 'api/search'")
+        await drop(page, tone.rename(tone.with_name("other.wav")))
+        await page.true("held.length === 2")
+        await page.js("held[0](); new Promise((go) => setTimeout(go, 300))")
+        assert await page.js(STATUS) == "Listening to other.wav…"
+
+        # and a sound that cannot be read while that one is searched for
+        bad = tone.with_name("bad.m4a")
+        bad.write_text("no sound")
+        await drop(page, bad)
+        await page.true(f"{STATUS}.startsWith(\"'bad.m4a' cannot be decoded here\")")
+        await _release(page)
+        assert await page.js("document.getElementById('end-search').disabled")
+        assert not await page.js("document.getElementById('go-on').disabled")
+
+        # the microphone is refused
+        await page.press("#record")
+        await page.true(f"{STATUS}.startsWith('no microphone')")
+        assert await page.js("document.getElementById('record').textContent") == "Record"
+        assert not await page.js("document.getElementById('record').disabled")
+        assert not page.errors
+
+
+def test_the_whole_page(tmp_path, servers):
+    asyncio.run(_the_whole_page(tmp_path, servers))
 
 
 async def _the_whole_page(tmp_path, servers):
@@ -219,11 +319,7 @@ async def _the_whole_page(tmp_path, servers):
 
         # drop a file, see target and result
         await page.js("source.kept.clear()")
-        tone = tmp_path / "tone.wav"
-        _, posterior = small_posterior()
-        with posterior.renderer(1, keep_audio=True) as renderer:
-            audio = renderer.render(posterior.bank.values[:1]).audio[0]
-        soundfile.write(tone, audio, 22050)
+        tone = save_tone(tmp_path / "tone.wav")
         await drop(page, tone)
         await page.true(f"{SHOWN} === 'like tone.wav'")
         await page.true("document.querySelectorAll('#candidates li').length > 1")
@@ -272,7 +368,7 @@ async def _the_whole_page(tmp_path, servers):
         (file,) = page.downloads.glob("*.json")
         await page.until(file.read_text)
         saved = json.loads(file.read_text())["parameters"]
-        assert list(saved) == list(posterior.run.full_space.names)
+        assert list(saved) == list(small_posterior()[1].run.full_space.names)
         assert list(saved.values()) == pytest.approx(await page.js("now.values"))
 
         # draw a path and play it
@@ -299,9 +395,12 @@ async def _the_whole_page(tmp_path, servers):
         assert await page.js("getComputedStyle(document.body).backgroundColor") != light
         await page.size(1280, 900)
 
-        # the server ends and comes back
+        # the server ends, in the midst of a search, and comes back
+        await drop(page, tone)
+        await page.true(f"{SHOWN} === 'like tone.wav'")
         assert server.end() == 0
         await page.true(f"{STATUS}.startsWith('The server has gone')")
+        assert await page.js("document.getElementById('end-search').disabled")
         servers.append(Server(server.port))
         await page.true(f"{STATUS} === 'The server is back.'")
         await page.click(*await dot(page, second))

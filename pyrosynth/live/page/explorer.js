@@ -10,9 +10,8 @@ let now = null; // the current point: latent, values, positions, place
 let swept = null; // in a static site: the latest point of the preset that its sliders move
 let title = ""; // what the current point is called
 let hovering = null;
-let walking = 0; // how many paths were begun or stopped
-let onPath = 0; // which of them is being played
-let wishes = 0; // how many points were asked for: an answer that comes late must not undo a newer one
+let wishes = 0; // how often something was asked for: an answer that comes late must not undo a newer one
+let onPath = null; // which of these wishes is the path that is being played
 
 function say(text, bad = false) {
   $("status").textContent = text;
@@ -47,9 +46,16 @@ function latest(action) {
   };
 }
 
+/** Ask for something else than what is under way; return which wish that is. */
+function wish() {
+  wishes += 1;
+  return wishes;
+}
+
 /** Go to a point and play it; a point that has a name of its own is called by that. */
 async function go(point, asked, { goOn = false, moving = null } = {}) {
   const called = point.name ?? asked;
+  say("");
   if (now && !moving) undoing.add();
   now = point;
   title = called;
@@ -64,7 +70,6 @@ async function go(point, asked, { goOn = false, moving = null } = {}) {
   if (now !== point) return;
   drawPicture($("result"), sound.picture);
   await player.play(sound.url, goOn);
-  say("");
 }
 
 function showSliders(except) {
@@ -76,11 +81,29 @@ function showSliders(except) {
   }
 }
 
-const drag = latest(async ({ start, slider, position }) => {
-  const asked = { z: start.z, values: start.values, to: { [slider]: position }, locked: locked() };
-  const point = await source.point(asked);
-  await go(point, `${title.replace(/ \(moved\)$/, "")} (moved)`, { goOn: true, moving: slider });
+const follow = latest(async ({ mine, ask, moving }) => {
+  if (mine !== wishes) return;
+  const point = await ask();
+  if (mine !== wishes) return;
+  await go(point, `${title.replace(/ \(moved\)$/, "")} (moved)`, { goOn: true, moving });
 });
+
+/** Let an input move the point; `ask` gives the new one. A gesture is one step of undo. */
+function followed(input, ask) {
+  let mine = null;
+  let start = null; // where the gesture began
+  input.addEventListener("input", () => {
+    if (!now) return;
+    if (mine !== wishes) [mine, start] = [wish(), null];
+    if (!start) {
+      start = now;
+      undoing.add();
+    }
+    const from = start;
+    follow({ mine, ask: () => ask(from), moving: input.name });
+  });
+  input.addEventListener("change", () => { start = null; });
+}
 
 function buildSlider({ name: called, kind, ends: names, moves }) {
   const box = document.createElement("div");
@@ -99,18 +122,7 @@ function buildSlider({ name: called, kind, ends: names, moves }) {
   }
   if (names[0]) input.setAttribute("aria-label", `${called}, from ${names[0]} to ${names[1]}`);
   input.title = `moves ${moves.join(", ")}`;
-  let start = null;
-  input.addEventListener("input", () => {
-    if (!now) return;
-    if (!start) {
-      start = now;
-      wishes += 1;
-      walking += 1;
-      undoing.add();
-    }
-    drag({ start, slider: called, position: Number(input.value) });
-  });
-  input.addEventListener("change", () => { start = null; });
+  followed(input, ({ z, values }) => source.point({ z, values, to: { [called]: Number(input.value) }, locked: locked() }));
   box.append(label, input, ends);
   return box;
 }
@@ -131,9 +143,7 @@ function paintRamp() {
 
 /** Ask for a point and go there, unless something else was asked for meanwhile; tell which. */
 async function visit(ask, called) {
-  wishes += 1;
-  walking += 1;
-  const mine = wishes;
+  const mine = wish();
   const point = await ask();
   if (mine !== wishes) return null;
   await go(point, called);
@@ -145,7 +155,7 @@ const load = (number) => trying(() => visit(() => source.point({ preset: number 
 async function hover(number) {
   hovering?.abort();
   hovering = null;
-  if (number === null || (onPath && onPath === walking)) return;
+  if (number === null || onPath === wishes) return;
   const asking = new AbortController();
   hovering = asking;
   await trying(async () => {

@@ -20,11 +20,10 @@ const undoing = {
     const last = from.pop();
     if (!last) return;
     to.push({ point: now, title });
-    wishes += 1;
-    walking += 1;
+    wish();
     this.show();
     await go(last.point, last.title, { moving: "history" });
-    say(`${way < 0 ? "Back at" : "Again at"} ${last.title}`);
+    if (now === last.point) say(`${way < 0 ? "Back at" : "Again at"} ${last.title}`);
   },
 
   show() {
@@ -43,27 +42,24 @@ function keepInAddress() {
   history.replaceState(null, "", `#${asked}`);
 }
 
-/** Go to what the address holds; tell whether there was something. */
+/** Go to what the address holds, if there is something; what is wrong with it is thrown. */
 async function restoreFromAddress() {
   const asked = new URLSearchParams(location.hash.slice(1));
-  if (!asked.has("values") || !source.canFind) return false;
-  const numbers = (name) => asked.get(name).split(",").map(Number);
+  if (!asked.has("values") || !source.canFind) return;
+  const numbers = (name) => (asked.get(name) ?? "").split(",").map(Number);
   const values = numbers("values");
   if (asked.get("run") !== state.run || values.length !== state.params.length) {
-    say(`this link is of the run '${asked.get("run")}', not of '${state.run}'; the first preset is shown instead`, true);
-    return false;
+    if (now) keepInAddress();
+    throw new Told(`this link is of the run '${asked.get("run")}', not of '${state.run}'`);
   }
-  locks.clear();
-  for (const name of (asked.get("locked") || "").split(",")) {
-    if (state.params.some((param) => param.name === name)) locks.add(name);
-  }
-  try {
-    await visit(() => source.point({ z: numbers("z"), values }), asked.get("name") || "from a link");
-  } catch (error) {
-    if (!(error instanceof Told)) throw error;
-    say(error.message, true);
-  }
-  return now !== null;
+  await visit(async () => {
+    const point = await source.point({ z: numbers("z"), values });
+    locks.clear();
+    for (const name of (asked.get("locked") ?? "").split(",")) {
+      if (state.params.some((param) => param.name === name)) locks.add(name);
+    }
+    return point;
+  }, asked.get("name") || "from a link");
 }
 
 /** Presets that are kept in this browser, for each run. */

@@ -20,13 +20,6 @@ function shownValue(param, value, share) {
   return label ?? `${Number(value.toPrecision(3))} ${param.unit}`.trim();
 }
 
-const turn = latest(async ({ start, i, share, name }) => {
-  const values = start.values.with(i, native(state.params[i], share));
-  const { [name]: _, ...others } = locked();
-  const point = await source.point({ knobs: values, near: start.z, locked: others });
-  await go(point, `${title.replace(/ \(moved\)$/, "")} (moved)`, { goOn: true, moving: name });
-});
-
 function buildKnob(param, i) {
   const box = document.createElement("div");
   box.className = "knob";
@@ -43,20 +36,11 @@ function buildKnob(param, i) {
   }
   Object.assign(input, { id, name: param.name, disabled: !source.canFind });
   input.setAttribute("aria-label", `${param.group} ${param.label}${param.unit ? `, ${param.unit}` : ""}`);
-  let start = null;
-  const moved = () => {
-    if (!now) return;
-    if (!start) {
-      start = now;
-      wishes += 1;
-      walking += 1;
-      undoing.add();
-    }
+  followed(input, ({ z, values }) => {
     const share = param.kind === "toggle" && !chooses ? Number(input.checked) : Number(input.value);
-    turn({ start, i, share, name: param.name });
-  };
-  input.addEventListener("input", moved);
-  input.addEventListener("change", () => { start = null; });
+    const { [param.name]: _, ...others } = locked();
+    return source.point({ knobs: values.with(i, native(param, share)), near: z, locked: others });
+  });
   const lock = Object.assign(document.createElement("button"), { type: "button", className: "lock", hidden: !source.canFind });
   lock.setAttribute("aria-label", `Lock ${param.group} ${param.label}`);
   lock.addEventListener("click", () => {

@@ -5,8 +5,7 @@ const FOUND_BY = { model: "guess", posterior: "draw", bank: "known preset", cma:
 
 let target = null; // the sound to be met: address, level, and the file it came from
 let comparing = false; // whether the target is heard, instead of the preset
-let searching = null; // what aborts the search that is under way
-let visited = null; // the candidate that the page went to by itself
+let searching = null; // what aborts the latest search
 let seeds = 0; // of searches that go on
 
 function showComparing(on) {
@@ -18,7 +17,9 @@ function showComparing(on) {
 /** Hear the target or the preset, the louder of them as loud as the other, from where one is. */
 async function hearTarget(on) {
   showComparing(on && target !== null);
-  const preset = await source.sound(now);
+  const point = now;
+  const preset = await source.sound(point);
+  if (now !== point) return;
   const sound = comparing ? target : preset;
   const quieter = Math.min(preset.level, target?.level ?? preset.level);
   await player.play(sound.url, true, Math.min(1, quieter / Math.max(sound.level, 1e-9)));
@@ -28,16 +29,17 @@ async function find(blob, called, start = null) {
   searching?.abort();
   const mine = new AbortController();
   searching = mine;
+  const replaced = () => searching !== mine; // by another search, which tells what it finds
+  const begun = wishes;
   say(`Listening to ${called}…`);
   seeds = start ? seeds + 1 : 0;
-  const sound = READ.test(called) || blob.type === "audio/wav" ? blob : await decoded(blob, called);
   const asked = { name: called, locked: locked(), seed: seeds, ...(start && { start: start.values }) };
   let play = null;
   let says = "";
   let best = null;
-  let replaced = false;  // by another search, which tells what it finds
-  visited = null;
+  let visited = null; // the candidate that the page went to by itself
   try {
+    const sound = READ.test(called) || blob.type === "audio/wav" ? blob : await decoded(blob, called);
     for await (const news of source.search(sound, asked, mine.signal)) {
       if (mine.signal.aborted) break;
       if (news.target) {
@@ -46,30 +48,30 @@ async function find(blob, called, start = null) {
       }
       if (news.halo) showPosterior(news);
       if (news.candidates) {
+        const first = !best;
         [best] = news.candidates;
         showCandidates(news, called);
-        if (!visited) {
+        if (first && wishes === begun) {
           visited = best;
           await visit(async () => best, `like ${called}`);
-          say(`Six candidates for ${called}; the search goes on…`);
         }
+        if (first && !mine.signal.aborted) say(`The first candidates for ${called}; the search goes on…`);
       }
     }
   } catch (error) {
-    if (error.name !== "AbortError") throw error;
+    if (!mine.signal.aborted) throw error;
   } finally {
-    replaced = searching !== mine;
-    if (!replaced) endSearch();
+    if (!replaced()) endSearch();
   }
-  if (!best || replaced) return;
+  if (!best || replaced()) return;
   if (now === visited && best.lsd_db < visited.lsd_db && !mine.signal.aborted) await visit(async () => best, `like ${called}`);
+  if (replaced()) return;
   const advice = play ? `play it at ${play.name}, ${play.note.hold_seconds.toFixed(1)} s; ` : says && `${says}; `;
   const hints = locks.size ? `, with ${locks.size} locked` : "";
   say(`Found a preset for ${called}; ${advice}it is ${best.lsd_db.toFixed(1)} dB from the sound: ${best.closeness}${hints}.`);
 }
 
 function endSearch() {
-  searching = null;
   $("end-search").disabled = true;
   $("go-on").disabled = false;
 }

@@ -22,8 +22,8 @@ class Player {
       await audio.play();
       this.plays += 1;
     } catch (error) {
-      if (error.name === "NotAllowedError") throw new Told("click anywhere once to allow sound");
-      if (error.name !== "AbortError") throw new Told("this sound cannot be played here");
+      if (error.name === "NotAllowedError") say("Click anywhere once to allow sound.");
+      else if (error.name !== "AbortError") throw new Told("this sound cannot be played here");
       return;
     }
     if (this.now === audio) this.fade(audio, volume);
@@ -116,14 +116,15 @@ class Recorder {
     this.parts = [];
     this.recorder = new MediaRecorder(this.stream);
     this.recorder.ondataavailable = (event) => this.parts.push(event.data);
+    // It also ends by itself, when the microphone is taken away.
+    this.ended = new Promise((resolve) => { this.recorder.onstop = resolve; });
     this.recorder.start();
   }
 
   /** Return what was recorded as a WAV file. */
   async stop() {
-    const ended = new Promise((resolve) => { this.recorder.onstop = resolve; });
-    this.recorder.stop();
-    await ended;
+    if (this.recorder.state !== "inactive") this.recorder.stop();
+    await this.ended;
     this.stream.getTracks().forEach((track) => track.stop());
     return decoded(new Blob(this.parts), "the recording");
   }

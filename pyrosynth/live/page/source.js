@@ -9,6 +9,15 @@ function bytes(text) {
   return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 }
 
+/** Wait for something from the server; that there is nothing is told. */
+async function answered(waiting) {
+  try {
+    return await waiting;
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Told("the server does not answer");
+  }
+}
+
 class Server {
   constructor() {
     this.canFind = true;
@@ -17,12 +26,7 @@ class Server {
   }
 
   async ask(path, options = {}) {
-    let response;
-    try {
-      response = await fetch(path, options);
-    } catch (error) {
-      throw error.name === "AbortError" ? error : new Told("the server does not answer");
-    }
+    const response = await answered(fetch(path, options));
     if (!response.ok) {
       const said = await response.json().catch(() => ({}));
       throw new Told(said.error || `the server answers ${response.status}`);
@@ -81,17 +85,21 @@ class Server {
     const response = await this.ask(path, { method: "POST", body: file, signal });
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      text += value;
-      const lines = text.split("\n");
-      text = lines.pop();
-      for (const line of lines) {
-        const news = JSON.parse(line);
-        if (news.error) throw new Told(news.error);
-        yield news;
+    try {
+      for (;;) {
+        const { done, value } = await answered(reader.read());
+        if (done) return;
+        text += value;
+        const lines = text.split("\n");
+        text = lines.pop();
+        for (const line of lines) {
+          const news = JSON.parse(line);
+          if (news.error) throw new Told(news.error);
+          yield news;
+        }
       }
+    } finally {
+      reader.cancel().catch(() => {}); // the server searches as long as somebody reads
     }
   }
 

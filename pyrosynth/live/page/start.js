@@ -31,25 +31,33 @@ function along(path, n) {
 }
 
 async function walk() {
-  walking += 1;
-  const mine = walking;
+  const mine = wish();
   const places = along(map.path, STEPS);
-  const points = await source.path(places);
-  say("Playing the path…");
   onPath = mine;
+  say("Playing the path…");
   try {
+    const points = await source.path(places);
+    if (wishes === mine && now) undoing.add();
     for (const [i, there] of points.entries()) {
       const begun = performance.now();
       const point = there.place ? there : await source.point({ ...there, locked: locked() });
-      if (walking !== mine) return;
+      if (wishes !== mine) return;
       await go(point, `path ${i + 1}/${STEPS}`, { moving: "path" });
       map.go(places[i]);
       await new Promise((resolve) => { setTimeout(resolve, Math.max(0, STEP_MS - performance.now() + begun)); });
     }
   } finally {
-    if (onPath === mine) onPath = 0;
+    if (onPath === mine) onPath = null;
   }
-  say("");
+}
+
+function endPath() {
+  if (onPath === wishes) wish();
+}
+
+function showRecording(on) {
+  $("record").setAttribute("aria-pressed", on);
+  $("record").textContent = on ? "Stop recording" : "Record";
 }
 
 function download(href, file) {
@@ -58,8 +66,9 @@ function download(href, file) {
 }
 
 const save = (format) => trying(async () => {
-  const { blob, suffix } = await source.file(now, title, format);
-  download(URL.createObjectURL(blob), `${title}${suffix}`);
+  const called = title;
+  const { blob, suffix } = await source.file(now, called, format);
+  download(URL.createObjectURL(blob), `${called}${suffix}`);
 });
 
 function showResults() {
@@ -81,7 +90,7 @@ function showResults() {
 function listen() {
   const on = (id, action) => $(id).addEventListener("click", () => trying(action));
   on("play", async () => player.play((await source.sound(now)).url));
-  on("stop", async () => { walking += 1; player.stop(); });
+  on("stop", async () => { endPath(); player.stop(); });
   on("play-target", async () => hearTarget(true));
   on("ab", async () => hearTarget(!comparing));
   $("loop").addEventListener("change", () => {
@@ -102,12 +111,13 @@ function listen() {
   on("draw", async () => setDrawing(!map.drawing));
   on("add", async () => { map.path.push(now.place); map.draw(); setPath(); });
   on("walk", walk);
-  on("clear", async () => { walking += 1; map.clear(); setPath(); });
+  on("clear", async () => { endPath(); map.clear(); setPath(); });
   on("save", () => save());
   on("save-json", () => save("json"));
   on("save-sound", async () => {
+    const called = title;
     const { url } = await source.sound(now);
-    download(url, `${title}.${source.canFind ? "wav" : url.split(".").pop()}`);
+    download(url, `${called}.${source.canFind ? "wav" : url.split(".").pop()}`);
   });
   on("open", async () => $("file").click());
   $("file").addEventListener("change", () => {
@@ -118,11 +128,16 @@ function listen() {
   const recorder = new Recorder();
   on("record", async () => {
     const going = $("record").getAttribute("aria-pressed") === "true";
-    if (!going) await recorder.start();
-    $("record").setAttribute("aria-pressed", !going);
-    $("record").textContent = going ? "Record" : "Stop recording";
-    if (going) await find(await recorder.stop(), "your recording");
-    else say("Recording… hum, then stop.");
+    $("record").disabled = true; // until the microphone is on or off
+    try {
+      if (!going) await recorder.start();
+      showRecording(!going);
+      if (!going) return say("Recording… hum, then stop.");
+      const recording = await recorder.stop();
+      trying(() => find(recording, "your recording"));
+    } finally {
+      $("record").disabled = false;
+    }
   });
   $("colour").addEventListener("change", paintRamp);
   $("search").addEventListener("input", showResults);
@@ -203,9 +218,11 @@ trying(async () => {
   map.show(state.plane, names, state.plane_ends);
   paintRamp();
   listen();
-  if (!(await restoreFromAddress())) {
-    await go(await source.point({ preset: 0 }), names[0]).catch((error) => say(error.message, !(error instanceof Told)));
-  }
+  const wrong = await restoreFromAddress().then(() => null, (error) => error);
+  if (wrong && !(wrong instanceof Told)) throw wrong;
+  const instead = now ? "" : "; the first preset is shown instead";
+  if (!now) await load(0);
+  if (wrong) say(wrong.message + instead, true);
   if (source.canFind) watch();
   document.documentElement.dataset.ready = "yes";
 });
