@@ -289,6 +289,12 @@ def test_projection(posterior, space):
     np.testing.assert_allclose(by_sound[["x", "y"]].to_array().var("preset", ddof=1), 1, rtol=1e-4)
     with pytest.raises(InputError, match="unknown colour 'taste'; known: category, loudness"):
         found.plot("taste")
+    # A tag of the same name as a number has no unit: the number is shown.
+    tags = {"axis": ["brightness", "taste"]}
+    tag = (("preset", "axis"), np.tile([0.0, 1.0], (len(data["x"]), 1)))
+    tagged = type(found)(data.assign_coords(tags).assign(tag=tag))
+    np.testing.assert_array_equal(tagged.colors("brightness"), found.colors("brightness"))
+    np.testing.assert_array_equal(tagged.colors("taste"), 1)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ class Projection(Result):
         """Draw the presets as dots.
 
         Args:
-            color: ``category``, a number such as ``brightness``, or a tag of the run.
+            color: ``category``, a number such as ``brightness``, or a tag of the run that is none.
             ax: Where to draw.
 
         Returns:
@@ -75,19 +75,19 @@ class Projection(Result):
         return ()
 
     def colors(self, by: str = "category") -> NDArray[Any]:
-        """Return what the presets are coloured by, shape (n,).
+        """Return what the presets are coloured by, shape (n,): a number rather than a tag.
 
         Raises:
             InputError: There is nothing of that name; the known ones are listed.
         """
         if by == "category":
             return self.data["category"].values
-        for variable, axis in (("tag", "axis"), ("number", "name")):
+        for variable, axis in (("number", "name"), ("tag", "axis")):
             if variable in self.data and by in self.data[axis].values:
                 column: NDArray[Any] = self.data[variable].sel({axis: by}).values
                 return column
         known = [*self.data["axis"].values] if "tag" in self.data else []
-        raise unknown("colour", by, ("category", *known, *self.data["name"].values))
+        raise unknown("colour", by, dict.fromkeys(("category", *self.data["name"].values, *known)))
 
     def facts(self) -> dict[str, Any]:
         """Return the coordinates and what is known of each preset, JSON-ready."""
