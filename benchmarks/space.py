@@ -6,7 +6,8 @@ Three parts, each of which can be left out, on held-out human presets unless sai
 
 - organisation: rank correlation between distances in the latent space and log-spectral distances
   of the sounds, over all pairs, and which share of the ten nearest by sound is among the ten
-  nearest in the space; of the latents of sounds, and of presets without their sounds;
+  nearest in the space; of the latents of sounds, of presets without their sounds, and of the
+  settings of the parameters; how far off the sounds are that the model expects;
 - steering: presets asked to move by one standard deviation along each of the main axes, rendered:
   how often they go the right way, the median share of the step that is heard, and how far they
   move along the other main axes for each standard deviation along the asked one;
@@ -26,43 +27,53 @@ from scipy.spatial.distance import pdist, squareform
 from tqdm.auto import tqdm
 
 from benchmarks.morph_smoothness import STEPS, bend, roughness
-from pyrosynth.audio.features import DB
+from pyrosynth.audio.metrics import log_distance
 from pyrosynth.data.dataset import Dataset, open_dataset
 from pyrosynth.evaluation.compare import provenance
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.morphing import METHODS, Method, find_path
-from pyrosynth.explore.places import Place, latents
+from pyrosynth.explore.places import latents
 from pyrosynth.explore.steering import BUDGET, move
 from pyrosynth.files import write_bytes
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.statistics import spearman
+from pyrosynth.statistics import interval, relative_difference, spearman
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.run import run_hash
 
 Float = NDArray[np.float64]
 
+WAYS = ("carried", "expected", "rendered")  # u stays; or is chosen without, or with renders
 PARTS = ("organisation", "steering", "paths")
 NEIGHBOURS = 10  # of each preset, by sound and in the space
-RESAMPLES = 2000  # of the presets, for intervals
 AXES = 8  # the main ones, the widest first
-PRESETS, PAIRS = 48, 60  # held-out presets that are moved, and pairs between which morphs lead
+PRESETS, PAIRS = 48, 24  # held-out presets that are moved, and pairs between which morphs lead
 
 
-def organisation(posterior: Posterior, dataset: Dataset, split: str = "test") -> dict[str, Any]:
+def organisation(posterior: Posterior, dataset: Dataset) -> dict[str, Any]:
     """Compare distances in the latent space with those of sounds.
 
     Returns:
-        ``of_sounds`` and ``of_presets``, where the model has both: rank ``correlation`` and
-        ``recall`` of the nearest; JSON-ready.
+        ``of_sounds``, ``of_presets`` and ``of_settings``, where the model has them: rank
+        ``correlation`` and ``recall`` of the nearest; ``expected_of_latents_db`` and
+        ``expected_of_presets_db``, how far off the sounds are that the model expects; JSON-ready.
     """
-    space, rows = LatentSpace(posterior), dataset.rows(split, human_only=True)
+    space, rows = LatentSpace(posterior), dataset.rows("test", human_only=True)
     x, values = dataset.x(rows), dataset.values(rows)
-    lsd = DB * pdist(x.reshape(len(x), -1).astype(np.float64)) / np.sqrt(x[0].size)
-    placed = {"of_sounds": space.heard(x)}
+    lsd = squareform(np.stack([log_distance(x, one) for one in x]), checks=False)
+    z = space.heard(x)
+    placed: dict[str, NDArray[Any]] = {"of_sounds": z}
+    expected = {"expected_of_latents_db": space.expected(z)}
     if posterior.predicts:
         placed["of_presets"] = latents(posterior, values)
-    found = {key: agreement(lsd, pdist(z.astype(np.float64))) for key, z in placed.items()}
-    return {"presets": len(rows), **found}
+        expected["expected_of_presets_db"] = posterior.predict(values)
+    placed["of_settings"] = posterior.run.space.to_unit(posterior.learnt(values))
+    return {
+        "presets": len(rows),
+        **{
+            key: agreement(lsd, pdist(points.astype(np.float64))) for key, points in placed.items()
+        },
+        **{key: float(log_distance(one, x).mean()) for key, one in expected.items()},
+    }
 
 
 def agreement(lsd: Float, distance: Float) -> dict[str, float]:
@@ -80,9 +91,7 @@ def steering(
     posterior: Posterior,
     dataset: Dataset,
     renderer: Renderer,
-    ways: tuple[str, ...],
     n_presets: int = PRESETS,
-    split: str = "test",
     seed: int = 0,
 ) -> dict[str, Any]:
     """Move presets along the main axes, half of them up and half of them down, and render them.
@@ -91,24 +100,21 @@ def steering(
         posterior: The run, whose latents are those of sounds.
         dataset: The held-out presets.
         renderer: From ``posterior.renderer()``.
-        ways: Some of ``carried`` (u stays), ``expected`` (presets chosen without renders) and
-            ``rendered`` (by a few renders for each step).
         n_presets: Number of presets.
-        split: Of the presets.
         seed: Of their choice.
 
     Returns:
-        The figures of each way with 95 % bootstrap intervals over the presets, JSON-ready.
+        The figures of each of ``WAYS`` with 95 % bootstrap intervals over the presets, JSON-ready.
     """
     space = LatentSpace(posterior)
-    rows = np.random.default_rng(seed).permutation(dataset.rows(split, human_only=True))
+    rows = np.random.default_rng(seed).permutation(dataset.rows("test", human_only=True))
     rows = rows[:n_presets]
     where = space.place_of(dataset.values(rows), space.heard(dataset.x(rows)))
-    places = [Place(*one) for one in zip(where.z, where.u, where.values, strict=True)]
+    places = [*where.each()]
     sign = np.where(np.arange(len(places)) % 2, -1.0, 1.0)
     goals = where.z[:, None] + sign[:, None, None] * np.diag(space.spread)[:AXES]
     found: dict[str, Any] = {"presets": len(places), "axes": AXES, "budget": BUDGET}
-    for way in ways:
+    for way in WAYS:
         moved = np.empty((len(places), AXES, posterior.run.full_space.minimum.size))
         for i, place in enumerate(tqdm(places, desc=way, unit="preset", dynamic_ncols=True)):
             for k, goal in enumerate(goals[i].astype(np.float32)):
@@ -131,19 +137,20 @@ def figures(step: ArrayLike) -> dict[str, Any]:
     """Return what steps do, in standard deviations, by (preset, axis asked, axis heard)."""
     array = np.asarray(step, np.float64)
     own = np.diagonal(array, axis1=1, axis2=2)
-    others = np.abs(array[:, ~np.eye(array.shape[1], dtype=bool)]).reshape(*own.shape, -1)
-    chosen = np.random.default_rng(0).integers(len(own), size=(RESAMPLES, len(own)))
+    others = np.abs(array[:, ~np.eye(array.shape[1], dtype=bool)])
 
-    def told(statistic: Callable[[NDArray[np.int64]], float]) -> list[float]:
-        """Return a statistic of presets by number, and its 95 % interval."""
-        ends = np.quantile([statistic(rows) for rows in chosen], (0.025, 0.975))
-        return [float(statistic(np.arange(len(own)))), *ends.tolist()]
+    def told(statistic: Callable[[NDArray[np.int64]], Float]) -> list[float]:
+        """Return a statistic of presets by their numbers (..., n), and its 95 % interval."""
+        numbers = np.arange(len(own))
+        return [*interval(numbers, lambda rows, axis: statistic(rows.astype(np.int64)))]
 
     return {
-        "right_way": told(lambda rows: float((own[rows] > 0).mean())),
-        "share": told(lambda rows: float(np.median(own[rows]))),
+        "right_way": told(lambda rows: (own[rows] > 0).mean(axis=(-2, -1))),
+        "share": told(lambda rows: np.median(own[rows], axis=(-2, -1))),
         "share_by_axis": np.median(own, axis=0).tolist(),
-        "leakage": told(lambda rows: float(others[rows].mean() / own[rows].mean())),
+        "leakage": told(
+            lambda rows: others[rows].mean(axis=(-2, -1)) / own[rows].mean(axis=(-2, -1))
+        ),
     }
 
 
@@ -167,7 +174,7 @@ def paths(
     """
     space = LatentSpace(posterior)
     pairs = np.random.default_rng(seed).permutation(len(space))[: 2 * n_pairs].reshape(-1, 2)
-    measured: dict[Method, list[tuple[float, float]]] = {method: [] for method in METHODS}
+    measured: dict[Method, list[list[float]]] = {method: [] for method in METHODS}
     for pair in tqdm(pairs, desc="paths", unit="pair", dynamic_ncols=True):
         names = [space.names[i] for i in pair]
         for method, of_pairs in measured.items():
@@ -175,20 +182,20 @@ def paths(
             x = renderer.render(path.values(np.linspace(0, 1, STEPS))).features
             assert x is not None
             sounds = x.reshape(STEPS, -1)
-            of_pairs.append(
-                tuple(np.sqrt(np.square(f(sounds)).mean()) for f in (roughness, bend))  # type: ignore[arg-type]
+            of_pairs.append([
+                float(np.sqrt(np.square(measure(sounds)).mean())) for measure in (roughness, bend)
+            ])  # fmt: skip
+    columns = {method: np.transpose(of_pairs) for method, of_pairs in measured.items()}
+    return {"pairs": len(pairs)} | {
+        method: {
+            key: [*relative_difference(own, knobs)]
+            for key, own, knobs in zip(
+                ("roughness", "bend"), columns[method], columns["knobs"], strict=True
             )
-    chosen = np.random.default_rng(0).integers(len(pairs), size=(RESAMPLES, len(pairs)))
-    knobs = np.array(measured["knobs"])
-    found: dict[str, Any] = {"pairs": len(pairs)}
-    for method in METHODS[:-1]:
-        array = np.array(measured[method])
-        change = array.mean(axis=0) / knobs.mean(axis=0) - 1
-        drawn = array[chosen].mean(axis=1) / knobs[chosen].mean(axis=1) - 1
-        ends = np.quantile(drawn, (0.025, 0.975), axis=0)
-        for k, key in enumerate(("roughness", "bend")):
-            found.setdefault(method, {})[key] = [float(change[k]), *ends[:, k].tolist()]
-    return found
+        }
+        for method in METHODS
+        if method != "knobs"
+    }
 
 
 def main() -> None:
@@ -199,7 +206,6 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("data", type=Path)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--ways", nargs="+", default=("carried", "expected", "rendered"))
     parser.add_argument("--presets", type=int, default=PRESETS)
     parser.add_argument("--pairs", type=int, default=PAIRS)
     parser.add_argument("--workers", type=int)
@@ -212,9 +218,7 @@ def main() -> None:
         results["organisation"] = organisation(posterior, dataset)
     if "steering" in given.parts:
         with posterior.renderer(given.workers) as renderer:
-            results["steering"] = steering(
-                posterior, dataset, renderer, tuple(given.ways), given.presets, seed=given.seed
-            )
+            results["steering"] = steering(posterior, dataset, renderer, given.presets, given.seed)
     if "paths" in given.parts:
         with posterior.renderer(given.workers) as renderer:
             results["paths"] = paths(posterior, renderer, given.pairs)

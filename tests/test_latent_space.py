@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import pdist
 from small import small_run
 from toys import SMALL
 
+from benchmarks import space as space_benchmark
+from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError
 from pyrosynth.evaluation.disentanglement import coordinates
 from pyrosynth.evaluation.steering import steer
@@ -225,6 +228,41 @@ def test_tags_steer_presets_whose_latents_are_heard(heard):
     assert (np.abs(moved[1] - values).max(axis=1) > 0).all()
     with pytest.raises(InputError, match="unknown tag 'warmth'"):
         steer(heard, values, "warmth", 1.0)
+
+
+def test_neighbours_by_sound_are_neighbours_in_a_space_that_keeps_distances():
+    points = np.random.default_rng(0).normal(size=(40, 3))
+    distances = pdist(points)
+    assert space_benchmark.agreement(distances, distances**2) == {
+        "correlation": pytest.approx(1), "recall": 1,
+    }  # fmt: skip
+    shuffled = space_benchmark.agreement(distances, pdist(points[::-1] * [1, -3, 9]))
+    assert abs(shuffled["correlation"]) < 0.3
+    assert shuffled["recall"] < 0.5
+
+
+def test_organisation_of_a_run(run, heard):
+    dataset = run[0]
+    found = space_benchmark.organisation(heard, dataset)
+    rows = dataset.rows("test", human_only=True)
+    x = dataset.x(rows)
+    off = [log_distance(heard.predict(dataset.values(rows[[i]]))[0], x[i]) for i in range(len(x))]
+    assert found["presets"] == len(rows)
+    assert found["expected_of_presets_db"] == pytest.approx(np.mean(off), rel=1e-4)
+    # The first coordinates of its latents are those of sounds: distances hold even untrained.
+    assert found["of_sounds"]["correlation"] > found["of_settings"]["correlation"] + 0.1
+
+
+def test_figures_of_steps():
+    """Half of the step asked is heard, and a tenth along each other axis; one preset goes back."""
+    step = np.full((20, 3, 3), -0.1) + 0.6 * np.eye(3)
+    step[0] *= -1
+    found = space_benchmark.figures(step)
+    assert found["share_by_axis"] == pytest.approx([0.5] * 3)
+    assert found["share"] == pytest.approx([0.5] * 3)
+    assert found["right_way"][0] == pytest.approx(0.95)
+    assert found["right_way"][1] < 0.95 < found["right_way"][2] == 1
+    assert found["leakage"][0] == pytest.approx(0.1 / (0.5 * 0.9))
 
 
 def test_a_run_without_a_bank(run):
