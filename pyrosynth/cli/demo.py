@@ -281,8 +281,7 @@ def _report(
             heard.setdefault(item.sound, target).extend(
                 [
                     player(f"{file.stem}, {name}", "", pair[1]),
-                    f"{item.lsd_db:.2f} dB, {closeness(item.lsd_db)}",
-                    {"href": link, "text": "report"},
+                    {"href": link, "text": f"{item.lsd_db:.2f} dB, {closeness(item.lsd_db)}"},
                 ]
             )
     answers = summary["methods"]
@@ -291,7 +290,11 @@ def _report(
     shown = [i for i, row in enumerate(answers) if row["method"] in (REFERENCE, BANK)] + ours
     facts = {rows[i][0]: f"{answers[i]['lsd_mean']:.2f} dB" for i in shown}
     all_of_it = {"href": f"{synth}/check/{REPORT}", "text": "all about the check"}
-    columns = ["sound", "target", *[cell for name in found for cell in (name, "distance", "")]]
+    columns = [
+        "sound",
+        "target",
+        *[cell for name in found for cell in (name, "distance and report")],
+    ]
     sections = [
         section(
             "Listen",
