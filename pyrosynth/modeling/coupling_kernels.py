@@ -13,6 +13,14 @@ from pyrosynth.modeling.kernels import flat, jit, padded, tl
 
 
 @jit
+def _shares(raw, n, k, top_w, top_h, sum_w, sum_h, BINS: tl.constexpr):
+    """Return the shares of width and height of bin k."""
+    share_w = tl.exp(tl.load(raw + k, mask=n, other=0.0) - top_w) / sum_w
+    share_h = tl.exp(tl.load(raw + BINS + k, mask=n, other=0.0) - top_h) / sum_h
+    return share_w, share_h
+
+
+@jit
 def _bin(raw, n, x, bound, least, BINS: tl.constexpr, INVERT: tl.constexpr):
     """Find the bin of each point; ``raw`` points at the numbers of each spline, ``n`` masks."""
     top_w = tl.load(raw, mask=n, other=0.0)
@@ -34,8 +42,7 @@ def _bin(raw, n, x, bound, least, BINS: tl.constexpr, INVERT: tl.constexpr):
     end_w = tl.zeros_like(x) - bound
     end_h = tl.zeros_like(x) - bound
     for k in tl.static_range(BINS):
-        share_w = tl.exp(tl.load(raw + k, mask=n, other=0.0) - top_w) / sum_w
-        share_h = tl.exp(tl.load(raw + BINS + k, mask=n, other=0.0) - top_h) / sum_h
+        share_w, share_h = _shares(raw, n, k, top_w, top_h, sum_w, sum_h, BINS)
         size_w = 2 * bound * (least + (1 - BINS * least) * share_w)
         size_h = 2 * bound * (least + (1 - BINS * least) * share_h)
         if INVERT:
@@ -68,11 +75,15 @@ def _slopes(raw, n, number, one, least, BINS: tl.constexpr):
 
 
 @jit
-def _place(inside, left, bottom, width, height, d0, d1, INVERT: tl.constexpr):
-    """Return the place of each point in its bin, from 0 to 1."""
+def _fraction(inside, left, bottom, width, height, d0, d1, INVERT: tl.constexpr):
+    """Return the place t of each point in its bin, from 0 to 1, and what the spline is made of.
+
+    These are the mean slope of the bin, ``bend``, t (1 - t), numerator and denominator of the
+    rise within the bin, and the numerator of the derivative.
+    """
+    mean = height / width
+    bend = d0 + d1 - 2 * mean
     if INVERT:
-        mean = height / width
-        bend = d0 + d1 - 2 * mean
         rise = inside - bottom
         a = height * (mean - d0) + rise * bend
         b = height * d0 - rise * bend
@@ -80,7 +91,12 @@ def _place(inside, left, bottom, width, height, d0, d1, INVERT: tl.constexpr):
         t = 2 * c / (-b - tl.sqrt(tl.maximum(b * b - 4 * a * c, 1e-30)))
     else:
         t = (inside - left) / width
-    return tl.minimum(tl.maximum(t, 0.0), 1.0)
+    t = tl.minimum(tl.maximum(t, 0.0), 1.0)
+    tt = t * (1 - t)
+    numerator = mean * t * t + d0 * tt
+    denominator = mean + bend * tt
+    derivative = d1 * t * t + 2 * mean * tt + d0 * (1 - t) * (1 - t)
+    return t, mean, bend, tt, numerator, denominator, derivative
 
 
 @jit
@@ -103,22 +119,26 @@ def _coupling_forward(
         raw, n, x, bound, least, BINS, INVERT
     )
     _before, _after, d0, d1 = _slopes(raw, n, number, one, least, BINS)
-    t = _place(inside, left, bottom, width, height, d0, d1, INVERT)
-    mean = height / width
-    tt = t * (1 - t)
-    denominator = mean + (d0 + d1 - 2 * mean) * tt
-    derivative = d1 * t * t + 2 * mean * tt + d0 * (1 - t) * (1 - t)
+    t, mean, _bend, _tt, numerator, denominator, derivative = _fraction(
+        inside, left, bottom, width, height, d0, d1, INVERT
+    )
     ladj = 2 * (tl.log(mean) - tl.log(denominator)) + tl.log(derivative)
     if INVERT:
         y = left + t * width
         ladj = -ladj
     else:
-        y = bottom + height * (mean * t * t + d0 * tt) / denominator
+        y = bottom + height * numerator / denominator
     within = n & (x > -bound) & (x < bound)
     tl.store(y_ + row * N + to_rest + point, tl.where(within, y, x), mask=n)
     kept = tl.load(x_ + row * N + from_kept + point, mask=point < KEPT, other=0.0)
     tl.store(y_ + row * N + to_kept + point, kept, mask=point < KEPT)
     tl.store(ladj_ + row, tl.sum(tl.where(within, ladj, 0.0)))
+
+
+@jit
+def _of_size(k, number, g_start, g_size):
+    """Return the gradient of the size of bin k: those before a point's own move its start."""
+    return tl.where(k < number, g_start, tl.where(k == number, g_size, 0.0))
 
 
 @jit
@@ -143,14 +163,10 @@ def _coupling_backward(
         raw, n, x, bound, least, BINS, INVERT
     )
     before, after, d0, d1 = _slopes(raw, n, number, one, least, BINS)
-    t = _place(inside, left, bottom, width, height, d0, d1, INVERT)
+    t, mean, bend, tt, numerator, denominator, derivative = _fraction(
+        inside, left, bottom, width, height, d0, d1, INVERT
+    )
     within = (x > -bound) & (x < bound)
-    mean = height / width
-    bend = d0 + d1 - 2 * mean
-    tt = t * (1 - t)
-    numerator = mean * t * t + d0 * tt
-    denominator = mean + bend * tt
-    derivative = d1 * t * t + 2 * mean * tt + d0 * (1 - t) * (1 - t)
     # Gradients with respect to the place t of the denominator and of the derivative's numerator.
     slope_d = bend * (1 - 2 * t)
     slope_v = 2 * d1 * t + 2 * mean * (1 - 2 * t) - 2 * d0 * (1 - t)
@@ -184,18 +200,16 @@ def _coupling_backward(
     mean_w = tl.zeros_like(x)
     mean_h = tl.zeros_like(x)
     for k in tl.static_range(BINS):
-        share_w = tl.exp(tl.load(raw + k, mask=n, other=0.0) - top_w) / sum_w
-        share_h = tl.exp(tl.load(raw + BINS + k, mask=n, other=0.0) - top_h) / sum_h
-        g_w = tl.where(k < number, g_left, tl.where(k == number, g_width, 0.0))
-        g_h = tl.where(k < number, g_bottom, tl.where(k == number, g_height, 0.0))
+        share_w, share_h = _shares(raw, n, k, top_w, top_h, sum_w, sum_h, BINS)
+        g_w = _of_size(k, number, g_left, g_width)
+        g_h = _of_size(k, number, g_bottom, g_height)
         mean_w += share_w * g_w
         mean_h += share_h * g_h
     out = gshape_ + (row * rest + point) * (3 * BINS - 1)
     for k in tl.static_range(BINS):
-        share_w = tl.exp(tl.load(raw + k, mask=n, other=0.0) - top_w) / sum_w
-        share_h = tl.exp(tl.load(raw + BINS + k, mask=n, other=0.0) - top_h) / sum_h
-        g_w = tl.where(k < number, g_left, tl.where(k == number, g_width, 0.0))
-        g_h = tl.where(k < number, g_bottom, tl.where(k == number, g_height, 0.0))
+        share_w, share_h = _shares(raw, n, k, top_w, top_h, sum_w, sum_h, BINS)
+        g_w = _of_size(k, number, g_left, g_width)
+        g_h = _of_size(k, number, g_bottom, g_height)
         g_w = scale * share_w * (g_w - mean_w)
         g_h = scale * share_h * (g_h - mean_h)
         tl.store(out + k, tl.where(within, g_w, 0.0), mask=n)
