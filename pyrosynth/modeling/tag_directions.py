@@ -1,8 +1,5 @@
 """Coordinates of a latent of which the first follow the tags, one each."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -134,7 +131,8 @@ class TagDirections(nn.Module):
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser, LEARNING_RATE, total_steps=steps + 1
         )
-        for batch in _batches(len(z), steps, generator):
+        for _ in range(steps):
+            batch = torch.randint(len(z), (min(len(z), BATCH),), generator=generator)
             tags, rest = self._bent(z[batch], spread)
             loss = -Labels(self.log_weight(tags)).log_prob(label_mask[batch]).mean()
             if self.rest is not None:
@@ -191,15 +189,3 @@ class TagDirections(nn.Module):
 
     def _reflections(self) -> list[Tensor]:
         return list((self.normals / self.normals.norm(dim=-1, keepdim=True)).unbind(0))
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Take what is not there as it is: a fit that has not ended holds the turn alone."""
-        for name, value in self.state_dict().items():
-            state_dict.setdefault(prefix + name, value)
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _batches(n: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield numbers of rows, a batch for each step."""
-    for _ in range(steps):
-        yield torch.randint(n, (min(n, BATCH),), generator=generator)
