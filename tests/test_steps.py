@@ -19,14 +19,11 @@ from pyrosynth.training.capture import side_stream
 from pyrosynth.training.optimiser import FlatAdamW
 from pyrosynth.training.state import TrainingState
 from pyrosynth.training.step import Step
-from pyrosynth.training.svi import fit
+from pyrosynth.training.svi import adamw, fit
 
 
 def step_of(variant, data, **options):
-    optimiser = torch.optim.AdamW(
-        variant.parameters(), torch.tensor(1e-3, device=data.x.device), fused=True
-    )
-    elbo = SyncFreeELBO(variant.terms)
+    optimiser, elbo = adamw(variant, 1e-3, 1e-2), SyncFreeELBO(variant.terms)
     return Step(variant, elbo, data, optimiser, batch_size=16, clip=20.0, **options)
 
 
@@ -157,8 +154,9 @@ def test_no_step_talks_to_the_host(name, unknown):
     assert all((p.grad is not None) == p.requires_grad for p in variant.parameters())
 
 
-def test_all_weights_as_one_tensor_take_the_steps_of_each():
+def test_small_weights_as_one_tensor_take_the_steps_of_each(monkeypatch):
     """The optimiser of a GPU, on a CPU: the same weights, and a state that goes over."""
+    monkeypatch.setattr("pyrosynth.training.optimiser.SMALL", 700)
     data, fitted = toy_data(n=64), []
     for flat in (False, True):
         variant = small(data)
@@ -174,6 +172,8 @@ def test_all_weights_as_one_tensor_take_the_steps_of_each():
         assert unused.tolist() == [1.0, 1.0, 1.0]  # without a gradient it does not decay either
         fitted.append((variant, optimiser))
     (one, plain), (other, flat) = fitted
+    assert flat.small
+    assert flat.large
     for (name, a), b in zip(one.named_parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=name)
     state = flat.state_dict()
@@ -185,6 +185,12 @@ def test_all_weights_as_one_tensor_take_the_steps_of_each():
         for i in state["state"]
         for k, v in state["state"][i].items()
     )
+    # That of each parameter alone has no entry for the unused one.
+    alone = plain.state_dict()["state"]
+    flat.load_state_dict({**state, "state": alone})
+    for i, entry in alone.items():
+        for name, value in entry.items():
+            assert torch.equal(flat.state_dict()["state"][i][name], value)
     held = flat.flat.data_ptr()
     flat.release()
     assert all(

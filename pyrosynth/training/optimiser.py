@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 SMALL = 65_536  # weights of a tensor
+MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class FlatAdamW(torch.optim.AdamW):
@@ -31,7 +32,7 @@ class FlatAdamW(torch.optim.AdamW):
         self.parameters = list(parameters)
         self.small = [p for p in self.parameters if p.numel() < SMALL]
         self.large = [p for p in self.parameters if p.numel() >= SMALL]
-        self.idle: list[nn.Parameter] = []  # those that the last step has no gradient for
+        self.idle: list[nn.Parameter] = []  # small ones that have no gradient for the next step
         self.flat = nn.Parameter(_join(self.small, lr))
         for parameter, part in zip(self.small, self._parts(self.flat.data), strict=True):
             parameter.data = part
@@ -44,7 +45,7 @@ class FlatAdamW(torch.optim.AdamW):
 
     def gather(self) -> list[nn.Parameter]:
         """Put the gradients of small parameters together; return what carries gradients."""
-        self.idle = [p for p in self.parameters if p.grad is None]
+        self.idle = [p for p in self.small if p.grad is None]
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.small]
         self.flat.grad = _join(gradients, self.flat)
         return [self.flat, *self.large]
@@ -70,50 +71,30 @@ class FlatAdamW(torch.optim.AdamW):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, one entry for each parameter."""
-        whole = super().state_dict()
-        state: dict[int, dict[str, Tensor]] = {}
-        for i, parameter in enumerate(self._owners()):
-            if i not in whole["state"]:
-                continue
-            entry = whole["state"][i]
-            if parameter is not None:
-                state[self._number(parameter)] = entry
-                continue
-            moments = zip(*(self._parts(entry[name]) for name in MOMENTS), strict=True)
-            for small, (first, second) in zip(self.small, moments, strict=True):
-                names = dict(zip(MOMENTS, (first, second), strict=True))
-                state[self._number(small)] = {"step": entry["step"], **names}
-        return {**whole, "state": state}
+        each = dict(self.state)
+        if self.flat in each:
+            together = each[self.flat]
+            moments = (self._parts(together[name]) for name in MOMENTS)
+            for parameter, *parts in zip(self.small, *moments, strict=True):
+                named = dict(zip(MOMENTS, parts, strict=True))
+                each[parameter] = {"step": together["step"], **named}
+        state = {i: each[p] for i, p in enumerate(self.parameters) if p in each}
+        return {**super().state_dict(), "state": state}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the state back."""
-        each, state = state_dict["state"], {}
-        for i, parameter in enumerate(self._owners() if each else ()):
-            if parameter is not None:
-                state[i] = each.get(self._number(parameter))
-            elif self.small:
-                entries = [each.get(self._number(p)) for p in self.small]
-                known = next((entry for entry in entries if entry), None)
-                if known:
-                    state[i] = {"step": known["step"]} | {
-                        name: _join(
-                            [e[name] if e else torch.zeros_like(p)
-                             for e, p in zip(entries, self.small, strict=True)], self.flat,
-                        )
-                        for name in MOMENTS
-                    }  # fmt: skip
-        state = {i: entry for i, entry in state.items() if entry}
-        super().load_state_dict({**state_dict, "state": state})
-
-    def _owners(self) -> list[nn.Parameter | None]:
-        """Return whose state each entry of torch's holds, None for all small ones."""
-        return [None, *self.large]
-
-    def _number(self, parameter: nn.Parameter) -> int:
-        return next(i for i, p in enumerate(self.parameters) if p is parameter)
-
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
+        state = state_dict["state"]
+        each = {p: state[i] for i, p in enumerate(self.parameters) if i in state}
+        if known := [each[p] for p in self.small if p in each]:
+            # One that was never stepped has no entry where each parameter stands alone.
+            moments = {
+                name: [each[p][name] if p in each else torch.zeros_like(p) for p in self.small]
+                for name in MOMENTS
+            }
+            joined = {name: _join(parts, self.flat) for name, parts in moments.items()}
+            each[self.flat] = {"step": known[0]["step"], **joined}
+        whole = {i: each[p] for i, p in enumerate([self.flat, *self.large]) if p in each}
+        super().load_state_dict({**state_dict, "state": whole})
 
 
 def _join(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
