@@ -4,7 +4,7 @@ The programs of a variant hold no data. They are conditioned here, from outside 
 """
 
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -115,14 +115,10 @@ class _Aside:
         self.stream = _second_stream(device) if wanted else None
         if self.stream is not None:
             self.stream.wait_stream(torch.cuda.current_stream(device))
-        self.contexts: list[Any] = []
 
-    def __enter__(self) -> None:
-        self.contexts.append(torch.cuda.stream(self.stream) if self.stream else nullcontext())
-        self.contexts[-1].__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self.contexts.pop().__exit__(*error)
+    def __call__(self) -> AbstractContextManager[None]:
+        """Use the second stream for a while."""
+        return torch.cuda.stream(self.stream) if self.stream else nullcontext()
 
     def join(self) -> None:
         """Let the stream in use wait for the second one."""
@@ -157,7 +153,7 @@ class _Traces:
         taught = {site for term in terms for site in term.guide} if generative else set()
         drawn = {site: rows for site, rows in self.known.items() if site in taught}
         self.aside = _Aside(batch["x"].device, wanted=not drawn)
-        with self.aside:
+        with self.aside():
             guide = Conditioned(self.data, drawn)(variant.guide)
             self.guide = poutine.trace(guide).get_trace(batch)
         if any(not site["is_observed"] for site in self._sites(self.guide).values()):
@@ -185,7 +181,7 @@ class _Traces:
                 score = torch.where(known, score, 0.0)
             total = total + score.sum()
         for name in term.guide:
-            with self.aside:
+            with self.aside():
                 score = self._score(self.guide, name, term)
             self.aside.join()
             known = self.known.get(name)
