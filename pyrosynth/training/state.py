@@ -217,12 +217,18 @@ class TrainingState:
 
 
 def settings_of(path: Path) -> dict[str, Any] | None:
-    """Return the settings of the fit whose checkpoint a file is, None if it cannot be read."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return dict(json.loads(file.metadata()["info"])["settings"])
-    except Exception:  # to be said when it is read to go on
+    """Return the settings of the fit whose checkpoint a file is, None if there is no file.
+
+    Raises:
+        RunError: The file is damaged.
+    """
+    if not path.exists():
         return None
+    with (
+        reading(RunError, f"'{path}' is damaged", "delete it to fit from the start"),
+        safetensors.safe_open(path, framework="pt") as file,
+    ):
+        return dict(json.loads(file.metadata()["info"])["settings"])
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
