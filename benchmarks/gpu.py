@@ -271,11 +271,8 @@ def main() -> None:
         for size in sizes
     ]
     facts = {"provenance": provenance(arguments.device), **tests, "results": results}
-    text = json.dumps(facts, indent=1)
-    if arguments.out:
-        arguments.out.write_text(text + "\n")
-    else:
-        print(text)
+    write = arguments.out.write_text if arguments.out else sys.stdout.write
+    write(json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -123,11 +123,8 @@ def main() -> None:
             print(text.format(**rows[-1]), file=sys.stderr)
         os.sched_setaffinity(0, cores)
     facts = {"provenance": provenance(), "search": search, "infer": rows}
-    content = json.dumps(facts, indent=1)
-    if arguments.out:
-        arguments.out.write_text(content + "\n", encoding="utf-8")
-    else:
-        print(content)
+    write = arguments.out.write_text if arguments.out else sys.stdout.write
+    write(json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":

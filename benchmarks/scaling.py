@@ -29,6 +29,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.scaling_figures import draw
+from benchmarks.train import noise
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.data.bank import Bank
@@ -43,6 +44,7 @@ from pyrosynth.synths.rendering import Renderer, n_cores
 from pyrosynth.training import zoo
 from pyrosynth.training.batches import TrainData
 from pyrosynth.training.step import Step
+from pyrosynth.training.svi import adamw
 
 SEED, SOUNDS = 0, 512  # augmented presets that are really rendered
 CHUNK_ROWS = 1024  # of the dataset: fewer and larger files than by default
@@ -150,21 +152,13 @@ def human(data: Dataset, sizes: Sequence[int]) -> list[Row]:
 
 def controls(models: Sequence[str], sizes: Sequence[int]) -> list[Row]:
     """Measure steps, weights and draws of models for several numbers of controls."""
-    shape, rows = (64, 87), []
+    rows = []
     for model in models:
         for n in sizes:
             torch.manual_seed(SEED)
-            data = TrainData(
-                x=torch.randn(BATCH, *shape).half(),
-                levels=torch.randint(0, 128, (BATCH, n), dtype=torch.int16),
-                resolution=torch.full((n,), 128.0),
-                mean=torch.zeros(shape),
-                std=torch.ones(shape),
-                train=torch.arange(BATCH),
-                valid=torch.arange(0),
-            )
+            data = noise(BATCH, n)
             variant = zoo.load_model(model)(data.dims)
-            optimiser = torch.optim.AdamW(variant.parameters(), torch.tensor(1e-4), fused=True)
+            optimiser = adamw(variant, 1e-4, 1e-2)
             step = Step(
                 variant, SyncFreeELBO(variant.terms), data, optimiser, batch_size=BATCH, clip=20.0
             )

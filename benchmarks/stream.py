@@ -30,8 +30,8 @@ from pyrosynth.training.batches import Batches, TrainData
 from pyrosynth.training.capture import side_stream
 from pyrosynth.training.memory import memory_text
 from pyrosynth.training.step import Step
-from pyrosynth.training.stream import StreamedData, buffer_size, training_data
-from pyrosynth.training.svi import torch_threads
+from pyrosynth.training.stream import StreamedBatches, StreamedData, buffer_size, training_data
+from pyrosynth.training.svi import adamw, torch_threads
 
 HELD = 20_000  # sounds of the fit that holds them
 TURN = 20  # steps before the other kind has its turn
@@ -39,9 +39,7 @@ TURN = 20  # steps before the other kind has its turn
 
 def make(source: Path, out: Path, n: int) -> None:
     """Repeat the chunks of a dataset that hold augmented presets only."""
-    shutil.copytree(source, out, ignore=shutil.ignore_patterns("audio"))
-    if (source / "audio").exists():
-        shutil.copytree(source / "audio", out / "audio")
+    shutil.copytree(source, out)
     store = Store(out, write=True)
     rows, chunk_rows = store.n_rows, store.attribute("chunk_rows")
     first, last = -(-store.attribute("n_human") // chunk_rows), rows // chunk_rows
@@ -62,13 +60,11 @@ def make(source: Path, out: Path, n: int) -> None:
 
 
 def steps_of(
-    batches: "Batches", model: str, device: torch.device, batch_size: int
+    batches: Batches | StreamedBatches, model: str, device: torch.device, batch_size: int
 ) -> Callable[[int], object]:
     """Return a function that takes a step of a fit, and waits for it."""
     variant = zoo.load_model(model)(batches.data.dims).to(device)
-    rate = torch.tensor(1e-4, device=device)
-    optimiser = torch.optim.AdamW(variant.parameters(), rate, fused=True)
-    elbo = SyncFreeELBO(variant.terms)
+    optimiser, elbo = adamw(variant, 1e-4, 1e-2), SyncFreeELBO(variant.terms)
     step = Step(variant, elbo, batches.data, optimiser, batch_size=batch_size, clip=20.0)
     return lambda i: step(i, batches(i), 1e-4, seed=i)
 

@@ -19,6 +19,7 @@ from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.training import zoo
 from pyrosynth.training.batches import TrainData
 from pyrosynth.training.step import Step
+from pyrosynth.training.svi import adamw
 
 N_SOUNDS, N_PARAMS, X_SHAPE, BATCH, RUNS = 4096, 32, (64, 87), 256, 11
 
@@ -34,20 +35,24 @@ def seconds(*calls: Callable[[], object]) -> list[float]:
     return [statistics.median(taken[1:]) for taken in times]
 
 
-def measure(name: str) -> None:
-    """Print the figures of one variant."""
-    data = TrainData(
-        x=torch.randn(N_SOUNDS, *X_SHAPE).half(),
-        levels=torch.randint(0, 128, (N_SOUNDS, N_PARAMS), dtype=torch.int16),
-        resolution=torch.full((N_PARAMS,), 128.0),
+def noise(n_sounds: int, n_params: int) -> TrainData:
+    """Return sounds and levels that have nothing to do with each other."""
+    return TrainData(
+        x=torch.randn(n_sounds, *X_SHAPE).half(),
+        levels=torch.randint(0, 128, (n_sounds, n_params), dtype=torch.int16),
+        resolution=torch.full((n_params,), 128.0),
         mean=torch.zeros(X_SHAPE),
         std=torch.ones(X_SHAPE),
-        train=torch.arange(N_SOUNDS),
+        train=torch.arange(n_sounds),
         valid=torch.arange(0),
     )
+
+
+def measure(name: str) -> None:
+    """Print the figures of one variant."""
+    data = noise(N_SOUNDS, N_PARAMS)
     variant = zoo.load_model(name)(data.dims)
-    parameters = list(variant.parameters())
-    optimiser = torch.optim.AdamW(parameters, torch.tensor(1e-4), fused=True)
+    optimiser = adamw(variant, 1e-4, 1e-2)
 
     def training(rounded: bool) -> Callable[[], object]:
         step = Step(
@@ -57,7 +62,7 @@ def measure(name: str) -> None:
         return lambda: step(10**6, torch.randint(0, N_SOUNDS, (BATCH,)), 1e-4, seed=0)
 
     one = data.batch(torch.arange(1))["x"]
-    print(f"{name}: {sum(p.numel() for p in parameters) / 1e6:.2f} M weights")
+    print(f"{name}: {sum(p.numel() for p in variant.parameters()) / 1e6:.2f} M weights")
     exact, rounded = seconds(training(rounded=False), training(rounded=True))
     print(f"  training            {BATCH / exact:8.0f} presets/s")
     print(f"  same, in bfloat16   {BATCH / rounded:8.0f} presets/s")

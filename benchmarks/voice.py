@@ -186,14 +186,13 @@ def main() -> None:
         "compiled": arguments.compile,
         "seconds": NOTE.duration_seconds,
     }
-    text = json.dumps(
-        {"provenance": provenance(arguments.device), "settings": settings, "results": results},
-        indent=1,
-    )
-    if arguments.out:
-        arguments.out.write_text(text + "\n")
-    else:
-        print(text)
+    facts = {
+        "provenance": provenance(arguments.device),
+        "settings": settings,
+        "results": results,
+    }
+    write = arguments.out.write_text if arguments.out else sys.stdout.write
+    write(json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":
