@@ -1,6 +1,6 @@
 """Measure how many times real time `voice` renders, beside torchsynth.
 
-    python benchmarks/voice.py [--device cuda] [--batch 512] [--compile] [--out voice.json]
+    python benchmarks/voice.py [--device cuda] [--batch 512] [--out voice.json]
 
 torchsynth (Turian et al., 2021) is the fastest synth there is by its paper: 16,200 times real time
 on a V100. Both make sounds of 4 s at 44,100 Hz of presets drawn uniformly, which stay on the
@@ -31,7 +31,6 @@ from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError
 from pyrosynth.evaluation.compare import provenance
-from pyrosynth.synths import voice_sound
 from pyrosynth.synths.voice import Voice
 from pyrosynth.training.svi import find_device
 
@@ -153,8 +152,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--batch", type=int, help="sounds made at once; 32 on a CPU, else 512")
-    parser.add_argument("--group", type=int, help="sounds that `voice` computes together on a GPU")
-    parser.add_argument("--compile", action="store_true", help="`voice` by torch.compile")
     parser.add_argument("--out", type=Path, help="file for the JSON")
     arguments = parser.parse_args()
     try:
@@ -164,9 +161,6 @@ def main() -> None:
         sys.exit(2)
     torch.set_num_threads(1)
     batch = arguments.batch or BATCH[device.type]
-    voice_sound.GROUP[device.type] = arguments.group or voice_sound.GROUP[device.type]
-    if arguments.compile:
-        voice_sound.samples_of = torch.compile(voice_sound.samples_of, dynamic=False)
     results: list[dict[str, Any]] = []
     for rate in RATES:
         results.append({"synth": "voice", "rate": rate} | measure_voice(device, batch, rate))
@@ -180,15 +174,9 @@ def main() -> None:
         print(f"{row['synth']} at {row['rate']} Hz, times real time", file=sys.stderr)
         for name, speed in list(row.items())[2:]:
             print(f"  {name:28}{speed:10,.0f}", file=sys.stderr)
-    settings = {
-        "batch": batch,
-        "group": voice_sound.GROUP[device.type],
-        "compiled": arguments.compile,
-        "seconds": NOTE.duration_seconds,
-    }
     facts = {
         "provenance": provenance(arguments.device),
-        "settings": settings,
+        "settings": {"batch": batch, "seconds": NOTE.duration_seconds},
         "results": results,
     }
     write = arguments.out.write_text if arguments.out else sys.stdout.write
