@@ -17,6 +17,7 @@ def results(flow, invert, x, context, dtype, fused, monkeypatch):
         if not fused:
             patch.setattr(flow_layers, "kernels_usable", lambda x: False)
         flow, x = copy.deepcopy(flow).to(dtype), x.to(dtype).requires_grad_()
+        assert flow_layers.kernels_usable(x) == fused
         inputs = [x]
         if context is not None:
             context = context.to(dtype).requires_grad_()
