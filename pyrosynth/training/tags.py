@@ -12,7 +12,7 @@ from pyrosynth.training.svi import plain_torch
 
 STEPS = 4000  # of the fit of the coordinates
 ROWS = 100_000  # sounds whose latents are computed at most
-CHUNK = 2048  # sounds that pass the networks at once
+CHUNK = 2048  # sounds that pass the networks at once, at most
 
 
 @plain_torch()
@@ -54,7 +54,8 @@ def fit_tags(
     rng = np.random.default_rng(seed)
     others = rng.permutation(others)[: max(0, ROWS - len(human))]
     rows = np.sort(np.concatenate([human, others]))
-    z = torch.cat([_latents(run, dataset.x(part)) for part in _chunks(rows)])
+    parts = np.array_split(rows, -(-len(rows) // CHUNK))
+    z = torch.cat([_latents(run, dataset.x(part)) for part in parts])
     mask = torch.from_numpy(tags.label_mask[rows]).to(z.device)
     coordinates = variant._modules["coordinates"]
     assert isinstance(coordinates, AudioCoordinates)
@@ -66,7 +67,3 @@ def _latents(run: Run, x: np.ndarray) -> torch.Tensor:
     """Return the mean latents of sounds (n, n_mels, n_frames)."""
     there = run.standardise(torch.as_tensor(x, device=run.mean.device))
     return run.variant.posterior(run.variant.encode(there)).mean
-
-
-def _chunks(rows: np.ndarray) -> list[np.ndarray]:
-    return np.array_split(rows, max(1, len(rows) // CHUNK))
