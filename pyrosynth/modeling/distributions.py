@@ -119,28 +119,30 @@ class CubeNormal(TorchDistribution):
         return log_mixture(y, self.loc, self.log_scale) + logdet
 
 
-class Made:
-    """Tensors that one stream of a GPU has made and another may use.
+class StreamResult:
+    """What one stream of a GPU has computed and another may use.
 
     Args:
-        tensors: The tensors, made on the current stream; elsewhere than on a GPU nothing waits.
+        result: A tensor or several, computed on the current stream; elsewhere than on a GPU
+            nothing waits.
     """
 
-    def __init__(self, tensors: tuple[Tensor, ...]) -> None:
-        self.tensors, self.stream = tensors, None
-        if tensors[0].is_cuda:
-            self.stream = torch.cuda.current_stream(tensors[0].device)
+    def __init__(self, result: Tensor | tuple[Tensor, ...]) -> None:
+        self.result, self.stream = result, None
+        self.tensors = result if isinstance(result, tuple) else (result,)
+        if self.tensors[0].is_cuda:
+            self.stream = torch.cuda.current_stream(self.tensors[0].device)
             self.event = self.stream.record_event()
 
-    def wait(self) -> None:
-        """Let the current stream wait until they are made."""
-        if self.stream is None:
-            return
-        here = torch.cuda.current_stream(self.tensors[0].device)
-        if here != self.stream:
-            here.wait_event(self.event)
-            for tensor in self.tensors:
-                tensor.record_stream(here)
+    def get(self) -> Tensor | tuple[Tensor, ...]:
+        """Return it, once the current stream waits for it."""
+        if self.stream is not None:
+            here = torch.cuda.current_stream(self.stream.device)
+            if here != self.stream:
+                here.wait_event(self.event)
+                for tensor in self.tensors:
+                    tensor.record_stream(here)
+        return self.result
 
 
 _values: ContextVar[dict[tuple[Any, ...], tuple[Any, ...]] | None] = ContextVar(
@@ -174,12 +176,9 @@ def shared(function: Callable[..., Any], *points: Tensor | None) -> Any:
     owner = getattr(function, "__self__", function)
     key = id(owner), getattr(function, "__name__", ""), *map(id, points)
     if key not in values:
-        result = function(*points)
-        # What is held cannot give its number to another tensor.
-        values[key] = result, points, Made(result if isinstance(result, tuple) else (result,))
-    result, _, made = values[key]
-    made.wait()
-    return result
+        # Points that are held cannot give their numbers to other tensors.
+        values[key] = StreamResult(function(*points)), points
+    return values[key][0].get()
 
 
 class FlowTransform(Transform):

@@ -98,7 +98,7 @@ class SyncFreeELBO:
         return -(weights * self.values(variant, batch)).sum()
 
 
-class _Aside:
+class _GuideStream:
     """A second stream of a GPU for the guide, which mostly needs nothing of the model's.
 
     The encoder then works beside the decoder, and the posterior's flow beside both. Elsewhere
@@ -152,12 +152,12 @@ class _Traces:
         # Only what the guide is taught need be drawn, and only if the model asks what follows.
         taught = {site for term in terms for site in term.guide} if generative else set()
         drawn = {site: rows for site, rows in self.known.items() if site in taught}
-        self.aside = _Aside(batch["x"].device, wanted=not drawn)
-        with self.aside():
+        self.guide_stream = _GuideStream(batch["x"].device, wanted=not drawn)
+        with self.guide_stream():
             guide = Conditioned(self.data, drawn)(variant.guide)
             self.guide = poutine.trace(guide).get_trace(batch)
         if any(not site["is_observed"] for site in self._sites(self.guide).values()):
-            self.aside.join()  # the model reads what the guide has drawn
+            self.guide_stream.join()  # the model reads what the guide has drawn
         self.model = poutine.Trace()
         if generative:
             values = {name: site["value"] for name, site in self._sites(self.guide).items()}
@@ -181,9 +181,9 @@ class _Traces:
                 score = torch.where(known, score, 0.0)
             total = total + score.sum()
         for name in term.guide:
-            with self.aside():
+            with self.guide_stream():
                 score = self._score(self.guide, name, term)
-            self.aside.join()
+            self.guide_stream.join()
             known = self.known.get(name)
             if known is not None:
                 total = total + torch.where(known, score, 0.0).sum()
