@@ -15,7 +15,7 @@ from pyrosynth.errors import InputError, RunError
 from pyrosynth.modeling import SyncFreeELBO, Term, build
 from pyrosynth.training import zoo
 from pyrosynth.training.batches import TrainData
-from pyrosynth.training.state import read_tensors
+from pyrosynth.training.state import read_tensors, settings_of
 from pyrosynth.training.svi import CHECKPOINT, fit
 
 QUICK = {"batch_size": 32, "validate_every": 10, "warm_up": 5, "lr": 3e-3, "progress": False}
@@ -190,6 +190,8 @@ def test_checkpoints_are_not_overwritten_or_mixed(tmp_path):
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(RunError, match="damaged"):
         fit(small(data), data, steps=10, out=tmp_path, resume=True, **QUICK)
+    with pytest.raises(RunError, match="damaged"):
+        settings_of(file)
 
 
 def test_full_disk_is_one_clear_line(tmp_path, monkeypatch):
