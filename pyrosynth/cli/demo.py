@@ -305,8 +305,8 @@ def _report(
             text(
                 "A distance is the mean difference of two spectrograms in dB (LSD): up to "
                 f"{TWINS:g} dB sounds are twins, up to {ALIKE:g} alike, up to {RELATED:g} "
-                "related; two presets drawn at random are some 15 dB apart. Each report has, in "
-                "its folder, the preset in the synth's own format."
+                "related; two presets of amsynth drawn at random are some 15 dB apart. Each "
+                "report has, in its folder, the preset in the synth's own format."
             ),
             text(
                 "Next: play it, with 'pyrosynth serve' and the folder of the run; or find the "

@@ -34,10 +34,8 @@ def controls_lines(description: Description) -> list[str]:
 
 def score_lines(summary: Mapping[str, Any]) -> list[str]:
     """Say how good the run is against retrieval."""
-    rows = summary["methods"]
-    reference = next(row for row in rows if row["method"] == REFERENCE)
-    ours = [row for row in rows if row["method"] == summary["variant"]]
-    best = next((row for row in ours if row["answer"].startswith("infer")), ours[-1])
+    reference = next(row for row in summary["methods"] if row["method"] == REFERENCE)
+    best = _best(summary)
     return [
         f"mean distance on {summary['presets']} held-out presets: {best['answer']} "
         f"{best['lsd_mean']:.2f} dB, nearest known preset (retrieval) "
@@ -54,15 +52,13 @@ def next_lines(
     minutes: float,
 ) -> list[str]:
     """Say what to do next with a run, given its folder and the file of the synth's description."""
-    rows = [row for row in summary["methods"] if row["method"] == summary["variant"]]
-    best = next((row for row in rows if row["answer"].startswith("infer")), rows[-1])
     lines = []
     if drawn > 0.5:
         lines.append(
             f"most presets were drawn at random, for want of presets: files of presets of "
             f"{synth.name} would teach the sounds that people make"
         )
-    if best["wins"] < GOOD:
+    if _best(summary)["wins"] < GOOD:
         lines.append(f"to learn better: another --out, and --minutes {3 * minutes:g}")
     lines += [
         f"to learn other controls: edit {description} and learn that file, or --use "
@@ -70,3 +66,9 @@ def next_lines(
         f"next: pyrosynth infer {folder} SOUND.wav --out found",
     ]
     return lines
+
+
+def _best(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the scores of the run's best answer, that of the search if there was one."""
+    rows = [row for row in summary["methods"] if row["method"] == summary["variant"]]
+    return next((row for row in rows if row["answer"].startswith("infer")), rows[-1])

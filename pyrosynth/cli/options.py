@@ -28,6 +28,7 @@ Run = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="Folder that `fit` wrote, or a pretrained run's name."),
 ]
+Data = Annotated[Path | None, typer.Option(help="Its dataset, if it is no longer where it was.")]
 Precision = Annotated[
     str | None,
     typer.Option(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pyrosynth.cli.options import (
+    Data,
     Device,
     Json,
     Out,
@@ -108,9 +109,7 @@ def infer(
 def check(
     run: Run,
     out: Out,
-    data: Annotated[
-        Path | None, typer.Option(help="Its dataset, if it is no longer where it was.")
-    ] = None,
+    data: Data = None,
     presets: Annotated[
         int | None, typer.Option(min=1, help="Held-out presets to check on, else all.")
     ] = None,
@@ -157,9 +156,7 @@ def check(
 def axes(
     run: Run,
     out: Out,
-    data: Annotated[
-        Path | None, typer.Option(help="Its dataset, if it is no longer where it was.")
-    ] = None,
+    data: Data = None,
     tags: Annotated[
         Path | None,
         typer.Option(help="CSV file with the tags of held-out presets; else from the sounds."),
@@ -219,9 +216,7 @@ def axes(
 
 def name(
     run: Run,
-    data: Annotated[
-        Path | None, typer.Option(help="Its dataset, if it is no longer where it was.")
-    ] = None,
+    data: Data = None,
     seed: Seed = 0,
     workers: Workers = None,
     device: Device = "cpu",

@@ -155,7 +155,7 @@ def render(
             f"  {data.leaks['dropped']} augmented presets are dropped from training, since they "
             "sound like a human preset of valid or test"
         )
-    lines.append(f"Fit a model to them: pyrosynth fit flow_reg {out} --out run")
+    lines.append(f"Fit a model to them: pyrosynth fit flow_audio {out} --out run")
     show(facts, lines, as_json)
 
 
