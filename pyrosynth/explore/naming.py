@@ -33,8 +33,8 @@ TRUSTED = 0.8  # rank correlation, mean over the places, from which an axis has 
 WHITENING = (0.0, 1.0, 2.0)  # powers of the spread by which a covariance is divided
 
 
-class Named(NamedTuple):
-    """What the axis of a quality does.
+class MeasuredAxis(NamedTuple):
+    """The best axis of a quality, and how well the quality follows it.
 
     Attributes:
         axis: The axis.
@@ -66,7 +66,7 @@ def name_axes(
     places: tuple[int, int] = PLACES,
     seed: int = 0,
     progress: bool = True,
-) -> list[Named]:
+) -> list[MeasuredAxis]:
     """Find the axis of each quality, and measure whether the quality follows it.
 
     Presets are moved as the sliders of the explorer move them, without renders; then they are
@@ -108,11 +108,11 @@ def name_axes(
             continue
         best, axis = max(tried, key=lambda pair: pair[0])
         correlation, right = _follows(space, axis, i, measured, POSITIONS, renderer)
-        named.append(Named(axis, correlation, right, best))
+        named.append(MeasuredAxis(axis, correlation, right, best))
     return sorted(named, key=lambda one: -one.correlation)
 
 
-def keep(posterior: Posterior, path: str | Path, named: list[Named]) -> list[NamedAxis]:
+def keep(posterior: Posterior, path: str | Path, named: list[MeasuredAxis]) -> list[NamedAxis]:
     """Write the axes that have earned their names into the run directory, and return them.
 
     Args:
