@@ -45,6 +45,14 @@ def draw(facts: Mapping[str, Any], folder: Path) -> None:
     axes[1, 1].plot(
         count, [rate[0] * n / count[0] for n in count], "--", color=GREY, label="ideal"
     )
+    if facts["infer"]:
+        found = facts["infer"]["infer"]
+        speed = [rate[0] * row["times_one_worker"] for row in found]
+        axes[1, 1].plot(
+            [row["workers"] for row in found], speed, "s-", color=GREEN,
+            label="amsynth, inference, times one worker",
+        )  # fmt: skip
+    axes[1, 1].set_xticks(count)
     axes[1, 1].set(xlabel="worker processes", ylabel="sounds per second", ylim=(0, None))
     for ax in axes.flat:
         ax.grid(alpha=0.3)

@@ -7,7 +7,7 @@ from scipy.stats import wilcoxon
 
 from pyrosynth.errors import InputError
 from pyrosynth.evaluation import figures
-from pyrosynth.evaluation.benchmark import model_entries
+from pyrosynth.evaluation.entries import model_entries
 from pyrosynth.evaluation.methods import ALL_METHODS, Search, parse
 from pyrosynth.evaluation.scores import (
     HELD_OUT,

@@ -6,12 +6,14 @@ from typing import Annotated, Any
 import typer
 
 from pyrosynth.cli.options import (
+    Data,
     Device,
     Json,
     Options,
     Out,
     Precision,
     Run,
+    Scheduler,
     Seed,
     Tags,
     Threads,
@@ -44,7 +46,7 @@ def models(
 
 def fit(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A name, or a .py file.")],
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder that `render` wrote.")],
+    data: Data,
     out: Out,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Optimisation steps, 4000 if not said.")
@@ -107,7 +109,7 @@ def fit(
 
 
 def compare(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder that `render` wrote.")],
+    data: Data,
     out: Out,
     models: Annotated[
         str, typer.Option(help="Names with commas, paths of .py files among them, or all.")
@@ -147,6 +149,7 @@ def compare(
     ] = None,
     tags: Tags = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     threads: Threads = None,
     device: Device = "cpu",
     force: Annotated[bool, typer.Option("--force", help="Discard earlier fits.")] = False,
@@ -172,6 +175,7 @@ def compare(
         options=settings(set_),
         tags=tags,
         workers=workers,
+        scheduler=scheduler,
         threads=threads,
         device=device,
         force=force,

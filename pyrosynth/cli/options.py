@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from pyrosynth.data.location import location
 from pyrosynth.errors import LARGEST_SEED, InputError, one_line
 
 if TYPE_CHECKING:
@@ -18,17 +19,40 @@ if TYPE_CHECKING:
     from pyrosynth.training.run import Run as FittedRun
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
+Data = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA", parser=location, help="Folder that `render` wrote, or its URL."
+    ),
+]
+DataOut = Annotated[
+    Path,
+    typer.Option(
+        "--out", metavar="PATH", parser=location, help="Folder, or URL such as s3://bucket/data."
+    ),
+]
+DataOfRun = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", metavar="PATH", parser=location, help="Its dataset, if it is no longer there."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Seed = Annotated[
     int, typer.Option(min=0, max=LARGEST_SEED, help="Number that fixes everything random.")
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Rendering processes, else all cores.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Dask scheduler whose workers do it, such as tcp://host:8786."
+    ),
+]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Run = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="Folder that `fit` wrote, or a pretrained run's name."),
 ]
-Data = Annotated[Path | None, typer.Option(help="Its dataset, if it is no longer where it was.")]
 Precision = Annotated[
     str | None,
     typer.Option(

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from pyrosynth.cli.options import (
-    Data,
+    DataOfRun,
     Device,
     Json,
     Out,
     Run,
+    Scheduler,
     Seed,
     Workers,
     complain,
@@ -109,7 +110,7 @@ def infer(
 def check(
     run: Run,
     out: Out,
-    data: Data = None,
+    data: DataOfRun = None,
     presets: Annotated[
         int | None, typer.Option(min=1, help="Held-out presets to check on, else all.")
     ] = None,
@@ -123,6 +124,7 @@ def check(
     ] = "fast",
     seed: Seed = 0,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
@@ -141,6 +143,7 @@ def check(
         baselines=baselines,  # type: ignore[arg-type]
         seed=seed,
         workers=workers,
+        scheduler=scheduler,
     )
     lines = [
         (out / "table.md").read_text(encoding="utf-8").rstrip(),
@@ -156,7 +159,7 @@ def check(
 def axes(
     run: Run,
     out: Out,
-    data: Data = None,
+    data: DataOfRun = None,
     tags: Annotated[
         Path | None,
         typer.Option(help="CSV file with the tags of held-out presets; else from the sounds."),
@@ -216,7 +219,7 @@ def axes(
 
 def name(
     run: Run,
-    data: Data = None,
+    data: DataOfRun = None,
     seed: Seed = 0,
     workers: Workers = None,
     device: Device = "cpu",

@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from pyrosynth.cli.options import (
+    Data,
+    DataOut,
     Json,
-    Out,
+    Scheduler,
     Seed,
     Workers,
     complain,
@@ -93,7 +95,7 @@ def render(
     synth: Annotated[
         str, typer.Argument(metavar="SYNTH", help="A name, a plugin, or a description.")
     ],
-    out: Out,
+    out: DataOut,
     params: Annotated[
         str | None,
         typer.Option(help="Learnt parameters: all, 32, 16, learn, or names with commas."),
@@ -120,6 +122,7 @@ def render(
     ] = None,
     seed: Seed = 0,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     as_json: Json = False,
 ) -> None:
     """Render a synth's presets to a dataset; call it again to go on, or to extend it."""
@@ -143,6 +146,7 @@ def render(
         prior=prior,  # type: ignore[arg-type]
         seed=seed,
         workers=workers,
+        scheduler=scheduler,
     )
     human = {part: len(data.rows(part, human_only=True)) for part in ("train", "valid", "test")}
     usable = len(data.rows("all"))
@@ -160,7 +164,7 @@ def render(
 
 
 def tags(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder that `render` wrote.")],
+    data: Data,
     out: Annotated[Path, typer.Option("--out", help="CSV file to write.")] = Path("tags.csv"),
     source: Annotated[
         str, typer.Option("--from", help="descriptors of the sounds, or names of the presets.")

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.data.augmentation import Prior
+from pyrosynth.data.location import location
 from pyrosynth.data.render import Job, Kept, build
 from pyrosynth.data.splits import SPLITS
 from pyrosynth.data.store import PENDING, Store
@@ -32,7 +33,7 @@ class Dataset:
     Rows are numbered 0 … n-1, human presets first. Arrays are read from disk when asked for.
 
     Args:
-        path: The folder that `render_dataset` made.
+        path: The folder that `render_dataset` made, or its URL.
 
     Attributes:
         path: The folder.
@@ -49,7 +50,7 @@ class Dataset:
 
     def __init__(self, path: str | Path) -> None:
         """Open a complete dataset."""
-        self.path = Path(path)
+        self.path = location(path)
         self._store = store = Store(self.path)
         contract = self.contract = store.contract
         again = "render it again into another folder"
@@ -79,6 +80,10 @@ class Dataset:
     def __repr__(self) -> str:
         """Say what it holds, in a line."""
         return f"Dataset('{self.path}', {', '.join(f'{v} {k}' for k, v in self._facts().items())})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process by the path."""
+        return Dataset, (self.path.absolute(),)
 
     def _repr_html_(self) -> str:
         """Show what it holds in a notebook, with spectrograms and players of some presets."""
@@ -230,7 +235,7 @@ class Dataset:
         """The whole store as a lazy ``xarray.Dataset`` with named parameters."""
         import xarray
 
-        data = xarray.open_zarr(self.path, consolidated=False, chunks=None)
+        data = xarray.open_zarr(str(self.path), consolidated=False, chunks=None)
         texts = ("name", "bank", "origin", "split", "status")
         columns = {name: ("preset", np.array(data[name].values.tolist(), str)) for name in texts}
         rate, hop = self.features.sample_rate, self.features.hop_length
@@ -265,6 +270,7 @@ def render_dataset(
     prior: Prior | None = None,
     seed: int = 0,
     workers: int | None = None,
+    scheduler: str | None = None,
     chunk_rows: int = 256,
 ) -> Dataset:
     """Render the presets of a synth, and augmented presets, to a dataset.
@@ -276,7 +282,7 @@ def render_dataset(
 
     Args:
         synth: The synth.
-        out: Folder of the dataset.
+        out: Folder of the dataset, or a URL of an object store, such as ``s3://bucket/data``.
         params: Learnt parameters, as `ParamSpace.select` takes them; others play their default.
             If left out, those that the synth's description says are learnt, else all.
         augmented: Number of augmented presets.
@@ -289,6 +295,8 @@ def render_dataset(
             `pyrosynth.data.augmentation.augment`; if left out, as the synth asks for.
         seed: Seed of the split and of the augmented presets.
         workers: Processes that render; all cores if left out.
+        scheduler: Address of a Dask scheduler, such as ``tcp://host:8786``, whose workers render
+            instead; they write to ``out`` themselves, so all must reach it under this name.
         chunk_rows: Presets per chunk, the most that a kill costs per worker.
 
     Returns:
@@ -307,5 +315,5 @@ def render_dataset(
         audio,
         prior or synth.usual_prior,  # type: ignore[arg-type]
     )
-    build(job, Path(out), presets, augmented, seed, workers, chunk_rows)
+    build(job, location(out), presets, augmented, seed, workers, chunk_rows, scheduler)
     return Dataset(out)

@@ -5,7 +5,7 @@ and called again at any point, and ends with the same bytes.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,14 +19,15 @@ from tqdm.auto import tqdm
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.data.augmentation import PRIORS, Prior, augment
+from pyrosynth.data.location import claimed, location
 from pyrosynth.data.splits import SPLITS, THRESHOLD_DB, alike, cluster, deal
 from pyrosynth.data.store import METADATA, Store
 from pyrosynth.errors import DataError, InputError, checked_seed, integer, unknown
-from pyrosynth.files import claim
 from pyrosynth.synths.base import Synth
+from pyrosynth.synths.executor import Executor, open_executor
 from pyrosynth.synths.params import ParamSpace, Subspace
 from pyrosynth.synths.presets import Preset, distinct, preset_array
-from pyrosynth.synths.rendering import Renderer
+from pyrosynth.synths.rendering import Renderer, RenderResult
 
 Kept = Literal["none", "human", "all"]
 KEPT: tuple[Kept, ...] = ("none", "human", "all")
@@ -114,6 +115,7 @@ def build(
     seed: int,
     workers: int | None,
     chunk_rows: int,
+    scheduler: str | None = None,
 ) -> None:
     """Make a dataset, complete it, or extend it; see `pyrosynth.data.dataset.render_dataset`."""
     if job.audio not in KEPT:
@@ -132,7 +134,7 @@ def build(
             store = _held(Store(path), contract, augmented)
             if store.is_complete(n_rows) and _without_leaks(store):
                 return
-    with claim(path, "render", mark=METADATA):
+    with claimed(path, "render", METADATA):
         if Store.exists(path):
             store = _held(Store(path, write=True), contract, augmented)
             store.clean()
@@ -140,7 +142,8 @@ def build(
             store.resize(n_rows)
         else:
             store = _create(job, path, contract, len(human), augmented, chunk_rows)
-        _fill(job, store, human, n_rows, seed, workers)
+        with open_executor(workers, scheduler) as executor:
+            _fill(job, store, human, n_rows, seed, executor)
 
 
 def _held(store: Store, contract: Mapping[str, Any], augmented: int) -> Store:
@@ -156,7 +159,7 @@ def _held(store: Store, contract: Mapping[str, Any], augmented: int) -> Store:
 
 
 def _fill(
-    job: Job, store: Store, human: Sequence[Preset], n_rows: int, seed: int, workers: int | None
+    job: Job, store: Store, human: Sequence[Preset], n_rows: int, seed: int, executor: Executor
 ) -> None:
     """Render all rows of a store that are not there yet."""
     if store.blocks(0, n_rows) or not _without_leaks(store):
@@ -186,8 +189,8 @@ def _fill(
             "split": np.full(n, "train"),
         }
 
-    with Renderer(
-        job.synth, job.note, job.features.sample_rate, workers=workers, transform=job.features
+    with executor.renderer(
+        job.synth, job.note, job.features.sample_rate, transform=job.features
     ) as renderer:
         new = _render(job, store, renderer, human_rows, (0, n_human), "human presets")
         if new or store.attribute("splitting") is None:
@@ -243,18 +246,51 @@ def _render(
     renderer.keep_audio = job.audio == "all" or (job.audio == "human" and start == 0)
     done = stop - start - sum(b - a for a, b in blocks)
     with tqdm(total=stop - start, initial=done, desc=label, unit="sound") as bar:
-        jobs = ((block, source(*block)["value"]) for block in blocks)
-        for block, rendered in renderer.stream(jobs):
-            columns = source(*block)
-            columns["v"] = job.learnt.encode(job.subspace.of(columns["value"]))
-            assert rendered.features is not None
-            columns["x"] = rendered.features
-            columns["status"] = np.where(rendered.reason == "", "ok", rendered.reason)
-            if rendered.audio is not None:
-                columns["audio"] = rendered.audio
-            store.write(block[0], columns)
-            bar.update(block[1] - block[0])
+
+        def chunks() -> Iterator[tuple[tuple[int, Columns], NDArray[np.float64]]]:
+            for first, last in blocks:
+                columns = source(first, last)
+                columns["v"] = job.learnt.encode(job.subspace.of(columns["value"]))
+                yield (first, columns), columns["value"]
+
+        for _, n in renderer.stream(chunks(), ChunkWriter(store.path.absolute())):
+            bar.update(n)
     return True
+
+
+@dataclass(frozen=True)
+class ChunkWriter:
+    """Writes rendered rows to a store, on whichever machine they were rendered.
+
+    Args:
+        path: Of the store.
+    """
+
+    path: Path
+
+    @cached_property
+    def store(self) -> Store:
+        """The store, opened when it is first needed."""
+        return Store(location(str(self.path)), write=True)
+
+    def __call__(self, chunk: tuple[int, Columns], rendered: RenderResult) -> int:
+        """Write the rows of a chunk, ``status`` last.
+
+        Args:
+            chunk: Its first row, and its columns but those that are rendered.
+            rendered: The sounds.
+
+        Returns:
+            Number of rows.
+        """
+        assert rendered.features is not None
+        first, columns = chunk
+        columns = {**columns, "x": rendered.features}
+        columns["status"] = np.where(rendered.reason == "", "ok", rendered.reason)
+        if rendered.audio is not None:
+            columns["audio"] = rendered.audio
+        self.store.write(first, columns)
+        return len(rendered.reason)
 
 
 def split_human(store: Store, levels: NDArray[np.int64], seed: int) -> None:

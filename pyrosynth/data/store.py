@@ -7,7 +7,6 @@ that decides what the store must hold, is kept in its attributes and compared on
 
 import json
 import math
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pyrosynth._version import __version__
-from pyrosynth.errors import DataError, integer, reading
+from pyrosynth.data.location import failures, for_zarr, is_remote
+from pyrosynth.errors import DataError, integer, one_line, reading
 from pyrosynth.files import difference
 
 PENDING = "pending"
@@ -73,11 +73,13 @@ class Store:
     def __init__(self, path: Path, *, write: bool = False) -> None:
         """Open an existing store."""
         self.path = path
-        if not path.exists():
+        if not (self.exists(path) or path.exists()):
             raise DataError(f"no dataset '{path}'; make one with `pyrosynth render SYNTH --out`")
         what = f"'{path}' is not a pyrosynth dataset or its metadata are damaged"
         with reading(DataError, what, "give another folder or render it again"):
-            self.group = zarr.open_group(path, mode="r+" if write else "r", zarr_format=3)
+            self.group = zarr.open_group(
+                for_zarr(path), mode="r+" if write else "r", zarr_format=3
+            )
             self.contract: dict[str, Any] = self.group.attrs["contract"]  # type: ignore[assignment]
             held = self.group.attrs.get("format", 1)
         if held != FORMAT:
@@ -136,10 +138,11 @@ class Store:
             attributes: Further attributes, ``n_human`` and ``augmented`` among them; JSON-ready.
         """
         with writing(path):
-            for name in VARIABLES:
-                shutil.rmtree(path / name, ignore_errors=True)
             (path / METADATA).unlink(missing_ok=True)
-            group = zarr.create_group(path, zarr_format=3, attributes={"pyrosynth": __version__})
+            made_by = {"pyrosynth": __version__}
+            group = zarr.create_group(for_zarr(path), zarr_format=3, attributes=made_by)
+            for name in [name for name in VARIABLES if name in group]:
+                del group[name]  # of a killed call
             for name, variable in VARIABLES.items():
                 if not set(variable.dims) <= set(sizes):
                     continue
@@ -169,12 +172,22 @@ class Store:
     def exists(path: Path) -> bool:
         """Tell whether a folder holds a dataset, whole or not, of any format."""
         try:
+            if not (path / METADATA).exists():
+                return False
             content = json.loads((path / METADATA).read_text(encoding="utf-8"))
             return "format" in content["attributes"] or "contract" in content["attributes"]
         except (FileNotFoundError, NotADirectoryError):
             return False
-        except (OSError, ValueError, RecursionError, KeyError, TypeError):
-            return True  # damaged, which opening it will say
+        except Exception as error:
+            if is_remote(path):
+                why = f"{type(error).__name__}: {one_line(str(error))}"
+                raise DataError(
+                    f"cannot read '{path}' ({why}); check the address, the bucket, and the "
+                    "credentials"
+                ) from error
+            if isinstance(error, (OSError, ValueError, RecursionError, KeyError, TypeError)):
+                return True  # damaged, which opening it will say
+            raise
 
     def require(self, contract: Mapping[str, Any]) -> None:
         """Refuse to go on under another contract.
@@ -227,8 +240,9 @@ class Store:
 
     def clean(self) -> None:
         """Remove the half-written files that a kill left behind."""
-        for partial in self.path.rglob("*.partial"):
-            partial.unlink(missing_ok=True)
+        if not is_remote(self.path):  # an object is whole or not there
+            for partial in self.path.rglob("*.partial"):
+                partial.unlink(missing_ok=True)
 
     def blocks(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Return the ranges to render between two rows: the chunks with a pending row."""
@@ -305,9 +319,10 @@ def writing(path: Path) -> Iterator[None]:
     """Turn a failed write into one clear error."""
     try:
         yield
-    except OSError as error:
+    except failures(path) as error:
+        why = getattr(error, "strerror", None) or one_line(str(error))
         raise DataError(
-            f"cannot write '{path}': {error.strerror or error}; make room or give another folder, "
+            f"cannot write '{path}': {why}; make room or give another folder, "
             "then run the same command again: what is complete stays"
         ) from error
 

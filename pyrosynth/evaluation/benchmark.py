@@ -1,7 +1,5 @@
 """A benchmark: models fitted on one split, baselines and searches, scored on the same sounds."""
 
-import inspect
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.tags import TagTable
-from pyrosynth.errors import InputError, PyrosynthError, RunError, unknown
+from pyrosynth.errors import RunError
 from pyrosynth.evaluation.calibration import (
     HPD,
     TARP,
@@ -21,6 +19,7 @@ from pyrosynth.evaluation.calibration import (
     central_coverage,
     region_coverage,
 )
+from pyrosynth.evaluation.entries import Failure, Fitting, ModelEntry, attempt
 from pyrosynth.evaluation.methods import BEST, Search, answer_baselines
 from pyrosynth.evaluation.runner import EvaluationRunner
 from pyrosynth.evaluation.scores import (
@@ -34,12 +33,9 @@ from pyrosynth.evaluation.scores import (
 from pyrosynth.evaluation.targets import Targets
 from pyrosynth.files import write_bytes
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.modeling import Variant
 from pyrosynth.statistics import interval
 from pyrosynth.synths.rendering import Renderer
-from pyrosynth.training import zoo
-from pyrosynth.training.fit import fit
-from pyrosynth.training.run import run_hash
+from pyrosynth.training.run import load_run, run_hash
 from pyrosynth.training.svi import torch_threads
 
 if TYPE_CHECKING:
@@ -48,98 +44,9 @@ if TYPE_CHECKING:
 Float = NDArray[np.float64]
 
 BEST_OF = (16, 64)  # draws of which the nearest is taken
+RUNS = "runs"  # folder of the fits
 REGION = 0.9  # probability of the regions whose coverage is reported
 COVERAGES = {HPD: "region_90", TARP: "tarp_90"}
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """A model of a benchmark.
-
-    Args:
-        name: What it is called: the name in the zoo, or the stem of its file.
-        model: Its name, or the path of its file.
-        options: Its hyper-parameters.
-        uses_tags: Whether it reads tags.
-    """
-
-    name: str
-    model: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    uses_tags: bool = False
-
-
-def model_entries(models: Sequence[str | Path], options: Mapping[str, Any]) -> list[ModelEntry]:
-    """Find models, and deal hyper-parameters to them.
-
-    Args:
-        models: Names, or paths of ``.py`` files; ``all`` stands for every name of the zoo.
-        options: Hyper-parameters by name. ``KEY`` is for each model that takes it,
-            ``MODEL.KEY`` for one model, and wins.
-
-    Returns:
-        The models, in the order given. The code of their files is run; a file whose code fails
-        is an entry nevertheless.
-
-    Raises:
-        InputError: A model is unknown, or there is no such file; two have one name; or no model
-            takes an option.
-    """
-    listed = zoo.list_models()
-    given = [one for model in models for one in (listed if model == "all" else (str(model),))]
-    names: dict[str, str] = {}
-    for model in dict.fromkeys(given):
-        path = Path(model)
-        if path.suffix == ".py" and not path.is_file():
-            raise InputError(f"no model file '{model}'; give the name of a model or a .py file")
-        if path.suffix != ".py" and model not in listed:
-            raise unknown("model", model, (*listed, "all"))
-        name = path.stem
-        if name in names:
-            raise InputError(
-                f"two models are called '{name}' ('{names[name]}' and '{model}'), which names "
-                "the rows and runs of each; rename one file"
-            )
-        names[name] = model
-    if not names:
-        raise InputError("there is no model to compare; name some, or all")
-    variants = {name: _load(model) for name, model in names.items()}
-    known = {name: _hyperparameters(variant) for name, variant in variants.items()}
-    dealt: dict[str, dict[str, Any]] = {name: {} for name in names}
-    for option, value in sorted(options.items(), key=lambda item: "." in item[0]):
-        name, dot, key = option.rpartition(".")
-        takers = [n for n in names if _takes(known[n], key, value) and (not dot or n == name)]
-        if not takers:
-            taken = {k for n, keys in known.items() if not dot or n == name for k in keys or ()}
-            raise unknown("hyper-parameter of these models", option, sorted(taken))
-        for taker in takers:
-            dealt[taker][key] = value
-    return [
-        ModelEntry(name, model, dealt[name], bool(variant and variant.uses_tags))
-        for (name, model), variant in zip(names.items(), variants.values(), strict=True)
-    ]
-
-
-def _load(model: str) -> type[Variant] | None:
-    """Return the variant of a model; None if its code fails, which its fit will say."""
-    try:
-        return zoo.load_model(model)
-    except InputError:
-        return None
-
-
-def _hyperparameters(variant: type[Variant] | None) -> dict[str, Any] | None:
-    """Return what values each hyper-parameter takes, None for any; None if the code fails."""
-    if variant is None:
-        return None
-    parameters = inspect.signature(variant.__init__).parameters.values()
-    known: dict[str, Any] = {p.name: None for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return {**known, "recipe": [*variant.recipes]}
-
-
-def _takes(known: Mapping[str, Any] | None, key: str, value: Any) -> bool:
-    """Say whether a model takes a value of an option; one that does not load takes all."""
-    return known is None or (key in known and (known[key] is None or value in known[key]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,22 +107,32 @@ class Benchmark:
 
     def run_folder(self, name: str, seed: int) -> Path:
         """Return the folder of the run of a model and a seed."""
-        return self.folder / "runs" / f"{name}-{seed}"
+        return self.folder / RUNS / f"{name}-{seed}"
 
-    def fit(self, entry: ModelEntry, seed: int) -> None:
-        """Fit a model and score its answers; a failure costs its row and nothing else."""
+    def fitting(self) -> Fitting:
+        """Return the task that fits a model, which may be done on another machine."""
+        return Fitting(
+            self.dataset, self.folder.absolute() / RUNS, self.bank.absolute(), self.training,
+            self.tags, self.device, self.threads, self.force, self.progress,
+        )  # fmt: skip
+
+    def add_fit(self, fitted: tuple[ModelEntry, int], failure: Failure | None) -> None:
+        """Score the answers of a fitted model; a failure costs its row and nothing else."""
+        entry, seed = fitted
         folder = self.run_folder(entry.name, seed)
 
         def work() -> None:
-            run = fit(
-                entry.model, self.dataset, folder, tags=self.tags if entry.uses_tags else None,
-                options=entry.options, seed=seed, device=self.device, threads=self.threads,
-                bank=self.bank, force=self.force, progress=self.progress, **self.training,
-            )  # fmt: skip
+            posterior = Posterior(load_run(folder, self.device))
             with torch_threads(1):  # the cores are for the renderer
-                self.fits[entry.name, seed] = self._score(entry.name, Posterior(run), seed)
+                self.fits[entry.name, seed] = self._score(entry.name, posterior, seed)
 
-        self._try(f"{entry.name}-{seed}", work, folder / "error.txt")
+        failure = failure or attempt(work)
+        label, log = f"{entry.name}-{seed}", folder / "error.txt"
+        if failure:
+            self.failures[label] = failure.reason
+            write_bytes(log, failure.traceback.encode())
+        else:
+            log.unlink(missing_ok=True)
 
     def run_baselines(self, names: Sequence[str]) -> None:
         """Let baselines answer."""
@@ -378,18 +295,10 @@ class Benchmark:
         }
         return FitResult(facts, pd.concat(scores), v, draw_lsd, log_q, coverage)
 
-    def _try(self, label: str, work: Callable[[], None], log: Path | None = None) -> None:
+    def _try(self, label: str, work: Callable[[], object]) -> None:
         """Do something; keep the reason if it fails."""
-        try:
-            work()
-            if log:
-                log.unlink(missing_ok=True)
-        except Exception as error:  # whatever a model's own code does wrong
-            known = isinstance(error, PyrosynthError)
-            reason = str(error) if known else f"{type(error).__name__}: {error}"
-            self.failures[label] = " ".join(reason.split())
-            if log:
-                write_bytes(log, traceback.format_exc().encode())
+        if failure := attempt(work):
+            self.failures[label] = failure.reason
 
 
 def _coverage(calibration: Calibration) -> dict[str, float]:

@@ -42,7 +42,7 @@ from pyrosynth.inference.arviz import (
 )
 from pyrosynth.inference.contraction import strongest
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.synths.rendering import Renderer
+from pyrosynth.synths.executor import open_executor
 from pyrosynth.training.fit import contract_hash, require_same_contract
 from pyrosynth.training.run import run_hash
 
@@ -127,6 +127,7 @@ def check(
     beside: Mapping[str, Posterior] | None = None,
     seed: int = 0,
     workers: int | None = None,
+    scheduler: str | None = None,
     progress: bool = True,
 ) -> CheckResult:
     """Check a run on the held-out human presets of its dataset, by re-rendering.
@@ -147,6 +148,7 @@ def check(
             same presets with the same budget.
         seed: Of everything random.
         workers: Processes that render; all cores if left out.
+        scheduler: Address of a Dask scheduler whose workers render instead.
         progress: Whether to show progress bars.
 
     Returns:
@@ -169,14 +171,13 @@ def check(
     targets = held_out(dataset, n_presets, seed)
     for one in (posterior, *others.values()):
         _require_unseen(one, targets)
-    run, rate = posterior.run, posterior.run.features.sample_rate
-    describe = SoundSummary(run.features)
+    run, describe = posterior.run, SoundSummary(posterior.run.features)
+    played = posterior.synth, run.note, run.features.sample_rate
     with (
         claim(out, "check") as folder,
-        Renderer(
-            posterior.synth, run.note, rate, workers=workers, transform=describe, keep_audio=False
-        ) as renderer,
-        posterior.renderer(workers) as search_renderer,
+        open_executor(workers, scheduler) as executor,
+        executor.renderer(*played, transform=describe, keep_audio=False) as renderer,
+        executor.renderer(*played, transform=run.features, keep_audio=False) as search_renderer,
     ):
         runner = EvaluationRunner(
             targets, folder / "cache", renderer, search_renderer, seed, progress

@@ -22,7 +22,8 @@ from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.labeling import default_tags
 from pyrosynth.data.tags import Tag, TagTable, read_tags
 from pyrosynth.errors import MOST, InputError, integer
-from pyrosynth.evaluation.benchmark import BEST_OF, Benchmark, ModelEntry, model_entries
+from pyrosynth.evaluation.benchmark import BEST_OF, Benchmark
+from pyrosynth.evaluation.entries import ModelEntry, model_entries
 from pyrosynth.evaluation.methods import parse
 from pyrosynth.evaluation.reports import compare_report, comparison_figures
 from pyrosynth.evaluation.runner import read_arrays, write_arrays
@@ -31,6 +32,7 @@ from pyrosynth.evaluation.tables import compare_page
 from pyrosynth.evaluation.targets import Targets, held_out, outside
 from pyrosynth.files import claim, require_same, write_bytes
 from pyrosynth.synths import from_spec
+from pyrosynth.synths.executor import open_executor
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training import svi
 from pyrosynth.training.fit import contract_hash
@@ -79,6 +81,7 @@ def compare(
     options: Mapping[str, Any] | None = None,
     tags: str | Path | TagTable | None = None,
     workers: int | None = None,
+    scheduler: str | None = None,
     threads: int | None = None,
     device: str = "cpu",
     force: bool = False,
@@ -106,6 +109,8 @@ def compare(
         options: Hyper-parameters: ``KEY`` for each model that takes it, ``MODEL.KEY`` for one.
         tags: Tags for models that use them, or their CSV file; made from the sounds if left out.
         workers: Processes that render; all cores if left out.
+        scheduler: Address of a Dask scheduler whose workers fit and render instead; they write
+            the runs below ``out`` themselves, so all must reach it and the dataset.
         threads: Torch threads of a fit; None leaves the setting alone.
         device: Where models are fitted and compute, ``"cpu"`` or ``"cuda"``.
         force: Whether to fit anew what has been fitted.
@@ -145,9 +150,8 @@ def compare(
     n_jobs = bool(baselines) + seeds * len(entries) + len(searches)
     with (
         claim(out, "compare") as folder,
-        Renderer(
-            synth, dataset.note, rate, workers=workers, transform=dataset.features
-        ) as renderer,
+        open_executor(workers, scheduler) as executor,
+        executor.renderer(synth, dataset.note, rate, transform=dataset.features) as renderer,
         tqdm(total=n_jobs, desc="compare", unit="method", disable=not progress) as bar,
     ):  # fmt: skip
         common = {"dataset": contract_hash(dataset), "presets": len(dataset)}
@@ -161,7 +165,7 @@ def compare(
         benchmark = Benchmark(
             dataset, folder, {k: _with_audio(t, renderer) for k, t in targets.items()}, renderer,
             bank, draws, training, _tags(folder, dataset, entries, given, progress), device,
-            threads, force, progress,
+            threads, force, progress and scheduler is None,
         )  # fmt: skip
         if OUTSIDE in targets:
             benchmark.failures |= targets[OUTSIDE].left_out
@@ -169,13 +173,13 @@ def compare(
             benchmark.run_baselines(baselines)
             bar.update()
         written = time.monotonic()
-        for seed in range(seeds):
-            for entry in entries:
-                benchmark.fit(entry, seed)
-                if time.monotonic() - written > WRITE_SECONDS:
-                    _write(benchmark, names, made_by)  # what is known so far
-                    written = time.monotonic()
-                bar.update()
+        fits = [(entry, seed) for seed in range(seeds) for entry in entries]
+        for fitted in executor.map(benchmark.fitting(), fits):
+            benchmark.add_fit(*fitted)
+            if time.monotonic() - written > WRITE_SECONDS:
+                _write(benchmark, names, made_by)  # what is known so far
+                written = time.monotonic()
+            bar.update()
         for search in searches:
             benchmark.run_search(search)
             bar.update()

@@ -8,7 +8,7 @@ import os
 import pickle
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from typing import Any
@@ -57,6 +57,9 @@ class RenderResult:
     def failed(self) -> NDArray[np.bool_]:
         """Which sounds failed, shape (n,); a silent one did not."""
         return (self.reason != "") & (self.reason != "silent")
+
+
+Finish = Callable[[Any, RenderResult], Any]
 
 
 class Renderer:
@@ -185,15 +188,18 @@ class Renderer:
         return rendered
 
     def stream(
-        self, chunks: Iterable[tuple[Any, ArrayLike]]
-    ) -> Iterator[tuple[Any, RenderResult]]:
+        self, chunks: Iterable[tuple[Any, ArrayLike]], finish: Finish | None = None
+    ) -> Iterator[tuple[Any, Any]]:
         """Render chunks as they are asked for, a few ahead, and give each when it is whole.
 
         Args:
             chunks: Pairs of a key and native values, shape (n, n_params).
+            finish: What is done with key and sounds where they are rendered, which may be another
+                machine; None to give the sounds.
 
         Yields:
-            Key and sounds of each chunk, in the order they are finished.
+            Key and sounds of each chunk, or what ``finish`` returned, in the order they are
+            finished.
 
         Raises:
             InputError: Values do not fit the synth.
@@ -215,9 +221,10 @@ class Renderer:
             _copy(slot, results[index], start, n)
             missing[index] -= n
             if not missing[index]:
-                yield keys.pop(index), results.pop(index)
-        for index in keys:
-            yield keys[index], results[index]  # chunks without a sound
+                key, result = keys.pop(index), results.pop(index)
+                yield key, result if finish is None else finish(key, result)
+        for index, key in keys.items():  # chunks without a sound
+            yield key, results[index] if finish is None else finish(key, results[index])
 
     def _finished(
         self, batches: Iterable[tuple[Any, NDArray[np.float64]]], note: Note | None = None

@@ -1,0 +1,100 @@
+"""Where a dataset lies: in a folder, or in an object store, by a URL that fsspec knows.
+
+An object store has neither folders nor locks, and every object in it is whole or not there.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pyrosynth.errors import InputError, reading
+from pyrosynth.files import claim
+
+OBJECT_STORES = (
+    "s3",
+    "gs",
+    "az",
+)  # protocols that obstore speaks, without the makers' own clients
+
+
+def location(path: str | Path) -> Path:
+    """Return a path, or a path of an object store, which has the same methods.
+
+    Args:
+        path: A path, or a URL such as ``s3://bucket/data``.
+
+    Raises:
+        InputError: There is no library for such URLs.
+    """
+    if "://" not in str(path):
+        return Path(path)
+    what = f"'{path}' is no folder or URL that can be used here"
+    advice = 'give one such as s3://bucket/data, and install: pip install "pyrosynth[scale]"'
+    with reading(InputError, what, advice):
+        from upath import UPath
+
+        _use_obstore()
+        found: Any = UPath(path)
+        assert found.fs  # its library is loaded
+        return found
+
+
+@cache
+def _use_obstore() -> None:
+    """Let fsspec reach object stores through obstore, which is one small package for all."""
+    from obstore.fsspec import register
+
+    register(OBJECT_STORES)
+
+
+def is_remote(path: Path) -> bool:
+    """Tell whether a place is in an object store."""
+    return not isinstance(path, Path)
+
+
+def failures(path: Path) -> tuple[type[Exception], ...]:
+    """Return what is raised where a place cannot be written."""
+    if not is_remote(path):
+        return (OSError,)
+    from obstore.exceptions import BaseError
+
+    return OSError, BaseError
+
+
+def for_zarr(path: Path) -> Path | str:
+    """Return a place as Zarr takes it."""
+    return str(path) if is_remote(path) else path
+
+
+@contextmanager
+def claimed(path: Path, maker: str, mark: str) -> Iterator[None]:
+    """Open a place that is filled by this process alone; see `pyrosynth.files.claim`.
+
+    An object store cannot be locked. Two processes that fill one dataset at once write the same
+    bytes twice.
+
+    Args:
+        path: The place.
+        maker: The command.
+        mark: The file by which its places are known.
+
+    Raises:
+        InputError: It holds something else, it cannot be written, or another process is at work
+            there.
+    """
+    if not is_remote(path):
+        with claim(path, maker, mark=mark):
+            yield
+        return
+    with reading(InputError, f"cannot read '{path}'", "check its bucket and your credentials"):
+        other = None
+        if path.exists() and not (path / mark).exists():
+            other = next(iter(path.iterdir()), None)
+    if other:
+        raise InputError(
+            f"'{path}' holds '{other.name}', which pyrosynth did not write; it stays as it is: "
+            "give a new or empty place"
+        )
+    yield
