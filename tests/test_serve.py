@@ -17,11 +17,13 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 from lively import small_posterior
 
+from pyrosynth.audio.closeness import closeness
 from pyrosynth.audio.io import wav_bytes
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.qualities import QUALITIES
+from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError
-from pyrosynth.live import connections, web
+from pyrosynth.live import connections, plane, web
 from pyrosynth.live.engine import Live
 from pyrosynth.live.page_state import PageState, spread, write_site
 
@@ -88,7 +90,7 @@ def test_state_points_sounds_and_files(live):
     )
     facts = json.loads(state[1])
     assert len(facts["names"]) == len(facts["plane"]) == len(live.space)
-    assert all(len(colour["of"]) == len(live.space) for colour in facts["colours"])
+    assert all(len(one["of"]) == len(live.space) for one in facts["colours"] + facts["tags"])
     here = json.loads(point[1])
     np.testing.assert_allclose(here["z"], z)
     np.testing.assert_allclose(here["values"], live.known(1))
@@ -221,9 +223,55 @@ def test_notes_knobs_locks_and_banks(live):
     assert (status, headers["X-Suffix"], len(json.loads(bank))) == (200, ".json", 2)
 
 
+def parent(live, number):
+    return {"z": live.space.z[number].tolist(), "values": live.known(number).tolist()}
+
+
+def test_presets_that_are_similar_are_near_and_measured(live):
+    ((status, content, _),) = ask(live, post("/api/similar", parent(live, 3)))
+    found = json.loads(content)["similar"]
+    far = np.linalg.norm((live.space.z - live.space.z[3]) / live.space.spread, axis=1)
+    assert status == 200
+    assert {one["preset"] for one in found} == set(np.argsort(far)[1:9].tolist())
+    assert [one["lsd_db"] for one in found] == sorted(one["lsd_db"] for one in found)
+    x = live.render(live.known(3)).x
+    for one in found:
+        heard = log_distance(live.render(live.known(one["preset"])).x, x)
+        assert one["lsd_db"] == pytest.approx(float(heard))
+        assert one["closeness"] in (closeness(one["lsd_db"]), "unlike")
+
+
+def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
+    parents = [parent(live, 0), parent(live, 5)]
+    param = live.posterior.run.space.params[0]
+    asked = {"parents": parents, "locked": {param.name: param.maximum}}
+    (_, bred, _), (_, again, _), (_, others, _), (_, held, _) = ask(
+        live,
+        post("/api/breed", {"parents": parents}),
+        post("/api/breed", {"parents": parents, "seed": 0}),
+        post("/api/breed", {"parents": parents, "seed": 1}),
+        post("/api/breed", asked),
+    )
+    assert bred == again != others
+    x = [live.render(live.known(number)).x for number in (0, 5)]
+    between = json.loads(bred)["children"]
+    assert 1 <= len(between) <= 4
+    for child in between:
+        heard = live.render(np.array(child["values"])).x
+        assert child["lsd_db"] == pytest.approx([float(log_distance(heard, one)) for one in x])
+        assert min(child["lsd_db"]) >= 0.5
+        assert max(child["lsd_db"]) < float(log_distance(*x))
+    ((status, content, _),) = ask(live, post("/api/breed", {"parents": parents[:1] * 2}))
+    assert (status, "take parents that differ more" in json.loads(content)["error"]) == (400, True)
+    index = live.posterior.run.full_space.names.index(param.name)
+    assert {c["values"][index] for c in json.loads(held)["children"]} == {param.maximum}
+
+
 @pytest.mark.parametrize(
     ("question", "says"),
     [
+        (post("/api/similar", {"z": [0.0] * 16}), "cannot be understood"),
+        (post("/api/breed", {"parents": []}), "cannot be understood"),
         (post("/api/point", {}), "has z, knobs, preset, random or path"),
         (post("/api/point", {"z": [1, 2]}), "16 finite numbers"),
         (post("/api/point", {"z": "much"}), "a point is 16 numbers"),
@@ -257,7 +305,7 @@ def test_notes_knobs_locks_and_banks(live):
         (("GET", "/api/ping", {"headers": {"Origin": ""}}), "its own page only"),
         (("DELETE", "/api/point", {}), "Method Not Allowed"),
     ],
-    ids=range(29),
+    ids=range(31),
 )
 def test_mistakes_get_one_clear_line(live, question, says):
     (status, content, _), (after, _, _) = ask(live, question, ("GET", "/api/ping", {}))
@@ -572,6 +620,28 @@ def test_a_static_site_is_a_whole_folder(live, tmp_path):
         assert len(audio) >= live.posterior.run.note.n_samples(22050)
     assert {f.name for f in page.iterdir()} >= {"index.html", "explorer.js", "style.css"}
     assert set(exported["sweeps"]) == set(live.controls)
+
+
+def test_presets_that_crowd_are_parted_where_they_are():
+    crowd = np.full((60, 2), 0.5)
+    points = np.concatenate([np.random.default_rng(0).random((500, 2)), crowd])
+    moved = plane.parted(points)
+    distances = np.linalg.norm(moved[:, None] - moved, axis=2) + np.eye(len(moved))
+    assert distances.min() >= 0.99 * plane.APART
+    assert np.abs(moved - points).max() < 5 * plane.APART
+    alone = np.linalg.norm(points[:, None] - points, axis=2) + np.eye(len(points))
+    untouched = alone.min(axis=1) > 6 * plane.APART
+    np.testing.assert_array_equal(moved[untouched], points[untouched])
+
+
+def test_classes_share_the_presets_and_equal_ones_a_class(live):
+    assert plane.shared(np.array([3.0, 1, 2, 6, 5, 4]), 3).tolist() == [1, 0, 0, 2, 2, 1]
+    assert plane.shared(np.array([1.0, 1, 1, 1, 0, 2]), 3).tolist() == [1, 1, 1, 1, 0, 2]
+    told = plane.tags(live.space)
+    assert [tag["name"] for tag in told] == [tag.name for tag in DESCRIBED]
+    bright = live.space.descriptors[:, 1]
+    dark = bright[np.array(told[1]["of"]) == 0]
+    assert dark.max() <= np.quantile(bright, 0.34)
 
 
 def test_places_are_spread():

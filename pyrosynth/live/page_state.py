@@ -19,16 +19,13 @@ from tqdm.auto import tqdm
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import Audio, wav_bytes
-from pyrosynth.audio.qualities import QUALITIES
-from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError, SynthError, integer
 from pyrosynth.explore.places import Array, Float, Place
-from pyrosynth.explore.projection import principal_plane
 from pyrosynth.files import whole
+from pyrosynth.live import plane
 from pyrosynth.live.engine import Live
 from pyrosynth.live.knobs import grouped
 from pyrosynth.live.protocol import PROTOCOL
-from pyrosynth.statistics import spearman
 
 PAGES = Path(__file__).parent / "page"
 POSITIONS = np.linspace(-4.0, 4.0, 9)  # of each control, in a site
@@ -52,49 +49,18 @@ class PageState:
 
     @cached_property
     def plane(self) -> Array:
-        """Where each preset lies, both coordinates from 0 to 1, shape (n, 2).
-
-        The first two coordinates of what one hears, or in a model whose latents are not read off
-        sounds the first two principal axes of how the presets sound, turned so that long sounds
-        lie to the left and noisy ones below; ranks instead of coordinates by a half, so that the
-        crowd in the middle has room.
-        """
-        space = self.live.space
-        if space.of_sound and space.dim >= 2:
-            points = space.z[:, :2].astype(np.float64)
-        else:
-            points = principal_plane(space.bank.codes.astype(np.float64))[0]
-        names = [tag.name for tag in DESCRIBED]
-        turned = space.descriptors[:, [names.index("length"), names.index("noisiness")]]
-        against = ((turned - turned.mean(axis=0)) * points).sum(axis=0) > 0
-        points = np.where(against, -points, points)
-        low, high = np.quantile(points, (0.005, 0.995), axis=0)
-        linear = np.clip((points - low) / np.maximum(high - low, 1e-9), 0, 1)
-        return ((linear + _ranks(points)) / 2).astype(np.float32)
+        """Where each preset lies, shape (n, 2), see `pyrosynth.live.plane.places`."""
+        return plane.places(self.live.space)
 
     @cached_property
     def plane_ends(self) -> list[tuple[str, str]]:
-        """What lies at the ends of the plane: left and right, then below and above.
-
-        The quality of sounds that follows each coordinate best among the presets, in words.
-        """
-        qualities = self.live.space.qualities
-        follows = np.array(
-            [[spearman(at, quality) for quality in qualities.T] for at in self.plane.T]
-        )
-        follows, ends = np.nan_to_num(follows), []
-        for row in range(2):
-            best = int(np.abs(follows[row]).argmax())
-            _, less, more = QUALITIES[best]
-            ends.append((less, more) if follows[row, best] > 0 else (more, less))
-            follows[:, best] = 0.0  # the other coordinate is called by something else
-        return ends
+        """What lies at the ends of the plane: left and right, then below and above."""
+        return plane.ends(self.live.space, self.plane)
 
     def state(self) -> dict[str, Any]:
         """Return everything that stays: run, parameters, controls, plane."""
         live = self.live
         run, space = live.posterior.run, live.space
-        ranks = _ranks(space.descriptors)
         return {
             "run": self.name,
             "pyrosynth": __version__,
@@ -118,12 +84,10 @@ class PageState:
                 for c in live.controls.values()
             ],
             "names": list(space.names),
-            "plane": np.round(self.plane, 4).tolist(),
+            "plane": np.round(self.plane.astype(float), 5).tolist(),
             "plane_ends": self.plane_ends,
-            "colours": [
-                {"name": tag.name, "ends": tag.classes[:: len(tag.classes) - 1], "of": column}
-                for tag, column in zip(DESCRIBED, np.round(ranks.T, 3).tolist(), strict=True)
-            ],
+            "colours": plane.colours(space),
+            "tags": plane.tags(space),
         }  # fmt: skip
 
     def point(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -233,12 +197,6 @@ def locked(asked: dict[str, Any]) -> dict[str, float]:
     return {str(name): float(value) for name, value in dict(asked.get("locked", {})).items()}
 
 
-def _ranks(columns: Float) -> Float:
-    """Return the ranks of each column of (n, k) numbers, from 0 to 1."""
-    ranks: Float = columns.argsort(axis=0).argsort(axis=0) / max(len(columns) - 1, 1)
-    return ranks
-
-
 def write_site(
     live: Live, name: str, out: str | Path, *, presets: int = 200, progress: bool = True
 ) -> dict[str, int]:
@@ -294,8 +252,8 @@ def write_site(
         kept = [point.pop("number") for point in points]
         state["names"] = [state["names"][i] for i in kept]
         state["plane"] = [state["plane"][i] for i in kept]
-        for colour in state["colours"]:
-            colour["of"] = [colour["of"][i] for i in kept]
+        for one in (*state["colours"], *state["tags"]):
+            one["of"] = [one["of"][i] for i in kept]
         data = json.dumps({"state": state, "presets": points, "sweeps": sweeps})
         for file in PAGES.glob("*.*"):
             shutil.copyfile(file, folder / file.name)

@@ -26,6 +26,7 @@ from pyrosynth.live.connections import BODY_SECONDS, Connections, server_log
 from pyrosynth.live.engine import Live, Sound
 from pyrosynth.live.files import LARGEST_FILE
 from pyrosynth.live.page_state import PageState, locked
+from pyrosynth.live.relatives import children, similar
 from pyrosynth.live.searching import GrowingSearch, in_thread
 
 PAGES = Path(__file__).parent / "page"
@@ -70,6 +71,8 @@ class Site:
         app.router.add_get("/api/sound/{number:[0-9]{1,7}}", self._known)
         app.router.add_post("/api/sound", self._sound)
         app.router.add_post("/api/search", self._search)
+        app.router.add_post("/api/similar", self._similar)
+        app.router.add_post("/api/breed", self._breed)
         app.router.add_post("/api/bank", self._bank)
         app.router.add_post("/api/file", self._file)
         app.router.add_post("/api/point", self._point)
@@ -172,6 +175,19 @@ class Site:
                     await response.write(json.dumps(news).encode() + b"\n")
             await response.write_eof()
         return response
+
+    async def _similar(self, request: web.Request) -> web.Response:
+        asked = await self._question(request)
+        place = self.live.at(asked["z"], asked["values"])
+        found = await asyncio.to_thread(similar, self.page, place)
+        return web.json_response({"similar": found})
+
+    async def _breed(self, request: web.Request) -> web.Response:
+        asked = await self._question(request)
+        first, second = (self.live.at(p["z"], p["values"]) for p in asked["parents"])
+        seed = checked_seed(asked.get("seed", 0))
+        bred = await asyncio.to_thread(children, self.page, first, second, seed, locked(asked))
+        return web.json_response({"children": bred})
 
     async def _bank(self, request: web.Request) -> web.Response:
         presets = (await self._question(request))["presets"]
