@@ -10,7 +10,7 @@ import pytest
 from doubling import doubling
 
 from pyrosynth.errors import InputError
-from pyrosynth.inference.side_by_side import LEAST_RENDERS, side_by_side
+from pyrosynth.inference.side_by_side import LEAST_RENDERS, WORKER_RENDERS, side_by_side
 
 
 def test_items_are_shared_among_processes():
@@ -27,10 +27,11 @@ def test_items_are_shared_among_processes():
     }
     # Few items have more workers each; little work is done here.
     assert {w for _, (_, w, _) in side_by_side(doubling, [1, 2], LEAST_RENDERS, 5)} == {2}
-    assert [r for _, r in side_by_side(doubling, [1, 2], 8, 5)] == [
-        (2, 5, os.getpid()),
-        (4, 5, os.getpid()),
-    ]
+    for n_renders, workers in ((8, 1), (2 * WORKER_RENDERS, 4), (200, 5)):
+        assert [r for _, r in side_by_side(doubling, [1, 2], n_renders, 5)] == [
+            (2, workers, os.getpid()),
+            (4, workers, os.getpid()),
+        ]
 
 
 def test_a_process_that_ends_costs_its_item():

@@ -1,5 +1,6 @@
 """Finding variants by name and by path."""
 
+import inspect
 import re
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ def test_names_and_sources():
         assert zoo.load_model(name) is variant
         (base,) = variant.__bases__
         assert f"class {variant.__name__}({base.__name__})" in zoo.source(name)
+        assert zoo.describe(name) == inspect.getdoc(variant).splitlines()[0]
         assert len(zoo.describe(name)) > 20
         assert re.fullmatch(r".+ \(\d{4}\), .+, https?://[^ ]+", zoo.paper(name)), name
 

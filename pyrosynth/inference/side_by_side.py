@@ -31,6 +31,7 @@ Work: TypeAlias = Callable[[Item, Tick], Result]
 Opened: TypeAlias = Callable[[int], AbstractContextManager[Work[Item, Result]]]
 
 LEAST_RENDERS = 512  # for which it is worth to start a process: a few seconds
+WORKER_RENDERS = 64  # for which it is worth to start a worker that renders: half a second
 ENDING_SECONDS = 5.0  # for a process that was interrupted to tidy up
 COMMAND = f"import sys; from {__name__} import main; main(sys.argv[1:])"
 
@@ -49,7 +50,7 @@ def side_by_side(
             reports how many sounds it has rendered. It travels by name, with its arguments.
         items: What to work on.
         n_renders: Number of sounds to render for each.
-        workers: Processes that render, of all items together; None for one per core.
+        workers: Processes that render, of all items together, at most; None for one per core.
         tick: Called with the position of an item and the number of sounds each time some were
             rendered for it.
 
@@ -65,7 +66,7 @@ def side_by_side(
     worthwhile = len(items) * n_renders // LEAST_RENDERS
     n_processes = min(workers, len(items), worthwhile)
     if n_processes < 2:
-        with opened(workers) as work:
+        with opened(min(workers, max(1, len(items) * n_renders // WORKER_RENDERS))) as work:
             for i, item in enumerate(items):
                 with _one_thread():
                     result = work(item, partial(tick, i))

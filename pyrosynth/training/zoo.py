@@ -8,10 +8,12 @@ import linecache
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyrosynth.errors import InputError, RunError, unknown
-from pyrosynth.modeling import Variant
+
+if TYPE_CHECKING:
+    from pyrosynth.modeling import Variant
 
 _BESIDE = Path(__file__).parents[1] / "models"  # in a wheel
 FOLDER = _BESIDE if _BESIDE.is_dir() else Path(__file__).parents[2] / "models"  # in a checkout
@@ -23,7 +25,7 @@ def list_models() -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in FOLDER.glob("[!_]*.py")))
 
 
-def load_model(name_or_path: str | Path) -> type[Variant]:
+def load_model(name_or_path: str | Path) -> "type[Variant]":
     """Load a variant.
 
     Args:
@@ -49,12 +51,12 @@ def source(name: str) -> str:
 
 def describe(name: str) -> str:
     """Return the first line of a variant's docstring."""
-    return (inspect.getdoc(load_model(name)) or "").partition("\n")[0]
+    return _docstring(name).partition("\n")[0]
 
 
 def paper(name: str) -> str:
     """Return the first reference of a variant's docstring, empty without one."""
-    text = (inspect.getdoc(load_model(name)) or "").partition("References:\n")[2]
+    text = _docstring(name).partition("References:\n")[2]
     # A reference ends with its address or a full stop at the end of a line.
     words: list[str] = []
     for line in text.partition("\n\n")[0].splitlines():
@@ -64,7 +66,13 @@ def paper(name: str) -> str:
     return " ".join(words).rstrip(".")
 
 
-def load_variant(path: Path, module: str) -> type[Variant]:
+def _docstring(name: str) -> str:
+    """Read the docstring of a variant, the last class of its file, without running the file."""
+    classes = [node for node in ast.parse(source(name)).body if isinstance(node, ast.ClassDef)]
+    return ast.get_docstring(classes[-1]) or ""
+
+
+def load_variant(path: Path, module: str) -> "type[Variant]":
     """Run a Python file, once, and return the one variant it defines.
 
     Args:
@@ -92,7 +100,7 @@ def load_variant(path: Path, module: str) -> type[Variant]:
     return _defined(module, str(path))
 
 
-def load_source(source: str) -> type[Variant]:
+def load_source(source: str) -> "type[Variant]":
     """Load a variant from its source code, which is run."""
     module = f"pyrosynth_variant_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
     if module not in sys.modules:
@@ -103,8 +111,10 @@ def load_source(source: str) -> type[Variant]:
     return _defined(module, module)
 
 
-def _defined(module: str, where: str) -> type[Variant]:
+def _defined(module: str, where: str) -> "type[Variant]":
     """Return the one variant that a module defines."""
+    from pyrosynth.modeling import Variant  # torch, which a list of the models can do without
+
     found = [
         value
         for value in vars(sys.modules[module]).values()
@@ -119,7 +129,7 @@ def _defined(module: str, where: str) -> type[Variant]:
     return found[0]
 
 
-def load_copy(path: Path) -> type[Variant]:
+def load_copy(path: Path) -> "type[Variant]":
     """Load a variant under a module name made of the file's content, so never a stale one."""
     if not path.is_file():
         raise InputError(f"no variant file '{path}'; give the name of a model or a .py file")
@@ -127,7 +137,7 @@ def load_copy(path: Path) -> type[Variant]:
     return load_variant(path, f"pyrosynth_variant_{digest[:16]}")
 
 
-def variant_source(variant: type[Variant]) -> str:
+def variant_source(variant: "type[Variant]") -> str:
     """Return source code that defines a variant when it is run by itself.
 
     A class from a file gives the whole file. One from a notebook gives its cell, with the
