@@ -15,7 +15,7 @@ from hums import hum
 from lively import small_posterior
 
 from pyrosynth.live.engine import Live
-from pyrosynth.live.page_state import write_site
+from pyrosynth.live.static_site import write_site
 
 pytestmark = pytest.mark.browser
 
@@ -410,7 +410,10 @@ async def _the_whole_page(tmp_path, servers):
 
 def test_the_static_site_opens_without_a_server(tmp_path):
     with Live(small_posterior()[1]) as live:
-        write_site(live, "small", tmp_path / "page", presets=6, progress=False)
+        write_site(
+            live, "small", tmp_path / "page", presets=6, moved=2, axes=["brightness", "loudness"],
+            steps=(-2, 2), progress=False,
+        )  # fmt: skip
     asyncio.run(_the_static_site(tmp_path / "page"))
 
 
@@ -424,24 +427,39 @@ async def _the_static_site(folder):
         await page.js("load(3)")
         await page.true(f"{SHOWN} === {json.dumps(names[3])}")
         await page.true(f"player.plays > {plays}")
-        # The sliders move the first preset, and say so.
-        title = await page.js("document.getElementById('sliders-title').textContent")
-        assert title == f"Move the sound of “{names[0]}”"
-        start = await page.js("document.getElementById('s-brightness').value")
-        swept = await page.js("EXPORTED.presets[0].positions.brightness")
-        assert float(start) == pytest.approx(swept, abs=0.05)
-        await page.js("document.getElementById('s-brightness').focus()")
-        await page.key("ArrowRight")
-        await page.true(f"{SHOWN} === {json.dumps(names[0] + ' (moved)')}")
-        first = await page.js("now.values")
-        await page.js("load(4)")
-        await page.true(f"{SHOWN} === {json.dumps(names[4])}")
-        assert await page.js("now.values") == await page.js("EXPORTED.presets[4].values")
-        await page.js("document.getElementById('s-brightness').focus()")
-        await page.key("ArrowLeft")
-        await page.true(f"{SHOWN} === {json.dumps(names[0] + ' (moved)')}")
-        assert len(await page.js("now.values")) == len(first)
+        # The sliders move the preset that is loaded, if there are sweeps of it.
+        title = "document.getElementById('sliders-title').textContent"
+        slider = "document.getElementById('s-brightness')"
+        movable = await page.js("source.swept.map((point) => point.name)")
+        assert len(movable) == 2
+        moved = []
+        for name in movable:
+            await page.js(f"load({names.index(name)})")
+            await page.true(f"{SHOWN} === {json.dumps(name)}")
+            assert await page.js(title) == f"Move “{name}”"
+            assert await page.js(f"{slider}.max") == "2"
+            way = "ArrowRight" if await page.js(f"{slider}.value") == "0" else "ArrowLeft"
+            await page.js(f"{slider}.focus()")
+            await page.key(way)
+            await page.true(f"{SHOWN} === {json.dumps(name + ' (moved)')}")
+            assert await page.js(title) == f"Move “{name}”"
+            moved.append(await page.js("now.values"))
+            # Another slider begins where the preset is, and says so.
+            assert await page.js(
+                "document.getElementById('s-loudness').value === "
+                "String(source.scale(source.start(now), 'loudness').value)"
+            )
+        assert moved[0] != moved[1]
+        other = next(i for i, name in enumerate(names) if name not in movable)
+        await page.js(f"load({other})")
+        await page.true(f"{SHOWN} === {json.dumps(names[other])}")
+        assert await page.js("now.values") == await page.js(f"source.data.presets[{other}].values")
+        assert await page.js(title) == f"“{names[other]}” cannot be moved on this page"
+        assert await page.js("document.getElementById('sliders').hidden")
+        await page.press("#moved button")
+        await page.true(f"{SHOWN} === {json.dumps(movable[0])}")
         # A preset that people made keeps its name, also by chance.
+        assert await page.js("document.getElementById('random').textContent") == "Any preset"
         for _ in range(3):
             await page.press("#random")
             await page.true(f"state.names.includes({SHOWN})")

@@ -5,8 +5,10 @@ import base64
 import gzip
 import io
 import json
+import re
 import struct
 import time
+import zlib
 from contextlib import suppress
 from urllib.parse import urlencode
 
@@ -18,14 +20,16 @@ from aiohttp.test_utils import TestClient, TestServer
 from lively import small_posterior
 
 from pyrosynth.audio.closeness import closeness
-from pyrosynth.audio.io import wav_bytes
+from pyrosynth.audio.io import save_audio, wav_bytes
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.qualities import QUALITIES
 from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError
+from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.live import connections, plane, web
 from pyrosynth.live.engine import Live
-from pyrosynth.live.page_state import PageState, spread, write_site
+from pyrosynth.live.page_state import PageState
+from pyrosynth.live.static_site import spread, write_site
 
 
 @pytest.fixture(scope="module")
@@ -509,17 +513,17 @@ def test_a_static_site_replaces_nothing_of_others(live, tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "mine.txt").write_text("keep")
     with pytest.raises(InputError, match="which pyrosynth did not write"):
-        write_site(live, "small", folder, presets=2, progress=False)
+        write_site(live, "small", folder, presets=2, moved=0, progress=False)
     assert (folder / "mine.txt").read_text() == "keep"
     (folder / "mine.txt").unlink()
     for _ in range(2):  # an empty folder, and one with a site of before
-        write_site(live, "small", folder, presets=2, progress=False)
+        write_site(live, "small", folder, presets=2, moved=0, progress=False)
         assert (folder / "index.html").is_file()
     # Whoever stands in a folder would lose the ground.
     monkeypatch.chdir(folder / "sounds")
     for name in (".", ".."):
         with pytest.raises(InputError, match="is the folder that this command runs in"):
-            write_site(live, "small", name, presets=2, progress=False)
+            write_site(live, "small", name, presets=2, moved=0, progress=False)
     assert (folder / "index.html").is_file()
 
 
@@ -606,20 +610,75 @@ def test_a_place_on_the_plane_is_a_mixture_of_presets_around_it(live):
 
 
 def test_a_static_site_is_a_whole_folder(live, tmp_path):
-    facts = write_site(live, "small", tmp_path / "page", presets=5, progress=False)
+    facts = write_site(
+        live, "small", tmp_path / "page", presets=5, moved=2, steps=(-1, 1), progress=False
+    )
     assert facts["presets"] == 5
+    assert facts["moved"] == 2
     page = tmp_path / "page"
-    data = (page / "data.js").read_text()
-    _, _, content = data.partition("const EXPORTED = ")
-    exported = json.loads(content.rstrip().rstrip(";"))
-    sounds = {point["sound"] for point in exported["presets"]}
-    sounds |= {p["sound"] for sweep in exported["sweeps"].values() for p in sweep}
+    exported = exported_by(page)
+    moved = [p for sweep in exported["sweeps"] for points in sweep.values() for p in points]
+    sounds = {point["sound"] for point in [*exported["presets"], *moved]}
     assert len(sounds) == facts["sounds"] == len(list((page / "sounds").iterdir()))
     for name in sounds:
         audio, _ = soundfile.read(page / name)
         assert len(audio) >= live.posterior.run.note.n_samples(22050)
     assert {f.name for f in page.iterdir()} >= {"index.html", "explorer.js", "style.css"}
-    assert set(exported["sweeps"]) == set(live.controls)
+    named = {name for name, c in live.controls.items() if c.kind != "principal"}
+    assert named == {control["name"] for control in exported["state"]["controls"]}
+    for number, sweep in enumerate(exported["sweeps"]):
+        (start,) = [p for p in exported["presets"] if p.get("sweep") == number]
+        assert set(sweep) == named
+        for points in sweep.values():
+            assert {p["sweep"] for p in points} <= {number}
+            assert all(p["values"] != start["values"] for p in points)
+    # Where a moved preset is on its axis is what its own sound says, not what was asked for.
+    point = exported["sweeps"][0]["brightness"][-1]
+    heard = live.place_of_sound(
+        np.array(point["values"]), live.render(np.array(point["values"])).x
+    )
+    assert point["positions"]["brightness"] == pytest.approx(
+        live.positions(heard.z)["brightness"], abs=0.01
+    )
+    with pytest.raises(InputError, match="unknown axis 'warmth'"):
+        write_site(live, "small", tmp_path / "other", axes=["warmth"], progress=False)
+
+
+def exported_by(page):
+    """Return the data of a static site."""
+    packed = re.search('EXPORTED = "(.*)"', (page / "data.js").read_text())[1]
+    return json.loads(zlib.decompress(base64.b64decode(packed)))
+
+
+def test_a_static_site_shows_sounds_that_were_looked_for(live, tmp_path):
+    note, rate = live.posterior.run.note, live.posterior.run.features.sample_rate
+    longest = np.argsort(-live.space.descriptors[:, 3])  # as names of descriptors go: length
+    for name, number in zip(("known", "other"), longest, strict=False):
+        values = live.known(number)
+        save_audio(tmp_path / f"{name}.wav", live.render(values).audio, rate)
+    done, failed = infer_sounds(
+        live.posterior, [tmp_path / "known.wav"], tmp_path / "found", budget=16, draws=2,
+        workers=1, progress=False,
+    )  # fmt: skip
+    assert not failed
+    answer = (tmp_path / "known.wav", tmp_path / "found" / "known")
+    write_site(
+        live, "small", tmp_path / "page", presets=2, moved=0, axes=["brightness"], steps=[1],
+        answers=[answer], progress=False,
+    )  # fmt: skip
+    exported = exported_by(tmp_path / "page")
+    (found,) = exported["found"]
+    assert found["target"] == "known"
+    assert found["lsd_db"] == pytest.approx(done[0].lsd_db, abs=0.01)
+    assert found["closeness"] == closeness(found["lsd_db"])
+    assert len(exported["sweeps"][found["sweep"]]["brightness"]) == 1
+    heard, _ = soundfile.read(tmp_path / "page" / found["heard"]["sound"])
+    assert len(heard) >= note.n_samples(rate)
+    with pytest.raises(InputError, match="was inferred from another sound"):
+        write_site(
+            live, "small", tmp_path / "page", presets=2,
+            answers=[(tmp_path / "other.wav", answer[1])], progress=False,
+        )  # fmt: skip
 
 
 def test_presets_that_crowd_are_parted_where_they_are():

@@ -350,10 +350,13 @@ def serve(
     place = nullcontext() if out is None else claim(out.resolve(), "serve")
     with place as folder, Live(Posterior.load(run, device), sounds or ()) as live:
         if static is not None:
-            from pyrosynth.live.page_state import write_site
+            from pyrosynth.live.static_site import write_site
 
             facts = write_site(live, name, static, presets=presets)
-            print(f"{static}: {facts['presets']} presets, {facts['sounds']} sounds")
+            print(
+                f"{static}: {facts['presets']} presets, {facts['moved']} of them with sliders, "
+                f"{facts['sounds']} sounds"
+            )
             print(f"Look and listen: open {static / 'index.html'}")
             return
         options = {"host": host, "port": port, "osc_port": osc_port, "allow": allow or ()}

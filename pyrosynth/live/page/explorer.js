@@ -2,12 +2,10 @@
 // The page: what the user does becomes questions to `source`, and the answers are shown.
 
 const $ = (id) => document.getElementById(id);
-const FURTHEST = 4; // of the sliders to either side
 
 const player = new Player();
 let state = null;
 let now = null; // the current point: latent, values, positions, place
-let swept = null; // in a static site: the latest point of the preset that its sliders move
 let title = ""; // what the current point is called
 let hovering = null;
 let wishes = 0; // how often something was asked for: an answer that comes late must not undo a newer one
@@ -60,7 +58,6 @@ async function go(point, asked, { goOn = false, moving = null } = {}) {
   now = point;
   title = called;
   $("name").textContent = called;
-  if (!swept || moving in point.positions || called === source.moves) swept = point;
   map.go(point.place);
   showKnobs(moving);
   showSliders(moving);
@@ -73,11 +70,13 @@ async function go(point, asked, { goOn = false, moving = null } = {}) {
 }
 
 function showSliders(except) {
+  if (!source.canFind && !showMoved()) return;
   for (const input of document.querySelectorAll(".slider input")) {
-    const position = (source.moves ? swept : now).positions[input.name] ?? 0;
-    if (input.name !== except) input.value = position;
+    if (input.name !== except) Object.assign(input, source.scale(now, input.name));
     const heard = input.name === except && now.share !== undefined ? ` (${Math.round(100 * now.share)} % of the step)` : "";
-    input.closest(".slider").querySelector("output").textContent = position.toFixed(1).replace("-0.0", "0.0") + heard;
+    const position = (now.positions[input.name] ?? 0).toFixed(1).replace("-0.0", "0.0");
+    input.closest(".slider").querySelector("output").textContent = position + heard;
+    input.setAttribute("aria-valuetext", position);
   }
 }
 
@@ -110,7 +109,7 @@ function buildSlider({ name: called, kind, ends: names, moves }) {
   box.className = "slider";
   const label = document.createElement("label");
   const input = Object.assign(document.createElement("input"), {
-    type: "range", min: -FURTHEST, max: FURTHEST, step: 0.05, value: 0, name: called, id: `s-${called}`,
+    type: "range", name: called, id: `s-${called}`,
   });
   label.htmlFor = input.id;
   label.append(called, document.createElement("output"));
@@ -122,7 +121,7 @@ function buildSlider({ name: called, kind, ends: names, moves }) {
   }
   if (names[0]) input.setAttribute("aria-label", `${called}, from ${names[0]} to ${names[1]}`);
   input.title = `moves ${moves.join(", ")}`;
-  followed(input, ({ z, values }) => source.point({ z, values, to: { [called]: Number(input.value) }, locked: locked() }));
+  followed(input, (from) => source.moved(from, called, Number(input.value)));
   box.append(label, input, ends);
   return box;
 }

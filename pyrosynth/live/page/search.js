@@ -79,13 +79,18 @@ function endSearch() {
 function showTarget({ target: heard, play }, blob, called) {
   if (target) URL.revokeObjectURL(target.url);
   const url = URL.createObjectURL(new Blob([bytes(heard.wav)], { type: "audio/wav" }));
-  target = { url, level: heard.level, blob, called };
-  $("target-figure").hidden = false;
-  $("ab").disabled = false;
+  setTarget({ url, level: heard.level, blob, called }, heard.picture, play);
   $("search-results").hidden = false;
   $("end-search").disabled = false;
   $("go-on").disabled = true;
-  drawPicture($("target"), heard.picture);
+}
+
+/** Show a sound to be met: what is heard of it, its picture, and the note that plays it. */
+function setTarget(sound, picture, play) {
+  target = sound;
+  $("target-figure").hidden = false;
+  $("ab").disabled = false;
+  drawPicture($("target"), picture);
   $("target-caption").textContent = play ? `Target: ${play.name}, ${play.note.hold_seconds.toFixed(1)} s` : "Target";
 }
 

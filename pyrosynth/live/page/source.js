@@ -4,6 +4,8 @@
 /** An error to be shown to the user as it is. */
 class Told extends Error {}
 
+const FURTHEST = 4; // of the sliders to either side
+
 /** Turn base64 into bytes. */
 function bytes(text) {
   return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
@@ -21,7 +23,6 @@ async function answered(waiting) {
 class Server {
   constructor() {
     this.canFind = true;
-    this.moves = null; // the sliders move whatever is shown
     this.kept = new Map(); // sounds by what was asked, the latest last
   }
 
@@ -43,6 +44,12 @@ class Server {
   async state() { return (await this.ask("api/state")).json(); }
 
   async point(asked) { return (await this.question("api/point", asked)).json(); }
+
+  /** The values of a slider, and its value at a point. */
+  scale({ positions }, axis) { return { min: -FURTHEST, max: FURTHEST, step: 0.05, value: positions[axis] ?? 0 }; }
+
+  /** The point to which a value of a slider leads. */
+  moved({ z, values }, axis, value) { return this.point({ z, values, to: { [axis]: value }, locked: locked() }); }
 
   async path(places) { return (await this.point({ path: places })).path.map((z) => ({ z })); }
 
@@ -110,23 +117,42 @@ class Server {
 }
 
 class Exported {
-  constructor(data) {
-    this.data = data;
+  /** `packed` is JSON, deflated, in base64. */
+  constructor(packed) {
+    this.packed = packed;
     this.canFind = false;
-    [this.moves] = data.state.names; // the only preset that the sliders move
   }
 
   async ping() { return {}; }
 
-  async state() { return this.data.state; }
+  async state() {
+    const json = new Blob([bytes(this.packed)]).stream().pipeThrough(new DecompressionStream("deflate"));
+    this.data = await new Response(json).json();
+    const { presets, found, sweeps } = this.data;
+    this.swept = [...presets, ...found].filter(({ sweep }) => sweep !== undefined);
+    for (const point of this.swept) {
+      for (const [axis, stops] of Object.entries(sweeps[point.sweep])) {
+        stops.push(point);
+        stops.sort((a, b) => a.positions[axis] - b.positions[axis]);
+      }
+    }
+    return this.data.state;
+  }
+
+  /** The preset that the sliders move where we are; nothing if they move none. */
+  start({ sweep }) { return this.swept.find((point) => point.sweep === sweep); }
+
+  /** A slider goes from stop to stop; that of another axis is where its preset is. */
+  scale(point, axis) {
+    const stops = this.data.sweeps[point.sweep][axis];
+    const value = stops.indexOf(stops.includes(point) ? point : this.start(point));
+    return { min: 0, max: stops.length - 1, step: 1, value };
+  }
+
+  async moved({ sweep }, axis, value) { return this.data.sweeps[sweep][axis][value]; }
 
   async point(asked) {
-    const { presets, sweeps } = this.data;
-    if ("to" in asked) {
-      const [[name, position]] = Object.entries(asked.to);
-      const near = (s) => Math.abs(s.position - position);
-      return sweeps[name].reduce((best, s) => (near(s) < near(best) ? s : best));
-    }
+    const { presets } = this.data;
     if ("random" in asked) return presets[asked.random % presets.length];
     if ("preset" in asked) return presets[asked.preset];
     return presets[0];
@@ -143,10 +169,13 @@ class Exported {
 
   async known(number) { return this.sound(this.data.presets[number]); }
 
-  async sound(point) { return { url: point.sound, picture: point.picture }; }
+  async sound({ sound, picture, level }) { return { url: sound, picture, level }; }
 
   async file(point, name, format) {
-    if (format !== "json" && point.bank) return { blob: new Blob([bytes(point.bank)]), suffix: ".bank" };
+    if (format !== "json" && point.bank) {
+      const content = Uint8Array.from(point.bank, (c) => c.charCodeAt(0));
+      return { blob: new Blob([content]), suffix: point.suffix };
+    }
     const { params, synth, note } = this.data.state;
     const parameters = Object.fromEntries(params.map((p, i) => [p.name, point.values[i]]));
     const text = JSON.stringify({ synth, name, note, parameters }, null, 1);

@@ -211,7 +211,7 @@ trying(async () => {
   buildKeys();
   favourites.show();
   for (const panel of ["find", "keyboard-panel", "favourites-panel", "keep", "knobs-hint"]) $(panel).hidden = !source.canFind;
-  if (source.moves) $("sliders-title").textContent = `Move the sound of “${source.moves}”`;
+  if (!source.canFind) showStatic();
   $("record").hidden = !navigator.mediaDevices;
   const [[left, right], [bottom, top]] = state.plane_ends;
   $("map-hint").textContent += ` From left to right sounds go from ${left} to ${right}, from below from ${bottom} to ${top}.`;

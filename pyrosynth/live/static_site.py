@@ -1,0 +1,257 @@
+"""The page of a run as a folder that needs no server: all its sounds are rendered beforehand.
+
+Its sliders move the preset that is loaded, if that is one of those with sweeps: a sweep holds, for
+each control, the preset a few steps to either side, at the position that its own sound has.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import shutil
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from pyrosynth.audio.closeness import closeness
+from pyrosynth.audio.io import Audio, load_audio
+from pyrosynth.audio.metrics import log_distance
+from pyrosynth.errors import InputError, SynthError, integer, reading, unknown
+from pyrosynth.explore.places import Array, Float
+from pyrosynth.files import whole
+from pyrosynth.live.engine import Live
+from pyrosynth.live.page_state import PageState
+from pyrosynth.synths.presets import Preset
+
+PAGES = Path(__file__).parent / "page"
+STEPS = (-2.0, -1.0, 1.0, 2.0)  # of each sweep, from where the preset is
+DIGITS = 7  # of the values of presets
+SHADES = 32  # of the pictures
+COMPRESSION = 0.8  # of sounds, of 1 at most: about 14 kB for 4 s
+
+Point = dict[str, Any]
+
+
+def write_site(
+    live: Live,
+    name: str,
+    out: str | Path,
+    *,
+    presets: int = 200,
+    moved: int = 10,
+    axes: Sequence[str] | None = None,
+    steps: Sequence[float] = STEPS,
+    answers: Sequence[tuple[str | Path, str | Path]] = (),
+    progress: bool = True,
+) -> dict[str, int]:
+    """Write the page of a run to a folder, which appears complete.
+
+    Presets are chosen so that they cover the plane, and those that the sliders move so that they
+    cover these. The page cannot find the preset of a new sound, nor mix controls.
+
+    Args:
+        live: The run.
+        name: What it is called.
+        out: The folder; a site of before is replaced, anything else is refused.
+        presets: Number of presets at most.
+        moved: Number of presets that the sliders move at most; those of ``answers`` come on top.
+        axes: Names of the controls that have a slider; all that bear the name of a quality or tag
+            if left out.
+        steps: Where a sweep leads on the axis of a control, from where the preset is.
+        answers: Sound files, and for each the folder that `pyrosynth infer` wrote for it with
+            this run: sounds that were looked for, shown beside what was found.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The numbers of ``presets``, presets ``moved``, ``answers`` and ``sounds`` in it.
+
+    Raises:
+        InputError: The folder holds something else or cannot be written, a control is unknown, or
+            an answer cannot be read.
+        SynthError: The synth renders none of the presets, or not an answer.
+    """
+    integer("presets", presets, 1), integer("moved", moved, 0)
+    named = [control.name for control in live.controls.values() if control.kind != "principal"]
+    chosen_axes = list(named if axes is None else axes)
+    for axis in chosen_axes:
+        if axis not in live.controls:
+            raise unknown("axis", axis, tuple(live.controls))
+    page = PageState(live, name)
+    state = page.state()
+    chosen = spread(page.plane, presets)
+    swept = {chosen[i] for i in spread(page.plane[chosen], moved)} if moved else set()
+    in_sweep = len(chosen_axes) * len(steps)
+    total = len(chosen) + 2 * len(answers) + (len(swept) + len(answers)) * in_sweep
+    with (
+        whole(out, "serve --static") as folder,
+        tqdm(total=total, desc="site", unit="sound", disable=not progress) as bar,
+    ):
+        writer = _Writer(page, folder, chosen_axes, steps, bar)
+        points = []
+        for number in chosen:
+            point = writer.known(number, number in swept)
+            if point is not None:
+                points.append({**point, "number": number})
+        if not points:
+            raise SynthError(f"the synth renders none of {len(chosen)} presets; check the synth")
+        found = [writer.answer(Path(sound), Path(answer)) for sound, answer in answers]
+        kept = [point.pop("number") for point in points]
+        state["names"] = [state["names"][i] for i in kept]
+        state["plane"] = [state["plane"][i] for i in kept]
+        for one in (*state["colours"], *state["tags"]):
+            one["of"] = [one["of"][i] for i in kept]
+        state["controls"] = [c for c in state["controls"] if c["name"] in chosen_axes]
+        data = {"state": state, "presets": points, "found": found, "sweeps": writer.sweeps}
+        for file in PAGES.glob("*.*"):
+            shutil.copyfile(file, folder / file.name)
+        (folder / "data.js").write_text(
+            f'"use strict";\nconst EXPORTED = "{_packed(data)}"; // JSON, deflated\n'
+        )
+        n_sounds = len(list((folder / "sounds").iterdir()))
+    return {
+        "presets": len(points), "moved": len(writer.sweeps), "answers": len(found),
+        "sounds": n_sounds,
+    }  # fmt: skip
+
+
+def spread(places: NDArray[np.float32], n: int) -> list[int]:
+    """Choose places that cover the plane: each is the one furthest from those chosen before.
+
+    Args:
+        places: Shape (n_places, 2).
+        n: Number of them at most.
+
+    Returns:
+        Their numbers, ascending; the first place is one of them.
+    """
+    chosen = [0]
+    far = np.hypot(*(places - places[0]).T)
+    while len(chosen) < min(n, len(places)):
+        chosen.append(int(far.argmax()))
+        far = np.minimum(far, np.hypot(*(places - places[chosen[-1]]).T))
+        far[chosen] = -1.0
+    return sorted(chosen)
+
+
+class _Writer:
+    """Writes the sounds of a site, and gathers what the page says of them."""
+
+    def __init__(
+        self, page: PageState, folder: Path, axes: Sequence[str], steps: Sequence[float], bar: Any
+    ) -> None:
+        self.page, self.live, self.folder, self.bar = page, page.live, folder, bar
+        self.axes, self.steps = axes, steps
+        self.sweeps: list[dict[str, list[Point]]] = []
+        (folder / "sounds").mkdir()
+
+    def known(self, number: int, swept: bool) -> Point | None:
+        """Return the point of a known preset; None if the synth cannot render it."""
+        point = self.page.point({"preset": number})
+        called = self.live.space.names[number]
+        try:
+            shown = self.preset(np.array(point["values"]), called, f"p{number}")
+        except SynthError:
+            return None
+        return {**_short(point), **shown, **(self.sweep(point, called) if swept else {})}
+
+    def answer(self, sound: Path, folder: Path) -> Point:
+        """Return the point of a preset that was found for a sound, and of that sound."""
+        live, file = self.live, folder / "preset.json"
+        with reading(InputError, f"'{folder}' holds no inferred preset", "infer the sound first"):
+            facts = json.loads(file.read_text(encoding="utf-8"))
+            made, play = facts["made"], facts.get("play")
+            run, sound_sha256 = made["run"], made["sound_sha256"]
+        preset = Preset.load(file, live.posterior.synth.name)
+        recording = load_audio(sound, live.posterior.run.features.sample_rate)
+        same = hashlib.sha256(recording.tobytes()).hexdigest() == sound_sha256
+        if not same or run != json.loads(json.dumps(live.posterior.run.settings)):
+            raise InputError(
+                f"'{folder}' was inferred from another {'run' if same else 'sound'}; give the "
+                "sound and the run that it was inferred from"
+            )
+        if made.get("own_level"):
+            target = live.posterior.listen(sound, own_level=True)
+        else:
+            ways = live.posterior.hear(sound)
+            target = next(w.audio for w in ways if (w.play is None) == (play is None))
+        x = live.posterior.features(target)
+        values = preset.array(live.posterior.run.full_space)
+        rendered = live.render(values)
+        point = self.page.told(live.place_of_sound(values, rendered.x))
+        called, lsd_db = f"like {folder.name}", float(log_distance(rendered.x, x))
+        shown = self.preset(values, called, f"found-{folder.name}")
+        heard = self.sound(target, x, f"target-{folder.name}")
+        return {
+            **_short(point), **shown, **self.sweep(point, called), "target": folder.name,
+            "play": play, "heard": heard, "lsd_db": lsd_db, "closeness": closeness(lsd_db),
+        }  # fmt: skip
+
+    def sweep(self, point: Point, called: str) -> dict[str, int]:
+        """Render a preset moved along each axis; return which sweep it has."""
+        sweep: dict[str, list[Point]] = {axis: [] for axis in self.axes}
+        number = len(self.sweeps)
+        self.sweeps.append(sweep)
+        at = {"z": point["z"], "values": point["values"]}
+        for i, axis in enumerate(self.axes):
+            for k, step in enumerate(self.steps):
+                to = {axis: point["positions"][axis] + step}
+                values = np.array(self.page.point({**at, "to": to})["values"])
+                file = f"m{number}-{i}-{k}"
+                try:
+                    shown = self.preset(values, f"{called} (moved)", file)
+                except SynthError:
+                    continue
+                there = self.live.place_of_sound(values, self.live.render(values).x)
+                sweep[axis].append({**_short(self.page.told(there)), **shown, "sweep": number})
+        return {"sweep": number}
+
+    def preset(self, values: Float, called: str, file: str) -> Point:
+        """Render a preset and return what the page shows of it.
+
+        Raises:
+            SynthError: The synth cannot render it.
+        """
+        try:
+            sound = self.live.render(values)
+            shown = self.sound(sound.audio, sound.x, file)
+        finally:
+            self.bar.update()
+        suffix, bank = self.live.files.bank([(called, values)])
+        own = {"bank": bank.decode("latin-1"), "suffix": suffix} if suffix != ".json" else {}
+        return {"name": called, **shown, **own}
+
+    def sound(self, audio: Audio, x: Array, file: str) -> Point:
+        """Write a sound and return what the page shows of it."""
+        rate = self.live.posterior.run.features.sample_rate
+        content = io.BytesIO()
+        soundfile.write(
+            content, np.clip(audio, -1, 1), rate, format="MP3", compression_level=COMPRESSION
+        )
+        (self.folder / "sounds" / f"{file}.mp3").write_bytes(content.getvalue())
+        return {"sound": f"sounds/{file}.mp3", **self.page.seen(audio, x, SHADES)}
+
+
+def _short(point: Point) -> Point:
+    """Leave out the latent of a point, which only a server needs, and shorten its numbers."""
+    return {
+        "values": [_rounded(value, DIGITS) for value in point["values"]],
+        "unit": [_rounded(share) for share in point["unit"]],
+        "positions": {axis: _rounded(at) for axis, at in point["positions"].items()},
+        "place": [_rounded(c) for c in point["place"]],
+    }
+
+
+def _rounded(value: float, digits: int = 4) -> float:
+    return float(f"{value:.{digits}g}")
+
+
+def _packed(data: Any) -> str:
+    """Return JSON, deflated, in base64."""
+    text = json.dumps(data, separators=(",", ":"))
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
