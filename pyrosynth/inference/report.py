@@ -47,6 +47,7 @@ SOURCES = {
 HOW_TO_OPEN = {
     "amsynth": "In amsynth: File → Open Bank…",
     "dexed": "In Dexed: CART → Load…, or send it to a DX7",
+    "vital": "In Vital: menu → Open External Preset",
 }
 
 

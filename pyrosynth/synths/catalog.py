@@ -30,7 +30,7 @@ __all__ = [
 
 def names() -> tuple[str, ...]:
     """Return the names that `load_synth` knows, beside paths of plugins and classes."""
-    return ("voice", "amsynth", "dexed", *entry_points())
+    return ("voice", "amsynth", "dexed", "vital", *entry_points())
 
 
 def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
@@ -63,6 +63,10 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
         from pyrosynth.synths.dexed import Dexed
 
         make = Dexed
+    elif text == "vital":
+        from pyrosynth.synths.vital import Vital
+
+        make = Vital
     elif text.endswith(".json"):
         make = functools.partial(_described, read_description(text))
     elif is_class(text) or text in entry_points():
@@ -124,6 +128,7 @@ def status() -> list[tuple[str, bool, str]]:
     """Return name, availability and a note for each synth of `names`."""
     from pyrosynth.synths.amsynth import bank_files, find
     from pyrosynth.synths.dexed import Dexed
+    from pyrosynth.synths.vital import package_version
 
     plugin = find()
     if plugin is None:
@@ -135,5 +140,9 @@ def status() -> list[tuple[str, bool, str]]:
         dexed = ("dexed", True, f"dexed-py {Dexed().version}")
     except SynthError as error:
         dexed = ("dexed", False, str(error))
+    try:
+        vital = ("vital", True, f"vita {package_version()}")
+    except SynthError as error:
+        vital = ("vital", False, str(error))
     own = [(name, True, where) for name, where in entry_points().items()]
-    return [("voice", True, "built in"), amsynth, dexed, *own]
+    return [("voice", True, "built in"), amsynth, dexed, vital, *own]

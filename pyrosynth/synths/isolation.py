@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import InputError, SynthError, unknown
@@ -108,7 +107,7 @@ class IsolatedSynth(Synth):
                 f"a forked process; use isolation 'load' instead of '{isolation}'"
             )
 
-    def play(self, values: NDArray[Any], note: Note, sample_rate: int) -> Audio:
+    def play(self, values: Any, note: Note, sample_rate: int) -> Audio:
         """Play one note in isolation from the one before.
 
         Args:
@@ -155,7 +154,7 @@ class IsolatedSynth(Synth):
         finally:
             zero_new_memory(False)
 
-    def _play_in_child(self, values: NDArray[Any], note: Note, sample_rate: int) -> Audio:
+    def _play_in_child(self, values: Any, note: Note, sample_rate: int) -> Audio:
         n_bytes = 4 * note.n_samples(sample_rate)
         parent = os.getpid()
         self.prepare()

@@ -1,0 +1,306 @@
+"""Vital, a wavetable synth whose engine is a Python package, and the presets on this machine.
+
+``vita`` is free software under the GPL, version 3, and no part of this package: the extra
+``vital`` installs it, and only the processes that render import it.
+
+Its 772 controls are not the whole of a preset. What they leave out, wavetables, the shapes of
+LFOs, routings and a sample, a sound takes from the preset of a bank whose controls are nearest.
+"""
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyrosynth.audio.io import Audio, Note
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.synths.isolation import IsolatedSynth
+from pyrosynth.synths.params import Param, ParamSpace
+from pyrosynth.synths.presets import Preset
+from pyrosynth.synths.sandbox import PYTHON
+from pyrosynth.synths.vital_presets import VitalPreset, read_vital, vital_preset, write_vital
+
+PACKAGE = "vita"
+VERSION = 1  # to be raised when this module changes what one hears
+BPM = 120.0
+MOST_SETTINGS = 128  # of a control; the order of effects has more and is left to the templates
+SECONDS = 60.0  # for the package to tell its controls, on a busy machine
+KEPT = 16  # templates that a process keeps in memory, of about a megabyte
+# Asks the package what its controls are, in a process of its own.
+COMMAND = """
+import json, vita
+synth = vita.Synth()
+keys = "min", "max", "default_value", "display_units", "display_multiply", "is_discrete", "options"
+controls = {}
+for name in synth.get_controls():
+    info = synth.get_control_details(name)
+    controls[name] = {key: getattr(info, key) for key in keys}
+    controls[name]["scale"] = info.scale.name
+print(json.dumps({"controls": controls, "init": json.loads(synth.to_json())}))
+"""
+
+
+class Vital(IsolatedSynth):
+    """Vital with the controls that have up to 128 settings, or a range.
+
+    Args:
+        bank: A folder of ``.vital`` files, or one: its presets, of which each sound takes what no
+            control holds. The user's own folder of Vital if left out, or if there is none the
+            preset that Vital starts with; empty for that one alone.
+
+    Raises:
+        InputError: The bank is not there, or a file that is named is none of Vital's.
+        SynthError: ``vita`` is not installed.
+    """
+
+    name = "vital"
+    # Random phases follow from how many engines a process has made and what they have played.
+    isolation = "fork"
+    isolations = ("fork",)
+    preset_suffix = ".vital"
+    usual_prior = "mixture"
+
+    def __init__(self, bank: str | os.PathLike[str] | None = None) -> None:
+        """Read what the controls of the presets are."""
+        self.version = package_version()
+        self.param_space, self.dropped, self.init = _told(self.version)
+        usual = user_folder()
+        self.bank = os.path.abspath(bank) if bank else ""
+        if bank is None and usual.is_dir():
+            self.bank = str(usual)
+        self._files, self._presets, self._digest = self._read(Path(self.bank))
+
+    def spec(self) -> dict[str, Any]:
+        """Return the name and the bank."""
+        return {"synth": "vital", "bank": self.bank}
+
+    def identity(self) -> str:
+        """Return the versions of the engine and of this module, and a hash of the bank."""
+        return f"{PACKAGE} {self.version}, {VERSION}, {self._digest}"
+
+    def presets(self) -> list[Preset]:
+        """Return the presets of the bank."""
+        return list(self._presets)
+
+    def read_bank(self, path: str | os.PathLike[str]) -> list[Preset]:
+        """Read a ``.vital`` file: the values of its controls.
+
+        Raises:
+            InputError: It is none of Vital's, or of a newer Vital.
+        """
+        return [self._preset(read_vital(path), Path(path))]
+
+    def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
+        """Write the first preset as a ``.vital`` file, with all else as its template has it."""
+        preset = presets[0]
+        values = preset.array(self.param_space)
+        named = dict(zip(self.param_space.names, values.tolist(), strict=True))
+        write_vital(path, self.template(values), named, preset.name)
+        return True
+
+    def template(self, values: NDArray[np.float64]) -> VitalPreset:
+        """Return the preset of the bank with the nearest controls, or Vital's first preset.
+
+        Args:
+            values: Native parameter values, shape (n_params,).
+
+        Raises:
+            SynthError: Its file is gone or has changed.
+        """
+        if not self._files:
+            return self.init
+        distances = ((self._units - self.param_space.to_unit(values)) ** 2).sum(axis=1)
+        file = self._files[int(distances.argmin())]
+        try:
+            return _kept(file)
+        except InputError as error:
+            raise SynthError(f"the bank has changed: {error}") from error
+
+    def render(self, values: NDArray[np.float64], note: Note, sample_rate: int) -> Audio:
+        """Render one note, in a process of its own; see `Synth.render`."""
+        named = dict(zip(self.param_space.names, values.tolist(), strict=True))
+        return self.play(self.template(values).text(named), note, sample_rate)
+
+    @property
+    def library(self) -> "_Engine":
+        """The engine of this process."""
+        return ENGINE
+
+    def open_library(self) -> None:
+        """Make the engine."""
+        ENGINE.open()
+
+    def new_instance(self, sample_rate: int) -> "_Playing":
+        """Return the engine, to play at a rate."""
+        return _Playing(ENGINE.open(), sample_rate)
+
+    @functools.cached_property
+    def _units(self) -> NDArray[np.float64]:
+        """Unit values of the presets of the bank, shape (n_presets, n_params)."""
+        arrays = [preset.array(self.param_space) for preset in self._presets]
+        return self.param_space.to_unit(np.stack(arrays))
+
+    def _read(self, place: Path) -> tuple[list[Path], list[Preset], str]:
+        """Read the bank: its files, their presets, and a hash of them."""
+        files, presets, digest = [], [], hashlib.sha256()
+        if self.bank and not place.exists():
+            raise InputError(f"there is no bank '{place}'; give a folder of .vital files, or one")
+        inside = place.is_dir()
+        for file in sorted(place.rglob("*.vital")) if inside else [place] if self.bank else []:
+            try:
+                presets += self.read_bank(file)
+            except InputError:
+                if not inside:
+                    raise
+                continue  # whatever a user keeps there; named files complain
+            files.append(file)
+            digest.update(file.read_bytes())
+        return files, presets, digest.hexdigest()
+
+    def _preset(self, read: VitalPreset, path: Path) -> Preset:
+        """Return the values of a preset that this version of Vital has, in their ranges."""
+        known = {*self.param_space.names, *self.dropped}
+        if new := [name for name in read.values if name not in known]:
+            raise InputError(
+                f"'{path}' has the control '{new[0]}', which vita {self.version} does not have; "
+                "it may be of a newer Vital: pip install --upgrade vita"
+            )
+        values = {k: v for k, v in read.values.items() if k in self.param_space.names}
+        array = Preset(read.name, values).array(self.param_space)
+        legal = self.param_space.from_unit(self.param_space.to_unit(array))
+        return Preset.from_array(self.param_space, legal, read.name, path.parent.name)
+
+
+class _Engine:
+    """The engine of this process. There is one only: a second one has other random phases."""
+
+    generation = 0
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._synth: Any = None
+
+    def open(self) -> Any:
+        """Return the engine, made when it is first asked for."""
+        if self._synth is None:
+            import vita
+
+            self._synth = vita.Synth()
+        return self._synth
+
+    def close(self) -> None:
+        """Do nothing: a package is not unloaded."""
+
+
+ENGINE = _Engine()
+
+
+class _Playing:
+    """The engine, about to play one note."""
+
+    generation = 0
+
+    def __init__(self, synth: Any, sample_rate: int) -> None:
+        self.synth, self.sample_rate = synth, sample_rate
+
+    def __enter__(self) -> "_Playing":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Do nothing: the forked process ends."""
+
+    def play(self, text: str, note: Note) -> Audio:
+        """Play one note of a preset, given as a file's text; mean of left and right."""
+        self.synth.set_sample_rate(self.sample_rate)
+        self.synth.set_bpm(BPM)
+        if not self.synth.load_json(text):
+            raise SynthError("vita does not take the preset; it may be damaged or too new")
+        n_samples = note.n_samples(self.sample_rate)
+        seconds = (n_samples + 0.5) / self.sample_rate  # not a sample less by rounding
+        audio = self.synth.render(note.pitch, note.velocity / 127, note.hold_seconds, seconds)
+        return np.asarray(audio[:, :n_samples].mean(axis=0), np.float32)
+
+
+def package_version() -> str:
+    """Return the version of ``vita``.
+
+    Raises:
+        SynthError: It is not installed.
+    """
+    try:
+        return importlib.metadata.version(PACKAGE)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise SynthError(
+            "the synth 'vital' needs the package vita (GPL-3.0); "
+            "run pip install 'pyrosynth[vital]'"
+        ) from error
+
+
+def user_folder() -> Path:
+    """Return the folder in which Vital keeps presets, which need not exist."""
+    if sys.platform == "darwin":
+        return Path.home() / "Music" / "Vital"
+    base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "vital"
+
+
+@functools.cache
+def _told(version: str) -> tuple[ParamSpace, dict[str, str], VitalPreset]:
+    """Ask the package for its controls, those that are dropped and why, and its first preset."""
+    paths = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    try:
+        answer = subprocess.run(
+            [*PYTHON, "-P", "-c", COMMAND], env={**os.environ, "PYTHONPATH": paths},
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=True,
+        ).stdout  # fmt: skip
+        told = json.loads(answer)
+    except (subprocess.SubprocessError, OSError, ValueError) as error:
+        said = getattr(error, "stderr", b"") or str(error).encode()
+        reason = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise SynthError(
+            f"the package vita {version} does not load ({reason}); install it again"
+        ) from error
+    controls = told["controls"]
+    dropped = {
+        name: f"it has {info['max'] - info['min'] + 1:.0f} settings, which the template chooses"
+        for name, info in controls.items()
+        if info["is_discrete"] and info["max"] - info["min"] >= MOST_SETTINGS
+    }
+    params = (_param(name, info) for name, info in controls.items() if name not in dropped)
+    return ParamSpace(tuple(params)), dropped, vital_preset(told["init"], "the first preset")
+
+
+def _param(name: str, info: dict[str, Any]) -> Param:
+    """Return a control as the package tells it; its values are those of files."""
+    parts = re.match(r"[a-z]+(_\d+)?", name)
+    group = parts[0] if parts else ""
+    low, high, default = info["min"], info["max"], info["default_value"]
+    if not info["is_discrete"]:
+        plain = info["scale"] == "Linear" and info["display_multiply"] == 1
+        unit = info["display_units"].strip() if plain else ""
+        return Param(name, "continuous", low, high, default, unit=unit, group=group)
+    n = round(high - low) + 1
+    labels = tuple(info["options"])
+    if n == 2 and set(labels) <= {"Off", "On"}:
+        return Param(name, "toggle", low, high, default, 2, group=group)
+    if not labels:
+        return Param(name, "stepped", low, high, default, n, group=group)
+    labels += tuple(str(i) for i in range(len(labels), n))  # settings that nobody has named
+    return Param(name, "categorical", low, high, default, n, labels=labels, group=group)
+
+
+_kept = functools.lru_cache(maxsize=KEPT)(read_vital)

@@ -1,0 +1,154 @@
+"""Vital: .vital files, what a template adds to the controls, and the engine that plays them."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pyrosynth import synths
+from pyrosynth.audio.io import Note
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.synths.presets import Preset, preset_array
+from pyrosynth.synths.rendering import Renderer
+from pyrosynth.synths.vital_presets import read_vital, write_vital
+
+NOTE = Note(hold_seconds=0.2, duration_seconds=0.4)
+RATE = 22050
+# The package itself, in a process of its own: what it makes of a file.
+JUDGE = """
+import json, sys, numpy, vita
+synth = vita.Synth()
+synth.set_sample_rate(22050)
+assert synth.load_preset(sys.argv[1])
+audio = synth.render(60, 100 / 127, 0.2, 0.4)
+numpy.save(sys.argv[2], audio.mean(axis=0))
+print(synth.to_json())
+"""
+
+
+def save(folder, name, routing=None, **values):
+    """Write a preset of one's own: the first one, with other values and a routing."""
+    init = synths.load_synth("vital", bank="").init
+    content = json.loads(init.text(values, name))
+    settings = content["settings"]
+    if routing:
+        settings["modulations"][0] = dict(zip(("source", "destination"), routing, strict=True))
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.vital").write_text(json.dumps(content))
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory):
+    """Three presets that are far from each other."""
+    folder = tmp_path_factory.mktemp("vital") / "bank"
+    save(folder, "plain")
+    save(folder, "wobble", ("lfo_1", "filter_1_cutoff"), filter_1_on=1.0, modulation_1_amount=0.9)
+    save(folder, "wide", osc_1_unison_voices=7.0, osc_2_on=1.0, reverb_on=1.0, delay_on=1.0)
+    (folder / "notes.vital").write_text("not a preset")
+    return folder
+
+
+def played_by_vita(file, tmp_path):
+    """Return what the package itself plays for a file, and what it has read."""
+    sound = tmp_path / "sound.npy"
+    call = [sys.executable, "-c", JUDGE, str(file), str(sound)]
+    told = json.loads(subprocess.run(call, check=True, capture_output=True).stdout)
+    return np.load(sound), told["settings"]
+
+
+def test_presets_play_in_workers_as_vita_plays_their_files(bank, tmp_path):
+    vital = synths.load_synth("vital", bank=bank)
+    presets = vital.presets()
+    assert [preset.name for preset in presets] == ["plain", "wide", "wobble"]
+    values = preset_array(presets, vital.param_space)
+    with Renderer(vital, NOTE, RATE, workers=1) as renderer:
+        sounds = renderer.render(np.concatenate([values, values[::-1]]))
+    assert not sounds.failed.any()
+    assert "vita" not in sys.modules
+    np.testing.assert_array_equal(sounds.audio[:3], sounds.audio[:2:-1])
+    expected, _ = played_by_vita(bank / "wobble.vital", tmp_path)
+    np.testing.assert_array_equal(sounds.audio[2], expected[: NOTE.n_samples(RATE)])
+    # A change of a control keeps the routing of the nearest preset.
+    near = values[2].copy()
+    near[vital.param_space.index(["osc_1_level"])] = 0.3
+    assert vital.template(near).content["settings"]["modulations"][0]["source"] == "lfo_1"
+
+
+def test_answers_are_files_that_vita_loads(bank, tmp_path):
+    vital = synths.load_synth("vital", bank=bank)
+    space = vital.param_space
+    drawn = space.from_unit(np.random.default_rng(0).random(len(space)))
+    learnt = space.index(["osc_1_level", "filter_1_cutoff", "env_1_release", "osc_1_transpose"])
+    values = vital.presets()[2].array(space)
+    values[learnt] = drawn[learnt]
+    file = tmp_path / "answer.vital"
+    assert vital.write_bank(file, [Preset.from_array(space, values, "answer")])
+    (back,) = vital.read_bank(file)
+    assert back.name == "answer"
+    np.testing.assert_array_equal(back.array(space), values)
+    sound, settings = played_by_vita(file, tmp_path)
+    assert np.abs(sound).max() > 1e-3
+    np.testing.assert_allclose([settings[name] for name in space.names], values, atol=1e-5)
+    template = read_vital(bank / "wobble.vital").content["settings"]
+    assert read_vital(file).content["settings"] == template
+    assert all(settings[name] == template[name] for name in ("wavetables", "lfos"))
+    assert settings["modulations"][0] == template["modulations"][0]
+    version = json.loads(file.read_text())["synth_version"]
+    assert tuple(map(int, version.split("."))) <= (1, 5, 5)  # a newer one no Vital would open
+
+
+def damaged(content):
+    return json.dumps({"synth_version": "1.5.5", "settings": content})
+
+
+SHAPES = {"wavetables": [], "lfos": [], "modulations": [], "sample": {}}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "cannot read the preset"),
+        ("{" * 100_000, "cannot read the preset"),
+        ("[1, 2]", "no preset of Vital, it has no settings"),
+        ('{"settings": 1}', "no preset of Vital, it has no settings"),
+        (damaged({**SHAPES, "wavetables": 3}), "damaged, it has no wavetables"),
+        (damaged({**SHAPES, "volume": "loud"}), "control 'volume' 'loud': give a number"),
+        (damaged({**SHAPES, "volume": float("nan")}), "control 'volume' nan: give a number"),
+        (damaged({**SHAPES, "osc_9_level": 1.0}), "'osc_9_level', which vita .* newer Vital"),
+    ],
+)
+def test_what_is_no_preset_is_one_clear_line(tmp_path, content, message):
+    file = tmp_path / "other.vital"
+    file.write_text(content)
+    with pytest.raises(InputError, match=message):
+        synths.load_synth("vital", bank="").read_bank(file)
+    with pytest.raises(InputError, match=message):
+        synths.load_synth("vital", bank=file)
+
+
+def test_a_bank_that_is_gone_or_has_changed_is_said(tmp_path):
+    with pytest.raises(InputError, match="there is no bank"):
+        synths.load_synth("vital", bank=tmp_path / "none")
+    save(tmp_path, "one")
+    vital = synths.load_synth("vital", bank=tmp_path)
+    before = vital.identity()
+    (tmp_path / "one.vital").unlink()
+    with pytest.raises(SynthError, match="the bank has changed"):
+        vital.template(vital.param_space.defaults)
+    assert synths.from_spec(vital.spec()).identity() != before
+
+
+def test_without_the_package_vital_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("pyrosynth.synths.vital.PACKAGE", "no-such-package")
+    with pytest.raises(SynthError, match=r"pip install 'pyrosynth\[vital\]'"):
+        synths.load_synth("vital")
+
+
+def test_the_init_preset_is_a_template(tmp_path):
+    init = synths.load_synth("vital", bank="").init
+    write_vital(tmp_path / "init.vital", init, {"volume": 5000.0}, "quiet")
+    back = read_vital(tmp_path / "init.vital")
+    assert back.values["volume"] == 5000.0
+    assert back.content["settings"] == init.content["settings"]
