@@ -17,8 +17,9 @@ import soundfile
 from lively import small_posterior
 from pythonosc.osc_message import OscMessage
 
+from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError
-from pyrosynth.live import osc
+from pyrosynth.live import files, osc
 from pyrosynth.live.engine import Live
 from pyrosynth.live.messages import MESSAGES
 from pyrosynth.live.osc_packets import write
@@ -127,7 +128,7 @@ def test_every_message_is_answered_as_the_table_says(client, live, tmp_path):
         "/param": (live.posterior.run.space.names[0],), "/freeze": (1,),
         "/decode": ("brightness", 1.0, "pc1", -0.5), "/move": ("brightness", -1.0),
         "/axis": ("brightness",), "/analysis": ("pc1", 3), "/search": (names[0][:3],),
-        "/load": (names[0],), "/encode": ("tone.wav",),
+        "/load": (names[0],), "/encode": ("tone.wav",), "/note": (60,),
         "/path/knobs": (0,),
         "/path/play": (0.5,), "/render": ("mine",), "/save": ("mine",),
     }  # fmt: skip
@@ -146,7 +147,7 @@ def test_every_message_is_answered_as_the_table_says(client, live, tmp_path):
     client.ask("/path/knobs", 1)
     halfway = client.ask("/path/play", 0.5)["/params"]
     assert halfway[::2] == list(live.posterior.run.full_space.names)
-    assert {f.name for f in (tmp_path / "out").iterdir()} == {"mine.wav", "mine.json"}
+    assert {f.name for f in (tmp_path / "out").iterdir()} == {"mine.wav", "mine.json", "notes"}
 
 
 def test_answers_are_those_of_the_run(client, live):
@@ -238,6 +239,13 @@ def test_what_is_told_is_what_is_saved(client, live):
         (("/analysis", "pc1", 100000), "give 2 to 101"),
         (("/listen", 99999), "give 1 to 65535"),
         (("/random", 1e30), "cannot be used|abs"),
+        (("/note",), "/note cannot be used with these 0 arguments; send it pitch [velocity"),
+        (("/note", 128), "pitch 128: give an integer from 0 to 127"),
+        (("/note", 60.5), "pitch 60.5: give an integer from 0 to 127"),
+        (("/note", "C4"), "pitch 'C4': give an integer from 0 to 127"),
+        (("/note", 60, 200), "velocity 200: give an integer from 1 to 127"),
+        (("/note", 60, 100, -1.0), "hold -1.0: give a number of at least 0.05"),
+        (("/note", 128, 0), "pitch 128: give an integer from 0 to 127"),
     ],
 )  # fmt: skip
 def test_mistakes_get_one_clear_line(client, message, says):
@@ -250,7 +258,61 @@ def test_mistakes_get_one_clear_line(client, message, says):
     assert "\n" not in text
 
 
+def test_a_note_is_a_sound_file_of_the_preset_at_hand(client, live, tmp_path):
+    name, own = live.space.names[1], live.posterior.run.note
+    client.ask("/load", name)
+    told = client.ask("/note", 67, 80, 0.2)
+    assert "/noted" in told, told
+    pitch, velocity, hold, file = told["/noted"]
+    assert (pitch, velocity) == (67, 80)
+    assert hold == pytest.approx(0.2)
+    played, rate = soundfile.read(file, dtype="float32")
+    note = Note(67, 80, 0.2, own.duration_seconds)
+    direct = live.posterior.synth.render(live.known(1), note, rate)
+    np.testing.assert_allclose(played, direct, atol=1e-6)
+    softer = client.ask("/note", 67, 20, 0.2)["/noted"][-1]
+    assert np.abs(soundfile.read(softer)[0]).max() < 0.7 * np.abs(played).max()
+    assert client.ask("/note", 67, 80, 0.2)["/noted"][-1] == file  # the same sound, once
+    assert len(list((tmp_path / "out" / "notes").iterdir())) == 2
+    longest = client.ask("/note", 67, 80, 99.0)["/noted"][2]
+    assert longest == pytest.approx(own.hold_seconds)
+    assert client.ask("/note", 67, 0)["/noted"] == [67, 0, 0.0, ""]
+
+
+def test_the_sound_files_of_notes_do_not_fill_the_disk(live, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "NOTES", 3)
+    session = Session(live, str(tmp_path))
+    kept = [session.answer("/note", [p, 100, 0.1])[0][1][-1] for p in (60, 61, 60, 62, 63)]
+    assert kept[0] == kept[2]
+    assert {str(f) for f in (tmp_path / "notes").iterdir()} == set(kept[2:])
+
+
+def test_slow_messages_find_the_point_where_it_was_when_they_arrived(client, live):
+    """In one bundle: load, play, load, play; and a chord of more notes than searches may wait."""
+    names, sent = live.space.names, []
+    for name, pitch in zip(names[:2], (60, 72), strict=True):
+        sent += [write("/load", [name]), write("/note", [pitch, 100, 0.1])]
+    parts = b"".join(struct.pack(">i", len(part)) + part for part in sent)
+    client.raw(b"#bundle\0" + struct.pack(">Q", 1) + parts)
+    found = {}
+    while len(found) < 2:
+        address, values = client.hear()
+        assert address != "/error", values
+        if address == "/noted":
+            found[values[0]] = soundfile.read(values[-1], dtype="float32")
+    for number, (played, rate) in enumerate([found[60], found[72]]):
+        note = live.note((60, 72)[number], 0.1)
+        direct = live.posterior.synth.render(live.known(number), note, rate)
+        np.testing.assert_allclose(played, direct, atol=1e-6)
+    for pitch in range(60, 70):
+        client.raw(write("/note", [pitch, 100, 0.1]))
+    heard = [client.hear() for _ in range(10)]
+    assert [values[0] for address, values in heard] == list(range(60, 70)), heard
+
+
 def test_without_a_folder_nothing_is_written(live):
+    with pytest.raises(InputError, match="--play to hear .* or with --out FOLDER"):
+        Session(live).answer("/note", [60])
     with pytest.raises(InputError, match="--out FOLDER"):
         Session(live).answer("/save", ["mine"])
 

@@ -323,6 +323,9 @@ def serve(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Folder that files may be written into by OSC."),
     ] = None,
+    play: Annotated[
+        bool, typer.Option("--play", help="Let notes asked for by OSC sound on this machine.")
+    ] = False,
     static: Annotated[
         Path | None,
         typer.Option("--static", metavar="DIR", help="Write a page that needs no server; end."),
@@ -348,7 +351,7 @@ def serve(
         require_ours(static)  # before minutes of work
     name = run.resolve().name
     place = nullcontext() if out is None else claim(out.resolve(), "serve")
-    with place as folder, Live(Posterior.load(run, device), sounds or ()) as live:
+    with place as folder, Live(Posterior.load(run, device), sounds or (), play=play) as live:
         if static is not None:
             from pyrosynth.live.static_site import write_site
 

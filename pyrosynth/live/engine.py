@@ -25,6 +25,7 @@ from pyrosynth.inference.hearing import Hearing
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live.controls import Control, controls
 from pyrosynth.live.files import SessionFiles
+from pyrosynth.live.speaker import Speaker
 
 DRAWS = 24  # of the posterior, among which the preset of a sound is looked for
 RENDERED = 2  # of these draws that are rendered, those expected to come nearest
@@ -69,15 +70,18 @@ class Live:
     Args:
         posterior: The run.
         folders: Where sound files may be read from by name.
+        play: Whether notes are to sound on this machine.
 
     Attributes:
         posterior: The run.
         space: Its latent space, with the known presets.
         controls: The axes that have a name, see `pyrosynth.live.controls`.
         files: Sounds and presets as files.
+        speaker: Where notes sound; None if they are not to.
 
     Raises:
-        InputError: The variant has no latent, the run has no bank, or a folder is missing.
+        InputError: The variant has no latent, the run has no bank, a folder is missing, or there
+            is nothing to play on.
 
     Example:
         >>> import pyrosynth as ps
@@ -87,9 +91,12 @@ class Live:
         ...     sound = live.render(darker.place.values)
     """
 
-    def __init__(self, posterior: Posterior, folders: Sequence[str | Path] = ()) -> None:
+    def __init__(
+        self, posterior: Posterior, folders: Sequence[str | Path] = (), *, play: bool = False
+    ) -> None:
         """Compute what is needed of the bank; the synth starts with the first sound."""
         self.posterior = posterior
+        self.speaker = Speaker(posterior.run.features.sample_rate) if play else None
         self.space = LatentSpace(posterior)
         self.controls: dict[str, Control] = controls(self.space)
         self.files = SessionFiles(posterior, folders)
@@ -109,7 +116,9 @@ class Live:
         self.close()
 
     def close(self) -> None:
-        """End the process that renders, once it has rendered what it is at."""
+        """End the process that renders, once it has rendered what it is at, and fall silent."""
+        if self.speaker:
+            self.speaker.close()
         with self._rendering:
             self._renderer.close()
         with self.searching:
@@ -321,16 +330,24 @@ class Live:
         held[self.posterior.run.full_space.index(list(locked))] = list(locked.values())
         return self.checked(held)
 
-    def note(self, pitch: Any, hold_seconds: Any) -> Note:
-        """Return a note of another pitch, held for as long as the run's note can be.
+    def note(self, pitch: Any, hold_seconds: Any, velocity: Any = None) -> Note:
+        """Return another note, held for as long as the run's note at most.
+
+        Args:
+            pitch: MIDI number.
+            hold_seconds: Until it is let go, at least 0.05.
+            velocity: 1 to 127; that of the run's note if left out.
 
         Raises:
-            InputError: The pitch is none of MIDI's, or the hold no time.
+            InputError: The pitch or the velocity is none of MIDI's, or the hold no time.
         """
         note = self.posterior.run.note
-        hold = number("hold", hold_seconds, SHORTEST_HOLD)
-        hold = min(hold, note.hold_seconds)
-        return replace(note, pitch=integer("pitch", pitch, 0, 127), hold_seconds=hold)
+        return replace(
+            note,
+            pitch=integer("pitch", pitch, 0, 127),
+            velocity=integer("velocity", note.velocity if velocity is None else velocity, 1, 127),
+            hold_seconds=min(number("hold", hold_seconds, SHORTEST_HOLD), note.hold_seconds),
+        )
 
     def render(self, values: Float, note: Note | None = None) -> Sound:
         """Render a preset on the synth; sounds rendered a moment ago are remembered.
@@ -344,7 +361,8 @@ class Live:
             SynthError: The synth crashed, hung, or gave no numbers.
         """
         played = note or self.posterior.run.note
-        key = np.array([*values, played.pitch, played.hold_seconds], np.float64).tobytes()
+        pressed = (played.pitch, played.velocity, played.hold_seconds)
+        key = np.array([*values, *pressed], np.float64).tobytes()
         with self._keeping:
             if key in self._kept:
                 self._kept.move_to_end(key)

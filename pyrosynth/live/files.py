@@ -1,7 +1,9 @@
 """The files of a live session: sounds that come in, presets that go out."""
 
+import hashlib
 import json
 import tempfile
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,13 +11,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pyrosynth.audio.io import Audio, save_audio
 from pyrosynth.errors import InputError, unknown
+from pyrosynth.files import writable
 from pyrosynth.inference.hearing import Hearing
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.presets import Preset, preset_json
 
 LARGEST_FILE = 64 * 2**20  # bytes of a sound file
 LONGEST_SECONDS = 120.0  # of a sound file
+NOTES = 256  # files of notes that are kept
 
 Values = NDArray[np.float64]
 
@@ -34,6 +39,7 @@ class SessionFiles:
     def __init__(self, posterior: Posterior, folders: Sequence[str | Path] = ()) -> None:
         self._posterior = posterior
         self.written: set[Path] = set()
+        self._notes: OrderedDict[Path, None] = OrderedDict()  # the one played last at the end
         self.folders = [Path(folder).resolve() for folder in folders]
         for folder in self.folders:
             if not folder.is_dir():
@@ -71,6 +77,33 @@ class SessionFiles:
             except (OSError, ValueError) as error:
                 raise InputError(f"'{name[:80]}' is not the name of a file ({error})") from error
         raise unknown("sound", name[:80], self.sounds()[:20])
+
+    def note(self, audio: Audio, pitch: int, folder: Path) -> Path:
+        """Keep the sound of a note as a file for programs that play it; the latest 256 are kept.
+
+        It is named after what is in it, so the same sound is written once and none is replaced.
+
+        Args:
+            audio: Shape (n_samples,).
+            pitch: MIDI number.
+            folder: Where it goes.
+
+        Returns:
+            The file.
+
+        Raises:
+            InputError: It cannot be written.
+        """
+        digest = hashlib.blake2b(audio.tobytes(), digest_size=8).hexdigest()
+        file = writable(folder) / f"note-{pitch}-{digest}.wav"
+        if not file.exists():
+            save_audio(file, audio, self._posterior.run.features.sample_rate)
+            self._notes[file] = None
+        if file in self._notes:
+            self._notes.move_to_end(file)
+        while len(self._notes) > NOTES:
+            self._notes.popitem(last=False)[0].unlink(missing_ok=True)
+        return file
 
     def bank(self, presets: Sequence[tuple[str, Values]]) -> tuple[str, bytes]:
         """Write presets as one file.

@@ -282,6 +282,39 @@ def _save(session: Session, arguments: Arguments) -> list[Answer]:
     return [("/saved", [file])]
 
 
+@message(
+    "/note", "pitch [velocity [seconds]]", "/noted",
+    "Play a note, by MIDI numbers, held for as long as the run's note at most: it sounds if the "
+    "server was started with --play, and is a WAV file in the folder given at the start, if there "
+    "is one. Velocity 0 lets go. Pitch, velocity, seconds, file; those that there are not are 0 "
+    "and empty.",
+    slow=True, lane="notes",
+)  # fmt: skip
+def _note(session: Session, arguments: Arguments) -> list[Answer]:
+    live, own = session.live, session.live.posterior.run.note
+    usual: Arguments = [own.pitch, own.velocity, own.hold_seconds]
+    if not arguments:
+        raise ValueError("a pitch")
+    pitch, velocity, hold = [*arguments, *usual[len(arguments) :]]
+    if velocity == 0:
+        pitch = live.note(pitch, hold).pitch
+        if live.speaker:
+            live.speaker.let_go(pitch)
+        return [("/noted", [pitch, 0, 0.0, ""])]
+    note = live.note(pitch, hold, velocity)
+    if session.out is None and live.speaker is None:
+        raise InputError(
+            "nowhere to play; start the server with --play to hear notes from this machine, or "
+            "with --out FOLDER to have their sound files"
+        )
+    audio, file = live.render(session.place.values, note).audio, ""
+    if live.speaker:
+        live.speaker.play(note.pitch, audio)
+    if session.out is not None:
+        file = str(live.files.note(audio, note.pitch, Path(session.out) / "notes"))
+    return [("/noted", [note.pitch, note.velocity, note.hold_seconds, file])]
+
+
 @message("/stats", "", "/stats", "What the server has counted: name and number, in turn.")
 def _stats(session: Session, arguments: Arguments) -> list[Answer]:
     return [("/stats", list(chain.from_iterable(sorted(session.counts.items()))))]

@@ -14,10 +14,12 @@ import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 
 from pythonosc.osc_message_builder import BuildError
 
 from pyrosynth.errors import InputError, PyrosynthError, one_line
+from pyrosynth.explore.places import Place
 from pyrosynth.live.engine import Live
 from pyrosynth.live.messages import MESSAGES
 from pyrosynth.live.osc_packets import IMMEDIATELY, Malformed, read, write
@@ -29,7 +31,7 @@ HOSTS, PORTS = 64, 64  # that are remembered, of each host; the one silent longe
 QUEUED = 128  # datagrams of a port that wait
 HOST_SHARE, SHARE = 0.5, 0.8  # of the server's time: of one host, and of all
 BURST_SECONDS = 0.25  # of work at once
-PENDING = 8  # slow messages that may wait; of one host half of them
+PENDING = {"work": 8, "notes": 64}  # slow messages of a lane that may wait; of one host half
 COMPLAINTS_SECONDS = 1.0  # between two complaints about a flood
 REMEMBERED = 32  # bundles of a port that are recognised when they arrive again
 COUNTED = (
@@ -79,7 +81,7 @@ class Host:
         self.ports: OrderedDict[int, Port] = OrderedDict()
         self.turns: deque[Port] = deque()  # ports at which something waits, the next one first
         self.credit = Credit(HOST_SHARE)
-        self.slow = 0  # slow messages that are being worked on or wait
+        self.slow = Counter[str]()  # slow messages that are being worked on or wait, by lane
         self._complained = -COMPLAINTS_SECONDS
 
     def may_hear(self) -> bool:
@@ -114,7 +116,8 @@ class OscServer:
         self.hosts: OrderedDict[str, Host] = OrderedDict()
         self._turns: deque[Host] = deque()  # hosts for which something waits
         self._credit = Credit(SHARE)
-        self._pool = ThreadPoolExecutor(1, "osc")
+        self._pools = {lane: ThreadPoolExecutor(1, f"osc-{lane}") for lane in PENDING}
+        self._slow = Counter[str]()  # of all hosts
         self._tasks: set[asyncio.Task[None]] = set()
         self._working: asyncio.Handle | None = None
 
@@ -135,7 +138,8 @@ class OscServer:
             self._working.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        self._pool.shutdown()
+        for pool in self._pools.values():
+            pool.shutdown()
         self.endpoint.close()
 
     def _drain(self) -> None:
@@ -226,24 +230,41 @@ class OscServer:
         known = MESSAGES.get(address)
         if known is None or not known.slow:
             self._finish(host, sender, address, lambda: host.session.answer(address, arguments))
-        elif len(self._tasks) >= PENDING or host.slow >= PENDING // 2:
-            text = f"{max(host.slow, 1)} slow messages are waiting; ask again later"
+        elif self._slow[lane := known.lane] >= PENDING[lane] or (
+            host.slow[lane] >= PENDING[lane] // 2
+        ):
+            text = f"{max(host.slow[lane], 1)} slow messages are waiting; ask again later"
             self._complain(host, sender, address, text)
         else:
-            task = asyncio.get_running_loop().create_task(
-                self._slowly(host, sender, address, arguments)
+            session = copy(host.session)  # as it is now, whatever is sent meanwhile
+            began_at = session.place
+            answer = asyncio.get_running_loop().run_in_executor(
+                self._pools[lane], session.answer, address, arguments
             )
-            host.slow += 1
+            host.slow[lane] += 1
+            self._slow[lane] += 1
+            task = asyncio.get_running_loop().create_task(
+                self._later(host, sender, address, answer, session, began_at)
+            )
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _slowly(
-        self, host: Host, sender: Address, address: str, arguments: Arguments
+    async def _later(
+        self,
+        host: Host,
+        sender: Address,
+        address: str,
+        answer: "asyncio.Future[list[Answer]]",
+        session: Session,
+        began_at: Place,
     ) -> None:
-        loop = asyncio.get_running_loop()
-        answer = loop.run_in_executor(self._pool, host.session.answer, address, arguments)
+        """Tell the answer to a slow message, which may have led the session elsewhere."""
         await asyncio.wait([answer])
-        host.slow -= 1
+        lane = MESSAGES[address].lane
+        host.slow[lane] -= 1
+        self._slow[lane] -= 1
+        if session.place is not began_at:
+            host.session.go(session.place, session.name)
         self._finish(host, sender, address, answer.result)
 
     def _finish(

@@ -34,7 +34,9 @@ class Message:
         answers: Addresses of the messages it is answered by.
         does: What it does, for the documentation.
         run: Does it.
-        slow: Whether it takes longer than a few milliseconds.
+        slow: Whether it takes longer than a few milliseconds; it then sees the session as it was
+            when it arrived.
+        lane: Slow messages of one lane wait for each other.
     """
 
     address: str
@@ -43,6 +45,7 @@ class Message:
     does: str
     run: Callable[["Session", Arguments], list[Answer]]
     slow: bool = False
+    lane: str = "work"
 
 
 MESSAGES: dict[str, Message] = {}
@@ -51,12 +54,18 @@ it."""
 
 
 def message(
-    address: str, arguments: str, answers: str, does: str, *, slow: bool = False
+    address: str,
+    arguments: str,
+    answers: str,
+    does: str,
+    *,
+    slow: bool = False,
+    lane: str = "work",
 ) -> Callable[[Callable[["Session", Arguments], list[Answer]]], Callable[..., list[Answer]]]:
     """Put a function into the table."""
 
     def add(run: Callable[["Session", Arguments], list[Answer]]) -> Callable[..., list[Answer]]:
-        MESSAGES[address] = Message(address, arguments, answers, does, run, slow)
+        MESSAGES[address] = Message(address, arguments, answers, does, run, slow, lane)
         return run
 
     return add

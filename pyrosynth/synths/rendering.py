@@ -9,7 +9,7 @@ import pickle
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -161,20 +161,20 @@ class Renderer:
         Args:
             values: Native parameter values, shape (n, n_params).
             progress: Label of a progress bar; None for no bar.
-            note: Another pitch and another hold than those of the renderer's note.
+            note: Another note than the renderer's, of the same length.
 
         Returns:
             The sounds, in the same order.
 
         Raises:
-            InputError: The values do not fit the synth, or the note is of another length or
-                velocity than the renderer's.
+            InputError: The values do not fit the synth, or the note is of another length than the
+                renderer's.
             SynthError: The synth does not load in a worker.
         """
         array = self._checked(values)
-        if note and replace(self.note, pitch=note.pitch, hold_seconds=note.hold_seconds) != note:
+        if note and note.duration_seconds != self.note.duration_seconds:
             raise InputError(
-                f"{note}: this renderer plays other pitches and holds of {self.note} only"
+                f"{note}: this renderer plays notes of {self.note.duration_seconds} s only"
             )
         rendered = self._blank(len(array))
         # Small jobs are spread over all workers instead of filling the first.

@@ -121,7 +121,7 @@ class Worker:
         Args:
             key: What to recognise it by.
             values: Native parameter values, shape (n, n_params) with n up to `BATCH_SIZE`.
-            note: Another pitch and another hold than those of the settings.
+            note: Another note than that of the settings, of the same length.
         """
         batch = _Batch(key, self._free.pop(), values, note or self._settings.note)
         self.slots[batch.slot].reason[:] = FINE
@@ -217,7 +217,8 @@ class Worker:
         assert self._socket is not None
         slot, n = self.slots[batch.slot], len(batch.values)
         slot.values[:n], slot.at[0] = batch.values, batch.start - 1
-        slot.note[:] = batch.note.pitch, batch.note.hold_seconds
+        pressed = batch.note
+        slot.note[:] = pressed.pitch, pressed.velocity, pressed.hold_seconds
         with suppress(OSError):  # it has ended; the next ``take`` finds out
             self._socket.send(REQUEST.pack(batch.slot, n, batch.start))
 

@@ -50,7 +50,7 @@ class WorkerSettings:
     Args:
         spec: The synth, as its ``spec`` gives it.
         batched: Whether the synth renders all sounds of a batch at once.
-        note: What to play; a batch may ask for another pitch and another hold.
+        note: What to play; a batch may ask for another of the same length.
         sample_rate: Rate in Hz.
         timeout_seconds: Time for one sound.
         transform: Turns audio (n, n_samples) into features (n, ...); None for none.
@@ -78,7 +78,7 @@ class Slot:
             are transformed.
         reason: Index into `REASONS` of each sound, shape (BATCH_SIZE,).
         values: Native parameter values, shape (BATCH_SIZE, n_params).
-        note: Pitch and seconds of hold of the note to play, shape (2,).
+        note: Pitch, velocity and seconds of hold of the note to play, shape (3,).
         audio: Sounds, shape (BATCH_SIZE, n_samples).
         features: Their features, shape (BATCH_SIZE, ...).
     """
@@ -104,7 +104,7 @@ class Slot:
             ((1,), "int64"),
             ((BATCH_SIZE,), "uint8"),
             ((BATCH_SIZE, settings.n_params), "float64"),
-            ((2,), "float64"),
+            ((3,), "float64"),
             ((BATCH_SIZE, n_samples), "float32"),
             ((BATCH_SIZE, *settings.feature_shape), settings.feature_dtype),
         ]
@@ -198,8 +198,8 @@ def _render_batch(
     is_new: bool,
 ) -> None:
     pid = os.getpid()
-    pitch, hold_seconds = slot.note.tolist()
-    note = replace(settings.note, pitch=int(pitch), hold_seconds=hold_seconds)
+    pitch, velocity, hold = slot.note.tolist()
+    note = replace(settings.note, pitch=int(pitch), velocity=int(velocity), hold_seconds=hold)
     step = size if settings.batched else 1
     for first in range(start, size, step):
         last = min(first + step, size)
