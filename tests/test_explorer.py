@@ -312,10 +312,13 @@ async def _the_whole_page(tmp_path, servers):
         await page.send("Input.insertText", text=names[third])
         await page.true("document.querySelector('#results button') !== null")
         hits = sum(names[third].lower() in name.lower() for name in names)
-        assert await page.js("map.hits.length") == hits
+        assert await page.js("map.marks.hits.length") == hits
         assert (await page.js(STATUS)).startswith(f"{hits} preset")
         await page.press("#results button")
         await page.true(f"{SHOWN} === document.querySelector('#results button').textContent")
+
+        await _the_map(page, names)
+        await _relatives(page, names)
 
         # drop a file, see target and result
         await page.js("source.kept.clear()")
@@ -406,6 +409,116 @@ async def _the_whole_page(tmp_path, servers):
         await page.click(*await dot(page, second))
         await page.true(f"{SHOWN} === {json.dumps(names[second])}")
         assert not page.errors
+
+
+async def touch(page, kind, *points):
+    fingers = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(points)]
+    await page.send("Input.dispatchTouchEvent", type=f"touch{kind}", touchPoints=fingers)
+
+
+async def _the_map(page, names):
+    """Zoom and move the map by wheel, hand, fingers and keys; show some of its presets."""
+    says = "document.getElementById('map-says').textContent"
+    await page.press("#show-all")
+    box = await page.box("#map")
+    x, y = box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.6
+    under = f"map.view.place([{box['width'] * 0.4 - 1}, {box['height'] * 0.6 - 1}])"
+    place = await page.js(under)
+    await asyncio.sleep(0.5)  # a scroll of the page goes on over the map
+    await page.send(
+        "Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=-1000
+    )
+    await page.true("map.view.zoom > 3.9")
+    assert await page.js(under) == pytest.approx(place, abs=3e-3)  # a pixel
+    in_view = await page.js("map.at.filter((place) => map.view.sees(place)).length")
+    assert 0 < in_view < len(names)
+    assert await page.js(says) == (
+        f"Enlarged 4.0 times, {in_view} preset{'s' if in_view > 1 else ''} in view"
+    )
+
+    # what is dragged stays under the hand, and is not loaded
+    shown = await page.js(SHOWN)
+    await page.mouse("Moved", x, y)
+    await page.mouse("Pressed", x, y, True)
+    for share in (0.5, 1):
+        await page.mouse("Moved", x + 60 * share, y - 40 * share, True)
+    await page.mouse("Released", x + 60, y - 40, True)
+    moved = f"map.view.place([{box['width'] * 0.4 + 59}, {box['height'] * 0.6 - 41}])"
+    assert await page.js(moved) == pytest.approx(place, abs=3e-3)
+    assert await page.js(SHOWN) == shown
+
+    # two fingers; a link has the part of the map
+    await touch(page, "Start", (x - 20, y), (x + 20, y))
+    await touch(page, "Move", (x - 40, y), (x + 40, y))
+    await touch(page, "End")
+    await page.true("map.view.zoom > 7")
+    await page.js(
+        "document.querySelector('#tags [name=brightness]').value = '2'; filters.change()"
+    )
+    bright = "state.tags.find((tag) => tag.name === 'brightness').of.filter((k) => k === 2).length"
+    many = await page.js(bright)
+    assert await page.js(STATUS) == f"{many} presets of {len(names)} shown"
+    link, zoom = await page.js("location.hash"), await page.js("map.view.zoom")
+    await page.press("#show-all")
+    await page.js("document.getElementById('map').focus()")
+    await page.key("0")
+    assert await page.js(says) == f"The whole map, {len(names)} presets in view"
+    await page.js(f"location.hash = {json.dumps(link)}")
+    await page.true("map.view.zoom > 7")
+    assert await page.js("map.view.zoom") == pytest.approx(zoom, rel=1e-5)
+    assert await page.js("map.shown.filter(Boolean).length") == many
+
+    # the darker half of the bright ones; keys go to those only, and the name is told
+    await page.press("#whole")
+    await page.js(
+        "document.getElementById('range-high').value = 80; document.getElementById('range-high')"
+        ".dispatchEvent(new Event('input')); document.getElementById('map').focus()"
+    )
+    fewer = await page.js("map.shown.filter(Boolean).length")
+    assert 0 < fewer < many
+    focus = await page.js("map.focus")
+    for key in ("ArrowRight", "ArrowLeft"):
+        await page.key(key)
+    await page.true(f"map.focus !== {focus} || {says}.length > 0")
+    focus = await page.js("map.focus")
+    assert await page.js(f"map.shown[{focus}]")
+    assert (await page.js(says)).startswith(names[focus])
+    assert "bright" in await page.js(says)
+    await page.press("#show-all")
+    assert await page.js("map.shown.every(Boolean)")
+
+
+async def _relatives(page, names):
+    """Find presets similar to one; breed two, play a child, keep one, go back by one step."""
+    for number in (0, 1):
+        await page.js(f"load({number})")
+        await page.true(f"{SHOWN} === {json.dumps(names[number])}")
+    await page.press("#find-similar")
+    await page.true("document.querySelectorAll('#similar li').length === 8")
+    assert await page.js("map.marks.similar.length") == 8
+    await page.press("#zoom-to-marked")
+    assert await page.js("[...map.marks.similar, map.here].every((place) => map.view.sees(place))")
+    await page.press("#whole")
+    await page.js("document.getElementById('second-parent').selectedIndex = 0")
+    second = await page.js("breeding.parent(document.getElementById('second-parent')).name")
+    parents = f"{names[1]} × {second}"
+    await page.press("#breed")
+    await page.true("document.querySelectorAll('#children li').length > 0")
+    assert await page.js(SHOWN) == names[1]
+    plays = await page.js("player.plays")
+    await page.press("#children li button:nth-child(2)")
+    await page.true(f"player.plays > {plays}")
+    kept = await page.js("favourites.all().length")
+    await page.press("#children li button:nth-child(3)")
+    assert await page.js("favourites.all().at(-1).name") == f"{parents} 1"
+    assert await page.js("favourites.all().length") == kept + 1
+    await page.press("#children li button")
+    await page.true(f"{SHOWN} === {json.dumps(f'{parents} 1')}")
+    assert await page.js("now.values") == await page.js("favourites.all().at(-1).values")
+    await page.press("#other-children")
+    await page.true("breeding.born > document.querySelectorAll('#children li').length")
+    await page.press("#undo")
+    await page.true(f"{SHOWN} === {json.dumps(names[1])}")
 
 
 def test_the_static_site_opens_without_a_server(tmp_path):

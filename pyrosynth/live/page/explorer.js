@@ -27,6 +27,17 @@ async function trying(action) {
   }
 }
 
+/** An item of a list, of buttons: a text and what it does, in turn. */
+function listed(...buttons) {
+  const item = document.createElement("li");
+  for (let i = 0; i < buttons.length; i += 2) {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: buttons[i] });
+    button.addEventListener("click", buttons[i + 1]);
+    item.append(button);
+  }
+  return item;
+}
+
 /** Keep calling with the latest value: one call at a time, those in between are left out. */
 function latest(action) {
   let busy = false;
@@ -62,6 +73,7 @@ async function go(point, asked, { goOn = false, moving = null } = {}) {
   showKnobs(moving);
   showSliders(moving);
   showComparing(false);
+  breeding.offer();
   keepInAddress();
   const sound = await source.sound(point);
   if (now !== point) return;
@@ -126,20 +138,6 @@ function buildSlider({ name: called, kind, ends: names, moves }) {
   return box;
 }
 
-function paintRamp() {
-  const chosen = state.colours[$("colour").selectedIndex];
-  map.colour(chosen.of);
-  $("low").textContent = chosen.ends[0];
-  $("high").textContent = chosen.ends.at(-1);
-  const context = $("ramp").getContext("2d");
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  for (let x = 0; x < 160; x += 1) {
-    const share = x / 159;
-    context.fillStyle = `rgb(${shade(dark ? 0.25 + 0.75 * share : 0.05 + 0.78 * share)})`;
-    context.fillRect(x, 0, 1, 10);
-  }
-}
-
 /** Ask for a point and go there, unless something else was asked for meanwhile; tell which. */
 async function visit(ask, called) {
   const mine = wish();
@@ -169,4 +167,6 @@ const map = new PresetMap($("map"), $("tip"), {
   hover,
   choose: load,
   drawn: () => { setPath(); setDrawing(false); },
+  tell: (text, number) => { $("map-says").textContent = number === undefined ? text : described(number); },
+  seen: () => keepSoon(),
 });

@@ -34,12 +34,21 @@ const undoing = {
 
 const shortened = (numbers) => numbers.map((n) => Number(n.toPrecision(7))).join(",");
 
-/** Put the preset and the locks into the address, so that a reload or a link brings them back. */
+let keeping = null; // what will put all into the address soon
+
+/** Put the preset, the locks and the map into the address, so that a reload or a link brings them back. */
 function keepInAddress() {
   if (!source.canFind) return;
-  const asked = new URLSearchParams({ run: state.run, name: title, z: shortened(now.z), values: shortened(now.values) });
+  clearTimeout(keeping);
+  const asked = new URLSearchParams({ run: state.run, name: title, z: shortened(now.z), values: shortened(now.values), ...filters.kept() });
   if (locks.size) asked.set("locked", [...locks].join(","));
   history.replaceState(null, "", `#${asked}`);
+}
+
+/** Do so in a moment: a browser minds an address that changes with every move of a hand. */
+function keepSoon() {
+  clearTimeout(keeping);
+  keeping = setTimeout(() => { if (now) keepInAddress(); }, 300);
 }
 
 /** Go to what the address holds, if there is something; what is wrong with it is thrown. */
@@ -52,6 +61,7 @@ async function restoreFromAddress() {
     if (now) keepInAddress();
     throw new Told(`this link is of the run '${asked.get("run")}', not of '${state.run}'`);
   }
+  filters.restore(asked);
   await visit(async () => {
     const point = await source.point({ z: numbers("z"), values });
     locks.clear();
@@ -81,23 +91,23 @@ const favourites = {
     this.show();
   },
 
-  add() {
-    this.store([...this.all(), { name: title, values: now.values, z: now.z }]);
-    say(`Kept ${title}.`);
+  /** Keep a point under a name. */
+  add(name, { values, z }) {
+    this.store([...this.all(), { name, values, z }]);
+    say(`Kept ${name}.`);
   },
 
   show() {
     const presets = this.all();
     $("save-bank").disabled = !presets.length;
     $("favourites").replaceChildren(...presets.map((preset, i) => {
-      const item = document.createElement("li");
-      const load = Object.assign(document.createElement("button"), { type: "button", textContent: preset.name });
-      load.addEventListener("click", () => trying(() => visit(() => source.point(preset), preset.name)));
-      const remove = Object.assign(document.createElement("button"), { type: "button", textContent: "Remove" });
-      remove.setAttribute("aria-label", `Remove ${preset.name}`);
-      remove.addEventListener("click", () => trying(async () => this.store(this.all().filter((_, k) => k !== i))));
-      item.append(load, remove);
+      const item = listed(
+        preset.name, () => trying(() => visit(() => source.point(preset), preset.name)),
+        "Remove", () => trying(async () => this.store(this.all().filter((_, k) => k !== i))),
+      );
+      item.lastChild.setAttribute("aria-label", `Remove ${preset.name}`);
       return item;
     }));
+    if (now) breeding.offer();
   },
 };

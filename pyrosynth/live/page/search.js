@@ -96,8 +96,7 @@ function setTarget(sound, picture, play) {
 
 function showPosterior({ cloud, halo: intervals }) {
   halo = intervals;
-  map.cloud = cloud;
-  map.draw();
+  map.mark("cloud", cloud);
   if (now) showKnobs(null);
 }
 

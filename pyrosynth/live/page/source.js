@@ -53,6 +53,15 @@ class Server {
 
   async path(places) { return (await this.point({ path: places })).path.map((z) => ({ z })); }
 
+  /** Known presets that are near a point, with their measured distances. */
+  async similar({ z, values }) { return (await (await this.question("api/similar", { z, values })).json()).similar; }
+
+  /** Points between two others. */
+  async breed(parents, seed, held) {
+    const asked = { parents: parents.map(({ z, values }) => ({ z, values })), seed, locked: held };
+    return (await (await this.question("api/breed", asked)).json()).children;
+  }
+
   /** The sound of a preset at a note, held for some seconds. */
   note(values, pitch, hold) {
     return this.keep(JSON.stringify([pitch, hold, values]), () => this.question("api/sound", { values, pitch, hold }));

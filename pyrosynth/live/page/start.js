@@ -71,22 +71,6 @@ const save = (format) => trying(async () => {
   download(URL.createObjectURL(blob), `${called}${suffix}`);
 });
 
-function showResults() {
-  const text = $("search").value.trim().toLowerCase();
-  const found = text ? state.names.map((n, i) => [n, i]).filter(([n]) => n.toLowerCase().includes(text)) : [];
-  $("results").replaceChildren(...found.slice(0, 12).map(([n, i]) => {
-    const item = document.createElement("li");
-    const button = Object.assign(document.createElement("button"), { type: "button", textContent: n });
-    button.addEventListener("click", () => load(i));
-    item.append(button);
-    return item;
-  }));
-  map.hits = found.map(([, i]) => i);
-  map.draw();
-  const many = found.length === 1 ? "1 preset has" : `${found.length || "no"} presets have`;
-  if (text) say(`${many} "${text}" in the name${found.length > 12 ? "; the first 12 are listed, all are marked" : ""}`);
-}
-
 function listen() {
   const on = (id, action) => $(id).addEventListener("click", () => trying(action));
   on("play", async () => player.play((await source.sound(now)).url));
@@ -103,11 +87,13 @@ function listen() {
   });
   on("undo", () => undoing.step(-1));
   on("redo", () => undoing.step(1));
-  on("keep", async () => favourites.add());
+  on("keep", async () => favourites.add(title, now));
   on("save-bank", async () => {
     const { blob, suffix } = await source.bank(favourites.all());
     download(URL.createObjectURL(blob), `kept${suffix}`);
   });
+  for (const [id, factor] of [["enlarge", STEP], ["reduce", 1 / STEP]]) on(id, async () => map.view.enlarge(factor));
+  on("whole", async () => map.view.go([0.5, 0.5], 1));
   on("draw", async () => setDrawing(!map.drawing));
   on("add", async () => { map.path.push(now.place); map.draw(); setPath(); });
   on("walk", walk);
@@ -139,12 +125,10 @@ function listen() {
       $("record").disabled = false;
     }
   });
-  $("colour").addEventListener("change", paintRamp);
-  $("search").addEventListener("input", showResults);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paintRamp);
   document.addEventListener("keydown", shortcut);
   addEventListener("hashchange", () => trying(restoreFromAddress));
   listenToSearch();
+  listenToRelatives();
   listenToDrops();
 }
 
@@ -202,21 +186,20 @@ trying(async () => {
   $("title").textContent = `${state.run} – pyrosynth`;
   $("about").textContent = `${synth}, ${names.length} presets, ${model}, note ${note.pitch}`;
   document.title = `${state.run} – pyrosynth explorer`;
-  $("colour").append(...state.colours.map((c) => new Option(c.name)));
-  $("colour").selectedIndex = Math.min(1, state.colours.length - 1);
   for (const slider of state.controls) {
     $(slider.kind === "principal" ? "principal" : "sliders").append(buildSlider(slider));
   }
   buildKnobs();
   buildKeys();
   favourites.show();
-  for (const panel of ["find", "keyboard-panel", "favourites-panel", "keep", "knobs-hint"]) $(panel).hidden = !source.canFind;
+  for (const panel of ["find", "keyboard-panel", "favourites-panel", "breed-panel", "find-similar", "keep", "knobs-hint"]) $(panel).hidden = !source.canFind;
   if (!source.canFind) showStatic();
   $("record").hidden = !navigator.mediaDevices;
   const [[left, right], [bottom, top]] = state.plane_ends;
   $("map-hint").textContent += ` From left to right sounds go from ${left} to ${right}, from below from ${bottom} to ${top}.`;
   map.show(state.plane, names, state.plane_ends);
-  paintRamp();
+  filters.build();
+  filters.show();
   listen();
   const wrong = await restoreFromAddress().then(() => null, (error) => error);
   if (wrong && !(wrong instanceof Told)) throw wrong;

@@ -1,0 +1,127 @@
+"use strict";
+// Which presets the map shows and marks: by colour, a range of it, classes of tags, and names.
+
+const LISTED = 12; // presets that a search lists
+
+const filters = {
+  build() {
+    $("colour").append(...state.colours.map((c) => new Option(c.name)));
+    $("colour").selectedIndex = Math.min(1, state.colours.length - 1);
+    $("tags").append(...state.tags.map(({ name, classes }) => {
+      const select = Object.assign(document.createElement("select"), { name });
+      select.append(new Option("any", ""), ...classes.map((called, k) => new Option(called, k)));
+      const label = document.createElement("label");
+      label.append(name, select);
+      return label;
+    }));
+    $("tags").addEventListener("change", () => this.change());
+    for (const end of ["range-low", "range-high"]) $(end).addEventListener("input", () => this.change());
+    $("colour").addEventListener("change", () => { this.range([0, 100]); this.paint(); this.change(); });
+    $("search").addEventListener("input", () => this.change());
+    $("show-all").addEventListener("click", () => { this.clear(); this.change(); });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paint());
+    $("zoom-to-marked").addEventListener("click", () => map.view.fit([...map.marked, map.here]));
+    this.paint();
+  },
+
+  get colour() { return state.colours[$("colour").selectedIndex]; },
+
+  get selects() { return [...$("tags").querySelectorAll("select")]; },
+
+  get text() { return $("search").value.trim(); },
+
+  /** The classes that are asked for, by their tags. */
+  get classes() { return new Map(this.selects.filter((s) => s.value !== "").map((s) => [s.name, Number(s.value)])); },
+
+  range(ends) { [$("range-low").value, $("range-high").value] = ends; },
+
+  clear() {
+    for (const select of this.selects) select.value = "";
+    $("search").value = "";
+    this.range([0, 100]);
+  },
+
+  /** Numbers of the presets that are shown. */
+  shown() {
+    const [low, high] = [$("range-low"), $("range-high")].map((input) => Number(input.value) / 100);
+    const wanted = state.tags.map(({ name, of }) => [of, this.classes.get(name)]).filter(([, k]) => k !== undefined);
+    return state.names.map((_, i) => this.colour.of[i] >= low && this.colour.of[i] <= high && wanted.every(([of, k]) => of[i] === k));
+  },
+
+  /** Show what is asked for, and say how much that is. */
+  change() {
+    this.show();
+    keepInAddress();
+    const many = map.shown.filter(Boolean).length;
+    const some = many < state.names.length ? `, of the ${many.toLocaleString("en")} that are shown` : "";
+    if (!this.text) return say(some && `${counted(many)} of ${state.names.length.toLocaleString("en")} shown`);
+    const hits = map.marks.hits.length;
+    const listed = hits > LISTED ? `; the first ${LISTED} are listed, all are marked` : "";
+    say(`${counted(hits)} ${hits === 1 ? "has" : "have"} "${this.text}" in the name${some}${listed}`);
+  },
+
+  show() {
+    const shown = this.shown();
+    map.filter(shown);
+    const text = this.text.toLowerCase();
+    const hits = state.names.flatMap((name, i) => (text && shown[i] && name.toLowerCase().includes(text) ? [i] : []));
+    $("results").replaceChildren(...hits.slice(0, LISTED).map((i) => listed(state.names[i], () => load(i))));
+    map.mark("hits", hits.map((i) => state.plane[i]));
+    const [low, high] = [$("range-low").value, $("range-high").value];
+    const { name, ends } = this.colour;
+    $("range-title").textContent = `Range of ${name}`;
+    $("range-low").setAttribute("aria-label", `${name}, from`);
+    $("range-high").setAttribute("aria-label", `${name}, to`);
+    const all = low === "0" && high === "100";
+    $("range-said").textContent = all ? "all" : `${low} % to ${high} %, from ${ends[0]} to ${ends[1]}`;
+    const many = shown.filter(Boolean).length;
+    const found = text ? `, ${hits.length} of them found` : "";
+    $("shown-count").textContent = text || many < shown.length ? counted(many) + found : "";
+    $("zoom-to-marked").disabled = !map.marked.length;
+    $("show-all").disabled = all && !this.text && !this.classes.size;
+  },
+
+  /** Colour the dots and the legend. */
+  paint() {
+    map.colour(this.colour.of);
+    [$("low").textContent, $("high").textContent] = this.colour.ends;
+    const context = $("ramp").getContext("2d");
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    for (let x = 0; x < 160; x += 1) {
+      const share = x / 159;
+      context.fillStyle = `rgb(${shade(dark ? 0.25 + 0.75 * share : 0.05 + 0.78 * share)})`;
+      context.fillRect(x, 0, 1, 10);
+    }
+  },
+
+  /** What of the map goes into the address: all that is not as at the beginning. */
+  kept() {
+    const { x, y, zoom } = map.view;
+    const [low, high] = [$("range-low").value, $("range-high").value];
+    const kept = {
+      view: zoom > 1 ? shortened([x, y, zoom]) : "",
+      find: this.text,
+      only: [...this.classes].map(([name, k]) => `${name}:${k}`).join(","),
+      range: low !== "0" || high !== "100" ? `${low},${high}` : "",
+    };
+    return { colour: this.colour.name, ...Object.fromEntries(Object.entries(kept).filter(([, value]) => value)) };
+  },
+
+  /** Show the map as an address has it. */
+  restore(asked) {
+    const numbers = (name) => (asked.get(name) ?? "").split(",").map(Number);
+    this.clear();
+    const colour = state.colours.findIndex((c) => c.name === asked.get("colour"));
+    if (colour >= 0) $("colour").selectedIndex = colour;
+    if (asked.has("range")) this.range(numbers("range"));
+    $("search").value = asked.get("find") ?? "";
+    const only = new Map((asked.get("only") ?? "").split(",").map((one) => one.split(":")));
+    for (const select of this.selects) if (only.has(select.name)) select.value = only.get(select.name);
+    for (const select of this.selects) if (select.selectedIndex < 0) select.value = ""; // no such class
+    const [x, y, zoom] = numbers("view");
+    const there = [x, y, zoom].every(Number.isFinite) && asked.has("view");
+    map.view.go(there ? [x, y] : [0.5, 0.5], there ? zoom : 1, false);
+    this.paint();
+    this.show();
+  },
+};
