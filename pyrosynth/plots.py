@@ -7,17 +7,20 @@ matplotlib's object interface is used, so that no global state is touched.
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.features import DB, FeatureSpec, hz_to_mel
 from pyrosynth.audio.io import Note
-from pyrosynth.synths.params import Param, ParamSpace
+from pyrosynth.synths.knobs import native, titles
+from pyrosynth.synths.params import ParamSpace
 
 Float = NDArray[np.float64]
 
@@ -27,8 +30,14 @@ BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
 )  # fmt: skip
 WIDTH = 9.0  # inches
 DPI = 110
-TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 16000)
+COLORS = (ORANGE, BLUE, GREEN, PURPLE, RED)  # of curves, in order
+DASHES = ("--", ":", "-.")  # of levels, in order
+SOUNDS = "BuPu"  # colours of spectrograms, white where there is nothing: pages invert them
+TICKS_HZ = (100, 500, 1000, 2000, 5000, 10000)
 RANGE_DB = 30.0  # largest difference shown of two spectrograms
+SOUND_DB = 70.0  # below the loudest cell of sounds side by side, what is drawn of them
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of the draws of a control
+MOST_LEVELS = 12  # settings of a control that are shown one by one
 
 
 def new_axes(size: tuple[float, float], *shape: int, **options: Any) -> Any:
@@ -57,6 +66,35 @@ def png(drawn: Any) -> bytes:
     return buffer.getvalue()
 
 
+def mel_image(
+    ax: Axes,
+    power: ArrayLike,
+    seconds: float,
+    mels: tuple[float, float],
+    limits: tuple[float, float],
+    cmap: str = SOUNDS,
+) -> Any:
+    """Draw one spectrogram, with a frequency axis in Hz on a mel scale, and return its image.
+
+    Args:
+        ax: Where to draw.
+        power: In dB, shape (n_mels, n_frames).
+        seconds: Where its last frame ends.
+        mels: Where its lowest and highest band lie, see `pyrosynth.audio.features.hz_to_mel`.
+        limits: The power drawn in the first and in the last colour, in dB.
+        cmap: The colours.
+    """
+    low, high = limits
+    image = ax.imshow(
+        np.asarray(power), origin="lower", aspect="auto", extent=(0.0, seconds, *mels),
+        cmap=cmap, vmin=low, vmax=high,
+    )  # fmt: skip
+    ticks = [hz for hz in TICKS_HZ if mels[0] <= float(hz_to_mel(hz)) <= mels[1]]
+    ax.set_yticks(hz_to_mel(ticks), [f"{hz:,}" for hz in ticks])
+    ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    return image
+
+
 def spectrograms(target: ArrayLike, result: ArrayLike, spec: FeatureSpec, ax: Any = None) -> Any:
     """Show two sounds and where they differ.
 
@@ -67,50 +105,54 @@ def spectrograms(target: ArrayLike, result: ArrayLike, spec: FeatureSpec, ax: An
         ax: Three axes to draw on.
     """
     pair = [DB * np.asarray(x, np.float64) for x in (target, result)]
-    low, high = 10 * np.log10(spec.floor), max(p.max() for p in pair)
+    sounds, change = (10 * np.log10(spec.floor), max(p.max() for p in pair)), pair[1] - pair[0]
     axes = new_axes((WIDTH, 3.1), 1, 3, sharey=True) if ax is None else ax
-    seconds = pair[0].shape[1] * spec.hop_length / spec.sample_rate
-    bottom, top = (float(m) for m in hz_to_mel([spec.fmin, spec.fmax]))
-    place = {"origin": "lower", "aspect": "auto", "extent": (0, seconds, bottom, top)}
-    images = [
-        ax.imshow(p, vmin=low, vmax=high, cmap="magma", **place)
-        for ax, p in zip(axes, pair, strict=False)
-    ]
-    difference = axes[2].imshow(
-        pair[1] - pair[0], vmin=-RANGE_DB, vmax=RANGE_DB, cmap="RdBu_r", **place
-    )
-    distance = np.sqrt(np.mean((pair[1] - pair[0]) ** 2))
-    titles = ("target", "inferred", f"inferred − target, LSD {distance:.2f} dB")
-    for ax, title in zip(axes, titles, strict=True):
-        ax.set_title(title, fontsize=11)
-        ax.set_xlabel("time (s)")
-    ticks = [hz for hz in TICKS_HZ if spec.fmin <= hz <= spec.fmax]
-    axes[0].set_yticks(hz_to_mel(ticks), [f"{hz:,}" for hz in ticks])
+    place = _place(pair[0], spec)
+    images = [mel_image(one, p, *place, sounds) for one, p in zip(axes[:2], pair, strict=True)]
+    difference = mel_image(axes[2], change, *place, (-RANGE_DB, RANGE_DB), "RdBu_r")
+    titles = ("target", "found", f"found − target: LSD {np.sqrt(np.mean(change**2)):.2f} dB")
+    for one, title in zip(axes, titles, strict=True):
+        one.set_title(title, fontsize=11)
+        one.set_xlabel("time (s)")
     axes[0].set_ylabel("frequency (Hz)")
     axes[1].figure.colorbar(images[0], ax=axes[1], label="power (dB)", pad=0.02)
     axes[2].figure.colorbar(difference, ax=axes[2], label="difference (dB)", pad=0.02)
     return axes
 
 
-def gallery(x: ArrayLike, names: Sequence[str]) -> Figure:
-    """Draw the spectrograms of some sounds side by side.
+def gallery(
+    x: ArrayLike, names: Sequence[str], spec: FeatureSpec | None = None, ax: Any = None
+) -> Any:
+    """Show the spectrograms of some sounds side by side.
 
     Args:
         x: Features of the sounds, shape (n, n_mels, n_frames).
         names: What the sounds are called.
+        spec: What the features are; without, the axes have no numbers.
+        ax: An axes for each sound to draw on.
+
+    Returns:
+        The axes, shape (n,).
     """
-    sounds = DB * np.asarray(x)
-    figure = Figure(figsize=(2.4 * max(1, len(sounds)), 2.0), layout="constrained")
-    panels = figure.subplots(1, max(1, len(sounds)), sharey=True, squeeze=False)[0]
-    for ax, sound, name in zip(panels, sounds, names, strict=False):
-        ax.imshow(
-            sound, aspect="auto", origin="lower", cmap="magma", vmin=sounds.min(),
-            vmax=sounds.max(),
-        )  # fmt: skip
-        ax.set_title(name[:24], fontsize=8)
-        ax.set_xlabel("frame", fontsize=8)
-    panels[0].set_ylabel("mel band", fontsize=8)
-    return figure
+    sounds = DB * np.asarray(x, np.float64)
+    n = max(1, len(sounds))
+    axes = np.ravel(new_axes((2.4 * n, 2.1), 1, n, sharey=True) if ax is None else ax)
+    for one, sound, name in zip(axes, sounds, names, strict=False):
+        place = _place(sound, spec) if spec else (float(sound.shape[1]), (0.0, 1.0))
+        mel_image(one, sound, *place, (sounds.max() - SOUND_DB, sounds.max()))
+        one.set_title(shortened(name, 24), fontsize=8.5)
+        one.set_xlabel("time (s)" if spec else "time", fontsize=8.5)
+        one.tick_params(labelsize=8)
+        if spec is None:
+            one.set(xticks=[], yticks=[])
+    axes[0].set_ylabel("frequency (Hz)" if spec else "frequency", fontsize=8.5)
+    return axes
+
+
+def _place(sound: NDArray[Any], spec: FeatureSpec) -> tuple[float, tuple[float, float]]:
+    """Return where a sound ends in seconds, and its lowest and highest mel."""
+    bottom, top = (float(mel) for mel in hz_to_mel([spec.fmin, spec.fmax]))
+    return sound.shape[1] * spec.hop_length / spec.sample_rate, (bottom, top)
 
 
 def forest(
@@ -120,57 +162,72 @@ def forest(
     truth: ArrayLike | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Show what is known of each parameter: intervals of the draws, the answer, the truth.
+    """Show what is known of each control: the draws, the found preset, the true one.
+
+    A control with few settings has a cell for each, filled by the share of the draws that has it;
+    others have intervals.
 
     Args:
         space: The learnt parameters.
         draws: Their native values in each draw, shape (n_draws, n_params).
-        chosen: Native values of the inferred preset, shape (n_params,).
+        chosen: Native values of the found preset, shape (n_params,).
         truth: Those of the true preset, where there is one.
         ax: Where to draw.
     """
-    unit = space.to_unit(draws)
-    n = len(space)
-    ax = ax or new_axes((WIDTH, 1.3 + 0.235 * n))
-    y = np.arange(n)
-    ends = np.quantile(unit, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
-    ax.hlines(y, ends[0], ends[4], color=BLUE, alpha=0.45, linewidth=1.6)
-    ax.hlines(y, ends[1], ends[3], color=BLUE, alpha=0.8, linewidth=5)
-    ax.plot(ends[2], y, "|", color="white", markersize=5, markeredgewidth=1.4)
+    n, y = len(space), np.arange(len(space))
+    settled = space.discrete & (space.resolution <= MOST_LEVELS)
+    unit = space.to_unit(draws)[:, ~settled]
+    ax = ax or new_axes((WIDTH, 1.5 + 0.235 * n))
+    ax.hlines(y, 0, 1, color="0.9", linewidth=0.8, zorder=0)
+    low, left, middle, right, high = np.quantile(unit, QUANTILES, axis=0)
+    ax.hlines(y[~settled], low, high, color=BLUE, alpha=0.45, linewidth=1.6)
+    ax.hlines(y[~settled], left, right, color=BLUE, alpha=0.8, linewidth=5)
+    ax.plot(middle, y[~settled], "|", color="white", markersize=5, markeredgewidth=1.4)
+    levels = space.levels(draws)
+    for i in np.flatnonzero(settled):
+        count = int(space.resolution[i])
+        share = np.bincount(levels[:, i], minlength=count) / len(levels)
+        center, half = (np.arange(count) + 0.5) / count, 0.45 * share / count
+        ax.hlines(np.full(count, i), center - half, center + half, color=GREEN, linewidth=5)
+        ax.vlines(np.arange(count + 1) / count, i - 0.3, i + 0.3, color="0.8", linewidth=0.8)
+
+    def places(values: ArrayLike) -> NDArray[np.float64]:
+        middles = (space.levels(values) + 0.5) / space.resolution
+        return np.where(settled, middles, space.to_unit(values))
+
     handles = [
         Line2D([], [], color=BLUE, alpha=0.45, linewidth=1.6, label="90 % of the draws"),
         Line2D([], [], color=BLUE, alpha=0.8, linewidth=5, label="50 %"),
-        Line2D([], [], color=ORANGE, marker="D", linestyle="", label="inferred preset"),
     ]
-    ax.plot(space.to_unit(chosen), y, "D", color=ORANGE, markersize=5.5, zorder=4)
+    if settled.any():
+        handles.append(Line2D([], [], color=GREEN, linewidth=5, label="share of each setting"))
+    handles.append(Line2D([], [], color=ORANGE, marker="D", linestyle="", label="found preset"))
+    ax.plot(places(chosen), y, "D", color=ORANGE, markersize=5.5, zorder=4)
     if truth is not None:
-        ax.plot(
-            space.to_unit(truth), y, "o", markerfacecolor="none", markeredgecolor="black",
-            markersize=8, markeredgewidth=1.3, zorder=5,
-        )  # fmt: skip
-        handles.append(
-            Line2D(
-                [], [], marker="o", linestyle="", markerfacecolor="none",
-                markeredgecolor="black", markersize=8, label="true preset",
-            )
-        )  # fmt: skip
-    ax.set_yticks(y, space.names, fontsize=9)
+        ring: dict[str, Any] = {
+            "marker": "o", "linestyle": "", "markerfacecolor": "none", "markeredgecolor": "black",
+            "markersize": 8,
+        }  # fmt: skip
+        ax.plot(places(truth), y, markeredgewidth=1.3, zorder=5, **ring)
+        handles.append(Line2D([], [], label="true preset", **ring))
+    ax.set_yticks(y, titles(space), fontsize=9)
     ax.set_ylim(n - 0.4, -0.6)
-    ax.set_xlim(-0.02, 1.02)
-    ax.set_xlabel("position in the parameter's range (0 = lowest, 1 = highest)")
+    ax.set_xlim(-0.03, 1.03)
+    ax.set_xlabel("from the lowest value or first setting of the control to the highest or last")
     ax.grid(axis="x", color="0.9")
-    ax.hlines(y, 0, 1, color="0.93", linewidth=0.8, zorder=0)
     labels = [
-        native(param, value) for param, value in zip(space.params, _row(chosen), strict=True)
+        native(param, float(value))
+        for param, value in zip(space.params, np.ravel(np.asarray(chosen)), strict=True)
     ]
-    right = ax.secondary_yaxis("right")
-    right.set_yticks(y, labels, fontsize=8.5, color="#8a5f00")
-    right.tick_params(length=0)
+    values = ax.secondary_yaxis("right")
+    values.set_yticks(y, labels, fontsize=8.5, color="#8a5f00")
+    values.tick_params(length=0)
     bare(ax)
-    right.spines["right"].set_visible(False)
+    values.spines["right"].set_visible(False)
     ax.get_figure().legend(  # type: ignore[union-attr]
-        handles=handles, loc="outside upper center", ncols=4, frameon=False
-    )
+        handles=handles, loc="outside upper center", ncols=5, frameon=False, fontsize=9.5,
+        columnspacing=1.2,
+    )  # fmt: skip
     return ax
 
 
@@ -187,12 +244,12 @@ def trace(
         ax: Where to draw.
     """
     ax = ax or new_axes((WIDTH, 3.2))
-    for (label, curve), color in zip(curves.items(), (ORANGE, BLUE, GREEN, PURPLE), strict=False):
+    for (label, curve), color in zip(curves.items(), cycle(COLORS), strict=False):
         renders, best = np.asarray(curve, np.float64).T
         text = f"{label}: {best[-1]:.2f} dB"
         ax.step(renders, best, where="post", color=color, linewidth=2, label=text)
         ax.plot(renders[-1], best[-1], "o", color=color)
-    for (label, level), style in zip((levels or {}).items(), ("--", ":", "-."), strict=False):
+    for (label, level), style in zip((levels or {}).items(), cycle(DASHES), strict=False):
         ax.axhline(
             level, color=GREY, linestyle=style, linewidth=1.2, label=f"{label}: {level:.2f} dB"
         )
@@ -201,7 +258,7 @@ def trace(
     ax.set_ylim(bottom=0)
     ax.set_xlim(left=0)
     ax.grid(color="0.92")
-    ax.legend(fontsize=9, loc="lower left", framealpha=0.9, edgecolor="white")
+    ax.legend(fontsize=9, loc="upper right", framealpha=0.9, edgecolor="none")
     bare(ax)
     return ax
 
@@ -236,18 +293,9 @@ def pitch_track(
     return ax
 
 
-def native(param: Param, value: float) -> str:
-    """Return a native value as people read it: by its label, or with its unit."""
-    if param.labels:
-        level = round((value - param.minimum) / (param.maximum - param.minimum)
-                      * (param.resolution - 1))  # fmt: skip
-        return str(param.labels[level])
-    text = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{text} {param.unit}".rstrip()
-
-
-def _row(values: ArrayLike) -> list[float]:
-    return [float(value) for value in np.ravel(np.asarray(values, np.float64))]
+def shortened(name: str, most: int) -> str:
+    """Return a name, cut off with an ellipsis if it is longer than so many letters."""
+    return name if len(name) <= most else f"{name[: most - 1].rstrip()}…"
 
 
 def bare(ax: Axes) -> None:

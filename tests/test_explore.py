@@ -114,8 +114,15 @@ def test_axes_are_ranked_and_named(posterior, renderer):
     assert (np.diff(effect) <= 0).all()
     assert set(found.data["axis"].values) == set(axes)
     heard = explore.rank_axes(posterior, axes, renderer, centers=2)
-    assert heard.data.attrs["sounds"] == "rendered"
     assert heard.data["effect"].notnull().all()
+    # Of an axis that was rendered, what was expected is not said.
+    some = explore.AxisRanking(heard.data.sel(axis=["pc1", "z2"]))
+    both = whole(found.updated(some))
+    for row in both.facts():
+        source = some if row["axis"] in ("pc1", "z2") else found
+        assert row in source.facts()
+        assert row["sounds"] == ("rendered" if source is some else "expected")
+    assert (np.diff(both.data["effect"].values) <= 0).all()
 
 
 def test_what_is_not_heard_is_no_evidence(posterior, space):
@@ -399,6 +406,9 @@ def test_the_command(run, folder, space, tmp_path, capfd):
     assert facts["traversals"]["pc1"]["center"] == name
     assert facts["morph"]["presets"] == list(space.names[:2])
     assert len(facts["ranking"]) == len(space.linear_axes)
+    (swept,) = [row for row in facts["ranking"] if row["axis"] == "pc1"]
+    assert swept["sounds"] == "rendered"
+    assert swept["effect_db"] == facts["traversals"]["pc1"]["effect_db"]
     parts = ("traversal-pc1", "axes", "projection", "nearest", "variations", "morph", "prior",
              "novel")  # fmt: skip
     for part in parts:

@@ -1,6 +1,7 @@
 """Pictures: what they show, not how they look, and that they leave matplotlib's state alone."""
 
 import io
+import itertools
 
 import matplotlib as mpl
 import numpy as np
@@ -13,6 +14,7 @@ from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.evaluation import figures as charts
 from pyrosynth.evaluation.calibration import Calibration
 from pyrosynth.evaluation.scores import HELD_OUT, REFERENCE
+from pyrosynth.synths.knobs import native, titles
 from pyrosynth.synths.params import Param, ParamSpace
 
 RNG = np.random.default_rng(0)
@@ -50,15 +52,20 @@ def test_spectrograms():
 
 
 def test_forest():
-    draws = SPACE.from_unit(RNG.random((50, 3)))
+    draws = np.column_stack([RNG.uniform(20, 20020, 50), np.repeat([0, 2], 25), np.ones(50)])
     figure = plots.forest(SPACE, draws, [520.0, 1.0, 1.0], truth=[20.0, 2.0, 0.0]).figure
     ax = figure.axes[0]
     assert [label.get_text() for label in ax.get_yticklabels()] == list(SPACE.names)
     marks = {line.get_marker(): line.get_xdata() for line in ax.lines}
-    np.testing.assert_allclose(marks["D"], [0.025, 0.5, 1.0])
-    np.testing.assert_allclose(marks["o"], [0.0, 1.0, 0.0])
+    np.testing.assert_allclose(marks["D"], [0.025, 1 / 2, 3 / 4])  # the middle of a setting
+    np.testing.assert_allclose(marks["o"], [0.0, 5 / 6, 1 / 4])
     right = [t.get_text() for child in ax.child_axes for t in child.get_yticklabels()]
-    assert right == ["520 Hz", "saw", "1"]
+    assert right == ["520 Hz", "saw", "on"]
+    # Half of the draws have the first of three settings, half the last; all have sync on.
+    cells = [c for c in ax.collections if mpl.colors.to_hex(c.get_color()[0]) == "#009e73"]
+    shares = [np.ptp(np.array(c.get_segments())[..., 0], axis=1) / 0.9 for c in cells]
+    np.testing.assert_allclose(shares[0], np.array([0.5, 0, 0.5]) / 3)
+    np.testing.assert_allclose(shares[1], np.array([0, 1]) / 2)
     assert is_png(figure)
 
 
@@ -124,6 +131,43 @@ def test_no_global_state():
     assert not pyplot.get_fignums()
 
 
-def test_native_values_read_well():
-    found = [plots.native(p, v) for p, v in zip(SPACE.params, (12345.6, 2.0, 1.0), strict=True)]
-    assert found == ["12,346 Hz", "pulse", "1"]
+def test_many_curves_have_lines_of_their_own():
+    curves = {f"search {i}": [[1, 9.0], [9, i + 1.0]] for i in range(6)}
+    legend = plots.trace(curves, {"bank": 5.0}).get_legend().get_texts()
+    assert len(legend) == 7
+
+
+def test_gallery():
+    spec = FeatureSpec()
+    x = RNG.normal(-3, 1, (3, 64, 87))
+    axes = plots.gallery(x, ["a", "b", "a name that is much too long"], spec)
+    assert [ax.get_title() for ax in axes] == ["a", "b", "a name that is much too…"]
+    assert axes[0].get_ylabel() == "frequency (Hz)"
+    given = plots.new_axes((6, 2), 1, 3)
+    assert list(plots.gallery(x, "abc", ax=given)) == list(given)
+    assert is_png(axes)
+
+
+def test_plain_decades():
+    ax = plots.new_axes((3, 2))
+    ax.plot([800, 1900], [1, 30_000])
+    ax.set(xscale="log", yscale="log")
+    charts.plain_decades(ax.xaxis)
+    charts.plain_decades(ax.yaxis)
+    ax.figure.canvas.draw()
+    shown = [label.get_text() for label in ax.get_xticklabels()]
+    assert "1,000" in shown
+    boxes = [t.get_window_extent() for t in ax.get_xticklabels() if t.get_text()]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+def test_controls_and_values_read_well():
+    found = [native(p, v) for p, v in zip(SPACE.params, (12345.6, 2.0, 1.0), strict=True)]
+    assert found == ["12,346 Hz", "pulse", "on"]
+    assert native(SPACE.params[0], -3.5) == "−3.5 Hz"
+    names = ("osc1_pulsewidth", "osc1_waveform", "lfo-freq", "LFO wave", "master_vol")
+    space = ParamSpace((*map(Param, names), Param("op2 rate 1", group="op 2")))
+    assert titles(space) == [
+        "oscillator 1 pulse width", "oscillator 1 waveform", "LFO frequency", "LFO wave",
+        "master volume", "operator 2 rate 1",
+    ]  # fmt: skip

@@ -91,7 +91,7 @@ class Dataset:
 
         rows = self.rows("all", human_only=True)[:SHOWN]
         names = self.names(rows)
-        pictures = plots.png(plots.gallery(self.x(rows), names))
+        pictures = plots.png(plots.gallery(self.x(rows), names, self.features))
         blocks = [report.picture(pictures, ", ".join(names), "")]
         if self.contract["audio"] != "none":
             sources = report.wav_sources(list(self.audio(rows)), self.features.sample_rate)

@@ -23,6 +23,11 @@ DESCRIBED = (
     Tag("movement", ("constant", "medium", "moving")),
 )
 """The tags that follow from how a preset sounds; `describe_features` has the numbers."""
+DESCRIBED_UNITS = {
+    "loudness": "dB", "brightness": "octaves above 1 Hz", "noisiness": "nats below white noise",
+    "length": "s", "movement": "nats from frame to frame",
+}  # fmt: skip
+"""The units of these numbers, in their order."""
 
 # Words in the names of presets, whole and in lower case, that speak for a class of a tag.
 NAMED: Mapping[Tag, tuple[str, str]] = {

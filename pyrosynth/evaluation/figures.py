@@ -1,4 +1,4 @@
-"""Figures of evaluations: distances, calibration, descriptors, comparisons, axes of tags.
+"""Figures of evaluations: distances, calibration, descriptors, comparisons.
 
 Every function draws on the axes it is given, else on those of a new figure, and returns them.
 """
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
@@ -20,12 +21,20 @@ from pyrosynth.evaluation.calibration import (
     expected_range,
     region_coverage,
 )
-from pyrosynth.evaluation.disentanglement import AxisMeasures
 from pyrosynth.evaluation.scores import TRUTH, answer_name, estimate, per_target
-from pyrosynth.evaluation.steering import AMOUNTS, CENTER, DESCRIPTORS, DOWN, UP, Steering
 from pyrosynth.evaluation.tables import FIRST, column, order
 from pyrosynth.inference.arviz import arviz
-from pyrosynth.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, WIDTH, bare, new_axes
+from pyrosynth.plots import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    WIDTH,
+    bare,
+    new_axes,
+)
 from pyrosynth.statistics import interval
 
 if TYPE_CHECKING:
@@ -36,8 +45,6 @@ Float = NDArray[np.float64]
 SHOWN = {"lsd_mean": "mean LSD (dB)", "sc_median": "median SC"}
 STYLES = dict(zip(FIRST, (("D", GREY), ("o", BLUE), ("*", RED)), strict=True))
 MORE = (("s", GREEN), ("^", ORANGE), ("v", PURPLE), ("P", "black"), ("X", BLUE))
-COLORS = (BLUE, ORANGE, GREEN, RED, PURPLE)  # of the descriptors
-AXES_WIDTH = 11.0  # inches, of figures of tag axes
 SPREAD = 0.3  # half the height of a line that its dots are spread over
 
 
@@ -86,7 +93,7 @@ def calibration(found: Calibration, names: Sequence[str], ax: Any = None) -> Any
 
     Args:
         found: The uniform numbers.
-        names: Of the parameters.
+        names: What the parameters are called.
         ax: Three axes to draw on.
     """
     u, n = found.ranks, len(found.ranks)
@@ -188,8 +195,9 @@ def descriptors(
         if i % 3 == 0:
             ax.set_ylabel("of the draws: median, 5–95 %")
         if unit == "Hz":
-            ax.set_xscale("log")
-            ax.set_yscale("log")
+            ax.set(xscale="log", yscale="log")
+            for axis in (ax.xaxis, ax.yaxis):
+                plain_decades(axis)
         bare(ax)
     return axes
 
@@ -227,9 +235,7 @@ def comparison(frame: "DataFrame", sounds: str, ax: Any = None) -> Any:
     axes[0].set_yticks(range(len(methods)), methods)
     axes[0].set_xlim(left=0)
     axes[1].set_xscale("log")
-    axes[1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes[1].xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes[1].xaxis.set_minor_formatter(NullFormatter())
+    plain_decades(axes[1].xaxis)
     handles = [
         Line2D([], [], color=styles[c][1], marker=styles[c][0], linestyle="", label=c)
         for c in columns
@@ -241,138 +247,13 @@ def comparison(frame: "DataFrame", sounds: str, ax: Any = None) -> Any:
     return axes
 
 
-def tag_axes(
-    measures: AxisMeasures,
-    coordinates: Float,
-    descriptors: Float,
-    labels: Float,
-    ax: Any = None,
-) -> Any:
-    """Show the descriptor behind each tag against its axis, one point for each preset.
-
-    Args:
-        measures: The measures of the axes.
-        coordinates: Of the presets along the axes, shape (n, n_tags).
-        descriptors: Behind the tags, same shape; NaN where there is none.
-        labels: Number of the class, NaN where none is known, same shape.
-        ax: An axes for each tag to draw on.
-    """
-    n_tags = len(measures.tags)
-    axes = np.atleast_1d(new_axes(_wide(n_tags, 2.9), 1, n_tags) if ax is None else ax)
-    for i, one in enumerate(axes):
-        known = np.isfinite(descriptors[:, i]).any()
-        y = descriptors[:, i] if known else labels[:, i]
-        ends = np.nanmin(labels[:, i]), np.nanmax(labels[:, i])
-        for label, color in ((None, "0.75"), (ends[0], BLUE), (ends[1], ORANGE)):
-            rows = labels[:, i] == label if label is not None else ~np.isin(labels[:, i], ends)
-            one.scatter(coordinates[rows, i], y[rows], s=7, color=color, linewidth=0, alpha=0.8)
-        said = f"ρ {measures.correlation[i, i]:.2f}, " if known else ""
-        one.set_title(f"{measures.tags[i]}\n{said}AUC {measures.auc[i]:.2f}", fontsize=10)
-        one.set_xlabel("axis (standard deviations)")
-        one.tick_params(labelsize=8)
-        bare(one)
-    return axes
-
-
-def leakage(measures: AxisMeasures, steering: Steering, ax: Any = None) -> Any:
-    """Show what else axes follow, how related descriptors are, and what steering changes.
-
-    Args:
-        measures: The measures of the axes.
-        steering: What is rendered along them.
-        ax: Three axes to draw on.
-    """
-    axes = new_axes((AXES_WIDTH, 1.5 + 0.42 * len(measures.tags)), 1, 3) if ax is None else ax
-    tags = measures.tags
-    panels = (
-        ("axis and descriptor, ρ", tags, measures.correlation),
-        ("descriptor and descriptor, ρ", tags, measures.related),
-        ("change from −1 to +1 (std)", DESCRIPTORS, steering.change),
-    )
-    for one, (title, columns, values) in zip(axes, panels, strict=True):
-        limit = max(1.0, float(np.nanmax(np.abs(values), initial=0.0)))
-        one.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
-        for (i, j), value in np.ndenumerate(values):
-            color = "white" if abs(value) > 0.6 * limit else "black"
-            one.text(j, i, f"{value:+.2f}", ha="center", va="center", fontsize=8.5, color=color)
-        one.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=9)
-        one.set_yticks(range(len(tags)), tags, fontsize=9)
-        one.set_title(title, fontsize=10.5)
-        one.tick_params(length=0)
-    return axes
-
-
-def steering(found: Steering, ax: Any = None) -> Any:
-    """Show how all descriptors move along each axis, and the tag's own preset by preset.
-
-    Args:
-        found: What is rendered along the axes.
-        ax: An axes for each tag to draw on.
-    """
-    n_tags = len(found.tags)
-    axes = new_axes(_wide(n_tags, 3.3), 1, n_tags, sharey=True) if ax is None else ax
-    axes = np.atleast_1d(axes)
-    for i, one in enumerate(axes):
-        moved = (found.descriptors[i] - found.descriptors[i][:, [CENTER]]) / found.spread
-        own = found.own(i)
-        if own is not None:
-            one.plot(AMOUNTS, moved[:, :, own].T, color="0.85", linewidth=0.7, zorder=0)
-        for j, (name, color) in enumerate(zip(DESCRIPTORS, COLORS, strict=True)):
-            one.plot(
-                AMOUNTS, np.nanmean(moved[:, :, j], axis=0), color=color, label=name,
-                linewidth=2.6 if j == own else 1.3, linestyle="-" if j == own else "--",
-            )  # fmt: skip
-        one.axhline(0, color=GREY, linewidth=0.6, zorder=0)
-        one.set_ylim(-3.2, 3.2)
-        one.set_title(found.tags[i], fontsize=11)
-        one.set_xlabel("moved along the axis (std)")
-        one.tick_params(labelsize=9)
-        bare(one)
-    axes[0].set_ylabel("change of descriptor (std)")
-    _legend_above(axes[0], len(DESCRIPTORS))
-    return axes
-
-
-def before_and_after(found: Steering, chosen: Sequence[int], i: int, ax: Any = None) -> Any:
-    """Show some presets steered down and up one axis: all descriptors, before and after.
-
-    Args:
-        found: What is rendered along the axes.
-        chosen: The presets.
-        i: The axis.
-        ax: An axes for each preset to draw on.
-    """
-    own = found.own(i)
-    shape = (1, len(chosen))
-    axes = new_axes((AXES_WIDTH, 2.4), *shape, sharex=True, sharey=True) if ax is None else ax
-    axes, reach = np.atleast_1d(axes), 1.0
-    for one, k in zip(axes, chosen, strict=True):
-        shown = found.descriptors[i, k, [DOWN, CENTER, UP]] / found.spread
-        shown = shown - shown[1]
-        for step, (color, label) in enumerate(((BLUE, "−1"), (GREY, "as it is"), (ORANGE, "+1"))):
-            one.plot(shown[step], range(len(DESCRIPTORS)), "o", color=color, label=label)
-        reach = max(reach, float(np.nanmax(np.abs(shown), initial=0.0)))
-        one.hlines(range(len(DESCRIPTORS)), shown.min(0), shown.max(0), color="0.8", zorder=0)
-        if own is not None:
-            one.axhspan(own - 0.4, own + 0.4, color="#fff1dc", zorder=-1)
-        one.set_yticks(range(len(DESCRIPTORS)), DESCRIPTORS, fontsize=9)
-        one.set_ylim(len(DESCRIPTORS) - 0.5, -0.5)
-        one.set_title(found.presets[k][:20], fontsize=10)
-        one.set_xlabel("change (std)")
-        bare(one)
-    axes[0].set_xlim(-1.08 * reach, 1.08 * reach)
-    _legend_above(axes[0], 3)
-    return axes
-
-
-def _wide(n_tags: int, height: float) -> tuple[float, float]:
-    return max(4.0, 2.3 * n_tags), height
-
-
-def _legend_above(ax: Axes, columns: int) -> None:
-    handles, labels = ax.get_legend_handles_labels()
-    place: Any = {"loc": "outside upper center", "ncols": columns, "frameon": False}
-    ax.get_figure().legend(handles, labels, **place)  # type: ignore[union-attr]
+def plain_decades(axis: Axis) -> None:
+    """Label a logarithmic axis by plain numbers, few enough to stand side by side."""
+    low, high = axis.get_view_interval()
+    wide = np.log10(high / low) > 2
+    axis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=6))
+    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _method_lines(ax: Axes, n: int, n_models: int, label: str) -> None:

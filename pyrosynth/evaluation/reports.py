@@ -42,6 +42,7 @@ from pyrosynth.report import (
     wav_sources,
     write_report,
 )
+from pyrosynth.synths.knobs import titles
 from pyrosynth.synths.rendering import Renderer
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def check_figures(result: "CheckScores", calibration: Calibration) -> dict[str, 
             "Log-spectral distance of each method's answers, re-rendered.",
         ),
         "calibration": (
-            figures.calibration(calibration, result.runner.targets.space.names),
+            figures.calibration(calibration, titles(result.runner.targets.space)),
             "On held-out human presets. Left: where the truth ranks among the draws; lines that "
             "leave the grey band are off. Middle and right: how often intervals and regions hold "
             "the truth; grey is what chance allows. Below the diagonal: too sure; above: too "

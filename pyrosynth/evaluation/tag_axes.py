@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pyrosynth._version import __version__
 from pyrosynth.audio.descriptors import SoundSummary
 from pyrosynth.data.dataset import Dataset
-from pyrosynth.data.labeling import descriptor_tags
+from pyrosynth.data.labeling import DESCRIBED_UNITS, descriptor_tags
 from pyrosynth.data.tags import Tag, TagTable, read_tags
 from pyrosynth.errors import DataError, InputError
-from pyrosynth.evaluation import figures
+from pyrosynth.evaluation import tag_figures
 from pyrosynth.evaluation.disentanglement import (
     AxisMeasures,
     coordinates,
@@ -60,7 +60,6 @@ Float = NDArray[np.float64]
 
 N_EXAMPLES = 4  # presets in the report, with sounds
 ENDS = (DOWN, CENTER, UP)
-UNITS = ("dB", "octaves", "nats", "s", "nats")  # of the descriptors
 
 
 @dataclass(frozen=True)
@@ -158,14 +157,15 @@ def report_axes(
             "cost": cost,
         }  # fmt: skip
         drawn = {
-            "axes": figures.tag_axes(
+            "axes": tag_figures.tag_axes(
                 measures,
                 coordinates(run, dataset, test_rows)[:, : len(columns)],
                 truth.descriptors[test_rows][:, columns],
                 truth.labels[test_rows][:, columns],
+                [tag.classes for tag in its_tags],
             ),
-            "leakage": figures.leakage(measures, steering),
-            "steering": figures.steering(steering),
+            "leakage": tag_figures.leakage(measures, steering),
+            "steering": tag_figures.steering(steering),
         }
         pictures = {name: png(axes) for name, axes in drawn.items()}
         write_bytes(folder / "axes.json", (json.dumps(facts, indent=1) + "\n").encode())
@@ -363,13 +363,13 @@ def _examples(
             sounds.append([name, *(player(name, "", source) for source in sources)])
             at_ends = steering.descriptors[i, k][list(ENDS)].T
             lines.append([name, *(" → ".join(f"{n:.2f}" for n in line) for line in at_ends)])
-        units = [f"{name} ({unit})" for name, unit in zip(DESCRIPTORS, UNITS, strict=True)]
+        units = [f"{name} ({unit})" for name, unit in DESCRIBED_UNITS.items()]
         first, last = tag.classes[0], tag.classes[-1]
         blocks += [
             heading(f"{tag.name}: {first} or {last} by one standard deviation"),
             table(("preset", f"{first} (−1)", "as it is", f"{last} (+1)"), sounds),
             picture(
-                png(figures.before_and_after(steering, chosen, i)),
+                png(tag_figures.before_and_after(steering, chosen, i)),
                 f"Before and after along {tag.name}",
                 "By how much each descriptor changes, in standard deviations of human presets.",
             ),

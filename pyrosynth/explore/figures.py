@@ -11,61 +11,78 @@ from numpy.typing import NDArray
 from pyrosynth.audio.descriptors import UNITS
 from pyrosynth.audio.features import DB, hz_to_mel
 from pyrosynth.explore.result import signed
-from pyrosynth.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, bare, new_axes
+from pyrosynth.plots import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    SOUND_DB,
+    bare,
+    mel_image,
+    new_axes,
+    shortened,
+)
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
-SHOWN = 6  # parameters drawn of a traversal or a morph
+SHOWN = 6  # continuous parameters drawn of a traversal or a morph
+SETTINGS = 4  # discrete ones
 STRIP = 9  # spectrograms side by side, at most
 WIDTH = 11.0  # inches
+HEIGHTS = (3.0, 0.3, 2.0, 2.4)  # of the rows: parameters, a setting, spectrograms, descriptors
 LINES = (BLUE, ORANGE, GREEN, RED, PURPLE, "#56B4E9")
+PALE = "#A9CCE3"  # of what is expected rather than rendered
 DESCRIPTORS = ("loudness", "centroid", "bandwidth", "flatness", "roll-off")
-TICKS_HZ = (100, 1000, 5000)
-RANGE_DB = 70.0  # below the loudest cell of a row of sounds
 
-# Colours that can be told apart, dark ones and light ones (Paul Tol's "muted" and "light").
-CATEGORY_COLORS = (
-    "#332288", "#CC6677", "#DDCC77", "#117733", "#88CCEE", "#882255", "#44AA99", "#AA4499",
-    "#EE8866", "#77AADD", "#999933", "#000000",
+CATEGORIES = 7  # that are told apart by colour and shape; the others are one
+CATEGORY_STYLES = (
+    (BLUE, "o"), (RED, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, "v"), ("#56B4E9", "P"),
+    ("black", "X"),
 )  # fmt: skip
-OTHER_COLOR = "#CCCCCC"
+OTHER, OTHER_COLOR = "other", "#BBBBBB"
 
 
 def traversal(data: "Dataset", ax: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Show what an axis does: parameters, spectrograms, descriptors, from end to end."""
-    rendered = "descriptor" in data
-    names = DESCRIPTORS if rendered else ()
-    n = min(data.sizes["position"], STRIP)
+    """Show what an axis does: parameters, settings, spectrograms, descriptors, end to end."""
+    names = DESCRIPTORS if "descriptor" in data else ()
+    n, turned = min(data.sizes["position"], STRIP), bool(len(moving(data, discrete=True)))
     title = f"{data.attrs['synth']}: axis {data.attrs['axis']} around {data.attrs['center']}"
     if ax is None:
-        ax = _rows(title, (1, n, len(names)), (3.0, 2.0, 2.4), 7.6 if rendered else 5.4)
+        ax = _rows(title, data, (1, int(turned), n, len(names)))
     parameters(data, ax[0])
-    titles = [signed(p) for p in data["position"].values]
-    _strip(ax[1 : n + 1], data, titles)
+    if turned:
+        settings(data, ax[1])
+    strip, panels = np.split(ax[1 + turned :], [n])
+    _strip(strip, data, [signed(p) for p in data["position"].values])
     position = data["position"].values
-    for panel, name in zip(ax[n + 1 :], names, strict=True):
+    for panel, name in zip(panels, names, strict=True):
         low, high = (data[key].sel(name=name).values for key in ("low", "high"))
         panel.fill_between(position, low, high, color=BLUE, alpha=0.2, linewidth=0)
         panel.plot(position, data["descriptor"].sel(name=name).values, color=BLUE, marker=".")
         panel.set_title(f"{name} ({UNITS[name]})", fontsize=10)
         panel.set_xlabel("position")
         panel.set_xticks(position[:: max(1, (len(position) - 1) // 4)])
+        panel.tick_params(labelsize=9)
         panel.margins(x=0.02)
         bare(panel)
     return ax
 
 
 def morph(data: "Dataset", ax: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Show a morph: parameters and spectrograms on the path."""
-    n = min(data.sizes["position"], STRIP)
+    """Show a morph: parameters, settings and spectrograms on the path."""
+    n, turned = min(data.sizes["position"], STRIP), bool(len(moving(data, discrete=True)))
     title = f"{' → '.join(data['preset'].values)}, method: {data.attrs['method']}"
     has_sounds = "x" in data or "expected" in data
     if ax is None:
-        ax = _rows(title, (1, n * has_sounds), (3.0, 2.0), 5.4)
+        ax = _rows(title, data, (1, int(turned), n * has_sounds, 0))
     parameters(data, ax[0])
+    if turned:
+        settings(data, ax[1])
     if has_sounds:
-        _strip(ax[1:], data, [f"{p:.2f}" for p in data["position"].values])
+        _strip(ax[1 + turned :], data, [f"{round(p, 3):g}" for p in data["position"].values])
     return ax
 
 
@@ -74,11 +91,18 @@ def ranking(data: "Dataset", ax: NDArray[Any] | None = None, n: int = 14) -> NDA
     data = data.isel(axis=slice(0, n))
     count = data.sizes["axis"]
     if ax is None:
-        ax = new_axes((WIDTH, 1.3 + 0.36 * count), 1, 2, sharey=True, width_ratios=(3, 4))
+        ax = new_axes((WIDTH, 1.4 + 0.36 * count), 1, 2, sharey=True, width_ratios=(3, 4))
     effect, change = ax
-    y = np.arange(count)
-    effect.barh(y, data["effect"].values, color=BLUE, height=0.7)
-    labels = [f"{a}: {t}" for a, t in zip(data["axis"].values, data["title"].values, strict=True)]
+    y, sounds = np.arange(count), data["sounds"].values
+    for source, color in (("rendered", BLUE), ("expected", PALE)):
+        rows = np.flatnonzero(sounds == source)
+        if len(rows):
+            label = "as rendered" if source == "rendered" else "as the model expects"
+            effect.barh(y[rows], data["effect"].values[rows], color=color, height=0.7, label=label)
+    labels = [
+        str(axis) if axis == title else f"{axis}: {title}"
+        for axis, title in zip(data["axis"].values, data["title"].values, strict=True)
+    ]
     effect.set_yticks(y, labels, fontsize=9)
     effect.set_ylim(count - 0.5, -0.5)
     effect.set_xlabel("ends against middle, LSD (dB)")
@@ -88,12 +112,16 @@ def ranking(data: "Dataset", ax: NDArray[Any] | None = None, n: int = 14) -> NDA
     change.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
     numbers = data["number"].values.tolist()
     change.set_xticks(range(len(numbers)), numbers)
-    for i, row in enumerate(values):
-        for j, value in enumerate(row):
-            color = "white" if abs(value) > 0.6 * limit else "black"
-            change.text(j, i, signed(value), ha="center", va="center", fontsize=8, color=color)
+    for (i, j), value in np.ndenumerate(values):
+        color = "white" if abs(value) > 0.6 * limit else "black"
+        said = f"{round(value, 1) + 0.0:+.1f}".replace("-", "−")
+        change.text(j, i, said, ha="center", va="center", fontsize=8, color=color)
     change.tick_params(length=0)
     change.set_xlabel("change from −2 to 2 (spreads of the presets)")
+    effect.figure.legend(
+        *effect.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False,
+        fontsize=9,
+    )  # fmt: skip
     return ax
 
 
@@ -110,12 +138,12 @@ def preset_set(data: "Dataset", ax: NDArray[Any] | None = None, columns: int = 4
     images = _spectrograms(shown, data["x"].values, data)
     for i, panel in enumerate(shown):
         name = str(data["preset"].values[i])
-        lines = [name if len(name) < 28 else f"{name[:26]}…"]
+        lines = [shortened(name, 28)]
         if "lsd" in data:
             lines.append(f"{float(data['lsd'].values[i]):.1f} dB away")
         if "nearest" in data:
             near = float(data["nearest_lsd"].values[i])
-            lines.append(f"{near:.1f} dB from {str(data['nearest'].values[i])[:20]}")
+            lines.append(f"{near:.1f} dB from {shortened(str(data['nearest'].values[i]), 20)}")
         panel.set_title("\n".join(lines), fontsize=9)
     for panel in shown[max(0, n - columns) :]:
         panel.set_xlabel("time (s)")
@@ -138,16 +166,17 @@ def projection(data: "Dataset", color: str, values: NDArray[Any], ax: Axes | Non
     ax = ax or new_axes((8.4, 6.4))
     x, y = data["x"].values, data["y"].values
     if values.dtype.kind in "UO":
-        counts = {str(kind): int((values == kind).sum()) for kind in np.unique(values)}
-        others = [kind for kind in counts if kind != "other"]
-        order = ["other"] * ("other" in counts) + sorted(others, key=lambda kind: -counts[kind])
-        colors = dict(zip(sorted(others), CATEGORY_COLORS, strict=False)) | {"other": OTHER_COLOR}
-        for kind in order:
-            rows = values == kind
-            ax.scatter(
-                x[rows], y[rows], s=5 if kind == "other" else 16, color=colors[kind],
-                label=f"{kind} ({counts[kind]})", linewidth=0, alpha=0.85,
-            )  # fmt: skip
+        kinds, counts = np.unique(values[values != OTHER].astype(str), return_counts=True)
+        chosen = kinds[np.argsort(-counts, kind="stable")][:CATEGORIES]
+        drawn = np.where(np.isin(values, chosen), values, OTHER)
+        styles = dict(zip(chosen, CATEGORY_STYLES, strict=False))
+        for kind in (OTHER, *chosen):
+            rows, (shade, marker) = drawn == kind, styles.get(kind, (OTHER_COLOR, "."))
+            if rows.any():
+                ax.scatter(
+                    x[rows], y[rows], s=8 if kind == OTHER else 18, color=shade, marker=marker,
+                    label=f"{kind} ({rows.sum():,})", linewidth=0, alpha=0.8,
+                )  # fmt: skip
         ax.legend(fontsize=8.5, markerscale=1.5, frameon=False, loc="center left",
                   bbox_to_anchor=(1.0, 0.5))  # fmt: skip
     else:
@@ -163,42 +192,77 @@ def projection(data: "Dataset", color: str, values: NDArray[Any], ax: Axes | Non
     ]
     ax.set(xlabel=labels[0], ylabel=labels[1])
     ax.set_title(f"{len(x):,} presets by {color}", fontsize=11)
-    ax.set_aspect("equal", adjustable="datalim")
+    ax.set_aspect("equal")
     bare(ax)
     return ax
 
 
+def moving(data: "Dataset", *, discrete: bool) -> NDArray[np.int64]:
+    """Return the controls that move, as positions along ``param``, those that move most first."""
+    spread = data["unit"].values.std(axis=0) * (data["discrete"].values == discrete)
+    order = np.argsort(-spread, kind="stable")
+    return order[spread[order] > 0]
+
+
 def parameters(data: "Dataset", ax: Axes | None = None) -> Axes:
-    """Show the parameters that move most along a traversal or a morph, each named at its end."""
+    """Show the continuous parameters along a traversal or a morph, the first named at its end."""
     ax = ax or new_axes((WIDTH, 3.2))
     unit, position = data["unit"].values, data["position"].values
-    spread = unit.std(axis=0)
-    order = [i for i in np.argsort(-spread, kind="stable")[:SHOWN] if spread[i] > 0]
-    span = float(np.ptp(position)) or 1.0
-    ends = np.array([unit[-1, i] for i in order])
-    places = _apart(ends, 0.075)
-    for i, color, place in zip(order, LINES, places, strict=False):
+    order, span = moving(data, discrete=False), float(np.ptp(position)) or 1.0
+    ax.plot(position, unit[:, order[SHOWN:]], color="0.85", linewidth=0.8, zorder=0)
+    shown = order[:SHOWN]
+    places = _apart(unit[-1, shown], 0.075)
+    for i, color, place in zip(shown, LINES, places, strict=False):
         ax.plot(position, unit[:, i], color=color, marker="o", markersize=3.5, linewidth=1.8)
         ax.annotate(
-            str(data["param"].values[i]), (position[-1], unit[-1, i]),
+            str(data["label"].values[i]), (position[-1], unit[-1, i]),
             (position[-1] + 0.02 * span, place), color=color, va="center", fontsize=9.5,
             annotation_clip=False,
         )  # fmt: skip
-    for i in np.setdiff1d(np.flatnonzero(spread > 0), order):
-        ax.plot(position, unit[:, i], color="0.85", linewidth=0.8, zorder=0)
     ax.set_ylim(-0.04, 1.04)
-    ax.set_xlim(position[0] - 0.02 * span, position[-1] + 0.18 * span)
-    ax.set_xticks(position)
+    ax.set_xticks(position[:: max(1, len(position) // STRIP)])
     ax.tick_params(labelsize=9)
     ax.set_ylabel("place in the range")
     ax.set_xlabel("position")
     ax.grid(axis="y", color="0.93")
-    if "center_position" in data.attrs:
-        at = data.attrs["center_position"]
-        if position[0] <= at <= position[-1]:
-            ax.axvline(at, color=GREY, linestyle=":", linewidth=1.2)
+    at = data.attrs.get("center_position")
+    if at is not None and position[0] <= at <= position[-1]:
+        ax.axvline(at, color=GREY, linestyle=":", linewidth=1.2)
+    _beside_names(ax, position)
     bare(ax)
     return ax
+
+
+def settings(data: "Dataset", ax: Axes | None = None) -> Axes:
+    """Show the settings of the discrete parameters that move most, one row each."""
+    shown = moving(data, discrete=True)[:SETTINGS]
+    ax = ax or new_axes((WIDTH, 0.6 + HEIGHTS[1] * len(shown)))
+    position, every = data["position"].values, max(1, data.sizes["position"] // STRIP)
+    step = float(np.diff(position)[0]) if len(position) > 1 else 1.0
+    unit = data["unit"].values[:, shown].T
+    extent = (position[0] - step / 2, position[-1] + step / 2, len(shown) - 0.5, -0.5)
+    ax.imshow(unit, cmap="Blues", vmin=-0.15, vmax=2.0, aspect="auto", extent=extent)
+    for row, i in enumerate(shown):
+        for k in range(0, len(position), every):
+            said = shortened(str(data["setting"].values[k, i]), 15)
+            ax.text(position[k], row, said, ha="center", va="center", fontsize=7.5)
+    ax.set_yticks(range(len(shown)), [])
+    for row, label in enumerate(data["label"].values[shown]):
+        right = position[-1] + 0.02 * float(np.ptp(position)) + step / 2
+        ax.text(right, row, str(label), va="center", fontsize=9.5)
+    ax.tick_params(length=0)
+    ax.set_xticks([])
+    _beside_names(ax, position)
+    for side in ax.spines.values():
+        side.set_visible(False)
+    return ax
+
+
+def _beside_names(ax: Axes, position: NDArray[Any]) -> None:
+    """Leave room to the right of what is drawn for the names of the controls."""
+    span = float(np.ptp(position)) or 1.0
+    edge = span / max(1, len(position) - 1) / 2
+    ax.set_xlim(position[0] - edge, position[-1] + edge + 0.2 * span)
 
 
 def _apart(places: NDArray[Any], least: float) -> NDArray[Any]:
@@ -216,16 +280,18 @@ def _apart(places: NDArray[Any], least: float) -> NDArray[Any]:
     return result
 
 
-def _rows(
-    title: str, counts: Sequence[int], heights: Sequence[float], height: float
-) -> NDArray[Any]:
+def _rows(title: str, data: "Dataset", counts: Sequence[int]) -> NDArray[Any]:
     """Return the axes of a new figure with rows of so many panels; empty rows are left out."""
+    heights = np.array(HEIGHTS)
+    heights[1] *= len(moving(data, discrete=True)[:SETTINGS])
     kept = [i for i, count in enumerate(counts) if count]
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.4 + heights[kept].sum()), layout="constrained")
     figure.suptitle(title)
-    grid = figure.add_gridspec(len(kept), 1, height_ratios=[heights[i] for i in kept])
-    rows = [
-        grid[k].subgridspec(1, counts[i]).subplots(sharey=i == 1, squeeze=False)
+    grid = figure.add_gridspec(len(kept), 1, height_ratios=heights[kept])
+    rows = [  # what is alone in its row is aligned with the others that are
+        grid[k].subgridspec(1, counts[i]).subplots(sharey=i == 2)
+        if counts[i] > 1
+        else figure.add_subplot(grid[k])
         for k, i in enumerate(kept)
     ]
     return np.concatenate([np.ravel(row) for row in rows])
@@ -246,24 +312,12 @@ def _strip(axes: NDArray[Any], data: "Dataset", titles: list[str]) -> None:
 def _spectrograms(axes: NDArray[Any], x: NDArray[Any], data: "Dataset") -> list[Any]:
     """Draw spectrograms on one scale."""
     power = DB * np.asarray(x, np.float64)
-    high = float(np.nanmax(power)) if np.isfinite(power).any() else 0.0
-    low = max(high - RANGE_DB, float(np.nanmin(power))) if np.isfinite(power).any() else -1.0
-    frames, mels = data["frame"].values, hz_to_mel(data["mel"].values)
-    extent = (0.0, float(frames[-1]), float(mels[0]), float(mels[-1]))
-    ticks = [hz for hz in TICKS_HZ if mels[0] <= float(hz_to_mel(hz)) <= mels[-1]]
+    known = power[np.isfinite(power)]
+    high = float(known.max(initial=-np.inf)) if known.size else 0.0
+    seconds, mels = float(data["frame"].values[-1]), hz_to_mel(data["mel"].values)
+    limits = (max(high - SOUND_DB, float(known.min())) if known.size else -1.0, high)
     images = []
     for ax, cells in zip(axes, power, strict=True):
-        images.append(
-            ax.imshow(
-                cells,
-                origin="lower",
-                aspect="auto",
-                extent=extent,
-                cmap="magma",
-                vmin=low,
-                vmax=high,
-            )  # fmt: skip
-        )
-        ax.set_yticks(hz_to_mel(ticks), [f"{hz:,}" for hz in ticks])
+        images.append(mel_image(ax, cells, seconds, (float(mels[0]), float(mels[-1])), limits))
         ax.tick_params(labelsize=8)
     return images

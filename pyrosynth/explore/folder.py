@@ -200,14 +200,13 @@ def explore(
                 )
                 for axis in swept
             }  # fmt: skip
-            titles: dict[str, Any] = {}
-            if swept:  # named by what the synth renders
+            if swept:  # measured and named by what the synth renders
                 rendered = folder.part(
                     "axes", AxisRanking,
                     lambda: rank_axes(posterior, swept, renderer, centers=CENTERS, seed=seed),
                     of=swept, centers=CENTERS,
                 )  # fmt: skip
-                titles = {row["axis"]: row for row in rendered.facts()}
+                ranking = ranking.updated(rendered)
             parts: dict[str, Result] = {
                 "projection": folder.part("projection", Projection, lambda: plane, method=method),
                 "nearest": folder.part(
@@ -233,19 +232,19 @@ def explore(
                     lambda: novel_presets(posterior, N_PRESETS, renderer, seed=seed),
                 ),
             }  # fmt: skip
+        ranked = {row["axis"]: row for row in ranking.facts()}
         facts = {
             "presets": len(space),
             "made": settings,
-            "ranking": ranking.facts(),
-            "traversals": {axis: {**titles[axis], **t.facts()} for axis, t in traversals.items()},
+            "ranking": list(ranked.values()),
+            "traversals": {axis: {**ranked[axis], **t.facts()} for axis, t in traversals.items()},
             **{name: part.facts() for name, part in parts.items() if name != "projection"},
         }
         table = _table(ranking).to_csv(index=False)
         write_bytes(path / "ranking.csv", table.encode())
         write_bytes(path / "ranking.png", png(ranking.plot()))
         write_bytes(path / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
-        names = {axis: titles[axis]["title"] for axis in swept}
-        explore_report(path / "report.html", space, ranking, traversals, names, parts)
+        explore_report(path / "report.html", space, ranking, traversals, parts)
     return facts
 
 
@@ -262,7 +261,6 @@ def explore_report(
     space: LatentSpace,
     ranking: AxisRanking,
     traversals: Mapping[str, Traversal],
-    titles: Mapping[str, str],
     parts: Mapping[str, Result],
 ) -> None:
     """Write the report of an exploration.
@@ -274,13 +272,13 @@ def explore_report(
         space: The latent space of the run.
         ranking: All axes.
         traversals: Those that were rendered, by axis.
-        titles: What these are called.
         parts: The other parts, by the names of their folders.
 
     Raises:
         InputError: The file cannot be written.
     """
     synth, model = space.posterior.synth.name, type(space.posterior.variant).__name__
+    titles = dict(zip(ranking.data["axis"].values, ranking.data["title"].values, strict=True))
     sections = [_ranking(path, ranking)]
     sections += [
         _traversal(path, axis, titles[axis], result) for axis, result in traversals.items()
@@ -309,7 +307,7 @@ def explore_report(
 
 def _ranking(path: Path, ranking: AxisRanking) -> Section:
     rows = [
-        [row["axis"], row["title"], f"{row['effect_db']:.1f}", row["evidence"]]
+        [row["axis"], row["title"], f"{row['effect_db']:.1f}", row["sounds"], row["evidence"]]
         for row in ranking.facts()[:LISTED]
     ]
     return section(
@@ -317,13 +315,13 @@ def _ranking(path: Path, ranking: AxisRanking) -> Section:
         picture(
             _drawn(path, "", ranking, "ranking.png"),
             "Audible effect of the axes and what they change",
-            "Each axis from −2 to 2 around the origin and some presets, as the model expects it "
-            "to sound. z: a dimension of the latent; pc: a principal axis of the presets.",
+            "Each axis from −2 to 2 around the origin and some presets: as the synth renders it "
+            "(dark), or as the model expects it to sound (pale). z: a dimension of the latent; "
+            "pc: a principal axis of the presets.",
         ),
         table(
-            ("axis", "title", "effect dB", "evidence"), rows,
-            note="Spreads are standard deviations of all presets. The axes below are named by "
-            "what the synth renders, so their titles may differ.",
+            ("axis", "title", "effect dB", "sounds", "evidence"), rows,
+            note="Spreads are standard deviations of all presets.",
         ),
     )  # fmt: skip
 

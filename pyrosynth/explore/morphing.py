@@ -20,7 +20,7 @@ from pyrosynth.errors import InputError, unknown
 from pyrosynth.explore.chains import smooth_chain
 from pyrosynth.explore.latent_space import LatentSpace, Location
 from pyrosynth.explore.places import Array, Float, Place
-from pyrosynth.explore.result import Result, labelled, location_name, rendered_sounds
+from pyrosynth.explore.result import Result, controls, labelled, location_name, rendered_sounds
 from pyrosynth.inference.arviz import distinct_names
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.rendering import Renderer
@@ -248,11 +248,7 @@ def morph(
     path = find_path(posterior, presets, method, renderer, steps)
     position = np.linspace(0, len(presets) - 1, (len(presets) - 1) * (steps - 1) + 1)
     values = path.values(position)
-    learnt = posterior.learnt(values)
-    data: dict[str, Any] = {
-        "value": (("position", "param"), learnt),
-        "unit": (("position", "param"), posterior.run.space.to_unit(learnt)),
-    }
+    data: dict[str, Any] = controls(posterior, values)
     if posterior.predicts:
         data["expected"] = (("position", "mel", "frame"), posterior.predict(values))
     elif method == "latent":

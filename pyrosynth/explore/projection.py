@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.data.labeling import DESCRIBED
+from pyrosynth.data.labeling import DESCRIBED, DESCRIBED_UNITS
 from pyrosynth.errors import InputError, unknown
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import Array, Float
@@ -38,10 +38,6 @@ CATEGORIES = {
     "effect": "fx|effects?|noise|wind|laser|zap|siren|sweep|alarm|rain|thunder|storm|machine",
 }
 OTHER = "other"
-UNITS = {
-    "loudness": "dB", "brightness": "octaves above 1 Hz", "noisiness": "nats below white noise",
-    "length": "s", "movement": "nats from frame to frame",
-}  # fmt: skip
 
 
 class Projection(Result):
@@ -144,7 +140,7 @@ def project(
             "number": (("preset", "name"), space.descriptors),
         },
         {"preset": list(space.names), "name": [tag.name for tag in DESCRIBED]},
-        attrs | {f"unit of {name}": unit for name, unit in UNITS.items()},
+        attrs | {f"unit of {name}": unit for name, unit in DESCRIBED_UNITS.items()},
     )
     if space.tags:
         positions = np.stack([space.axis(tag).position(space.z) for tag in space.tags], axis=1)

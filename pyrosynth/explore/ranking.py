@@ -37,7 +37,8 @@ class AxisRanking(Result):
     """Axes compared by what they do to sounds.
 
     Attributes:
-        data: By ``axis``, the most audible first: ``effect``, how far the ends of the sweep sound
+        data: By ``axis``, the most audible first: ``sounds``, whether they are ``rendered`` or
+            ``expected`` by the model; ``effect``, how far the ends of the sweep sound
             from its middle, in dB; ``change`` (axis, number), what the sweep adds to each number
             of `pyrosynth.audio.descriptors.describe_features`, in spreads of the presets;
             ``monotony`` (axis, number), how monotone that is (mean rank correlation); ``spread``
@@ -59,6 +60,17 @@ class AxisRanking(Result):
 
         return ranking(self.data, ax)
 
+    def updated(self, rendered: "AxisRanking") -> "AxisRanking":
+        """Return a ranking in which what was rendered of some axes replaces what was expected.
+
+        Args:
+            rendered: Of the same run, all of its axes among these.
+        """
+        import xarray
+
+        others = self.data.drop_sel(axis=rendered.data["axis"].values)
+        return AxisRanking(_most_audible_first(xarray.concat([rendered.data, others], "axis")))
+
     def sound_names(self) -> Sequence[str]:
         """Return nothing: a ranking keeps no sounds."""
         return ()
@@ -72,6 +84,7 @@ class AxisRanking(Result):
                 "axis": str(axis),
                 "title": str(row["title"].values),
                 "effect_db": float(row["effect"]),
+                "sounds": str(row["sounds"].values),
                 "change": dict(zip(numbers, json_numbers(row["change"]), strict=True)),
                 "monotony": dict(zip(numbers, json_numbers(row["monotony"]), strict=True)),
                 "evidence": str(row["evidence"].values),
@@ -149,6 +162,7 @@ def rank_axes(
     ]
     data = xarray.Dataset(
         {
+            "sounds": ("axis", ["expected" if renderer is None else "rendered"] * len(names)),
             "effect": ("axis", arrays["effect"]),
             "change": (("axis", "number"), arrays["change"]),
             "monotony": (("axis", "number"), arrays["monotony"]),
@@ -158,13 +172,13 @@ def rank_axes(
             "evidence": ("axis", [evidence for _, evidence in told]),
         },
         {"axis": names, "number": [tag.name for tag in DESCRIBED], "param": list(params)},
-        {
-            "sounds": "rendered" if renderer is not None else "expected",
-            "centers": len(places),
-            "reach": REACH,
-        },
+        {"reach": REACH},
     )
-    return AxisRanking(data.isel(axis=np.argsort(-arrays["effect"], kind="stable")))
+    return AxisRanking(_most_audible_first(data))
+
+
+def _most_audible_first(data: Any) -> Any:
+    return data.isel(axis=np.argsort(-data["effect"].values, kind="stable"))
 
 
 def _sounds(space: LatentSpace, z: Array, values: Float, renderer: Renderer | None) -> Array:

@@ -9,8 +9,10 @@ import numpy as np
 
 from pyrosynth.errors import InputError
 from pyrosynth.explore.latent_space import Location
+from pyrosynth.explore.places import Float
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.report import Block, notebook, picture, player, players, wav_sources
+from pyrosynth.synths.knobs import native, titles
 from pyrosynth.synths.presets import Preset
 from pyrosynth.synths.rendering import RenderResult
 
@@ -93,6 +95,31 @@ def labelled(
     }
     rate = {"sample_rate": spec.sample_rate}
     return xarray.Dataset(variables, {**coords, **shared}, {**(attrs or {}), **rate})
+
+
+def controls(posterior: Posterior, values: Float) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """Return the learnt controls of presets along ``position`` as variables of labelled data.
+
+    Args:
+        posterior: The run.
+        values: Native values of all parameters, shape (n_positions, n_params).
+
+    Returns:
+        ``value``, native, ``unit``, on [0, 1], and ``setting``, as people read it; of each control
+        ``label``, what people call it, and ``discrete``, whether it has only some settings.
+    """
+    space, learnt = posterior.run.space, posterior.learnt(values)
+    settings = [
+        [native(*pair) for pair in zip(space.params, row, strict=True)] for row in learnt.tolist()
+    ]
+    along = ("position", "param")
+    return {
+        "value": (along, learnt),
+        "unit": (along, space.to_unit(learnt)),
+        "setting": (along, settings),
+        "label": (("param",), titles(space)),
+        "discrete": (("param",), space.discrete),
+    }
 
 
 def rendered_sounds(rendered: RenderResult, dim: str) -> dict[str, tuple[tuple[str, ...], Any]]:

@@ -18,6 +18,7 @@ from pyrosynth.explore.latent_space import LatentSpace, Location
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.result import (
     Result,
+    controls,
     json_numbers,
     labelled,
     location_name,
@@ -41,8 +42,9 @@ class Traversal(Result):
     """An axis, swept.
 
     Attributes:
-        data: ``value`` and ``unit`` (position, param), ``z`` (position, latent); ``spread``
-            (param), the standard deviation of the unit values; ``expected`` (position, mel,
+        data: ``value``, ``unit`` and ``setting`` (position, param), the last as people read it;
+            ``label`` and ``discrete`` (param); ``z`` (position, latent); ``spread`` (param), the
+            standard deviation of the unit values; ``expected`` (position, mel,
             frame), the sound the model expects. If it was rendered also ``x`` (position, mel,
             frame), ``audio`` (position, sample), ``descriptor`` (position, name) and its 5 % and
             95 % among the draws of the posterior, ``low`` and ``high``.
@@ -158,12 +160,10 @@ def traverse(
     position = np.linspace(-reach, reach, steps)
     z = line.at(center.z, position)
     values = np.stack([move(space, center, goal, renderer).place.values for goal in z])
-    unit = posterior.run.space.to_unit(posterior.learnt(values))
-    data: dict[str, Any] = {
-        "value": (("position", "param"), posterior.learnt(values)),
-        "unit": (("position", "param"), unit),
+    data: dict[str, Any] = controls(posterior, values)
+    data |= {
         "z": (("position", "latent"), z),
-        "spread": ("param", unit.std(axis=0)),
+        "spread": ("param", data["unit"][1].std(axis=0)),
         "expected": (("position", "mel", "frame"), space.expected(z)),
     }
     coords: dict[str, Any] = {"position": position, "param": list(posterior.run.space.names)}

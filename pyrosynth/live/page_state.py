@@ -12,8 +12,8 @@ from pyrosynth.errors import InputError, integer
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.live import plane
 from pyrosynth.live.engine import Live
-from pyrosynth.live.knobs import grouped
 from pyrosynth.live.protocol import PROTOCOL
+from pyrosynth.synths.knobs import grouped
 
 AROUND = 4  # presets that a place on the plane is a mixture of
 LONGEST = 200  # places of a path asked at once

@@ -1,0 +1,76 @@
+"""The controls of a synth as people read them: parts of the synth, names within them, values."""
+
+import re
+from collections import Counter
+
+from pyrosynth.synths.params import Param, ParamSpace
+
+OTHERS = "others"  # the part of parameters that share none with any other
+SPELLED_OUT = {
+    "damp": "damping", "env": "envelope", "freq": "frequency", "kbd": "keyboard", "lfo": "LFO",
+    "mod": "modulation", "op": "operator", "osc": "oscillator", "pulsewidth": "pulse width",
+    "roomsize": "room size", "sens": "sensitivity", "vel": "velocity", "vol": "volume",
+}  # fmt: skip
+
+
+def grouped(space: ParamSpace) -> list[tuple[str, str]]:
+    """Return the part of the synth and the name within it of each parameter.
+
+    A parameter that says its own group keeps it. Others are grouped by the first word of their
+    names, where at least two share it: ``osc1_waveform`` becomes *oscillator 1* and *waveform*.
+
+    Args:
+        space: All parameters of the synth.
+
+    Example:
+        >>> from pyrosynth.synths import load_synth
+        >>> space = load_synth("voice").param_space
+        >>> dict(zip(space.names, grouped(space), strict=True))["osc1_waveform"]
+        ('oscillator 1', 'waveform')
+    """
+    words = [re.split(r"[-_ ]+", name.strip("-_ ") or name) for name in space.names]
+    shared = Counter(first for first, *_ in words)
+    groups = []
+    for param, (first, *rest) in zip(space.params, words, strict=True):
+        name = _spelled_out([first, *rest])
+        if param.group:
+            group = _spelled_out(param.group.split(" "))
+            groups.append((group, name.removeprefix(f"{group} ") or name))
+        elif rest and shared[first] > 1:
+            groups.append((_spelled_out([first]), _spelled_out(rest)))
+        else:
+            groups.append((OTHERS, name))
+    return groups
+
+
+def titles(space: ParamSpace) -> list[str]:
+    """Return the name of each parameter with its part, such as *oscillator 1 waveform*.
+
+    Args:
+        space: The parameters.
+    """
+    return [name if group == OTHERS else f"{group} {name}" for group, name in grouped(space)]
+
+
+def native(param: Param, value: float) -> str:
+    """Return a native value as people read it: by its label, with its unit, or as on or off.
+
+    Args:
+        param: The parameter.
+        value: Its native value.
+    """
+    settings = ("off", "on") if param.kind == "toggle" and not param.labels else param.labels
+    if settings:
+        unit = (value - param.minimum) / (param.maximum - param.minimum)
+        return settings[round(unit * (param.resolution - 1))]
+    text = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{text.replace('-', '−')} {param.unit}".rstrip()
+
+
+def _spelled_out(words: list[str]) -> str:
+    """Join words, abbreviations spelled out and numbers apart: ``osc1`` is *oscillator 1*."""
+    found = []
+    for word in words:
+        letters, digits = re.fullmatch(r"(.*?)(\d*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
+        found += [SPELLED_OUT.get(letters.lower(), letters), digits]
+    return " ".join(part for part in found if part)
