@@ -129,6 +129,7 @@ def test_every_message_is_answered_as_the_table_says(client, live, tmp_path):
         "/decode": ("brightness", 1.0, "pc1", -0.5), "/move": ("brightness", -1.0),
         "/axis": ("brightness",), "/analysis": ("pc1", 3), "/search": (names[0][:3],),
         "/load": (names[0],), "/encode": ("tone.wav",), "/note": (60,),
+        "/midi": (0,), "/cc": (16, 3, 64),
         "/path/knobs": (0,),
         "/path/play": (0.5,), "/render": ("mine",), "/save": ("mine",),
     }  # fmt: skip
@@ -239,6 +240,11 @@ def test_what_is_told_is_what_is_saved(client, live):
         (("/analysis", "pc1", 100000), "give 2 to 101"),
         (("/listen", 99999), "give 1 to 65535"),
         (("/random", 1e30), "cannot be used|abs"),
+        (("/midi", "on"), "/midi cannot be used with these 1 arguments; send it 0|1"),
+        (("/cc", 1, 2, 3), "controller 2 of channel 1 moves no axis; on channel 16 these do: 3 ("),
+        (("/cc", 16, 3, 128), "value 128: give an integer from 0 to 127"),
+        (("/cc", 0, 3, 0), "channel 0: give an integer from 1 to 16"),
+        (("/cc", 16, 3), "/cc cannot be used with these 2 arguments"),
         (("/note",), "/note cannot be used with these 0 arguments; send it pitch [velocity"),
         (("/note", 128), "pitch 128: give an integer from 0 to 127"),
         (("/note", 60.5), "pitch 60.5: give an integer from 0 to 127"),
@@ -277,6 +283,32 @@ def test_a_note_is_a_sound_file_of_the_preset_at_hand(client, live, tmp_path):
     longest = client.ask("/note", 67, 80, 99.0)["/noted"][2]
     assert longest == pytest.approx(own.hold_seconds)
     assert client.ask("/note", 67, 0)["/noted"] == [67, 0, 0.0, ""]
+
+
+def test_what_moves_is_told_as_controllers_that_have_changed(client, live):
+    def heard(address, *arguments):
+        client.raw(write(address, list(arguments)))
+        client.raw(write("/ping", []))
+        told = {}
+        while (answer := client.hear())[0] != "/pong":
+            assert answer[0] != "/error", answer
+            told.setdefault(answer[0], []).append(answer[1])
+        return told
+
+    names = live.space.names
+    heard("/load", names[0])
+    first = {(c, n): value for c, n, value in heard("/midi", 1)["/cc"]}
+    assert first == live.midi.values(live.known(0))
+    then = {(c, n): value for c, n, value in heard("/load", names[1])["/cc"]}
+    assert first | then == live.midi.values(live.known(1))
+    assert all(first[c] != value for c, value in then.items())
+    assert "/cc" not in heard("/load", names[1])
+    by_controller = heard("/cc", 16, 3, 127)  # the first axis, to its end
+    expected = live.move(live.space.place(names[1]), {next(iter(live.controls)): 3.0})
+    np.testing.assert_allclose(by_controller["/z"][0], expected.z, rtol=1e-4, atol=1e-5)
+    assert by_controller["/cc"]
+    heard("/midi", 0)
+    assert "/cc" not in heard("/load", names[0])
 
 
 def test_the_sound_files_of_notes_do_not_fill_the_disk(live, tmp_path, monkeypatch):

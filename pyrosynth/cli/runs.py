@@ -326,6 +326,14 @@ def serve(
     play: Annotated[
         bool, typer.Option("--play", help="Let notes asked for by OSC sound on this machine.")
     ] = False,
+    midi_map: Annotated[
+        Path | None,
+        typer.Option(
+            "--midi-map",
+            metavar="FILE",
+            help="Map of MIDI controllers, .toml or the synth's own; written if it is not there.",
+        ),
+    ] = None,
     static: Annotated[
         Path | None,
         typer.Option("--static", metavar="DIR", help="Write a page that needs no server; end."),
@@ -351,7 +359,8 @@ def serve(
         require_ours(static)  # before minutes of work
     name = run.resolve().name
     place = nullcontext() if out is None else claim(out.resolve(), "serve")
-    with place as folder, Live(Posterior.load(run, device), sounds or (), play=play) as live:
+    run_and_sounds = Posterior.load(run, device), sounds or ()
+    with place as folder, Live(*run_and_sounds, play=play, midi_map=midi_map) as live:
         if static is not None:
             from pyrosynth.live.static_site import write_site
 

@@ -23,6 +23,7 @@ from pyrosynth.explore.places import Array, Float, Place, latents
 from pyrosynth.explore.steering import Step, move
 from pyrosynth.inference.hearing import Hearing
 from pyrosynth.inference.posterior import Posterior
+from pyrosynth.live.controllers import ControllerMap
 from pyrosynth.live.controls import Control, controls
 from pyrosynth.live.files import SessionFiles
 from pyrosynth.live.speaker import Speaker
@@ -71,12 +72,14 @@ class Live:
         posterior: The run.
         folders: Where sound files may be read from by name.
         play: Whether notes are to sound on this machine.
+        midi_map: File of the map of MIDI controllers, see `ControllerMap.load`.
 
     Attributes:
         posterior: The run.
         space: Its latent space, with the known presets.
         controls: The axes that have a name, see `pyrosynth.live.controls`.
         files: Sounds and presets as files.
+        midi: The map of MIDI controllers.
         speaker: Where notes sound; None if they are not to.
 
     Raises:
@@ -92,13 +95,19 @@ class Live:
     """
 
     def __init__(
-        self, posterior: Posterior, folders: Sequence[str | Path] = (), *, play: bool = False
+        self,
+        posterior: Posterior,
+        folders: Sequence[str | Path] = (),
+        *,
+        play: bool = False,
+        midi_map: str | Path | None = None,
     ) -> None:
         """Compute what is needed of the bank; the synth starts with the first sound."""
         self.posterior = posterior
         self.speaker = Speaker(posterior.run.features.sample_rate) if play else None
         self.space = LatentSpace(posterior)
         self.controls: dict[str, Control] = controls(self.space)
+        self.midi = ControllerMap.load(midi_map, posterior.synth, list(self.controls))
         self.files = SessionFiles(posterior, folders)
         self._renderer = posterior.renderer(1, keep_audio=True)
         self._rendering, self._waiting = Lock(), Semaphore(WAITING)

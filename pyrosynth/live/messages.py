@@ -9,8 +9,9 @@ from pyrosynth._version import __version__
 from pyrosynth.audio.descriptors import NAMES as DESCRIPTORS
 from pyrosynth.audio.descriptors import describe
 from pyrosynth.audio.io import save_audio
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import InputError, integer, unknown
 from pyrosynth.files import writable, write_bytes
+from pyrosynth.live.controllers import HIGHEST, Controller
 from pyrosynth.live.controls import moved
 from pyrosynth.live.protocol import MESSAGES as MESSAGES
 from pyrosynth.live.protocol import PROTOCOL, Answer, Arguments, Session, message
@@ -313,6 +314,29 @@ def _note(session: Session, arguments: Arguments) -> list[Answer]:
     if session.out is not None:
         file = str(live.files.note(audio, note.pitch, Path(session.out) / "notes"))
     return [("/noted", [note.pitch, note.velocity, note.hold_seconds, file])]
+
+
+@message(
+    "/midi", "0|1", "/midi",
+    "Whether whatever moves the point is also told as MIDI controllers, for the synth's own "
+    "knobs: from now on by /cc channel controller value for each that has changed, first for all.",
+)  # fmt: skip
+def _midi(session: Session, arguments: Arguments) -> list[Answer]:
+    session.tell_midi(bool(int(*arguments)))
+    return [("/midi", [int(session.tells_midi)]), *session.midi()]
+
+
+@message(
+    "/cc", "channel controller value", "/params /z",
+    "A MIDI controller has moved: go where the map of controllers says, along an axis.",
+)  # fmt: skip
+def _cc(session: Session, arguments: Arguments) -> list[Answer]:
+    channel, control, value = arguments
+    controller = Controller(
+        integer("channel", channel, 1, 16), integer("controller", control, 0, HIGHEST)
+    )
+    to = session.live.midi.moved(controller, integer("value", value, 0, HIGHEST))
+    return session.go(session.live.move(session.place, to))
 
 
 @message("/stats", "", "/stats", "What the server has counted: name and number, in turn.")

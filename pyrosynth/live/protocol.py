@@ -14,6 +14,7 @@ import numpy as np
 from pyrosynth.errors import InputError, unknown
 from pyrosynth.explore.morphing import PresetPath
 from pyrosynth.explore.places import Place
+from pyrosynth.live.controllers import Controller
 from pyrosynth.live.engine import Live
 
 PROTOCOL = 3  # grows whenever a message changes its meaning
@@ -85,6 +86,7 @@ class Session:
         name: What the preset is called.
         frozen: Whether ``/decode`` keeps the axes that it does not name.
         path: The points of the path.
+        tells_midi: Whether what moves the preset is also told as MIDI controllers.
         straight: Whether the path is straight in the parameters instead of the latent space.
         port: Where answers are wanted, instead of where messages come from.
         stopped: Whether the host has asked the server to stop.
@@ -104,6 +106,8 @@ class Session:
         self.place = live.space.place(None)
         self.name, self.frozen = "origin", True
         self.path: list[Place] = []
+        self.tells_midi = False
+        self._told: dict[Controller, int] = {}
         self.straight = False
         self.port: int | None = None
 
@@ -129,7 +133,21 @@ class Session:
     def go(self, place: Place, name: str | None = None) -> list[Answer]:
         """Go to a place; say what is there."""
         self.place, self.name = place, self.name if name is None else name
-        return [("/params", self.params()), ("/z", place.z.tolist())]
+        return [("/params", self.params()), ("/z", place.z.tolist()), *self.midi()]
+
+    def midi(self) -> list[Answer]:
+        """Tell the controllers that are elsewhere than was told, if they are wanted."""
+        if not self.tells_midi:
+            return []
+        at = self.live.midi.values(self.place.values)
+        new = {c: value for c, value in at.items() if self._told.get(c) != value}
+        self._told.update(new)
+        return [("/cc", [*controller, value]) for controller, value in new.items()]
+
+    def tell_midi(self, wanted: bool) -> None:
+        """Begin to tell controllers, all of them first, or leave off."""
+        self.tells_midi = wanted
+        self._told.clear()
 
     def params(self) -> Arguments:
         """Return name and value of every parameter of the preset in turn."""

@@ -9,8 +9,9 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from pyrosynth.synths.presets import LARGEST_FILE, Preset
 
 PLUGIN_FILE = "amsynth_dssi.so"
 BANK_PRESETS = 128  # amsynth reads no more from one bank file, and writes past its memory if asked
+CONTROLLERS, NO_PARAMETER = 128, "null"  # in its file of controllers
 BANK_HEADER, PRESET_HEADER = "amSynth", "amSynth1.0preset"  # first lines of files
 THREE_SETTINGS = ("keyboard_mode", "freq_mod_osc")  # toggles by the hints of the ports
 
@@ -42,6 +44,11 @@ class Amsynth(DssiSynth):
     """
 
     preset_suffix = ".bank"
+    controllers = MappingProxyType({
+        "freq_mod_amount": 1, "portamento_time": 5, "master_vol": 7, "filter_resonance": 71,
+        "amp_release": 72, "amp_attack": 73, "filter_cutoff": 74, "amp_decay": 75,
+        "reverb_wet": 91,
+    })  # fmt: skip
 
     def __init__(
         self, path: str | os.PathLike[str] | None = None, isolation: Isolation = "reload"
@@ -94,6 +101,18 @@ class Amsynth(DssiSynth):
         """Write presets as a bank file that amsynth loads; see `write_bank`."""
         write_bank(path, presets)
         return True
+
+    def read_controllers(self, content: str) -> dict[str, int]:
+        """Read ``~/.config/amsynth/controllers``: a parameter's name for each controller."""
+        lines = content.split()
+        if len(lines) != CONTROLLERS or not {*lines} <= {*SPACE.names, NO_PARAMETER}:
+            raise InputError(f"it has not a parameter of amsynth for each of {CONTROLLERS}")
+        return {name: number for number, name in enumerate(lines) if name != NO_PARAMETER}
+
+    def write_controllers(self, controllers: Mapping[str, int]) -> str:
+        """Write a file for ``~/.config/amsynth/controllers``."""
+        names = {number: name for name, number in controllers.items()}
+        return "".join(f"{names.get(i, NO_PARAMETER)}\n" for i in range(CONTROLLERS))
 
 
 def data_folder() -> Path:

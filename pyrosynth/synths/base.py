@@ -38,6 +38,8 @@ class Synth(ABC):
             ready; None for no limit.
         preset_suffix: How the names of files of its own presets end, such as ``".syx"``;
             empty if it has none.
+        controllers: The MIDI controllers that its parameters follow if nobody has assigned any, by
+            the parameters' names.
         usual_prior: How its augmented presets are made where nothing else is asked for, see
             `pyrosynth.data.augmentation.augment`.
         dropped: Controls that its plugin has beside those of ``param_space``, and why they are
@@ -51,6 +53,7 @@ class Synth(ABC):
     batched: bool = False
     memory_limit: int | None = None
     preset_suffix: str = ""
+    controllers: Mapping[str, int] = MappingProxyType({})
     usual_prior: str = "broadened"
     dropped: Mapping[str, str] = MappingProxyType({})
 
@@ -104,6 +107,22 @@ class Synth(ABC):
         Where a file of the format holds one preset, the first is written.
         """
         return False
+
+    def read_controllers(self, content: str) -> dict[str, int]:
+        """Read the synth's own file of MIDI controllers: their numbers by parameter.
+
+        Raises:
+            InputError: The synth has no such file, or it is none.
+        """
+        raise InputError(f"synth '{self.name}' has no file of controllers; give a .toml file")
+
+    def write_controllers(self, controllers: Mapping[str, int]) -> str:
+        """Write MIDI controllers, numbers by parameter, as the synth's own file has them.
+
+        Raises:
+            InputError: The synth has no such file.
+        """
+        raise InputError(f"synth '{self.name}' has no file of controllers; give a .toml file")
 
     def __repr__(self) -> str:
         """Return class, name and number of parameters."""

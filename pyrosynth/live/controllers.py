@@ -1,0 +1,195 @@
+"""MIDI controllers: which one carries which parameter of the synth, and which moves which axis.
+
+The map is a file that people edit: TOML, or the synth's own file of controllers, if it has one.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyrosynth.errors import InputError, integer, read_limited, reading, unknown
+from pyrosynth.files import write_bytes
+from pyrosynth.synths.base import Synth
+
+VERSION = 1  # of the file; grows whenever a key changes its meaning
+LARGEST_FILE = 2**20  # bytes
+HIGHEST = 127  # value of a controller
+FURTHEST = 3.0  # position of an axis at that value; the presets lie within
+# Controllers that MIDI gives no other meaning, such as that of a pedal, a bank or a volume.
+FREE = (
+    3, 9, 14, 15, *range(16, 32), *range(70, 84), *range(85, 88), *range(89, 96),
+    *range(102, 120),
+)  # fmt: skip
+CHANNELS, FOR_AXES = range(1, 16), 16
+HEAD = """\
+# Which MIDI controller carries which parameter of {synth}, and which one moves which axis.
+# Edit it: take lines away, or give other channels (1 to 16) and controllers (0 to 127).
+version = {version}
+synth = {synth}
+
+# Sent to the synth: 0 to 127 from the least value of a parameter to its largest.
+[parameters]
+"""
+AXES = """
+# Received: 0 to 127 go from -3 to 3 on an axis of the run; 64 is the middle of all presets.
+[axes]
+"""
+
+
+class Controller(NamedTuple):
+    """A controller of a MIDI channel.
+
+    Attributes:
+        channel: 1 to 16.
+        number: 0 to 127.
+    """
+
+    channel: int
+    number: int
+
+
+@dataclass(frozen=True)
+class ControllerMap:
+    """Which controller carries which parameter, and which one moves which axis.
+
+    Attributes:
+        synth: The synth.
+        parameters: The controllers of parameters, by name.
+        axes: The controllers of axes, by name.
+    """
+
+    synth: Synth
+    parameters: Mapping[str, Controller]
+    axes: Mapping[str, Controller]
+
+    @classmethod
+    def usual(cls, synth: Synth, axes: Sequence[str]) -> "ControllerMap":
+        """Give each parameter a controller, those that the synth follows anyway first.
+
+        Axes are on channel 16.
+        """
+        names = synth.param_space.names
+        taken = {name: Controller(1, number) for name, number in synth.controllers.items()}
+        free = iter(
+            Controller(channel, number)
+            for channel in CHANNELS
+            for number in FREE
+            if Controller(channel, number) not in taken.values()
+        )
+        parameters = {n: c for n in names if (c := taken.get(n) or next(free, None))}
+        moved = {n: Controller(FOR_AXES, c) for n, c in zip(axes, FREE, strict=False)}
+        return cls(synth, parameters, moved)
+
+    @classmethod
+    def load(cls, path: str | Path | None, synth: Synth, axes: Sequence[str]) -> "ControllerMap":
+        """Read a map; where there is no file yet, write the usual map there first.
+
+        Args:
+            path: TOML if its name ends so, else the synth's own file, in which axes have none but
+                their usual controllers; None for the usual map.
+            synth: The synth.
+            axes: Names of the axes.
+
+        Raises:
+            InputError: It is no such file, is of another synth or version, or names what there is
+                not; or it cannot be written.
+        """
+        usual = cls.usual(synth, axes)
+        if path is None:
+            return usual
+        file = Path(path)
+        if not file.exists():
+            usual.save(file)
+            return usual
+        advice = "mend it, or move it away to have the usual one written"
+        with reading(InputError, f"'{file}' is no map of controllers", advice):
+            content = read_limited(file, LARGEST_FILE).decode("utf-8")
+            if file.suffix != ".toml":
+                own = synth.read_controllers(content)
+                return cls(synth, {n: Controller(1, c) for n, c in own.items()}, usual.axes)
+            return cls._read(tomllib.loads(content), synth, axes)
+
+    @classmethod
+    def _read(cls, given: Mapping[str, Any], synth: Synth, axes: Sequence[str]) -> "ControllerMap":
+        if given.get("version") != VERSION:
+            raise InputError(f"version {given.get('version')!r}: this reads {VERSION}")
+        if given.get("synth") != synth.name:
+            raise InputError(f"it is of synth {given.get('synth')!r}, the run is of {synth.name}")
+        parts = []
+        for part, kind, known in (
+            ("parameters", "parameter", synth.param_space.names),
+            ("axes", "axis", axes),
+        ):
+            held: dict[str, Controller] = {}
+            for name, c in given.get(part, {}).items():
+                if name not in known:
+                    raise unknown(kind, name[:80], known)
+                held[name] = Controller(
+                    integer(f"channel of {name}", c["channel"], 1, 16),
+                    integer(f"controller of {name}", c["controller"], 0, HIGHEST),
+                )
+                twice = next(n for n in held if held[n] == held[name])
+                if twice != name:
+                    raise InputError(f"{twice} and {name} have one controller")
+            parts.append(held)
+        return cls(synth, *parts)
+
+    def save(self, path: str | Path) -> None:
+        """Write the map, as TOML or in the synth's own format, by the ending of the name.
+
+        Raises:
+            InputError: The synth has no such format, or the file cannot be written.
+        """
+        file = Path(path)
+        if file.suffix == ".toml":
+            content = self.text()
+        else:
+            content = self.synth.write_controllers(
+                {name: c.number for name, c in self.parameters.items() if c.channel == 1}
+            )
+        write_bytes(file, content.encode())
+
+    def text(self) -> str:
+        """Return the map as TOML."""
+        lines = [
+            "".join(
+                f"{json.dumps(name)} = {{ channel = {c.channel}, controller = {c.number} }}\n"
+                for name, c in part.items()
+            )
+            for part in (self.parameters, self.axes)
+        ]
+        head = HEAD.replace("synth = {synth}", f"synth = {json.dumps(self.synth.name)}")
+        head = head.format(synth=self.synth.name, version=VERSION)
+        return head + lines[0] + AXES + lines[1]
+
+    def values(self, preset: NDArray[np.float64]) -> dict[Controller, int]:
+        """Return what each controller is at for a preset.
+
+        Args:
+            preset: Native values of all parameters, shape (n_params,).
+        """
+        space = self.synth.param_space
+        share = (preset - space.minimum) / (space.maximum - space.minimum)
+        at = dict(zip(space.names, np.rint(HIGHEST * share).astype(int).tolist(), strict=True))
+        return {c: at[name] for name, c in self.parameters.items()}
+
+    def moved(self, controller: Controller, value: int) -> dict[str, float]:
+        """Return the axis that a controller moves, and where to.
+
+        Raises:
+            InputError: It moves none.
+        """
+        for name, c in self.axes.items():
+            if c == controller:
+                return {name: float(np.clip((value - 64) / 63, -1.0, 1.0)) * FURTHEST}
+        known = ", ".join(f"{c.number} ({name})" for name, c in self.axes.items())
+        raise InputError(
+            f"controller {controller.number} of channel {controller.channel} moves no axis; on "
+            f"channel {FOR_AXES} these do: {known or 'none'}"
+        )

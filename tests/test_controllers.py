@@ -1,0 +1,140 @@
+"""MIDI controllers: the map as a file, and what the real amsynth makes of it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pyrosynth.errors import InputError, PyrosynthError
+from pyrosynth.live.controllers import FREE, Controller, ControllerMap
+from pyrosynth.synths import load_synth
+
+AXES = ["brightness", "length", "pc1"]
+PLAY = """
+import ctypes as C, json, sys
+import numpy as np
+from pyrosynth.synths import ladspa as abi
+path, ports, controllers, out = sys.argv[1], *map(json.loads, sys.argv[2:4]), sys.argv[4]
+dssi = abi.descriptors(C.CDLL(path))[0]
+plugin = dssi.ladspa.contents
+plugin_handle = plugin.instantiate(C.addressof(plugin), 44100)
+n, values = 22050, np.array([0, 0, *ports], np.float32)
+audio = np.zeros((2, n), np.float32)
+for i in range(plugin.n_ports):
+    memory = audio[i] if i < 2 else values[i:]
+    plugin.connect_port(plugin_handle, i, memory.ctypes.data)
+events = (abi.Event * (len(controllers) + 1))()
+for event, (number, value) in zip(events, controllers):
+    event.type, event.duration, event.padding = 10, number, value  # SND_SEQ_EVENT_CONTROLLER
+note = events[len(controllers)]
+note.type, note.note, note.velocity, note.tick = abi.NOTE_ON, 60, 100, 64
+dssi.run_synth(plugin_handle, n, events, len(events))
+np.save(out, audio)
+"""
+
+
+def test_a_map_is_a_file_that_people_edit(tmp_path):
+    synth, file = load_synth("voice"), tmp_path / "voice.toml"
+    written = ControllerMap.load(file, synth, AXES)
+    assert written == ControllerMap.usual(synth, AXES) == ControllerMap.load(file, synth, AXES)
+    assert len({*written.parameters.values(), *written.axes.values()}) == len(
+        synth.param_space
+    ) + len(AXES)
+    name = synth.param_space.names[0]
+    mine = (
+        f'version = 1\nsynth = "voice"\n[parameters]\n{name} = {{ channel = 3, controller = 7 }}\n'
+    )
+    file.write_text(mine)
+    read = ControllerMap.load(file, synth, AXES)
+    assert (read.parameters, read.axes) == ({name: Controller(3, 7)}, {})
+    assert file.read_text() == mine  # never written over
+
+
+def test_controllers_go_from_end_to_end_of_a_parameter_and_of_an_axis():
+    synth = load_synth("voice")
+    space, usual = synth.param_space, ControllerMap.usual(synth, AXES)
+    assert set(usual.values(np.array(space.minimum)).values()) == {0}
+    assert set(usual.values(np.array(space.maximum)).values()) == {127}
+    ends = [usual.moved(Controller(16, FREE[0]), value) for value in (0, 1, 64, 127)]
+    assert [end["brightness"] for end in ends] == [-3.0, -3.0, 0.0, 3.0]
+    with pytest.raises(InputError, match=r"controller 5 of channel 1 moves no axis; .*3 \(bright"):
+        usual.moved(Controller(1, 5), 64)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("version = 2", "version 2: this reads 1"),
+        ('version = 1\nsynth = "amsynth"', "it is of synth 'amsynth', the run is of voice"),
+        ("version 1", "Expected '='"),
+        ('version = 1\nsynth = "voice"\n[axes]\nnowhere = 3', "unknown axis 'nowhere'; known: br"),
+        ('version = 1\nsynth = "voice"\n[axes]\npc1 = 3', "TypeError"),
+        (
+            'version = 1\nsynth = "voice"\n[axes]\npc1 = {channel = 0, controller = 3}',
+            "channel of pc1 0: give an integer from 1 to 16",
+        ),
+        (
+            'version = 1\nsynth = "voice"\n[axes]\npc1 = {channel = 1, controller = 3}\n'
+            "length = {channel = 1, controller = 3}",
+            "pc1 and length have one controller",
+        ),
+        ("\x00" * (2**20 + 1), "it is larger than 1 MiB"),
+    ],
+)
+def test_a_map_that_cannot_be_used_is_one_line_and_stays(text, says, tmp_path):
+    file = tmp_path / "map.toml"
+    file.write_text(text)
+    with pytest.raises(PyrosynthError) as caught:
+        ControllerMap.load(file, load_synth("voice"), AXES)
+    assert says in str(caught.value)
+    assert "map.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert file.read_text() == text
+
+
+def test_a_synth_without_a_file_of_its_own_says_so(tmp_path):
+    with pytest.raises(InputError, match=r"'voice' has no file of controllers; give a \.toml"):
+        ControllerMap.load(tmp_path / "controllers", load_synth("voice"), AXES)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.plugin
+def test_amsynth_plays_what_its_controllers_say(tmp_path):
+    """The file of controllers is read by amsynth, which then turns its knobs by our messages."""
+    synth = load_synth("amsynth")
+    file = tmp_path / "amsynth" / "controllers"
+    file.parent.mkdir()
+    usual = ControllerMap.load(file, synth, AXES)
+    assert ControllerMap.load(file, synth, AXES) == usual  # read back
+    space, presets = synth.param_space, synth.presets()
+    quiet = {"reverb_wet": 0.0, "portamento_time": 0.0}
+    start, goal = (
+        np.array([{**presets[i].values, **quiet}[name] for name in space.names]) for i in (3, 40)
+    )
+    told = {c.number: value for c, value in usual.values(goal).items()}
+    coarse = start.copy()
+    for name, controller in usual.parameters.items():
+        i = space.names.index(name)
+        reach = space.maximum[i] - space.minimum[i]
+        coarse[i] = space.minimum[i] + told[controller.number] / 127 * reach
+    coarse = np.where(space.discrete, np.rint(coarse), coarse)
+
+    def play(ports, controllers, name):
+        out = tmp_path / f"{name}.npy"
+        subprocess.run(
+            [sys.executable, "-c", PLAY, str(synth.path), json.dumps(list(ports)),
+             json.dumps(controllers), str(out)],
+            check=True, timeout=120, env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path)},
+        )  # fmt: skip
+        return np.load(out)
+
+    moved, there, before = (
+        play(start, list(told.items()), "moved"), play(coarse, [], "there"),
+        play(start, [], "before"),
+    )  # fmt: skip
+    peak = np.abs(there).max()
+    assert np.abs(before - there).max() > 0.1 * peak
+    assert np.abs(moved - there).max() < 0.01 * peak
