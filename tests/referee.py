@@ -1,9 +1,10 @@
-"""Play a VST3 instrument through another host, for tests that compare with it.
+"""Play an instrument through another host, for tests that compare with it.
 
     python referee.py HOST PLUGIN SETTINGS OUT
 
 writes the sound, shape (n_outputs, n_samples), to the NumPy file OUT. HOST is ``dawdreamer`` or
-``minihost``; SETTINGS is JSON with the unit value of each control by its name, and the note.
+``minihost``; SETTINGS is JSON with the unit value of each control by its name, the note, and for
+DawDreamer perhaps a file of a VST2 preset.
 """
 
 import json
@@ -14,11 +15,13 @@ import numpy as np
 BLOCK = 512
 
 
-def dawdreamer(plugin, values, note, rate):
+def dawdreamer(plugin, values, note, rate, preset=None):
     import dawdreamer
 
     engine = dawdreamer.RenderEngine(rate, BLOCK)
     processor = engine.make_plugin_processor("synth", plugin)
+    if preset:
+        assert processor.load_preset(preset)
     names = [described["name"] for described in processor.get_parameters_description()]
     for name, value in values.items():
         processor.set_parameter(names.index(name), value)
@@ -50,4 +53,4 @@ if __name__ == "__main__":
     host, plugin, settings, out = sys.argv[1:]
     given = json.loads(settings)
     play = {"dawdreamer": dawdreamer, "minihost": minihost}[host]
-    np.save(out, play(plugin, given["values"], given["note"], given["rate"]))
+    np.save(out, play(plugin, **given))

@@ -15,7 +15,7 @@ from pyrosynth.synths.description import (
     description_from_json,
     read_description,
 )
-from pyrosynth.synths.hosts.formats import names_plugin
+from pyrosynth.synths.hosts.formats import OWN, names_plugin
 
 __all__ = [
     "ISOLATIONS",
@@ -40,7 +40,8 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
         name_or_path: One of `names`; the path of a DSSI plugin library, with ``#label`` behind it
             where it holds several synths; a description, such as ``synth.json``; or
             ``module:Class``, a synth of one's own, whose module is imported.
-        **options: Arguments of the synth's class, such as ``isolation`` or ``device``.
+        **options: Arguments of the synth's class, such as ``isolation``, ``device``, or ``host``
+            of a plugin.
 
     Returns:
         The synth, ready to render.
@@ -71,7 +72,7 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
         make = functools.partial(_described, read_description(text))
     elif is_class(text) or text in entry_points():
         make = load_class(entry_points().get(text, text))
-    elif names_plugin(text):
+    elif names_plugin(text) or options.get("host", OWN) != OWN:
         from pyrosynth.synths.plugin_synth import PluginSynth
 
         make = functools.partial(PluginSynth, text)

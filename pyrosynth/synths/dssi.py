@@ -22,6 +22,8 @@ from pyrosynth.errors import InputError, SynthError, unknown
 from pyrosynth.synths import ladspa
 from pyrosynth.synths.base import Isolation
 from pyrosynth.synths.host import Instance, Library, library
+from pyrosynth.synths.hosts.formats import DAWDREAMER
+from pyrosynth.synths.hosts.library import is_vst2
 from pyrosynth.synths.isolation import IsolatedSynth, require_isolation
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.sandbox import (
@@ -75,10 +77,10 @@ def probe(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
             "incomplete, install it again"
         )
     synths: list[dict[str, Any]] | str = json.loads(text)
-    if isinstance(synths, str) and b"VSTPluginMain" in file.read_bytes():
+    if isinstance(synths, str) and is_vst2(file):
         raise SynthError(
-            f"'{file}' is a VST2 plugin, which pyrosynth does not host; get its VST3, CLAP, LV2 "
-            "or DSSI version"
+            f"'{file}' is a VST2 plugin, which pyrosynth does not host itself; get its VST3, CLAP "
+            f"or LV2 version, or try --option host={DAWDREAMER}"
         )
     if isinstance(synths, str):
         raise SynthError(f"'{file}' is not a usable DSSI plugin: {synths}")
@@ -225,7 +227,7 @@ class DssiSynth(IsolatedSynth):
         """The plugin library."""
         return self._library
 
-    def open_library(self) -> None:
+    def open_library(self, sample_rate: int) -> None:
         """Load the library of the plugin."""
         self._library.open()
 

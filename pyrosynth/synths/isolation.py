@@ -7,6 +7,7 @@ cleared before the next.
 import mmap
 import os
 from abc import abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -81,13 +82,19 @@ class IsolatedSynth(Synth):
         """
 
     @abstractmethod
-    def open_library(self) -> None:
-        """Load the library."""
+    def open_library(self, sample_rate: int) -> None:
+        """Load the library, before a process is forked that plays at a rate in Hz."""
 
     def prepare(self) -> None:  # noqa: B027
         """Do what is needed for any instance and does not load the library."""
 
-    def set_isolation(self, isolation: Isolation, path: object, has_threads: bool) -> None:
+    def set_isolation(
+        self,
+        isolation: Isolation,
+        path: object,
+        has_threads: bool,
+        offered: Sequence[Isolation] = ISOLATIONS,
+    ) -> None:
         """Choose what is renewed between two sounds, among what the plugin allows.
 
         Args:
@@ -95,12 +102,13 @@ class IsolatedSynth(Synth):
             path: The plugin, for the error.
             has_threads: Whether it starts threads when it is loaded, of which a forked process
                 has none.
+            offered: All of them, in the order in which they are to be tried.
 
         Raises:
             InputError: The isolation is not offered.
         """
         self.isolation = isolation
-        self.isolations = tuple(m for m in ISOLATIONS if m != "fork" or not has_threads)
+        self.isolations = tuple(m for m in offered if m != "fork" or not has_threads)
         if isolation not in self.isolations:
             raise InputError(
                 f"plugin '{path}' starts threads when it is loaded, which do not live on in "
@@ -161,7 +169,7 @@ class IsolatedSynth(Synth):
         if self.isolation == "load":
             self.library.close()  # if another synth has opened it
         else:
-            self.open_library()
+            self.open_library(sample_rate)
         with mmap.mmap(-1, n_bytes + TEXT_BYTES) as memory:
             child = os.fork()
             if child == 0:

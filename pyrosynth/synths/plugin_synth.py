@@ -12,7 +12,7 @@ from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.files import atomic
 from pyrosynth.synths.base import Isolation
-from pyrosynth.synths.hosts.formats import open_plugin, split_class
+from pyrosynth.synths.hosts.formats import OWN, open_plugin, split_class
 from pyrosynth.synths.hosts.plugin import NO_CONTROLS, Instance, PluginClass, PluginFile
 from pyrosynth.synths.hosts.process import ask
 from pyrosynth.synths.isolation import IsolatedSynth, require_isolation
@@ -29,26 +29,35 @@ class PluginSynth(IsolatedSynth):
         isolation: What is renewed between two sounds. ``load`` is exact for all plugins known;
             `pyrosynth.synths.rendering.probe_isolation` finds a cheaper one. ``fork`` is not
             offered where the plugin starts threads when it is loaded.
+        host: What plays it, one of `pyrosynth.synths.hosts.formats.HOSTS`: ``own``, or
+            ``dawdreamer`` for VST2 plugins and for VST3 plugins that the own host cannot load;
+            the extra ``plugins`` installs it.
 
     Attributes:
         described: What the plugin's format tells of it.
 
     Raises:
-        SynthError: The plugin is missing, damaged, no instrument or lacks something.
-        InputError: The name or the isolation is unknown, or the isolation is not offered.
+        SynthError: The plugin is missing, damaged, no instrument or lacks something, or the host
+            is not installed.
+        InputError: The name, the host or the isolation is unknown, or the isolation is not
+            offered.
     """
 
     usual_prior = "mixture"
 
-    def __init__(self, path: str | os.PathLike[str], isolation: Isolation = "load") -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], isolation: Isolation = "load", host: str = OWN
+    ) -> None:
         """Describe the plugin in a child process; it is loaded by the first ``render``."""
         require_isolation(isolation)
-        place, wanted = split_class(os.fspath(path))
-        self.file: PluginFile = open_plugin(place)
+        place, wanted = split_class(os.fspath(path), host)
+        self.host = host
+        self.file: PluginFile = open_plugin(place, host)
         self.described = self._describe(wanted)
         self.name = self.described.name.lower()
         self.preset_suffix = self.file.preset_suffix
-        self.set_isolation(isolation, self.path, self.described.has_threads)
+        has_threads = self.described.has_threads
+        self.set_isolation(isolation, self.path, has_threads, self.file.isolations)
         if not self.described.controls:
             raise SynthError(f"{self.described.name} in '{self.path}' {NO_CONTROLS}")
         try:
@@ -68,11 +77,12 @@ class PluginSynth(IsolatedSynth):
         return self.file.path
 
     def spec(self) -> dict[str, Any]:
-        """Return the path with the synth's id, and the isolation."""
+        """Return the path with the synth's id, the isolation, and the host if it is another."""
         return {
             "synth": "plugin",
             "path": f"{self.path}#{self.described.id}",
             "isolation": self.isolation,
+            **({} if self.host == OWN else {"host": self.host}),
         }
 
     def identity(self) -> str:
@@ -82,10 +92,10 @@ class PluginSynth(IsolatedSynth):
     def presets(self) -> list[Preset]:
         """Return the plugin's own programs and its user's, read through it in child processes."""
         described, space = self.described.to_json(), self.param_space
-        programs = ask("programs", self.path, described)
+        programs = self._ask("programs", described)
         presets = [Preset.from_array(space, v, name, "factory") for name, v in programs]
         if files := [str(file) for file in self.file.preset_files(self.described)]:
-            for file, name, v in ask("load_presets", self.path, described, files):
+            for file, name, v in self._ask("load_files", described, files):
                 presets.append(Preset.from_array(space, v, name, Path(file).parent.name))
         return presets
 
@@ -96,7 +106,7 @@ class PluginSynth(IsolatedSynth):
         preset = presets[0]
         values = preset.array(self.param_space).tolist()
         with atomic(path) as new:
-            ask("save_preset", self.path, self.described.to_json(), str(new), preset.name, values)
+            self._ask("save_preset", self.described.to_json(), str(new), preset.name, values)
         return True
 
     def read_bank(self, path: str | os.PathLike[str]) -> list[Preset]:
@@ -107,8 +117,8 @@ class PluginSynth(IsolatedSynth):
             SynthError: The format has none, or the plugin does not take it.
         """
         file = Path(path)
-        name, values = ask("load_preset", self.path, self.described.to_json(), str(file.resolve()))
-        return [Preset.from_array(self.param_space, values, name, file.name)]
+        presets = self._ask("load_presets", self.described.to_json(), str(file.resolve()))
+        return [Preset.from_array(self.param_space, v, name, file.name) for name, v in presets]
 
     def render(self, values: NDArray[np.float64], note: Note, sample_rate: int) -> Audio:
         """Render one note.
@@ -131,9 +141,9 @@ class PluginSynth(IsolatedSynth):
         """The plugin file."""
         return self.file
 
-    def open_library(self) -> None:
-        """Load the library of the plugin."""
-        self.file.open(self.described.id)
+    def open_library(self, sample_rate: int) -> None:
+        """Load what an instance needs."""
+        self.file.load(self.described, sample_rate)
 
     def prepare(self) -> None:
         """Read the files that describe the plugin, which forked processes need not do then."""
@@ -153,4 +163,7 @@ class PluginSynth(IsolatedSynth):
         return instance
 
     def _describe(self, wanted: str) -> PluginClass:
-        return PluginClass.from_json(ask("describe", self.path, wanted))
+        return PluginClass.from_json(self._ask("describe", wanted))
+
+    def _ask(self, operation: str, *arguments: Any) -> Any:
+        return ask(operation, self.path, *arguments, host=self.host)

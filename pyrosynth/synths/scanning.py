@@ -12,12 +12,16 @@ from typing import Any
 from pyrosynth.errors import PyrosynthError, SynthError
 from pyrosynth.synths.dssi import NO_SYNTH, DssiSynth, probe, split_label
 from pyrosynth.synths.hosts.formats import (
+    DAWDREAMER,
     FORMATS,
+    OWN,
     host_of,
     names_plugin,
+    open_plugin,
     split_class,
     suffix_of,
 )
+from pyrosynth.synths.hosts.library import is_vst2
 from pyrosynth.synths.hosts.plugin import NO_CONTROLS, PluginClass
 from pyrosynth.synths.hosts.process import ask
 from pyrosynth.synths.params import Param
@@ -38,6 +42,7 @@ class Instrument:
         params: Its controls.
         presets: Number of presets that come with it; None if the format does not tell.
         reason: Why it cannot be learnt: it does not load, or has no control; empty if it can.
+        host: What plays it, see `pyrosynth.synths.hosts.formats.HOSTS`.
     """
 
     path: str
@@ -47,6 +52,7 @@ class Instrument:
     params: tuple[Param, ...] = ()
     presets: int | None = 0
     reason: str = ""
+    host: str = OWN
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready description."""
@@ -57,7 +63,8 @@ class Instrument:
         facts = f"not usable: {self.reason}"
         if not self.reason:
             presets = f"{self.presets:4} presets" if self.presets is not None else " " * 12
-            facts = f"{len(self.params):4} controls {presets}  {self.path}"
+            option = "" if self.host == OWN else f"  --option host={self.host}"
+            facts = f"{len(self.params):4} controls {presets}  {self.path}{option}"
         return f"{self.name:28} {self.format:5} {facts}"
 
 
@@ -91,13 +98,21 @@ def scan(
 
 def _instruments(file: Path, wanted: str, seconds: float) -> list[Instrument]:
     """Describe the instruments of one file."""
+    host = OWN
     if suffix_of(file) not in FORMATS:
-        return _dssi(file, wanted)
-    kind = host_of(file).format
+        if not (file.is_file() and is_vst2(file)):
+            return _dssi(file, wanted)
+        host = DAWDREAMER
+    kind = host_of(file, host).format
+
+    def question(operation: str, *arguments: Any) -> Any:
+        return ask(operation, file, *arguments, host=host, seconds=seconds)
+
     try:
-        listed = [PluginClass.from_json(c) for c in ask("classes", file, seconds=seconds)]
+        open_plugin(file, host)  # is the host there?
+        listed = [PluginClass.from_json(c) for c in question("classes")]
     except PyrosynthError as error:
-        return [Instrument(str(file), kind, file.stem, reason=str(error))]
+        return [Instrument(str(file), kind, file.stem, reason=str(error), host=host)]
     if wanted:
         listed = [c for c in listed if wanted in (c.id, c.name)] or [PluginClass(wanted, wanted)]
     instruments = []
@@ -109,17 +124,23 @@ def _instruments(file: Path, wanted: str, seconds: float) -> list[Instrument]:
         try:
             if plugin.unusable:
                 raise SynthError(plugin.unusable)
-            answer, presets = ask("survey", file, plugin.id, seconds=seconds)
+            answer, presets = question("survey", plugin.id)
             described = PluginClass.from_json(answer)
+            if described.is_effect and not wanted:
+                continue
+            if described.unusable:
+                raise SynthError(described.unusable)
             if not described.controls:
                 raise SynthError(f"{described.name} {NO_CONTROLS}")
             params = tuple(control.param() for control in described.controls)
         except PyrosynthError as error:
             told = str(error)
-            instruments.append(Instrument(path, kind, plugin.name, plugin.maker, reason=told))
+            instruments.append(
+                Instrument(path, kind, plugin.name, plugin.maker, reason=told, host=host)
+            )
             continue
-        if not described.is_effect or wanted:
-            instruments.append(Instrument(path, kind, plugin.name, plugin.maker, params, presets))
+        found = Instrument(path, kind, plugin.name, plugin.maker, params, presets, host=host)
+        instruments.append(found)
     return instruments
 
 
@@ -165,6 +186,8 @@ def _everywhere() -> list[Path]:
     for suffix in FORMATS:
         for folder in host_of(f"x{suffix}").folders():
             places.update(dict.fromkeys(_search(folder, (suffix,))))
+    for folder in host_of("x.so", DAWDREAMER).folders():
+        places.update(dict.fromkeys(filter(is_vst2, _search(folder, (".so",)))))
     for folder in dssi_folders():
         places.update(dict.fromkeys(file.resolve() for file in sorted(folder.glob("*.so"))))
     return list(places)

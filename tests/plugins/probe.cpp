@@ -5,7 +5,8 @@
 // the synth unless it is 1; "Boom" ends the process above 0.9; the noise comes from a variable of
 // the library, which only unloading resets; "Echo" has a delay line that is not cleared between
 // two notes; the constructor is slow if PROBE_SLOW is set (milliseconds), and starts a thread if
-// PROBE_THREAD is.
+// PROBE_THREAD is. Built with PROBE_PLAIN, it keeps parameters and no state; with PROBE_EFFECT, it
+// has an input and takes no notes.
 
 #include "DistrhoPlugin.hpp"
 
@@ -148,6 +149,9 @@ private:
     }
 
     void note(const MidiEvent& event) {
+#ifdef PROBE_EFFECT
+        return;
+#endif
         if (event.size != 3) return;
         const uint8_t kind = event.data[0] & 0xF0, channel = event.data[0] & 0x0F;
         if (channel + 1 != int(values[kChannel] + 0.5f)) return;

@@ -19,11 +19,11 @@ from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.hosts import clap_abi as abi
+from pyrosynth.synths.hosts.blocks import BlockInstance
 from pyrosynth.synths.hosts.clap_controls import controls_of, text_of
 from pyrosynth.synths.hosts.clap_host import CLAP_NOTES, MIDI_NOTES, host_table
 from pyrosynth.synths.hosts.plugin import (
     BLOCK,
-    Instance,
     PluginClass,
     PluginFile,
     Program,
@@ -96,7 +96,7 @@ class ClapFile(PluginFile):
         head = json.dumps({"plugin": described.id, "name": name, "values": numbers}).encode()
         write_bytes(path, HEAD + head + b"\n" + state)
 
-    def load_preset(self, path: Path, described: PluginClass) -> Program:
+    def load_presets(self, path: Path, described: PluginClass) -> list[Program]:
         """Read a file that `save_preset` wrote, and what its state makes of the controls."""
         try:
             content = path.read_bytes()
@@ -112,10 +112,10 @@ class ClapFile(PluginFile):
         if owner != described.id:
             raise InputError(f"'{path}' is a preset of '{owner}', not of '{described.id}'")
         if not state:
-            return Program(name, values)
+            return [Program(name, values)]
         with self.instance(described, 44100) as instance:
             instance.load_state(state)
-            return Program(name, tuple(instance.values().tolist()))
+            return [Program(name, tuple(instance.values().tolist()))]
 
     def _entry(self, library: C.CDLL) -> abi.Entry:
         try:
@@ -130,7 +130,7 @@ class ClapFile(PluginFile):
         return abi.Factory.from_address(address)
 
 
-class ClapInstance(Instance):
+class ClapInstance(BlockInstance):
     """One CLAP plugin, active at one rate.
 
     Args:

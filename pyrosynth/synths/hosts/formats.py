@@ -1,38 +1,60 @@
-"""The plugin formats that pyrosynth hosts itself, by the suffix of their files."""
+"""The plugin formats, by the suffix of their files, and the hosts that play them."""
 
 import functools
 import importlib
 import os
 from pathlib import Path
 
-from pyrosynth.errors import InputError, SynthError
+from pyrosynth.errors import InputError, SynthError, unknown
 from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile
 
-# Suffix of the files or bundles, and the host: a module of this package and its `PluginFile`.
-FORMATS: dict[str, tuple[str, str]] = {
-    ".lv2": ("lv2", "Lv2File"),
-    ".clap": ("clap", "ClapFile"),
-    ".vst3": ("vst3", "Vst3File"),
+OWN, DAWDREAMER = "own", "dawdreamer"  # names of hosts
+# For each host the suffixes of files or bundles, and what plays them: a module of this package
+# and its `PluginFile`.
+HOSTS: dict[str, dict[str, tuple[str, str]]] = {
+    OWN: {
+        ".lv2": ("lv2", "Lv2File"),
+        ".clap": ("clap", "ClapFile"),
+        ".vst3": ("vst3", "Vst3File"),
+    },
+    DAWDREAMER: {
+        ".so": ("dawdreamer", "Vst2File"),
+        ".vst3": ("dawdreamer", "DawDreamerVst3File"),
+    },
 }
+FORMATS = HOSTS[OWN]
 URI = ("http://", "https://", "urn:")  # how the names of LV2 plugins begin
 
 
-def host_of(path: str | os.PathLike[str]) -> type[PluginFile]:
-    """Return the host for a file.
+def host_of(path: str | os.PathLike[str], host: str = OWN) -> type[PluginFile]:
+    """Return what plays a file.
+
+    Args:
+        path: The file or bundle.
+        host: One of `HOSTS`.
 
     Raises:
-        InputError: No host takes files with this suffix.
+        InputError: The host takes no files with this suffix.
     """
     suffix = suffix_of(Path(path))
-    if suffix not in FORMATS:
+    if suffix not in HOSTS[host]:
+        plays = "is not a plugin by its name" if host == OWN else f"is not for the host '{host}'"
         raise InputError(
-            f"'{path}' is not a plugin by its name; those end in {', '.join(FORMATS)}"
+            f"'{path}' {plays}; its plugins end in {', '.join(HOSTS[host])}"
+            f"{another_host(path, host)}"
         )
-    module, name = FORMATS[suffix]
-    host: type[PluginFile] = getattr(
+    module, name = HOSTS[host][suffix]
+    kind: type[PluginFile] = getattr(
         importlib.import_module(f"pyrosynth.synths.hosts.{module}"), name
     )
-    return host
+    return kind
+
+
+def another_host(path: str | os.PathLike[str], host: str = OWN) -> str:
+    """Say which other host may play a file that a host cannot play; empty if there is none."""
+    suffix = suffix_of(Path(path))
+    others = [other for other in HOSTS if other != host and suffix in HOSTS[other]]
+    return "".join(f"; another host may: --option host={other}" for other in others)
 
 
 def suffix_of(path: Path) -> str:
@@ -40,17 +62,17 @@ def suffix_of(path: Path) -> str:
     return ".lv2" if (path / "manifest.ttl").is_file() else path.suffix.lower()
 
 
-def open_plugin(path: str | os.PathLike[str]) -> PluginFile:
-    """Return this process's only `PluginFile` of a file or bundle.
+def open_plugin(path: str | os.PathLike[str], host: str = OWN) -> PluginFile:
+    """Return this process's only `PluginFile` of a file or bundle in a host.
 
     Raises:
-        InputError: No host takes files with this suffix.
-        SynthError: There is no such file.
+        InputError: The host takes no files with this suffix.
+        SynthError: There is no such file, or the host is not installed.
     """
     file = Path(path).expanduser().resolve()
     if not file.exists():
         raise SynthError(f"no plugin '{path}'; 'pyrosynth scan' lists those on this machine")
-    return _opened(host_of(file), file)
+    return _opened(host_of(file, host), file)
 
 
 def names_plugin(text: str) -> bool:
@@ -58,13 +80,18 @@ def names_plugin(text: str) -> bool:
     return text.startswith(URI) or suffix_of(Path(split_class(text)[0])) in FORMATS
 
 
-def split_class(text: str) -> tuple[str, str]:
+def split_class(text: str, host: str = OWN) -> tuple[str, str]:
     """Split ``PATH#NAME`` into the path and the name of a synth in it, empty if there is none.
 
     The URI of an LV2 plugin becomes the path of its bundle and the URI.
 
     A ``#`` in the path of an existing file, or in the name of a folder, belongs to the path.
+
+    Raises:
+        InputError: There is no such host.
     """
+    if host not in HOSTS:
+        raise unknown("host", str(host), HOSTS)
     if text.startswith(URI):
         from pyrosynth.synths.hosts.lv2_files import locate
 
@@ -72,10 +99,10 @@ def split_class(text: str) -> tuple[str, str]:
     places = [i for i, c in enumerate(text) if c == "#"]
     for i in (*places, len(text)):
         path = Path(text[:i]).expanduser()
-        if path.exists() and suffix_of(path) in FORMATS:
+        if path.exists() and suffix_of(path) in HOSTS[host]:
             return text[:i], text[i + 1 :]
     for i in places:
-        if Path(text[:i]).suffix.lower() in FORMATS and os.sep not in text[i:]:
+        if Path(text[:i]).suffix.lower() in HOSTS[host] and os.sep not in text[i:]:
             return text[:i], text[i + 1 :]
     return text, ""
 
@@ -113,5 +140,5 @@ def choose(path: Path, classes: list[PluginClass], wanted: str) -> PluginClass:
 
 
 @functools.cache
-def _opened(host: type[PluginFile], path: Path) -> PluginFile:
-    return host(path)
+def _opened(kind: type[PluginFile], path: Path) -> PluginFile:
+    return kind(path)

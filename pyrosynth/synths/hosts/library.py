@@ -60,6 +60,12 @@ def check_library(path: Path) -> None:
             raise SynthError(f"plugin '{path}' is cut short at {size} bytes; install it again")
 
 
+def is_vst2(path: Path) -> bool:
+    """Return whether a library is a VST2 plugin, by its entry, and none of DSSI as well."""
+    content = path.read_bytes()
+    return b"VSTPluginMain" in content and b"dssi_descriptor" not in content
+
+
 def _advice(said: str, path: Path) -> str:
     """Return what the loader said, and what to do."""
     missing = _MISSING.match(said)

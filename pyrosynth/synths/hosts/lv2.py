@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import SynthError
 from pyrosynth.synths.hosts import lv2_files, lv2_presets
-from pyrosynth.synths.hosts.plugin import BLOCK, Instance, PluginClass, PluginFile, Program
+from pyrosynth.synths.hosts.blocks import BlockInstance
+from pyrosynth.synths.hosts.plugin import BLOCK, PluginClass, PluginFile, Program
 
 URI, EXT = "http://lv2plug.in/ns/lv2core#", "http://lv2plug.in/ns/ext/"
 WORKER = EXT + "worker#"
@@ -169,9 +170,9 @@ class Lv2File(PluginFile):
         """Write a bundle with one preset; it is loaded once it lies in a folder of `folders`."""
         lv2_presets.write_preset(path, self.bundle.ports(described.id), described.id, name, values)
 
-    def load_preset(self, path: Path, described: PluginClass) -> Program:
-        """Read the only preset for the plugin in a bundle."""
-        return lv2_presets.load_program(path, self.bundle.ports(described.id), described.id)
+    def load_presets(self, path: Path, described: PluginClass) -> list[Program]:
+        """Read the presets for the plugin in a bundle."""
+        return lv2_presets.load_programs(path, self.bundle.ports(described.id), described.id)
 
     @functools.cached_property
     def bundle(self) -> lv2_files.Bundle:
@@ -179,7 +180,7 @@ class Lv2File(PluginFile):
         return lv2_files.Bundle(self.path)
 
 
-class Lv2Instance(Instance):
+class Lv2Instance(BlockInstance):
     """One instantiated plugin with its ports connected to buffers.
 
     Args:

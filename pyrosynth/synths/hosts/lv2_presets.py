@@ -96,8 +96,8 @@ def write_preset(
     (path / "preset.ttl").write_text(preset, encoding="utf-8")
 
 
-def load_program(path: Path, ports: Sequence[Port], uri: str) -> Program:
-    """Read the first preset for a plugin in a bundle.
+def load_programs(path: Path, ports: Sequence[Port], uri: str) -> list[Program]:
+    """Read the presets for a plugin in a bundle.
 
     Raises:
         InputError: It holds none.
@@ -108,7 +108,7 @@ def load_program(path: Path, ports: Sequence[Port], uri: str) -> Program:
         raise InputError(str(error)) from error
     if not listed:
         raise InputError(f"'{path}' holds no preset for {uri} with values of its controls")
-    return listed[0]
+    return listed
 
 
 def _may_hold_preset(manifest: Path, uri: str) -> bool:

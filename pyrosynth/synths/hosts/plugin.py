@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import SynthError
-from pyrosynth.synths.hosts.denormals import denormals_flushed
+from pyrosynth.synths.base import ISOLATIONS, Isolation
 from pyrosynth.synths.hosts.library import load_library
 from pyrosynth.synths.params import Curve, Param
 
@@ -145,7 +145,8 @@ class PluginClass:
 class Instance(ABC):
     """One instantiated synth of a plugin; a context that closes it.
 
-    A host implements `set`, `process` and `close`, and of the rest what its format can do.
+    A host implements `set`, `play` and `close`, and of the rest what its format can do; one that
+    runs blocks is a `pyrosynth.synths.hosts.blocks.BlockInstance`.
 
     Attributes:
         sample_rate: Rate in Hz.
@@ -172,17 +173,15 @@ class Instance(ABC):
         """
 
     @abstractmethod
-    def process(
-        self, size: int, notes: Sequence[tuple[int, bool, Note]]
-    ) -> Sequence[NDArray[np.float32]] | NDArray[np.float32]:
-        """Run one block.
+    def play(self, values: ArrayLike, note: Note) -> Audio:
+        """Play one note.
 
         Args:
-            size: Number of samples, at most `BLOCK`.
-            notes: Sample within the block, whether a key goes down (else up), and the note.
+            values: Native values of the controls, shape (n_controls,).
+            note: What to play.
 
         Returns:
-            The main outputs, shape (n_outputs, at least size); valid until the next call.
+            Mean of the outputs, shape (n_samples,).
         """
 
     @abstractmethod
@@ -221,36 +220,6 @@ class Instance(ABC):
         """
         raise SynthError("this plugin has no state that can be loaded")
 
-    def play(self, values: ArrayLike, note: Note) -> Audio:
-        """Play one note.
-
-        Args:
-            values: Native values of the controls, shape (n_controls,).
-            note: What to play.
-
-        Returns:
-            Mean of the outputs, shape (n_samples,).
-        """
-        n_samples = note.n_samples(self.sample_rate)
-        release = min(int(note.hold_seconds * self.sample_rate), n_samples)
-        events = [(0, True), (release, False)]
-        sound: NDArray[np.float32] | None = None
-        self.set(np.asarray(values, np.float64))
-        with denormals_flushed():
-            for start in range(0, n_samples, BLOCK):
-                size = min(BLOCK, n_samples - start)
-                due = [
-                    (at - start, down, note) for at, down in events if start <= at < start + size
-                ]
-                outputs = self.process(size, due)
-                if sound is None:
-                    sound = np.empty((len(outputs), n_samples), np.float32)
-                for channel, output in zip(sound, outputs, strict=True):
-                    channel[start : start + size] = output[:size]
-        assert sound is not None
-        mono: Audio = sound.mean(axis=0, dtype=np.float32)
-        return mono
-
 
 class PluginFile(ABC):
     """One plugin file or bundle, its library open at most once per process.
@@ -262,6 +231,7 @@ class PluginFile(ABC):
     Attributes:
         format: Name of the format, such as ``"LV2"``.
         preset_suffix: Of the files that `save_preset` writes; empty if it writes none.
+        isolations: What may be renewed between two sounds, the cheapest first.
         version: Number of this host, part of the identity of each synth; it grows when the
             host changes what one hears.
         path: The file or bundle.
@@ -271,6 +241,7 @@ class PluginFile(ABC):
 
     format: ClassVar[str]
     preset_suffix: ClassVar[str] = ""
+    isolations: ClassVar[tuple[Isolation, ...]] = ISOLATIONS
     version: ClassVar[int] = 1
 
     def __init__(self, path: Path) -> None:
@@ -341,8 +312,8 @@ class PluginFile(ABC):
         """
         raise SynthError(f"plugins of the format {self.format} have no preset file")
 
-    def load_preset(self, path: Path, described: PluginClass) -> Program:
-        """Read a preset from the format's own file.
+    def load_presets(self, path: Path, described: PluginClass) -> list[Program]:
+        """Read the presets of a file of the format.
 
         Raises:
             InputError: It is none, or of another synth.
@@ -368,7 +339,11 @@ class PluginFile(ABC):
     def prepare(self, class_id: str) -> None:  # noqa: B027
         """Read what an instance needs beside the library, once, before processes are forked."""
 
-    def open(self, class_id: str = "") -> C.CDLL:
+    def load(self, described: PluginClass, sample_rate: int) -> None:
+        """Load what instances need, before processes are forked that play at a rate in Hz."""
+        self.open(described.id)
+
+    def open(self, class_id: str = "") -> Any:
         """Return the library of a synth, opened if it is closed.
 
         Raises:

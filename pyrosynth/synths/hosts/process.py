@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from pyrosynth.errors import InputError, SynthError
-from pyrosynth.synths.hosts.formats import choose, host_of, open_plugin
-from pyrosynth.synths.hosts.plugin import PluginClass
+from pyrosynth.synths.hosts.formats import OWN, another_host, choose, host_of, open_plugin
+from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile
 from pyrosynth.synths.sandbox import (
     PYTHON,
     THREAD_LIMITS,
@@ -36,13 +36,16 @@ COMMAND = "import sys; from pyrosynth.synths.hosts.process import main; main(*sy
 PROBE_RATE = 44100  # at which a plugin is asked for its programs
 
 
-def ask(operation: str, path: Path, *arguments: Any, seconds: float = SECONDS) -> Any:
+def ask(
+    operation: str, path: Path, *arguments: Any, host: str = OWN, seconds: float = SECONDS
+) -> Any:
     """Ask a plugin something in a child process.
 
     Args:
         operation: One of `OPERATIONS`.
         path: The plugin file.
         *arguments: Of the operation; JSON-ready.
+        host: One of `pyrosynth.synths.hosts.formats.HOSTS`.
         seconds: Deadline.
 
     Returns:
@@ -60,11 +63,11 @@ def ask(operation: str, path: Path, *arguments: Any, seconds: float = SECONDS) -
         paths = [entry or os.getcwd() for entry in sys.path]
         with complaints.open("wb") as errors:
             child = subprocess.Popen(
-                [*PYTHON, "-P", "-c", COMMAND, operation, str(path), str(question), str(answer)],
+                [*PYTHON, "-P", "-c", COMMAND, operation, host, path, question, answer],
                 env={
                     **os.environ,
                     **private_home(home),
-                    **host_of(path).environment(),
+                    **host_of(path, host).environment(),
                     **dict.fromkeys(THREAD_LIMITS, "1"),
                     "PYTHONPATH": os.pathsep.join(paths),
                 },
@@ -83,13 +86,13 @@ def ask(operation: str, path: Path, *arguments: Any, seconds: float = SECONDS) -
     if not in_time:
         raise SynthError(
             f"plugin '{path}' does not answer within {seconds:g} s; it may wait for a display or "
-            f"a licence{said}"
+            f"a licence{another_host(path, host)}{said}"
         )
     if code or not text:
         cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         raise SynthError(
             f"plugin '{path}' ends the process that opens it ({cause}); it may be damaged or "
-            f"incomplete, install it again{said}"
+            f"incomplete, install it again{another_host(path, host)}{said}"
         )
     reply = json.loads(text)
     if "error" in reply:
@@ -97,11 +100,12 @@ def ask(operation: str, path: Path, *arguments: Any, seconds: float = SECONDS) -
     return reply["answer"]
 
 
-def main(operation: str, path: str, question: str, answer: str) -> None:
+def main(operation: str, host: str, path: str, question: str, answer: str) -> None:
     """Answer one question in this process and end it, leaving out what the plugin wants to do.
 
     Args:
         operation: One of `OPERATIONS`.
+        host: Name of the host.
         path: The plugin file.
         question: File with the arguments of the operation, as JSON.
         answer: File for the answer.
@@ -111,7 +115,7 @@ def main(operation: str, path: str, question: str, answer: str) -> None:
     try:
         asked = OPERATIONS[operation]
         arguments = json.loads(Path(question).read_text(encoding="utf-8"))
-        reply = {"answer": asked(Path(path), *arguments)}
+        reply = {"answer": asked(open_plugin(path, host), *arguments)}
     except (InputError, SynthError, OSError, AttributeError) as error:
         reply = {"type": type(error).__name__, "error": str(error)}
     Path(answer).write_text(json.dumps(reply), encoding="utf-8")
@@ -122,53 +126,54 @@ def _n_threads() -> int:
     return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
 
 
-def _classes(path: Path) -> list[dict[str, Any]]:
-    return [listed.to_json() for listed in open_plugin(path).classes()]
+def _classes(file: PluginFile) -> list[dict[str, Any]]:
+    return [listed.to_json() for listed in file.classes()]
 
 
-def _describe(path: Path, wanted: str) -> dict[str, Any]:
-    file, before = open_plugin(path), _n_threads()
-    described = file.describe(choose(path, file.classes(), wanted).id)
+def _describe(file: PluginFile, wanted: str) -> dict[str, Any]:
+    before = _n_threads()
+    described = file.describe(choose(file.path, file.classes(), wanted).id)
+    if described.unusable:
+        raise SynthError(f"{described.name} in '{file.path}' {described.unusable}")
     with file.instance(described, PROBE_RATE):  # some start their threads only with it
         return replace(described, has_threads=_n_threads() > before).to_json()
 
 
-def _programs(path: Path, described: dict[str, Any]) -> list[tuple[str, tuple[float, ...]]]:
-    with open_plugin(path).instance(PluginClass.from_json(described), PROBE_RATE) as instance:
+def _programs(file: PluginFile, described: dict[str, Any]) -> list[tuple[str, tuple[float, ...]]]:
+    with file.instance(PluginClass.from_json(described), PROBE_RATE) as instance:
         return [(program.name, program.values) for program in instance.programs()]
 
 
 def _save_preset(
-    path: Path, described: dict[str, Any], place: str, name: str, values: list[float]
+    file: PluginFile, described: dict[str, Any], place: str, name: str, values: list[float]
 ) -> None:
-    file = open_plugin(path)
     file.save_preset(Path(place), PluginClass.from_json(described), name, np.array(values))
 
 
-def _load_preset(
-    path: Path, described: dict[str, Any], place: str
-) -> tuple[str, tuple[float, ...]]:
-    program = open_plugin(path).load_preset(Path(place), PluginClass.from_json(described))
-    return program.name, program.values
-
-
 def _load_presets(
-    path: Path, described: dict[str, Any], places: list[str]
+    file: PluginFile, described: dict[str, Any], place: str
+) -> list[tuple[str, tuple[float, ...]]]:
+    presets = file.load_presets(Path(place), PluginClass.from_json(described))
+    return [(preset.name, preset.values) for preset in presets]
+
+
+def _load_files(
+    file: PluginFile, described: dict[str, Any], places: list[str]
 ) -> list[tuple[str, str, tuple[float, ...]]]:
     """Load the presets of many files, each with its file; those of other synths are left out."""
-    loaded = []
+    loaded: list[tuple[str, str, tuple[float, ...]]] = []
     for place in places:
         with suppress(InputError, SynthError):
-            loaded.append((place, *_load_preset(path, described, place)))
+            loaded += ((place, *preset) for preset in _load_presets(file, described, place))
     return loaded
 
 
-def _survey(path: Path, class_id: str) -> tuple[dict[str, Any], int]:
+def _survey(file: PluginFile, class_id: str) -> tuple[dict[str, Any], int]:
     """Describe a synth and count its programs."""
-    described = open_plugin(path).describe(class_id)
+    described = file.describe(class_id)
     if described.unusable:
-        raise SynthError(described.unusable)
-    with open_plugin(path).instance(described, PROBE_RATE) as instance:
+        return described.to_json(), 0
+    with file.instance(described, PROBE_RATE) as instance:
         return described.to_json(), len(instance.programs())
 
 
@@ -178,6 +183,6 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "survey": _survey,
     "programs": _programs,
     "save_preset": _save_preset,
-    "load_preset": _load_preset,
     "load_presets": _load_presets,
+    "load_files": _load_files,
 }

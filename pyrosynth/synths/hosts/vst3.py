@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.hosts import vst3_com as com
+from pyrosynth.synths.hosts.denormals import denormals_flushed
+from pyrosynth.synths.hosts.formats import another_host
 from pyrosynth.synths.hosts.plugin import (
     BLOCK,
     PluginClass,
     PluginFile,
     Program,
-    denormals_flushed,
 )
 from pyrosynth.synths.hosts.vst3_com import OK, PluginObject
 from pyrosynth.synths.hosts.vst3_controls import ControlReader
@@ -84,7 +85,9 @@ class Vst3File(PluginFile):
             pointer = factory() if entry(library._handle) else None
             if not pointer:
                 self.close()
-                raise SynthError(f"VST3 plugin '{self.path}' does not start")
+                raise SynthError(
+                    f"VST3 plugin '{self.path}' does not start{another_host(self.path)}"
+                )
             self._factory = PluginObject("IPluginFactory", pointer)
             if third := self._factory.query("IPluginFactory3"):
                 third.setHostContext(self.context.pointer)
@@ -116,7 +119,10 @@ class Vst3File(PluginFile):
         made = C.c_void_p()
         wanted = com.interface_id(interface)
         if self._factory.createInstance(class_id, wanted, C.byref(made)) != OK or not made.value:
-            raise SynthError(f"VST3 plugin '{self.path}' gives no {interface} of {class_id.hex()}")
+            raise SynthError(
+                f"VST3 plugin '{self.path}' gives no {interface} of {class_id.hex()}"
+                f"{another_host(self.path)}"
+            )
         return PluginObject(interface, made.value)
 
     def classes(self) -> list[PluginClass]:
@@ -182,7 +188,7 @@ class Vst3File(PluginFile):
         own = Path(described.maker) / described.name
         return [file for root in roots for file in sorted((root / own).rglob("*.vstpreset"))]
 
-    def load_preset(self, path: Path, described: PluginClass) -> Program:
+    def load_presets(self, path: Path, described: PluginClass) -> list[Program]:
         """Read a ``.vstpreset`` file through the plugin."""
         preset = VstPreset.load(path)
         if preset.class_id != described.id:
@@ -192,4 +198,4 @@ class Vst3File(PluginFile):
             )
         with self.instance(described, READ_RATE) as instance:
             instance.load_states(preset.component, preset.controller)
-            return Program(path.stem, tuple(instance.values().tolist()))
+            return [Program(path.stem, tuple(instance.values().tolist()))]

@@ -14,6 +14,7 @@ from typing import Any
 
 from pyrosynth.synths.hosts import vst3_com as com
 from pyrosynth.synths.hosts.plugin import MOST_LABELLED, Control, Role, distinct_names
+from pyrosynth.synths.hosts.texts import labels_of, steps_of
 from pyrosynth.synths.hosts.vst3_com import OK, PluginObject, text
 from pyrosynth.synths.params import Curve
 
@@ -21,10 +22,8 @@ CHANNELS, CONTROLLERS = 16, 130  # 128 MIDI controllers, aftertouch and pitch be
 # Played and not set: wheel, breath, foot, expression, pedals, channel modes, aftertouch, bend.
 PLAYED = {1, 2, 4, 11, *range(64, 70), *range(120, 130)}
 MOST_MAPPED = 64  # with more, the plugin makes parameters of all controllers
-TEXT_STEPS = 128  # intervals between the texts of a continuous control
 POINTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # at which the mapping to plain values is looked at
 CLOSE = 1e-6
-SWITCHED = {("off", "on"), ("no", "yes"), ("false", "true")}  # texts of a toggle
 
 
 class ControlReader:
@@ -117,10 +116,10 @@ class ControlReader:
         labels: tuple[str, ...] = ()
         steps = info.steps + 1 if info.steps > 0 else 0
         if not steps:
-            steps, labels = self._text_plateaus(info.id)
+            steps, labels = steps_of(lambda unit: param_text(self._controller, info.id, unit))
         elif steps <= MOST_LABELLED:
             texts = [param_text(self._controller, info.id, i / info.steps) for i in range(steps)]
-            labels = _labels(texts, steps)
+            labels = labels_of(texts, steps)
         if steps:
             curve, default = "linear", round(default * (steps - 1)) / (steps - 1)
         is_plain = (minimum, maximum) != (0.0, 1.0) or curve != "linear"
@@ -172,25 +171,6 @@ class ControlReader:
                     return low, high, curve
         return 0.0, 1.0, "linear"
 
-    def _text_plateaus(self, param_id: int) -> tuple[int, tuple[str, ...]]:
-        """Find the steps of a parameter that says it is continuous, from its texts.
-
-        Whole numbers and words in few evenly spaced plateaus are steps: JUCE does not tell those
-        of its integers. Numbers with decimals may merely be written with few of them.
-        """
-        texts = [
-            param_text(self._controller, param_id, i / TEXT_STEPS) for i in range(TEXT_STEPS + 1)
-        ]
-        plateaus = [key for key, _ in itertools.groupby(texts)]
-        n = len(plateaus)
-        if not 2 <= n <= MOST_LABELLED or len(set(plateaus)) < n or not all(plateaus):
-            return 0, ()
-        at_steps = [param_text(self._controller, param_id, i / (n - 1)) for i in range(n)]
-        labels = _labels(plateaus, n)
-        if at_steps != plateaus or (not labels and not all(map(_is_whole, plateaus))):
-            return 0, ()
-        return n, labels
-
 
 def param_text(controller: PluginObject, param_id: int, unit: float) -> str:
     """Return a normalised value as the plugin writes it; empty if it does not."""
@@ -209,29 +189,3 @@ def _role(info: Any, played: set[int]) -> Role:
         (com.READ_ONLY, "read-only"),
     ]
     return next((role for flag, role in flags if info.flags & flag), "")
-
-
-def _labels(texts: list[str], steps: int) -> tuple[str, ...]:
-    """Return the texts as labels if they are distinct, not all numbers, and no mere off and on."""
-    if len(set(texts)) < steps or not all(texts) or all(map(_is_number, texts)):
-        return ()
-    if tuple(map(str.lower, texts)) in SWITCHED:
-        return ()
-    return tuple(texts)
-
-
-def _is_number(written: str) -> bool:
-    """Return whether a text begins with a number, a unit may follow."""
-    try:
-        float(written.split()[0].rstrip("%"))
-    except (ValueError, IndexError):
-        return False
-    return True
-
-
-def _is_whole(written: str) -> bool:
-    try:
-        int(written.split()[0].rstrip("%"))
-    except (ValueError, IndexError):
-        return False
-    return True

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import SynthError
 from pyrosynth.synths.hosts import vst3_com as com
-from pyrosynth.synths.hosts.plugin import BLOCK, Instance, PluginClass, Program
+from pyrosynth.synths.hosts.blocks import BlockInstance
+from pyrosynth.synths.hosts.formats import another_host
+from pyrosynth.synths.hosts.plugin import BLOCK, PluginClass, Program
 from pyrosynth.synths.hosts.vst3_com import OK, PluginObject
 from pyrosynth.synths.hosts.vst3_controls import ControlReader, param_text
 from pyrosynth.synths.hosts.vst3_objects import ComponentHandler, Events, ParamChanges, Stream
@@ -50,7 +52,7 @@ class Halves:
         self.component = self._hold(file.make(bytes.fromhex(class_id), "IComponent"))
         if self.component.initialize(context.pointer) != OK:
             self._release()
-            raise SynthError(f"VST3 plugin '{file.path}' does not start")
+            raise SynthError(f"VST3 plugin '{file.path}' does not start{another_host(file.path)}")
         own = self.component.query("IEditController")
         self._separate = own is None
         if own is None:
@@ -60,7 +62,9 @@ class Halves:
                 own.initialize(context.pointer)
         if own is None:
             self._release()
-            raise SynthError(f"VST3 plugin '{file.path}' tells nothing of its controls")
+            raise SynthError(
+                f"VST3 plugin '{file.path}' tells nothing of its controls{another_host(file.path)}"
+            )
         self.controller = self._hold(own)
         self.controller.setComponentHandler(handler.pointer)
         self._ends: list[PluginObject] = []
@@ -122,7 +126,7 @@ class Halves:
         self._held = []
 
 
-class Vst3Instance(Instance):
+class Vst3Instance(BlockInstance):
     """One synth of a bundle that plays."""
 
     def __init__(self, file: "Vst3File", described: PluginClass, sample_rate: int) -> None:
