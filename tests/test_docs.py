@@ -33,6 +33,7 @@ NOT_RUN = {
     "pip install -c constraints.txt .",
     'pip install -c constraints.txt ".[notebooks]"',
     'pip install "pyrosynth[dexed]"',
+    'pip install "pyrosynth[plugins]"',
     'pip install "pyrosynth[vital]"',
     "jupyter lab notebooks",
     'python -c "import torch; print(torch.cuda.is_available())"',

@@ -1,5 +1,6 @@
 """VST2 plugins, which DawDreamer plays, and their preset files."""
 
+import copy
 import importlib.util
 import json
 import shutil
@@ -14,17 +15,17 @@ import pytest
 from toys import SMALL
 
 from pyrosynth import synths
-from pyrosynth.audio.io import Note, save_audio
-from pyrosynth.cli.app import main
+from pyrosynth.audio.io import Note
+from pyrosynth.data.dataset import render_dataset
 from pyrosynth.data.gathering import gather
 from pyrosynth.errors import InputError, SynthError
-from pyrosynth.synths.description import DescribedControl, Description
+from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.hosts.fxp import FxFile, FxPreset
 from pyrosynth.synths.presets import Preset
+from pyrosynth.training.fit import fit
 
 RATE = 22050
 NOTE = Note(hold_seconds=0.1234, duration_seconds=0.3)
-LEARNT = ("Wave", "Octave", "Cutoff", "Resonance")
 needs_dawdreamer = pytest.mark.skipif(
     importlib.util.find_spec("dawdreamer") is None,
     reason="DawDreamer is not installed; run pip install 'pyrosynth[plugins]'",
@@ -86,15 +87,16 @@ def test_controls_are_told_by_their_texts(synth):
 
 @needs_dawdreamer
 @pytest.mark.parametrize("isolation", ["reuse", "fork", "fresh"])
-def test_isolations_clear_noise_and_echo(probe, isolation):
-    synth = synths.load_synth(probe / "vst2/Probe.so", host="dawdreamer", isolation=isolation)
+def test_isolations_clear_noise_and_echo(synth, isolation):
     assert synth.isolations == ("reuse", "fork", "fresh", "reload", "load")
+    played = copy.copy(synth)
+    played.isolation = isolation
     noisy = Preset("", {"Noise": 1.0, "Echo": 1.0}).array(synth.param_space)
-    first = synth.render(noisy, NOTE, RATE)
+    first = played.render(noisy, NOTE, RATE)
     assert np.abs(first).max() > 0.01
-    again = synth.render(noisy, NOTE, RATE)
+    again = played.render(noisy, NOTE, RATE)
     assert np.array_equal(first, again) == (isolation != "reuse")
-    assert synth.render(noisy, NOTE, 2 * RATE).shape == (NOTE.n_samples(2 * RATE),)
+    assert played.render(noisy, NOTE, 2 * RATE).shape == (NOTE.n_samples(2 * RATE),)
 
 
 @needs_dawdreamer
@@ -171,20 +173,23 @@ def test_preset_files_are_those_of_the_standard(tmp_path):
         FxFile(b"Prob", 1, (*one.presets, *chunk.presets), is_bank=True),
         FxFile(b"Prob", 1, is_bank=True, chunk=b"all of them"),
     ):
-        path = tmp_path / "some.fxp"
-        file.save(path)
-        assert FxFile.load(path) == file
-        content = path.read_bytes()
-        path.write_bytes(content[:4] + bytes(4) + content[8:])  # many write no size
-        assert FxFile.load(path) == file
+        content = file.to_bytes()
+        assert FxFile.from_bytes(content) == file
+        assert FxFile.from_bytes(content[:4] + bytes(4) + content[8:]) == file  # as many write it
         for n in range(len(content)):
-            path.write_bytes(content[:n])
-            with pytest.raises(InputError, match=r"give \.fxp or \.fxb files") as caught:
-                FxFile.load(path)
-            assert "Error: it" in str(caught.value)
-    for content, said in ((b"RIFF" + bytes(60), "begin"), (b"CcnK" + bytes(60), "unknown kind")):
+            with pytest.raises(ValueError, match=r"^it (is cut off|does not begin)"):
+                FxFile.from_bytes(content[:n])
+    path = tmp_path / "some.fxp"
+    one.save(path)
+    assert FxFile.load(path) == one
+    for content, said in (
+        (b"RIFF" + bytes(60), "it does not begin with CcnK"),
+        (b"CcnK" + bytes(60), "unknown kind"),
+        (one.to_bytes()[:-1], "cut off: there are fewer than 2 parameters"),
+        (chunk.to_bytes()[:-1], "cut off: 2 of 3 bytes of a chunk"),
+    ):
         path.write_bytes(content)
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=rf"{said}.*give \.fxp or \.fxb files"):
             FxFile.load(path)
 
 
@@ -230,21 +235,18 @@ def test_what_dawdreamer_cannot_play_is_said(probe, tmp_path):
 
 
 @needs_dawdreamer
-def test_a_vst2_synth_is_learnt_and_answers_with_a_preset(synth, tmp_path):
-    controls = tuple(
-        DescribedControl(param, "learn" if param.name in LEARNT else "fix", "of this test")
-        for param in synth.param_space.params
+def test_a_run_of_a_vst2_synth_answers_with_a_preset(synth, tmp_path):
+    played = synths.from_spec({**synth.spec(), "isolation": "reuse"})
+    space = played.param_space
+    presets = [Preset.from_array(space, row, str(i)) for i, row in enumerate(units(space, 24))]
+    data = render_dataset(
+        played, tmp_path / "data", presets=presets, augmented=0, note=NOTE, workers=1
     )
-    spec = {**synth.spec(), "isolation": "reuse"}
-    Description(synth.name, spec, synth.identity(), controls).save(tmp_path / "synth.json")
-    small = [f"--set={key}={json.dumps(value)}" for key, value in SMALL["flow_reg"].items()]
-    short = ["--hold", "0.2", "--duration", "0.3", "--minutes", "0.02"]
-    call = ["learn", tmp_path / "synth.json", "--out", tmp_path / "run", *short, *small]
-    assert main([str(word) for word in [*call, "--model", "flow_reg", "--workers", "1"]]) == 0
-    values = Preset("", {"Wave": 1.0, "Cutoff": 0.4}).array(synth.param_space)
-    save_audio(tmp_path / "a.wav", synth.render(values, Note(60, 100, 0.2, 0.3), RATE), RATE)
-    infer = ["infer", tmp_path / "run", tmp_path / "a.wav", "--out", tmp_path / "found"]
-    assert main([str(word) for word in [*infer, "--budget", "16", "--workers", "1"]]) == 0
-    answer = FxFile.load(tmp_path / "found/a/a.fxp")
-    told = json.loads((tmp_path / "found/a/preset.json").read_text())["parameters"]
-    np.testing.assert_allclose(answer.presets[0].values, list(told.values()), atol=1e-6)
+    run = tmp_path / "run"
+    fit("flow_reg", data, run, options=SMALL["flow_reg"], steps=2, batch_size=8, progress=False)
+    posterior = Posterior.load(run)
+    with posterior.renderer(workers=1, keep_audio=False) as renderer:
+        match = posterior.refine(data.x([0])[0], renderer, budget=4)
+    match.save(tmp_path / "a.fxp")
+    answer = FxFile.load(tmp_path / "a.fxp").presets[0].values
+    np.testing.assert_allclose(answer, match.preset.array(space), atol=1e-6)

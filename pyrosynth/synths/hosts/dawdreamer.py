@@ -171,13 +171,13 @@ class Vst2File(DawDreamerFile):
                     "keeps parameters; give presets of parameters"
                 )
             if file.chunk:
-                return [Program(path.stem, instance.read_preset(file))]
+                return [Program(path.stem, instance.values_of(file))]
             n = len(instance.all_values())
             programs = []
             for preset in file.presets:
                 if preset.chunk:
                     one = FxFile(file.plugin_id, file.plugin_version, (preset,))
-                    values = instance.read_preset(one)
+                    values = instance.values_of(one)
                 elif len(preset.values) == n:
                     values = instance.controls_of(preset)
                 else:

@@ -143,7 +143,7 @@ class DawDreamerInstance(Instance):
         """Take up a state."""
         self._loaded("load_state", state)
 
-    def read_preset(self, preset: FxFile) -> tuple[float, ...]:
+    def values_of(self, preset: FxFile) -> tuple[float, ...]:
         """Return what a preset or a bank of a VST2 plugin makes of the controls.
 
         Raises:
