@@ -468,6 +468,13 @@ async def _the_map(page, names):
     assert await page.js("map.view.zoom") == pytest.approx(zoom, rel=1e-5)
     assert await page.js("map.shown.filter(Boolean).length") == many
 
+    # what a link has wrong is left out
+    bad = "view=a,b&range=x&only=brightness:9,none:1&colour=none&find="
+    await page.js(f"filters.restore(new URLSearchParams('{bad}'))")
+    assert await page.js("map.view.zoom === 1 && map.shown.every(Boolean)")
+    await page.js(f"location.hash = {json.dumps(link)} + '&'")
+    await page.true("map.view.zoom > 7")
+
     # the darker half of the bright ones; keys go to those only, and the name is told
     await page.press("#whole")
     await page.js(
@@ -493,6 +500,11 @@ async def _relatives(page, names):
     for number in (0, 1):
         await page.js(f"load({number})")
         await page.true(f"{SHOWN} === {json.dumps(names[number])}")
+        # a screen reader is told
+        assert (
+            await page.js("document.getElementById('map-says').textContent")
+            == f"At {names[number]}"
+        )
     await page.press("#find-similar")
     await page.true("document.querySelectorAll('#similar li').length === 8")
     assert await page.js("map.marks.similar.length") == 8
@@ -577,7 +589,15 @@ async def _the_static_site(folder):
             await page.press("#random")
             await page.true(f"state.names.includes({SHOWN})")
         assert await page.js("document.getElementById('result').dataset.drawn > 0")
-        assert await page.js("document.getElementById('find').hidden")
+        for panel in ("find", "breed-panel", "find-similar"):
+            assert await page.js(f"document.getElementById('{panel}').hidden")
+        # The map works as with a server.
+        await page.js("map.view.enlarge(3); document.querySelector('#tags select').value = '0'")
+        await page.js("filters.change()")
+        quiet = await page.js("state.tags[0].of.filter((k) => k === 0).length")
+        assert await page.js(STATUS) == f"{quiet} preset{'s' * (quiet != 1)} of {len(names)} shown"
+        assert await page.js("document.getElementById('map-says').textContent.length") > 0
+        await page.press("#show-all")
         await page.press("#save")
         await page.until(lambda: list(page.downloads.glob("*.json")))
         assert await page.js("document.documentElement.scrollWidth") <= 390

@@ -70,6 +70,7 @@ async function go(point, asked, { goOn = false, moving = null } = {}) {
   title = called;
   $("name").textContent = called;
   map.go(point.place);
+  if (!moving) map.on.tell(`At ${called}`);
   showKnobs(moving);
   showSliders(moving);
   showComparing(false);

@@ -33,7 +33,10 @@ const filters = {
   /** The classes that are asked for, by their tags. */
   get classes() { return new Map(this.selects.filter((s) => s.value !== "").map((s) => [s.name, Number(s.value)])); },
 
-  range(ends) { [$("range-low").value, $("range-high").value] = ends; },
+  range([low, high]) {
+    $("range-low").value = low >= 0 ? low : 0;
+    $("range-high").value = high >= 0 ? high : 100;
+  },
 
   clear() {
     for (const select of this.selects) select.value = "";
@@ -76,7 +79,7 @@ const filters = {
     $("range-said").textContent = all ? "all" : `${low} % to ${high} %, from ${ends[0]} to ${ends[1]}`;
     const many = shown.filter(Boolean).length;
     const found = text ? `, ${hits.length} of them found` : "";
-    $("shown-count").textContent = text || many < shown.length ? counted(many) + found : "";
+    $("shown-count").textContent = text || many < shown.length ? `${many.toLocaleString("en")} of ${counted(shown.length)} shown${found}` : "";
     $("zoom-to-marked").disabled = !map.marked.length;
     $("show-all").disabled = all && !this.text && !this.classes.size;
   },
