@@ -25,12 +25,12 @@ def described(tmp_path_factory):
     listened = []
     listen = discovery._Listening._listen
 
-    def interrupted(self, base, tests, note):
+    def interrupted(self, base, tests, note, wanted):
         if len(listened) == 2:
             listened.append("stop")
             raise KeyboardInterrupt
         listened.append(note.pitch)
-        return listen(self, base, tests, note)
+        return listen(self, base, tests, note, wanted)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(discovery._Listening, "_listen", interrupted)

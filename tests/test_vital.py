@@ -10,6 +10,7 @@ import pytest
 from pyrosynth import synths
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
+from pyrosynth.synths.discovery import describe
 from pyrosynth.synths.presets import Preset, preset_array
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.synths.vital_presets import read_vital, write_vital
@@ -138,6 +139,43 @@ def test_a_bank_that_is_gone_or_has_changed_is_said(tmp_path):
     with pytest.raises(SynthError, match="the bank has changed"):
         vital.template(vital.param_space.defaults)
     assert synths.from_spec(vital.spec()).identity() != before
+
+
+def test_controls_that_people_move_are_learnt(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        moved = {"osc_1_level": rng.uniform(0.3, 0.9), "osc_2_level": rng.uniform(0.3, 0.9)}
+        if i == 3:
+            cutoff = {"filter_1_on": 1.0, "filter_1_cutoff": 50.0, "modulation_1_amount": 0.5}
+            save(tmp_path, f"preset {i}", ("env_2", "filter_1_cutoff"), **moved, **cutoff)
+        else:
+            save(tmp_path, f"preset {i}", **moved)
+    vital = synths.load_synth("vital", bank=tmp_path)
+    notes = [Note(60, 100, 0.1, 0.15)]
+    file = tmp_path / "synth.json"
+    described = describe(vital, file, notes=notes, workers=1, progress=False)
+    learnt = {c.param.name for c in described.controls if c.use == "learn"}
+    assert {"osc_1_level", "filter_1_on", "filter_1_cutoff", "modulation_1_amount"} == learnt
+    why = {c.param.name: c.why for c in described.controls}
+    assert why["osc_2_level"] == "not heard in 6 settings and 1 notes"  # its oscillator is off
+    assert why["osc_2_on"] == "no preset moves it"
+    assert described.probe["renders"] < 150
+    again = synths.load_synth(file)  # the description has all that the synth is made of
+    assert again.presets()[3].values["filter_1_cutoff"] == 50
+    assert set(again.param_space.select("learn").names) == learnt
+
+
+def test_learning_keeps_copies_of_the_files(bank, tmp_path):
+    vital = synths.load_synth("vital", bank="")
+    assert vital.with_files([tmp_path], tmp_path / "none") is vital
+    kept = vital.with_files([bank, bank / "plain.vital"], tmp_path / "copies")
+    named = [(preset.bank, preset.name) for preset in kept.presets()]
+    assert named == [("bank", name) for name in ("plain", "wide", "wobble", "plain")]
+    again = vital.with_files([], tmp_path / "copies")
+    assert again.identity() == kept.identity() != vital.identity()
+    with pytest.raises(InputError, match="cannot read the preset"):
+        vital.with_files([bank / "notes.vital"], tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_without_the_package_vital_says_what_to_install(monkeypatch):

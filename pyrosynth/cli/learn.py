@@ -41,6 +41,7 @@ from pyrosynth.training.fit import fit
 
 FOLDER = "learn"  # below the run: what led to it
 SYNTH, PRESETS, PLAN, RESULT = "synth.json", "presets.json", "plan.json", "result.json"
+BANK = "bank"  # copies of presets, of a synth that takes more of them than values
 # Shares: of the time, for describing; of what is then left, for rendering; of what is left after
 # that, at most for checking. The rest is for fitting.
 DESCRIBING, RENDERING, CHECKING = 0.12, 0.25, 0.35
@@ -135,6 +136,7 @@ def learn(
             for line in held["lines"]:
                 say(line)
             return held
+        synth = synth.with_files([Path(file) for file in files], work / BANK)
         job = _Job(synth, folder, work, seconds, note or Note(), seed, workers, say, began)
         described, presets = job.describe(files, use, fix)
         data, plan = job.render(described, presets)

@@ -124,6 +124,19 @@ class Synth(ABC):
         """
         raise InputError(f"synth '{self.name}' has no file of controllers; give a .toml file")
 
+    def with_files(self, files: Sequence[Path], folder: Path) -> "Synth":
+        """Return the synth with what files of presets hold beside the values of its controls.
+
+        Args:
+            files: Files and folders of presets.
+            folder: Where it keeps copies, for as long as it is used; what is there already is
+                taken instead.
+
+        Returns:
+            The synth itself, if its presets are values and no more.
+        """
+        return self
+
     def __repr__(self) -> str:
         """Return class, name and number of parameters."""
         return (

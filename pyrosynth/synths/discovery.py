@@ -23,6 +23,7 @@ from pyrosynth.audio.io import Note
 from pyrosynth.errors import SynthError, checked_seed
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.base import Synth
+from pyrosynth.synths.bases import MANY, MOST_BASES, covering, spread, still_to_hear, usage_of
 from pyrosynth.synths.catalog import from_spec
 from pyrosynth.synths.description import (
     FORMAT,
@@ -148,25 +149,31 @@ class _Listening:
         bases = np.array(held["bases"])
         self.synth = _with_isolation(self.synth, held["isolation"].get("exact"))
         tests = [probe_values(param) for param in self.space.params]
-        todo = [(n, b) for n in range(len(notes)) for b in range(len(bases))]
-        todo = [at for at in todo if f"{at[0]} {at[1]}" not in held["heard"]]
-        with tqdm(total=len(todo), desc="listen", unit="base", disable=not self.progress) as bar:
-            for n, b in todo:
-                held["heard"][f"{n} {b}"] = self._listen(bases[b], tests, notes[n]).to_json()
-                self._save()
+        moved = np.array(held["moved"], np.bool_) if "moved" in held else None
+        if moved is None and len(self.space) >= MANY:
+            notes = notes[:1]  # all would take hours
+        heard: list[list[Heard]] = []
+        total = len(notes) * len(bases)
+        with tqdm(total=total, desc="listen", unit="base", disable=not self.progress) as bar:
+            for n, b in np.ndindex(len(notes), len(bases)):
+                heard += [[]] if b == 0 else []
+                key = f"{n} {b}"
+                if key not in held["heard"]:
+                    wanted = None if moved is None else still_to_hear(moved, heard)
+                    held["heard"][key] = self._listen(bases[b], tests, notes[n], wanted).to_json()
+                    self._save()
+                heard[n].append(Heard.from_json(held["heard"][key]))
                 bar.update()
-        heard = [
-            [Heard.from_json(held["heard"][f"{n} {b}"]) for b in range(len(bases))]
-            for n in range(len(notes))
-        ]
         if "steps" not in held:
-            held["steps"] = self._find_steps(bases, heard[0], notes[0])
+            steps = self._find_steps(bases, heard[0], notes[0]) if moved is None else {}
+            held["steps"] = steps  # none are looked for in many controls, which would take hours
             held["limits"] = self._find_limits(bases, tests, heard[0], notes[0])
             self._save()
         usual = preset_array(presets, self.space) if len(presets) else None
         controls = judge(
-            self.space, tests, bases, heard, held["steps"], held["limits"], usual, notes
-        )
+            self.space, tests, bases, heard, held["steps"], held["limits"], usual, notes,
+            held.get("moving"),
+        )  # fmt: skip
         probe = {
             "bases": len(bases),
             "from_presets": held["from_presets"],
@@ -211,14 +218,21 @@ class _Listening:
     ) -> None:
         """Choose the isolation, and settings that sound and sound unlike each other."""
         rng = np.random.default_rng(self.seed)
+        usage = None
         if not presets:
             with suppress(SynthError):  # of a synth without its banks
                 presets = self.synth.presets()
         if presets:
             known = preset_array(distinct(presets, self.space), self.space)
-            values = known[rng.permutation(len(known))[:CANDIDATES]]
-            values = self.space.from_unit(self.space.to_unit(values))
-        else:
+            usage = usage_of(self.space, known)
+            if usage:
+                order = np.array(covering(usage.moved, CANDIDATES))
+            else:
+                order = rng.permutation(len(known))[:CANDIDATES]
+            values = self.space.from_unit(self.space.to_unit(known[order]))
+        if usage is None and len(self.space) >= MANY:
+            values = self.space.defaults[None]  # what is drawn of so many is noise
+        elif not presets:
             drawn = rng.random((CANDIDATES - 1, len(self.space)))
             values = np.concatenate([self.space.defaults[None], self.space.decode(drawn)])
         self._render(values[: self.workers or n_cores()], notes[0])  # starts them all
@@ -234,9 +248,15 @@ class _Listening:
                 f"none of {len(values)} settings of '{self.synth.name}' gives a sound at "
                 f"{notes[0].name} (the first is '{reason[0]}'); check that it is an instrument"
             )
-        rows = sum(len(probe_values(param)) for param in self.space.params) * len(notes)
-        wanted = int(np.clip(seconds / (per_sound * rows), *BASES))
-        chosen = _spread(x[loud], min(wanted, len(loud)))
+        if usage:
+            moved = usage.moved[order[loud]]
+            chosen = covering(moved, MOST_BASES)
+            self.held["moved"] = moved[chosen].astype(int).tolist()
+            self.held["moving"] = usage.share.tolist()
+        else:
+            rows = sum(len(probe_values(param)) for param in self.space.params) * len(notes)
+            wanted = int(np.clip(seconds / (per_sound * rows), *BASES))
+            chosen = spread(x[loud], min(wanted, len(loud)))
         self.held["bases"] = values[loud[chosen]].tolist()
         self.held["from_presets"] = bool(presets)
         self.held["isolation"] = {}
@@ -248,8 +268,17 @@ class _Listening:
         self.held["heard"] = {}
         self._save()
 
-    def _listen(self, base: Values, tests: Sequence[Values], note: Note) -> Heard:
-        """Compare the sounds of all values of all controls with that of a base."""
+    def _listen(
+        self, base: Values, tests: Sequence[Values], note: Note, wanted: NDArray[np.bool_] | None
+    ) -> Heard:
+        """Compare the sounds of all values of the controls wanted, or of all, with a base's."""
+        if wanted is not None:
+            if not wanted.any():
+                nothing: list[list[Any]] = [[]] * len(tests)
+                return Heard(False, 0.0, nothing, nothing, nothing)
+            tests = [
+                values if want else values[:0] for values, want in zip(tests, wanted, strict=True)
+            ]
         sizes = [len(values) for values in tests]
         rows = np.repeat(base[None], sum(sizes), axis=0)
         at = 0
@@ -309,8 +338,8 @@ class _Listening:
         """Find how far a control goes that fails at an end of its range."""
         limits: dict[str, list[float]] = {}
         for i, param in enumerate(self.space.params):
-            loud = [k for k, h in enumerate(heard) if h.loud] or [0]
-            fails = np.mean([heard[k].failed[i] for k in loud], axis=0) > 0.5
+            loud = [k for k, h in enumerate(heard) if h.loud and h.failed[i]]
+            fails = np.mean([heard[k].failed[i] for k in loud] or [[False]], axis=0) > 0.5
             at_low, at_high = fails[0], fails[-1]
             inside = fails[int(at_low) : len(fails) - int(at_high)]
             if not fails.any() or inside.any() or not len(inside):
@@ -351,16 +380,6 @@ def _with_isolation(synth: Synth, isolation: str | None) -> Synth:
 def _distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     """Return the RMS difference of two log-mel spectrograms in dB."""
     return round(float(DB * np.sqrt(np.mean((one.astype(np.float64) - other) ** 2))), 3)
-
-
-def _spread(x: NDArray[np.float32], n: int) -> list[int]:
-    """Choose n sounds, each as unlike those before as possible, beginning with the first."""
-    flat = x.reshape(len(x), -1).astype(np.float64)
-    chosen, nearest = [0], np.full(len(x), np.inf)
-    while len(chosen) < n:
-        nearest = np.minimum(nearest, ((flat - flat[chosen[-1]]) ** 2).mean(axis=1))
-        chosen.append(int(nearest.argmax()))
-    return chosen
 
 
 def _worker_seconds(renderer: Renderer) -> float:

@@ -93,6 +93,7 @@ def judge(
     limits: Mapping[str, Sequence[float]],
     usual: Values | None,
     notes: Sequence[Note],
+    moving: Sequence[float] | None = None,
 ) -> tuple[DescribedControl, ...]:
     """Decide of each control what it is, and whether it is learnt.
 
@@ -105,6 +106,8 @@ def judge(
         limits: Ranges of controls that fail at an end.
         usual: Values of presets, shape (n_presets, n_params); None without presets.
         notes: The notes.
+        moving: Share of the presets that move each control, where those that
+            hardly any preset moves were not listened to; None where all were.
 
     Raises:
         SynthError: No control is left to be learnt.
@@ -113,28 +116,31 @@ def judge(
     threshold = max(AUDIBLE_DB, NOISE_FACTOR * noise)
     controls = []
     for i, param in enumerate(space.params):
-        db = tuple(max(max(h.db[i]) for h in row) for row in heard)
+        listened = [[h for h in row if h.db[i]] for row in heard]
+        db = tuple(max(max(h.db[i]) for h in row) for row in listened if row)
         others = [tests[i] != base[i] for base in bases]
         silent = [
             float(np.mean(np.array(h.silent[i])[other])) if other.any() else 0.0
             for h, other in zip(heard[0], others, strict=True)
-            if h.loud
+            if h.loud and h.db[i]
         ]
         failed = int(sum(sum(h.failed[i]) for row in heard for h in row))
         moved = usual is not None and bool(np.ptp(usual[:, i]) > 0)
         described = replace(param, **_shape(param, steps.get(param.name)))
         use: Use = LEARN
         why = _why_audible(db, threshold, notes)
-        fails = np.mean([h.failed[i] for h in heard[0]], axis=0) > FAILING_BASES
+        fails = np.mean([h.failed[i] for h in listened[0]] or [[False]], axis=0) > FAILING_BASES
         if fails.any() and param.name in limits:
             described = _clipped(described, *limits[param.name])
             why = f"kept from values that break the sound; {why}"
         elif fails.any():
             use, why = "fix", "the synth crashes, hangs or gives no finite sound at some values"
-        if np.mean(np.array(silent) > SILENT_VALUES) > SILENT_BASES:
+        if np.mean(np.array(silent or [0.0]) > SILENT_VALUES) > SILENT_BASES:
             use, why = "fix", "other values silence the synth"
+        elif use == LEARN and not db:
+            use, why = "fix", _why_not_listened(moving, i)
         elif use == LEARN and max(db) < threshold:
-            where = f"{len(bases)} settings and {len(notes)} notes"
+            where = f"{len(listened[0])} settings and {len(db)} notes"
             but = ", but some values crash the synth or give no finite sound" if failed else ""
             use, why = "fix", f"not heard in {where}{but}"
         elif use == LEARN and not moved and HOUSEKEEPING.search(param.name):
@@ -158,11 +164,17 @@ def judge(
 
 def _why_audible(db: Sequence[float], threshold: float, notes: Sequence[Note]) -> str:
     """Say at which notes a control is heard."""
-    heard = [f"{note.name} at velocity {note.velocity}" for note, d in zip(notes, db, strict=True)
+    heard = [f"{notes[n].name} at velocity {notes[n].velocity}" for n, d in enumerate(db)
              if d >= threshold]  # fmt: skip
-    if db[0] >= threshold or not heard:
-        return f"heard, up to {max(db):.1f} dB"
+    if not heard or db[0] >= threshold:
+        return f"heard, up to {max(db, default=0.0):.1f} dB"
     return f"heard with {', '.join(heard)} only: one {notes[0].name} does not tell it"
+
+
+def _why_not_listened(moving: Sequence[float] | None, i: int) -> str:
+    """Say how few presets move a control."""
+    share = 0.0 if moving is None else moving[i]
+    return f"{share:.0%} of the presets move it" if share else "no preset moves it"
 
 
 def _shape(param: Param, steps: int | None) -> dict[str, Any]:

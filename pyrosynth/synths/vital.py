@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import InputError, SynthError
+from pyrosynth.files import safe_name, whole
 from pyrosynth.synths.isolation import IsolatedSynth
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.presets import Preset
@@ -79,7 +81,11 @@ class Vital(IsolatedSynth):
         self.bank = os.path.abspath(bank) if bank else ""
         if bank is None and usual.is_dir():
             self.bank = str(usual)
-        self._files, self._presets, self._digest = self._read(Path(self.bank))
+        self._files, self._presets = self._read(Path(self.bank)) if self.bank else ([], [])
+        digest = hashlib.sha256()
+        for file in self._files:
+            digest.update(file.read_bytes())
+        self._digest = digest.hexdigest()
 
     def spec(self) -> dict[str, Any]:
         """Return the name and the bank."""
@@ -99,7 +105,7 @@ class Vital(IsolatedSynth):
         Raises:
             InputError: It is none of Vital's, or of a newer Vital.
         """
-        return [self._preset(read_vital(path), Path(path))]
+        return [self._preset(read_vital(Path(path)), Path(path))]
 
     def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
         """Write the first preset as a ``.vital`` file, with all else as its template has it."""
@@ -108,6 +114,21 @@ class Vital(IsolatedSynth):
         named = dict(zip(self.param_space.names, values.tolist(), strict=True))
         write_vital(path, self.template(values), named, preset.name)
         return True
+
+    def with_files(self, files: Sequence[Path], folder: Path) -> "Vital":
+        """Return Vital with a bank of copies: of these files, and of the bank it has."""
+        if not folder.exists():
+            own = [file for file in files if file.is_dir() or file.suffix == self.preset_suffix]
+            found = [file for place in own for file in self._read(place)[0]] + self._files
+            if not found:
+                return self
+            with whole(folder, "learn") as new:
+                for i, file in enumerate(found):
+                    owner = safe_name(file.absolute().parent.name or "bank")
+                    copy = new / owner / f"{i:04d} {file.name}"
+                    copy.parent.mkdir(exist_ok=True)
+                    shutil.copyfile(file, copy)
+        return Vital(folder)
 
     def template(self, values: NDArray[np.float64]) -> VitalPreset:
         """Return the preset of the bank with the nearest controls, or Vital's first preset.
@@ -151,22 +172,20 @@ class Vital(IsolatedSynth):
         arrays = [preset.array(self.param_space) for preset in self._presets]
         return self.param_space.to_unit(np.stack(arrays))
 
-    def _read(self, place: Path) -> tuple[list[Path], list[Preset], str]:
-        """Read the bank: its files, their presets, and a hash of them."""
-        files, presets, digest = [], [], hashlib.sha256()
-        if self.bank and not place.exists():
+    def _read(self, place: Path) -> tuple[list[Path], list[Preset]]:
+        """Read a file, or those of a folder: the files, and their presets."""
+        if not place.exists():
             raise InputError(f"there is no bank '{place}'; give a folder of .vital files, or one")
-        inside = place.is_dir()
-        for file in sorted(place.rglob("*.vital")) if inside else [place] if self.bank else []:
+        if not place.is_dir():
+            return [place], self.read_bank(place)
+        files, presets = [], []
+        for file in sorted(place.rglob("*.vital")):
             try:
                 presets += self.read_bank(file)
             except InputError:
-                if not inside:
-                    raise
                 continue  # whatever a user keeps there; named files complain
             files.append(file)
-            digest.update(file.read_bytes())
-        return files, presets, digest.hexdigest()
+        return files, presets
 
     def _preset(self, read: VitalPreset, path: Path) -> Preset:
         """Return the values of a preset that this version of Vital has, in their ranges."""
