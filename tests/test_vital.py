@@ -142,14 +142,11 @@ def test_a_bank_that_is_gone_or_has_changed_is_said(tmp_path):
 
 
 def test_controls_that_people_move_are_learnt(tmp_path):
-    rng = np.random.default_rng(0)
-    for i in range(8):
-        moved = {"osc_1_level": rng.uniform(0.3, 0.9), "osc_2_level": rng.uniform(0.3, 0.9)}
-        if i == 3:
-            cutoff = {"filter_1_on": 1.0, "filter_1_cutoff": 50.0, "modulation_1_amount": 0.5}
-            save(tmp_path, f"preset {i}", ("env_2", "filter_1_cutoff"), **moved, **cutoff)
-        else:
-            save(tmp_path, f"preset {i}", **moved)
+    for i in range(7):
+        save(tmp_path, f"preset {i}", osc_1_level=0.3 + 0.1 * i)
+    cutoff = {"filter_1_on": 1.0, "filter_1_cutoff": 50.0, "modulation_1_amount": 0.5}
+    route = "env_2", "filter_1_cutoff"
+    save(tmp_path, "preset 7", route, osc_1_level=0.9, osc_2_level=0.3, **cutoff)
     vital = synths.load_synth("vital", bank=tmp_path)
     notes = [Note(60, 100, 0.1, 0.15)]
     file = tmp_path / "synth.json"
@@ -157,11 +154,11 @@ def test_controls_that_people_move_are_learnt(tmp_path):
     learnt = {c.param.name for c in described.controls if c.use == "learn"}
     assert {"osc_1_level", "filter_1_on", "filter_1_cutoff", "modulation_1_amount"} == learnt
     why = {c.param.name: c.why for c in described.controls}
-    assert why["osc_2_level"] == "not heard in 6 settings and 1 notes"  # its oscillator is off
+    assert why["osc_2_level"] == "not heard in 1 settings and 1 notes"  # its oscillator is off
     assert why["osc_2_on"] == "no preset moves it"
-    assert described.probe["renders"] < 150
+    assert described.probe["renders"] < 60
     again = synths.load_synth(file)  # the description has all that the synth is made of
-    assert again.presets()[3].values["filter_1_cutoff"] == 50
+    assert again.presets()[7].values["filter_1_cutoff"] == 50
     assert set(again.param_space.select("learn").names) == learnt
 
 
