@@ -158,7 +158,7 @@ class Vital(IsolatedSynth):
         """The engine of this process."""
         return ENGINE
 
-    def open_library(self) -> None:
+    def open_library(self, sample_rate: int) -> None:
         """Make the engine."""
         ENGINE.open()
 
