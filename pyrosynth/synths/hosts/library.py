@@ -62,7 +62,10 @@ def check_library(path: Path) -> None:
 
 def is_vst2(path: Path) -> bool:
     """Return whether a library is a VST2 plugin, by its entry, and none of DSSI as well."""
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
     return b"VSTPluginMain" in content and b"dssi_descriptor" not in content
 
 
