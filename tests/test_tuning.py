@@ -17,7 +17,14 @@ from pyrosynth.audio.pitch import pitch as yin
 from pyrosynth.audio.tuning import tune
 from pyrosynth.cli.app import main
 from pyrosynth.errors import InputError
-from pyrosynth.inference.hearing import Hearing, choose
+from pyrosynth.inference.answers import Match
+from pyrosynth.inference.hearing import (
+    Hearing,
+    choose,
+    in_tune_first,
+    off_pitch,
+    tuning_advice,
+)
 from pyrosynth.synths import load_synth
 from pyrosynth.synths.presets import Preset, preset_array
 
@@ -167,17 +174,20 @@ def test_a_sure_pitch_is_brought_to_the_note_and_an_octave_is_taken_both_ways(tm
     write_tone(file, 55)
     (way,) = posterior.hear(file)
     assert (way.says, way.tuned.note.name) == ("play it at G3", "G3")
+    assert way.pitch == posterior.run.note.pitch
     write_tone(file, 48)  # by its key, or by a preset that sounds an octave below its key
     as_it_is, brought = posterior.hear(file)
     assert as_it_is.says == "the sound is at C3, and the preset plays C3 when C4 is pressed"
     assert brought.play["name"] == "C3"
+    assert (as_it_is.pitch, brought.pitch) == (48, 60)
     np.testing.assert_array_equal(as_it_is.audio, posterior.listen(file))
     write_tone(file, 60)
     (way,) = posterior.hear(file)
-    assert (way.tuned, way.says) == (None, "")
+    assert (way.tuned, way.says, way.pitch) == (None, "", 60)
     save_audio(file, noise(), RATE)
     (way,) = posterior.hear(file)
     np.testing.assert_array_equal(way.audio, posterior.listen(file))
+    assert way.pitch is None
 
 
 def test_the_common_period_of_a_chord_is_no_sure_pitch(tmp_path):
@@ -190,6 +200,7 @@ def test_the_common_period_of_a_chord_is_no_sure_pitch(tmp_path):
     as_it_is, brought = posterior.hear(file)
     assert as_it_is.tuned is None
     assert not brought.tuned.sure
+    assert as_it_is.pitch is brought.pitch is None
 
 
 def test_an_unsure_pitch_is_taken_the_way_that_is_met_better(tmp_path):
@@ -201,6 +212,42 @@ def test_an_unsure_pitch_is_taken_the_way_that_is_met_better(tmp_path):
             rendered = []
             way, spent = choose(posterior, [wrong, right], renderer, budget, 0, rendered.append)
             assert (way.says, spent, sum(rendered)) == ("right", 2 * budget, 2 * budget)
+
+
+def test_of_near_presets_one_that_is_in_tune_comes_first():
+    """The nearest is a second oscillator that is 45 cents flat."""
+    _, posterior = small_posterior()
+    space, note = posterior.run.full_space, posterior.run.note
+    assert posterior.synth.name == "voice"
+    plain = Preset("plain", "test", {p.name: p.default for p in space.params}).array(space)
+    mix, detune = space.index(["osc_mix", "osc2_detune"])
+    flat, right = plain.copy(), plain.copy()
+    flat[[mix, detune]], right[[mix, detune]] = (1.0, -45.0), (1.0, 10.0)
+    values = np.stack([flat, right, plain])
+    x = np.zeros((3, 1, 1), np.float32)
+    source, trace = np.array(["cma", "bank", "model"]), np.array([[3, 1.0]])
+
+    def found(lsd):
+        return Match(values, x, np.array(lsd), source, trace, x[0])
+
+    way = Hearing(np.zeros(1, np.float32), pitch=note.pitch)
+    with posterior.renderer(1, keep_audio=True) as renderer:
+        sounds = renderer.render(values).audio
+        off = [off_pitch(posterior, sound, way) for sound in sounds]
+        np.testing.assert_allclose(off, [-0.45, 0.1, 0.0], atol=0.03)
+        near = found([1.0, 1.5, 1.6])
+        match, in_tune = in_tune_first(posterior, near, way, renderer, 3)
+        assert in_tune
+        assert (match.source[0], match.lsd.tolist()) == ("bank", [1.5, 1.0, 1.6])
+        np.testing.assert_array_equal(match.values, values[[1, 0, 2]])
+        far = found([1.0, 2.1, 2.2])  # too far to be worth it
+        assert in_tune_first(posterior, far, way, renderer, 3) == (far, False)
+        assert in_tune_first(posterior, near, way, renderer, 1) == (near, False)
+        drum = Hearing(way.audio)
+        assert in_tune_first(posterior, near, drum, renderer, 3) == (near, True)
+    assert tuning_advice(way, off[0]) == "the preset sounds 45 cents below the pitch of the sound"
+    assert tuning_advice(way, off[1]) == ""
+    assert off_pitch(posterior, np.zeros(9, np.float32), way) is None
 
 
 def test_infer_says_what_to_play_and_keeps_what_was_made(tmp_path, capfd):

@@ -1,7 +1,7 @@
 """What is inferred of a sound: draws of the posterior, and the presets that a search has tried."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -184,6 +184,11 @@ class Match:
     def n_renders(self) -> int:
         """Number of sounds that were rendered."""
         return int(self.trace[-1, 0])
+
+    def taken(self, order: NDArray[np.int64]) -> "Match":
+        """Return the presets at some positions, in that order."""
+        values, x, lsd, source = (a[order] for a in (self.values, self.x, self.lsd, self.source))
+        return replace(self, values=values, x=x, lsd=lsd, source=source)
 
     @property
     def preset(self) -> Preset:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Audio
 from pyrosynth.audio.pitch import pitch
 from pyrosynth.audio.tuning import TunedSound
 from pyrosynth.errors import InputError
+from pyrosynth.inference.answers import Match
 from pyrosynth.synths.rendering import Renderer
 
 if TYPE_CHECKING:
@@ -27,6 +29,10 @@ OFF_PITCH = 0.6  # semitones from the note of the run, from which a sound is at 
 OCTAVE = 12  # semitones
 PITCHED = 0.6  # share of a sound's frames that must have a pitch, for it to be at the run's note
 FADED = 100  # part of its peak that a sound has sunk to when it is over
+IN_TUNE = 0.2  # semitones from the pitch that is wanted, within which a preset is in tune
+TRIED = 16  # part of the budget that each of two ways to take a sound is tried with
+TRIED_IN_TUNE = 8  # part of the budget that is kept to see which of the nearest presets are
+NO_FARTHER_DB = 1.0  # than the nearest preset may one be that is in tune
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +44,14 @@ class Hearing:
             (n_samples,).
         tuned: How it was brought to the run's note; None if it was taken as it is.
         says: What to tell of it, a sentence; empty if there is nothing to tell.
+        pitch: Where a preset must sound when the key of the run's note is pressed, a MIDI number;
+            None if the sound has no pitch that is sure.
     """
 
     audio: Audio
     tuned: TunedSound | None = None
     says: str = ""
+    pitch: float | None = None
 
     @property
     def play(self) -> dict[str, Any] | None:
@@ -65,34 +74,100 @@ def hear(posterior: "Posterior", path: str | Path) -> list[Hearing]:
     """
     own = posterior.run.note
     as_it_is = posterior.listen(path)
-    if _is_at_note(posterior, as_it_is):  # nothing that costs seconds to import
-        return [Hearing(as_it_is)]
+    heard = sounding_pitch(as_it_is, posterior.run.features)
+    if heard is not None and abs(heard - own.pitch) < OFF_PITCH:  # nothing slow is imported
+        return [Hearing(as_it_is, pitch=own.pitch)]
     try:
         tuned = posterior.tune(path)
     except InputError:  # it has no pitch
         return [Hearing(as_it_is)]
     away = tuned.note.pitch + tuned.cents / 100 - own.pitch
+    wanted = own.pitch if tuned.sure else None
     if abs(away) < OFF_PITCH:
-        return [Hearing(as_it_is)]
+        return [Hearing(as_it_is, pitch=wanted)]
     name = tuned.note.name
-    brought = Hearing(tuned.audio, tuned, f"play it at {name}")
+    brought = Hearing(tuned.audio, tuned, f"play it at {name}", wanted)
     octaves = abs(away - OCTAVE * round(away / OCTAVE)) < OFF_PITCH
     if tuned.sure and not octaves:
         return [brought]
     kept = f"the sound is at {name}, and the preset plays {name} when {own.name} is pressed"
-    return [Hearing(as_it_is, says=kept), brought]
+    wanted = tuned.note.pitch if tuned.sure else None
+    return [Hearing(as_it_is, says=kept, pitch=wanted), brought]
 
 
-def _is_at_note(posterior: "Posterior", audio: Audio) -> bool:
-    """Return whether most of a sound is at the run's note."""
-    spec = posterior.run.features
+def sounding_pitch(audio: Audio, spec: FeatureSpec) -> float | None:
+    """Return the pitch of most of a sound, a MIDI number with fractions; None if it has none.
+
+    Args:
+        audio: Shape (n_samples,).
+        spec: Rate, window and hop.
+    """
     frames = pitch(torch.from_numpy(audio)[None], spec)[0].numpy()
     voiced, level = np.isfinite(frames), np.abs(audio)
-    n_sounding = int(np.flatnonzero(level > level.max() / FADED)[-1]) + 1
-    if voiced.sum() < PITCHED * np.ceil(n_sounding / spec.hop_length):
-        return False
-    number = 69 + 12 * np.log2(np.median(frames[voiced]) / 440)
-    return bool(abs(number - posterior.run.note.pitch) < OFF_PITCH)
+    n_sounding = int(np.flatnonzero(level >= level.max() / FADED)[-1]) + 1
+    if not level.any() or voiced.sum() < PITCHED * np.ceil(n_sounding / spec.hop_length):
+        return None
+    return float(69 + 12 * np.log2(np.median(frames[voiced]) / 440))
+
+
+def off_pitch(posterior: "Posterior", audio: Audio, way: Hearing) -> float | None:
+    """Return how many semitones a preset's sound is above the pitch that is wanted.
+
+    Args:
+        posterior: The run.
+        audio: What the preset plays at the run's note, shape (n_samples,).
+        way: How the sound was taken.
+
+    Returns:
+        None where it has no pitch, or none is wanted.
+    """
+    heard = None if way.pitch is None else sounding_pitch(audio, posterior.run.features)
+    return None if heard is None or way.pitch is None else heard - way.pitch
+
+
+def in_tune_first(
+    posterior: "Posterior", match: Match, way: Hearing, renderer: Renderer, n: int
+) -> tuple[Match, bool]:
+    """Put a preset first that is in tune, if one of the nearest is and is hardly farther.
+
+    A distance between spectrograms hardly tells a quarter of a tone, but ears do.
+
+    Args:
+        posterior: The run.
+        match: What a search has found.
+        way: How the sound was taken.
+        renderer: From ``posterior.renderer(keep_audio=True)``.
+        n: Nearest presets that are rendered for it, at most; none are heard if it is 0.
+
+    Returns:
+        The presets, as they were where none of these is in tune; and whether the first one is in
+        tune, or need not be.
+    """
+    if way.pitch is None or not n:
+        return match, True
+    near = np.flatnonzero(match.lsd <= match.lsd[0] + NO_FARTHER_DB)[:n]
+    rendered = renderer.render(match.values[near])
+    assert rendered.audio is not None
+    for i, audio in zip(near, rendered.audio, strict=True):
+        off = off_pitch(posterior, audio, way)
+        if off is not None and abs(off) <= IN_TUNE:
+            return match.taken(np.r_[i, np.delete(np.arange(len(match.lsd)), i)]), True
+    return match, False
+
+
+def tuning_advice(way: Hearing, off: float | None) -> str:
+    """Say at which pitch a preset sounds, where it is not that of the key.
+
+    Args:
+        way: How the sound was taken.
+        off: Semitones of the preset above the pitch that is wanted, from `off_pitch`.
+    """
+    says = "" if way.tuned else way.says
+    if off is None or abs(off) <= IN_TUNE:
+        return says
+    side = "above" if off > 0 else "below"
+    away = f"the preset sounds {100 * abs(off):.0f} cents {side} the pitch of the sound"
+    return f"{says}; {away}" if says else away
 
 
 def choose(
@@ -105,10 +180,12 @@ def choose(
 ) -> tuple[Hearing, int]:
     """Choose the way to take a sound that presets come nearer to.
 
+    A preset that should be in tune and is not counts as farther by 1 dB.
+
     Args:
         posterior: The run.
         ways: From ``hear``.
-        renderer: From ``posterior.renderer()``.
+        renderer: From ``posterior.renderer(keep_audio=True)``.
         budget: Sounds to render for each way; without any, the known presets decide.
         seed: Of everything random.
         report: Called with the number of sounds each time some were rendered.
@@ -120,9 +197,45 @@ def choose(
         return ways[0], 0
     x = [posterior.features(way.audio) for way in ways]
     if budget:
-        lsd = [posterior.refine(one, renderer, budget, seed, report).lsd[0] for one in x]
+        lsd = []
+        for way, one in zip(ways, x, strict=True):
+            n_heard = 0 if way.pitch is None else budget // 2
+            match = posterior.refine(one, renderer, budget - n_heard, seed, report)
+            match, in_tune = in_tune_first(posterior, match, way, renderer, n_heard)
+            report(n_heard)
+            lsd.append(match.lsd[0] + (0.0 if in_tune else NO_FARTHER_DB))
     elif posterior.bank is not None:
         lsd = posterior.bank.nearest(np.stack(x))[1][:, 0].tolist()
     else:
         return ways[0], 0
     return ways[int(np.argmin(lsd))], budget * len(ways)
+
+
+def refine(
+    posterior: "Posterior",
+    ways: Sequence[Hearing],
+    renderer: Renderer,
+    budget: int,
+    seed: int = 0,
+    report: Callable[[int], object] = lambda n: None,
+) -> tuple[Match, Hearing, int]:
+    """Search for the preset of a sound of any pitch.
+
+    Args:
+        posterior: The run.
+        ways: How to take the sound, from ``hear``.
+        renderer: From ``posterior.renderer(keep_audio=True)``.
+        budget: Sounds to render.
+        seed: Of everything random.
+        report: Called with the number of sounds each time some were rendered.
+
+    Returns:
+        The presets, the way that they were found by, and the number of sounds rendered.
+    """
+    way, spent = choose(posterior, ways, renderer, budget // TRIED, seed, report)
+    n_heard = 0 if way.pitch is None else budget // TRIED_IN_TUNE
+    x = posterior.features(way.audio)
+    match = posterior.refine(x, renderer, budget - spent - n_heard, seed, report)
+    match, _ = in_tune_first(posterior, match, way, renderer, n_heard)
+    report(n_heard)
+    return match, way, match.n_renders + spent + n_heard

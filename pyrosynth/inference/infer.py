@@ -30,7 +30,7 @@ from pyrosynth.errors import (
 from pyrosynth.files import require_ours, safe_name, whole, writable
 from pyrosynth.inference.answers import Match
 from pyrosynth.inference.arviz import label_draws, save_groups
-from pyrosynth.inference.hearing import Hearing, choose
+from pyrosynth.inference.hearing import Hearing, off_pitch, refine, tuning_advice
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.inference.report import candidates, infer_report, pitch_section
 from pyrosynth.inference.side_by_side import Tick, side_by_side
@@ -40,7 +40,6 @@ from pyrosynth.synths.rendering import Renderer, RenderResult
 PRESET, SOUND, POSTERIOR = "preset.json", "render.wav", "posterior.nc"
 FAINTEST = 0.01  # share of a sound above the floor; that of 99.8 % of amsynth's presets is larger
 PLAYED, REPORT = "played.wav", "report.html"
-TRIED = 16  # part of the budget that each of two ways to take a sound is tried with
 IN_BANK = 8  # presets in the synth's own file: the best, then the draws that sound nearest
 
 
@@ -244,10 +243,9 @@ def infer_sound(
         ways = [Hearing(posterior.listen(file, own_level=True))]
     else:
         ways = posterior.hear(file)
-    heard, spent = choose(posterior, ways, renderer, budget // TRIED, seed, report)
+    match, heard, n_renders = refine(posterior, ways, renderer, budget, seed, report)
     audio, tuned = heard.audio, heard.tuned
     x = posterior.features(audio)
-    match = posterior.refine(x, renderer, budget - spent, seed, report)
     drawn = posterior.sample(x, draws, seed)
     sounded = _sounds(renderer.render(drawn.values))
     report(draws)
@@ -257,9 +255,12 @@ def infer_sound(
     assert played.audio is not None
     result = Inferred(
         str(file), str(target), float(match.lsd[0]), str(match.source[0]),
-        match.n_renders + spent,
+        n_renders,
         play=heard.play,
-        advice=_faint_advice(posterior, x) or ("" if tuned else heard.says),
+        advice=(
+            _faint_advice(posterior, x)
+            or tuning_advice(heard, off_pitch(posterior, played.audio[0], heard))
+        ),
     )  # fmt: skip
     score = {
         "lsd_db": result.lsd_db,
