@@ -307,6 +307,19 @@ def test_what_moves_is_told_as_controllers_that_have_changed(client, live):
     expected = live.move(live.space.place(names[1]), {next(iter(live.controls)): 3.0})
     np.testing.assert_allclose(by_controller["/z"][0], expected.z, rtol=1e-4, atol=1e-5)
     assert by_controller["/cc"]
+    # A search that ends after the point was moved: the last that is told is where the point is.
+    at = {(c, n): value for c, n, value in heard("/midi", 1)["/cc"]}
+    client.raw(write("/encode", ["tone.wav"]))
+    client.raw(write("/load", [names[1]]))
+    answer = ("", [])
+    while answer[0] != "/encoded":
+        answer = client.hear()
+        at |= {tuple(answer[1][:2]): answer[1][2]} if answer[0] == "/cc" else {}
+    at |= {(c, n): value for c, n, value in heard("/ping").get("/cc", [])}
+    here = client.ask("/params")["/params"][1::2]
+    for controller, value in live.midi.values(np.array(here)).items():
+        assert abs(at[controller] - value) <= 1  # what is told has single precision
+    assert not np.allclose(here, live.known(1))  # it was found, and gone to
     heard("/midi", 0)
     assert "/cc" not in heard("/load", names[0])
 

@@ -92,6 +92,17 @@ def test_a_server_understands_every_message_of_a_patch(read, tmp_path):
             served.close()
 
 
+def test_the_page_names_messages_that_there_are():
+    """Its table is written from the program; here are the messages that its sentences name."""
+    page = (DOCS / "live.md").read_text(encoding="utf-8")
+    assert "<!-- messages -->" in page
+    named = set(re.findall(r"`(/[a-z]+(?:/[a-z]+)*)(?=[ `])", page))
+    known = {*MESSAGES, "/error", "/cc"} | {
+        a for m in MESSAGES.values() for a in m.answers.split()
+    }
+    assert {"/decode", "/note", "/noted", "/midi", "/cc"} <= named <= known
+
+
 def number(word):
     """Return a word of a message as Pure Data and Max send it."""
     if word.startswith("$"):

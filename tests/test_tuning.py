@@ -219,7 +219,7 @@ def test_of_near_presets_one_that_is_in_tune_comes_first():
     _, posterior = small_posterior()
     space, note = posterior.run.full_space, posterior.run.note
     assert posterior.synth.name == "voice"
-    plain = Preset("plain", "test", {p.name: p.default for p in space.params}).array(space)
+    plain = np.array(space.defaults)
     mix, detune = space.index(["osc_mix", "osc2_detune"])
     flat, right = plain.copy(), plain.copy()
     flat[[mix, detune]], right[[mix, detune]] = (1.0, -45.0), (1.0, 10.0)

@@ -323,7 +323,7 @@ def _note(session: Session, arguments: Arguments) -> list[Answer]:
 )  # fmt: skip
 def _midi(session: Session, arguments: Arguments) -> list[Answer]:
     session.tell_midi(bool(int(*arguments)))
-    return [("/midi", [int(session.tells_midi)]), *session.midi()]
+    return [("/midi", [int(session.tells_midi)])]
 
 
 @message(

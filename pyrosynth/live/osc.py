@@ -264,7 +264,7 @@ class OscServer:
         host.slow[lane] -= 1
         self._slow[lane] -= 1
         if session.place is not began_at:
-            host.session.go(session.place, session.name)
+            host.session.place, host.session.name = session.place, session.name
         self._finish(host, sender, address, answer.result)
 
     def _finish(
@@ -272,6 +272,8 @@ class OscServer:
     ) -> None:
         try:
             for reply in answer():
+                self._send(host, sender, *reply)
+            for reply in host.session.midi():
                 self._send(host, sender, *reply)
             self.counts["answered"] += 1
         except PyrosynthError as error:

@@ -133,10 +133,13 @@ class Session:
     def go(self, place: Place, name: str | None = None) -> list[Answer]:
         """Go to a place; say what is there."""
         self.place, self.name = place, self.name if name is None else name
-        return [("/params", self.params()), ("/z", place.z.tolist()), *self.midi()]
+        return [("/params", self.params()), ("/z", place.z.tolist())]
 
     def midi(self) -> list[Answer]:
-        """Tell the controllers that are elsewhere than was told, if they are wanted."""
+        """Tell the controllers that are elsewhere than was told, if they are wanted.
+
+        It is asked for after every answer, in the order in which answers are sent.
+        """
         if not self.tells_midi:
             return []
         at = self.live.midi.values(self.place.values)
@@ -145,7 +148,7 @@ class Session:
         return [("/cc", [*controller, value]) for controller, value in new.items()]
 
     def tell_midi(self, wanted: bool) -> None:
-        """Begin to tell controllers, all of them first, or leave off."""
+        """Begin to tell controllers, all of them, or leave off."""
         self.tells_midi = wanted
         self._told.clear()
 
