@@ -27,6 +27,7 @@ from pyrosynth.inference.hearing import (
 )
 from pyrosynth.synths import load_synth
 from pyrosynth.synths.presets import Preset, preset_array
+from pyrosynth.synths.rendering import Renderer
 
 RATE = 22050
 NOTE = Note(hold_seconds=1.0, duration_seconds=1.5)
@@ -216,9 +217,8 @@ def test_an_unsure_pitch_is_taken_the_way_that_is_met_better(tmp_path):
 
 def test_of_near_presets_one_that_is_in_tune_comes_first():
     """The nearest is a second oscillator that is 45 cents flat."""
-    _, posterior = small_posterior()
-    space, note = posterior.run.full_space, posterior.run.note
-    assert posterior.synth.name == "voice"
+    synth, spec = load_synth("voice"), FeatureSpec(sample_rate=RATE)
+    space = synth.param_space
     plain = np.array(space.defaults)
     mix, detune = space.index(["osc_mix", "osc2_detune"])
     flat, right = plain.copy(), plain.copy()
@@ -230,24 +230,24 @@ def test_of_near_presets_one_that_is_in_tune_comes_first():
     def found(lsd):
         return Match(values, x, np.array(lsd), source, trace, x[0])
 
-    way = Hearing(np.zeros(1, np.float32), pitch=note.pitch)
-    with posterior.renderer(1, keep_audio=True) as renderer:
+    way = Hearing(np.zeros(1, np.float32), pitch=NOTE.pitch)
+    with Renderer(synth, NOTE, RATE, workers=1, keep_audio=True) as renderer:
         sounds = renderer.render(values).audio
-        off = [off_pitch(posterior, sound, way) for sound in sounds]
+        off = [off_pitch(sound, way, spec) for sound in sounds]
         np.testing.assert_allclose(off, [-0.45, 0.1, 0.0], atol=0.03)
         near = found([1.0, 1.5, 1.6])
-        match, in_tune = in_tune_first(posterior, near, way, renderer, 3)
+        match, in_tune = in_tune_first(near, way, renderer, 3, spec)
         assert in_tune
         assert (match.source[0], match.lsd.tolist()) == ("bank", [1.5, 1.0, 1.6])
         np.testing.assert_array_equal(match.values, values[[1, 0, 2]])
         far = found([1.0, 2.1, 2.2])  # too far to be worth it
-        assert in_tune_first(posterior, far, way, renderer, 3) == (far, False)
-        assert in_tune_first(posterior, near, way, renderer, 1) == (near, False)
+        assert in_tune_first(far, way, renderer, 3, spec) == (far, False)
+        assert in_tune_first(near, way, renderer, 1, spec) == (near, False)
         drum = Hearing(way.audio)
-        assert in_tune_first(posterior, near, drum, renderer, 3) == (near, True)
+        assert in_tune_first(near, drum, renderer, 3, spec) == (near, True)
     assert tuning_advice(way, off[0]) == "the preset sounds 45 cents below the pitch of the sound"
     assert tuning_advice(way, off[1]) == ""
-    assert off_pitch(posterior, np.zeros(9, np.float32), way) is None
+    assert off_pitch(np.zeros(9, np.float32), way, spec) is None
 
 
 def test_infer_says_what_to_play_and_keeps_what_was_made(tmp_path, capfd):

@@ -110,34 +110,34 @@ def sounding_pitch(audio: Audio, spec: FeatureSpec) -> float | None:
     return float(69 + 12 * np.log2(np.median(frames[voiced]) / 440))
 
 
-def off_pitch(posterior: "Posterior", audio: Audio, way: Hearing) -> float | None:
+def off_pitch(audio: Audio, way: Hearing, spec: FeatureSpec) -> float | None:
     """Return how many semitones a preset's sound is above the pitch that is wanted.
 
     Args:
-        posterior: The run.
         audio: What the preset plays at the run's note, shape (n_samples,).
         way: How the sound was taken.
+        spec: Rate, window and hop.
 
     Returns:
         None where it has no pitch, or none is wanted.
     """
-    heard = None if way.pitch is None else sounding_pitch(audio, posterior.run.features)
+    heard = None if way.pitch is None else sounding_pitch(audio, spec)
     return None if heard is None or way.pitch is None else heard - way.pitch
 
 
 def in_tune_first(
-    posterior: "Posterior", match: Match, way: Hearing, renderer: Renderer, n: int
+    match: Match, way: Hearing, renderer: Renderer, n: int, spec: FeatureSpec
 ) -> tuple[Match, bool]:
     """Put a preset first that is in tune, if one of the nearest is and is hardly farther.
 
     A distance between spectrograms hardly tells a quarter of a tone, but ears do.
 
     Args:
-        posterior: The run.
         match: What a search has found.
         way: How the sound was taken.
         renderer: From ``posterior.renderer(keep_audio=True)``.
         n: Nearest presets that are rendered for it, at most; none are heard if it is 0.
+        spec: Rate, window and hop.
 
     Returns:
         The presets, as they were where none of these is in tune; and whether the first one is in
@@ -149,7 +149,7 @@ def in_tune_first(
     rendered = renderer.render(match.values[near])
     assert rendered.audio is not None
     for i, audio in zip(near, rendered.audio, strict=True):
-        off = off_pitch(posterior, audio, way)
+        off = off_pitch(audio, way, spec)
         if off is not None and abs(off) <= IN_TUNE:
             return match.taken(np.r_[i, np.delete(np.arange(len(match.lsd)), i)]), True
     return match, False
@@ -197,11 +197,11 @@ def choose(
         return ways[0], 0
     x = [posterior.features(way.audio) for way in ways]
     if budget:
-        lsd = []
+        lsd, spec = [], posterior.run.features
         for way, one in zip(ways, x, strict=True):
             n_heard = 0 if way.pitch is None else budget // 2
             match = posterior.refine(one, renderer, budget - n_heard, seed, report)
-            match, in_tune = in_tune_first(posterior, match, way, renderer, n_heard)
+            match, in_tune = in_tune_first(match, way, renderer, n_heard, spec)
             report(n_heard)
             lsd.append(match.lsd[0] + (0.0 if in_tune else NO_FARTHER_DB))
     elif posterior.bank is not None:
@@ -234,8 +234,8 @@ def refine(
     """
     way, spent = choose(posterior, ways, renderer, budget // TRIED, seed, report)
     n_heard = 0 if way.pitch is None else budget // TRIED_IN_TUNE
-    x = posterior.features(way.audio)
+    x, spec = posterior.features(way.audio), posterior.run.features
     match = posterior.refine(x, renderer, budget - spent - n_heard, seed, report)
-    match, _ = in_tune_first(posterior, match, way, renderer, n_heard)
+    match, _ = in_tune_first(match, way, renderer, n_heard, spec)
     report(n_heard)
     return match, way, match.n_renders + spent + n_heard

@@ -259,7 +259,7 @@ def infer_sound(
         play=heard.play,
         advice=(
             _faint_advice(posterior, x)
-            or tuning_advice(heard, off_pitch(posterior, played.audio[0], heard))
+            or tuning_advice(heard, off_pitch(played.audio[0], heard, posterior.run.features))
         ),
     )  # fmt: skip
     score = {
