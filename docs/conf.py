@@ -4,6 +4,7 @@ It needs no network: equations become MathML here, and nothing is fetched from o
 """
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,7 @@ html_theme = "furo"
 html_title = "pyrosynth"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["players.js"]
 html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False
@@ -107,6 +109,14 @@ def short_types(app, what, name, thing, options, signature, returns):
     return tuple(re.sub(array, r"NDArray[\1]", text) or None for text in texts)
 
 
+def demo(app, error):
+    """Put the demo into the site: the page of the explorer, and the data kept for it here."""
+    if app.builder.format == "html" and error is None:
+        kept = Path(__file__).parent / "demo"
+        for folder in (kept.parents[1] / "pyrosynth" / "live" / "page", kept):
+            shutil.copytree(folder, Path(app.outdir) / "demo", dirs_exist_ok=True)
+
+
 def visit_math(self, node):
     """Write an equation as MathML, which browsers draw by themselves."""
     block = node.tagname == "math_block"
@@ -123,5 +133,6 @@ def setup(app):
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.connect("source-read", commands)
     app.connect("source-read", messages)
+    app.connect("build-finished", demo)
     app.connect("autodoc-process-signature", short_types)
     app.connect("autodoc-process-docstring", literal_blocks, priority=900)  # after napoleon

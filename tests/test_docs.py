@@ -5,7 +5,9 @@ import importlib.util
 import inspect
 import json
 import re
+import runpy
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from toys import SMALL
 import pyrosynth as ps
 from pyrosynth import cli
 from pyrosynth.audio import example as sounds
+from pyrosynth.audio.closeness import closeness
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [DOCS / "start.md", DOCS / "explore.md", *sorted((DOCS / "howto").glob("*.md"))]
@@ -169,3 +172,50 @@ def test_pages_can_be_reached(page):
         public = getattr(ps, name)
         assert getattr(public, "__module__", public.__name__) in listed
         assert f"ps.{name}" in text or name in ("Variant", "Term", "Dims", "modeling")
+
+
+GALLERY = (DOCS / "gallery.md").read_text(encoding="utf-8")
+FOUND = json.loads((DOCS / "_static" / "gallery" / "results.json").read_text(encoding="utf-8"))
+
+
+def test_the_gallery_shows_what_was_found():
+    rows = [line for line in GALLERY.splitlines() if line.startswith("| **")]
+    assert len(rows) == len(FOUND["targets"]) == 12
+    for row, target in zip(rows, FOUND["targets"], strict=True):
+        cell, *cells = row.strip("|").split(" | ")
+        assert f"**{target['called']}**" in cell
+        for name, found in zip(FOUND["synths"], target["found"].values(), strict=True):
+            said = cells.pop(0)
+            assert f"**{found['lsd_db']:.2f} dB**, {closeness(found['lsd_db'])}" in said
+            assert f"_static/gallery/{target['name']}-{name}.mp3" in said
+            assert (f"play it at {found['play']}" in said) == bool(found["play"])
+    distances = [found["lsd_db"] for t in FOUND["targets"] for found in t["found"].values()]
+    assert f"to {max(distances):.2f} dB" in GALLERY
+
+
+def test_the_targets_of_the_gallery_are_held_out():
+    own = [target for target in FOUND["targets"] if target["of"] == "amsynth"]
+    assert len(own) >= 3
+    assert not {target["called"] for target in own} & set(ps.Posterior.load("amsynth").bank.names)
+
+
+def test_the_sounds_of_the_gallery_and_the_demo_are_there_and_small():
+    files = set(re.findall(r'\((_static/[^)]+)\)|src="(_static/[^"]+)"', GALLERY))
+    files = {DOCS / (one or other) for one, other in files}
+    assert len([file for file in files if file.suffix == ".mp3"]) == 36
+    for file in files:
+        assert file.is_file(), file
+        if file.suffix == ".mp3":
+            assert 0.3 < soundfile.info(file).duration < 4.5
+    kept = {f for folder in ("_static/gallery", "demo") for f in (DOCS / folder).rglob("*.*")}
+    assert {f for f in kept if f.is_relative_to(DOCS / "_static")} == files
+    assert sum(file.stat().st_size for file in kept) < 3 * 2**20
+
+
+def test_the_command_of_the_gallery_has_the_options_of_its_program(monkeypatch, capsys):
+    (line,) = re.findall(r"^\$ (python docs/gallery_media.py .*)$", GALLERY, re.MULTILINE)
+    monkeypatch.setattr(sys, "argv", ["gallery_media.py", "--help"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(DOCS / "gallery_media.py"), run_name="__main__")
+    helped = capsys.readouterr().out
+    assert set(re.findall(r"--\w+", line)) == set(re.findall(r"--\w+", helped)) - {"--help"}

@@ -4,9 +4,11 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -15,7 +17,7 @@ from hums import hum
 from lively import small_posterior
 
 from pyrosynth.live.engine import Live
-from pyrosynth.live.static_site import write_site
+from pyrosynth.live.static_site import PAGES, write_site
 
 pytestmark = pytest.mark.browser
 
@@ -539,10 +541,13 @@ def test_the_static_site_opens_without_a_server(tmp_path):
             live, "small", tmp_path / "page", presets=6, moved=2, axes=["brightness", "loudness"],
             steps=(-2, 2), progress=False,
         )  # fmt: skip
-    asyncio.run(_the_static_site(tmp_path / "page"))
+    demo = tmp_path / "demo"  # as docs/conf.py puts it together
+    for folder in (PAGES, Path(__file__).parents[1] / "docs" / "demo"):
+        shutil.copytree(folder, demo, dirs_exist_ok=True)
+    asyncio.run(_the_static_site(tmp_path / "page", demo))
 
 
-async def _the_static_site(folder):
+async def _the_static_site(folder, demo):
     async with Browser() as page:
         await page.size(390, 844)
         await page.open((folder / "index.html").as_uri())
@@ -600,6 +605,22 @@ async def _the_static_site(folder):
         await page.press("#show-all")
         await page.press("#save")
         await page.until(lambda: list(page.downloads.glob("*.json")))
+        assert await page.js("document.documentElement.scrollWidth") <= 390
+
+        # The demo of the documentation: sounds that were looked for, and what was found.
+        await page.open((demo / "index.html").as_uri())
+        answers = await page.js("source.data.found.map((point) => point.target)")
+        assert len(answers) == 10
+        for i in (0, 9):
+            await page.js(f"document.querySelectorAll('#answers button')[{i}].click()")
+            await page.true(f"{SHOWN} === {json.dumps(f'like {answers[i]}')}")
+            assert await page.js("document.getElementById('target').dataset.drawn > 0")
+            plays = await page.js("player.plays")
+            await page.press("#ab")
+            await page.true(f"player.plays > {plays}")
+            assert await page.js("player.now.src.endsWith(source.data.found.find("
+                                 "(point) => point.name === title).heard.sound)")  # fmt: skip
+            assert not await page.js("document.getElementById('sliders').hidden")
         assert await page.js("document.documentElement.scrollWidth") <= 390
         assert not page.errors
 

@@ -87,7 +87,7 @@ def write_site(
     chosen = spread(page.plane, presets)
     swept = {chosen[i] for i in spread(page.plane[chosen], moved)} if moved else set()
     in_sweep = len(chosen_axes) * len(steps)
-    total = len(chosen) + 2 * len(answers) + (len(swept) + len(answers)) * in_sweep
+    total = len(chosen) + len(answers) + (len(swept) + len(answers)) * in_sweep
     with (
         whole(out, "serve --static") as folder,
         tqdm(total=total, desc="site", unit="sound", disable=not progress) as bar,

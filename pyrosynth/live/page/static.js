@@ -22,8 +22,12 @@ function showStatic() {
     `${point.target}: ${point.lsd_db.toFixed(1)} dB, ${point.closeness}`,
     () => setTarget({ url: point.heard.sound, level: point.heard.level, called: point.target }, point.heard.picture, point.play),
   )));
-  $("moved-hint").hidden = !source.swept.length;
-  $("moved").replaceChildren(...source.swept.map((point) => toPoint(point, point.name)));
+  const moved = source.swept.filter((point) => !found.includes(point));
+  const known = moved.length ? ["these presets"] : [];
+  const answers = found.length ? ["what was found for sounds"] : [];
+  $("moved-hint").hidden = false;
+  $("moved-hint").textContent = `On this page sliders move ${[...answers, ...known].join(" and ") || "nothing"}, one at a time.`;
+  $("moved").replaceChildren(...moved.map((point) => toPoint(point, point.name)));
 }
 
 /** Say which preset the sliders move, if they move one; return whether they do. */
