@@ -151,7 +151,9 @@ class Vital(IsolatedSynth):
     def render(self, values: NDArray[np.float64], note: Note, sample_rate: int) -> Audio:
         """Render one note, in a process of its own; see `Synth.render`."""
         named = dict(zip(self.param_space.names, values.tolist(), strict=True))
-        return self.play(self.template(values).text(named), note, sample_rate)
+        with ENGINE.lock:
+            ENGINE.load(self.template(values), sample_rate)
+            return self.play(named, note, sample_rate)
 
     @property
     def library(self) -> "_Engine":
@@ -163,7 +165,7 @@ class Vital(IsolatedSynth):
         ENGINE.open()
 
     def new_instance(self, sample_rate: int) -> "_Playing":
-        """Return the engine, to play at a rate."""
+        """Return the engine, to play at the rate at which it has loaded a template."""
         return _Playing(ENGINE.open(), sample_rate)
 
     @functools.cached_property
@@ -209,6 +211,7 @@ class _Engine:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self._synth: Any = None
+        self._loaded: tuple[VitalPreset, int] | None = None
 
     def open(self) -> Any:
         """Return the engine, made when it is first asked for."""
@@ -217,6 +220,23 @@ class _Engine:
 
             self._synth = vita.Synth()
         return self._synth
+
+    def load(self, template: VitalPreset, sample_rate: int) -> None:
+        """Load a template, unless it is the last that was: most of the work for a sound.
+
+        The forked processes that play find it loaded; they only set the controls.
+        """
+        synth = self.open()
+        if self._loaded and self._loaded[0] is template and self._loaded[1] == sample_rate:
+            return
+        self._loaded = None
+        synth.set_sample_rate(sample_rate)
+        synth.set_bpm(BPM)
+        if not synth.load_json(template.text({}, template.name)):
+            raise SynthError(
+                f"vita does not take the preset '{template.name}'; it may be damaged or too new"
+            )
+        self._loaded = template, sample_rate
 
     def close(self) -> None:
         """Do nothing: a package is not unloaded."""
@@ -242,12 +262,11 @@ class _Playing:
     def close(self) -> None:
         """Do nothing: the forked process ends."""
 
-    def play(self, text: str, note: Note) -> Audio:
-        """Play one note of a preset, given as a file's text; mean of left and right."""
-        self.synth.set_sample_rate(self.sample_rate)
-        self.synth.set_bpm(BPM)
-        if not self.synth.load_json(text):
-            raise SynthError("vita does not take the preset; it may be damaged or too new")
+    def play(self, values: dict[str, float], note: Note) -> Audio:
+        """Play one note with other values of the controls; mean of left and right."""
+        controls = self.synth.get_controls()
+        for name, value in values.items():
+            controls[name].set(value)
         n_samples = note.n_samples(self.sample_rate)
         seconds = (n_samples + 0.5) / self.sample_rate  # not a sample less by rounding
         audio = self.synth.render(note.pitch, note.velocity / 127, note.hold_seconds, seconds)
