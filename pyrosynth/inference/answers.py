@@ -187,8 +187,13 @@ class Match:
 
     def taken(self, order: NDArray[np.int64]) -> "Match":
         """Return the presets at some positions, in that order."""
-        values, x, lsd, source = (a[order] for a in (self.values, self.x, self.lsd, self.source))
-        return replace(self, values=values, x=x, lsd=lsd, source=source)
+        return replace(
+            self,
+            values=self.values[order],
+            x=self.x[order],
+            lsd=self.lsd[order],
+            source=self.source[order],
+        )
 
     @property
     def preset(self) -> Preset:

@@ -31,7 +31,7 @@ PITCHED = 0.6  # share of a sound's frames that must have a pitch, for it to be 
 FADED = 100  # part of its peak that a sound has sunk to when it is over
 IN_TUNE = 0.2  # semitones from the pitch that is wanted, within which a preset is in tune
 TRIED = 16  # part of the budget that each of two ways to take a sound is tried with
-TRIED_IN_TUNE = 8  # part of the budget that is kept to see which of the nearest presets are
+HEARD = 8  # nearest presets that are played once more, to hear which of them are
 NO_FARTHER_DB = 1.0  # than the nearest preset may one be that is in tune
 
 
@@ -136,14 +136,14 @@ def in_tune_first(
         match: What a search has found.
         way: How the sound was taken.
         renderer: From ``posterior.renderer(keep_audio=True)``.
-        n: Nearest presets that are rendered for it, at most; none are heard if it is 0.
+        n: Nearest presets that are rendered for it, at most; none of them is new.
         spec: Rate, window and hop.
 
     Returns:
         The presets, as they were where none of these is in tune; and whether the first one is in
         tune, or need not be.
     """
-    if way.pitch is None or not n:
+    if way.pitch is None:
         return match, True
     near = np.flatnonzero(match.lsd <= match.lsd[0] + NO_FARTHER_DB)[:n]
     rendered = renderer.render(match.values[near])
@@ -199,10 +199,8 @@ def choose(
     if budget:
         lsd, spec = [], posterior.run.features
         for way, one in zip(ways, x, strict=True):
-            n_heard = 0 if way.pitch is None else budget // 2
-            match = posterior.refine(one, renderer, budget - n_heard, seed, report)
-            match, in_tune = in_tune_first(match, way, renderer, n_heard, spec)
-            report(n_heard)
+            match = posterior.refine(one, renderer, budget, seed, report)
+            match, in_tune = in_tune_first(match, way, renderer, HEARD, spec)
             lsd.append(match.lsd[0] + (0.0 if in_tune else NO_FARTHER_DB))
     elif posterior.bank is not None:
         lsd = posterior.bank.nearest(np.stack(x))[1][:, 0].tolist()
@@ -230,12 +228,10 @@ def refine(
         report: Called with the number of sounds each time some were rendered.
 
     Returns:
-        The presets, the way that they were found by, and the number of sounds rendered.
+        The presets, the way that they were found by, and the number of sounds rendered for it.
     """
     way, spent = choose(posterior, ways, renderer, budget // TRIED, seed, report)
-    n_heard = 0 if way.pitch is None else budget // TRIED_IN_TUNE
     x, spec = posterior.features(way.audio), posterior.run.features
-    match = posterior.refine(x, renderer, budget - spent - n_heard, seed, report)
-    match, _ = in_tune_first(match, way, renderer, n_heard, spec)
-    report(n_heard)
-    return match, way, match.n_renders + spent + n_heard
+    match = posterior.refine(x, renderer, budget - spent, seed, report)
+    match, _ = in_tune_first(match, way, renderer, HEARD, spec)
+    return match, way, match.n_renders + spent
