@@ -12,6 +12,10 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ.setdefault("XDG_DATA_HOME", str(Path.home() / ".local" / "share"))
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyrosynth-tests"
 HOME = tempfile.mkdtemp(prefix="pyrosynth-tests-")
+# Processes find `plain` as well.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 os.environ.update(HOME=HOME, XDG_CACHE_HOME=HOME, XDG_CONFIG_HOME=HOME, MPLCONFIGDIR=HOME)
 
 import pytest  # noqa: E402
@@ -46,10 +50,13 @@ def device(request):
 @pytest.fixture
 def few_presets(monkeypatch):
     """Leave the built-in voice every eighth of its presets: enough where all are rendered."""
+    import plain
+
     from pyrosynth.synths import voice
 
     few = voice.bank()[::8]
-    monkeypatch.setattr(voice, "bank", few.copy)
+    for module in (voice, plain):
+        monkeypatch.setattr(module, "bank", few.copy)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A dataset of the built-in voice and a run fitted to it, both of the smallest useful size.
+"""A dataset of a synth and a run fitted to it, both of the smallest useful size.
 
 They are made once in a process of tests. Every test gets a copy, which it may change or damage.
 """
@@ -22,37 +22,37 @@ NOTE = Note(hold_seconds=0.3, duration_seconds=0.5)
 
 
 @cache
-def _rendered(n, augmented):
+def _rendered(n, augmented, name):
     """Return the folder of a dataset, in the home of the tests, which goes at their end."""
     path = Path(tempfile.mkdtemp(dir=Path.home())) / "data"
-    voice = synths.load_synth("voice")
-    presets = voice.presets()
+    synth = synths.load_synth(name)
+    presets = synth.presets()
     chosen = np.random.default_rng(0).permutation(len(presets))[:n]
     render_dataset(
-        voice, path, params="16", augmented=augmented, note=NOTE, workers=1,
+        synth, path, params="16", augmented=augmented, note=NOTE, workers=1,
         presets=[presets[i] for i in chosen],
     )  # fmt: skip
     return path
 
 
 @cache
-def _fitted():
+def _fitted(name):
     """Return the folder of a run fitted to the dataset."""
     path = Path(tempfile.mkdtemp(dir=Path.home())) / "run"
     fit(
-        "flow_reg", open_dataset(_rendered(80, 60)), path, options=SMALL["flow_reg"], steps=60,
-        batch_size=32, progress=False,
+        "flow_reg", open_dataset(_rendered(80, 60, name)), path, options=SMALL["flow_reg"],
+        steps=60, batch_size=32, progress=False,
     )  # fmt: skip
     return path
 
 
-def small_dataset(folder, n=80, augmented=60):
-    return open_dataset(shutil.copytree(_rendered(n, augmented), folder / "data"))
+def small_dataset(folder, n=80, augmented=60, synth="voice"):
+    return open_dataset(shutil.copytree(_rendered(n, augmented, synth), folder / "data"))
 
 
-def small_run(folder):
-    dataset = small_dataset(folder)
-    run = load_run(shutil.copytree(_fitted(), folder / "run"))
+def small_run(folder, synth="voice"):
+    dataset = small_dataset(folder, synth=synth)
+    run = load_run(shutil.copytree(_fitted(synth), folder / "run"))
     run.dataset["path"] = str(dataset.path.resolve())  # that of the copy
     run.save(folder / "run")
     return dataset, Posterior.load(folder / "run")

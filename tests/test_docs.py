@@ -14,6 +14,7 @@ import pytest
 import soundfile
 import typer
 from hums import hum
+from plain import PLAIN
 from toys import SMALL
 
 import pyrosynth as ps
@@ -75,8 +76,8 @@ CALLS = {
 
 
 def small_command(arguments):
-    """Return the arguments of a command with small numbers."""
-    arguments = ["voice" if a == "amsynth" else a for a in arguments]
+    """Return the arguments of a command with small numbers, and a synth that starts quickly."""
+    arguments = [PLAIN if a in ("amsynth", "voice") else a for a in arguments]
     for i, option in enumerate(arguments[:-1]):
         name = option.removeprefix("--")
         if option.startswith("--") and name in SMALLER:
@@ -89,7 +90,10 @@ def small_command(arguments):
 
 
 class Small(ast.NodeTransformer):
-    """Puts small numbers into calls, and small sizes where a call leaves them out."""
+    """Puts small numbers into calls, small sizes where a call leaves them out, and `PLAIN`."""
+
+    def visit_Constant(self, node):
+        return ast.Constant(PLAIN) if node.value == "voice" else node
 
     def visit_Call(self, node):
         self.generic_visit(node)

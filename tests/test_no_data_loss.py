@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import typer
+from plain import PLAIN
 from small import small_run
 from toys import SMALL
 
@@ -37,7 +38,7 @@ def little_work(few_presets, monkeypatch):
 def here(tmp_path_factory):
     """A dataset, a run fitted to it, and a sound."""
     folder = tmp_path_factory.mktemp("results")
-    dataset, _ = small_run(folder)
+    dataset, _ = small_run(folder, PLAIN)
     fit(
         "flow_dis", dataset, folder / "tagged", options=SMALL["flow_dis"], steps=2,
         batch_size=32, progress=False,
@@ -70,7 +71,7 @@ def contents(folder):
 
 
 COMMANDS = {
-    "render": "voice --params 16 --augmented 0 --hold 0.2 --duration 0.3 --workers 1",
+    "render": f"{PLAIN} --params 16 --augmented 0 --hold 0.2 --duration 0.3 --workers 1",
     "tags": "DATA --from names",
     "fit": "flow_reg DATA --steps 1",
     "export": "RUN",
@@ -81,7 +82,7 @@ COMMANDS = {
     "explore": "RUN --axes 0 --draws 1 --workers 1",
     "serve": "RUN --presets 1",
     "demo": "--synth voice --smoke --workers 1",
-    "learn": "voice --minutes 0.001 --workers 1",
+    "learn": f"{PLAIN} --minutes 0.001 --workers 1",
 }
 ONE_FILE = {"describe": ["--force"], "presets": []}  # commands whose --out is a file
 FORCED = ("fit", "export", "infer", "compare", "axes")

@@ -9,6 +9,8 @@ import textwrap
 import zipfile
 from pathlib import Path
 
+from plain import PLAIN
+
 import pyrosynth as ps
 from pyrosynth.cli.app import main
 from pyrosynth.training import zoo
@@ -18,6 +20,8 @@ README = (ROOT / "README.md").read_text()
 
 # What the README says, and what it takes to see that it runs.
 SMALLER = {
+    "render voice": f"render {PLAIN}",
+    'load_synth("voice")': f'load_synth("{PLAIN}")',
     "--augmented 4000": "--augmented 20 --hold 0.2 --duration 0.4 --feature n_mels=16",
     "--steps 1000": "--steps 3 --batch-size 32 --set channels=[8,16] --set rank=8",
     "--out found": "--out found --budget 16 --draws 2",

@@ -1,0 +1,66 @@
+"""A synth for tests that are not about its sound: the controls of the voice, in NumPy.
+
+A process that plays it starts in a quarter of the time, since it needs no torch.
+"""
+
+import numpy as np
+
+from pyrosynth.synths.base import Synth
+from pyrosynth.synths.voice_params import SPACE, bank
+
+PLAIN = "plain:Plain"  # what commands call it
+HARMONICS = np.arange(1, 65)
+TABLE = 1024  # samples of one period
+SLOPES = 3.0, 2.0, 1.0, 0.7  # of the harmonics of each wave
+
+
+class Plain(Synth):
+    """Two waves and noise, with a low pass that falls, and an envelope."""
+
+    name = "plain"
+    param_space = SPACE
+
+    def identity(self):
+        return "plain 1"
+
+    def presets(self):
+        return bank()
+
+    def render(self, values, note, sample_rate):
+        knob = dict(zip(SPACE.names, np.clip(values, SPACE.minimum, SPACE.maximum), strict=True))
+        time = np.arange(note.n_samples(sample_rate), dtype=np.float32) / sample_rate
+        attack, decay, release, falling = (
+            0.002 + 4 * knob[name] ** 3
+            for name in ("amp_attack", "amp_decay", "amp_release", "filter_decay")
+        )
+        sustain = knob["amp_sustain"]
+        envelope = np.minimum(time / attack, 1.0)
+        envelope *= sustain + (1 - sustain) * np.exp(-time / decay)
+        envelope *= np.exp(-np.maximum(time - note.hold_seconds, 0.0) / release)
+        fallen = 1 - np.exp(-time / falling)
+
+        first = note.pitch + 12 * knob["osc1_octave"]
+        second = note.pitch + knob["osc2_pitch"] + knob["osc2_detune"] / 100
+        sound = knob["noise_level"] * np.random.default_rng(0).random(len(time), np.float32)
+        for wave, pitch, share in (
+            (knob["osc1_waveform"], first, 1 - knob["osc_mix"]),
+            (knob["osc2_waveform"], second, knob["osc_mix"]),
+        ):
+            hertz = 440 * 2 ** ((pitch - 69) / 12)
+            bright, dark = (
+                period(wave, hertz, cutoff, knob["filter_resonance"], sample_rate)
+                for cutoff in (knob["filter_cutoff"] + knob["filter_envelope"],
+                               knob["filter_cutoff"])
+            )  # fmt: skip
+            at = (time * (hertz * TABLE)).astype(np.int64) % TABLE
+            sound += share * (bright[at] + fallen * (dark - bright)[at])
+        return (10 ** (knob["level"] / 20) * envelope * np.tanh(sound)).astype(np.float32)
+
+
+def period(wave, hertz, cutoff, resonance, sample_rate):
+    """Return one period of a wave behind a low pass, shape (TABLE,)."""
+    ratio = (hertz * HARMONICS / (440 * 2 ** ((np.clip(cutoff, 0, 140) - 69) / 12))) ** 2
+    passed = 1 / np.sqrt((1 - ratio) ** 2 + ratio * (1.4 - resonance))
+    passed = np.where(hertz * HARMONICS < sample_rate / 2, passed, 0.0)
+    level = passed * HARMONICS ** -SLOPES[round(wave)]
+    return np.fft.irfft([0, *(-1j * level)], TABLE).astype(np.float32) * (TABLE / 2)
