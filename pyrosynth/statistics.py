@@ -187,10 +187,25 @@ def auc(scores: ArrayLike, positive: ArrayLike) -> float:
     return float(roc_auc_score(of, np.asarray(scores, np.float64))) if both else float("nan")
 
 
-def spearman(first: ArrayLike, second: ArrayLike) -> float:
-    """Return the rank correlation of two lists, NaN entries left out; NaN if one is constant."""
-    pair = np.stack([np.asarray(first, np.float64), np.asarray(second, np.float64)])
-    a, b = pair[:, np.isfinite(pair).all(axis=0)]
-    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan")
-    return float(stats.spearmanr(a, b).statistic)
+def spearman(first: ArrayLike, second: ArrayLike) -> Float:
+    """Return rank correlations along the last axis, in which pairs with a NaN are left out.
+
+    Args:
+        first: Numbers, shape (..., n); both broadcast.
+        second: The others.
+
+    Returns:
+        Correlations, shape (...); NaN where one of the two is constant.
+    """
+    a, b = np.broadcast_arrays(np.asarray(first, np.float64), np.asarray(second, np.float64))
+    known = np.isfinite(a) & np.isfinite(b)
+    ranks = []
+    for numbers in (a, b):
+        rank = stats.rankdata(np.where(known, numbers, np.nan), axis=-1, nan_policy="omit")
+        mean = rank.sum(axis=-1, keepdims=True, where=known) / np.maximum(
+            known.sum(axis=-1, keepdims=True), 1
+        )
+        ranks.append(np.where(known, rank - mean, 0.0))
+    sizes = np.prod([np.square(rank).sum(axis=-1) for rank in ranks], axis=0)
+    products = (ranks[0] * ranks[1]).sum(axis=-1)
+    return np.where(sizes > 0, products / np.sqrt(np.where(sizes > 0, sizes, 1.0)), np.nan)[()]

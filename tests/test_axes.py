@@ -45,6 +45,9 @@ def test_rank_correlation():
     assert spearman(holes, b) == pytest.approx(spearmanr(a[known], b[known])[0])
     assert np.isnan(spearman(a, np.ones(40)))
     assert np.isnan(spearman(a, np.full(40, np.nan)))
+    both = spearman(np.stack([holes, a])[:, None], [b, np.ones(40), holes])
+    alone = [[spearman(x, y) for y in (b, np.ones(40), holes)] for x in (holes, a)]
+    np.testing.assert_array_equal(both, alone)
 
 
 @pytest.fixture(scope="module")

@@ -120,8 +120,8 @@ def measure(run: Run, dataset: Dataset, truth: TagTable, split: str = "test") ->
     return AxisMeasures(
         tags=names,
         auc=np.array(list(map(_ends, steered.T, labels.T, n_classes))),
-        correlation=np.array([[spearman(u, d) for d in descriptors.T] for u in steered.T]),
-        related=np.array([[spearman(a, b) for b in descriptors.T] for a in descriptors.T]),
+        correlation=spearman(steered.T[:, None], descriptors.T),
+        related=spearman(descriptors.T[:, None], descriptors.T),
         gap=gap,
         gap_of_descriptors=of_descriptors,
         mig=mig,

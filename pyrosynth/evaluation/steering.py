@@ -64,8 +64,7 @@ class Steering:
         """
 
         def measure(lines: Float) -> float:
-            found = [spearman(AMOUNTS, line) for line in lines]
-            return float(np.mean(np.nan_to_num(found)))
+            return float(np.mean(np.nan_to_num(spearman(AMOUNTS, lines))))
 
         return self._of_own(measure)
 

@@ -178,5 +178,5 @@ def _follows(
     numbers = qualities(rendered.features, run.features, run.note)[:, quality]
     numbers[rendered.failed] = np.nan
     lines = numbers.reshape(len(places), len(positions))
-    follows = np.nan_to_num([spearman(positions, line) for line in lines])
+    follows = np.nan_to_num(spearman(positions, lines))
     return float(np.mean(follows)), float(np.mean(lines[:, -1] > lines[:, 0]))

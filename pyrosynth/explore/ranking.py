@@ -144,12 +144,8 @@ def rank_axes(
         unit = posterior.run.space.to_unit(posterior.learnt(values))
         columns["effect"].append(float(log_distance(x[:, [0, -1]], middle).mean()))
         columns["change"].append((numbers[:, -1] - numbers[:, 0]).mean(axis=0) / spread)
-        columns["monotony"].append(
-            [
-                np.mean([np.nan_to_num(spearman(POSITIONS, n)) for n in numbers[..., i]])
-                for i in range(numbers.shape[-1])
-            ]
-        )
+        follows = spearman(POSITIONS, np.moveaxis(numbers, 1, -1))
+        columns["monotony"].append(np.nan_to_num(follows).mean(axis=0))
         columns["spread"].append(unit.std(axis=1).mean(axis=0))
     arrays = {key: np.array(column) for key, column in columns.items()}
     params = posterior.run.space.names

@@ -71,10 +71,7 @@ def ends(space: LatentSpace, plane: Array) -> list[tuple[str, str]]:
 
     The quality of sounds that follows each coordinate best among the presets, in words.
     """
-    follows = np.array(
-        [[spearman(at, quality) for quality in space.qualities.T] for at in plane.T]
-    )
-    follows, words = np.nan_to_num(follows), []
+    follows, words = np.nan_to_num(spearman(plane.T[:, None], space.qualities.T)), []
     for row in range(2):
         best = int(np.abs(follows[row]).argmax())
         _, less, more = QUALITIES[best]
