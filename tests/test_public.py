@@ -22,6 +22,7 @@ README = (ROOT / "README.md").read_text()
 SMALLER = {
     "render voice": f"render {PLAIN}",
     'load_synth("voice")': f'load_synth("{PLAIN}")',
+    "fit flow_audio": "fit flow_audio --set latent_dim=8 --set decoder_hidden=16",
     "--augmented 4000": "--augmented 20 --hold 0.2 --duration 0.4 --feature n_mels=16",
     "--steps 1000": "--steps 3 --batch-size 32 --set channels=[8,16] --set rank=8",
     "--out found": "--out found --budget 16 --draws 2",
@@ -30,7 +31,8 @@ SMALLER = {
     "--presets 20": "--presets 2 --draws 2 --budget 0",
     "augmented=4000": "augmented=20, note=ps.Note(hold_seconds=0.2, duration_seconds=0.4), "
     "features=ps.FeatureSpec(n_mels=16)",
-    "steps=1000": "steps=3, batch_size=32, options={'channels': (8, 16), 'rank': 8}",
+    "steps=1000": "steps=3, batch_size=32, options={'latent_dim': 8, 'decoder_hidden': 16, "
+    "'channels': (8, 16), 'rank': 8}",
     "budget=256": "budget=16",
 }
 
