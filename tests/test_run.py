@@ -7,15 +7,17 @@ import sys
 
 import pytest
 import torch
+from small import small_run
 from toys import SMALL, toy_data
 
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import InputError, RunError
+from pyrosynth.errors import DataError, InputError, RunError
 from pyrosynth.modeling import Variant
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.training import zoo
-from pyrosynth.training.run import Run, load_run
+from pyrosynth.training.fit import fit
+from pyrosynth.training.run import Run, load_run, weights_hash
 from pyrosynth.training.state import History
 
 SPACE = ParamSpace(tuple(Param(name, resolution=16) for name in "abcd"))
@@ -180,3 +182,24 @@ def test_a_class_without_source_is_refused(tmp_path, data):
     with pytest.raises(RunError, match="no source of variant 'FlowReg'"):
         run.save(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_fit_begins_with_a_run_that_fits_the_data(tmp_path):
+    dataset, posterior = small_run(tmp_path)
+    options = SMALL["flow_reg"]
+    begun = fit("flow_reg", dataset, start=tmp_path / "run", options=options, steps=1, lr=1e-9,
+                batch_size=32, progress=False)  # fmt: skip
+    held, anew = posterior.variant.state_dict(), begun.variant.state_dict()
+    assert all(torch.allclose(anew[key], tensor, atol=1e-6) for key, tensor in held.items())
+    assert begun.settings["start"] == weights_hash(posterior.variant)
+
+    with pytest.raises(InputError, match=r"weights of Run\(FlowReg.* do not fit the model"):
+        fit("flow_mixed", dataset, start=tmp_path / "run", options=SMALL["flow_mixed"])
+    with pytest.raises(DataError, match="another synth than the run"):
+        fit("flow_reg", dataset, start=load_run("amsynth"), options=options)
+    with pytest.raises(RunError, match="no run directory"):
+        fit("flow_reg", dataset, start=tmp_path / "none", options=options)
+
+    fit("flow_reg", dataset, tmp_path / "two", start=tmp_path / "run", options=options, steps=1)
+    with pytest.raises(RunError, match="another run to begin with"):
+        fit("flow_reg", dataset, tmp_path / "two", options=options, steps=1)

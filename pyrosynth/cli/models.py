@@ -63,6 +63,10 @@ def fit(
     precision: Precision = None,
     tags: Tags = None,
     set_: Options = None,
+    start: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Begin with the weights of this run, to learn more."),
+    ] = None,
     seed: Seed = 0,
     device: Device = "cpu",
     threads: Threads = None,
@@ -91,6 +95,7 @@ def fit(
         out,
         tags=tags,
         options=settings(set_),
+        start=start,
         seed=seed,
         device=device,
         threads=threads,

@@ -30,7 +30,7 @@ MIXES, CHANGES = 64, 64  # presets between known ones, and such as have a few pa
 CHANGED, CHANGE = 4, 0.15  # parameters that are changed in each, and by how much, in unit values
 DESCENDED = 6  # presets that are moved along the gradient, the best known one among them
 BEST = 4  # known presets that others are made of
-STEPS, RATE = 15, 0.15  # of Adam, on the logits of the unit values
+STEPS, RATE = 10, 0.2  # of Adam, on the logits of the unit values
 ALONG = 16.0  # weight of what is missing along the step, against what is heard besides
 DOUBT = 0.25  # weight of what the model of the sounds does not know
 PRICE = 0.02  # of moving one parameter over its range, in squared lengths of the step
@@ -170,11 +170,11 @@ class Chooser:
         them: of several, one may be a find.
         """
         unit = np.concatenate([self._draws(), self._turns(), self._changes(), self._mixes()])
-        cost, doubt, _ = self._expected(unit)
-        order = np.argsort(cost + doubt, kind="stable")[: DESCENDED - 1]
+        found = self._expected(unit)
+        order = np.argsort(found[1] + found[2], kind="stable")[: DESCENDED - 1]
         moved = self._descend(np.concatenate([self.unit[self.best()], unit[order]]))
-        unit = self.params.to_unit(self.params.from_unit(np.concatenate([unit, moved])))
-        cost, doubt, z = self._expected(unit)
+        both = zip(found, self._expected(moved), strict=True)
+        unit, cost, doubt, z = (np.concatenate(parts) for parts in both)
         chosen: list[int] = []
         for share in np.linspace(1.0, 0.0, n):
             for i in np.argsort(cost + share * doubt, kind="stable"):  # no two alike
@@ -240,14 +240,15 @@ class Chooser:
         return besides + missing * (miss @ direction).square() + price * moved.square().sum(-1)
 
     @torch.no_grad()
-    def _expected(self, unit: Float) -> tuple[Float, Float, Array]:
-        """Return expected costs of presets, what doubt adds to them, and expected latents."""
+    def _expected(self, unit: Float) -> tuple[Float, Float, Float, Array]:
+        """Return presets as they can be set, expected costs, what doubt adds, and latents."""
+        unit = self.params.to_unit(self.params.from_unit(unit))
         one = self._tensor(unit)
         z, left = self.model.expect(one)
         cost, doubt, latents = (
             tensor.cpu().numpy() for tensor in (self._cost(one, z), self._unsure * left, z)
         )
-        return cost, doubt, latents
+        return unit, cost, doubt, latents
 
     def _descend(self, unit: Float) -> Float:
         """Move presets (n, n_learnt) down the expected cost; discrete parameters stay."""

@@ -18,7 +18,7 @@ from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.labeling import HIDDEN, default_tags
 from pyrosynth.data.tags import TagTable, read_tags
-from pyrosynth.errors import DataError, InputError, RunError, checked_seed, unknown
+from pyrosynth.errors import DataError, InputError, RunError, checked_seed, reading, unknown
 from pyrosynth.files import claim, share
 from pyrosynth.modeling import Dims, Variant, build, set_temperature, with_recipe
 from pyrosynth.modeling.recipes import plain, require_runnable
@@ -26,7 +26,7 @@ from pyrosynth.training import svi, zoo
 from pyrosynth.training.batches import TrainData
 from pyrosynth.training.distributed import Processes, device_of_process, joined, leads
 from pyrosynth.training.memory import memory_text
-from pyrosynth.training.run import BANK, FACTS, Run, load_run
+from pyrosynth.training.run import BANK, FACTS, Run, load_run, weights_hash
 from pyrosynth.training.state import settings_of
 from pyrosynth.training.stream import StreamedData, buffer_size, memory_of, training_data
 from pyrosynth.training.tags import STEPS, fit_tags
@@ -34,10 +34,17 @@ from pyrosynth.training.uncertainty import find_temperature, scores_of
 from pyrosynth.training.zoo import variant_source
 
 # What to say of settings that are kept as a hash, when they differ.
-HASHED = {"model": "another model", "dataset": "another dataset", "tags": "other tags"}
+HASHED = {
+    "model": "another model",
+    "dataset": "another dataset",
+    "tags": "other tags",
+    "start": "another run to begin with",
+}
 BANK_BYTES = 4096  # about what a preset takes while a bank is made and written
 # Arguments of a fit that do not change its result, or that are given apart.
-APART = ("seed", "device", "threads", "capture", "out", "resume", "progress", "processes")
+APART = (
+    "seed", "device", "threads", "capture", "initialise", "out", "resume", "progress", "processes",
+)  # fmt: skip
 
 
 def fit(
@@ -47,6 +54,7 @@ def fit(
     *,
     tags: str | Path | TagTable | None = None,
     options: Mapping[str, Any] | None = None,
+    start: str | Path | Run | None = None,
     seed: int = 0,
     device: str = "cpu",
     threads: int | None = None,
@@ -68,6 +76,9 @@ def fit(
             those of `pyrosynth.data.labeling.default_tags` if left out. Other variants take none.
         options: Hyper-parameters of the variant; the others keep their defaults. ``recipe`` names
             one of its recipes, whose architecture and schedule hold where nothing else is given.
+        start: A run to begin with, or its folder: the fit goes on from its weights, such as to
+            learn more presets. The variant is the same, and the datasets are of the same synth,
+            note, parameters and features; the statistics are those of the new one.
         seed: Of the first weights and of all else that is random.
         device: ``"cpu"`` or ``"cuda"``; of several processes that ``torchrun`` has started, each
             has a GPU of its own, see `pyrosynth.training.distributed`.
@@ -86,7 +97,9 @@ def fit(
 
     Raises:
         InputError: The model, an option or the device is unknown, the tags are not usable or of
-            no use to the model, or ``out`` cannot be written.
+            no use to the model, the weights of ``start`` do not fit the model, or ``out`` cannot
+            be written.
+        DataError: The run to begin with is of another synth, note, parameters or features.
         RunError: ``out`` holds a fit with other settings, or one that is damaged.
 
     Example:
@@ -117,6 +130,7 @@ def fit(
             torch.manual_seed(seed)
             variant = build(kind, dims, options)
         require_runnable(variant)
+        begun = None if start is None else _begin(variant, start, dataset)
         settings = {
             "model": hashlib.sha256(variant_source(kind).encode()).hexdigest(),
             "options": variant.hyperparameters(),
@@ -124,6 +138,7 @@ def fit(
             "presets": len(dataset),
             "tags": table.fingerprint() if table else None,
             "seed": seed,
+            "start": begun,
             **_training(training),
         }
         place = None if out is None else Path(out)
@@ -163,7 +178,7 @@ def _fitted(
     if progress:
         print(_taken(data, dataset, table), file=sys.stderr)
     history = svi.fit(
-        variant, data, seed=seed, device=device,
+        variant, data, seed=seed, device=device, initialise=settings["start"] is None,
         threads=threads, out=folder, resume=True, progress=progress, processes=processes,
         **training,
     )  # fmt: skip
@@ -221,6 +236,16 @@ def calibrate(run: Run, dataset: Dataset) -> Run:
     set_temperature(variant, temperature)
     scores = tuple(scores_of(variant, x, v))
     return replace(run, temperature=temperature, conformal_scores=scores)
+
+
+def _begin(variant: Variant, start: str | Path | Run, dataset: Dataset) -> str:
+    """Give a variant the weights of a run; return the hash of what it begins with."""
+    run = start if isinstance(start, Run) else load_run(start)
+    require_same_contract(run, dataset)
+    advice = "give the model, hyper-parameters and tags that it was fitted with"
+    with reading(InputError, f"the weights of {run!r} do not fit the model", advice):
+        variant.load_state_dict(run.variant.state_dict())
+    return weights_hash(run.variant)
 
 
 def contract_hash(dataset: Dataset) -> str:

@@ -338,6 +338,17 @@ def run_hash(posterior: Any) -> str:
     digest = hashlib.sha256(variant_source(type(variant)).encode())
     options = {**variant.hyperparameters(), "temperature": posterior.run.temperature}
     digest.update(json.dumps(options, sort_keys=True).encode())
+    _add_weights(digest, variant)
+    return digest.hexdigest()
+
+
+def weights_hash(variant: Variant) -> str:
+    """Return a hash of the weights of a variant."""
+    digest = hashlib.sha256()
+    _add_weights(digest, variant)
+    return digest.hexdigest()
+
+
+def _add_weights(digest: "hashlib._Hash", variant: Variant) -> None:
     for name, tensor in sorted(variant.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
-    return digest.hexdigest()

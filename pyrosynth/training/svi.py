@@ -80,6 +80,7 @@ def fit(
     device: str = "cpu",
     threads: int | None = None,
     capture: bool = True,
+    initialise: bool = True,
     out: Path | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -113,6 +114,8 @@ def fit(
         threads: Torch threads during the fit; None leaves the setting alone.
         capture: Whether to capture the step as a CUDA graph on a GPU, see
             `pyrosynth.training.step`.
+        initialise: Whether the variant looks at sounds before the first step, as one does that
+            has not been fitted yet.
         out: Folder of the run, for checkpoints; None keeps none.
         resume: Go on from the checkpoint in ``out``, if there is one. Only ``steps`` may differ
             from the stopped fit's; the rate then goes on along the new schedule.
@@ -172,8 +175,9 @@ def fit(
     ):  # fmt: skip
         if state.step == 0:
             torch.manual_seed(seed_of(seed, 3, 1))
-            seen = batches.data.standardised(batches.first(LOOKED_AT))
-            variant.initialise(seen, batches.data.std)
+            if initialise:
+                seen = batches.data.standardised(batches.first(LOOKED_AT))
+                variant.initialise(seen, batches.data.std)
             processes.copy_first(variant)
         take = Step(
             variant, elbo, batches.data, optimiser,

@@ -68,6 +68,7 @@ async function go(point, asked, { goOn = false, moving = null } = {}) {
   if (now && !moving) undoing.add();
   now = point;
   title = called;
+  const asking = source.sound(point); // first, so that it is rendered while the page is drawn
   $("name").textContent = called;
   map.go(point.place);
   if (!moving) map.on.tell(`At ${called}`);
@@ -76,10 +77,10 @@ async function go(point, asked, { goOn = false, moving = null } = {}) {
   showComparing(false);
   breeding.offer();
   keepInAddress();
-  const sound = await source.sound(point);
+  const sound = await asking;
   if (now !== point) return;
-  drawPicture($("result"), sound.picture);
   await player.play(sound.url, goOn);
+  if (now === point) drawPicture($("result"), sound.picture);
 }
 
 function showSliders(except) {
