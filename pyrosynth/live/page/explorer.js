@@ -76,7 +76,8 @@ async function go(point, asked, { goOn = false, moving = null } = {}) {
   showSliders(moving);
   showComparing(false);
   breeding.offer();
-  keepInAddress();
+  if (moving) keepSoon();
+  else keepInAddress();
   const sound = await asking;
   if (now !== point) return;
   await player.play(sound.url, goOn);

@@ -187,7 +187,7 @@ class PresetMap {
     const [ink, accent, card] = ["--ink", "--accent", "--card"].map((name) => style.getPropertyValue(name));
     const many = Math.sqrt((w * h) / Math.max(this.at.length, 1)) / 4;
     const size = Math.min(7, Math.max(2, Math.min(5, many)) * this.view.zoom ** 0.3);
-    this.dots(context, size);
+    context.drawImage(this.dots(size), 0, 0, w, h);
     for (const place of this.marks.cloud ?? []) this.ring(context, place, 6, ink, 1.5);
     for (const place of this.marks.hits ?? []) this.ring(context, place, size + 3, accent, 2);
     for (const place of this.marks.similar ?? []) this.polygon(context, place, size + 6, 4, ink);
@@ -222,8 +222,16 @@ class PresetMap {
     this.showTip();
   }
 
-  dots(context, size) {
+  /** Return a picture of all dots: they are many and change seldom, so it is kept until they do. */
+  dots(size) {
     const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    const { width, height } = this.canvas;
+    const { x, y, zoom } = this.view;
+    const of = [width, height, x, y, zoom, size, dark, this.at, this.share, this.shown];
+    if (this.dotted && of.every((part, i) => part === this.dotted.of[i])) return this.dotted.picture;
+    const picture = new OffscreenCanvas(width, height);
+    const context = picture.getContext("2d");
+    context.scale(width / this.canvas.clientWidth, height / this.canvas.clientHeight);
     this.at.forEach((place, i) => {
       if (!this.view.sees(place)) return;
       // The ends of the ramp vanish on white and on black: each theme leaves its own out.
@@ -234,7 +242,8 @@ class PresetMap {
       context.arc(...this.pixel(place), size, 0, 2 * Math.PI);
       context.fill();
     });
-    context.globalAlpha = 1;
+    this.dotted = { of, picture };
+    return picture;
   }
 
   /** Write the names of the presets in view, if they are few, beside their dots where there is room. */

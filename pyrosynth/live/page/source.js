@@ -8,7 +8,10 @@ const FURTHEST = 4; // of the sliders to either side
 
 /** Turn base64 into bytes. */
 function bytes(text) {
-  return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const binary = atob(text);
+  const all = new Uint8Array(binary.length);
+  for (let i = 0; i < all.length; i += 1) all[i] = binary.charCodeAt(i); // a sound has 200,000
+  return all;
 }
 
 /** Wait for something from the server; that there is nothing is told. */
