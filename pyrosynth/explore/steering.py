@@ -284,7 +284,7 @@ def move(
         place: Where the step begins.
         goal: The latent asked for, shape (latent_dim,).
         renderer: From ``posterior.renderer()``, to choose by what the synth renders; without it,
-            by what is expected, in about a tenth of a second.
+            by what is expected, in less than a tenth of a second.
         budget: Number of sounds to render at most.
         seed: Of the proposals.
 
