@@ -35,6 +35,7 @@ from pyrosynth.synths.vital_presets import VitalPreset, read_vital, vital_preset
 
 PACKAGE = "vita"
 VERSION = 1  # to be raised when this module changes what one hears
+VITAL = "1.0.8"  # the Vital whose controls vita has
 BPM = 120.0
 MOST_SETTINGS = 128  # of a control; the order of effects has more and is left to the templates
 SECONDS = 60.0  # for the package to tell its controls, on a busy machine
@@ -190,13 +191,7 @@ class Vital(IsolatedSynth):
         return files, presets
 
     def _preset(self, read: VitalPreset, path: Path) -> Preset:
-        """Return the values of a preset that this version of Vital has, in their ranges."""
-        known = {*self.param_space.names, *self.dropped}
-        if new := [name for name in read.values if name not in known]:
-            raise InputError(
-                f"'{path}' has the control '{new[0]}', which vita {self.version} does not have; "
-                "it may be of a newer Vital: pip install --upgrade vita"
-            )
+        """Return the values of the controls that the engine has, in their ranges."""
         values = {k: v for k, v in read.values.items() if k in self.param_space.names}
         array = Preset(read.name, values).array(self.param_space)
         legal = self.param_space.from_unit(self.param_space.to_unit(array))
@@ -313,6 +308,7 @@ def _told(version: str) -> tuple[ParamSpace, dict[str, str], VitalPreset]:
             f"the package vita {version} does not load ({reason}); install it again"
         ) from error
     controls = told["controls"]
+    told["init"]["synth_version"] = VITAL  # its own, 99999.9.9, is newer than any Vital
     dropped = {
         name: f"it has {info['max'] - info['min'] + 1:.0f} settings, which the template chooses"
         for name, info in controls.items()

@@ -17,7 +17,7 @@ LARGEST_FILE = 2**26  # bytes; wavetables and samples are embedded
 SHAPES: Mapping[str, type] = {
     "wavetables": list, "lfos": list, "modulations": list, "sample": dict,
 }  # fmt: skip
-WRITTEN = "1.5.5"  # version of Vital that written files name; older ones refuse them
+NEWEST = 1  # main version of Vital whose files are read
 ADVICE = "give a .vital file that Vital has saved"
 
 
@@ -28,7 +28,7 @@ class VitalPreset:
     Attributes:
         name: What it is called.
         content: The whole file, without the values of its controls.
-        values: Value of each control that it names.
+        values: Value of each control that it names, of those as well that the engine has not.
     """
 
     name: str
@@ -43,15 +43,14 @@ class VitalPreset:
             name: What the preset is called.
         """
         settings = {**self.values, **values, **self.content["settings"]}
-        written = {"synth_version": WRITTEN, "preset_name": name, "settings": settings}
-        return json.dumps({**self.content, **written})
+        return json.dumps({**self.content, "preset_name": name, "settings": settings})
 
 
 def read_vital(path: str | Path) -> VitalPreset:
     """Read a file.
 
     Raises:
-        InputError: It cannot be read, or is none of Vital's.
+        InputError: It cannot be read, is none of Vital's, or of a newer Vital.
     """
     with reading(InputError, f"cannot read the preset '{path}'", ADVICE):
         data = json.loads(read_limited(path, LARGEST_FILE))
@@ -71,6 +70,13 @@ def vital_preset(data: Any, path: str | Path) -> VitalPreset:
     settings = data.get("settings") if isinstance(data, dict) else None
     if not isinstance(settings, dict):
         raise InputError(f"'{path}' is no preset of Vital, it has no settings; {ADVICE}")
+    version = str(data.get("synth_version", ""))
+    main = version.partition(".")[0]
+    if main.isdigit() and int(main) > NEWEST:
+        raise InputError(
+            f"'{path}' is of Vital {version[:20]}, newer than what is read; give one of Vital "
+            f"{NEWEST}"
+        )
     for name, shape in SHAPES.items():
         if not isinstance(settings.get(name), shape):
             raise InputError(f"'{path}' is damaged, it has no {name}; {ADVICE}")
