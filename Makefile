@@ -25,7 +25,8 @@ demo: .venv/.package
 
 # Either process takes half of the tests, in order, so that what a file needs is set up once.
 test: .venv/.dev .venv/.plugins .venv/.outside
-	@PATH="$(CURDIR)/.venv/bin:$$PATH" OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal $(ARGS)
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal \
+	  --notebooks docs/tutorials $(ARGS)
 
 check: .venv/.dev
 	$(PY) -m ruff check .
@@ -33,11 +34,15 @@ check: .venv/.dev
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 
-docs: .venv/.docs
+docs: .venv/.docs docs/tutorials/07_explore_a_bank.ipynb
 	$(RUN) -m sphinx -W --keep-going -b html docs docs/_build/html
 
 clean:
-	rm -rf .venv demo build dist docs/_build docs/api .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv demo build dist docs/_build docs/api docs/tutorials .pytest_cache .mypy_cache .ruff_cache
+
+# The tutorials: the test executes the notebooks, `make test` does so too.
+docs/tutorials/07_explore_a_bank.ipynb: $(wildcard notebooks/*.ipynb) | .venv/.dev
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q tests/test_notebooks.py --notebooks docs/tutorials
 
 .venv/.python:
 	@if [ -z "$(PYTHON)" ]; then \

@@ -1,6 +1,7 @@
 """How the documentation is built: sphinx -W --keep-going -b html docs docs/_build/html.
 
-It needs no network: equations become MathML here, and nothing is fetched from other sites.
+The tutorials are the notebooks that `pytest tests/test_notebooks.py --notebooks docs/tutorials`
+has executed. It needs no network: equations become MathML here, and nothing is fetched from other sites.
 """
 
 import re
@@ -24,7 +25,7 @@ copyright = "the pyrosynth authors, Apache License 2.0"
 version = release = __version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
@@ -47,6 +48,11 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 napoleon_use_ivar = True
 napoleon_attr_annotations = False  # the signatures show them
+
+# The test of the notebooks has executed them (Makefile); the site shows what came of it.
+nb_execution_mode = "off"
+nb_output_stderr = "remove"  # progress bars
+nb_mime_priority_overrides = [("html", "text/html", 0)]
 
 html_theme = "furo"
 html_title = "pyrosynth"

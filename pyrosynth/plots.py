@@ -110,7 +110,7 @@ def spectrograms(target: ArrayLike, result: ArrayLike, spec: FeatureSpec, ax: An
     place = _place(pair[0], spec)
     images = [mel_image(one, p, *place, sounds) for one, p in zip(axes[:2], pair, strict=True)]
     difference = mel_image(axes[2], change, *place, (-RANGE_DB, RANGE_DB), "RdBu_r")
-    titles = ("target", "found", f"found − target: LSD {np.sqrt(np.mean(change**2)):.2f} dB")
+    titles = ("target", "inferred", f"inferred − target: LSD {np.sqrt(np.mean(change**2)):.2f} dB")
     for one, title in zip(axes, titles, strict=True):
         one.set_title(title, fontsize=11)
         one.set_xlabel("time (s)")
@@ -140,7 +140,7 @@ def gallery(
     for one, sound, name in zip(axes, sounds, names, strict=False):
         place = _place(sound, spec) if spec else (float(sound.shape[1]), (0.0, 1.0))
         mel_image(one, sound, *place, (sounds.max() - SOUND_DB, sounds.max()))
-        one.set_title(shortened(name, 24), fontsize=8.5)
+        one.set_title(shortened(name, 32), fontsize=8.5)
         one.set_xlabel("time (s)" if spec else "time", fontsize=8.5)
         one.tick_params(labelsize=8)
         if spec is None:
@@ -162,7 +162,7 @@ def forest(
     truth: ArrayLike | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Show what is known of each control: the draws, the found preset, the true one.
+    """Show what is known of each control: the draws, the inferred preset, the true one.
 
     A control with few settings has a cell for each, filled by the share of the draws that has it;
     others have intervals.
@@ -170,7 +170,7 @@ def forest(
     Args:
         space: The learnt parameters.
         draws: Their native values in each draw, shape (n_draws, n_params).
-        chosen: Native values of the found preset, shape (n_params,).
+        chosen: Native values of the inferred preset, shape (n_params,).
         truth: Those of the true preset, where there is one.
         ax: Where to draw.
     """
@@ -201,7 +201,7 @@ def forest(
     ]
     if settled.any():
         handles.append(Line2D([], [], color=GREEN, linewidth=5, label="share of each setting"))
-    handles.append(Line2D([], [], color=ORANGE, marker="D", linestyle="", label="found preset"))
+    handles.append(Line2D([], [], color=ORANGE, marker="D", linestyle="", label="inferred preset"))
     ax.plot(places(chosen), y, "D", color=ORANGE, markersize=5.5, zorder=4)
     if truth is not None:
         ring: dict[str, Any] = {

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,8 @@ Block = dict[str, Any]
 Section = dict[str, Any]
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
-# One sound at a time; the only script that the page's policy lets run.
-SCRIPT = (
-    'document.addEventListener("play", (event) => {'
-    'for (const audio of document.querySelectorAll("audio")) {'
-    "if (audio !== event.target) audio.pause(); } }, true);"
-)
+# The only script that the page's policy lets run.
+SCRIPT = TEMPLATE.with_name("report.js").read_text(encoding="utf-8").strip()
 LOUDEST = 0.98  # peak that sounds beyond full scale are brought down to
 
 
@@ -102,9 +99,9 @@ def table(
     }  # fmt: skip
 
 
-def players(sounds: Sequence[Mapping[str, str]]) -> Block:
-    """Return sounds to listen to, side by side."""
-    return {"kind": "players", "sounds": sounds}
+def players(sounds: Sequence[Mapping[str, str]], *, switch: bool = False) -> Block:
+    """Return sounds to listen to, side by side; with ``switch``, a button changes between them."""
+    return {"kind": "players", "sounds": sounds, "switch": switch and len(sounds) > 1}
 
 
 def picture(content: bytes, alt: str, caption: str) -> Block:
@@ -125,9 +122,43 @@ def heading(words: str) -> Block:
     return {"kind": "heading", "text": words}
 
 
-def player(name: str, detail: str, source: str) -> dict[str, str]:
-    """Return one sound to listen to, from a data URI; in ``players`` or in a table's cell."""
-    return {"name": name, "detail": detail, "source": source}
+def player(name: str, detail: str, source: str, gain: float = 1.0) -> dict[str, str]:
+    """Return one sound to listen to; in ``players`` or in a table's cell.
+
+    Args:
+        name: What it is called.
+        detail: What else is to be said.
+        source: A data URI, see ``wav_sources``.
+        gain: Of the sound where one switches between it and others, see ``matched_gains``.
+    """
+    return {"name": name, "detail": detail, "source": source, "gain": f"{gain:.3f}"}
+
+
+SWITCH = {"switch": True}
+"""A cell of a table: a button that changes between the sounds of its row."""
+
+
+def matched_gains(sounds: Sequence[NDArray[Any]]) -> list[float]:
+    """Return gains of at most 1 that make sounds equally loud, by their RMS level."""
+    levels = [float(np.sqrt(np.mean(np.square(sound, dtype=np.float64)))) for sound in sounds]
+    softest = min((level for level in levels if level > 0), default=1.0)
+    return [softest / level if level > 0 else 1.0 for level in levels]
+
+
+def files_beside(path: str | Path, about: Mapping[str, str]) -> Section:
+    """Return a section of links to files in the folder of a report, of those that are there.
+
+    Args:
+        path: The report.
+        about: Names of files, and what they hold.
+    """
+    folder = Path(path).parent
+    rows = [
+        [{"href": quote(name), "text": name}, held]
+        for name, held in about.items()
+        if (folder / name).is_file()
+    ]
+    return section("Files in this folder", table(("file", "what it holds"), rows))
 
 
 def wav_sources(sounds: Sequence[NDArray[Any]], rate: int) -> list[str]:

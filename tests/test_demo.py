@@ -36,6 +36,8 @@ def test_demo(few_presets, tmp_path, monkeypatch):
     assert re.search(r"nearest human preset \d+\.\d\d dB, .* on (0|50|100) % of the", nearest)
     html = (tmp_path / "report.html").read_text()
     assert html.count("<audio") == 4
+    assert html.count(" data-switch>") == 2  # target and found, one row each
+    assert html.count("<img") == 1
     links = re.findall(r'href="([^"]+)"', html)
     assert len(links) == 3
     assert all((tmp_path / link).is_file() for link in links)

@@ -1,4 +1,4 @@
-"""Every notebook runs at smoke size, in an empty folder."""
+"""Every notebook runs at smoke size, in an empty folder; with `--notebooks`, it is kept."""
 
 import os
 import re
@@ -61,8 +61,18 @@ def client(tmp_path_factory):
             yield client
 
 
+@pytest.fixture(scope="module")
+def kept(request):
+    """Where executed notebooks are kept, whatever the tests' own folder is; None for nowhere."""
+    folder = request.config.getoption("--notebooks")
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder = folder.resolve()
+    return folder
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_runs(path, tmp_path, client):
+def test_runs(path, tmp_path, client, kept):
     client.nb = notebook = nbformat.read(path, 4)
     afresh = f"%reset -f\nimport os\nos.chdir({str(tmp_path)!r})\ndel os"
     for cell in notebook.cells:  # a synth that starts quickly
@@ -73,3 +83,6 @@ def test_runs(path, tmp_path, client):
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     assert len(pictures) >= 2 or "compose" in path.stem
     assert not any("Traceback" in output.get("text", "") for output in outputs)
+    if kept:
+        del notebook.cells[0]
+        nbformat.write(notebook, kept / path.name)

@@ -1,5 +1,6 @@
 """Reports: one file, nothing from elsewhere, and what people named cannot run in them."""
 
+import asyncio
 import base64
 import hashlib
 import io
@@ -9,13 +10,16 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import soundfile
+from browser import Browser, chromium
 from small import small_run
 
 from pyrosynth.errors import InputError
 from pyrosynth.inference.report import candidates, infer_report
 from pyrosynth.inference.search import Match
 from pyrosynth.report import (
+    files_beside,
     heading,
+    matched_gains,
     player,
     players,
     section,
@@ -24,6 +28,7 @@ from pyrosynth.report import (
     wav_sources,
     write_report,
 )
+from pyrosynth.synths.knobs import grouped
 
 LINKS = {"src", "href", "srcset", "poster", "data", "action", "background"}
 
@@ -84,6 +89,50 @@ def test_sounds_keep_their_relative_level():
     np.testing.assert_allclose(heard[1], [0.245, 0.0], atol=1e-4)
 
 
+def test_sounds_are_compared_equally_loud():
+    loud, soft, silent = np.full(8, 0.8), np.full(8, 0.2), np.zeros(8)
+    np.testing.assert_allclose(matched_gains([loud, soft, silent]), [0.25, 1, 1])
+    assert matched_gains([silent]) == [1]
+
+
+def test_links_lead_to_files_that_are_there(tmp_path):
+    (tmp_path / "a table.csv").write_text("x")
+    found = files_beside(tmp_path / "r.html", {"a table.csv": "scores", "gone.nc": "draws"})
+    (block,) = found["blocks"]
+    assert block["rows"] == [[{"href": "a%20table.csv", "text": "a table.csv"}, "scores"]]
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(chromium() is None, reason="there is no Chromium here")
+def test_one_switches_between_sounds(tmp_path):
+    """In a browser: by the button, then by the space bar, from the same place, equally loud."""
+    rate = 8000
+    tones = [gain * np.sin(np.arange(4 * rate) * 0.3) for gain in (0.8, 0.2)]
+    items = map(player, ("target", "inferred"), ("", ""), wav_sources(tones, rate),
+                matched_gains(tones))  # fmt: skip
+    listen = section("Listen", players(list(items), switch=True))
+    write_report(tmp_path / "r.html", "t", "l", {}, [listen])
+
+    async def use():
+        async with Browser() as page:
+            await page.send("Page.navigate", url=(tmp_path / "r.html").as_uri())
+            await page.true("document.readyState === 'complete'")
+            state = "[...document.querySelectorAll('audio')].map((a) => !a.paused)"
+            await page.press("button")
+            await page.true(f"{state}.join() === 'true,false'")
+            await page.true("document.querySelector('audio').currentTime > 0.3")
+            await page.js("document.activeElement.blur()")
+            await page.key(" ", "Space")
+            await page.true(f"{state}.join() === 'false,true'")
+            volumes = await page.js("[...document.querySelectorAll('audio')].map((a) => a.volume)")
+            np.testing.assert_allclose(volumes, [0.25, 1.0])
+            assert await page.js("document.querySelectorAll('audio')[1].currentTime") > 0.2
+            assert "inferred" in await page.js("document.querySelector('button').textContent")
+            assert not page.errors
+
+    asyncio.run(use())
+
+
 def test_names_are_text(tmp_path):
     evil = '<script>alert(1)</script> "quoted" <img src=http://example.org/x.png>'
     blocks = [text(evil), heading(evil), table((evil,), [[evil]], note=evil, folded=evil)]
@@ -125,10 +174,13 @@ def test_report_of_one_sound(tmp_path):
     page = assert_self_contained(tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text()
     assert page.tags.count("audio") == 2 + len(chosen)
+    assert page.tags.count("button") == 1  # from the target to what was inferred and back
     assert page.tags.count("img") == 3
     assert "a &lt;sound&gt;: inferred preset" in html
     assert "What the sound tells" in html
     assert "contraction" in html
     assert f"{found.lsd[0]:.2f} dB" in html
-    for name in dataset.full_space.names:
-        assert f"<td>{name}</td>" in html
+    for name, (part, control) in zip(
+        dataset.full_space.names, grouped(dataset.full_space), strict=True
+    ):
+        assert re.search(f"<td>{part}</td><td>{control}</td><td>[^<]+</td><td>{name}</td>", html)

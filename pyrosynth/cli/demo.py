@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pyrosynth import synths
+from pyrosynth import plots, synths
 from pyrosynth.audio.closeness import ALIKE, RELATED, TWINS, closeness
 from pyrosynth.audio.example import EXAMPLE, string_and_flute
 from pyrosynth.audio.io import Note, load_audio, save_audio
@@ -25,7 +25,17 @@ from pyrosynth.evaluation.tables import check_table
 from pyrosynth.files import claim, writable, write_bytes
 from pyrosynth.inference.infer import REPORT, SOUND, Failed, Inferred, infer_sounds
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.report import player, section, table, text, wav_sources, write_report
+from pyrosynth.report import (
+    SWITCH,
+    matched_gains,
+    picture,
+    player,
+    section,
+    table,
+    text,
+    wav_sources,
+    write_report,
+)
 from pyrosynth.synths import amsynth
 from pyrosynth.synths.base import Synth
 from pyrosynth.training.fit import fit
@@ -139,9 +149,8 @@ def _steps(
         for bad in failed:
             say(f"{bad.sound}: {bad.error}")
     report = top / REPORT
-    rate = posterior.run.features.sample_rate
     lines = _verdict(summary)
-    _report(report, source.name, rate, lines, summary, found)
+    _report(report, posterior, lines, summary, found)
     for line in (*lines, f"Look and listen: open {report}"):
         say(line)
     if importlib.util.find_spec("aiohttp"):
@@ -255,6 +264,16 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
     ]
 
 
+def _grid(x: list[Any], names: list[str], columns: int, posterior: Posterior) -> Any:
+    """Draw spectrograms in rows of so many; return their axes."""
+    rows = max(1, len(x) // columns)
+    axes = plots.new_axes((plots.WIDTH, 1.9 * rows), rows, columns, sharex=True, sharey=True)
+    plots.gallery(x, names, posterior.run.features, axes)
+    for ax in np.ravel(axes):
+        ax.label_outer()
+    return axes
+
+
 def _short(summary: dict[str, Any], method: str, answer: str) -> str:
     """Return what an answer is called: one of this run's by the answer alone."""
     return answer if method == summary["variant"] else answer_name(method, answer)
@@ -262,8 +281,7 @@ def _short(summary: dict[str, Any], method: str, answer: str) -> str:
 
 def _report(
     path: Path,
-    synth: str,
-    rate: int,
+    posterior: Posterior,
     verdict: list[str],
     summary: dict[str, Any],
     found: dict[str, list[Inferred]],
@@ -271,37 +289,50 @@ def _report(
     """Write the page that leads to all others."""
     import pandas as pd
 
-    heard: dict[str, list[Any]] = {}
-    for name, items in found.items():
-        for item in items:
-            file, folder = Path(item.sound), Path(item.folder)
-            pair = wav_sources([load_audio(file, rate), load_audio(folder / SOUND, rate)], rate)
-            link = (folder / REPORT).relative_to(path.parent).as_posix()
-            target = [file.stem, player(f"{file.stem}, target", "", pair[0])]
-            heard.setdefault(item.sound, target).extend(
-                [
-                    player(f"{file.stem}, {name}", "", pair[1]),
-                    {"href": link, "text": f"{item.lsd_db:.2f} dB, {closeness(item.lsd_db)}"},
-                ]
-            )
+    synth, rate = posterior.synth.name, posterior.run.features.sample_rate
+    rows, pictures, names = [], [], []
+    by_sound = [{item.sound: item for item in items} for items in found.values()]
+    for sound in [name for name in by_sound[0] if all(name in one for one in by_sound)]:
+        file, answered = Path(sound), [one[sound] for one in by_sound]
+        files = [file, *(Path(item.folder) / SOUND for item in answered)]
+        audio = [load_audio(one, rate) for one in files]
+        gains = matched_gains(audio)
+        called = [f"{file.stem}, {name}" for name in ("target", *found)]
+        heard = list(map(player, called, [""] * len(audio), wav_sources(audio, rate), gains))
+        row: list[Any] = [file.stem, heard[0]]
+        for item, played in zip(answered, heard[1:], strict=True):
+            link = (Path(item.folder) / REPORT).relative_to(path.parent).as_posix()
+            said = f"{item.lsd_db:.2f} dB, {closeness(item.lsd_db)}"
+            row += [played, {"href": link, "text": said}]
+        rows.append([*row, SWITCH])
+        pictures += [posterior.features(posterior.listen(one, own_level=True)) for one in files]
+        names += called
     answers = summary["methods"]
-    headers, rows = check_table(pd.DataFrame(answers), partial(_short, summary))
+    headers, cells = check_table(pd.DataFrame(answers), partial(_short, summary))
     ours = [i for i, row in enumerate(answers) if row["answer"].startswith("infer")]
     shown = [i for i, row in enumerate(answers) if row["method"] in (REFERENCE, BANK)] + ours
-    facts = {rows[i][0]: f"{answers[i]['lsd_mean']:.2f} dB" for i in shown}
+    facts = {cells[i][0]: f"{answers[i]['lsd_mean']:.2f} dB" for i in shown}
     all_of_it = {"href": f"{synth}/check/{REPORT}", "text": "all about the check"}
     columns = [
         "sound",
         "target",
         *[cell for name in found for cell in (name, "distance and report")],
+        "compare",
     ]
+    drawn = picture(
+        plots.png(_grid(pictures, names, len(found) + 1, posterior)),
+        "Spectrograms of the targets and of what was found",
+        "Each row is a sound: the target, then what was found for it.",
+    )
     sections = [
         section(
             "Listen",
             table(
-                tuple(columns), list(heard.values()),
-                note=f"The last sound was not made by {synth}: it comes as close as it can.",
+                tuple(columns), rows,
+                note="A/B switches between the sounds of a row, equally loud; then the space bar "
+                f"does. The last sound was not made by {synth}: it comes as close as it can.",
             ),
+            *([drawn] if rows else []),
             text(
                 "A distance is the mean difference of two spectrograms in dB (LSD): up to "
                 f"{TWINS:g} dB sounds are twins, up to {ALIKE:g} alike, up to {RELATED:g} "
@@ -316,7 +347,7 @@ def _report(
         section(
             "Against other methods",
             *[text(line) for line in verdict],
-            table(headers, rows, marked=ours),
+            table(headers, cells, marked=ours),
             table(("calibration, descriptors, examples",), [[all_of_it]]),
         ),
     ]  # fmt: skip

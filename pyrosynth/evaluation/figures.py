@@ -250,7 +250,7 @@ def comparison(frame: "DataFrame", sounds: str, ax: Any = None) -> Any:
 def plain_decades(axis: Axis) -> None:
     """Label a logarithmic axis by plain numbers, few enough to stand side by side."""
     low, high = axis.get_view_interval()
-    wide = np.log10(high / low) > 2
+    wide = np.log10(high / low) > 1
     axis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=6))
     axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axis.set_minor_formatter(NullFormatter())

@@ -32,7 +32,9 @@ from pyrosynth.evaluation.targets import Targets
 from pyrosynth.plots import png
 from pyrosynth.report import (
     Block,
+    files_beside,
     heading,
+    matched_gains,
     picture,
     player,
     players,
@@ -56,6 +58,19 @@ Figures = Mapping[str, tuple[bytes, str]]
 # Quantiles of the distance that examples to listen to are taken at.
 CHECK_EXAMPLES = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 COMPARE_EXAMPLES = (0.1, 0.5, 0.9)
+CHECK_FILES = {
+    "table.csv": "the distances of all methods, all metrics",
+    "table.md": "the same, to read",
+    "summary.json": "all figures of this page",
+    "coverage.md": "how often intervals hold the truth",
+    "check.nc": "every draw and every score, for ArviZ and xarray",
+}
+COMPARE_FILES = {
+    "table.csv": "the scores of all methods, all metrics",
+    "table.md": "the tables of this page, to read",
+    "tests.csv": "the paired tests",
+    "compare.json": "all figures of this page, and how they were made",
+}
 STAR = "★"  # before the best of those that cost as many renders
 
 
@@ -132,8 +147,11 @@ def check_report(
     if not summary["same_dataset"]:
         lead += " The run was fitted on another dataset, so it may have seen some of them."
     percent = [f"{100 * level:.0f} %" for level in LEVELS]
+    called = dict(
+        zip(result.runner.targets.space.names, titles(result.runner.targets.space), strict=True)
+    )
     coverage = [
-        [name, *(f"{100 * share:.0f} %" for share in shares)]
+        [called[name], *(f"{100 * share:.0f} %" for share in shares)]
         for name, shares in summary["coverage_of_parameters"].items()
     ]
     headers, cells = check_table(frame)
@@ -150,33 +168,34 @@ def check_report(
             "Does the posterior mean what it says?",
             *shown("calibration"),
             table(*coverage_table(summary), note=COVERAGE_LEGEND),
-            table(("parameter", *percent), coverage, folded="coverage of each parameter"),
+            table(("control", *percent), coverage, folded="coverage of each control"),
         ),
-        section("What the sounds tell", *_told(summary)),
+        section("What the sounds tell", *_told(summary, called)),
         section("Do its draws sound right?", *shown("descriptors")),
     ]  # fmt: skip
+    sections.append(files_beside(path, CHECK_FILES))
     title = f"Check of {summary['variant']} on {summary['synth']}"
     write_report(path, title, lead, facts, sections)
 
 
-def _told(summary: Mapping[str, Any]) -> list[Block]:
+def _told(summary: Mapping[str, Any], called: Mapping[str, str]) -> list[Block]:
     """Return what sounds tell of each control, and which controls trade off."""
     blocks: list[Block] = []
     if "contraction" in summary:
         shares = sorted(summary["contraction"].items(), key=lambda item: -item[1])
         note = "How much narrower the draws are than the known presets, mean over the sounds: "
-        note += "1 - variance / variance, of parameters with few settings 1 - entropy / entropy."
-        rows = [[name, f"{share:.2f}"] for name, share in shares]
-        blocks.append(table(("parameter", "contraction"), rows, note=note))
+        note += "1 - variance / variance, of controls with few settings 1 - entropy / entropy."
+        rows = [[called[name], f"{share:.2f}"] for name, share in shares]
+        blocks.append(table(("control", "contraction"), rows, note=note))
     pairs = [
-        [pair["first"], pair["second"], f"{pair['correlation']:+.2f}"]
+        [called[pair["first"]], called[pair["second"]], f"{pair['correlation']:+.2f}"]
         for pair in summary["trade_offs"]
     ]
     if pairs:
         note = "Rank correlation of the half of the draws that sounds nearest, mean over the "
-        note += "sounds: one parameter can stand in for the other."
-        blocks.append(table(("parameter", "trades off with", "correlation"), pairs, note=note))
-    return blocks or [text("No parameters trade off on average.")]
+        note += "sounds: one control can stand in for the other."
+        blocks.append(table(("control", "trades off with", "correlation"), pairs, note=note))
+    return blocks or [text("No controls trade off on average.")]
 
 
 def _check_examples(result: "CheckScores") -> list[Block]:
@@ -250,6 +269,7 @@ def compare_report(
     if best is not None:
         sections.append(section("Listen", *_comparison_examples(benchmark, best)))
     sections.append(section("What it cost, and how it was made", *_making(frame, summary)))
+    sections.append(files_beside(path, COMPARE_FILES))
     facts = {"best model": best or "none"}
     if best is not None:
         own = frame[(frame["method"] == best) & (frame["sounds"] == HELD_OUT)]
@@ -318,8 +338,9 @@ def _examples(
         if targets.audio is not None:
             sounds, labels = [targets.audio[i], *sounds], [("target", ""), *labels]
         sources = wav_sources(sounds, targets.features.sample_rate)
-        items = [player(*label, source) for label, source in zip(labels, sources, strict=True)]
-        blocks += [heading(targets.names[i]), players(items)]
+        each = zip(labels, sources, matched_gains(sounds), strict=True)
+        items = [player(*label, source, gain) for label, source, gain in each]
+        blocks += [heading(targets.names[i]), players(items, switch=True)]
     return blocks
 
 

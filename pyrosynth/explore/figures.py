@@ -288,7 +288,7 @@ def _rows(title: str, data: "Dataset", counts: Sequence[int]) -> NDArray[Any]:
     figure = Figure(figsize=(WIDTH, 0.4 + heights[kept].sum()), layout="constrained")
     figure.suptitle(title)
     grid = figure.add_gridspec(len(kept), 1, height_ratios=heights[kept])
-    rows = [  # what is alone in its row is aligned with the others that are
+    rows: list[Any] = [  # what is alone in its row is aligned with the others that are
         grid[k].subgridspec(1, counts[i]).subplots(sharey=i == 2)
         if counts[i] > 1
         else figure.add_subplot(grid[k])

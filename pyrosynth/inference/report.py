@@ -22,6 +22,7 @@ from pyrosynth.inference.posterior import Posterior
 from pyrosynth.report import (
     Block,
     Section,
+    matched_gains,
     picture,
     player,
     players,
@@ -32,6 +33,7 @@ from pyrosynth.report import (
     write_report,
 )
 from pyrosynth.synths.base import Synth
+from pyrosynth.synths.knobs import grouped, native, titles
 from pyrosynth.synths.params import ParamSpace
 
 BEFORE_SECONDS = 0.3  # of a recording that is shown before the onset
@@ -110,10 +112,11 @@ def infer_report(
     run, rate = posterior.run, posterior.run.features.sample_rate
     x = posterior.features(target)
     chosen = candidates(match, len(np.asarray(audio)))
-    sounds = wav_sources([np.asarray(target), *np.asarray(audio)], rate)
-    heard = [
-        player("target", name, sounds[0]),
-        player("inferred", f"{match.lsd[0]:.2f} dB away", sounds[1]),
+    heard = [np.asarray(target), *np.asarray(audio)]
+    sounds, gains = wav_sources(heard, rate), matched_gains(heard[:2])
+    pair_heard = [
+        player("target", name, sounds[0], gains[0]),
+        player("inferred", f"{match.lsd[0]:.2f} dB away", sounds[1], gains[1]),
     ]
     found_by = [SOURCES[str(source)] for source in match.source]
     rows = [
@@ -131,7 +134,7 @@ def infer_report(
         *first,
         section(
             "Listen",
-            players(heard),
+            players(pair_heard, switch=True),
             picture(
                 plots.png(pair),
                 "Spectrograms of the target, of the inferred preset, and their difference",
@@ -152,15 +155,17 @@ def infer_report(
             ),
         ),
         section(
-            "Parameters",
+            "Controls",
             picture(
-                plots.png(forest), "Intervals of each parameter with the inferred value",
-                "What the model deems possible given the sound (bars), and the preset that "
-                "sounded nearest (diamonds, native values on the right). A wide bar means that "
-                "the parameter hardly changes this sound, or trades off against others.",
+                plots.png(forest), "Intervals of each control with the inferred value",
+                "What the model deems possible given the sound (bars; of a control with few "
+                "settings, the share of the draws that has each), and the preset that sounded "
+                "nearest (diamonds, its values on the right). A wide bar means that the control "
+                "hardly changes this sound, or trades off against others.",
             ),
             table(
-                ("parameter", "value"), values_of(run.full_space, match.values[0]),
+                ("part", "control", "value", "name in preset.json"),
+                values_of(run.full_space, match.values[0]),
                 folded="all values of the inferred preset",
             ),
         ),
@@ -185,42 +190,45 @@ def _told(draws: Draws, lsd: NDArray[np.float64]) -> list[Section]:
     if known is None or len(draws) < 2 * FEWEST_DRAWS:
         return []
     space = draws.posterior.run.space
+    names = titles(space)
     shares = contraction(draws.v, known, space)
     order = np.argsort(-np.nan_to_num(shares, nan=-np.inf), kind="stable")
-    rows = [[space.names[i], f"{shares[i]:.2f}"] for i in order if np.isfinite(shares[i])]
-    pairs = trade_offs(draws.v, space.names, lsd)
+    rows = [[names[i], f"{shares[i]:.2f}"] for i in order if np.isfinite(shares[i])]
+    pairs = trade_offs(draws.v, names, lsd)
     blocks = [
         table(
-            ("parameter", "contraction"), rows,
+            ("control", "contraction"), rows,
             note="How much narrower the draws are than the known presets: 1 - variance / "
-            "variance, of parameters with few settings 1 - entropy / entropy. Near 1 the sound "
-            "tells the parameter, near 0 or below it does not.",
+            "variance, of controls with few settings 1 - entropy / entropy. Near 1 the sound "
+            "tells the control, near 0 or below it does not.",
             folded=f"from {rows[0][0]} ({rows[0][1]}) to {rows[-1][0]} ({rows[-1][1]})",
         )
     ]  # fmt: skip
     if pairs:
         shown = [[one.first, one.second, f"{one.correlation:+.2f}"] for one in pairs]
         note = "Rank correlation of the half of the draws that sounds nearest: where it is not "
-        note += "0, one parameter can stand in for the other and the sound hardly changes."
-        blocks.append(table(("parameter", "trades off with", "correlation"), shown, note=note))
+        note += "0, one control can stand in for the other and the sound hardly changes."
+        blocks.append(table(("control", "trades off with", "correlation"), shown, note=note))
     else:
-        blocks.append(text("No two parameters trade off by more than chance explains."))
+        blocks.append(text("No two controls trade off by more than chance explains."))
     return [section("What the sound tells", *blocks)]
 
 
 def values_of(space: ParamSpace, values: ArrayLike) -> list[list[str]]:
-    """Return name and native value of each parameter, as people read them."""
-    numbers = np.asarray(values, np.float64).tolist()
-    return [[p.name, plots.native(p, v)] for p, v in zip(space.params, numbers, strict=True)]
+    """Return part, name, value as people read it and name in files of each control, by part."""
+    numbers = np.ravel(np.asarray(values, np.float64)).tolist()
+    named = grouped(space)
+    order = list(dict.fromkeys(part for part, _ in named))
+    rows = [
+        [part, control, native(param, number), param.name]
+        for (part, control), param, number in zip(named, space.params, numbers, strict=True)
+    ]
+    return sorted(rows, key=lambda row: order.index(row[0]))
 
 
 def _how_to_load(posterior: Posterior, files: Mapping[str, str]) -> list[Block]:
-    blocks = [
-        table(
-            ("file", "what it is"),
-            [[{"href": quote(name), "text": name}, about] for name, about in files.items()],
-        )
-    ]
+    links = [[{"href": quote(name), "text": name}, about] for name, about in files.items()]
+    blocks: list[Block] = [table(("file", "what it is"), links)]
     suffix = posterior.synth.preset_suffix
     own = next((name for name in files if suffix and name.endswith(suffix)), None)
     how = HOW_TO_OPEN.get(posterior.synth.name)
@@ -268,7 +276,8 @@ def pitch_section(tuned: TunedSound, recording: Audio, played: Audio, sample_rat
             [
                 player("recording", "as it was recorded", first),
                 player("inferred", f"played at {tuned.words}", second),
-            ]
+            ],
+            switch=True,
         ),
         picture(
             plots.png(plots.pitch_track(tuned.times, tuned.pitches, note, tuned.onset_seconds)),
