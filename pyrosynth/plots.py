@@ -258,7 +258,7 @@ def trace(
     ax.set_ylim(bottom=0)
     ax.set_xlim(left=0)
     ax.grid(color="0.92")
-    ax.legend(fontsize=9, loc="upper right", framealpha=0.9, edgecolor="none")
+    ax.legend(fontsize=9, loc="best", framealpha=0.9, edgecolor="none")
     bare(ax)
     return ax
 
