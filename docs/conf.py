@@ -1,7 +1,8 @@
 """How the documentation is built: sphinx -W --keep-going -b html docs docs/_build/html.
 
 The tutorials are the notebooks that `pytest tests/test_notebooks.py --notebooks docs/tutorials`
-has executed. It needs no network: equations become MathML here, and nothing is fetched from other sites.
+has executed. The build needs no network: equations become MathML here, and nothing is fetched from
+other sites.
 """
 
 import re

@@ -29,7 +29,9 @@ FLAGS = ("-O1", "-shared", "-fPIC", "-pthread")
 
 def pytest_addoption(parser):
     parser.addoption("--device", default="cpu", help="torch device the tests run on")
-    parser.addoption("--notebooks", type=Path, help="folder that executed notebooks are written to")
+    parser.addoption(
+        "--notebooks", type=Path, help="folder that executed notebooks are written to"
+    )
 
 
 def pytest_collection_modifyitems(config, items):

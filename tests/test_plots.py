@@ -140,7 +140,9 @@ def test_many_curves_have_lines_of_their_own():
 def test_gallery():
     spec = FeatureSpec()
     x = RNG.normal(-3, 1, (3, 64, 87))
-    axes = plots.gallery(x, ["a", "b", "a name that is very much longer than its picture is wide"], spec)
+    axes = plots.gallery(
+        x, ["a", "b", "a name that is very much longer than its picture is wide"], spec
+    )
     assert [ax.get_title() for ax in axes] == ["a", "b", "a name that is very much longer…"]
     assert axes[0].get_ylabel() == "frequency (Hz)"
     given = plots.new_axes((6, 2), 1, 3)
