@@ -170,11 +170,13 @@ class Chooser:
         them: of several, one may be a find.
         """
         unit = np.concatenate([self._draws(), self._turns(), self._changes(), self._mixes()])
-        found = self._expected(unit)
-        order = np.argsort(found[1] + found[2], kind="stable")[: DESCENDED - 1]
+        unit, cost, doubt, z = self._expected(unit)
+        order = np.argsort(cost + doubt, kind="stable")[: DESCENDED - 1]
         moved = self._descend(np.concatenate([self.unit[self.best()], unit[order]]))
-        both = zip(found, self._expected(moved), strict=True)
-        unit, cost, doubt, z = (np.concatenate(parts) for parts in both)
+        unit_moved, cost_moved, doubt_moved, z_moved = self._expected(moved)
+        unit, z = np.concatenate([unit, unit_moved]), np.concatenate([z, z_moved])
+        cost = np.concatenate([cost, cost_moved])
+        doubt = np.concatenate([doubt, doubt_moved])
         chosen: list[int] = []
         for share in np.linspace(1.0, 0.0, n):
             for i in np.argsort(cost + share * doubt, kind="stable"):  # no two alike
