@@ -16,7 +16,7 @@ from pyrosynth.synths.verdicts import AUDIBLE_DB, NOISE_FACTOR, SILENT_VALUES, H
 MANY = 256  # controls of a synth from which on what people move decides
 FEW_PRESETS = 8  # with fewer, nothing is known of it
 LEAST_MOVED = 0.05  # share of the presets that have to move a control
-MOST_BASES = 16  # of a synth with many controls
+MOST_BASES = 48  # of a synth with many controls; once all are heard, a further one costs nothing
 TWICE = 2  # in so many bases each control is moved, if there are such presets
 LISTENED = (6, 2)  # bases in which a control is listened to at most: with the first note, others
 TOLERANCE = 1e-3  # unit values that differ by less are the same

@@ -172,9 +172,8 @@ def _why_audible(db: Sequence[float], threshold: float, notes: Sequence[Note]) -
 
 
 def _why_not_listened(moving: Sequence[float] | None, i: int) -> str:
-    """Say how few presets move a control."""
-    share = 0.0 if moving is None else moving[i]
-    return f"{share:.0%} of the presets move it" if share else "no preset moves it"
+    """Say whether presets move a control."""
+    return "few presets move it" if moving is not None and moving[i] else "no preset moves it"
 
 
 def _shape(param: Param, steps: int | None) -> dict[str, Any]:

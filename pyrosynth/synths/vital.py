@@ -310,7 +310,7 @@ def _told(version: str) -> tuple[ParamSpace, dict[str, str], VitalPreset]:
     controls = told["controls"]
     told["init"]["synth_version"] = VITAL  # its own, 99999.9.9, is newer than any Vital
     dropped = {
-        name: f"it has {info['max'] - info['min'] + 1:.0f} settings, which the template chooses"
+        name: f"left to the template, since it has more than {MOST_SETTINGS} settings"
         for name, info in controls.items()
         if info["is_discrete"] and info["max"] - info["min"] >= MOST_SETTINGS
     }
