@@ -129,7 +129,7 @@ def player(name: str, detail: str, source: str, gain: float = 1.0) -> dict[str, 
         name: What it is called.
         detail: What else is to be said.
         source: A data URI, see ``wav_sources``.
-        gain: Of the sound where one switches between it and others, see ``matched_gains``.
+        gain: Of the sound where one changes between it and others, see ``matched_gains``.
     """
     return {"name": name, "detail": detail, "source": source, "gain": f"{gain:.3f}"}
 

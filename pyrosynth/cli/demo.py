@@ -329,7 +329,7 @@ def _report(
             "Listen",
             table(
                 tuple(columns), rows,
-                note="A/B switches between the sounds of a row, equally loud; then the space bar "
+                note="A/B changes between the sounds of a row, equally loud; then the space bar "
                 f"does. The last sound was not made by {synth}: it comes as close as it can.",
             ),
             *([drawn] if rows else []),
