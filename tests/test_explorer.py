@@ -269,6 +269,8 @@ async def _the_whole_page(tmp_path, servers):
         assert await page.js(f"now.values[{knob}]") == turned[knob]
         shown, moved = await page.js(SHOWN), await page.js("now.values")
         await page.true("location.hash.includes('locked=')")
+        kept = "new URLSearchParams(location.hash.slice(1)).get('values')"
+        await page.true(f"{kept} === shortened(now.values)")  # in a moment
         await page.send("Page.reload")
         await page.true(f"document.documentElement?.dataset.ready === 'yes' && {SHOWN} !== '–'")
         assert await page.js(SHOWN) == shown
