@@ -53,6 +53,15 @@ def test_a_map_is_a_file_that_people_edit(tmp_path):
     assert file.read_text() == mine  # never written over
 
 
+def test_a_map_is_read_back_whatever_things_are_called(tmp_path):
+    class Odd(type(load_synth("voice"))):
+        name = "odd {2}\n\x7f"
+
+    file, axes = tmp_path / "odd.toml", ["\U0001f3b9 \x7f", "a = [b]"]
+    written = ControllerMap.load(file, synth := Odd(), axes)
+    assert ControllerMap.load(file, synth, axes) == written
+
+
 def test_controllers_go_from_end_to_end_of_a_parameter_and_of_an_axis():
     synth = load_synth("voice")
     space, usual = synth.param_space, ControllerMap.usual(synth, AXES)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.errors import InputError, integer, read_limited, reading, unknown
+from pyrosynth.errors import InputError, integer, one_line, read_limited, reading, unknown
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.base import Synth
 
@@ -31,7 +31,7 @@ HEAD = """\
 # Which MIDI controller carries which parameter of {synth}, and which one moves which axis.
 # Edit it: take lines away, or give other channels (1 to 16) and controllers (0 to 127).
 version = {version}
-synth = {synth}
+synth = {quoted}
 
 # Sent to the synth: 0 to 127 from the least value of a parameter to its largest.
 [parameters]
@@ -159,13 +159,13 @@ class ControllerMap:
         """Return the map as TOML."""
         lines = [
             "".join(
-                f"{json.dumps(name)} = {{ channel = {c.channel}, controller = {c.number} }}\n"
+                f"{_quoted(name)} = {{ channel = {c.channel}, controller = {c.number} }}\n"
                 for name, c in part.items()
             )
             for part in (self.parameters, self.axes)
         ]
-        head = HEAD.replace("synth = {synth}", f"synth = {json.dumps(self.synth.name)}")
-        head = head.format(synth=self.synth.name, version=VERSION)
+        name = self.synth.name
+        head = HEAD.format(synth=one_line(name), quoted=_quoted(name), version=VERSION)
         return head + lines[0] + AXES + lines[1]
 
     def values(self, preset: NDArray[np.float64]) -> dict[Controller, int]:
@@ -193,3 +193,8 @@ class ControllerMap:
             f"controller {controller.number} of channel {controller.channel} moves no axis; on "
             f"channel {FOR_AXES} these do: {known or 'none'}"
         )
+
+
+def _quoted(text: str) -> str:
+    """Return a text in quotes; TOML takes those of JSON, but no halves of characters."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
