@@ -6,11 +6,12 @@ import gzip
 import io
 import json
 import re
+import shutil
 import struct
 import time
 import zlib
 from contextlib import suppress
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import numpy as np
 import pytest
@@ -234,6 +235,10 @@ def parent(live, number):
 def test_presets_that_are_similar_are_near_and_measured(live):
     ((status, content, _),) = ask(live, post("/api/similar", parent(live, 3)))
     found = json.loads(content)["similar"]
+    linked = parent(live, 3)
+    linked["values"] = [float(f"{value:.7g}") for value in linked["values"]]
+    ((_, content, _),) = ask(live, post("/api/similar", linked))
+    assert 3 not in [one["preset"] for one in json.loads(content)["similar"]]
     far = np.linalg.norm((live.space.z - live.space.z[3]) / live.space.spread, axis=1)
     assert status == 200
     assert {one["preset"] for one in found} == set(np.argsort(far)[1:9].tolist())
@@ -662,13 +667,17 @@ def test_a_static_site_shows_sounds_that_were_looked_for(live, tmp_path):
     )  # fmt: skip
     assert not failed
     answer = (tmp_path / "known.wav", tmp_path / "found" / "known")
+    copied = shutil.copytree(answer[1], tmp_path / "again" / "known #1?")
     write_site(
         live, "small", tmp_path / "page", presets=2, moved=0, axes=["brightness"], steps=[1],
-        answers=[answer], progress=False,
+        answers=[answer, (answer[0], copied)], progress=False,
     )  # fmt: skip
     exported = exported_by(tmp_path / "page")
-    (found,) = exported["found"]
-    assert found["target"] == "known"
+    found, again = exported["found"]
+    assert (found["target"], again["target"]) == ("known", "known #1?")
+    for sound in (again["sound"], again["heard"]["sound"]):  # whatever the folder is called
+        assert quote(sound) == sound
+        assert (tmp_path / "page" / sound).is_file()
     assert found["lsd_db"] == pytest.approx(done[0].lsd_db, abs=0.01)
     assert found["closeness"] == closeness(found["lsd_db"])
     assert len(exported["sweeps"][found["sweep"]]["brightness"]) == 1
@@ -678,6 +687,13 @@ def test_a_static_site_shows_sounds_that_were_looked_for(live, tmp_path):
         write_site(
             live, "small", tmp_path / "page", presets=2,
             answers=[(tmp_path / "other.wav", answer[1])], progress=False,
+        )  # fmt: skip
+    facts = json.loads((copied / "preset.json").read_text())
+    (copied / "preset.json").write_text(json.dumps({**facts, "play": {"name": "A2"}}))
+    with pytest.raises(InputError, match="at another pitch than the sound has now"):
+        write_site(
+            live, "small", tmp_path / "page", presets=1, moved=0,
+            answers=[(answer[0], copied)], progress=False,
         )  # fmt: skip
 
 

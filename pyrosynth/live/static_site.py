@@ -100,7 +100,10 @@ def write_site(
                 points.append({**point, "number": number})
         if not points:
             raise SynthError(f"the synth renders none of {len(chosen)} presets; check the synth")
-        found = [writer.answer(Path(sound), Path(answer)) for sound, answer in answers]
+        found = [
+            writer.answer(Path(sound), Path(answer), number)
+            for number, (sound, answer) in enumerate(answers)
+        ]
         kept = [point.pop("number") for point in points]
         state["names"] = [state["names"][i] for i in kept]
         state["plane"] = [state["plane"][i] for i in kept]
@@ -160,7 +163,7 @@ class _Writer:
             return None
         return {**_short(point), **shown, **(self.sweep(point, called) if swept else {})}
 
-    def answer(self, sound: Path, folder: Path) -> Point:
+    def answer(self, sound: Path, folder: Path, number: int) -> Point:
         """Return the point of a preset that was found for a sound, and of that sound."""
         live, file = self.live, folder / "preset.json"
         with reading(InputError, f"'{folder}' holds no inferred preset", "infer the sound first"):
@@ -179,14 +182,20 @@ class _Writer:
             target = live.posterior.listen(sound, own_level=True)
         else:
             ways = live.posterior.hear(sound)
-            target = next(w.audio for w in ways if (w.play is None) == (play is None))
+            same_way = [way.audio for way in ways if (way.play is None) == (play is None)]
+            if not same_way:
+                raise InputError(
+                    f"'{folder}' was inferred at another pitch than the sound has now; infer the "
+                    "sound again"
+                )
+            target = same_way[0]
         x = live.posterior.features(target)
         values = preset.array(live.posterior.run.full_space)
         rendered = live.render(values)
         point = self.page.told(live.place_of_sound(values, rendered.x))
         called, lsd_db = f"like {folder.name}", float(log_distance(rendered.x, x))
-        shown = self.preset(values, called, f"found-{folder.name}")
-        heard = self.sound(target, x, f"target-{folder.name}")
+        shown = self.preset(values, called, f"f{number}")
+        heard = self.sound(target, x, f"t{number}")
         return {
             **_short(point), **shown, **self.sweep(point, called), "target": folder.name,
             "play": play, "heard": heard, "lsd_db": lsd_db, "closeness": closeness(lsd_db),

@@ -179,6 +179,7 @@ class PresetMap {
     const { canvas } = this;
     const scale = window.devicePixelRatio || 1;
     const { clientWidth: w, clientHeight: h } = canvas;
+    if (!w || !h) return; // nothing can be painted on a page that has no room for it
     canvas.width = Math.round(w * scale);
     canvas.height = Math.round(h * scale);
     const context = canvas.getContext("2d");

@@ -12,9 +12,14 @@ function described(number) {
   return [state.names[number], ...words].join(", ");
 }
 
+let similarAsked = 0; // how often the list was asked for or closed: the latest counts
+
 async function showSimilar() {
+  similarAsked += 1;
+  const mine = similarAsked;
   const called = title;
   const found = await source.similar(now);
+  if (mine !== similarAsked) return;
   $("similar-panel").hidden = false;
   $("similar-title").textContent = `Similar to ${called}`;
   $("similar").replaceChildren(...found.map(({ preset, lsd_db: far, closeness }) => (
@@ -26,6 +31,7 @@ async function showSimilar() {
 }
 
 function forgetSimilar() {
+  similarAsked += 1;
   $("similar-panel").hidden = true;
   map.mark("similar", []);
   filters.show();
