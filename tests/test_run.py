@@ -4,6 +4,7 @@ import json
 import linecache
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from pyrosynth.errors import DataError, InputError, RunError
 from pyrosynth.modeling import Variant
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.training import zoo
-from pyrosynth.training.fit import fit
+from pyrosynth.training.fit import fit, take_weights
 from pyrosynth.training.run import Run, load_run, weights_hash
 from pyrosynth.training.state import History
 
@@ -182,6 +183,15 @@ def test_a_class_without_source_is_refused(tmp_path, data):
     with pytest.raises(RunError, match="no source of variant 'FlowReg'"):
         run.save(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_are_not_taken_from_a_model_of_other_tags(data):
+    model, options = zoo.load_model("flow_dis"), SMALL["flow_dis"]
+    one = model(data.dims, **options)
+    take_weights(model(data.dims, **options), one)
+    renamed = replace(data.dims, tags=("tone", "weight"))
+    with pytest.raises(ValueError, match="knows the tags"):
+        take_weights(model(renamed, **options), one)
 
 
 def test_a_fit_begins_with_a_run_that_fits_the_data(tmp_path):

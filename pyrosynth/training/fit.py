@@ -244,8 +244,21 @@ def _begin(variant: Variant, start: str | Path | Run, dataset: Dataset) -> str:
     require_same_contract(run, dataset)
     advice = "give the model, hyper-parameters and tags that it was fitted with"
     with reading(InputError, f"the weights of {run!r} do not fit the model", advice):
-        variant.load_state_dict(run.variant.state_dict())
+        take_weights(variant, run.variant)
     return weights_hash(run.variant)
+
+
+def take_weights(variant: Variant, other: Variant) -> None:
+    """Give a variant the weights of another one of its kind.
+
+    Raises:
+        ValueError: It was fitted to other tags, which weights of the same shapes do not tell.
+        RuntimeError: The weights have other names or shapes.
+    """
+    dims, held = variant.dims, other.dims
+    if (held.tags, held.classes) != (dims.tags, dims.classes):
+        raise ValueError(f"it knows the tags {held.tags} {held.classes}, not {dims.tags}")
+    variant.load_state_dict(other.state_dict())
 
 
 def contract_hash(dataset: Dataset) -> str:
