@@ -141,6 +141,11 @@ def test_a_bank_that_is_gone_or_has_changed_is_said(tmp_path):
     assert synths.from_spec(vital.spec()).identity() != before
 
 
+def test_a_bank_may_lie_in_the_home_folder(bank, monkeypatch):
+    monkeypatch.setenv("HOME", str(bank.parent))
+    assert synths.load_synth("vital", bank="~/bank").bank == str(bank)
+
+
 def test_controls_that_people_move_are_learnt(tmp_path):
     for i in range(7):
         save(tmp_path, f"preset {i}", osc_1_level=0.3 + 0.1 * i)

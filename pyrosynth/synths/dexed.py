@@ -4,7 +4,6 @@
 extra ``dexed`` installs it, and only the processes that render import it.
 """
 
-import importlib.metadata
 import os
 import sys
 from collections.abc import Sequence
@@ -15,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Audio, Note
-from pyrosynth.errors import InputError, SynthError
+from pyrosynth.errors import InputError
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.dx7 import SPACE, read_syx, voice_bytes, write_syx
+from pyrosynth.synths.packages import version_of
 from pyrosynth.synths.presets import Preset
 
 PACKAGE = "dexed-py"
@@ -40,13 +40,8 @@ class Dexed(Synth):
 
     def __init__(self) -> None:
         """Make sure that the package is there, without importing it."""
-        try:
-            self.version = importlib.metadata.version(PACKAGE)
-        except importlib.metadata.PackageNotFoundError as error:
-            raise SynthError(
-                "the synth 'dexed' needs the package dexed-py (GPL-3.0 or later); "
-                "run pip install 'pyrosynth[dexed]'"
-            ) from error
+        called = "dexed-py (GPL-3.0 or later)"
+        self.version = version_of(PACKAGE, "the synth 'dexed'", called, "dexed")
         self._engines: dict[int, Any] = {}
 
     def spec(self) -> dict[str, Any]:

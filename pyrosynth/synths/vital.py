@@ -9,7 +9,6 @@ LFOs, routings and a sample, a sound takes from the preset of a bank whose contr
 
 import functools
 import hashlib
-import importlib.metadata
 import json
 import os
 import re
@@ -28,6 +27,7 @@ from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.files import safe_name, whole
 from pyrosynth.synths.isolation import IsolatedSynth
+from pyrosynth.synths.packages import version_of
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.presets import Preset
 from pyrosynth.synths.sandbox import PYTHON
@@ -79,7 +79,7 @@ class Vital(IsolatedSynth):
         self.version = package_version()
         self.param_space, self.dropped, self.init = _told(self.version)
         usual = user_folder()
-        self.bank = os.path.abspath(bank) if bank else ""
+        self.bank = os.path.abspath(os.path.expanduser(bank)) if bank else ""
         if bank is None and usual.is_dir():
             self.bank = str(usual)
         self._files, self._presets = self._read(Path(self.bank)) if self.bank else ([], [])
@@ -274,13 +274,7 @@ def package_version() -> str:
     Raises:
         SynthError: It is not installed.
     """
-    try:
-        return importlib.metadata.version(PACKAGE)
-    except importlib.metadata.PackageNotFoundError as error:
-        raise SynthError(
-            "the synth 'vital' needs the package vita (GPL-3.0); "
-            "run pip install 'pyrosynth[vital]'"
-        ) from error
+    return version_of(PACKAGE, "the synth 'vital'", "vita (GPL-3.0)", "vital")
 
 
 def user_folder() -> Path:

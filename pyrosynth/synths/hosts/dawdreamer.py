@@ -5,7 +5,6 @@ DawDreamer is free software under the GPL, version 3, and no part of this packag
 controls by numbers normalised to [0, 1].
 """
 
-import importlib.metadata
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,27 +18,13 @@ from pyrosynth.synths.hosts.fxp import FxFile, FxPreset
 from pyrosynth.synths.hosts.library import check_library
 from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile, Program, distinct_names
 from pyrosynth.synths.hosts.vst3 import Vst3File
+from pyrosynth.synths.packages import version_of
 
 if TYPE_CHECKING:
     from pyrosynth.synths.hosts.dawdreamer_instance import DawDreamerInstance
 
 PACKAGE = "dawdreamer"
 READ_RATE = 44100  # at which controls and presets are read
-
-
-def installed_version() -> str:
-    """Return the version of DawDreamer, without importing it.
-
-    Raises:
-        SynthError: It is not installed.
-    """
-    try:
-        return importlib.metadata.version(PACKAGE)
-    except importlib.metadata.PackageNotFoundError as error:
-        raise SynthError(
-            "the host 'dawdreamer' needs the package DawDreamer (GPL-3.0); "
-            "run pip install 'pyrosynth[plugins]'"
-        ) from error
 
 
 class DawDreamerFile(PluginFile):
@@ -55,7 +40,9 @@ class DawDreamerFile(PluginFile):
     def __init__(self, path: Path) -> None:
         """Remember the file; it is opened when first needed."""
         super().__init__(path)
-        self._host_version = installed_version()
+        self._host_version = version_of(
+            PACKAGE, "the host 'dawdreamer'", "DawDreamer (GPL-3.0)", "plugins"
+        )
         self._kept: DawDreamerInstance | None = None
         self._keeper = 0  # process that made it
 
