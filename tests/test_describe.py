@@ -70,6 +70,16 @@ def test_ranges_and_steps_follow_the_evidence(described):
     assert described[0].probe["noise_db"] == 0
 
 
+def test_few_presets_of_a_large_synth_are_listened_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(discovery, "MANY", 1)
+    synth = synths.load_synth("plain:Plain")
+    probe = describe(
+        synth, tmp_path / "synth.json", presets=synth.presets()[:3],
+        notes=[Note(60, 100, 0.1, 0.15)], seconds=1e-3, workers=1, progress=False,
+    ).probe  # fmt: skip
+    assert (probe["bases"], probe["from_presets"]) == (2, True)
+
+
 def test_a_description_is_a_synth(described):
     _, file, _ = described
     trap = synths.load_synth(file)

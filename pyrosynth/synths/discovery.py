@@ -230,9 +230,9 @@ class _Listening:
             else:
                 order = rng.permutation(len(known))[:CANDIDATES]
             values = self.space.from_unit(self.space.to_unit(known[order]))
-        if usage is None and len(self.space) >= MANY:
+        elif len(self.space) >= MANY:
             values = self.space.defaults[None]  # what is drawn of so many is noise
-        elif not presets:
+        else:
             drawn = rng.random((CANDIDATES - 1, len(self.space)))
             values = np.concatenate([self.space.defaults[None], self.space.decode(drawn)])
         self._render(values[: self.workers or n_cores()], notes[0])  # starts them all

@@ -100,7 +100,7 @@ def _instruments(file: Path, wanted: str, seconds: float) -> list[Instrument]:
     """Describe the instruments of one file."""
     host = OWN
     if suffix_of(file) not in FORMATS:
-        if not (file.is_file() and is_vst2(file)):
+        if not is_vst2(file):
             return _dssi(file, wanted)
         host = DAWDREAMER
     kind = host_of(file, host).format

@@ -63,7 +63,7 @@ def check_library(path: Path) -> None:
 def is_vst2(path: Path) -> bool:
     """Return whether a library is a VST2 plugin, by its entry, and none of DSSI as well."""
     try:
-        content = path.read_bytes()
+        content = path.read_bytes() if path.is_file() else b""  # a pipe would wait for ever
     except OSError:
         return False
     return b"VSTPluginMain" in content and b"dssi_descriptor" not in content
