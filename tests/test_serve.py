@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import gzip
+import hashlib
 import io
 import json
 import re
@@ -21,7 +22,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from lively import small_posterior
 
 from pyrosynth.audio.closeness import closeness
-from pyrosynth.audio.io import save_audio, wav_bytes
+from pyrosynth.audio.io import load_audio, save_audio, wav_bytes
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.qualities import QUALITIES
 from pyrosynth.data.labeling import DESCRIBED
@@ -688,12 +689,17 @@ def test_a_static_site_shows_sounds_that_were_looked_for(live, tmp_path):
             live, "small", tmp_path / "page", presets=2,
             answers=[(tmp_path / "other.wav", answer[1])], progress=False,
         )  # fmt: skip
+    # What has no pitch cannot have been brought to another one.
+    noise = np.random.default_rng(0).normal(0, 0.1, 2 * rate).astype(np.float32)
+    save_audio(tmp_path / "noise.wav", noise, rate)
     facts = json.loads((copied / "preset.json").read_text())
+    kept = load_audio(tmp_path / "noise.wav", rate).tobytes()
+    facts["made"]["sound_sha256"] = hashlib.sha256(kept).hexdigest()
     (copied / "preset.json").write_text(json.dumps({**facts, "play": {"name": "A2"}}))
     with pytest.raises(InputError, match="at another pitch than the sound has now"):
         write_site(
             live, "small", tmp_path / "page", presets=1, moved=0,
-            answers=[(answer[0], copied)], progress=False,
+            answers=[(tmp_path / "noise.wav", copied)], progress=False,
         )  # fmt: skip
 
 
