@@ -1,4 +1,4 @@
-"""The errors pyrosynth raises on purpose.
+"""The errors that pyrosynth raises on purpose.
 
     PyrosynthError
     ├── InputError    a value, name or file given by the user is not usable

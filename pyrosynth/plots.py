@@ -1,4 +1,4 @@
-"""The style of all figures, and those that several reports share.
+"""The style of all figures, and the figures that several reports share.
 
 Every function draws on the axes it is given (``ax``), else on those of a new figure, and returns
 them; ``png`` turns their figure into a file's bytes, and Jupyter shows ``ax.figure``. Only

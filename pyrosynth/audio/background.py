@@ -1,4 +1,4 @@
-"""What a recording holds beside the sound: silence, noise, an offset, clicks.
+"""Removal of what is not the sound in a recording: silence, noise, an offset, clicks.
 
 Every sound that comes from outside is heard against its background, by this one measurement:
 `fit_length` begins at its onset, `load_note` reads it so from a file, which must hold more than

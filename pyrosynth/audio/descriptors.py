@@ -1,4 +1,4 @@
-"""Numbers that say how a sound is: loudness, timbre, attack.
+"""Descriptors of sounds: loudness, timbre, attack.
 
 The spectral ones are those of librosa up to float32 rounding (by test), averaged over the frames
 of a sound by the energy of each, so that silence after the note does not count.

@@ -79,7 +79,7 @@ class Bank:
 
     @property
     def human(self) -> NDArray[np.bool_]:
-        """Which presets people made, shape (n,); augmented ones are called by origin and row."""
+        """Which presets people made, shape (n,); augmented ones are named after origin and row."""
         augmented = {f"{kind} {row}" for row in self.rows for kind in (*KINDS, UNIFORM)}
         return np.array([name not in augmented for name in self.names], bool)
 
@@ -187,7 +187,7 @@ class Bank:
         )  # fmt: skip
 
     def sounds(self, found: ArrayLike) -> Array:
-        """Return what the codes keep of the features of presets.
+        """Return the features of presets as far as the codes keep them.
 
         Args:
             found: Positions in the bank, shape (n,).

@@ -221,7 +221,7 @@ class Dataset:
         return self._store.read("audio", rows)
 
     def names(self, rows: ArrayLike) -> list[str]:
-        """Return what the presets are called; an augmented one by its origin and row."""
+        """Return the names of presets; an augmented one is named after its origin and row."""
         rows = np.asarray(rows)
         names = self._store.read("name", rows).tolist()
         return [name or f"{self.origin[row]} {row}" for name, row in zip(names, rows, strict=True)]

@@ -1,4 +1,4 @@
-"""Where tags come from when nobody has written them: sounds, and names of presets.
+"""Automatic tags: classes measured from sounds, or taken from the names of presets.
 
 The numbers that describe a sound are computed from its features, which a dataset holds for every
 preset; `pyrosynth.audio.descriptors` has finer ones, for those that have audio.

@@ -1,4 +1,4 @@
-"""Where a dataset lies: in a folder, or in an object store, by a URL that fsspec knows.
+"""The location of a dataset: a folder, or an object store at a URL that fsspec supports.
 
 An object store has neither folders nor locks, and every object in it is whole or not there.
 """

@@ -1,4 +1,4 @@
-"""How good runs are: scores beside baselines, calibration, disentanglement, steering."""
+"""How good runs are: comparison with baselines, calibration, disentanglement, steering."""
 
 import lazy_loader
 

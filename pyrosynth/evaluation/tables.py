@@ -1,4 +1,4 @@
-"""How results read: tables to choose by, of all metrics, of tests, of costs, of tag axes."""
+"""Tables of results: the main table, all metrics, tests, costs, and tag axes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any

@@ -30,7 +30,7 @@ BATCH = 512  # sounds, or draws of the model, that pass the networks at once
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """A preset and where it is; or several, with leading axes.
+    """A preset and its place in the latent space; or several, with leading axes.
 
     Attributes:
         z: The latent, what one hears, shape (latent_dim,).

@@ -41,7 +41,7 @@ OTHER = "other"
 
 
 class Projection(Result):
-    """The human presets of a bank on a plane.
+    """The human presets of a bank, projected onto a plane.
 
     Attributes:
         data: By ``preset``: ``x``, ``y``, ``category`` (by the words of its name), ``number``
@@ -102,7 +102,7 @@ class Projection(Result):
 def project(
     posterior: Posterior, *, method: Method = "pca", of: Of = "latent", seed: int = 0
 ) -> Projection:
-    """Lay out the human presets of the bank on a plane.
+    """Project the human presets of the bank onto a plane.
 
     Args:
         posterior: The run.
@@ -184,7 +184,7 @@ def first_plane(space: LatentSpace) -> tuple[Float, list[float]]:
 
 
 def category(name: str) -> str:
-    """Return the category that the words of a preset's name stand for, else ``other``."""
+    """Return the category that the words of a preset's name indicate, else ``other``."""
     words = [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
     for kind, pattern in CATEGORIES.items():
         if any(re.fullmatch(pattern, word) for word in words):

@@ -1,4 +1,4 @@
-"""Which axes of the latent space one hears most of, and what each does to sounds."""
+"""The ranking of axes of the latent space by audibility, and what each does to sounds."""
 
 import math
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ QUALITIES = {
 
 
 class AxisRanking(Result):
-    """Axes compared by what they do to sounds.
+    """Axes ranked by what they do to sounds.
 
     Attributes:
         data: By ``axis``, the most audible first: ``sounds``, whether they are ``rendered`` or
@@ -102,7 +102,7 @@ def rank_axes(
     centers: int = 32,
     seed: int = 0,
 ) -> AxisRanking:
-    """Rank axes by how much one hears of them, and name them by what they do.
+    """Rank axes by how audible they are, and name them by what they change.
 
     Each axis is swept from -2 to 2 around the origin and around presets of the bank.
 

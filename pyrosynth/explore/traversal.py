@@ -128,7 +128,7 @@ def traverse(
     draws: int = 8,
     seed: int = 0,
 ) -> Traversal:
-    """Sweep one axis, and keep all other coordinates of a center.
+    """Move along one axis, and keep all other coordinates of a center.
 
     The bands of the descriptors say what the axis does to other presets that sound like the
     center: the same sweep is rendered from latents drawn from the posterior of its sound.

@@ -1,4 +1,4 @@
-"""What is inferred of a sound: draws of the posterior, and the presets that a search has tried."""
+"""The answers for a sound: draws of the posterior, and the presets that a search has tried."""
 
 import json
 from dataclasses import dataclass, replace
@@ -54,7 +54,7 @@ class Draws:
         return len(self.log_q)
 
     def region_threshold(self, level: float = 0.9) -> float:
-        """Return the log q(v|x) from which on presets lie in the region of a level.
+        """Return the log q(v|x) above which presets lie in the region of a level.
 
         The region is of all controls together. It is conformal: of presets like those of the
         validation split, that share lies in it, whatever is wrong with the density. That is so on
@@ -186,7 +186,7 @@ class Match:
         return int(self.trace[-1, 0])
 
     def taken(self, order: NDArray[np.int64]) -> "Match":
-        """Return the presets at some positions, in that order."""
+        """Return the presets at the given positions, in that order."""
         return replace(
             self,
             values=self.values[order],

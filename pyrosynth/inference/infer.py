@@ -93,7 +93,7 @@ def infer_sounds(
     force: bool = False,
     progress: bool = True,
 ) -> tuple[list[Inferred], list[Failed]]:
-    """Infer the presets behind sound files; a file that cannot be used costs only itself.
+    """Infer the presets behind sound files; a file that cannot be used does not stop the others.
 
     Args:
         posterior: The run.

@@ -121,7 +121,7 @@ class Posterior:
         return rendered.audio
 
     def listen(self, path: str | Path, *, own_level: bool = False) -> Audio:
-        """Read a sound file as the run needs it: mono, its rate, from the onset, its length.
+        """Read a sound file as the run needs it: mono, at its rate, from the onset, of its length.
 
         Silence, noise, an offset and clicks before the sound are cut off or taken away, see
         `pyrosynth.audio.background`.
@@ -163,7 +163,7 @@ class Posterior:
         return replace(found, audio=self.match_loudness(found.audio))
 
     def match_loudness(self, audio: Audio) -> Audio:
-        """Bring a sound, shape (n_samples,), to the median of how loud known presets get."""
+        """Scale a sound, shape (n_samples,), to the median loudness of the known presets."""
         if self.bank is None:
             return audio
         known = self.bank.sounds(np.arange(min(USUAL, len(self.bank))))
@@ -205,7 +205,7 @@ class Posterior:
 
     @plain_torch()
     def mean(self, x: ArrayLike, n: int = 64, seed: int = 0) -> NDArray[np.float64]:
-        """Return the preset at the mean of q(v|x), the one answer of a regression.
+        """Return the preset at the mean of q(v|x), the only answer of a regression.
 
         Args:
             x: Features of one sound, shape (n_mels, n_frames), not standardised.
@@ -229,7 +229,7 @@ class Posterior:
 
     @plain_torch()
     def decode(self, z: ArrayLike) -> tuple[NDArray[np.float64], Array]:
-        """Turn latents into presets and the sounds the model expects of them.
+        """Turn latents into presets and the sounds that the model expects for them.
 
         Args:
             z: Latents, shape (n, latent_dim).
@@ -261,7 +261,7 @@ class Posterior:
 
     @plain_torch()
     def predict(self, values: ArrayLike) -> Array:
-        """Return the features the model expects of presets, without rendering them.
+        """Return the features that the model predicts for presets, without rendering them.
 
         Args:
             values: Native values of all parameters, shape (n, n_params).
@@ -277,7 +277,7 @@ class Posterior:
 
     @plain_torch()
     def log_likelihood(self, v: ArrayLike, x: ArrayLike) -> Array | None:
-        """Score a sound given presets, cell by cell, by the model's own idea of how they sound.
+        """Return the log-likelihood of a sound given presets, per cell, by the model's decoder.
 
         Args:
             v: Points of the unit cube, shape (n, n_learnt).
@@ -309,7 +309,7 @@ class Posterior:
         seed: int = 0,
         report: Callable[[int], object] = lambda n: None,
     ) -> Match:
-        """Find the preset behind a sound with the real synth, better the more it may render.
+        """Search for the preset behind a sound with the real synth, within a budget of renders.
 
         The first render is of ``guess``. Then draws of the posterior and the nearest known
         presets are rendered and ranked; the best are moved along the gradient of the model's own
@@ -372,7 +372,7 @@ class Posterior:
         return self._subspace.of(values)
 
     def predict_unit(self, unit: Tensor) -> Tensor:
-        """Return the log-mel features expected of unit values; differentiable."""
+        """Return the log-mel features predicted for unit values; differentiable."""
         resolution = torch.as_tensor(self.run.space.resolution, device=self.device)
         v = (unit * (resolution - 1) + 0.5) / resolution
         return self.run.unstandardise(self.variant.expected_x_of_v(v))

@@ -1,4 +1,4 @@
-"""A search that grows under one's eyes: candidates at once, then better ones until it is stopped.
+"""A live search: candidates at once, then better ones until it is stopped.
 
 The proposals and the distances are those of `pyrosynth.inference.search`, so it ends where
 ``infer`` ends; everything that is shown was rendered and measured.

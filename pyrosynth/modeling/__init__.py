@@ -1,4 +1,4 @@
-"""What a model file is written with, out of torch and Pyro: variants, parts, objective."""
+"""Building blocks of model files on torch and Pyro: variants, networks, flows, objective."""
 
 from pyrosynth.modeling.audio_coordinates import AudioCoordinates, stress
 from pyrosynth.modeling.autoencoder import AutoEncoder

@@ -81,7 +81,7 @@ class AudioCoordinates(nn.Module):
 
 
 def stress(z: Tensor, points: Tensor) -> Tensor:
-    """Return how far distances of latents are from those of the sounds, shape (batch,).
+    """Return the error of distances of latents against those of the sounds, shape (batch,).
 
     Squared errors over the pairs of a batch, each divided by the distance, so that near pairs
     count as much as far ones; those of the nearest neighbours count ten times.

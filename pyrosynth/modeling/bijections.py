@@ -74,7 +74,7 @@ class Chain(Flow):
 
 
 class Inverse(Flow):
-    """A flow run the other way.
+    """The inverse of a flow.
 
     Args:
         flow: The flow.
@@ -118,7 +118,7 @@ class Permutation(Flow):
 
 
 class UnitCube(Flow):
-    """The normal distribution function, from the whole space onto the open unit cube.
+    """The standard normal CDF as a flow, from the whole space onto the open unit cube.
 
     It is preferred to the logistic function because a standard normal becomes the uniform
     density, also at the edges: a control that sits at its lowest level is uniform on

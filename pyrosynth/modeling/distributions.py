@@ -299,7 +299,7 @@ NOISE = {
 
 
 def noise_from(generator: torch.Generator | None) -> AbstractContextManager[Any]:
-    """Draw from a generator what distributions draw, in this thread, while the context lasts.
+    """Make distributions draw from a generator, in this thread, while the context lasts.
 
     Torch's distributions know only its global generators, which other threads may use as well.
 

@@ -14,7 +14,7 @@ _Shape = torch.Size | list[int] | tuple[int, ...]
 
 
 class Labels(TorchDistribution):
-    """Which class of each tag a preset belongs to, as a mask: what is known of it.
+    """The classes of each tag that a preset may belong to, as a mask.
 
     Drawn, a mask leaves one class of each tag. Observed, it may leave several, and its
     probability is that of the event that one of them holds; so a missing label, which rules no

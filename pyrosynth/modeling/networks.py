@@ -261,7 +261,7 @@ class ConvEncoder(Network):
 
 
 class ConvDecoder(Network):
-    """The published decoder: a `ConvEncoder` the other way round.
+    """The published decoder, which mirrors `ConvEncoder`.
 
     Args:
         n_in: Size of the latent point.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyper-parameters and a schedule that go by one name.
+    """Named hyper-parameters and a training schedule.
 
     Args:
         options: Hyper-parameters of the variant; the others keep their defaults.

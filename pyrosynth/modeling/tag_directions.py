@@ -1,4 +1,4 @@
-"""Coordinates of a latent of which the first follow the tags, one each."""
+"""Coordinates of a latent, of which the first follow the tags, one each."""
 
 import torch
 from torch import Tensor, nn

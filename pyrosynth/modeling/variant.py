@@ -103,7 +103,7 @@ class Variant(nn.Module, ABC):
         return dict(self.__dict__["_hyperparameters"])
 
     def initialise(self, x: Tensor, std: Tensor) -> None:
-        """Set what follows from the sounds alone, before the first step of a fit.
+        """Set what depends only on the training sounds, before the first step of a fit.
 
         Args:
             x: Standardised features of training sounds, shape (n, n_mels, n_frames).
@@ -278,7 +278,7 @@ class Variant(nn.Module, ABC):
         return self.invertible
 
     def encode_preset(self, v: Tensor) -> Tensor:
-        """Return the latent of presets whose sounds are not at hand.
+        """Return the predicted latent of presets that have not been rendered.
 
         It is the latent that a preset determines, or what a network expects it to be.
 
@@ -294,7 +294,7 @@ class Variant(nn.Module, ABC):
         return self.latent(v)[0]
 
     def remainder(self, v: Tensor, z: Tensor) -> Tensor:
-        """Return ``u``, what presets say beyond their latents: standard normal given them.
+        """Return the remainder ``u`` of presets given their latents, a standard normal variable.
 
         Where a preset determines its latent, nothing remains.
 
@@ -308,7 +308,7 @@ class Variant(nn.Module, ABC):
         return z[..., :0]
 
     def params_at(self, z: Tensor, u: Tensor) -> Tensor:
-        """Map latents and what remains to parameters, the inverse of ``remainder``.
+        """Map latents and remainders to parameters, the inverse of ``remainder``.
 
         Args:
             z: Latents, shape (..., latent_dim).

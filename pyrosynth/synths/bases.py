@@ -1,4 +1,4 @@
-"""Which settings a synth is listened to in, its bases, and which of its controls in which of them.
+"""The bases: settings in which a synth is tested, and which of its controls are tested in each.
 
 Most of several hundred controls do nothing in most presets, since the part they belong to is off.
 So those of a large synth are listened to in presets that move them, and until they are heard.

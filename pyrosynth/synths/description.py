@@ -1,4 +1,4 @@
-"""What is known of the controls of a synth, in a file that people may edit: ``synth.json``.
+"""The description of a synth's controls, in a file that people may edit: ``synth.json``.
 
 The file says how the synth is loaded and played, and of each control what it is, whether it is
 learnt, why, and what was heard of it. It is a synth itself: `DescribedSynth` plays the synth

@@ -1,4 +1,4 @@
-"""Where work is done: by this machine, or by the workers of a Dask cluster."""
+"""Where work is done: on this machine, or on the workers of a Dask cluster."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Synths whose plugin is renewed between two sounds, in the way that `Isolation` names.
+"""Synths whose plugin is reset between two sounds, in the way that `Isolation` names.
 
 What one sound leaves behind (reverb tails, held voices, the state of a noise generator) must be
 cleared before the next.

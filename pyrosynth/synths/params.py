@@ -102,13 +102,13 @@ class Param:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready description; what was added since format 2 only if it says more."""
+        """Return a JSON-ready description; fields newer than format 2 only if not default."""
         later = {"group": "", "curve": "linear"}
         return {k: v for k, v in asdict(self).items() if later.get(k) != v}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Param":
-        """Rebuild a parameter from ``to_json``'s description, whatever else stands beside it."""
+        """Rebuild a parameter from ``to_json``'s description; other keys are ignored."""
         known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
         return cls(**{**known, "labels": tuple(data.get("labels", ()))})
 
@@ -265,7 +265,7 @@ class ParamSpace:
 
     @property
     def usual(self) -> str:
-        """What is learnt where nothing else is asked for: the selection ``learn``, or ``all``."""
+        """The default selection of parameters to learn: ``learn`` if it exists, else ``all``."""
         return "learn" if "learn" in self.selections else "all"
 
     def select(self, which: str | Sequence[str]) -> "ParamSpace":

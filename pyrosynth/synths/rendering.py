@@ -63,7 +63,7 @@ Finish = Callable[[Any, RenderResult], Any]
 
 
 class Renderer:
-    """Worker processes that render; a context that ends them.
+    """Worker processes that render sounds; leaving the context ends them.
 
     A crash, a hang or a NaN costs the sound it happens in and no other. Workers do not outlive
     the process that started them.
@@ -190,7 +190,7 @@ class Renderer:
     def stream(
         self, chunks: Iterable[tuple[Any, ArrayLike]], finish: Finish | None = None
     ) -> Iterator[tuple[Any, Any]]:
-        """Render chunks as they are asked for, a few ahead, and give each when it is whole.
+        """Render chunks on demand, a few ahead, and yield each when it is complete.
 
         Args:
             chunks: Pairs of a key and native values, shape (n, n_params).

@@ -92,7 +92,7 @@ class Run:
         return rows.astype({"step": int}).set_index("step")
 
     def facts(self) -> dict[str, str]:
-        """Say what was fitted on what, for people."""
+        """Return the facts of the fit in words: what was fitted, and on which data."""
         n, total = len(self.space), len(self.full_space)
         note = self.note
         return {

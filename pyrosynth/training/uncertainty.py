@@ -1,4 +1,4 @@
-"""How sure a fitted variant may be: temperatures, conformal scores, coverage in a fit.
+"""The uncertainty of a fitted variant: temperatures, conformal scores, coverage in a fit.
 
 All three look at the held-out presets alone, which a fit does not learn from. A density that is
 fitted to few parents is too sure of presets of others; its log-likelihood alone does not tell.

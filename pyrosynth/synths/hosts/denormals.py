@@ -1,4 +1,4 @@
-"""Let the processor take the faintest numbers for zero while a plugin runs."""
+"""Make the processor treat denormal numbers as zero while a plugin runs."""
 
 import ctypes as C
 import functools

@@ -1,4 +1,4 @@
-"""What a host of one plugin format has to offer, and what it tells of a plugin.
+"""The interface that a host of a plugin format provides, and its description of a plugin.
 
 A format is one module with two classes: a `PluginFile`, which opens a file and lists the synths in
 it, and an `Instance`, one synth that plays. `pyrosynth.synths.hosts.formats` lists the formats by
