@@ -149,7 +149,7 @@ class Draws:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Match:
-    """Presets tried for a sound, nearest first.
+    """Presets tried for a sound, nearest first; before them may come one that is better in tune.
 
     Example:
         >>> import pyrosynth as ps

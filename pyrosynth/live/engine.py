@@ -104,7 +104,6 @@ class Live:
     ) -> None:
         """Compute what is needed of the bank; the synth starts with the first sound."""
         self.posterior = posterior
-        self.speaker = Speaker(posterior.run.features.sample_rate) if play else None
         self.space = LatentSpace(posterior)
         self.controls: dict[str, Control] = controls(self.space)
         self.midi = ControllerMap.load(midi_map, posterior.synth, list(self.controls))
@@ -115,6 +114,8 @@ class Live:
         self.search_renderer, self.searching = posterior.renderer(1), Lock()
         self._kept: OrderedDict[bytes, Sound] = OrderedDict()
         self._keeping = Lock()
+        # Last, as nobody closes it if something else fails.
+        self.speaker = Speaker(posterior.run.features.sample_rate) if play else None
 
     def __enter__(self) -> "Live":
         """Return it."""
