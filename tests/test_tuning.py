@@ -245,7 +245,9 @@ def test_of_near_presets_one_that_is_in_tune_comes_first():
         assert in_tune_first(near, way, renderer, 1, spec) == (near, False)
         drum = Hearing(way.audio)
         assert in_tune_first(near, drum, renderer, 3, spec) == (near, True)
-    assert tuning_advice(way, off[0]) == "the preset sounds 45 cents below the pitch of the sound"
+    assert tuning_advice(way, off[0]) == "the preset sounds 45 cents below its key"
+    kept = Hearing(way.audio, says="the preset plays C3 when C4 is pressed", pitch=48)
+    assert tuning_advice(kept, off[0]) == f"{kept.says}; the preset sounds 45 cents below that"
     assert tuning_advice(way, off[1]) == ""
     assert off_pitch(np.zeros(9, np.float32), way, spec) is None
 

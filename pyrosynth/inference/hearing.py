@@ -166,8 +166,9 @@ def tuning_advice(way: Hearing, off: float | None) -> str:
     if off is None or abs(off) <= IN_TUNE:
         return says
     side = "above" if off > 0 else "below"
-    away = f"the preset sounds {100 * abs(off):.0f} cents {side} the pitch of the sound"
-    return f"{says}; {away}" if says else away
+    away = f"the preset sounds {100 * abs(off):.0f} cents {side}"
+    # Of the sound itself it says nothing: taken as it is, that may be off its key as well.
+    return f"{says}; {away} that" if says else f"{away} its key"
 
 
 def choose(
