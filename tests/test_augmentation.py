@@ -1,5 +1,4 @@
 import hashlib
-import time
 
 import numpy as np
 import pytest
@@ -106,13 +105,6 @@ def test_one_preset_is_enough_and_none_is_not(train, prior):
     assert len(np.unique(values, axis=0)) > 10
     with pytest.raises(InputError, match="no training presets"):
         augment(train[:0], SPACE, 5, seed=0, prior=prior)
-
-
-def test_speed(train):
-    start = time.process_time()
-    augment(train, SPACE, 10000, seed=0)
-    rate = 10000 / (time.process_time() - start)
-    assert rate > 20000, f"{rate:.0f} rows/s"
 
 
 def test_existing_datasets_keep_their_bytes(train):

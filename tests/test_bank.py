@@ -1,5 +1,4 @@
 import dataclasses
-import time
 
 import numpy as np
 import pytest
@@ -125,12 +124,3 @@ def test_principal_axes_are_those_of_a_full_decomposition():
     _, _, full = np.linalg.svd(x, full_matrices=False)
     np.testing.assert_allclose(axes @ axes.T, np.eye(10), atol=1e-5)
     np.testing.assert_allclose(np.abs((axes * full[:10]).sum(axis=1)), 1, atol=1e-3)
-
-
-def test_speed(bank, held_out):
-    many = np.random.default_rng(0).integers(len(bank), size=20_000)
-    big = dataclasses.replace(bank, codes=bank.codes[many], missed=bank.missed[many])
-    big.nearest(held_out[:1])
-    start = time.process_time()
-    big.nearest(held_out[:1], k=16)
-    assert time.process_time() - start < 0.05

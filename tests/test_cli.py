@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -48,11 +47,9 @@ def call(capfd):
     return call
 
 
-def test_help_is_quick_and_complete(call):
-    before = time.process_time()
+def test_help_is_complete(call):
     code, out, _ = call("--help")
     assert code == 0
-    assert time.process_time() - before < 0.5
     commands = (
         "synths", "install", "scan", "render", "tags", "describe", "presets", "learn",
         "models", "fit", "compare", "export", "infer", "check", "axes", "explore", "serve", "demo",
