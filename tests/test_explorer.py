@@ -266,6 +266,8 @@ async def _the_whole_page(tmp_path, servers):
         await page.js("document.getElementById('s-loudness').focus()")
         await page.key("ArrowRight")
         await page.true(f"JSON.stringify(now.values) !== {json.dumps(json.dumps(turned))}")
+        slider = "Number(document.getElementById('s-loudness').value)"
+        await page.true(f"Math.abs(now.positions.loudness - {slider}) < 1e-3")
         assert await page.js(f"now.values[{knob}]") == turned[knob]
         shown, moved = await page.js(SHOWN), await page.js("now.values")
         await page.true("location.hash.includes('locked=')")
