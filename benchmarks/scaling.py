@@ -15,7 +15,6 @@ Linux only.
 
 import argparse
 import json
-import shlex
 import shutil
 import sys
 import time
@@ -237,9 +236,8 @@ def main() -> None:
         of_human = human(data, arguments.human)
         of_presets = presets(base, render, sorted(arguments.presets))
     facts = {
-        "made_by": shlex.join(["python", "-m", "benchmarks.scaling", *sys.argv[1:]]),
+        "settings": {k: v for k, v in vars(arguments).items() if isinstance(v, (str, list))},
         "provenance": provenance(),
-        "synth": arguments.synth,
         "presets": of_presets,
         "presets_extrapolated": extrapolate(of_presets),
         "human": of_human,

@@ -71,7 +71,7 @@ def test_the_house_stays_small():
 
 @pytest.mark.parametrize("text", ["/home/", "/tmp/", "/work/", "/Users/"])
 def test_no_paths_of_one_machine(text):
-    suffixes = {".py", ".md", ".toml", ".txt", ".ipynb", ".j2", ".html", ".css"}
+    suffixes = {".py", ".md", ".toml", ".txt", ".ipynb", ".j2", ".html", ".css", ".js", ".json"}
     folders = [PACKAGE, zoo.FOLDER, ROOT / "docs", ROOT / "notebooks", ROOT / "benchmarks"]
     files = [f for folder in folders if folder.is_dir() for f in folder.rglob("*")]
     files += [f for f in ROOT.iterdir() if f.name in ("README.md", "Makefile", "constraints.txt")]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pyrosynth.synths.bases import MANY, covering, still_to_hear, usage_of
+from pyrosynth.synths.bases import MANY, covering, spread_out, still_to_hear, usage_of
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.verdicts import Heard
 
@@ -44,3 +44,10 @@ def test_a_control_is_listened_to_until_it_is_heard():
     assert not still_to_hear(moved, [[unheard] * 6]).any()  # enough with the first note
     assert still_to_hear(moved, [[unheard] * 9, [unheard]]).tolist() == [False, True, True, True]
     assert not still_to_hear(moved, [[unheard] * 9, [unheard] * 2]).any()
+
+
+def test_points_are_chosen_that_cover_all():
+    line = np.stack([np.linspace(0, 1, 101), np.zeros(101)], axis=1).astype(np.float32)
+    assert spread_out(line, 3) == [0, 100, 50]
+    assert sorted(spread_out(line[:4], 10)) == [0, 1, 2, 3]
+    assert sorted(spread_out(np.zeros((3, 2, 2), np.float32), 3)) == [0, 1, 2]  # all alike

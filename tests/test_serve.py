@@ -31,7 +31,7 @@ from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.live import connections, plane, web
 from pyrosynth.live.engine import Live
 from pyrosynth.live.page_state import PageState
-from pyrosynth.live.static_site import spread, write_site
+from pyrosynth.live.static_site import write_site
 
 
 @pytest.fixture(scope="module")
@@ -723,9 +723,3 @@ def test_classes_share_the_presets_and_equal_ones_a_class(live):
     bright = live.space.descriptors[:, 1]
     dark = bright[np.array(told[1]["of"]) == 0]
     assert dark.max() <= np.quantile(bright, 0.34)
-
-
-def test_places_are_spread():
-    line = np.stack([np.linspace(0, 1, 101), np.zeros(101)], axis=1).astype(np.float32)
-    assert spread(line, 3) == [0, 50, 100]
-    assert spread(line[:4], 10) == [0, 1, 2, 3]

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.closeness import closeness
@@ -27,6 +26,7 @@ from pyrosynth.explore.places import Array, Float
 from pyrosynth.files import whole
 from pyrosynth.live.engine import Live
 from pyrosynth.live.page_state import PageState
+from pyrosynth.synths.bases import spread_out
 from pyrosynth.synths.presets import Preset
 
 PAGES = Path(__file__).parent / "page"
@@ -84,8 +84,8 @@ def write_site(
             raise unknown("axis", axis, tuple(live.controls))
     page = PageState(live, name)
     state = page.state()
-    chosen = spread(page.plane, presets)
-    swept = {chosen[i] for i in spread(page.plane[chosen], moved)} if moved else set()
+    chosen = sorted(spread_out(page.plane, presets))
+    swept = {chosen[i] for i in spread_out(page.plane[chosen], moved)} if moved else set()
     in_sweep = len(chosen_axes) * len(steps)
     total = len(chosen) + len(answers) + (len(swept) + len(answers)) * in_sweep
     with (
@@ -121,25 +121,6 @@ def write_site(
         "presets": len(points), "moved": len(writer.sweeps), "answers": len(found),
         "sounds": n_sounds,
     }  # fmt: skip
-
-
-def spread(places: NDArray[np.float32], n: int) -> list[int]:
-    """Choose places that cover the plane: each is the one furthest from those chosen before.
-
-    Args:
-        places: Shape (n_places, 2).
-        n: Number of them at most.
-
-    Returns:
-        Their numbers, ascending; the first place is one of them.
-    """
-    chosen = [0]
-    far = np.hypot(*(places - places[0]).T)
-    while len(chosen) < min(n, len(places)):
-        chosen.append(int(far.argmax()))
-        far = np.minimum(far, np.hypot(*(places - places[chosen[-1]]).T))
-        far[chosen] = -1.0
-    return sorted(chosen)
 
 
 class _Writer:

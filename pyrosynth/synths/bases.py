@@ -79,17 +79,23 @@ def covering(moved: Moved, n: int) -> list[int]:
     return chosen
 
 
-def spread(x: NDArray[np.float32], n: int) -> list[int]:
-    """Choose n sounds, each as unlike those before as possible, beginning with the first.
+def spread_out(points: NDArray[np.floating], n: int) -> list[int]:
+    """Choose points that cover all: the first, then always the one farthest from those chosen.
+
+    It is known as farthest-first traversal.
 
     Args:
-        x: Features of sounds, shape (n_sounds, n_mels, n_frames).
-        n: Number of sounds.
+        points: Such as features of sounds or places on a plane, shape (n_points, …).
+        n: Number of them at most.
+
+    Returns:
+        Their numbers in the order of the choice, no two alike.
     """
-    flat = x.reshape(len(x), -1).astype(np.float64)
-    chosen, nearest = [0], np.full(len(x), np.inf)
-    while len(chosen) < n:
-        nearest = np.minimum(nearest, ((flat - flat[chosen[-1]]) ** 2).mean(axis=1))
+    flat = points.reshape(len(points), -1).astype(np.float64)
+    chosen, nearest = [0], np.full(len(flat), np.inf)
+    while len(chosen) < min(n, len(flat)):
+        nearest = np.minimum(nearest, np.square(flat - flat[chosen[-1]]).mean(axis=1))
+        nearest[chosen] = -1.0
         chosen.append(int(nearest.argmax()))
     return chosen
 

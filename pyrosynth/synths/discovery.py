@@ -23,7 +23,7 @@ from pyrosynth.audio.io import Note
 from pyrosynth.errors import SynthError, checked_seed
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.base import Synth
-from pyrosynth.synths.bases import MANY, MOST_BASES, covering, spread, still_to_hear, usage_of
+from pyrosynth.synths.bases import MANY, MOST_BASES, covering, spread_out, still_to_hear, usage_of
 from pyrosynth.synths.catalog import from_spec
 from pyrosynth.synths.description import (
     FORMAT,
@@ -256,7 +256,7 @@ class _Listening:
         else:
             rows = sum(len(probe_values(param)) for param in self.space.params) * len(notes)
             wanted = int(np.clip(seconds / (per_sound * rows), *BASES))
-            chosen = spread(x[loud], min(wanted, len(loud)))
+            chosen = spread_out(x[loud], wanted)
         self.held["bases"] = values[loud[chosen]].tolist()
         self.held["from_presets"] = bool(presets)
         self.held["isolation"] = {}
