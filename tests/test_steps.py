@@ -20,6 +20,7 @@ from pyrosynth.training.optimiser import FlatAdamW
 from pyrosynth.training.state import TrainingState
 from pyrosynth.training.step import Step
 from pyrosynth.training.svi import adamw, fit
+from pyrosynth.training.uncertainty import shares_denser
 
 
 def step_of(variant, data, **options):
@@ -152,6 +153,10 @@ def test_no_step_talks_to_the_host(name, unknown):
     assert loss.shape == ()
     # What is fitted once the rest stands still gets no gradient.
     assert all((p.grad is not None) == p.requires_grad for p in variant.parameters())
+    if variant.exact:  # what a validation looks at may be captured as well
+        batch = data.batch(data.valid)
+        with NoNumbersFromTheHost(), NoCopies(), pyro.validation_enabled(False):
+            assert shares_denser(variant.eval(), batch["x"], batch["v"]).shape == data.valid.shape
 
 
 def test_small_weights_as_one_tensor_take_the_steps_of_each(monkeypatch):

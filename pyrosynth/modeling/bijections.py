@@ -58,19 +58,25 @@ class Chain(Flow):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map points through the flows in order."""
-        total: Tensor | float = 0.0
+        ladjs = []
         for flow in self.flows:
             x, ladj = flow(x, context)
-            total = total + ladj
-        return x, total + x.new_zeros(x.shape[:-1])
+            ladjs += [] if isinstance(flow, Permutation) else [ladj]
+        return x, _sum(ladjs, x)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map images back through the flows in reverse order."""
-        total: Tensor | float = 0.0
+        ladjs = []
         for flow in reversed(self.flows):
             y, ladj = flow.inverse(y, context)  # type: ignore[operator]
-            total = total + ladj
-        return y, total + y.new_zeros(y.shape[:-1])
+            ladjs += [] if isinstance(flow, Permutation) else [ladj]
+        return y, _sum(ladjs, y)
+
+
+def _sum(ladjs: Sequence[Tensor], x: Tensor) -> Tensor:
+    """Return the sum of log-determinants of points, shape (...)."""
+    total = sum(ladjs[1:], ladjs[0]) if ladjs else x.new_zeros(())
+    return total.expand(x.shape[:-1])
 
 
 class Inverse(Flow):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyrosynth.modeling.kernels import flat, jit, padded, tl
+from pyrosynth.modeling.kernels import beside, flat, jit, join, padded, tl
 
 
 @jit
@@ -251,16 +251,19 @@ class _Coupling(torch.autograd.Function):
         (size, features), n_kept, invert = x.shape, w1.shape[1], ctx.options[6]
         gx, g_shape = torch.empty_like(x), torch.empty_like(shape)
         _coupling_backward[(size,)](x, shape, gy, gl, gx, g_shape, *ctx.options, num_warps=1)
+        with beside():
+            g_w3, g_b3 = g_shape.t() @ h2, g_shape.sum(0)
         g_h2 = g_shape @ w3
         g_a2 = torch.ops.aten.silu_backward(g_h2, a2)
+        with beside():
+            g_w2, g_b2 = g_a2.t() @ h1, g_a2.sum(0)
         g_a1 = torch.ops.aten.silu_backward(torch.addmm(g_h2, g_a2, w2), a1)
         part = slice(features - n_kept, None) if invert else slice(n_kept)
-        kept = x[:, part]
+        with beside():
+            g_w1 = g_a1.t() @ x[:, part]
         gx[:, part].addmm_(g_a1, w1)
-        return (
-            gx, g_a1, g_a1.t() @ kept, g_a2.t() @ h1, g_a2.sum(0), g_shape.t() @ h2,
-            g_shape.sum(0), None, None, None, None, None,
-        )  # fmt: skip
+        join()
+        return gx, g_a1, g_w1, g_w2, g_b2, g_w3, g_b3, None, None, None, None, None
 
 
 def coupling(

@@ -145,7 +145,10 @@ class SplineCoupling(Coupling):
 
         net, first = self.net, self.net.features
         assert first is not None  # a coupling keeps a feature or more
-        given = first.bias if net.context is None else net.context(context) + first.bias
+        given: Tensor = first.bias
+        if net.context is not None:
+            assert context is not None
+            given = F.linear(context, net.context.weight, first.bias)
         weights = first.weight, net.middle.weight, net.middle.bias
         return coupling_kernels.coupling(
             x, given, (*weights, net.last.weight, net.last.bias), bins=self.bins,

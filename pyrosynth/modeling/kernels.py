@@ -9,7 +9,9 @@ Triton comes with torch's builds for CUDA. It is imported when the first kernel 
 takes a fifth of a second.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -25,6 +27,31 @@ except ImportError:
 def jit(function: Callable[..., Any]) -> Any:
     """Compile a kernel when it is first launched, where Triton is installed."""
     return function if triton is None else triton.jit(function)
+
+
+@contextmanager
+def beside() -> Iterator[None]:
+    """Launch kernels beside those that the stream in use gets afterwards.
+
+    In a backward pass these are the gradients of weights, which the gradients of inputs need not
+    wait for. What is read and written has to be held on to until `join`.
+    """
+    stream = torch.cuda.current_stream()
+    other = _beside(stream)
+    other.wait_stream(stream)
+    with torch.cuda.stream(other):
+        yield
+
+
+def join() -> None:
+    """Let the stream in use wait for what was launched `beside` it."""
+    stream = torch.cuda.current_stream()
+    stream.wait_stream(_beside(stream))
+
+
+@cache
+def _beside(stream: torch.cuda.Stream) -> torch.cuda.Stream:
+    return torch.cuda.Stream(stream.device)
 
 
 def flat(x: Tensor, given: Tensor) -> tuple[Tensor, Tensor, torch.Size]:

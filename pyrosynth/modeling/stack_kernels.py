@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrosynth.modeling.kernels import flat, jit, padded, tl, triton
+from pyrosynth.modeling.kernels import beside, flat, jit, join, padded, tl, triton
 
 ROWS = 16  # that one program maps: the fewest a product of tiles takes
+WARPS = 4  # that share a program
 
 
 @jit
@@ -167,7 +168,9 @@ class _Stack(torch.autograd.Function):
         weights = w1, b1, w2, b2, w3, b3, positions
         options = layers, features, hidden, padded(features), padded(hidden), ROWS
         grid = (triton.cdiv(size, ROWS),)
-        _stack_forward[grid](x, context, *weights, inputs, y, ladj, size, *options)
+        _stack_forward[grid](
+            x, context, *weights, inputs, y, ladj, size, *options, num_warps=WARPS
+        )
         ctx.save_for_backward(context, *weights, inputs)
         ctx.options = options
         return y, ladj
@@ -182,13 +185,15 @@ class _Stack(torch.autograd.Function):
         grid = (triton.cdiv(size, ROWS),)
         _stack_backward[grid](
             gy, gl, context, *weights, inputs, gx, g_last, g_middle, g_first, h1, h2, size,
-            *ctx.options,
+            *ctx.options, num_warps=WARPS,
         )  # fmt: skip
-        g_context = g_first.transpose(0, 1).reshape(size, -1)
-        return (
-            gx, g_context, g_first.mT @ inputs, g_first.sum(1), g_middle.mT @ h1, g_middle.sum(1),
-            g_last.mT @ h2, g_last.sum(1), None,
-        )  # fmt: skip
+        with beside():
+            biases = g_first.sum(1), g_middle.sum(1), g_last.sum(1)
+            g_context = g_first.transpose(0, 1).reshape(size, -1)
+        weights = [g_first.mT @ inputs, g_middle.mT @ h1, g_last.mT @ h2]
+        join()
+        each = (g for pair in zip(weights, biases, strict=True) for g in pair)
+        return gx, g_context, *each, None
 
 
 def stack(

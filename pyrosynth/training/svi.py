@@ -29,7 +29,7 @@ from pyrosynth.training.distributed import ALONE, Processes
 from pyrosynth.training.optimiser import FlatAdamW
 from pyrosynth.training.state import History, Row, TrainingState
 from pyrosynth.training.step import Step
-from pyrosynth.training.uncertainty import FEWEST, coverage_error, watched
+from pyrosynth.training.uncertainty import FEWEST, coverage_error, shares_denser, watched
 
 if TYPE_CHECKING:
     from pyrosynth.training.stream import StreamedData
@@ -283,8 +283,12 @@ class _Validation:
         device = data.x.device
         at_once = SCORED_BY_GPU if device.type == "cuda" else SCORED
         self.rows = data.valid.split(max(batch_size, at_once))
+        self.watched = watched(data.valid)
         what = f"the validation of '{type(variant).__name__}'"
-        self.captured = Captured(self.run, what, device, capture=capture, warm_up=2)
+        self.terms, self.shares = (
+            Captured(function, what, device, capture=capture, warm_up=2)
+            for function in (self._terms, self._shares)
+        )
 
     @torch.no_grad()
     def __call__(self, seed: int, weights: Tensor) -> Row:
@@ -297,17 +301,24 @@ class _Validation:
         if len(self.data.valid) == 0:
             return {}
         self.variant.eval()
-        *terms, log_q, known = self.captured(seed_of(seed, 2, 0)).tolist()
-        watching = _watch(self.variant, self.data, seed_of(seed, 2, 1))
+        *terms, log_q, known = self.terms(seed_of(seed, 2, 0)).tolist()
+        row: Row = {}
+        if len(self.data.valid) >= FEWEST and self.data.has_v is None and self.variant.exact:
+            row["valid_coverage_error"] = coverage_error(self.shares(seed_of(seed, 2, 1)))
         self.variant.train()
         terms = [term / len(self.data.valid) for term in terms]
-        row = {"valid_loss": -sum(w * t for w, t in zip(weights.tolist(), terms, strict=True))}
-        if known:
-            row["valid_log_q"] = log_q / known
-        row |= {f"valid_{t.name}": v for t, v in zip(self.elbo.terms, terms, strict=True)}
-        return row | watching
+        loss = -sum(w * t for w, t in zip(weights.tolist(), terms, strict=True))
+        likelihood = {"valid_log_q": log_q / known} if known else {}
+        each = {f"valid_{t.name}": v for t, v in zip(self.elbo.terms, terms, strict=True)}
+        return {"valid_loss": loss, **likelihood, **each, **row}
 
-    def run(self) -> Tensor:
+    def _shares(self) -> Tensor:
+        """Look at the coverage of some rows: the shares of draws that are denser than they."""
+        batch = self.data.batch(self.watched)
+        with pyro.validation_enabled(False):
+            return shares_denser(self.variant, batch["x"], batch["v"])
+
+    def _terms(self) -> Tensor:
         """Return each term and log q(v|x), summed over the rows, and how many know their v."""
         sums = []
         with pyro.validation_enabled(False):
@@ -319,14 +330,6 @@ class _Validation:
                 log_q = torch.where(known, log_q, 0.0).sum()
                 sums.append(torch.cat([terms, torch.stack([log_q, known.sum()])]))
         return torch.stack(sums).sum(0)
-
-
-def _watch(variant: Variant, data: TrainData, seed: int) -> Row:
-    """Look at the coverage of some held-out rows, if their presets have an exact density."""
-    if len(data.valid) < FEWEST or data.has_v is not None or not variant.exact:
-        return {}
-    batch = data.batch(watched(data.valid))
-    return {"valid_coverage_error": coverage_error(variant, batch["x"], batch["v"], seed)}
 
 
 @contextmanager

@@ -32,23 +32,33 @@ def watched(rows: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def coverage_error(variant: Variant, x: Tensor, v: Tensor, seed: int) -> float:
-    """Return how far highest-density regions are from holding as many truths as they should.
+def shares_denser(variant: Variant, x: Tensor, v: Tensor) -> Tensor:
+    """Return for each preset the share of draws that are denser than itself.
 
     Args:
         variant: A variant whose density is exact.
         x: Standardised features of sounds, shape (n, n_mels, n_frames).
         v: Their presets, shape (n, n_params).
-        seed: Of the draws.
+
+    Returns:
+        Shares of the draws, whose noise comes from torch's own generator, shape (n,).
+    """
+    log_q = variant.sample_v(x, WATCHED_DRAWS)[1]
+    return (log_q > variant.log_prob_v(v, x)).float().mean(0)
+
+
+def coverage_error(denser: Tensor) -> float:
+    """Return how far highest-density regions are from holding as many truths as they should.
+
+    Args:
+        denser: Shares of draws that are denser than the truths, shape (n,).
 
     Returns:
         How far the share of truths is from the level, on average over ``LEVELS``: 0 when
         calibrated.
     """
-    log_q = variant.sample_v(x, WATCHED_DRAWS, _generator(x, seed))[1]
-    denser = (log_q > variant.log_prob_v(v, x)).float().mean(0)
-    levels = torch.tensor(LEVELS, device=x.device)
-    held = (denser[:, None] < levels).float().mean(0)
+    levels = torch.tensor(LEVELS)
+    held = (denser.cpu()[:, None] < levels).float().mean(0)
     return float((held - levels).abs().mean())
 
 
