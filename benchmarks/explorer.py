@@ -27,12 +27,16 @@ from browser import Browser
 from pyrosynth.audio.example import save_example
 
 TIMES = 15  # each gesture is made so often
-# Resolves with the milliseconds from an input to the first moment when `expression` is true.
+# Tells when a sound has begun, before anything else is done.
+HEAR = """for (const one of [player, keyboard]) {
+    const play = one.play.bind(one);
+    one.play = async (...asked) => { await play(...asked); window.heard?.(performance.now()); };
+}"""
+# Resolves with the milliseconds from an input to the moment when its sound has begun.
 TIMED = """new Promise((done) => {{
     const begun = performance.now();
-    const look = () => ({expression}) ? done(performance.now() - begun) : setTimeout(look, 1);
+    window.heard = (at) => done(at - begun);
     {action};
-    look();
 }})"""
 
 # Notes how many candidates are on the page, and when, since a sound was dropped.
@@ -51,9 +55,9 @@ WATCH = """{
 FOUND = "document.getElementById('status').textContent"
 
 
-async def timed(page: Browser, action: str, expression: str) -> float:
-    """Return the milliseconds from an action on the page until an expression is true."""
-    return await page.js(TIMED.format(action=action, expression=expression))
+async def timed(page: Browser, action: str) -> float:
+    """Return the milliseconds from an action on the page until its sound has begun."""
+    return await page.js(TIMED.format(action=action))
 
 
 async def measure(address: str, sounds: Sequence[Path]) -> dict[str, list[float]]:
@@ -79,22 +83,21 @@ async def measure(address: str, sounds: Sequence[Path]) -> dict[str, list[float]
             print(
                 await page.js("document.getElementById('progress').textContent"), file=sys.stderr
             )
+        await page.js(HEAR)
         slider = await page.js("document.querySelector('.slider input').id")
         for i in range(TIMES):
             position = 0.3 * (i % 9) - 1.2
             action = (
-                f"const plays = player.plays, input = document.getElementById('{slider}'); "
+                f"const input = document.getElementById('{slider}'); "
                 f"input.value = {position}; input.dispatchEvent(new Event('input'))"
             )
-            add("slider to sound", await timed(page, action, "player.plays > plays"))
+            add("slider to sound", await timed(page, action))
             await page.js("new Promise((go) => setTimeout(go, 200))")
         for i in range(TIMES):
-            action = f"const notes = keyboard.notes; press({48 + i})"
-            add("key to sound", await timed(page, action, "keyboard.notes > notes"))
+            add("key to sound", await timed(page, f"press({48 + i})"))
             await page.js("new Promise((go) => setTimeout(go, 100))")
         for i in range(TIMES):
-            action = f"const plays = player.plays; hover({17 * i + 3})"
-            add("hover to sound", await timed(page, action, "player.plays > plays"))
+            add("hover to sound", await timed(page, f"hover({17 * i + 3})"))
             await page.js("hover(null); new Promise((go) => setTimeout(go, 200))")
     return times
 

@@ -203,6 +203,17 @@ async def _what_comes_late(tone, address):
         assert not page.errors
 
 
+ORDER = """window.order = []; {
+    const [ask, play, drawing] = [source.ask.bind(source), player.play.bind(player), showKnobs];
+    source.ask = (path, options) => {
+        if (path !== 'api/ping') order.push(path);
+        return ask(path, options);
+    };
+    player.play = async (...asked) => { await play(...asked); order.push('heard'); };
+    showKnobs = (moving) => { order.push('drawn'); drawing(moving); };
+}"""  # what the page asks for, plays and draws, in turn
+
+
 def test_the_whole_page(tmp_path, servers):
     asyncio.run(_the_whole_page(tmp_path, servers))
 
@@ -233,7 +244,8 @@ async def _the_whole_page(tmp_path, servers):
         await page.mouse("Moved", *await dot(page, third))
         await page.true(f"player.plays > {plays}")
 
-        # a slider moves the sound while it is dragged
+        # a slider moves the sound while it is dragged, and is heard before the page is drawn
+        await page.js(ORDER)
         before = await page.js("now.values")
         plays = await page.js("player.plays")
         box = await page.box("#s-brightness")
@@ -246,6 +258,9 @@ async def _the_whole_page(tmp_path, servers):
         await page.mouse("Released", x + box["width"] * 0.9, y, True)
         await page.true("Math.abs(now.positions.brightness - 3.2) < 0.4")
         assert await page.js("now.values") != before
+        await page.true("order.length % 3 === 0")
+        order = await page.js("order")
+        assert order == ["api/point", "heard", "drawn"] * (len(order) // 3)
         assert (await page.js(SHOWN)).endswith("(moved)")
         after = await page.js("now.values")
         await page.press("#undo")  # one step for the whole gesture

@@ -29,7 +29,7 @@ from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError
 from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.live import connections, plane, web
-from pyrosynth.live.engine import Live
+from pyrosynth.live.engine import WAITING, Live
 from pyrosynth.live.page_state import PageState
 from pyrosynth.live.static_site import write_site
 
@@ -227,6 +227,26 @@ def test_notes_knobs_locks_and_banks(live):
     assert json.loads(moved)["positions"]["brightness"] == pytest.approx(2.0, abs=1e-3)
     assert json.loads(drawn)["values"][0] == turned[0]
     assert (status, headers["X-Suffix"], len(json.loads(bank))) == (200, ".json", 2)
+
+
+def test_a_point_comes_with_its_sound_where_that_is_wanted_and_can_be_had(live):
+    moved = {"z": live.space.z[2].tolist(), "to": {"brightness": 1.5}}
+    (_, plain, _), (_, sounding, _) = ask(
+        live, post("/api/point", moved), post("/api/point", {**moved, "sound": True})
+    )
+    point = json.loads(sounding)
+    sound = point.pop("sound")
+    assert point == json.loads(plain)
+    ((_, alone, _),) = ask(live, post("/api/sound", {"values": point["values"]}))
+    assert sound == json.loads(alone)
+    for _ in range(WAITING):
+        assert live._waiting.acquire(blocking=False)
+    try:
+        moved["to"] = {"brightness": -1.5}
+        ((status, content, _),) = ask(live, post("/api/point", {**moved, "sound": True}))
+    finally:
+        live._waiting.release(WAITING)
+    assert (status, "sound" in json.loads(content)) == (200, False)
 
 
 def parent(live, number):

@@ -1,6 +1,7 @@
 """What the page of a run shows, as JSON: presets on a plane, controls, points, sounds."""
 
 import base64
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import Audio, wav_bytes
-from pyrosynth.errors import InputError, integer
+from pyrosynth.errors import InputError, PyrosynthError, integer
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.live import plane
 from pyrosynth.live.engine import Live
@@ -83,12 +84,13 @@ class PageState:
                 values of all parameters; and ``near``, a latent for models that expect none of
                 presets), ``preset`` (its number), ``random`` (a seed) or ``path`` (places on the
                 plane, each two numbers from 0 to 1); then ``to``, positions of controls by name,
-                and ``locked``, native values by name that parameters keep whatever is asked.
+                ``locked``, native values by name that parameters keep whatever is asked, and
+                ``sound``, whether its sound is to be told as well.
 
         Returns:
             Latent, parameters, positions, place on the plane; after a move, where
-            latents are those of sounds, ``share``, how much of it is expected to be heard; of a
-            path the latents alone.
+            latents are those of sounds, ``share``, how much of it is expected to be heard;
+            ``sound``, see `sound`, unless it cannot be rendered now; of a path the latents alone.
 
         Raises:
             InputError: It asks for nothing, or for something that does not exist.
@@ -116,14 +118,19 @@ class PageState:
             place = live.random(integer("random", asked["random"]))
         else:
             raise InputError("a question for a point has z, knobs, preset, random or path")
+        step = None
         if "to" in asked:
             step = live.steer(place, {str(k): float(p) for k, p in dict(asked["to"]).items()})
-            held = live.hold(step.place, locked(asked))
-            told = self.told(held)
-            if live.space.of_sound and np.array_equal(held.values, step.place.values):
-                told["share"] = round(step.share, 3)
-            return told
-        return self.told(live.hold(place, locked(asked)), on_plane)
+            place = step.place
+        held = live.hold(place, locked(asked))
+        told = self.told(held, on_plane if step is None else None)
+        if step and live.space.of_sound and np.array_equal(held.values, place.values):
+            told["share"] = round(step.share, 3)
+        if asked.get("sound"):
+            with suppress(PyrosynthError):  # said when the sound alone is asked for
+                sound = live.render(held.values)
+                told["sound"] = self.sound(sound.audio, sound.x)
+        return told
 
     def told(self, place: Place, on_plane: list[float] | None = None) -> dict[str, Any]:
         """Tell a place, where it is on the plane, and its preset."""

@@ -132,7 +132,8 @@ class Site:
         return web.Response(body=self._state, content_type="application/json")
 
     async def _point(self, request: web.Request) -> web.Response:
-        return web.json_response(self.page.point(await self._question(request)))
+        asked = await self._question(request)
+        return web.json_response(await asyncio.to_thread(self.page.point, asked))
 
     async def _sound(self, request: web.Request) -> web.Response:
         asked = await self._question(request)

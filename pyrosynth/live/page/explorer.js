@@ -68,20 +68,29 @@ async function go(point, asked, { goOn = false, moving = null } = {}) {
   if (now && !moving) undoing.add();
   now = point;
   title = called;
-  const asking = source.sound(point); // first, so that it is rendered while the page is drawn
-  $("name").textContent = called;
-  map.go(point.place);
-  if (!moving) map.on.tell(`At ${called}`);
+  // The sound comes first: it is played before the page is drawn, or rendered while it is drawn.
+  const playing = source.sound(point).then(async (sound) => {
+    if (now === point) await player.play(sound.url, goOn);
+    return sound;
+  });
+  if (source.atHand(point)) await playing.catch(() => {}); // what is wrong is told below
+  if (now !== point) return;
+  draw(moving);
+  const { picture } = await playing;
+  if (now === point) drawPicture($("result"), picture);
+}
+
+/** Draw where we are, except on the input that is being moved, if there is one. */
+function draw(moving) {
+  $("name").textContent = title;
+  map.go(now.place);
+  if (!moving) map.on.tell(`At ${title}`);
   showKnobs(moving);
   showSliders(moving);
   showComparing(false);
   breeding.offer();
   if (moving) keepSoon();
   else keepInAddress();
-  const sound = await asking;
-  if (now !== point) return;
-  await player.play(sound.url, goOn);
-  if (now === point) drawPicture($("result"), sound.picture);
 }
 
 function showSliders(except) {

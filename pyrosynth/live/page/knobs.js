@@ -39,7 +39,7 @@ function buildKnob(param, i) {
   followed(input, ({ z, values }) => {
     const share = param.kind === "toggle" && !chooses ? Number(input.checked) : Number(input.value);
     const { [param.name]: _, ...others } = locked();
-    return source.point({ knobs: values.with(i, native(param, share)), near: z, locked: others });
+    return source.point({ knobs: values.with(i, native(param, share)), near: z, locked: others, sound: true });
   });
   const lock = Object.assign(document.createElement("button"), { type: "button", className: "lock", hidden: !source.canFind });
   lock.setAttribute("aria-label", `Lock ${param.group} ${param.label}`);

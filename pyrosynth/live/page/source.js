@@ -46,13 +46,18 @@ class Server {
 
   async state() { return (await this.ask("api/state")).json(); }
 
-  async point(asked) { return (await this.question("api/point", asked)).json(); }
+  /** A point; if its sound was asked for as well, that is at hand then. */
+  async point(asked) {
+    const { sound, ...point } = await (await this.question("api/point", asked)).json();
+    if (sound) this.add(this.key(point), sound);
+    return point;
+  }
 
   /** The values of a slider, and its value at a point. */
   scale({ positions }, axis) { return { min: -FURTHEST, max: FURTHEST, step: 0.05, value: positions[axis] ?? 0 }; }
 
   /** The point to which a value of a slider leads. */
-  moved({ z, values }, axis, value) { return this.point({ z, values, to: { [axis]: value }, locked: locked() }); }
+  moved({ z, values }, axis, value) { return this.point({ z, values, to: { [axis]: value }, locked: locked(), sound: true }); }
 
   async path(places) { return (await this.point({ path: places })).path.map((z) => ({ z })); }
 
@@ -79,23 +84,30 @@ class Server {
     return this.keep(`p${number}`, () => this.ask(`api/sound/${number}`, options));
   }
 
+  key({ values }) { return JSON.stringify(values); }
+
+  /** Whether the sound of a point can be played at once. */
+  atHand(point) { return this.kept.has(this.key(point)); }
+
   sound(point, options) {
-    return this.keep(JSON.stringify(point.values), () => this.question("api/sound", { values: point.values }, options));
+    return this.keep(this.key(point), () => this.question("api/sound", { values: point.values }, options));
   }
 
   async keep(key, ask) {
-    if (!this.kept.has(key)) {
-      const said = await (await ask()).json();
-      const content = bytes(said.wav);
-      const url = URL.createObjectURL(new Blob([content], { type: "audio/wav" }));
-      this.kept.set(key, { url, content, picture: said.picture, level: said.level });
-      for (const [old, { url: gone }] of this.kept) {
-        if (this.kept.size <= 160) break;
-        URL.revokeObjectURL(gone);
-        this.kept.delete(old);
-      }
-    }
+    if (!this.kept.has(key)) this.add(key, await (await ask()).json());
     return this.kept.get(key);
+  }
+
+  add(key, { wav: said, picture, level }) {
+    if (this.kept.has(key)) return; // its address may be in use
+    const content = bytes(said);
+    const url = URL.createObjectURL(new Blob([content], { type: "audio/wav" }));
+    this.kept.set(key, { url, content, picture, level });
+    for (const [old, { url: gone }] of this.kept) {
+      if (this.kept.size <= 160) break;
+      URL.revokeObjectURL(gone);
+      this.kept.delete(old);
+    }
   }
 
   /** Search for the preset of a sound; yields what is new until the search ends or is aborted. */
@@ -180,6 +192,9 @@ class Exported {
   }
 
   async known(number) { return this.sound(this.data.presets[number]); }
+
+  /** Sounds are files, which take their time. */
+  atHand() { return false; }
 
   async sound({ sound, picture, level }) { return { url: sound, picture, level }; }
 
