@@ -62,6 +62,19 @@ def test_a_map_is_read_back_whatever_things_are_called(tmp_path):
     assert ControllerMap.load(file, synth, axes) == written
 
 
+def test_what_gets_no_controller_is_named():
+    synth = load_synth("voice")
+    axes = [f"axis {i}" for i in range(len(FREE) + 7)]
+    said = ControllerMap.usual(synth, axes).left_out(axes)
+    assert said.startswith(f"no MIDI controller for 7 of {len(axes)} axes (axis {len(FREE)}, ")
+    assert said.endswith(", …); see --midi-map")
+    assert ControllerMap.usual(synth, AXES).left_out(AXES) == ""
+    names = synth.param_space.names
+    one = ControllerMap(synth, {names[0]: Controller(1, 3)}, {}).left_out(AXES)
+    assert f"{len(names) - 1} of {len(names)} parameters ({names[1]}, " in one
+    assert "and 3 of 3 axes (brightness, length, pc1); see" in one
+
+
 def test_controllers_go_from_end_to_end_of_a_parameter_and_of_an_axis():
     synth = load_synth("voice")
     space, usual = synth.param_space, ControllerMap.usual(synth, AXES)
@@ -89,6 +102,11 @@ def test_controllers_go_from_end_to_end_of_a_parameter_and_of_an_axis():
             'version = 1\nsynth = "voice"\n[axes]\npc1 = {channel = 1, controller = 3}\n'
             "length = {channel = 1, controller = 3}",
             "pc1 and length have one controller",
+        ),
+        (
+            'version = 1\nsynth = "voice"\n[parameters]\nlevel = {channel = 2, controller = 3}\n'
+            "[axes]\npc1 = {channel = 2, controller = 3}",
+            "parameter level and axis pc1 have one controller, so each move would be answered",
         ),
         ("\x00" * (2**20 + 1), "it is larger than 1 MiB"),
     ],

@@ -307,6 +307,11 @@ def test_what_moves_is_told_as_controllers_that_have_changed(client, live):
     expected = live.move(live.space.place(names[1]), {next(iter(live.controls)): 3.0})
     np.testing.assert_allclose(by_controller["/z"][0], expected.z, rtol=1e-4, atol=1e-5)
     assert by_controller["/cc"]
+    # A host that echoes what it is told, some of it late, gets no answer, and so no loop.
+    for echo in (first, then):
+        for controller, value in echo.items():
+            assert heard("/cc", *controller, value) == {}
+    np.testing.assert_allclose(heard("/z")["/z"][0], by_controller["/z"][0])
     # A search that ends after the point was moved: the last that is told is where the point is.
     at = {(c, n): value for c, n, value in heard("/midi", 1)["/cc"]}
     client.raw(write("/encode", ["tone.wav"]))

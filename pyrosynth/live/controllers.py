@@ -27,6 +27,7 @@ FREE = (
     *range(102, 120),
 )  # fmt: skip
 CHANNELS, FOR_AXES = range(1, 16), 16
+SHOWN = 5  # names of those that have no controller
 HEAD = """\
 # Which MIDI controller carries which parameter of {synth}, and which one moves which axis.
 # Edit it: take lines away, or give other channels (1 to 16) and controllers (0 to 127).
@@ -138,7 +139,14 @@ class ControllerMap:
                 if twice != name:
                     raise InputError(f"{twice} and {name} have one controller")
             parts.append(held)
-        return cls(synth, *parts)
+        sent, received = parts
+        for axis, controller in received.items():
+            for name in (n for n in sent if sent[n] == controller):
+                raise InputError(
+                    f"parameter {name} and axis {axis} have one controller, so each move would "
+                    "be answered by another; give one of them another"
+                )
+        return cls(synth, sent, received)
 
     def save(self, path: str | Path) -> None:
         """Write the map, as TOML or in the synth's own format, by the ending of the name.
@@ -167,6 +175,22 @@ class ControllerMap:
         name = self.synth.name
         head = HEAD.format(synth=one_line(name), quoted=_quoted(name), version=VERSION)
         return head + lines[0] + AXES + lines[1]
+
+    def left_out(self, axes: Sequence[str]) -> str:
+        """Say which parameters and axes have no controller, in a line; empty if all have one.
+
+        Args:
+            axes: Names of all axes.
+        """
+        parts = []
+        for kind, every, held in (
+            ("parameters", self.synth.param_space.names, self.parameters),
+            ("axes", axes, self.axes),
+        ):
+            if names := [name for name in every if name not in held]:
+                shown = ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+                parts.append(f"{len(names)} of {len(every)} {kind} ({shown})")
+        return f"no MIDI controller for {' and '.join(parts)}; see --midi-map" if parts else ""
 
     def values(self, preset: NDArray[np.float64]) -> dict[Controller, int]:
         """Return what each controller is at for a preset.

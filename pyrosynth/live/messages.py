@@ -328,14 +328,18 @@ def _midi(session: Session, arguments: Arguments) -> list[Answer]:
 
 @message(
     "/cc", "channel controller value", "/params /z",
-    "A MIDI controller has moved: go where the map of controllers says, along an axis.",
+    "A MIDI controller has moved: go where the map of controllers says, along an axis. While /midi "
+    "is on, those that are told are not answered: hosts echo them.",
 )  # fmt: skip
 def _cc(session: Session, arguments: Arguments) -> list[Answer]:
     channel, control, value = arguments
     controller = Controller(
         integer("channel", channel, 1, 16), integer("controller", control, 0, HIGHEST)
     )
-    to = session.live.midi.moved(controller, integer("value", value, 0, HIGHEST))
+    value = integer("value", value, 0, HIGHEST)
+    if session.tells_midi and controller in session.live.midi.parameters.values():
+        return []  # an echo of what was told, maybe some moves ago
+    to = session.live.midi.moved(controller, value)
     return session.go(session.live.move(session.place, to))
 
 

@@ -317,6 +317,8 @@ async def serve(
             try:
                 say(f"explorer: http://{_place(*here)}/")
                 say(f"OSC: {here[0]}:{server.port} (UDP); see docs/live.md")
+                if missing := live.midi.left_out(list(live.controls)):
+                    say(one_line(missing))
                 if not ipaddress.ip_address(here[0]).is_loopback:
                     say("anybody who can reach this machine can use it; it knows no passwords")
                 if browse and not await asyncio.to_thread(_opened, f"http://{_place(*here)}/"):
