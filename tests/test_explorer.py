@@ -490,11 +490,33 @@ async def _the_map(page, names):
     assert await page.js("map.shown.filter(Boolean).length") == many
 
     # what a link has wrong is left out
-    bad = "view=a,b&range=x&only=brightness:9,none:1&colour=none&find="
+    bad = "view=a,b&range=x&only=9:brightness&only=1:none&only=:&only=&colour=none&find="
     await page.js(f"filters.restore(new URLSearchParams('{bad}'))")
     assert await page.js("map.view.zoom === 1 && map.shown.every(Boolean)")
     await page.js(f"location.hash = {json.dumps(link)} + '&'")
     await page.true("map.view.zoom > 7")
+
+    # names may hold anything, in a link too
+    odd = ["a,b:c", "100 % / #?&=+", " \u00fc \U0001f3b9 ", "line\nbreak", "%2C%3A"]
+    rename = """odd.map((name, i) => { const was = [state.params[i].name, state.tags[i].name];
+        state.params[i].name = name; filters.selects[i].name = state.tags[i].name = name;
+        return was; })"""
+    await page.js("restoreFromAddress()")  # what is under way is at its end
+    was = await page.js(f"odd = {json.dumps(odd)}; {rename}")
+    held = "JSON.stringify([[...locks], [...filters.classes]])"
+    await page.js("odd.forEach((name, i) => { locks.add(name); filters.selects[i].value = '1'; })")
+    await page.js("filters.change()")
+    odd_link, kept = await page.js("location.hash"), await page.js(held)
+    assert json.loads(kept) == [odd, [[name, 1] for name in odd]]
+    await page.js("locks.clear(); filters.clear(); filters.change()")
+    assert await page.js(held) == "[[],[]]"
+    await page.js(f"location.hash = {json.dumps(odd_link)}")
+    await page.true(f"{held} === {json.dumps(kept)}")
+    await page.js(f"""{json.dumps(was)}.forEach(([param, tag], i) => {{
+        state.params[i].name = param; filters.selects[i].name = state.tags[i].name = tag; }});
+        locks.clear()""")
+    await page.js(f"location.hash = {json.dumps(link)}")
+    await page.true(f"map.shown.filter(Boolean).length === {many}")
 
     # the darker half of the bright ones; keys go to those only, and the name is told
     await page.press("#whole")

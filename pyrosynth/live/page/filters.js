@@ -97,17 +97,15 @@ const filters = {
     }
   },
 
-  /** What of the map goes into the address: all that is not as at the beginning. */
-  kept() {
+  /** Put all of the map into an address that is not as at the beginning. */
+  keep(asked) {
     const { x, y, zoom } = map.view;
     const [low, high] = [$("range-low").value, $("range-high").value];
-    const kept = {
-      view: zoom > 1 ? shortened([x, y, zoom]) : "",
-      find: this.text,
-      only: [...this.classes].map(([name, k]) => `${name}:${k}`).join(","),
-      range: low !== "0" || high !== "100" ? `${low},${high}` : "",
-    };
-    return { colour: this.colour.name, ...Object.fromEntries(Object.entries(kept).filter(([, value]) => value)) };
+    asked.set("colour", this.colour.name);
+    if (zoom > 1) asked.set("view", shortened([x, y, zoom]));
+    if (this.text) asked.set("find", this.text);
+    for (const [name, k] of this.classes) asked.append("only", `${k}:${name}`); // names may hold anything
+    if (low !== "0" || high !== "100") asked.set("range", `${low},${high}`);
   },
 
   /** Show the map as an address has it. */
@@ -118,7 +116,7 @@ const filters = {
     if (colour >= 0) $("colour").selectedIndex = colour;
     if (asked.has("range")) this.range(numbers("range"));
     $("search").value = asked.get("find") ?? "";
-    const only = new Map((asked.get("only") ?? "").split(",").map((one) => one.split(":")));
+    const only = new Map(asked.getAll("only").map((one) => [one.slice(one.indexOf(":") + 1), one.split(":")[0]]));
     for (const select of this.selects) if (only.has(select.name)) select.value = only.get(select.name);
     for (const select of this.selects) if (select.selectedIndex < 0) select.value = ""; // no such class
     const [x, y, zoom] = numbers("view");

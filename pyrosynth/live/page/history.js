@@ -40,8 +40,9 @@ let keeping = null; // what will put all into the address soon
 function keepInAddress() {
   if (!source.canFind) return;
   clearTimeout(keeping);
-  const asked = new URLSearchParams({ run: state.run, name: title, z: shortened(now.z), values: shortened(now.values), ...filters.kept() });
-  if (locks.size) asked.set("locked", [...locks].join(","));
+  const asked = new URLSearchParams({ run: state.run, name: title, z: shortened(now.z), values: shortened(now.values) });
+  filters.keep(asked);
+  for (const name of locks) asked.append("locked", name); // one each: names may hold anything
   history.replaceState(null, "", `#${asked}`);
 }
 
@@ -65,7 +66,7 @@ async function restoreFromAddress() {
   await visit(async () => {
     const point = await source.point({ z: numbers("z"), values });
     locks.clear();
-    for (const name of (asked.get("locked") ?? "").split(",")) {
+    for (const name of asked.getAll("locked")) {
       if (state.params.some((param) => param.name === name)) locks.add(name);
     }
     return point;
