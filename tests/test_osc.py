@@ -334,7 +334,20 @@ def test_the_sound_files_of_notes_do_not_fill_the_disk(live, tmp_path, monkeypat
     session = Session(live, str(tmp_path))
     kept = [session.answer("/note", [p, 100, 0.1])[0][1][-1] for p in (60, 61, 60, 62, 63)]
     assert kept[0] == kept[2]
-    assert {str(f) for f in (tmp_path / "notes").iterdir()} == set(kept[2:])
+    folder = tmp_path / "notes"
+    assert {str(f) for f in folder.iterdir()} == set(kept[2:])
+    # A later server goes on with these, and leaves alone what only bears such a name.
+    Path(kept[2]).write_bytes(theirs := b"cut by hand")
+    foreign = [folder / "note-60-mine.wav", folder / f"note-61-{'0' * 16}.wav"]
+    for file in foreign:
+        file.write_bytes(theirs)
+    monkeypatch.setattr(live, "files", files.SessionFiles(live.posterior))
+    later = [session.answer("/note", [p, 100, 0.1])[0][1][-1] for p in (63, 64, 65)]
+    assert later[0] == kept[-1]
+    assert {str(f) for f in folder.iterdir()} == {*later, kept[2], *map(str, foreign)}
+    assert all(f.read_bytes() == theirs for f in (Path(kept[2]), *foreign))
+    with pytest.raises(InputError, match="holds another sound than its name tells"):
+        session.answer("/note", [60, 100, 0.1])
 
 
 def test_slow_messages_find_the_point_where_it_was_when_they_arrived(client, live):

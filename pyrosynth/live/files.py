@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from pyrosynth.synths.presets import Preset, preset_json
 LARGEST_FILE = 64 * 2**20  # bytes of a sound file
 LONGEST_SECONDS = 120.0  # of a sound file
 NOTES = 256  # files of notes that are kept
+NOTE = re.compile(r"note-\d{1,3}-([0-9a-f]{16})\.wav")  # pitch, and digest of the sound
 
 Values = NDArray[np.float64]
 
@@ -39,7 +41,8 @@ class SessionFiles:
     def __init__(self, posterior: Posterior, folders: Sequence[str | Path] = ()) -> None:
         self._posterior = posterior
         self.written: set[Path] = set()
-        self._notes: OrderedDict[Path, None] = OrderedDict()  # the one played last at the end
+        # By folder, those of earlier servers too; the one played last at the end.
+        self._notes: dict[Path, OrderedDict[Path, None]] = {}
         self.folders = [Path(folder).resolve() for folder in folders]
         for folder in self.folders:
             if not folder.is_dir():
@@ -81,7 +84,8 @@ class SessionFiles:
     def note(self, audio: Audio, pitch: int, folder: Path) -> Path:
         """Keep the sound of a note as a file for programs that play it; the latest 256 are kept.
 
-        It is named after what is in it, so the same sound is written once and none is replaced.
+        It is named after what is in it, so the same sound is written once. Those that earlier
+        servers wrote count too; a file whose sound is not the one that its name tells is none.
 
         Args:
             audio: Shape (n_samples,).
@@ -92,17 +96,22 @@ class SessionFiles:
             The file.
 
         Raises:
-            InputError: It cannot be written.
+            InputError: It cannot be written, or another file has its name.
         """
-        digest = hashlib.blake2b(audio.tobytes(), digest_size=8).hexdigest()
-        file = writable(folder) / f"note-{pitch}-{digest}.wav"
+        file = writable(folder) / f"note-{pitch}-{_digest(audio)}.wav"
+        if folder not in self._notes:
+            self._notes[folder] = _written_before(folder)
         if not file.exists():
             save_audio(file, audio, self._posterior.run.features.sample_rate)
-            self._notes[file] = None
-        if file in self._notes:
-            self._notes.move_to_end(file)
-        while len(self._notes) > NOTES:
-            self._notes.popitem(last=False)[0].unlink(missing_ok=True)
+        elif not _is_note(file):
+            raise InputError(f"'{file}' holds another sound than its name tells; move it away")
+        notes = self._notes[folder]
+        notes[file] = None
+        notes.move_to_end(file)
+        while len(notes) > NOTES:
+            oldest, _ = notes.popitem(last=False)
+            if _is_note(oldest):
+                oldest.unlink(missing_ok=True)
         return file
 
     def bank(self, presets: Sequence[tuple[str, Values]]) -> tuple[str, bytes]:
@@ -130,6 +139,29 @@ class SessionFiles:
         preset = Preset.from_array(run.full_space, values, name, "pyrosynth")
         facts = preset_json(preset, synth.name, run.full_space, run.note.to_json())
         return json.dumps(facts, indent=1) + "\n"
+
+
+def _digest(audio: Audio) -> str:
+    return hashlib.blake2b(audio.tobytes(), digest_size=8).hexdigest()
+
+
+def _written_before(folder: Path) -> OrderedDict[Path, None]:
+    """Return the files in a folder that are named as notes are, the latest at the end."""
+    files = [file for file in folder.iterdir() if NOTE.fullmatch(file.name)]
+    return OrderedDict.fromkeys(sorted(files, key=lambda file: file.lstat().st_mtime))
+
+
+def _is_note(file: Path) -> bool:
+    """Whether a file is the sound of a note, as it was written."""
+    import soundfile
+
+    named = NOTE.fullmatch(file.name)
+    try:
+        if named is None or not file.is_file() or file.stat().st_size > LARGEST_FILE:
+            return False
+        return _digest(soundfile.read(file, dtype="float32")[0]) == named[1]
+    except (OSError, soundfile.LibsndfileError):
+        return False
 
 
 @contextmanager
