@@ -76,6 +76,8 @@ def test_what_is_saved_is_loaded(tmp_path):
 
 
 def test_values_that_are_no_numbers():
+    with pytest.raises(InputError, match=r"'x' has a value that is no number \(\w+: nan\)"):
+        Preset("x", {"a": np.nan}).array(SPACE)
     with pytest.raises(InputError, match="preset 'x' has a value that is no number"):
         Preset("x", {"a": "loud"}).array(SPACE)
     with pytest.raises(InputError, match="give 2 numbers"):

@@ -3,6 +3,7 @@
 import copy
 import importlib.util
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -133,9 +134,20 @@ def test_chunks_go_through_the_plugin(synth, plain, tmp_path):
     (preset,) = synth.read_bank(tmp_path / "one.fxp")
     assert preset.name == "one"
     np.testing.assert_allclose(preset.array(synth.param_space), values, atol=1e-6)
+    # What the plugin makes of a chunk may be no number, or out of range.
+    replace(bank, chunk=_with_wave(bank.chunk, b"nan")).save(tmp_path / "nan.fxb")
+    with pytest.raises(InputError, match=r"'nan' in '.*nan.fxb' has a value that is no number$"):
+        synth.read_bank(tmp_path / "nan.fxb")
+    replace(bank, chunk=_with_wave(bank.chunk, b"77")).save(tmp_path / "high.fxb")
+    assert synth.read_bank(tmp_path / "high.fxb")[0].values["Wave"] == 1.0
     for name in ("one.fxp", "all.fxb"):
         with pytest.raises(InputError, match="a chunk .* but Plain keeps parameters"):
             plain.read_bank(tmp_path / name)
+
+
+def _with_wave(chunk, value):
+    """Return a chunk of the synth with another value of its wave."""
+    return re.sub(rb"(?<=\0wave\0)[^\0]*", value, chunk, count=1)
 
 
 @needs_dawdreamer

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import InputError, SynthError
@@ -91,13 +91,12 @@ class PluginSynth(IsolatedSynth):
 
     def presets(self) -> list[Preset]:
         """Return the plugin's own programs and its user's, read through it in child processes."""
-        described, space = self.described.to_json(), self.param_space
-        programs = self._ask("programs", described)
-        presets = [Preset.from_array(space, v, name, "factory") for name, v in programs]
+        described = self.described.to_json()
+        told = [(name, v, "factory") for name, v in self._ask("programs", described)]
         if files := [str(file) for file in self.file.preset_files(self.described)]:
-            for file, name, v in self._ask("load_files", described, files):
-                presets.append(Preset.from_array(space, v, name, Path(file).parent.name))
-        return presets
+            loaded = self._ask("load_files", described, files)
+            told += [(name, v, Path(file).parent.name) for file, name, v in loaded]
+        return [self._preset(*preset) for preset in told if np.isfinite(preset[1]).all()]
 
     def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
         """Write the first preset in the file or bundle of the format; False if it has none."""
@@ -113,12 +112,15 @@ class PluginSynth(IsolatedSynth):
         """Read a file of the format's own presets, such as `write_bank` writes.
 
         Raises:
-            InputError: It is none, or of another synth.
+            InputError: It is none, is of another synth, or has a value that is no number.
             SynthError: The format has none, or the plugin does not take it.
         """
         file = Path(path)
         presets = self._ask("load_presets", self.described.to_json(), str(file.resolve()))
-        return [Preset.from_array(self.param_space, v, name, file.name) for name, v in presets]
+        for name, v in presets:
+            if not np.isfinite(v).all():
+                raise InputError(f"preset '{name}' in '{file}' has a value that is no number")
+        return [self._preset(name, v, file.name) for name, v in presets]
 
     def render(self, values: NDArray[np.float64], note: Note, sample_rate: int) -> Audio:
         """Render one note.
@@ -161,6 +163,11 @@ class PluginSynth(IsolatedSynth):
             raise SynthError(f"cannot open plugin '{self.path}': {error}") from error
         instance.generation = self.file.generation
         return instance
+
+    def _preset(self, name: str, values: ArrayLike, bank: str) -> Preset:
+        """Return what a plugin or a file tells as a preset, within the ranges of the controls."""
+        space = self.param_space
+        return Preset.from_array(space, np.clip(values, space.minimum, space.maximum), name, bank)
 
     def _describe(self, wanted: str) -> PluginClass:
         return PluginClass.from_json(self._ask("describe", wanted))

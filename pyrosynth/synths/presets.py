@@ -41,18 +41,26 @@ class Preset:
         """Return the native values in the order of ``space``, shape (n_params,).
 
         Raises:
-            InputError: The preset names a parameter that the space does not have.
+            InputError: The preset names a parameter that the space does not have, or a value is
+                no finite number.
         """
         for name in self.values:
             if name not in space.names:
                 raise unknown("parameter", name, space.names)
         native = [self.values.get(param.name, param.default) for param in space.params]
         try:
-            return np.array(native, np.float64)
-        except (TypeError, ValueError) as error:
+            values = np.array(native, np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
             raise InputError(
                 f"preset '{self.name}' has a value that is no number ({error}); give numbers"
             ) from error
+        if not np.isfinite(values).all():
+            name = space.names[int(np.argmin(np.isfinite(values)))]
+            raise InputError(
+                f"preset '{self.name}' has a value that is no number ({name}: "
+                f"{self.values[name]}); give finite numbers"
+            )
+        return values
 
     @classmethod
     def from_array(

@@ -107,7 +107,9 @@ class ClapFile(PluginFile):
             told: Any = json.loads(head) if content.startswith(HEAD) else None
             owner, name, numbers = str(told["plugin"]), str(told["name"]), told["values"]
             values = tuple(float(numbers.get(c.id, c.default)) for c in described.controls)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (
+            ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError
+        ) as error:  # fmt: skip
             raise InputError(f"'{path}' is no CLAP state that pyrosynth wrote") from error
         if owner != described.id:
             raise InputError(f"'{path}' is a preset of '{owner}', not of '{described.id}'")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.io import Audio, Note
-from pyrosynth.errors import InputError, SynthError
+from pyrosynth.errors import SynthError
 from pyrosynth.synths.hosts.fxp import FxFile, FxPreset
 from pyrosynth.synths.hosts.plugin import (
     BLOCK,
@@ -122,15 +122,8 @@ class DawDreamerInstance(Instance):
         return [Program(preset.name, self.controls_of(preset)) for preset in presets]
 
     def controls_of(self, preset: FxPreset) -> tuple[float, ...]:
-        """Return the values of the controls in a preset of parameters.
-
-        Raises:
-            InputError: One is no number.
-        """
-        values = [preset.values[index] for index in self._indices]
-        if not all(map(math.isfinite, values)):
-            raise InputError(f"preset '{preset.name}' has a value that is no number")
-        return tuple(min(max(value, 0.0), 1.0) for value in values)
+        """Return the values of the controls in a preset of parameters."""
+        return tuple(preset.values[index] for index in self._indices)
 
     def state(self) -> bytes:
         """Return the state as JUCE keeps it: of a VST2 plugin, the content of an ``.fxb`` file."""
