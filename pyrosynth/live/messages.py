@@ -328,8 +328,8 @@ def _midi(session: Session, arguments: Arguments) -> list[Answer]:
 
 @message(
     "/cc", "channel controller value", "/params /z",
-    "A MIDI controller has moved: go where the map of controllers says, along an axis. While /midi "
-    "is on, those that are told are not answered: hosts echo them.",
+    "A MIDI controller has moved: go where the map of controllers says, along an axis. While "
+    "/midi is on, those that are told are not answered, as hosts echo them.",
 )  # fmt: skip
 def _cc(session: Session, arguments: Arguments) -> list[Answer]:
     channel, control, value = arguments
