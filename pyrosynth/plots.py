@@ -8,19 +8,17 @@ matplotlib's object interface is used, so that no global state is touched.
 import io
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.features import DB, FeatureSpec, hz_to_mel
-from pyrosynth.audio.io import Note
 from pyrosynth.synths.knobs import native, titles
 from pyrosynth.synths.params import ParamSpace
+
+if TYPE_CHECKING:  # matplotlib takes a third of a second, which those pay who draw with it
+    from matplotlib.axes import Axes
 
 Float = NDArray[np.float64]
 
@@ -30,6 +28,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, GREY = (
 )  # fmt: skip
 WIDTH = 9.0  # inches
 DPI = 110
+VALUES = "#8a5f00"  # of text: the values of the inferred preset
 COLORS = (ORANGE, BLUE, GREEN, PURPLE, RED)  # of curves, in order
 DASHES = ("--", ":", "-.")  # of levels, in order
 SOUNDS = "BuPu"  # colours of spectrograms, white where there is nothing: pages invert them
@@ -48,16 +47,19 @@ def new_axes(size: tuple[float, float], *shape: int, **options: Any) -> Any:
         shape: Rows and columns; none for a single one.
         options: Of ``Figure.subplots``.
     """
+    from matplotlib.figure import Figure
+
     return Figure(figsize=size, layout="constrained").subplots(*shape, **options)
 
 
 def png(drawn: Any) -> bytes:
     """Return a figure, or that of axes or an array of them, as a PNG file's bytes."""
-    figure = drawn if isinstance(drawn, Figure) else np.ravel(np.asarray(drawn))[0].figure
-    # Drawn once; `savefig` draws twice, the first time for the layout alone.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
     from PIL import Image
 
+    figure = drawn if isinstance(drawn, Figure) else np.ravel(np.asarray(drawn))[0].figure
+    # Drawn once; `savefig` draws twice, the first time for the layout alone.
     figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -67,7 +69,7 @@ def png(drawn: Any) -> bytes:
 
 
 def mel_image(
-    ax: Axes,
+    ax: "Axes",
     power: ArrayLike,
     seconds: float,
     mels: tuple[float, float],
@@ -84,6 +86,8 @@ def mel_image(
         limits: The power drawn in the first and in the last colour, in dB.
         cmap: The colours.
     """
+    from matplotlib.ticker import MaxNLocator
+
     low, high = limits
     image = ax.imshow(
         np.asarray(power), origin="lower", aspect="auto", extent=(0.0, seconds, *mels),
@@ -155,13 +159,47 @@ def _place(sound: NDArray[Any], spec: FeatureSpec) -> tuple[float, tuple[float, 
     return sound.shape[1] * spec.hop_length / spec.sample_rate, (bottom, top)
 
 
+class Spread(NamedTuple):
+    """Where draws put each control, from its lowest value or first setting, 0, to the last, 1.
+
+    Attributes:
+        quantiles: Of the draws, shape (5,), see ``QUANTILES``, by the number of the control.
+        shares: Of the draws that have each setting, of controls with few.
+    """
+
+    quantiles: dict[int, Float]
+    shares: dict[int, Float]
+
+
+def spread(space: ParamSpace, draws: ArrayLike) -> Spread:
+    """Return where draws, native values of shape (n_draws, n_params), put each control."""
+    few = _has_few_settings(space)
+    quantiles = np.quantile(space.to_unit(draws), QUANTILES, axis=0)
+    levels = space.levels(draws)
+    shares = {
+        int(i): np.bincount(levels[:, i], minlength=int(space.resolution[i])) / len(levels)
+        for i in np.flatnonzero(few)
+    }
+    return Spread({int(i): quantiles[:, i] for i in np.flatnonzero(~few)}, shares)
+
+
+def places(space: ParamSpace, values: ArrayLike) -> Float:
+    """Return where one preset's native values, shape (n_params,), lie, as ``spread`` has it."""
+    middles = (space.levels(values) + 0.5) / space.resolution
+    return np.where(_has_few_settings(space), middles, space.to_unit(values))
+
+
+def _has_few_settings(space: ParamSpace) -> NDArray[np.bool_]:
+    return space.discrete & (space.resolution <= MOST_LEVELS)
+
+
 def forest(
     space: ParamSpace,
     draws: ArrayLike,
     chosen: ArrayLike,
     truth: ArrayLike | None = None,
-    ax: Axes | None = None,
-) -> Axes:
+    ax: "Axes | None" = None,
+) -> "Axes":
     """Show what is known of each control: the draws, the inferred preset, the true one.
 
     A control with few settings has a cell for each, filled by the share of the draws that has it;
@@ -174,41 +212,37 @@ def forest(
         truth: Those of the true preset, where there is one.
         ax: Where to draw.
     """
+    from matplotlib.lines import Line2D
+
     n, y = len(space), np.arange(len(space))
-    settled = space.discrete & (space.resolution <= MOST_LEVELS)
-    unit = space.to_unit(draws)[:, ~settled]
+    known = spread(space, draws)
     ax = ax or new_axes((WIDTH, 1.5 + 0.235 * n))
     ax.hlines(y, 0, 1, color="0.9", linewidth=0.8, zorder=0)
-    low, left, middle, right, high = np.quantile(unit, QUANTILES, axis=0)
-    ax.hlines(y[~settled], low, high, color=BLUE, alpha=0.45, linewidth=1.6)
-    ax.hlines(y[~settled], left, right, color=BLUE, alpha=0.8, linewidth=5)
-    ax.plot(middle, y[~settled], "|", color="white", markersize=5, markeredgewidth=1.4)
-    levels = space.levels(draws)
-    for i in np.flatnonzero(settled):
-        count = int(space.resolution[i])
-        share = np.bincount(levels[:, i], minlength=count) / len(levels)
+    rows = [*known.quantiles]
+    if rows:
+        low, left, middle, right, high = np.transpose([*known.quantiles.values()])
+        ax.hlines(rows, low, high, color=BLUE, alpha=0.45, linewidth=1.6)
+        ax.hlines(rows, left, right, color=BLUE, alpha=0.8, linewidth=5)
+        ax.plot(middle, rows, "|", color="white", markersize=5, markeredgewidth=1.4)
+    for i, share in known.shares.items():
+        count = len(share)
         center, half = (np.arange(count) + 0.5) / count, 0.45 * share / count
         ax.hlines(np.full(count, i), center - half, center + half, color=GREEN, linewidth=5)
         ax.vlines(np.arange(count + 1) / count, i - 0.3, i + 0.3, color="0.8", linewidth=0.8)
-
-    def places(values: ArrayLike) -> NDArray[np.float64]:
-        middles = (space.levels(values) + 0.5) / space.resolution
-        return np.where(settled, middles, space.to_unit(values))
-
     handles = [
         Line2D([], [], color=BLUE, alpha=0.45, linewidth=1.6, label="90 % of the draws"),
         Line2D([], [], color=BLUE, alpha=0.8, linewidth=5, label="50 %"),
     ]
-    if settled.any():
+    if known.shares:
         handles.append(Line2D([], [], color=GREEN, linewidth=5, label="share of each setting"))
     handles.append(Line2D([], [], color=ORANGE, marker="D", linestyle="", label="inferred preset"))
-    ax.plot(places(chosen), y, "D", color=ORANGE, markersize=5.5, zorder=4)
+    ax.plot(places(space, chosen), y, "D", color=ORANGE, markersize=5.5, zorder=4)
     if truth is not None:
         ring: dict[str, Any] = {
             "marker": "o", "linestyle": "", "markerfacecolor": "none", "markeredgecolor": "black",
             "markersize": 8,
         }  # fmt: skip
-        ax.plot(places(truth), y, markeredgewidth=1.3, zorder=5, **ring)
+        ax.plot(places(space, truth), y, markeredgewidth=1.3, zorder=5, **ring)
         handles.append(Line2D([], [], label="true preset", **ring))
     ax.set_yticks(y, titles(space), fontsize=9)
     ax.set_ylim(n - 0.4, -0.6)
@@ -220,7 +254,7 @@ def forest(
         for param, value in zip(space.params, np.ravel(np.asarray(chosen)), strict=True)
     ]
     values = ax.secondary_yaxis("right")
-    values.set_yticks(y, labels, fontsize=8.5, color="#8a5f00")
+    values.set_yticks(y, labels, fontsize=8.5, color=VALUES)
     values.tick_params(length=0)
     bare(ax)
     values.spines["right"].set_visible(False)
@@ -234,8 +268,8 @@ def forest(
 def trace(
     curves: Mapping[str, ArrayLike],
     levels: Mapping[str, float] | None = None,
-    ax: Axes | None = None,
-) -> Axes:
+    ax: "Axes | None" = None,
+) -> "Axes":
     """Show the smallest distance so far against the number of sounds rendered.
 
     Args:
@@ -263,42 +297,12 @@ def trace(
     return ax
 
 
-def pitch_track(
-    times: ArrayLike,
-    pitches: ArrayLike,
-    note: Note,
-    onset_seconds: float,
-    ax: Axes | None = None,
-) -> Axes:
-    """Show the pitch of a recording over time, and the note it was taken for.
-
-    Args:
-        times: In seconds, shape (n_frames,).
-        pitches: MIDI note numbers with fractions, NaN without pitch, shape (n_frames,).
-        note: The note.
-        onset_seconds: When it begins.
-        ax: Where to draw.
-    """
-    ax = ax or new_axes((WIDTH, 2.4))
-    ends = (onset_seconds, onset_seconds + note.hold_seconds)
-    ax.fill_between(ends, note.pitch - 0.5, note.pitch + 0.5, color=ORANGE, alpha=0.3, lw=0)
-    ax.plot(times, pitches, color=BLUE, marker=".", markersize=4, linewidth=1)
-    known = np.asarray(pitches, np.float64)
-    low = int(np.floor(np.nanmin([np.nanmin(known), note.pitch]))) - 1
-    high = int(np.ceil(np.nanmax([np.nanmax(known), note.pitch]))) + 1
-    shown = range(low, high + 1, max(1, (high - low) // 8))
-    ax.set_yticks(list(shown), [Note(int(np.clip(p, 0, 127))).name for p in shown])
-    ax.set(xlabel="seconds", ylabel="pitch", ylim=(low, high))
-    bare(ax)
-    return ax
-
-
 def shortened(name: str, most: int) -> str:
     """Return a name, cut off with an ellipsis if it is longer than so many letters."""
     return name if len(name) <= most else f"{name[: most - 1].rstrip()}…"
 
 
-def bare(ax: Axes) -> None:
+def bare(ax: "Axes") -> None:
     """Leave out the lines above and to the right of a plot."""
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)

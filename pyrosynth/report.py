@@ -105,11 +105,10 @@ def players(sounds: Sequence[Mapping[str, str]], *, switch: bool = False) -> Blo
 
 
 def picture(content: bytes, alt: str, caption: str) -> Block:
-    """Return a picture from a PNG file's bytes."""
-    return {
-        "kind": "picture", "source": _data_uri("image/png", content), "alt": alt,
-        "caption": caption,
-    }  # fmt: skip
+    """Return a picture from the bytes of a PNG or SVG file."""
+    kind = "image/svg+xml" if content.startswith(b"<svg") else "image/png"
+    source = _data_uri(kind, content)
+    return {"kind": "picture", "source": source, "alt": alt, "caption": caption}
 
 
 def text(words: str) -> Block:

@@ -103,10 +103,11 @@ def test_importing_is_light(command):
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_inferring_imports_what_it_uses():
-    """Each of these takes a tenth of a second or more of a command that takes a few."""
-    heavy = ("arviz", "cma", "librosa", "pandas", "scipy.signal", "scipy.stats", "sklearn", "zarr")
-    script = "import pyrosynth.inference.infer, sys;"
+def test_a_worker_imports_what_it_uses():
+    """Each worker process pays for what rendering and the features need, and for no more."""
+    heavy = ("torch", "pyro", "matplotlib", "pandas", "scipy.signal", "scipy.stats", "soundfile")
+    script = "import pyrosynth.synths.worker_process, pyrosynth.synths.amsynth, sys;"
+    script += "import pyrosynth.audio.features;"
     script += f"print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr

@@ -227,6 +227,35 @@ def test_a_reader_that_stops_early_is_no_error():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("thread", "said"), [("", "registered\n"), ("wait", "worked\nregistered\n")]
+)
+def test_a_command_ends_without_taking_apart_what_it_imported(thread, said):
+    """What was registered for the end of the program runs, and threads finish their work."""
+    script = f"""
+import atexit, sys, threading, time
+from pyrosynth.cli.app import main
+
+class Kept:
+    def __del__(self):
+        print("taken apart")
+
+def wait():
+    time.sleep(0.2)
+    print("worked")
+
+kept = Kept()
+atexit.register(print, "registered")
+if {thread}:
+    threading.Thread(target=wait).start()
+    del kept.__class__.__del__
+sys.argv = ["pyrosynth", "infer", "amsynth", "none.wav", "--out", "out"]
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, said), done.stderr
+
+
 def test_ctrl_c_says_how_to_go_on(tmp_path):
     command = [sys.executable, "-m", "pyrosynth", *RENDER, "--augmented", "100000"]
     child = subprocess.Popen(

@@ -141,13 +141,31 @@ def test_closed_standard_streams(here, tmp_path, closed):
     assert (tmp_path / "out/note/report.html").is_file()
 
 
-def test_a_locale_without_unicode(here, tmp_path):
-    folder, _, _ = here
-    done = command(
-        "infer", folder / "run", folder / "note.wav", "--out", tmp_path / "out", *FEW,
+@pytest.fixture(scope="module")
+def inferred(here, tmp_path_factory):
+    """A short inference in a locale without Unicode, which prints the modules it imported."""
+    folder, out = here[0], tmp_path_factory.mktemp("out")
+    return command(
+        "infer", folder / "run", folder / "note.wav", "--out", out, *FEW, "--own-level",
+        before="import atexit; atexit.register(lambda: print('imported', *sys.modules)); ",
         LC_ALL="POSIX", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+
+
+def test_a_locale_without_unicode(inferred):
+    assert inferred.returncode == 0, inferred.stderr
+
+
+def test_a_short_inference_imports_what_it_uses(inferred):
+    """Each of these takes a tenth of a second or more of a command that takes a few."""
+    imported = set(inferred.stdout.splitlines()[-1].split())
+    assert {"torch", "pyrosynth.inference.report"} < imported
+    heavy = {
+        "arviz", "cma", "librosa", "matplotlib", "numba", "pandas", "scipy.optimize",
+        "scipy.signal", "scipy.spatial", "scipy.stats", "sklearn", "torch._dynamo",
+        "torch._inductor", "xarray", "zarr",
+    }  # fmt: skip
+    assert not imported & heavy
 
 
 def test_pitches_where_no_cache_can_be_kept():

@@ -22,6 +22,7 @@ from pyrosynth.cli.options import (
     Seed,
     Workers,
     complain,
+    leave,
     open_standard_streams,
     place_torch_cache,
     progress_as_lines,
@@ -92,22 +93,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line.
 
     Args:
-        arguments: What follows the program's name; that of the process if left out.
+        arguments: What follows the program's name; if left out, that of the process, which ends
+            with the command.
 
     Returns:
         The exit code.
     """
+    open_standard_streams()
+    if arguments is not None:
+        return _run(arguments)
+    # Half a second: imports make many objects, and hardly any garbage.
+    gc.set_threshold(100_000)
+    place_torch_cache()
+    code = _run(sys.argv[1:], ends=True)
+    leave(code)
+    return code
+
+
+def _run(given: Sequence[str], *, ends: bool = False) -> int:
+    """Run a command line, with which the program ends or not; return the exit code."""
     # typer's own class, whichever library it takes it from
     usage_error: Any = typer.BadParameter.__mro__[1]
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    open_standard_streams()
-    if arguments is None:  # this is a program of its own
-        # Half a second: imports make many objects, and hardly any garbage.
-        gc.set_threshold(100_000)
-        place_torch_cache()
     try:
         with progress_as_lines():
-            code = app(given or ["--help"], prog_name="pyrosynth", standalone_mode=False)
+            code = app(list(given) or ["--help"], prog_name="pyrosynth", standalone_mode=False)
         if code == INTERRUPTED:  # typer's way to say so, in some versions
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
@@ -124,9 +133,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"cannot read or write{where} ({error.strerror or error}); see to it, try again")
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        if arguments is None:  # the program ends here; a further Ctrl-C changes nothing
+        if ends:  # a further Ctrl-C changes nothing
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         complain("interrupted; run the same command again to go on")
-        if arguments is None:  # at once: the interpreter's own end can be interrupted, too
+        if ends:  # at once: the interpreter's own end can be interrupted, too
             os._exit(INTERRUPTED)
         return INTERRUPTED

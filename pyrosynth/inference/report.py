@@ -7,10 +7,10 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth import plots
 from pyrosynth.audio.closeness import closeness
 from pyrosynth.audio.io import Audio
 from pyrosynth.audio.tuning import TunedSound
+from pyrosynth.inference import pictures
 from pyrosynth.inference.answers import Draws, Match
 from pyrosynth.inference.contraction import (
     FEWEST_DRAWS,
@@ -125,8 +125,8 @@ def infer_report(
     ]
     known = match.lsd[match.source == "bank"]
     levels = {"nearest known preset": float(known[0])} if len(known) else {}
-    pair = plots.spectrograms(x, match.x[0], run.features)
-    forest = plots.forest(
+    pair = pictures.spectrograms(x, match.x[0], run.features)
+    forest = pictures.forest(
         run.space, posterior.learnt(draws.values), posterior.learnt(match.values[0]),
         None if truth is None else posterior.learnt(truth),
     )  # fmt: skip
@@ -136,7 +136,7 @@ def infer_report(
             "Listen",
             players(pair_heard, switch=True),
             picture(
-                plots.png(pair),
+                pair,
                 "Spectrograms of the target, of the inferred preset, and their difference",
                 "Mel spectrograms. Red: the inferred preset is louder there; blue: softer.",
             ),
@@ -144,7 +144,7 @@ def infer_report(
         section(
             "What was tried",
             picture(
-                plots.png(plots.trace({"this sound": match.trace}, levels)),
+                pictures.trace(match.trace, levels),
                 "Smallest distance so far against the number of sounds rendered",
                 "Every preset tried is played by the real synth; distances are between what was "
                 "heard and the target.",
@@ -157,7 +157,7 @@ def infer_report(
         section(
             "Controls",
             picture(
-                plots.png(forest), "Intervals of each control with the inferred value",
+                forest, "Intervals of each control with the inferred value",
                 "What the model deems possible given the sound (bars; of a control with few "
                 "settings, the share of the draws that has each), and the preset that sounded "
                 "nearest (diamonds, its values on the right). A wide bar means that the control "
@@ -280,7 +280,7 @@ def pitch_section(tuned: TunedSound, recording: Audio, played: Audio, sample_rat
             switch=True,
         ),
         picture(
-            plots.png(plots.pitch_track(tuned.times, tuned.pitches, note, tuned.onset_seconds)),
+            pictures.pitch_track(tuned.times, tuned.pitches, note, tuned.onset_seconds),
             "Pitch of the recording over time, and the note it was taken for",
             "Pitch by pYIN (line), and the note that was heard (bar).",
         ),
