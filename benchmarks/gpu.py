@@ -39,10 +39,11 @@ from pyrosynth.training import zoo
 from pyrosynth.training.batches import TrainData
 from pyrosynth.training.capture import side_stream
 from pyrosynth.training.step import Step
-from pyrosynth.training.svi import adamw, find_device, fit
+from pyrosynth.training.svi import adamw, find_device, fit, shortened
 
 PRESETS, HELD_OUT, N_PARAMS, X_SHAPE = 11_000, 1_000, 41, (64, 87)
 TARGET_SECONDS = {"paper": 300, None: 120}
+Precision = Literal["bfloat16", "tf32"] | None
 
 
 def random_data() -> TrainData:
@@ -129,15 +130,19 @@ def compare(variant: Variant, data: TrainData, device: torch.device) -> dict[str
 
 
 def seconds_per_step(
-    variant: Variant, data: TrainData, device: torch.device, steps: int, *, capture: bool
-) -> float:
+    variant: Variant, data: TrainData, device: torch.device, steps: int, precision: Precision, *,
+    capture: bool,
+) -> float:  # fmt: skip
     """Return the duration of a step after the first ones, without validation."""
     variant.to(device).train()
     optimiser = adamw(variant, 1e-4, 1e-2)
     elbo, rows = SyncFreeELBO(variant.terms), data.train[:64]
-    step = Step(variant, elbo, data, optimiser, batch_size=64, clip=20.0, capture=capture)
+    step = Step(
+        variant, elbo, data, optimiser,
+        batch_size=64, clip=20.0, capture=capture, rounded=precision == "bfloat16",
+    )  # fmt: skip
     gpus = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(gpus), side_stream(device):
+    with torch.random.fork_rng(gpus), side_stream(device), shortened(precision == "tf32"):
         for i in range(5):  # the last ones are replays
             step(i, rows, 1e-4, i)
         start = _now(device)
@@ -157,7 +162,7 @@ def _now(device: torch.device) -> float:
 
 def time_schedule(
     model: str, data: TrainData, size: str | None, device: str, steps: int | None,
-    precision: Literal["bfloat16", "tf32"] | None = None,
+    precision: Precision = None,
 ) -> dict[str, float]:  # fmt: skip
     """Fit the schedule, or two pieces of it, and return its duration.
 
@@ -189,7 +194,7 @@ def time_schedule(
 
     if steps is None:
         return {"measured_steps": total, "seconds": duration(total)}
-    few = max(1, steps // 10)
+    few = max(1, steps // 10, min(2 * every, steps // 2))  # either writes two checkpoints
     duration(2)  # compiles the kernels
     short, long = duration(few), duration(steps)
     each = (long - short) / (steps - few)
@@ -216,7 +221,7 @@ def run_tests() -> dict[str, Any]:
 
 def measure(
     model: str, size: str | None, device: str, steps: int | None,
-    precision: Literal["bfloat16", "tf32"] | None = None,
+    precision: Precision = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return all figures of a variant, and print them."""
     target, data = find_device(device), random_data()
@@ -232,7 +237,7 @@ def measure(
         if capture and target.type != "cuda":
             continue  # only a GPU records
         variant = fresh(model, data.dims, size)
-        each = seconds_per_step(variant, there, target, taken, capture=capture)
+        each = seconds_per_step(variant, there, target, taken, precision, capture=capture)
         facts[f"milliseconds_per_{name}_step"] = 1e3 * each
     facts |= {"precision": precision}
     facts |= time_schedule(model, data, size, device, steps, precision)

@@ -1,5 +1,8 @@
 """Convolutions over bands and frames that halve or double both, faster where they are dilated."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -25,11 +28,10 @@ class HalvingConv2d(nn.Conv2d):
         """Map (batch, n_in, height, width) to (batch, n_out, height / 2, width / 2)."""
         step = self.dilation[0]
         if step % 2:
-            weight, width = _laid_out(self.weight), int(self.padding[0])
-            return nn.functional.conv2d(input, weight, None, 2, width, step)
-        fewer, step = nn.functional.avg_pool2d(input, 1, 2), step // 2  # every second cell
+            return super().forward(input)
+        fewer, step = _EverySecond.apply(input), step // 2
         weight, padding = _within_reach(self.weight, fewer, step)
-        return nn.functional.conv2d(fewer, _laid_out(weight), None, 1, padding, step)
+        return nn.functional.conv2d(fewer, weight, None, 1, padding, step)
 
 
 class DoublingConv2d(nn.ConvTranspose2d):
@@ -60,23 +62,42 @@ class DoublingConv2d(nn.ConvTranspose2d):
             return super().forward(input, output_size)
         step = self.dilation[0] // 2
         weight, padding = _within_reach(self.weight, input, step)
-        every_second = nn.functional.conv_transpose2d(
-            input, _laid_out(weight), None, 1, padding, dilation=step
-        )
-        height, width = every_second.shape[-2:]
-        tall, wide = (int(more) for more in self.output_padding)
-        shape = *every_second.shape[:2], 2 * height - 1 + tall, 2 * width - 1 + wide
-        whole = _laid_out(every_second.new_empty(shape))
-        # The transpose of taking every second cell, in one pass.
-        whole = torch.ops.aten.avg_pool2d_backward(
-            every_second, whole, [1], [2], [0], False, True, None
-        )
+        fewer = nn.functional.conv_transpose2d(input, weight, None, 1, padding, dilation=step)
+        whole = _Between.apply(fewer, self.output_padding)
         return whole if self.bias is None else whole + self.bias[:, None, None]
 
 
-def _laid_out(maps: Tensor) -> Tensor:
-    """Put the channels of maps last in the memory of a GPU, whose products want them there."""
-    return maps.contiguous(memory_format=torch.channels_last) if maps.is_cuda else maps
+class _EverySecond(torch.autograd.Function):
+    """Every second cell of both axes; a slice would take two passes for its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor) -> Tensor:
+        ctx.more = [1 - n % 2 for n in maps.shape[-2:]]
+        return maps[..., ::2, ::2].contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return _spread(gradient, ctx.more)
+
+
+class _Between(torch.autograd.Function):
+    """The transpose of `_EverySecond`: zeros after every cell but the last of an axis."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, more: Sequence[int]) -> Tensor:
+        return _spread(maps, more)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return gradient[..., ::2, ::2].contiguous(), None
+
+
+def _spread(maps: Tensor, more: Sequence[int]) -> Tensor:
+    """Return maps with zeros between their cells, and as many more at the end of each axis."""
+    sides = (2 * n - 1 + m for n, m in zip(maps.shape[-2:], more, strict=True))
+    whole = maps.new_zeros(*maps.shape[:-2], *sides)
+    whole[..., ::2, ::2] = maps
+    return whole
 
 
 def _within_reach(weight: Tensor, input: Tensor, dilation: int) -> tuple[Tensor, tuple[int, int]]:
