@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from contextlib import contextmanager
 
@@ -22,5 +23,18 @@ def doubling(workers):
             time.sleep(60)
         tick(2)
         return 2 * item, workers, os.getpid()
+
+    yield work
+
+
+@contextmanager
+def telling(workers):
+    """Say which process started this one, how many threads it has, and if it has ``colorsys``."""
+
+    def work(item, tick):
+        if item == "last of its parent":
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(60)
+        return os.getppid(), len(os.listdir("/proc/self/task")), "colorsys" in sys.modules
 
     yield work

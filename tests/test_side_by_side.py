@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from doubling import doubling
+from doubling import doubling, telling
 
 from pyrosynth.errors import InputError
 from pyrosynth.inference.side_by_side import LEAST_RENDERS, WORKER_RENDERS, side_by_side
@@ -39,6 +39,23 @@ def test_a_process_that_ends_costs_its_item():
     assert [i for i, r in results.items() if isinstance(r, ChildProcessError)] in ([0, 3], [3, 0])
     assert [results[i][0] for i in (1, 2, 4)] == [2, 4, 6]
     assert "signal 9" in str(results[0])
+
+
+def test_processes_share_what_was_imported_and_no_threads():
+    told = dict(side_by_side(telling, range(4), LEAST_RENDERS, 2, imports=["colorsys"]))
+    parents, threads, imported = (set(of) for of in zip(*told.values(), strict=True))
+    assert len(parents) == 1
+    assert os.getpid() not in parents
+    assert (threads, imported) == ({1}, {True})
+
+
+def test_the_end_of_the_process_that_is_forked_costs_the_items_in_work():
+    items = ["last of its parent", *range(5)]
+    told = dict(side_by_side(telling, items, LEAST_RENDERS, 2))
+    lost = [i for i, result in told.items() if isinstance(result, ChildProcessError)]
+    assert 0 in lost
+    assert len(lost) <= 2
+    assert "signal 9" in str(told[0])
 
 
 def test_what_is_raised_arrives_and_ends_the_others():

@@ -35,6 +35,7 @@ STEPS, RATE = 20, 0.08  # of Adam, on the logits of the unit values
 SMALLEST, LARGEST = 0.01, 0.3  # bounds of the first steps of the evolution, in unit values
 NEIGHBOURS = 16  # known presets that a guess starts from
 CONSIDERED = 1024  # draws that the model ranks by its own prediction before any is rendered
+PREDICTED = 128  # sounds predicted at once, which hardly needs memory
 
 
 @dataclass
@@ -304,5 +305,7 @@ def ranked(posterior: "Posterior", x: NDArray[np.float32], n: int, seed: int) ->
     draws = posterior.sample(x, n, seed)
     if not posterior.predicts:
         return draws
-    order = np.argsort(log_distance(posterior.predict(draws.values), x), kind="stable")
+    batches = np.array_split(draws.values, -(-n // PREDICTED))
+    away = [log_distance(posterior.predict(values), x) for values in batches]
+    order = np.argsort(np.concatenate(away), kind="stable")
     return Draws(draws.v[order], draws.values[order], draws.log_q[order], x, posterior)

@@ -17,7 +17,9 @@ from pyrosynth.errors import SynthError
 PYTHON = (sys.executable, "-X", f"utf8={sys.flags.utf8_mode}")
 FILE_BYTES = 1 << 28  # largest file that a plugin may write: some print without end
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-M_PERTURB = -6  # an option of mallopt
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_PERTURB = -1, -3, -6  # options of mallopt
+KEPT_BYTES = 1 << 30  # of freed memory that a process keeps to use again
+LARGEST_KEPT = 1 << 25  # bytes of one array; glibc takes no more
 STRAY_SECONDS = 2.0  # to hunt down what a plugin has started and that starts more meanwhile
 THREAD_LIMITS = (
     "OMP_NUM_THREADS",
@@ -189,6 +191,18 @@ def zero_new_memory(zeroed: bool = True) -> None:
     if hasattr(libc, "gnu_get_libc_version"):
         # What is allocated is filled with the complement; 0 leaves it as it is.
         libc.mallopt(M_PERTURB, 0xFF if zeroed else 0)
+
+
+def keep_freed_memory() -> None:
+    """Use memory again that this process has freed, instead of giving it back; glibc only.
+
+    Each page of new memory costs a fault, of which many processes at once make the kernel a
+    bottleneck, most of all in a virtual machine.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "gnu_get_libc_version"):
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
 
 
 def limit_resources(memory: int | None) -> None:

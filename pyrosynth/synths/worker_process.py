@@ -28,7 +28,12 @@ from pyrosynth.audio.io import SILENCE, Note
 from pyrosynth.errors import PyrosynthError, SynthError
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.base import Synth
-from pyrosynth.synths.sandbox import adopt_orphans, die_with_parent, limit_resources
+from pyrosynth.synths.sandbox import (
+    adopt_orphans,
+    die_with_parent,
+    keep_freed_memory,
+    limit_resources,
+)
 
 BATCH_SIZE = 16  # sounds per slot
 SLOTS = 2
@@ -142,6 +147,7 @@ def main(arguments: list[str]) -> None:
     if parent:
         die_with_parent(parent)
     adopt_orphans()
+    keep_freed_memory()
     connection = socket.socket(fileno=connection_number)
     os.set_inheritable(connection_number, False)
     try:
