@@ -95,7 +95,7 @@ def described(tmp_path):
 
 def test_a_synth_is_learnt_in_one_command_that_goes_on(described, tmp_path, capfd, monkeypatch):
     run = tmp_path / "run"
-    small = [f"--set={key}={json.dumps(value)}" for key, value in SMALL["flow_reg"].items()]
+    small = [f"--set={key}={json.dumps(value)}" for key, value in SMALL["flow_audio"].items()]
     call = [
         "learn",
         described,
@@ -108,7 +108,7 @@ def test_a_synth_is_learnt_in_one_command_that_goes_on(described, tmp_path, capf
         "--duration",
         "0.3",
     ]
-    call = [str(part) for part in (*call, "--model", "flow_reg", "--workers", "1", *small)]
+    call = [str(part) for part in (*call, "--model", "flow_audio", "--workers", "1", *small)]
     check = stages.check
 
     def killed(*_, **__):
@@ -116,10 +116,12 @@ def test_a_synth_is_learnt_in_one_command_that_goes_on(described, tmp_path, capf
 
     monkeypatch.setattr(stages, "check", killed)
     assert main(call) == 130
+    said = "".join(capfd.readouterr())
+    assert said.count("made from how the presets sound, 70% of them hidden") == 1
+    assert "no tags were given" not in said
     made = {file: file.stat().st_mtime_ns for file in (run / "learn" / "data").rglob("*")}
     weights = (run / "weights.safetensors").read_bytes()
     monkeypatch.setattr(stages, "check", check)
-    capfd.readouterr()
     assert main(call) == 0
     out = capfd.readouterr().out
     assert (run / "weights.safetensors").read_bytes() == weights
@@ -137,3 +139,6 @@ def test_a_synth_is_learnt_in_one_command_that_goes_on(described, tmp_path, capf
     assert sorted(facts["learnt"]) == sorted(LEARNT)
     assert main([*call, "--seed", "1"]) == 2
     assert "was made with seed 0, not 1" in capfd.readouterr().err
+    assert main([*call[:3], str(tmp_path / "new"), "--model", "flow_moog"]) == 2
+    assert "flow_moog" in capfd.readouterr().err
+    assert not (tmp_path / "new").exists()

@@ -27,6 +27,7 @@ from pyrosynth.data.gathering import (
     gather,
     read_presets,
 )
+from pyrosynth.data.labeling import HIDDEN, default_tags
 from pyrosynth.errors import InputError, number
 from pyrosynth.evaluation.check import check
 from pyrosynth.files import claim, require_same, write_bytes
@@ -38,6 +39,7 @@ from pyrosynth.synths.discovery import describe
 from pyrosynth.synths.presets import Preset, preset_array
 from pyrosynth.synths.rendering import Renderer, n_cores
 from pyrosynth.training.fit import fit
+from pyrosynth.training.zoo import load_model
 
 FOLDER = "learn"  # below the run: what led to it
 SYNTH, PRESETS, PLAN, RESULT = "synth.json", "presets.json", "plan.json", "result.json"
@@ -121,6 +123,7 @@ def learn(
     """
     began = time.monotonic()
     seconds = 60 * number("minutes", minutes, 1e-3, 1e5)
+    load_model(model)  # what is wrong with it is said before minutes of work
     folder = Path(out)
     with claim(folder, "fit"):
         pass  # the folder of a run, into which `fit` writes below
@@ -259,9 +262,13 @@ class _Job:
         threads: int | None,
     ) -> Plan:
         """Fit the model, for as many steps as the time allows."""
+        tags = None
+        if load_model(model).uses_tags:  # made once, for all the fits that follow
+            tags = default_tags(data, progress=False)
+            self.say(f"  tags are made from how the presets sound, {HIDDEN:.0%} of them hidden")
         common: dict[str, Any] = {
             "options": options, "seed": self.seed, "device": device, "threads": threads,
-            "batch_size": plan.batch_size,
+            "batch_size": plan.batch_size, "tags": tags,
         }  # fmt: skip
         if not plan.steps:
             rate = self._rate(synth, presets)
