@@ -34,6 +34,7 @@ from torch.overrides import TorchFunctionMode
 from pyrosynth.errors import InputError
 from pyrosynth.evaluation.compare import provenance
 from pyrosynth.modeling import PAPER_TRAINING, Batch, Dims, Variant, build, with_recipe
+from pyrosynth.modeling.distributions import NOISE, NOISE_LIKE
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.training import zoo
 from pyrosynth.training.batches import TrainData
@@ -83,15 +84,18 @@ class NoiseOfTheCpu(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
-        """Replace what a function that draws has drawn."""
-        out = func(*args, **(kwargs or {}))
-        if func is torch.randperm:
-            return out.copy_(torch.randperm(len(out)))
-        if func in (torch.randn_like, torch.randn, torch.Tensor.normal_):
-            return out.copy_(torch.empty(out.shape).normal_())
-        if func in (torch.rand_like, torch.rand):
-            return out.copy_(torch.empty(out.shape).uniform_())
-        return out
+        """Draw on the CPU what a function draws, and move it to where it is wanted."""
+        kwargs = dict(kwargs or {})
+        if func not in {*NOISE, *NOISE_LIKE, torch.randperm}:
+            return func(*args, **kwargs)
+        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        device = kwargs.pop("device", None) or (tensors[0].device if tensors else "cpu")
+        drawn = func(*map(_on_cpu, args), **{key: _on_cpu(v) for key, v in kwargs.items()})
+        return args[0].copy_(drawn) if func.__name__.endswith("_") else drawn.to(device)
+
+
+def _on_cpu(value: Any) -> Any:
+    return value.cpu() if isinstance(value, Tensor) else value
 
 
 def loss_and_gradient(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from pyro.infer import TraceEnum_ELBO, config_enumerate
 
+from benchmarks.gpu import NoiseOfTheCpu
 from pyrosynth.modeling.bijections import log_normal
 from pyrosynth.modeling.distributions import (
     CubeNormal,
@@ -215,6 +216,27 @@ def test_noise_from_a_generator():
         assert torch.equal(draws[0], draws[1]), fn
         assert not torch.equal(draws[0], draws[2]), fn
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_two_devices_are_given_the_same_noise(device):
+    """As the CPU alone has it, by the mode in which the benchmark of a GPU holds it to the CPU."""
+
+    def draws(place):
+        torch.manual_seed(0)
+        zeros = torch.zeros(3, device=place)
+        return [
+            torch.randn(3, device=place), torch.rand_like(zeros), zeros.clone().normal_(),
+            torch.randperm(9, device=place), torch.bernoulli(zeros + 0.5),
+            torch.normal(zeros, zeros + 1.0), zeros.clone().exponential_(),
+            dist.Gamma(zeros + 2.0, zeros + 1.0).sample(), torch.randint(99, (5,), device=place),
+        ]  # fmt: skip
+
+    plain = draws("cpu")
+    with NoiseOfTheCpu():
+        there = draws(device)
+    for given, drawn in zip(plain, there, strict=True):
+        assert drawn.device.type == torch.device(device).type
+        assert torch.equal(drawn.cpu(), given)
 
 
 def test_tag_base_draws():
