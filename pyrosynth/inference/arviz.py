@@ -38,6 +38,9 @@ DIMS: dict[str, tuple[str, ...]] = {
     "correlation": ("param", "other_param"),
 }
 PRIOR_DRAWS = 256  # known presets that stand for the prior
+# How arrays of a file are compressed, but for small ones, where it takes time and saves nothing.
+PACKED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+SMALL_BYTES = 1 << 16
 
 
 class Group(NamedTuple):
@@ -241,9 +244,8 @@ def save_groups(groups: Mapping[str, Group], path: str | Path) -> None:
                     continue
                 truth = array.dtype.kind == "b"  # netCDF has no such type; xarray restores it
                 stored = array.astype(np.int8) if truth else array
-                variable = group.create_variable(
-                    key, dims, stored.dtype, data=stored, compression="gzip", compression_opts=1
-                )
+                packed = PACKED if stored.nbytes > SMALL_BYTES else {}
+                variable = group.create_variable(key, dims, stored.dtype, data=stored, **packed)
                 if truth:
                     variable.attrs["dtype"] = "bool"
     write_bytes(path, content.getvalue())
