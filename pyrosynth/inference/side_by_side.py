@@ -93,8 +93,8 @@ def side_by_side(
     function = scratch.path / "function"
     function.write_bytes(pickle.dumps((opened, workers // n_processes)))
     module = getattr(opened, "func", opened).__module__
-    nursery = _Nursery(scratch, [module, *imports])
-    processes = [_Process(nursery, function) for _ in range(n_processes)]
+    server = _ForkServer(scratch, [module, *imports])
+    processes = [_Process(server, function) for _ in range(n_processes)]
     waiting = iter(enumerate(items))
     try:
         for process in processes:
@@ -116,11 +116,11 @@ def side_by_side(
             process.interrupt()
         for process in processes:
             process.end()
-        nursery.close()
+        server.close()
         scratch.close()
 
 
-class _Nursery:
+class _ForkServer:
     """The parent's end of the process that the others are forked from.
 
     Args:
@@ -209,8 +209,8 @@ class _Process:
         connection: Where its messages come from.
     """
 
-    def __init__(self, nursery: _Nursery, function: Path) -> None:
-        self._nursery, self._function = nursery, function
+    def __init__(self, server: _ForkServer, function: Path) -> None:
+        self._server, self._function = server, function
         self._pid = 0
         self.connection: Connection[Any, Any] | None = None
         self.at, self.busy = -1, False
@@ -224,7 +224,7 @@ class _Process:
         if self.connection is not None and self.connection.poll():  # it has ended
             self.end()
         if self.connection is None:
-            self._pid, self.connection = self._nursery.fork(self._function)
+            self._pid, self.connection = self._server.fork(self._function)
         with suppress(OSError):  # it ends; ``hear`` finds out
             self.connection.send(item)
 
@@ -250,7 +250,7 @@ class _Process:
         """Wait for its end, or kill it; return its exit code."""
         if self.connection is None:
             return 0
-        code = self._nursery.exit_code(self._pid)
+        code = self._server.exit_code(self._pid)
         self.connection.close()
         self.connection = None
         return code
@@ -293,7 +293,7 @@ def main(arguments: list[str]) -> None:
             (pid,) = PID.unpack(content)
             try:
                 pid = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            except ChildProcessError:  # one of another nursery, which it has ended with
+            except ChildProcessError:  # one of another server, which it has ended with
                 pid = -signal.SIGKILL
         control.send(PID.pack(pid))
 
