@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from plain import PLAIN
 from toys import SMALL
 
 from pyrosynth import synths
@@ -46,11 +47,11 @@ def _fitted(name):
     return path
 
 
-def small_dataset(folder, n=80, augmented=60, synth="voice"):
+def small_dataset(folder, n=80, augmented=60, synth=PLAIN):
     return open_dataset(shutil.copytree(_rendered(n, augmented, synth), folder / "data"))
 
 
-def small_run(folder, synth="voice"):
+def small_run(folder, synth=PLAIN):
     dataset = small_dataset(folder, synth=synth)
     run = load_run(shutil.copytree(_fitted(synth), folder / "run"))
     run.dataset["path"] = str(dataset.path.resolve())  # that of the copy

@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from plain import PLAIN
 
 from pyrosynth import synths
 from pyrosynth.audio.io import Note
@@ -14,9 +15,9 @@ from pyrosynth.errors import InputError, RunError
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return render_dataset(
-        synths.load_synth("voice"),
+        synths.load_synth(PLAIN),
         tmp_path_factory.mktemp("retrieval") / "data",
-        presets=synths.load_synth("voice").presets()[:200],
+        presets=synths.load_synth(PLAIN).presets()[:200],
         augmented=400,
         note=Note(hold_seconds=0.3, duration_seconds=0.5),
         audio="none",

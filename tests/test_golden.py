@@ -52,7 +52,7 @@ COMPARE = {
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("golden")
-    return (*small_run(folder), folder)
+    return (*small_run(folder, "voice"), folder)
 
 
 def assert_frozen(table, frozen):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from plain import PLAIN
 from small import small_dataset
 
 from pyrosynth import synths
@@ -68,7 +69,7 @@ def test_cma_es_counts_and_improves(data):
     rate = data.features.sample_rate
     found = []
     with Renderer(
-        synths.load_synth("voice"), data.note, rate, workers=1, transform=data.features
+        synths.load_synth(PLAIN), data.note, rate, workers=1, transform=data.features
     ) as renderer:
         for _ in range(2):
             pool = Pool(data.x([row])[0], data.full_space, data.space, renderer)
