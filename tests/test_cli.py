@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from plain import PLAIN
 from small import small_run
 from toys import SMALL
 
@@ -21,7 +22,7 @@ from pyrosynth.synths.presets import Preset
 from pyrosynth.training import zoo
 
 SETTINGS = [f"--set={key}={json.dumps(value)}" for key, value in SMALL["flow_reg"].items()]
-RENDER = ["render", "voice", "--params", "16", "--augmented", "20", "--duration", "0.3"]
+RENDER = ["render", PLAIN, "--params", "16", "--augmented", "20", "--duration", "0.3"]
 RENDER += ["--hold", "0.2", "--feature", "n_mels=16", "--workers", "1"]
 
 
@@ -174,10 +175,10 @@ def test_infer(call, run, tmp_path):
     assert [f.name for f in out.iterdir()] == ["target"]
 
     facts = json.loads((folder / "preset.json").read_text())
-    synth = load_synth("voice")
+    synth = load_synth(PLAIN)
     assert set(facts["parameters"]) == set(synth.param_space.names)
     assert facts["score"]["lsd_db"] == item["lsd_db"]
-    preset = Preset.load(folder / "preset.json", "voice")
+    preset = Preset.load(folder / "preset.json", "plain")
     audio, rate = soundfile.read(folder / "render.wav", dtype="float32")
     assert (rate, audio.ndim) == (22050, 1)
     from pyrosynth.audio.io import Note
@@ -228,7 +229,7 @@ def test_a_reader_that_stops_early_is_no_error():
 
 
 @pytest.mark.parametrize(
-    ("thread", "said"), [("", "registered\n"), ("wait", "worked\nregistered\n")]
+    ("thread", "said"), [(False, "registered\n"), (True, "worked\nregistered\n")]
 )
 def test_a_command_ends_without_taking_apart_what_it_imported(thread, said):
     """What was registered for the end of the program runs, and threads finish their work."""
