@@ -395,6 +395,17 @@ async def _the_whole_page(tmp_path, servers):
         assert list(saved) == list(small_posterior()[1].run.full_space.names)
         assert list(saved.values()) == pytest.approx(await page.js("now.values"))
 
+        # with a MIDI port, where the page goes is told, and nothing else changes
+        await page.js("""window.told = []; state.sends_midi = true; source.tellMidi = (point) => {
+            told.push(point.values);
+            return Server.prototype.tellMidi.call(source, point);
+        }""")
+        await page.js("load(1)")
+        await page.true(f"{SHOWN} === {json.dumps(names[1])} && told.length > 0")
+        assert await page.js("told.at(-1)") == await page.js("now.values")
+        await page.js("state.sends_midi = false; load(0)")
+        await page.true(f"{SHOWN} === {json.dumps(names[0])}")
+
         # draw a path and play it
         await page.press("#draw")
         (x, y), (u, v) = await dot(page, first), await dot(page, third)

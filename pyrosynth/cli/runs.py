@@ -334,6 +334,18 @@ def serve(
             help="Map of MIDI controllers, .toml or the synth's own; written if it is not there.",
         ),
     ] = None,
+    midi_out: Annotated[
+        str | None,
+        typer.Option(
+            "--midi-out", metavar="PORT", help="MIDI port to send presets to; made if not there."
+        ),
+    ] = None,
+    midi_in: Annotated[
+        str | None,
+        typer.Option(
+            "--midi-in", metavar="PORT", help="MIDI port of faders and keys; made if not there."
+        ),
+    ] = None,
     static: Annotated[
         Path | None,
         typer.Option("--static", metavar="DIR", help="Write a page that needs no server; end."),
@@ -354,13 +366,17 @@ def serve(
     from pyrosynth.files import claim, require_ours
     from pyrosynth.inference.posterior import Posterior
     from pyrosynth.live.engine import Live
+    from pyrosynth.live.midi import MidiPorts
 
     if static is not None:
         require_ours(static)  # before minutes of work
     name = run.resolve().name
     place = nullcontext() if out is None else claim(out.resolve(), "serve")
-    run_and_sounds = Posterior.load(run, device), sounds or ()
-    with place as folder, Live(*run_and_sounds, play=play, midi_map=midi_map) as live:
+    with (
+        place as folder,
+        MidiPorts(midi_out, midi_in) as midi,
+        Live(Posterior.load(run, device), sounds or (), play=play, midi_map=midi_map) as live,
+    ):
         if static is not None:
             from pyrosynth.live.static_site import write_site
 
@@ -372,5 +388,5 @@ def serve(
             print(f"Look and listen: open {static / 'index.html'}")
             return
         options = {"host": host, "port": port, "osc_port": osc_port, "allow": allow or ()}
-        options["browse"] = open_
+        options |= {"browse": open_, "midi": midi}
         web.run(live, name, out=None if folder is None else str(folder), **options)

@@ -203,6 +203,19 @@ class ControllerMap:
         at = dict(zip(space.names, np.rint(HIGHEST * share).astype(int).tolist(), strict=True))
         return {c: at[name] for name, c in self.parameters.items()}
 
+    def changes(
+        self, preset: NDArray[np.float64], told: dict[Controller, int]
+    ) -> dict[Controller, int]:
+        """Return the controllers that a preset has elsewhere than was told; they are now told.
+
+        Args:
+            preset: Native values of all parameters, shape (n_params,).
+            told: What each controller was told before; changed.
+        """
+        new = {c: value for c, value in self.values(preset).items() if told.get(c) != value}
+        told.update(new)
+        return new
+
     def moved(self, controller: Controller, value: int) -> dict[str, float]:
         """Return the axis that a controller moves, and where to.
 

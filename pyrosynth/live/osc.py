@@ -100,6 +100,7 @@ class OscServer:
         live: The run.
         out: Folder that clients may have files written into; None forbids it.
         stop: Called when a client asks the server to stop.
+        moved: Called with the session of a program on this machine after each of its messages.
 
     Attributes:
         counts: How many datagrams were received, messages answered, and so on.
@@ -109,9 +110,13 @@ class OscServer:
     endpoint: socket.socket
 
     def __init__(
-        self, live: Live, out: str | None = None, stop: Callable[[], object] = lambda: None
+        self,
+        live: Live,
+        out: str | None = None,
+        stop: Callable[[], object] = lambda: None,
+        moved: Callable[[Session], object] = lambda _: None,
     ) -> None:
-        self.live, self.out, self.stop = live, out, stop
+        self.live, self.out, self.stop, self._moved = live, out, stop, moved
         self.counts: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
         self.hosts: OrderedDict[str, Host] = OrderedDict()
         self._turns: deque[Host] = deque()  # hosts for which something waits
@@ -125,6 +130,11 @@ class OscServer:
     def port(self) -> int:
         """The port it listens on."""
         return int(self.endpoint.getsockname()[1])
+
+    def session_here(self) -> Session:
+        """Return the session of the programs on this machine."""
+        name = str(self.endpoint.getsockname()[0])
+        return self._host(name if _is_local(name) else "127.0.0.1").session
 
     def open(self, bound: socket.socket) -> None:
         """Start to answer what arrives at a socket."""
@@ -276,6 +286,8 @@ class OscServer:
             for reply in host.session.midi():
                 self._send(host, sender, *reply)
             self.counts["answered"] += 1
+            if host.session.local:
+                self._moved(host.session)
         except PyrosynthError as error:
             self._complain(host, sender, address, str(error))
         if host.session.stopped:
@@ -283,7 +295,7 @@ class OscServer:
 
     def _host(self, name: str) -> Host:
         if name not in self.hosts:
-            local = ipaddress.ip_address(name.partition("%")[0]).is_loopback
+            local = _is_local(name)
             session = Session(self.live, self.out, local=local, counts=self.counts)
             self.hosts[name] = Host(session)
             while len(self.hosts) > HOSTS:
@@ -319,12 +331,18 @@ class OscServer:
             self.counts["unsent"] += 1
 
 
+def _is_local(name: str) -> bool:
+    """Whether an address is one of this machine for itself."""
+    return ipaddress.ip_address(name.partition("%")[0]).is_loopback
+
+
 async def listen(
     live: Live,
     host: str,
     port: int,
     out: str | None = None,
     stop: Callable[[], object] = lambda: None,
+    moved: Callable[[Session], object] = lambda _: None,
 ) -> OscServer:
     """Start to answer OSC messages.
 
@@ -334,6 +352,7 @@ async def listen(
         port: UDP port; 0 for any that is free.
         out: Folder that clients may have files written into; None forbids it.
         stop: Called when a client asks the server to stop.
+        moved: Called with the session of a program on this machine after each of its messages.
 
     Raises:
         InputError: The port is in use, or the address is none of this machine.
@@ -352,6 +371,6 @@ async def listen(
             f"cannot listen for OSC on {host}:{port} ({error.strerror or error}); give another "
             "by --osc-port, or 0 for any that is free"
         ) from error
-    server = OscServer(live, out, stop)
+    server = OscServer(live, out, stop, moved)
     server.open(bound)
     return server

@@ -28,10 +28,11 @@ class PageState:
     Args:
         live: The run.
         name: What it is called.
+        sends_midi: Whether the page is to tell where it is, for the synth's own knobs.
     """
 
-    def __init__(self, live: Live, name: str) -> None:
-        self.live, self.name = live, name
+    def __init__(self, live: Live, name: str, *, sends_midi: bool = False) -> None:
+        self.live, self.name, self.sends_midi = live, name, sends_midi
 
     @cached_property
     def plane(self) -> Array:
@@ -51,6 +52,7 @@ class PageState:
             "run": self.name,
             "pyrosynth": __version__,
             "protocol": PROTOCOL,
+            "sends_midi": self.sends_midi,
             "model": type(run.variant).__name__,
             "synth": live.posterior.synth.name,
             "note": run.note.to_json(),

@@ -142,9 +142,7 @@ class Session:
         """
         if not self.tells_midi:
             return []
-        at = self.live.midi.values(self.place.values)
-        new = {c: value for c, value in at.items() if self._told.get(c) != value}
-        self._told.update(new)
+        new = self.live.midi.changes(self.place.values, self._told)
         return [("/cc", [*controller, value]) for controller, value in new.items()]
 
     def tell_midi(self, wanted: bool) -> None:

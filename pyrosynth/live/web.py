@@ -25,6 +25,7 @@ from pyrosynth.live import osc
 from pyrosynth.live.connections import BODY_SECONDS, Connections, server_log
 from pyrosynth.live.engine import Live, Sound
 from pyrosynth.live.files import LARGEST_FILE
+from pyrosynth.live.midi import MidiPorts
 from pyrosynth.live.page_state import PageState, locked
 from pyrosynth.live.relatives import children, similar
 from pyrosynth.live.searching import GrowingSearch, in_thread
@@ -50,14 +51,17 @@ class Site:
         live: The run.
         name: What the run is called.
         allow: Names of hosts under which it may be reached, beside this machine's own.
+        midi: Ports that the page's presets are sent to.
 
     Attributes:
         connections: Those that are open.
     """
 
-    def __init__(self, live: Live, name: str, allow: Collection[str] = ()) -> None:
-        self.live, self.allow = live, allow
-        self.page = PageState(live, name)
+    def __init__(
+        self, live: Live, name: str, allow: Collection[str] = (), midi: MidiPorts | None = None
+    ) -> None:
+        self.live, self.allow, self.midi = live, allow, midi or MidiPorts()
+        self.page = PageState(live, name, sends_midi=self.midi.sends)
         self.connections = Connections()
         self._state = json.dumps(self.page.state()).encode()
         self._uploads = 0
@@ -75,6 +79,7 @@ class Site:
         app.router.add_post("/api/breed", self._breed)
         app.router.add_post("/api/bank", self._bank)
         app.router.add_post("/api/file", self._file)
+        app.router.add_post("/api/midi", self._midi)
         app.router.add_post("/api/point", self._point)
         for path in FILES:
             app.router.add_get(path, self._page)
@@ -207,6 +212,11 @@ class Site:
             suffix, content = await asyncio.to_thread(self.live.files.bank, [(name, values)])
         return self._written(suffix, content)
 
+    async def _midi(self, request: web.Request) -> web.Response:
+        values = self.live.checked((await self._question(request))["values"])
+        self.midi.tell(values)
+        return web.json_response({})
+
     def _written(self, suffix: str, content: bytes) -> web.Response:
         headers = {"X-Suffix": suffix}
         return web.Response(body=content, content_type="application/octet-stream", headers=headers)
@@ -270,6 +280,7 @@ async def serve(
     allow: Collection[str] = (),
     out: str | None = None,
     browse: bool = False,
+    midi: MidiPorts | None = None,
     say: Callable[[str], object] = print,
 ) -> None:
     """Serve a run until it is interrupted or told to stop.
@@ -283,6 +294,7 @@ async def serve(
         allow: Names of hosts under which the page may be reached, such as that of a proxy.
         out: Folder that clients may have files written into; None forbids it.
         browse: Whether to open the page in the browser, where there is one.
+        midi: Ports by which presets go out and controllers and notes come in.
         say: Called with each line that tells what goes on.
 
     Raises:
@@ -296,7 +308,7 @@ async def serve(
     loop.set_exception_handler(
         lambda _, context: log.error(context["message"], exc_info=context.get("exception"))
     )
-    site = Site(live, name, (*allow, host))
+    site = Site(live, name, (*allow, host), midi)
     # Bodies are taken as they come: few bytes could unpack to many.
     runner = web.AppRunner(site.app(), access_log=None, logger=log, auto_decompress=False)
     await runner.setup()
@@ -313,12 +325,16 @@ async def serve(
         closing = loop.create_task(site.connections.close_late_ones())
         warming = loop.create_task(asyncio.to_thread(_warm_up, live))
         try:
-            server = await osc.listen(live, host, osc_port, out, stop.set)
+            server = await osc.listen(
+                live, host, osc_port, out, stop.set, lambda told: site.midi.tell(told.place.values)
+            )
+            site.midi.start(live, server.session_here)
             try:
                 say(f"explorer: http://{_place(*here)}/")
                 say(f"OSC: {here[0]}:{server.port} (UDP); see docs/live.md")
-                if missing := live.midi.left_out(list(live.controls)):
-                    say(one_line(missing))
+                for line in (*site.midi.lines, live.midi.left_out(list(live.controls))):
+                    if line:
+                        say(one_line(line))
                 if not ipaddress.ip_address(here[0]).is_loopback:
                     say("anybody who can reach this machine can use it; it knows no passwords")
                 if browse and not await asyncio.to_thread(_opened, f"http://{_place(*here)}/"):

@@ -80,6 +80,9 @@ async function go(point, asked, { goOn = false, moving = null } = {}) {
   if (now === point) drawPicture($("result"), picture);
 }
 
+/** Tell the server where we are, for the synth's own knobs. */
+const tellMidi = latest((point) => source.tellMidi(point));
+
 /** Draw where we are, except on the input that is being moved, if there is one. */
 function draw(moving) {
   $("name").textContent = title;
@@ -89,6 +92,7 @@ function draw(moving) {
   showSliders(moving);
   showComparing(false);
   breeding.offer();
+  if (state.sends_midi && source.canFind) tellMidi(now);
   if (moving) keepSoon();
   else keepInAddress();
 }

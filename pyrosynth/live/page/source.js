@@ -134,6 +134,8 @@ class Server {
     }
   }
 
+  async tellMidi({ values }) { await this.question("api/midi", { values }); }
+
   async file(point, name, format) {
     const response = await this.question("api/file", { values: point.values, name, format });
     return { blob: await response.blob(), suffix: response.headers.get("X-Suffix") };
