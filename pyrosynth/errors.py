@@ -87,15 +87,24 @@ def reading(failure: Callable[[str], PyrosynthError], what: str, advice: str) ->
     try:
         yield
     except Exception as error:
-        if isinstance(error, PyrosynthError):
-            why = str(error)
-        elif isinstance(error, OSError) and error.strerror:
-            why = error.strerror
-        elif isinstance(error, RecursionError):
-            why = "it is nested too deeply"
-        else:
-            why = f"{type(error).__name__}: {error}"
-        raise failure(f"{what} ({why}); {advice}") from error
+        raise failure(f"{what} ({reason(error)}); {advice}") from error
+
+
+def reason(error: Exception) -> str:
+    """Say in a few words what an error of a reader means, without its type where that is clear."""
+    if isinstance(error, PyrosynthError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is no text in {error.encoding}"
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    if isinstance(error, ValueError) and str(error):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def read_limited(path: str | Path, most: int) -> bytes:

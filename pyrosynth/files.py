@@ -148,7 +148,7 @@ def whole(path: str | Path, maker: str) -> Iterator[Path]:
     Raises:
         InputError: The place holds something else, is the working folder, or cannot be written.
     """
-    if Path.cwd().is_relative_to(Path(path).resolve()):
+    if Path.cwd().is_relative_to(os.path.realpath(path)):
         raise InputError(
             f"'{path}' is the folder that this command runs in, which it cannot replace; give the "
             "name of another folder"
@@ -241,7 +241,7 @@ def difference(held: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
         held: Settings of before; JSON-ready, may be nested.
         asked: Settings of now.
     """
-    before, now = dict(_leaves(held)), dict(_leaves(json.loads(json.dumps(asked))))
+    before, now = (dict(_leaves(json.loads(json.dumps(one)))) for one in (held, asked))
     for key in [*now, *before]:
         old, new = before.get(key), now.get(key)
         if old != new or type(old) is not type(new) and bool in (type(old), type(new)):

@@ -412,3 +412,14 @@ def test_cuda_where_there_is_none(refused, here, tmp_path):
     ):
         assert "torch sees 0 CUDA devices" in refused(*command, *out)
     assert not (tmp_path / "out").exists()
+
+
+def test_links_that_lead_nowhere_are_one_line(refused, here, tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for call in (
+        ("describe", tmp_path / "loop"),
+        ("serve", here / "run", "--midi-map", "x" * 5000),
+        ("serve", tmp_path / "loop", "--static", tmp_path / "site"),
+        ("serve", here / "run", "--sounds", tmp_path / "loop"),
+    ):
+        assert len(refused(*call)) <= 320

@@ -93,7 +93,10 @@ def test_controllers_go_from_end_to_end_of_a_parameter_and_of_an_axis():
         ('version = 1\nsynth = "amsynth"', "it is of synth 'amsynth', the run is of voice"),
         ("version 1", "Expected '='"),
         ('version = 1\nsynth = "voice"\n[axes]\nnowhere = 3', "unknown axis 'nowhere'; known: br"),
-        ('version = 1\nsynth = "voice"\n[axes]\npc1 = 3', "TypeError"),
+        ('version = 1\nsynth = "voice"\n[axes]\npc1 = 3', "axes is no table of name = { ch"),
+        ('version = 1\nsynth = "voice"\nparameters = [1]', "parameters is no table of name = {"),
+        ('version = 1\nsynth = "voice"\n[axes]\npc1 = {channel = 1}', "it has no 'controller'"),
+        ("\ufeffversion = 2", "version 2: this reads 1"),  # as some editors write it
         (
             'version = 1\nsynth = "voice"\n[axes]\npc1 = {channel = 0, controller = 3}',
             "channel of pc1 0: give an integer from 1 to 16",
@@ -120,6 +123,11 @@ def test_a_map_that_cannot_be_used_is_one_line_and_stays(text, says, tmp_path):
     assert "map.toml" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert file.read_text() == text
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"\(it is no text in utf-8\)"):
+        ControllerMap.load(file, load_synth("voice"), AXES)
+    with pytest.raises(InputError, match="File name too long"):
+        ControllerMap.load(tmp_path / ("x" * 5000), load_synth("voice"), AXES)
 
 
 def test_a_synth_without_a_file_of_its_own_says_so(tmp_path):

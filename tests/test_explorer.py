@@ -245,12 +245,12 @@ async def _the_whole_page(tmp_path, servers):
         await page.true(f"player.plays > {plays}")
 
         # a slider moves the sound while it is dragged, and is heard before the page is drawn
-        await page.js(ORDER)
         before = await page.js("now.values")
         plays = await page.js("player.plays")
         box = await page.box("#s-brightness")
         y, x = box["y"] + box["height"] / 2, box["x"]
         await page.mouse("Moved", x + box["width"] * 0.5, y)
+        await page.js(ORDER)
         await page.mouse("Pressed", x + box["width"] * 0.5, y, True)
         for share in (0.55, 0.6, 0.7, 0.8, 0.9):
             await page.mouse("Moved", x + box["width"] * share, y, True)

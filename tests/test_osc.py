@@ -97,6 +97,7 @@ class Client:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sounds")
+    (folder / "loop").symlink_to(folder / "loop")
     soundfile.write(folder / "tone.wav", 0.3 * np.sin(np.arange(22050) * 0.05), 22050)
     return folder
 
@@ -233,6 +234,7 @@ def test_what_is_told_is_what_is_saved(client, live):
         (("/z", *[float("nan")] * 16), "16 finite numbers"),
         (("/protocol", 1), "this server speaks 3"),
         (("/encode", "../run/run.json"), "unknown sound '../run/run.json'; known: tone.wav"),
+        (("/encode", "loop"), "unknown sound 'loop'; known:"),
         (("/save", "../out"), "'../out' cannot name a file"),
         (("/render", ""), "'' cannot name a file"),
         (("/path/play", 0.5), "the path is empty"),

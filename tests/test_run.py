@@ -192,6 +192,8 @@ def test_weights_are_not_taken_from_a_model_of_other_tags(data):
     renamed = replace(data.dims, tags=("tone", "weight"))
     with pytest.raises(ValueError, match="knows the tags"):
         take_weights(model(renamed, **options), one)
+    with pytest.raises(ValueError, match=r"^it has hidden 16, not 24$"):
+        take_weights(model(data.dims, **{**options, "hidden": 24}), one)
 
 
 def test_a_fit_begins_with_a_run_that_fits_the_data(tmp_path):
@@ -203,7 +205,7 @@ def test_a_fit_begins_with_a_run_that_fits_the_data(tmp_path):
     assert all(torch.allclose(anew[key], tensor, atol=1e-6) for key, tensor in held.items())
     assert begun.settings["start"] == weights_hash(posterior.variant)
 
-    with pytest.raises(InputError, match=r"weights of Run\(FlowReg.* do not fit the model"):
+    with pytest.raises(InputError, match=r"of Run\(FlowReg.* \(it is a FlowReg, not a FlowMixed"):
         fit("flow_mixed", dataset, start=tmp_path / "run", options=SMALL["flow_mixed"])
     with pytest.raises(DataError, match="another synth than the run"):
         fit("flow_reg", dataset, start=load_run("amsynth"), options=options)

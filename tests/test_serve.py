@@ -301,7 +301,8 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
     ("question", "says"),
     [
         (post("/api/similar", {"z": [0.0] * 16}), "cannot be understood"),
-        (post("/api/breed", {"parents": []}), "cannot be understood"),
+        (post("/api/breed", {"parents": []}), "0 parents; breed two presets"),
+        (post("/api/breed", {}), "cannot be understood (it has no 'parents')"),
         (post("/api/point", {}), "has z, knobs, preset, random or path"),
         (post("/api/point", {"z": [1, 2]}), "16 finite numbers"),
         (post("/api/point", {"z": "much"}), "a point is 16 numbers"),

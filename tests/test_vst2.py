@@ -193,6 +193,8 @@ def test_preset_files_are_those_of_the_standard(tmp_path):
         for n in range(len(content)):
             with pytest.raises(ValueError, match=r"^it (is cut off|does not begin)"):
                 FxFile.from_bytes(content[:n])
+    odd = replace(one, presets=(FxPreset(" a\n\x1b[31m", (0.5,)),)).to_bytes()
+    assert FxFile.from_bytes(odd).presets[0].name == r"a \x1b[31m"
     path = tmp_path / "some.fxp"
     one.save(path)
     assert FxFile.load(path) == one

@@ -128,6 +128,11 @@ def _run(given: Sequence[str], *, ends: bool = False) -> int:
         command = context.command_path if context else "pyrosynth"
         complain(f"{error.format_message()} (see {command} --help)")
         return 2
+    except RuntimeError as error:
+        if not str(error).startswith("Symlink loop"):
+            raise
+        complain(f"{error}; give another place")
+        return 2
     except OSError as error:
         where = f" '{error.filename}'" if error.filename else ""
         complain(f"cannot read or write{where} ({error.strerror or error}); see to it, try again")

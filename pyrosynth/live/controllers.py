@@ -27,6 +27,7 @@ FREE = (
     *range(102, 120),
 )  # fmt: skip
 CHANNELS, FOR_AXES = range(1, 16), 16
+FORM = "name = { channel = 1, controller = 3 }"
 SHOWN = 5  # names of those that have no controller
 HEAD = """\
 # Which MIDI controller carries which parameter of {synth}, and which one moves which axis.
@@ -105,12 +106,14 @@ class ControllerMap:
         if path is None:
             return usual
         file = Path(path)
-        if not file.exists():
-            usual.save(file)
-            return usual
         advice = "mend it, or move it away to have the usual one written"
         with reading(InputError, f"'{file}' is no map of controllers", advice):
-            content = read_limited(file, LARGEST_FILE).decode("utf-8")
+            there = file.exists()
+        if not there:
+            usual.save(file)
+            return usual
+        with reading(InputError, f"'{file}' is no map of controllers", advice):
+            content = read_limited(file, LARGEST_FILE).decode("utf-8-sig")
             if file.suffix != ".toml":
                 own = synth.read_controllers(content)
                 return cls(synth, {n: Controller(1, c) for n, c in own.items()}, usual.axes)
@@ -128,7 +131,11 @@ class ControllerMap:
             ("axes", "axis", axes),
         ):
             held: dict[str, Controller] = {}
-            for name, c in given.get(part, {}).items():
+            listed = given.get(part, {})
+            tables = [listed, *(listed.values() if isinstance(listed, dict) else ())]
+            if not all(isinstance(table, dict) for table in tables):
+                raise InputError(f"{part} is no table of {FORM}")
+            for name, c in listed.items():
                 if name not in known:
                     raise unknown(kind, name[:80], known)
                 held[name] = Controller(

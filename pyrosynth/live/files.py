@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import tempfile
 from collections import OrderedDict
@@ -43,7 +44,7 @@ class SessionFiles:
         self.written: set[Path] = set()
         # By folder, those of earlier servers too; the one played last at the end.
         self._notes: dict[Path, OrderedDict[Path, None]] = {}
-        self.folders = [Path(folder).resolve() for folder in folders]
+        self.folders = [Path(os.path.realpath(folder)) for folder in folders]
         for folder in self.folders:
             if not folder.is_dir():
                 raise InputError(f"no folder '{folder}'; give one that exists, with sounds in it")
@@ -74,7 +75,7 @@ class SessionFiles:
     def _file(self, name: str) -> Path:
         for folder in self.folders:
             try:
-                file = (folder / name).resolve()
+                file = Path(os.path.realpath(folder / name))  # which takes loops of links
                 if file.is_relative_to(folder) and file.is_file():
                     return file
             except (OSError, ValueError) as error:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
 from pyrosynth._version import __version__
-from pyrosynth.errors import InputError, PyrosynthError, checked_seed, integer, one_line
+from pyrosynth.errors import InputError, PyrosynthError, checked_seed, integer, one_line, reason
 from pyrosynth.live import osc
 from pyrosynth.live.connections import BODY_SECONDS, Connections, server_log
 from pyrosynth.live.engine import Live, Sound
@@ -99,7 +99,7 @@ class Site:
         except PyrosynthError as error:
             response = _say(400, str(error))
         except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
-            response = _say(400, f"a question that cannot be understood ({error!r})")
+            response = _say(400, f"a question that cannot be understood ({reason(error)})")
         finally:
             if request.transport is not None and not request.transport.is_closing():
                 self.connections.waits(request.transport)
@@ -190,6 +190,8 @@ class Site:
 
     async def _breed(self, request: web.Request) -> web.Response:
         asked = await self._question(request)
+        if len(asked["parents"]) != 2:
+            raise InputError(f"{len(asked['parents'])} parents; breed two presets")
         first, second = (self.live.at(p["z"], p["values"]) for p in asked["parents"])
         seed = checked_seed(asked.get("seed", 0))
         bred = await asyncio.to_thread(children, self.page, first, second, seed, locked(asked))

@@ -19,7 +19,7 @@ from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.labeling import HIDDEN, default_tags
 from pyrosynth.data.tags import TagTable, read_tags
 from pyrosynth.errors import DataError, InputError, RunError, checked_seed, reading, unknown
-from pyrosynth.files import claim, share
+from pyrosynth.files import claim, difference, share
 from pyrosynth.modeling import Dims, Variant, build, set_temperature, with_recipe
 from pyrosynth.modeling.recipes import plain, require_runnable
 from pyrosynth.training import svi, zoo
@@ -252,13 +252,19 @@ def take_weights(variant: Variant, other: Variant) -> None:
     """Give a variant the weights of another one of its kind.
 
     Raises:
-        ValueError: It was fitted to other tags, which weights of the same shapes do not tell.
-        RuntimeError: The weights have other names or shapes.
+        ValueError: It was fitted to other tags, which weights of the same shapes do not tell, is
+            another model, or has other hyper-parameters.
     """
     dims, held = variant.dims, other.dims
     if (held.tags, held.classes) != (dims.tags, dims.classes):
         raise ValueError(f"it knows the tags {held.tags} {held.classes}, not {dims.tags}")
-    variant.load_state_dict(other.state_dict())
+    try:
+        variant.load_state_dict(other.state_dict())
+    except RuntimeError as error:
+        given, wanted = type(other).__name__, type(variant).__name__
+        found = difference(other.hyperparameters(), variant.hyperparameters())
+        why = f"it has {found}" if found else str(error)
+        raise ValueError(why if given == wanted else f"it is a {given}, not a {wanted}") from error
 
 
 def contract_hash(dataset: Dataset) -> str:

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyrosynth.errors import InputError, read_limited, reading
+from pyrosynth.errors import InputError, one_line, read_limited, reading
 from pyrosynth.files import write_bytes
 
 HEADER = struct.Struct(">4si4si4sii")  # the last is the number of parameters or of presets
@@ -140,7 +140,7 @@ def _preset(content: bytes, at: int) -> tuple[FxPreset, int]:
     kind, _, _, n, at = _header(content, at)
     if kind not in PRESETS:
         raise ValueError("a bank lies in a bank")
-    name = content[at : at + NAME_BYTES].partition(b"\0")[0].decode("latin-1").strip()
+    name = one_line(content[at : at + NAME_BYTES].partition(b"\0")[0].decode("latin-1"))
     at += NAME_BYTES
     if PRESETS[kind]:
         chunk, at = _chunk(content, at)
