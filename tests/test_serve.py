@@ -336,7 +336,7 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
         (("GET", "/api/ping", {"headers": {"Origin": ""}}), "its own page only"),
         (("DELETE", "/api/point", {}), "Method Not Allowed"),
     ],
-    ids=range(31),
+    ids=range(32),
 )
 def test_mistakes_get_one_clear_line(live, question, says):
     (status, content, _), (after, _, _) = ask(live, question, ("GET", "/api/ping", {}))
