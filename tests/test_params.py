@@ -24,6 +24,13 @@ def test_unit_and_native_values_are_inverse():
     np.testing.assert_allclose(SPACE.from_unit(SPACE.to_unit(values)), values, atol=1e-12)
 
 
+def test_small_steps_move_continuous_controls_and_those_with_many_steps_in_order():
+    level = Param("level", "stepped", 0, 99, 0, 100)
+    names = Param("program", "categorical", 0, 99, 0, 100)
+    space = ParamSpace((*SPACE.params, level, names))
+    assert space.gradual.tolist() == [True, False, False, False, True, False]
+
+
 def test_discrete_controls_are_rounded_and_all_clamped():
     values = [9.0, 1.4, 0.6, -3.0]
     np.testing.assert_allclose(SPACE.from_unit(SPACE.to_unit(values)), [1.5, 1.0, 1.0, 0.0])

@@ -1,10 +1,16 @@
 import numpy as np
 import pytest
 import torch
+from small import NOTE
+from toys import SMALL
 
-from pyrosynth.inference.search import TRUST, Pool, evolve, move, move_best
+from pyrosynth import synths
+from pyrosynth.data.dataset import render_dataset
+from pyrosynth.inference.posterior import Posterior
+from pyrosynth.inference.search import TRUST, Pool, evolve, move, move_best, recombine
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.rendering import RenderResult
+from pyrosynth.training.fit import fit
 
 SHAPE = (6, 5)
 SPACE = ParamSpace((
@@ -107,6 +113,41 @@ def test_evolution_leaves_numpys_own_generator_alone(pool):
     pool.add([[0.6, 0.6, 0.6, 0.6, 1.0]], "posterior")
     evolve(pool, pool.unit[0], np.full(5, 0.1), 30, seed=3)
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+def test_a_genetic_search_moves_every_kind_of_control_and_keeps_locked_ones():
+    """As in an FM synth: hardly any control is continuous."""
+    runs = []
+    for _ in range(2):
+        pool = Pool(sound(np.array([0.3, 0.8, 0.45, 0.6, 1.0])), SPACE, LEARNT, LinearSynth())
+        pool.locked = {1: 0.7}
+        pool.add([[0.6, 0.6, 0.6, 0.6, 0.0], [0.2, 0.2, 0.9, 0.9, 1.0]], "bank")
+        recombine(pool, 100, seed=3)
+        runs.append(pool)
+    assert len(pool) == 102
+    assert (pool.unit[:, 1] == 0.7).all()
+    assert pool.match().lsd[0] < 0.5 * pool.lsd[:2].min()
+    assert pool.unit[pool.best(1)[0], 4] == 1.0
+    np.testing.assert_array_equal(runs[0].unit, runs[1].unit)
+
+
+def test_what_is_kept_of_a_proposal_is_the_setting_that_was_rendered(pool):
+    pool.add([[0.1, 0.2, 0.3, 0.4, 0.7]], "bank")
+    np.testing.assert_allclose(pool.unit[0], [0.1, 0.2, 0.3, 0.4, 1.0])
+
+
+def test_a_search_uses_its_whole_budget_whatever_the_controls_are(tmp_path):
+    """No control of the DX7 is continuous; a search of 256 renders made 144."""
+    synth = synths.load_synth("voice")
+    space = synth.param_space
+    names = [name for name, one in zip(space.names, space.discrete, strict=True) if one]
+    data = render_dataset(
+        synth, tmp_path / "data", params=",".join(names), augmented=0, note=NOTE, workers=1
+    )
+    run = fit("mlp", data, tmp_path / "run", options=SMALL["mlp"], steps=2, progress=False)
+    posterior = Posterior(run)
+    with posterior.renderer(workers=1) as renderer:
+        assert posterior.refine(data.x(data.rows("test"))[0], renderer, 64).n_renders == 64
 
 
 def test_a_move_follows_the_gradient_from_what_was_heard():

@@ -43,6 +43,7 @@ SOURCES = {
     "bank": "known preset",
     "model": "step along the model's gradient",
     "cma": "search (CMA-ES)",
+    "genetic": "search (genetic algorithm)",
 }
 
 

@@ -23,7 +23,7 @@ from pyrosynth.synths.rendering import Renderer
 if TYPE_CHECKING:
     from pyrosynth.inference.posterior import Posterior
 
-Source = Literal["posterior", "bank", "model", "cma"]
+Source = Literal["posterior", "bank", "model", "cma", "genetic"]
 
 POPULATION = 12  # sounds per generation of the search, a little below CMA's own 4 + 3 ln n
 FAILED = 1e6  # distance in dB that CMA-ES is told of a failed sound; it takes no infinity
@@ -32,6 +32,8 @@ ELITES = 8  # presets that a round of model steps starts from
 TRUST = (3.0, 100.0)  # cost in dB² of a squared unit step: a bold and a careful one from each
 PROPOSALS = ELITES * len(TRUST)
 STEPS, RATE = 20, 0.08  # of Adam, on the logits of the unit values
+MOST_FREE = 64  # controls of which CMA-ES learns something in the few generations of a search
+CHANGED, MUTATION = 16, 0.15  # controls that differ from a parent, on average; step in unit values
 SMALLEST, LARGEST = 0.01, 0.3  # bounds of the first steps of the evolution, in unit values
 NEIGHBOURS = 16  # known presets that a guess starts from
 CONSIDERED = 1024  # draws that the model ranks by its own prediction before any is rendered
@@ -88,6 +90,8 @@ class Pool:
         if not len(proposed):
             return np.empty(0)
         proposed[:, [*self.locked]] = [*self.locked.values()]
+        settings = self.space.to_unit(self.space.from_unit(proposed))
+        proposed = np.where(self.space.discrete, settings, proposed)
         rendered = self.renderer.render(self.values(proposed))
         if rendered.features is None:
             raise InputError("the search needs features; give the renderer its transform")
@@ -178,7 +182,7 @@ def move_best(pool: Pool, predict: Callable[[Tensor], Tensor], device: torch.dev
     """
     best = pool.best(ELITES)
     starts = np.tile(best, len(TRUST))
-    trust, fixed = np.repeat(TRUST, len(best)), pool.space.discrete.copy()
+    trust, fixed = np.repeat(TRUST, len(best)), ~pool.space.gradual
     fixed[[*pool.locked]] = True
     there, _ = move(predict, pool.target, pool.unit[starts], pool.x[starts], trust, fixed, device)
     pool.add(there, "model")
@@ -232,6 +236,33 @@ def evolve(
             strategy.tell(asked, np.minimum(answer, FAILED).tolist())
 
 
+def recombine(pool: Pool, budget: int, seed: int) -> None:
+    """Search around the nearest presets by a genetic algorithm, which moves every kind of control.
+
+    A child has most controls of one of the nearest presets. Some have the setting of another of
+    them (uniform crossover), or are moved by a random step where small steps exist (mutation).
+
+    Args:
+        pool: Where proposals go; holds at least one preset.
+        budget: Number of sounds to render.
+        seed: Of the proposals.
+
+    References:
+        Syswerda, 1989, "Uniform crossover in genetic algorithms".
+    """
+    rng, end, n_free = np.random.default_rng(seed), len(pool) + budget, len(pool.space)
+    while (left := end - len(pool)) > 0:
+        n = min(left, POPULATION)
+        best = pool.best(POPULATION)
+        ranks = np.minimum(rng.geometric(0.5, n) - 1, len(best) - 1)
+        parent, other = pool.unit[best[ranks]], pool.unit[rng.choice(best, n)]
+        stepped = parent + MUTATION * rng.standard_normal(parent.shape)
+        crossed = (rng.random(parent.shape) < 0.5) | ~pool.space.gradual
+        changed = rng.random(parent.shape) < rng.geometric(1 / CHANGED, (n, 1)) / n_free
+        changed[np.arange(n), rng.integers(n_free, size=n)] = True
+        pool.add(np.where(changed, np.where(crossed, other, stepped), parent), "genetic")
+
+
 def search(
     posterior: "Posterior",
     target: NDArray[np.float32],
@@ -271,9 +302,12 @@ def propose(posterior: "Posterior", pool: Pool, budget: int, seed: int) -> None:
             move_best(pool, posterior.predict_unit, posterior.device)
     # The best that was rendered, not the posterior, says how far there is still to go.
     spread = np.clip(pool.unit[pool.best(PROPOSALS)].std(axis=0), SMALLEST, LARGEST)
-    spread[run.space.discrete] = 0.0
+    spread[~run.space.gradual] = 0.0
     spread[[*pool.locked]] = 0.0
-    evolve(pool, pool.unit[pool.best(1)[0]], spread, end - len(pool), seed)
+    if 2 <= np.count_nonzero(spread) <= MOST_FREE:
+        evolve(pool, pool.unit[pool.best(1)[0]], spread, end - len(pool), seed)
+    else:
+        recombine(pool, end - len(pool), seed)
 
 
 def guesses(posterior: "Posterior", x: NDArray[np.float32], n: int) -> NDArray[np.float64]:
@@ -294,7 +328,7 @@ def guesses(posterior: "Posterior", x: NDArray[np.float32], n: int) -> NDArray[n
     unit = space.to_unit(posterior.learnt(bank.values[nearest]))
     trust = np.full(len(nearest), max(TRUST))
     there, expected = move(
-        posterior.predict_unit, x, unit, bank.sounds(nearest), trust, space.discrete,
+        posterior.predict_unit, x, unit, bank.sounds(nearest), trust, ~space.gradual,
         posterior.device,
     )  # fmt: skip
     return there[np.argsort(expected, kind="stable")[:n]]

@@ -29,6 +29,7 @@ Curve = Literal["linear", "logarithmic"]
 CURVES: tuple[Curve, ...] = ("linear", "logarithmic")
 
 SHOWN = 6  # names in a representation
+GRADUAL = 64  # settings from which small steps move a stepped control like a continuous one
 EDGE = 1e-6  # v keeps this distance from 0 and 1, where float32 logits stop being finite
 
 
@@ -168,6 +169,12 @@ class ParamSpace:
     def discrete(self) -> NDArray[np.bool_]:
         """Which controls have only the settings their levels name, shape (n_params,)."""
         return np.array([param.kind != "continuous" for param in self.params])
+
+    @cached_property
+    def gradual(self) -> NDArray[np.bool_]:
+        """Which controls small steps move: continuous ones and those with many steps in order."""
+        stepped = np.array([param.kind == "stepped" for param in self.params], np.bool_)
+        return ~self.discrete | (stepped & (self.resolution >= GRADUAL))
 
     @cached_property
     def logarithmic(self) -> NDArray[np.bool_]:
