@@ -132,12 +132,11 @@ class ControllerMap:
         ):
             held: dict[str, Controller] = {}
             listed = given.get(part, {})
-            tables = [listed, *(listed.values() if isinstance(listed, dict) else ())]
-            if not all(isinstance(table, dict) for table in tables):
-                raise InputError(f"{part} is no table of {FORM}")
-            for name, c in listed.items():
-                if name not in known:
+            for name, c in listed.items() if isinstance(listed, dict) else [("", None)]:
+                if name and name not in known:
                     raise unknown(kind, name[:80], known)
+                if not isinstance(c, dict):
+                    raise InputError(f"{part} is no table of {FORM}")
                 held[name] = Controller(
                     integer(f"channel of {name}", c["channel"], 1, 16),
                     integer(f"controller of {name}", c["controller"], 0, HIGHEST),
