@@ -21,7 +21,7 @@ from pyrosynth.files import write_bytes
 from pyrosynth.modeling import Variant
 
 COVERAGE_NATS = 10.0  # what an error of coverage of 1 counts for
-SAVE_EVERY = 10.0  # seconds between two checkpoints, at least
+SAVE_EVERY = 30.0  # seconds between two checkpoints, at least
 
 Row = dict[str, float]
 
