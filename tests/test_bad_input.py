@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from plain import PLAIN
 from small import small_run
 
 from pyrosynth.cli.app import main
@@ -318,7 +319,7 @@ def test_an_interrupted_dataset_says_how_to_go_on(refused, data, tmp_path):
     (data / "zarr.json").write_text(json.dumps(meta))
     line = refused("fit", "flow_reg", data, "--out", tmp_path / "run")
     assert "is incomplete (140 of 150 sounds)" in line
-    assert f"pyrosynth render voice --out {data} --augmented 70" in line
+    assert f"pyrosynth render {PLAIN} --out {data} --augmented 70" in line
 
 
 def test_a_damaged_chunk(refused, data, tmp_path):
@@ -337,7 +338,7 @@ def test_a_damaged_chunk(refused, data, tmp_path):
 def test_a_dataset_of_other_settings_is_left_alone(refused, data, option):
     before = contents(data)
     same = ["--params", "16", "--hold", "0.3", "--duration", "0.5", "--augmented", "60"]
-    refused("render", "voice", "--out", data, *same, *option)
+    refused("render", PLAIN, "--out", data, *same, *option)
     assert contents(data) == before
 
 
@@ -346,10 +347,10 @@ def test_a_check_on_another_dataset(refused, here, tmp_path):
     from pyrosynth.audio.io import Note
     from pyrosynth.data.dataset import render_dataset
 
-    voice = synths.load_synth("voice")
+    synth = synths.load_synth(PLAIN)
     render_dataset(
-        voice, tmp_path / "other", params="16", note=Note(50, 100, 0.3, 0.5), workers=1,
-        presets=voice.presets()[:30],
+        synth, tmp_path / "other", params="16", note=Note(50, 100, 0.3, 0.5), workers=1,
+        presets=synth.presets()[:30],
     )  # fmt: skip
     out = ["--out", tmp_path / "out"]
     line = refused("check", here / "run", "--data", tmp_path / "other", *out)

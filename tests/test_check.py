@@ -1,4 +1,4 @@
-"""A check from end to end on the built-in voice, killed and called again; and its arithmetic."""
+"""A check from end to end, killed and called again; and its arithmetic."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A whole comparison on the built-in voice: killed, called again, and with models that fail."""
+"""A whole comparison: killed, called again, and with models that fail."""
 
 import json
 import multiprocessing

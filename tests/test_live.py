@@ -200,7 +200,7 @@ def test_locked_parameters_stay_whatever_moves(live):
 def test_a_preset_leaves_in_full(live):
     suffix, content = live.files.bank([("mine", live.space.values(live.space.z[0]))])
     facts = json.loads(content)
-    assert (suffix, facts["name"], facts["synth"]) == (".json", "mine", "voice")
+    assert (suffix, facts["name"], facts["synth"]) == (".json", "mine", "plain")
     assert list(facts["parameters"]) == list(live.posterior.run.full_space.names)
     several = live.files.bank([(name, live.known(i)) for i, name in enumerate("ab")])[1]
     assert [preset["name"] for preset in json.loads(several)] == ["a", "b"]

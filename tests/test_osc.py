@@ -160,7 +160,7 @@ def test_answers_are_those_of_the_run(client, live):
     moved = client.ask("/move", "brightness", 1.0)
     expected = live.move(live.space.place(name), {"brightness": 1.0}, by=True)
     np.testing.assert_allclose(moved["/z"], expected.z, rtol=1e-4, atol=1e-5)
-    assert client.ask("/state")["/state"][:3] == [3, "FlowReg", "voice"]
+    assert client.ask("/state")["/state"][:3] == [3, "FlowReg", "plain"]
     assert client.ask("/near", 2)["/near"][1] <= client.ask("/near", 2)["/near"][3]
     distance, pitch, cents, hold = client.ask("/encode", "tone.wav")["/encoded"][1:]
     match, way = live.encode(live.files.sound("tone.wav"))

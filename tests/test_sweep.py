@@ -28,7 +28,7 @@ def sweep():
 
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory):
-    """Presets of the built-in voice."""
+    """Presets of a small synth."""
     dataset = small_dataset(tmp_path_factory.mktemp("sweep"), n=40, augmented=0)
     data = TrainData.from_dataset(dataset)
     return replace(data, train=data.train[:20], valid=data.valid[:4])

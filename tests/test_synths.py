@@ -13,6 +13,7 @@ from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.amsynth import find
 from pyrosynth.synths.apt import download, unpack
+from pyrosynth.synths.catalog import argument
 from pyrosynth.synths.dssi import DssiSynth
 
 RATE = 22050
@@ -191,3 +192,12 @@ def test_a_second_synth_needs_no_code_of_its_own(xsynth_plugin):
     assert len(np.unique(sounds, axis=0)) == 8
     backwards = xsynth.render_batch(values[::-1], NOTE, RATE)
     np.testing.assert_array_equal(sounds, backwards[::-1])
+
+
+@pytest.mark.parametrize(
+    ("spec", "called"),
+    [({"synth": "voice", "seed": 1}, "voice"), ({"synth": "plain:Plain"}, "plain:Plain"),
+     ({"synth": "dssi", "path": "/x/y.so#z"}, "/x/y.so#z"), ({"synth": "described"}, "SYNTH")],
+)  # fmt: skip
+def test_what_commands_call_a_synth(spec, called):
+    assert argument(spec) == called

@@ -17,6 +17,7 @@ from pyrosynth.data.splits import SPLITS
 from pyrosynth.data.store import PENDING, Store
 from pyrosynth.errors import DataError, InputError, reading, unknown
 from pyrosynth.synths.base import Synth
+from pyrosynth.synths.catalog import argument
 from pyrosynth.synths.params import ParamSpace, Subspace
 from pyrosynth.synths.presets import Preset
 
@@ -67,13 +68,13 @@ class Dataset:
                 store.sizes("sample")
             if sizes != store.sizes("full_param", "param", "mel", "frame"):
                 raise ValueError("arrays of other sizes than the contract says")
-            name = contract["synth"]["name"]
+            synth = argument(self.synth_spec)
         wanted = store.attribute("n_human") + store.attribute("augmented")
         if not store.is_complete(wanted):
             done = int(np.sum(store.read("status") != PENDING))
             raise DataError(
                 f"'{path}' is incomplete ({done} of {wanted} sounds); go on with "
-                f"`pyrosynth render {name} --out {path} "
+                f"`pyrosynth render {synth} --out {path} "
                 f"--augmented {store.attribute('augmented')}` and the options of the first run"
             )
 

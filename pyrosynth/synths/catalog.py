@@ -120,6 +120,14 @@ def from_spec(spec: dict[str, Any]) -> Synth:
     return load_synth(name, **options)
 
 
+def argument(spec: dict[str, Any]) -> str:
+    """Return what commands call a synth; ``SYNTH`` if it is described, by a file anywhere."""
+    name = str(spec["synth"])
+    if name in ("dssi", "plugin"):
+        return str(spec["path"])
+    return "SYNTH" if name == "described" else name
+
+
 def _described(description: Description) -> Synth:
     """Rebuild the synth that was described, and play it as the description says."""
     return DescribedSynth(from_spec(description.spec), description)
