@@ -21,7 +21,7 @@ class Plain(Synth):
     param_space = SPACE
 
     def identity(self):
-        return "plain 1"
+        return "plain 2"
 
     def presets(self):
         return bank()
@@ -54,7 +54,8 @@ class Plain(Synth):
             )  # fmt: skip
             at = (time * (hertz * TABLE)).astype(np.int64) % TABLE
             sound += share * (bright[at] + fallen * (dark - bright)[at])
-        return (10 ** (knob["level"] / 20) * envelope * np.tanh(sound)).astype(np.float32)
+        level = 10 ** (knob["level"] / 20) * note.velocity / 100
+        return (level * envelope * np.tanh(sound)).astype(np.float32)
 
 
 def period(wave, hertz, cutoff, resonance, sample_rate):

@@ -28,7 +28,7 @@ NOTE = Note(hold_seconds=0.2, duration_seconds=0.3)
 
 class Other(Plain):
     def identity(self):
-        return "plain 2"
+        return "another"
 
 
 def bank():
