@@ -158,14 +158,15 @@ def test_an_axis_is_called_by_what_it_does():
 
 
 def test_nearest_presets(posterior, space, tmp_path):
-    name = space.names[5]
+    row = 7  # about as loud as most, which sounds from files are brought to
+    name = space.names[row]
     found = whole(explore.nearest_presets(posterior, name, 4))
-    lsd = log_distance(space.features, space.features[5])
-    wanted = [i for i in np.argsort(lsd, kind="stable") if i != 5][:4]
+    lsd = log_distance(space.features, space.features[row])
+    wanted = [i for i in np.argsort(lsd, kind="stable") if i != row][:4]
     assert found.data["preset"].values.tolist() == [space.names[i] for i in wanted]
     np.testing.assert_allclose(found.data["lsd"], lsd[wanted], atol=0.05)
     # The same from a sound file: nearest to a preset's sound is the preset.
-    audio = rendered(posterior, posterior.learnt(space.bank.values[5:6]))[0]
+    audio = rendered(posterior, posterior.learnt(space.bank.values[[row]]))[0]
     soundfile.write(tmp_path / "sound.wav", audio, 22050, subtype="FLOAT")
     by_file = explore.nearest_presets(posterior, str(tmp_path / "sound.wav"), 3)
     by_x = explore.nearest_presets(

@@ -95,10 +95,10 @@ def write_site(
     ):
         writer = _Writer(page, folder, chosen_axes, steps, bar)
         points = []
-        for number in chosen:
-            point = writer.known(number, number in swept)
+        for place in chosen:
+            point = writer.known(place, place in swept)
             if point is not None:
-                points.append({**point, "number": number})
+                points.append({**point, "number": place})
         if not points:
             raise SynthError(f"the synth renders none of {len(chosen)} presets; check the synth")
         found = [
