@@ -9,7 +9,7 @@ from pyrosynth import synths
 from pyrosynth.audio.metrics import log_distance, mse_n
 from pyrosynth.data.bank import Bank
 from pyrosynth.evaluation import methods
-from pyrosynth.inference.search import Pool
+from pyrosynth.inference.pool import Pool
 from pyrosynth.synths.rendering import Renderer
 
 

@@ -7,7 +7,9 @@ from pyrosynth.audio.io import save_audio
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError
 from pyrosynth.inference.infer import infer_sounds
+from pyrosynth.inference.pool import Pool
 from pyrosynth.inference.posterior import Posterior
+from pyrosynth.inference.search import Search
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +60,21 @@ def test_refine_improves_with_the_budget_and_repeats(fitted, target):
         short = posterior.refine(target, renderer, budget=8)
         done = []
         long = posterior.refine(target, renderer, budget=96, report=done.append)
-        again = posterior.refine(target, renderer, budget=96)
+        pool = Pool(target, posterior.run.full_space, posterior.run.space, renderer)
+        search = Search(posterior, pool)
+        search.begin(2)
+        assert len(pool) == 6
+        search.run(96)
         rendered = renderer.render(long.values[:1])
     assert short.n_renders <= 8
     assert long.n_renders == sum(done) == 96
     assert (np.diff(long.trace[:, 1]) <= 0).all()
     assert long.lsd[0] == long.trace[-1, 1] < long.trace[0, 1]
     assert set(long.source.tolist()) == {"posterior", "bank", "model", "cma"}
-    np.testing.assert_array_equal(long.values, again.values)
+    assert short.source.tolist().count("model") == 3  # the guess and a round of two moves
+    # It repeats, also if it began with few, and renders nothing twice.
+    np.testing.assert_array_equal(search.match().values, long.values)
+    assert len(np.unique(pool.unit, axis=0)) == 96
     # The distance reported is the distance of the sound that these values make.
     assert log_distance(rendered.features[0], target) == pytest.approx(long.lsd[0], abs=1e-6)
 

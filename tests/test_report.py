@@ -14,8 +14,8 @@ from browser import Browser, chromium
 from small import small_run
 
 from pyrosynth.errors import InputError
+from pyrosynth.inference.answers import Match
 from pyrosynth.inference.report import candidates, infer_report
-from pyrosynth.inference.search import Match
 from pyrosynth.report import (
     files_beside,
     heading,

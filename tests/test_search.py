@@ -6,8 +6,9 @@ from toys import SMALL
 
 from pyrosynth import synths
 from pyrosynth.data.dataset import render_dataset
+from pyrosynth.inference.pool import Pool
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.inference.search import TRUST, Pool, evolve, move, move_best, recombine
+from pyrosynth.inference.search import TRUST, evolve, move, move_best, recombine
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.rendering import RenderResult
 from pyrosynth.training.fit import fit
@@ -61,6 +62,16 @@ def test_pool_renders_counts_and_sorts(pool):
     assert (np.diff(match.lsd) >= 0).all()
     assert match.source.tolist() == ["posterior", "posterior", "bank"]
     assert (match.values[:, -1] == 0.25).all(), "what is not learnt stays at its default"
+
+
+def test_no_preset_is_rendered_twice(pool):
+    first = pool.add([[0.1, 0.2, 0.3, 0.4, 0.0], [0.5, 0.5, 0.5, 0.5, 1.0]], "posterior")
+    again = [[0.5, 0.5, 0.5, 0.5, 1.0], [0.9, 0.9, 0.9, 0.9, 1.0], [0.9, 0.9, 0.9, 0.9, 1.0]]
+    lsd = pool.add(again, "bank")
+    assert pool.add(again, "model").tolist() == lsd.tolist()
+    assert [len(values) for values in pool.renderer.played] == [2, 1]
+    assert (lsd[0], lsd[1]) == (first[1], lsd[2])
+    assert pool.match().n_renders == len(pool) == 3
 
 
 def test_failed_sound_is_infinitely_far_and_never_best(pool):
@@ -129,6 +140,14 @@ def test_a_genetic_search_moves_every_kind_of_control_and_keeps_locked_ones():
     assert pool.match().lsd[0] < 0.5 * pool.lsd[:2].min()
     assert pool.unit[pool.best(1)[0], 4] == 1.0
     np.testing.assert_array_equal(runs[0].unit, runs[1].unit)
+
+
+def test_a_genetic_search_ends_where_there_are_no_more_presets():
+    space = SPACE.select(["switch"])
+    pool = Pool(sound(np.array([0.3, 0.8, 0.45, 0.6, 1.0])), SPACE, space, LinearSynth())
+    pool.add([[0.0]], "bank")
+    recombine(pool, 10, seed=0)
+    assert len(pool) <= 2
 
 
 def test_what_is_kept_of_a_proposal_is_the_setting_that_was_rendered(pool):

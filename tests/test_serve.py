@@ -27,6 +27,7 @@ from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.qualities import QUALITIES
 from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError
+from pyrosynth.inference.hearing import refine
 from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.live import connections, plane, web
 from pyrosynth.live.engine import WAITING, Live
@@ -135,12 +136,13 @@ def test_a_search_grows_and_ends_where_infer_ends(live):
     assert told[0]["target"]["level"] > 0
     growing = [one for one in told if "candidates" in one]
     assert growing[0]["renders"] <= 7
-    assert growing[-1]["renders"] >= 48
-    nearest = [one["candidates"][0]["lsd_db"] for one in growing]
-    assert nearest == sorted(nearest, reverse=True)
-    assert told[-1] == {"done": True}
-    # What is told of a candidate was measured, and is never farther than the nearest known one.
     ways = live.files.upload(sound, "it")
+    assert growing[-1]["renders"] + 3 * (len(ways) - 1) == 48
+    nearest = [min(c["lsd_db"] for c in one["candidates"]) for one in growing]
+    assert nearest == sorted(nearest, reverse=True)
+    assert told[-1]["done"] is True
+    assert told[-1]["says"].startswith("" if told[0]["play"] else told[0]["says"])
+    # What is told of a candidate was measured, and is never farther than the nearest known one.
     heard = told[0]["says"], told[0]["play"]
     hearing = next(way for way in ways if (way.says, way.play) == heard)
     x = live.posterior.features(hearing.audio)
@@ -150,8 +152,11 @@ def test_a_search_grows_and_ends_where_infer_ends(live):
     known = live.space.bank.values[live.space.bank.nearest(x[None])[0][0, 0]]
     assert nearest[0] <= float(log_distance(live.render(known).x, x)) + 1e-6
     with live.searching:
-        match = live.posterior.refine(x, live.search_renderer, budget=48)
-    assert nearest[-1] <= match.lsd[0] + 0.5
+        match, way, n_renders = refine(live.posterior, ways, live.search_renderer, budget=48)
+    assert (way.says, n_renders) == (hearing.says, 48)
+    answer = growing[-1]["candidates"][0]
+    assert answer["values"] == match.values[0].tolist()
+    assert answer["lsd_db"] == match.lsd[0]
     (cloud,) = [one for one in told if "cloud" in one]
     assert set(cloud["halo"]) == set(live.posterior.run.space.names)
 

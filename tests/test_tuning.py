@@ -1,6 +1,7 @@
 """Sounds of any pitch: hums of known pitch and length, and sounds of a synth played elsewhere."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,14 +18,16 @@ from pyrosynth.audio.pitch import pitch as yin
 from pyrosynth.audio.tuning import tune
 from pyrosynth.cli.app import main
 from pyrosynth.errors import InputError
-from pyrosynth.inference.answers import Match
 from pyrosynth.inference.hearing import (
     Hearing,
     choose,
-    in_tune_first,
     off_pitch,
+    open_search,
+    refine,
     tuning_advice,
 )
+from pyrosynth.inference.pool import HEARD, NO_FARTHER_DB, Pool
+from pyrosynth.live.searching import shown, tuning
 from pyrosynth.synths import load_synth
 from pyrosynth.synths.presets import Preset, preset_array
 from pyrosynth.synths.rendering import Renderer
@@ -208,47 +211,60 @@ def test_an_unsure_pitch_is_taken_the_way_that_is_met_better(tmp_path):
     _, posterior = small_posterior()
     known = posterior.render(posterior.bank.values[:1])[0]
     right, wrong = Hearing(known, says="right"), Hearing(noise()[: len(known)], says="wrong")
-    with posterior.renderer(1) as renderer:
-        for budget in (0, 2):
-            rendered = []
-            way, spent = choose(posterior, [wrong, right], renderer, budget, 0, rendered.append)
-            assert (way.says, spent, sum(rendered)) == ("right", 2 * budget, 2 * budget)
+    ways = [wrong, right]
+    with posterior.renderer(1, keep_audio=True) as renderer:
+        for budget, tried in ((16, 0), (32, 3), (64, 6)):
+            searches = [open_search(posterior, way, renderer) for way in ways]
+            assert ways[choose(searches, budget)] is right
+            assert max(len(search.pool) for search in searches) == tried
+        rendered = []
+        match, way, spent = refine(posterior, ways, renderer, 64, report=rendered.append)
+    assert way is right
+    assert spent == sum(rendered) == 64
+    assert match.n_renders >= 58
 
 
 def test_of_near_presets_one_that_is_in_tune_comes_first():
-    """The nearest is a second oscillator that is 45 cents flat."""
+    """The nearest ones are a second oscillator that is 45 cents flat."""
     synth, spec = load_synth("voice"), FeatureSpec(sample_rate=RATE)
     space = synth.param_space
-    plain = np.array(space.defaults)
+    values = np.tile(space.defaults, (HEARD + 1, 1))
     mix, detune = space.index(["osc_mix", "osc2_detune"])
-    flat, right = plain.copy(), plain.copy()
-    flat[[mix, detune]], right[[mix, detune]] = (1.0, -45.0), (1.0, 10.0)
-    values = np.stack([flat, right, plain])
-    x = np.zeros((3, 1, 1), np.float32)
-    source, trace = np.array(["cma", "bank", "model"]), np.array([[3, 1.0]])
-
-    def found(lsd):
-        return Match(values, x, np.array(lsd), source, trace, x[0])
-
+    values[:, mix] = 1.0
+    values[:, detune] = [*np.linspace(-45, -44, HEARD), 10.0]
+    unit = space.to_unit(values)
     way = Hearing(np.zeros(1, np.float32), pitch=NOTE.pitch)
-    with Renderer(synth, NOTE, RATE, workers=1, keep_audio=True) as renderer:
-        sounds = renderer.render(values).audio
-        off = [off_pitch(sound, way, spec) for sound in sounds]
-        np.testing.assert_allclose(off, [-0.45, 0.1, 0.0], atol=0.03)
-        near = found([1.0, 1.5, 1.6])
-        match, in_tune = in_tune_first(near, way, renderer, 3, spec)
-        assert in_tune
-        assert (match.source[0], match.lsd.tolist()) == ("bank", [1.5, 1.0, 1.6])
-        np.testing.assert_array_equal(match.values, values[[1, 0, 2]])
-        far = found([1.0, 2.1, 2.2])  # too far to be worth it
-        assert in_tune_first(far, way, renderer, 3, spec) == (far, False)
-        assert in_tune_first(near, way, renderer, 1, spec) == (near, False)
-        drum = Hearing(way.audio)
-        assert in_tune_first(near, drum, renderer, 3, spec) == (near, True)
+    with Renderer(synth, NOTE, RATE, workers=1, transform=spec, keep_audio=True) as renderer:
+        flat, right = renderer.render(values[[0, -1]]).features
+        apart = float(log_distance(flat, right))
+
+        def answer(farther, chosen, way=way):
+            """Return the detune of the answer if the one in tune is so many dB farther."""
+            share = (1 + farther / apart) / 2
+            target = share * flat + (1 - share) * right
+            off = None if way.pitch is None else partial(off_pitch, way=way, spec=spec)
+            pool = Pool(target, space, space, renderer, off_pitch=off)
+            pool.add(unit[chosen], "bank")
+            order, in_tune = pool.answers()
+            assert sorted(order) == [*range(len(chosen))]
+            assert (np.diff(pool.lsd[order][1:]) >= 0).all()
+            match = pool.match()
+            np.testing.assert_array_equal(match.lsd, pool.lsd[order])
+            assert shown(pool)[0] == order[0]  # on the page
+            return round(match.values[0, detune]), in_tune, pool.off
+
+        assert apart > 2 * NO_FARTHER_DB
+        found, in_tune, off = answer(0.5, [0, 1, -1])
+        assert (found, in_tune) == (10, True)
+        np.testing.assert_allclose(off, [-0.45, -0.45, 0.1], atol=0.03)
+        assert answer(1.5, [0, -1])[:2] == (-45, False)  # too far to be worth it
+        assert answer(0.5, [*range(HEARD), -1])[1] is False  # not among the nearest
+        assert answer(0.5, [0, -1], Hearing(way.audio))[:2] == (-45, True)  # of a drum
+    assert [tuning(one) for one in (*off[1:], np.nan)] == ["45 cents flat", "in tune", ""]
     assert tuning_advice(way, off[0]) == "the preset sounds 45 cents below its key"
     kept = Hearing(way.audio, says="the preset plays C3 when C4 is pressed", pitch=48)
     assert tuning_advice(kept, off[0]) == f"{kept.says}; the preset sounds 45 cents below that"
-    assert tuning_advice(way, off[1]) == ""
+    assert tuning_advice(way, off[2]) == ""
     assert off_pitch(np.zeros(9, np.float32), way, spec) is None
 
 

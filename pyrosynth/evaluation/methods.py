@@ -22,8 +22,9 @@ from pyrosynth.data.dataset import Dataset, Rows
 from pyrosynth.errors import InputError, unknown
 from pyrosynth.evaluation.runner import Arrays, EvaluationRunner
 from pyrosynth.evaluation.scores import BANK, GUESS, REFERENCE
+from pyrosynth.inference.pool import Pool
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.inference.search import Pool, evolve
+from pyrosynth.inference.search import evolve
 from pyrosynth.modeling.networks import MLP, MelEncoder
 from pyrosynth.training.run import run_hash
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import PyrosynthError
+from pyrosynth.inference.answers import Match
+from pyrosynth.inference.pool import Pool
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.inference.search import Match, Pool
 from pyrosynth.inference.side_by_side import Tick
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.params import ParamSpace

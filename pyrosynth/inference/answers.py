@@ -1,7 +1,7 @@
 """The answers for a sound: draws of the posterior, and the presets that a search has tried."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -184,16 +184,6 @@ class Match:
     def n_renders(self) -> int:
         """Number of sounds that were rendered."""
         return int(self.trace[-1, 0])
-
-    def taken(self, order: NDArray[np.int64]) -> "Match":
-        """Return the presets at the given positions, in that order."""
-        return replace(
-            self,
-            values=self.values[order],
-            x=self.x[order],
-            lsd=self.lsd[order],
-            source=self.source[order],
-        )
 
     @property
     def preset(self) -> Preset:

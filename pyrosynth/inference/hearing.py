@@ -6,8 +6,9 @@ as it is. Where the pitch is not sure, or whole octaves away, so that the preset
 key may be the reason, both ways are tried, and the one that is met better is kept.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,10 @@ from pyrosynth.audio.pitch import pitch
 from pyrosynth.audio.tuning import TunedSound
 from pyrosynth.errors import InputError
 from pyrosynth.inference.answers import Match
+from pyrosynth.inference.pool import IN_TUNE, NO_FARTHER_DB, Pool
+from pyrosynth.inference.search import Search
 from pyrosynth.synths.rendering import Renderer
+from pyrosynth.training.svi import plain_torch
 
 if TYPE_CHECKING:
     from pyrosynth.inference.posterior import Posterior
@@ -29,10 +33,8 @@ OFF_PITCH = 0.6  # semitones from the note of the run, from which a sound is at 
 OCTAVE = 12  # semitones
 PITCHED = 0.6  # share of a sound's frames that must have a pitch, for it to be at the run's note
 FADED = 100  # part of its peak that a sound has sunk to when it is over
-IN_TUNE = 0.2  # semitones from the pitch that is wanted, within which a preset is in tune
-TRIED = 16  # part of the budget that each of two ways to take a sound is tried with
-HEARD = 8  # nearest presets that are played once more, to hear which of them are
-NO_FARTHER_DB = 1.0  # than the nearest preset may one be that is in tune
+TRIED = 2  # guesses, known presets and draws that each of two ways to take a sound is tried with
+LEAST_TRIED = 32  # renders of a search for which there is one of each
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,36 +127,6 @@ def off_pitch(audio: Audio, way: Hearing, spec: FeatureSpec) -> float | None:
     return None if heard is None or way.pitch is None else heard - way.pitch
 
 
-def in_tune_first(
-    match: Match, way: Hearing, renderer: Renderer, n: int, spec: FeatureSpec
-) -> tuple[Match, bool]:
-    """Put a preset first that is in tune, if one of the nearest is and is hardly farther.
-
-    A distance between spectrograms hardly tells a quarter of a tone, but ears do.
-
-    Args:
-        match: What a search has found.
-        way: How the sound was taken.
-        renderer: From ``posterior.renderer(keep_audio=True)``.
-        n: Nearest presets that are rendered for it, at most; none of them is new.
-        spec: Rate, window and hop.
-
-    Returns:
-        The presets, as they were where none of these is in tune; and whether the first one is in
-        tune, or need not be.
-    """
-    if way.pitch is None:
-        return match, True
-    near = np.flatnonzero(match.lsd <= match.lsd[0] + NO_FARTHER_DB)[:n]
-    rendered = renderer.render(match.values[near])
-    assert rendered.audio is not None
-    for i, audio in zip(near, rendered.audio, strict=True):
-        off = off_pitch(audio, way, spec)
-        if off is not None and abs(off) <= IN_TUNE:
-            return match.taken(np.r_[i, np.delete(np.arange(len(match.lsd)), i)]), True
-    return match, False
-
-
 def tuning_advice(way: Hearing, off: float | None) -> str:
     """Say at which pitch a preset sounds, where it is not that of the key.
 
@@ -171,45 +143,63 @@ def tuning_advice(way: Hearing, off: float | None) -> str:
     return f"{says}; {away} that" if says else f"{away} its key"
 
 
-def choose(
+def open_search(
     posterior: "Posterior",
-    ways: Sequence[Hearing],
+    way: Hearing,
     renderer: Renderer,
-    budget: int,
-    seed: int,
-    report: Callable[[int], object],
-) -> tuple[Hearing, int]:
+    seed: int = 0,
+    report: Callable[[int], object] = lambda n: None,
+    locked: Mapping[int, float] | None = None,
+) -> Search:
+    """Return a search for the preset of a sound, which has not begun.
+
+    Args:
+        posterior: The run.
+        way: How to take the sound.
+        renderer: From ``posterior.renderer(keep_audio=True)``.
+        seed: Of everything random.
+        report: Called with the number of sounds each time some were rendered.
+        locked: Unit values of learnt parameters that keep them, by their position.
+    """
+    run = posterior.run
+    off = None if way.pitch is None else partial(off_pitch, way=way, spec=run.features)
+    pool = Pool(
+        posterior.features(way.audio), run.full_space, run.space, renderer, report,
+        locked or {}, off,
+    )  # fmt: skip
+    return Search(posterior, pool, seed)
+
+
+def choose(searches: Sequence[Search], budget: int) -> int:
     """Choose the way to take a sound that presets come nearer to.
 
     A preset that should be in tune and is not counts as farther by 1 dB.
 
     Args:
-        posterior: The run.
-        ways: From ``hear``.
-        renderer: From ``posterior.renderer(keep_audio=True)``.
-        budget: Sounds to render for each way; without any, the known presets decide.
-        seed: Of everything random.
-        report: Called with the number of sounds each time some were rendered.
+        searches: One for each way, from `open_search`. If there are several, each begins by a
+            few renders.
+        budget: Sounds to render in all; if they are few, the known presets decide.
 
     Returns:
-        The way, and the number of sounds rendered.
+        Which of them it is.
     """
-    if len(ways) == 1:
-        return ways[0], 0
-    x = [posterior.features(way.audio) for way in ways]
-    if budget:
-        lsd, spec = [], posterior.run.features
-        for way, one in zip(ways, x, strict=True):
-            match = posterior.refine(one, renderer, budget, seed, report)
-            match, in_tune = in_tune_first(match, way, renderer, HEARD, spec)
-            lsd.append(match.lsd[0] + (0.0 if in_tune else NO_FARTHER_DB))
-    elif posterior.bank is not None:
-        lsd = posterior.bank.nearest(np.stack(x))[1][:, 0].tolist()
-    else:
-        return ways[0], 0
-    return ways[int(np.argmin(lsd))], budget * len(ways)
+    if len(searches) == 1:
+        return 0
+    n = min(TRIED, budget // LEAST_TRIED)
+    return int(np.argmin([_distance(search, n) for search in searches]))
 
 
+def _distance(search: Search, n: int) -> float:
+    """Return how near presets come to a sound, in dB, as far as that is known of a few."""
+    pool, bank = search.pool, search.posterior.bank
+    if not n:
+        return 0.0 if bank is None else float(bank.nearest(pool.target[None])[1][0, 0])
+    search.begin(n)
+    order, in_tune = pool.answers()
+    return float(pool.lsd[order[0]]) + (0.0 if in_tune else NO_FARTHER_DB)
+
+
+@plain_torch(gradients=True)
 def refine(
     posterior: "Posterior",
     ways: Sequence[Hearing],
@@ -231,8 +221,9 @@ def refine(
     Returns:
         The presets, the way that they were found by, and the number of sounds rendered for it.
     """
-    way, spent = choose(posterior, ways, renderer, budget // TRIED, seed, report)
-    x, spec = posterior.features(way.audio), posterior.run.features
-    match = posterior.refine(x, renderer, budget - spent, seed, report)
-    match, _ = in_tune_first(match, way, renderer, HEARD, spec)
-    return match, way, match.n_renders + spent
+    searches = [open_search(posterior, way, renderer, seed, report) for way in ways]
+    chosen = choose(searches, budget)
+    search = searches[chosen]
+    spent = sum(len(other.pool) for other in searches if other is not search)
+    search.run(budget - spent)
+    return search.match(), ways[chosen], spent + len(search.pool)

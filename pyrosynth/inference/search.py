@@ -3,126 +3,39 @@
 Every proposal is rendered and counted; what comes out is the best that was heard.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrosynth.audio.features import DB
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.errors import InputError
 from pyrosynth.inference.answers import Draws, Match
 from pyrosynth.inference.descent import descend
-from pyrosynth.synths.params import ParamSpace, Subspace
+from pyrosynth.inference.pool import Pool
 from pyrosynth.synths.rendering import Renderer
 
 if TYPE_CHECKING:
     from pyrosynth.inference.posterior import Posterior
-
-Source = Literal["posterior", "bank", "model", "cma", "genetic"]
 
 POPULATION = 12  # sounds per generation of the search, a little below CMA's own 4 + 3 ln n
 FAILED = 1e6  # distance in dB that CMA-ES is told of a failed sound; it takes no infinity
 
 ELITES = 8  # presets that a round of model steps starts from
 TRUST = (3.0, 100.0)  # cost in dB² of a squared unit step: a bold and a careful one from each
-PROPOSALS = ELITES * len(TRUST)
+PROPOSALS = ELITES * len(TRUST)  # of such a round
 STEPS, RATE = 20, 0.08  # of Adam, on the logits of the unit values
 MOST_FREE = 64  # controls of which CMA-ES learns something in the few generations of a search
 CHANGED, MUTATION = 16, 0.15  # controls that differ from a parent, on average; step in unit values
+FRUITLESS = 20  # generations without a new preset after which nothing more is tried
 SMALLEST, LARGEST = 0.01, 0.3  # bounds of the first steps of the evolution, in unit values
 NEIGHBOURS = 16  # known presets that a guess starts from
 CONSIDERED = 1024  # draws that the model ranks by its own prediction before any is rendered
 PREDICTED = 128  # sounds predicted at once, which hardly needs memory
-
-
-@dataclass
-class Pool:
-    """The presets rendered so far for one sound.
-
-    Args:
-        target: Features of the sound, shape (n_mels, n_frames).
-        full_space: All parameters of the synth.
-        space: The learnt ones; the others stay at their defaults.
-        renderer: Renders, with the features as transform.
-        on_render: Called with the number of sounds each time some were rendered.
-        locked: Unit values of learnt parameters that no proposal changes, by their position.
-    """
-
-    target: NDArray[np.float32]
-    full_space: ParamSpace
-    space: ParamSpace
-    renderer: Renderer
-    on_render: Callable[[int], object] = lambda n: None
-    locked: Mapping[int, float] = field(default_factory=dict)
-    unit: NDArray[np.float64] = field(init=False)
-    x: NDArray[np.float32] = field(init=False)
-    lsd: NDArray[np.float64] = field(init=False)
-    source: NDArray[np.str_] = field(init=False)
-    trace: list[tuple[int, float]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        """Start empty."""
-        self.unit = np.empty((0, len(self.space)))
-        self.x = np.empty((0, *self.target.shape), np.float32)
-        self.lsd = np.empty(0)
-        self.source = np.empty(0, "U9")
-
-    def __len__(self) -> int:
-        """Return the number of presets rendered."""
-        return len(self.lsd)
-
-    def add(self, unit: ArrayLike, source: Source) -> NDArray[np.float64]:
-        """Render presets and keep them.
-
-        Args:
-            unit: Unit values of the learnt parameters, shape (n, n_learnt).
-            source: What proposed them.
-
-        Returns:
-            Their distances to the target in dB, shape (n,); infinite for a failed sound.
-        """
-        proposed = np.clip(np.asarray(unit, np.float64), 0.0, 1.0)
-        if not len(proposed):
-            return np.empty(0)
-        proposed[:, [*self.locked]] = [*self.locked.values()]
-        settings = self.space.to_unit(self.space.from_unit(proposed))
-        proposed = np.where(self.space.discrete, settings, proposed)
-        rendered = self.renderer.render(self.values(proposed))
-        if rendered.features is None:
-            raise InputError("the search needs features; give the renderer its transform")
-        lsd = np.where(rendered.failed, np.inf, log_distance(rendered.features, self.target))
-        self.unit = np.concatenate([self.unit, proposed])
-        self.x = np.concatenate([self.x, rendered.features.astype(np.float32)])
-        self.lsd = np.concatenate([self.lsd, lsd])
-        self.source = np.concatenate([self.source, np.full(len(lsd), source, "U9")])
-        self.trace.append((len(self), float(self.lsd.min())))
-        self.on_render(len(lsd))
-        return lsd
-
-    def values(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return native values of all parameters from unit values of the learnt ones."""
-        return Subspace(self.full_space, self.space).complete(self.space.from_unit(unit))
-
-    def best(self, n: int) -> NDArray[np.int64]:
-        """Return the positions of the nearest presets, nearest first."""
-        return np.argsort(self.lsd, kind="stable")[:n]
-
-    def match(self) -> Match:
-        """Return all presets, nearest first."""
-        order = self.best(len(self))
-        return Match(
-            self.values(self.unit[order]),
-            self.x[order],
-            self.lsd[order],
-            self.source[order],
-            np.array(self.trace),
-            self.target,
-        )
 
 
 def move(
@@ -172,15 +85,18 @@ def move(
     return there.double().cpu().numpy(), expected.double().cpu().numpy()
 
 
-def move_best(pool: Pool, predict: Callable[[Tensor], Tensor], device: torch.device) -> None:
+def move_best(
+    pool: Pool, predict: Callable[[Tensor], Tensor], device: torch.device, n: int = ELITES
+) -> None:
     """Propose moves of the nearest presets, a bold and a careful one from each; see `move`.
 
     Args:
         pool: Where proposals go; holds at least one preset.
         predict: Features expected of unit values (n, n_learnt), differentiable.
         device: Where ``predict`` computes.
+        n: Number of presets to move.
     """
-    best = pool.best(ELITES)
+    best = pool.best(n)
     starts = np.tile(best, len(TRUST))
     trust, fixed = np.repeat(TRUST, len(best)), ~pool.space.gradual
     fixed[[*pool.locked]] = True
@@ -244,14 +160,15 @@ def recombine(pool: Pool, budget: int, seed: int) -> None:
 
     Args:
         pool: Where proposals go; holds at least one preset.
-        budget: Number of sounds to render.
+        budget: Number of sounds to render; fewer if there are no more presets.
         seed: Of the proposals.
 
     References:
         Syswerda, 1989, "Uniform crossover in genetic algorithms".
     """
     rng, end, n_free = np.random.default_rng(seed), len(pool) + budget, len(pool.space)
-    while (left := end - len(pool)) > 0:
+    fruitless = 0
+    while (left := end - len(pool)) > 0 and fruitless < FRUITLESS:
         n = min(left, POPULATION)
         best = pool.best(POPULATION)
         ranks = np.minimum(rng.geometric(0.5, n) - 1, len(best) - 1)
@@ -261,6 +178,7 @@ def recombine(pool: Pool, budget: int, seed: int) -> None:
         changed = rng.random(parent.shape) < rng.geometric(1 / CHANGED, (n, 1)) / n_free
         changed[np.arange(n), rng.integers(n_free, size=n)] = True
         pool.add(np.where(changed, np.where(crossed, other, stepped), parent), "genetic")
+        fruitless = fruitless + 1 if len(pool) == end - left else 0
 
 
 def search(
@@ -273,41 +191,81 @@ def search(
 ) -> Match:
     """Find the preset behind a sound, see `pyrosynth.inference.posterior.Posterior.refine`."""
     pool = Pool(target, posterior.run.full_space, posterior.run.space, renderer, report)
-    propose(posterior, pool, budget, seed)
-    return replace(pool.match(), posterior=posterior)
+    going = Search(posterior, pool, seed)
+    going.run(budget)
+    return going.match()
 
 
-def propose(posterior: "Posterior", pool: Pool, budget: int, seed: int) -> None:
-    """Render the proposals of a search into a pool, which may hold some already.
+class Search:
+    """A search for the preset of one sound, which may begin with few proposals and go on.
+
+    What it begins with is what it would render anyway, so it ends at the same presets.
 
     Args:
         posterior: The run.
-        pool: Where they go.
-        budget: Number of sounds to render at most.
+        pool: Where its proposals are rendered.
         seed: Of everything random.
     """
-    run, target, end = posterior.run, pool.target, len(pool) + budget
-    pool.add(guesses(posterior, target, max(1, budget // 16)), "model")
-    n_draws = max(2, budget * 3 // 16)
-    draws = ranked(posterior, target, max(n_draws, CONSIDERED), seed)
-    unit = run.space.to_unit(posterior.learnt(draws.values))
-    pool.add(unit[: min(n_draws, end - len(pool))], "posterior")
-    if posterior.bank and budget >= 16:
-        n_known = min(budget // 16, len(posterior.bank))
-        nearest = posterior.bank.nearest(target[None], n_known)[0][0]
-        known = posterior.learnt(posterior.bank.values[nearest])
-        pool.add(run.space.to_unit(known), "bank")
-    if posterior.predicts:
-        for _ in range(budget // (4 * PROPOSALS)):
-            move_best(pool, posterior.predict_unit, posterior.device)
-    # The best that was rendered, not the posterior, says how far there is still to go.
-    spread = np.clip(pool.unit[pool.best(PROPOSALS)].std(axis=0), SMALLEST, LARGEST)
-    spread[~run.space.gradual] = 0.0
-    spread[[*pool.locked]] = 0.0
-    if 2 <= np.count_nonzero(spread) <= MOST_FREE:
-        evolve(pool, pool.unit[pool.best(1)[0]], spread, end - len(pool), seed)
-    else:
-        recombine(pool, end - len(pool), seed)
+
+    def __init__(self, posterior: "Posterior", pool: Pool, seed: int = 0) -> None:
+        self.posterior, self.pool, self.seed = posterior, pool, seed
+        self._guesses: tuple[int, NDArray[np.float64]] | None = None
+        self._draws: Draws | None = None
+
+    def begin(self, n: int) -> None:
+        """Render the n best guesses, the n nearest known presets and the n best draws."""
+        self._guess(n)
+        self._recall(n)
+        self._draw(n)
+
+    def run(self, budget: int) -> None:
+        """Go on until the pool holds as many presets as the budget says."""
+        run, posterior, pool = self.posterior.run, self.posterior, self.pool
+        if len(pool) < budget:
+            self._guess(max(1, budget // 16))
+        self._draw(min(max(2, budget * 3 // 16), budget - len(pool)))
+        self._recall(budget // 16)
+        left = max(0, budget - len(pool))
+        # A quarter of all are model steps, also where that is less than a round of them.
+        n_moved = min(ELITES, budget // (4 * len(TRUST)), left // len(TRUST))
+        if posterior.predicts and n_moved:
+            for _ in range(max(1, budget // (4 * PROPOSALS))):
+                move_best(pool, posterior.predict_unit, posterior.device, n_moved)
+        # The best that was rendered, not the posterior, says how far there is still to go.
+        spread = np.clip(pool.unit[pool.best(PROPOSALS)].std(axis=0), SMALLEST, LARGEST)
+        spread[~run.space.gradual] = 0.0
+        spread[[*pool.locked]] = 0.0
+        if 2 <= np.count_nonzero(spread) <= MOST_FREE:
+            evolve(pool, pool.unit[pool.best(1)[0]], spread, budget - len(pool), self.seed)
+        else:
+            recombine(pool, budget - len(pool), self.seed)
+
+    def match(self) -> Match:
+        """Return all presets, the answer first; see `pyrosynth.inference.pool.Pool.answers`."""
+        return replace(self.pool.match(), posterior=self.posterior)
+
+    def _guess(self, n: int) -> None:
+        if self._guesses is None or self._guesses[0] < n:
+            considered = max(n, NEIGHBOURS)
+            self._guesses = considered, guesses(self.posterior, self.pool.target, considered)
+        self.pool.add(self._guesses[1][:n], "model")
+
+    def _draw(self, n: int) -> None:
+        if n < 1:
+            return
+        if self._draws is None or len(self._draws) < n:
+            n_drawn = max(n, CONSIDERED)
+            self._draws = ranked(self.posterior, self.pool.target, n_drawn, self.seed)
+        self.pool.add(self._units(self._draws.values[:n]), "posterior")
+
+    def _recall(self, n: int) -> None:
+        bank = self.posterior.bank
+        if bank and n:
+            nearest = bank.nearest(self.pool.target[None], min(n, len(bank)))[0][0]
+            self.pool.add(self._units(bank.values[nearest]), "bank")
+
+    def _units(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.posterior.run.space.to_unit(self.posterior.learnt(values))
 
 
 def guesses(posterior: "Posterior", x: NDArray[np.float32], n: int) -> NDArray[np.float64]:

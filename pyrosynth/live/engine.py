@@ -111,7 +111,7 @@ class Live:
         self._renderer = posterior.renderer(1, keep_audio=True)
         self._rendering, self._waiting = Lock(), Semaphore(WAITING)
         # Searches render in a process of their own, so that keys and sliders never wait for them.
-        self.search_renderer, self.searching = posterior.renderer(1), Lock()
+        self.search_renderer, self.searching = posterior.renderer(1, keep_audio=True), Lock()
         self._kept: OrderedDict[bytes, Sound] = OrderedDict()
         self._keeping = Lock()
         # Last, as nobody closes it if something else fails.

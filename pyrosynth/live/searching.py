@@ -1,7 +1,7 @@
 """A live search: candidates at once, then better ones until it is stopped.
 
-The proposals and the distances are those of `pyrosynth.inference.search`, so it ends where
-``infer`` ends; everything that is shown was rendered and measured.
+It is the search of ``infer``, told as it goes on, and ends at the same preset; everything that is
+shown was rendered and measured.
 """
 
 import asyncio
@@ -15,13 +15,14 @@ from pyrosynth.audio.closeness import closeness
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError, PyrosynthError, one_line
 from pyrosynth.explore.places import Float
-from pyrosynth.inference.hearing import Hearing
-from pyrosynth.inference.search import Pool, guesses, propose
+from pyrosynth.inference.hearing import Hearing, choose, open_search, tuning_advice
+from pyrosynth.inference.pool import IN_TUNE, Pool
+from pyrosynth.inference.search import Search
 from pyrosynth.live.page_state import PageState
 from pyrosynth.training.svi import plain_torch
 
 SHOWN = 6  # candidates
-FIRST_EACH = 2  # of the first candidates that each way of finding them gives
+FIRST_EACH = 2  # guesses, known presets and draws among the first candidates
 APART_DB = 0.5  # between two candidates that are shown
 PATIENCE_SECONDS = 10.0  # for the search before this one to end
 CLOUD = 16  # draws of the posterior that are shown on the plane
@@ -60,7 +61,7 @@ class GrowingSearch:
 
         Args:
             hearings: The ways to take the sound; the one that is met better is kept.
-            budget: Number of sounds to render after the first candidates.
+            budget: Number of sounds to render.
             seed: Of everything random.
             locked: Native values, by name, that parameters keep.
             start: A preset to go on from, native values of all parameters.
@@ -73,16 +74,20 @@ class GrowingSearch:
         if not live.searching.acquire(timeout=PATIENCE_SECONDS):
             raise InputError("another search is under way; stop it, then drop the sound again")
         try:
-            pools = [self._opened(hearing, seed, locked or {}, start) for hearing in hearings]
-            hearing, pool = min(
-                zip(hearings, pools, strict=True), key=lambda pair: float(pair[1].lsd.min())
-            )
-            self._say(self._target(hearing, pool))
+            searches = [self._opened(way, seed, locked or {}, start) for way in hearings]
+            chosen = choose(searches, budget)
+            way, search, pool = hearings[chosen], searches[chosen], searches[chosen].pool
+            self._say(self._target(way, pool))
+            search.begin(FIRST_EACH)
             pool.on_render = lambda n: self._say(self._candidates(pool))
             pool.on_render(0)
             self._say(self._told_by_posterior(pool, seed))
-            propose(live.posterior, pool, budget, seed)
-            self._say({"done": True})
+            spent = sum(len(other.pool) for other in searches if other is not search)
+            search.run(budget - spent)
+            off = pool.off[pool.answers()[0][0]]
+            self._say(
+                {"done": True, "says": tuning_advice(way, off if np.isfinite(off) else None)}
+            )
         except Stopped:
             return
         finally:
@@ -93,28 +98,18 @@ class GrowingSearch:
             raise Stopped
 
     def _opened(
-        self, hearing: Hearing, seed: int, locked: Mapping[str, float], start: Float | None
-    ) -> Pool:
-        """Render the first candidates: guesses, the nearest known presets, draws."""
+        self, way: Hearing, seed: int, locked: Mapping[str, float], start: Float | None
+    ) -> Search:
+        """Open a search whose presets keep what is locked, at the preset to go on from."""
         live, posterior = self.live, self.live.posterior
         run = posterior.run
-        x = posterior.features(hearing.audio)
         unit = run.space.to_unit
         held = unit(posterior.learnt(live.held(run.full_space.defaults, locked)[None]))[0]
-        kept = [i for i, name in enumerate(run.space.names) if name in locked]
-        pool = Pool(
-            x, run.full_space, run.space, live.search_renderer,
-            locked={i: float(held[i]) for i in kept},
-        )  # fmt: skip
+        kept = {i: float(held[i]) for i, name in enumerate(run.space.names) if name in locked}
+        search = open_search(posterior, way, live.search_renderer, seed, locked=kept)
         if start is not None:
-            pool.add(unit(posterior.learnt(start[None])), "model")
-        nearest = live.space.bank.nearest(x[None], min(FIRST_EACH, len(live.space)))[0][0]
-        z, values = live.draws(x, seed)
-        order = np.argsort(log_distance(live.space.expected(z), x), kind="stable")[:FIRST_EACH]
-        pool.add(guesses(posterior, x, FIRST_EACH), "model")
-        pool.add(unit(posterior.learnt(live.space.bank.values[nearest])), "bank")
-        pool.add(unit(posterior.learnt(values[order])), "posterior")
-        return pool
+            search.pool.add(unit(posterior.learnt(start[None])), "model")
+        return search
 
     def _target(self, hearing: Hearing, pool: Pool) -> dict[str, Any]:
         return {
@@ -124,7 +119,7 @@ class GrowingSearch:
         }
 
     def _candidates(self, pool: Pool) -> dict[str, Any]:
-        """Tell the nearest presets so far, and how many were rendered."""
+        """Tell the best presets so far, and how many were rendered."""
         chosen = []
         for i in shown(pool):
             if i not in self._points:
@@ -133,6 +128,7 @@ class GrowingSearch:
                 self._points[i] = {
                     **self.page.told(place), "lsd_db": float(pool.lsd[i]),
                     "closeness": closeness(float(pool.lsd[i])), "source": str(pool.source[i]),
+                    "tuning": tuning(float(pool.off[i])),
                 }  # fmt: skip
             chosen.append(self._points[i])
         return {"candidates": chosen, "renders": len(pool)}
@@ -149,15 +145,24 @@ class GrowingSearch:
 
 
 def shown(pool: Pool) -> list[int]:
-    """Choose the candidates to show: the nearest first, each heard to differ from the others."""
+    """Choose the candidates to show: the answer first, each heard to differ from the others."""
     chosen: list[int] = []
-    for i in pool.best(len(pool)):
+    for i in pool.answers()[0]:
         if not np.isfinite(pool.lsd[i]) or len(chosen) == SHOWN:
             break
         others: NDArray[np.float64] = log_distance(pool.x[chosen], pool.x[i][None])
         if not chosen or others.min() >= APART_DB:
             chosen.append(int(i))
     return chosen
+
+
+def tuning(off: float) -> str:
+    """Say how far a preset is from the pitch that is wanted, in semitones; NaN is not known."""
+    if np.isnan(off):
+        return ""
+    if abs(off) <= IN_TUNE:
+        return "in tune"
+    return f"{100 * abs(off):.0f} cents {'sharp' if off > 0 else 'flat'}"
 
 
 async def in_thread(work: Callable[[Tell], object]) -> AsyncGenerator[dict[str, Any], None]:

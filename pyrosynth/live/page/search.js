@@ -1,7 +1,7 @@
 "use strict";
 // The sound to be met: a search that grows, its candidates, and the comparison by ear.
 
-const FOUND_BY = { model: "guess", posterior: "draw", bank: "known preset", cma: "search" };
+const FOUND_BY = { model: "guess", posterior: "draw", bank: "known preset", cma: "search", genetic: "search" };
 
 let target = null; // the sound to be met: address, level, and the file it came from
 let comparing = false; // whether the target is heard, instead of the preset
@@ -43,9 +43,11 @@ async function find(blob, called, start = null) {
     for await (const news of source.search(sound, asked, mine.signal)) {
       if (mine.signal.aborted) break;
       if (news.target) {
-        ({ play, says } = news);
+        play = news.play;
+        says = play ? "" : news.says; // the note says it
         showTarget(news, blob, called);
       }
+      if (news.done) ({ says } = news);
       if (news.halo) showPosterior(news);
       if (news.candidates) {
         const first = !best;
@@ -64,11 +66,11 @@ async function find(blob, called, start = null) {
     if (!replaced()) endSearch();
   }
   if (!best || replaced()) return;
-  if (now === visited && best.lsd_db < visited.lsd_db && !mine.signal.aborted) await visit(async () => best, `like ${called}`);
+  if (now === visited && source.key(best) !== source.key(visited) && !mine.signal.aborted) await visit(async () => best, `like ${called}`);
   if (replaced()) return;
-  const advice = play ? `play it at ${play.name}, ${play.note.hold_seconds.toFixed(1)} s; ` : says && `${says}; `;
+  const note = play && `play it at ${play.name}, ${play.note.hold_seconds.toFixed(1)} s`;
   const hints = locks.size ? `, with ${locks.size} locked` : "";
-  say(`Found a preset for ${called}; ${advice}it is ${best.lsd_db.toFixed(1)} dB from the sound: ${best.closeness}${hints}.`);
+  say(`${[`Found a preset for ${called}`, note, says].filter(Boolean).join("; ")}; it is ${best.lsd_db.toFixed(1)} dB from the sound: ${best.closeness}${hints}.`);
 }
 
 function endSearch() {
@@ -108,7 +110,8 @@ function showCandidates({ candidates, renders }, called) {
     const button = Object.assign(document.createElement("button"), { type: "button" });
     // What the synth can reach is said of the nearest one, at the end.
     const near = candidate.closeness.includes(" ") ? "far from it yet" : candidate.closeness;
-    button.textContent = `${candidate.lsd_db.toFixed(1)} dB, ${near} (${FOUND_BY[candidate.source]})`;
+    const told = [`${candidate.lsd_db.toFixed(1)} dB`, near, candidate.tuning].filter(Boolean).join(", ");
+    button.textContent = `${told} (${FOUND_BY[candidate.source]})`;
     button.addEventListener("click", () => trying(() => visit(async () => candidate, `like ${called}`)));
     item.append(button);
     return item;

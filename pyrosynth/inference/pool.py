@@ -1,0 +1,157 @@
+"""The presets that were rendered for one sound, and which of them is the answer."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pyrosynth.audio.io import Audio
+from pyrosynth.audio.metrics import log_distance
+from pyrosynth.errors import InputError
+from pyrosynth.inference.answers import Match
+from pyrosynth.synths.params import ParamSpace, Subspace
+from pyrosynth.synths.rendering import Renderer
+
+Source = Literal["posterior", "bank", "model", "cma", "genetic"]
+
+IN_TUNE = 0.2  # semitones from the pitch that is wanted, within which a preset is in tune
+HEARD = 8  # nearest presets among which one that is in tune is looked for
+NO_FARTHER_DB = 1.0  # than the nearest preset may one be that is in tune
+
+
+@dataclass
+class Pool:
+    """The presets rendered so far for one sound; none is rendered twice.
+
+    Args:
+        target: Features of the sound, shape (n_mels, n_frames).
+        full_space: All parameters of the synth.
+        space: The learnt ones; the others stay at their defaults.
+        renderer: Renders, with the features as transform.
+        on_render: Called with the number of sounds each time some were rendered.
+        locked: Unit values of learnt parameters that no proposal changes, by their position.
+        off_pitch: Tells how many semitones a sound, shape (n_samples,), is above the pitch that
+            is wanted, None if it has no pitch; left out if none is wanted. It needs a renderer
+            that keeps the audio.
+
+    Attributes:
+        unit: Unit values of the learnt parameters, shape (n, n_learnt).
+        x: Features of what the synth played, shape (n, n_mels, n_frames).
+        lsd: Log-spectral distances to the sound in dB, shape (n,); infinite for a failed sound.
+        off: Semitones above the pitch that is wanted, shape (n,); NaN where there is no pitch, or
+            where the preset was too far from the sound for it to matter.
+        source: What proposed each, shape (n,).
+        trace: Sounds rendered and the smallest distance, each time some were rendered.
+    """
+
+    target: NDArray[np.float32]
+    full_space: ParamSpace
+    space: ParamSpace
+    renderer: Renderer
+    on_render: Callable[[int], object] = lambda n: None
+    locked: Mapping[int, float] = field(default_factory=dict)
+    off_pitch: Callable[[Audio], float | None] | None = None
+    unit: NDArray[np.float64] = field(init=False)
+    x: NDArray[np.float32] = field(init=False)
+    lsd: NDArray[np.float64] = field(init=False)
+    off: NDArray[np.float64] = field(init=False)
+    source: NDArray[np.str_] = field(init=False)
+    trace: list[tuple[int, float]] = field(default_factory=list)
+    _position: dict[bytes, int] = field(init=False, default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        """Start empty."""
+        self.unit = np.empty((0, len(self.space)))
+        self.x = np.empty((0, *self.target.shape), np.float32)
+        self.lsd, self.off = np.empty(0), np.empty(0)
+        self.source = np.empty(0, "U9")
+
+    def __len__(self) -> int:
+        """Return the number of presets rendered."""
+        return len(self.lsd)
+
+    def add(self, unit: ArrayLike, source: Source) -> NDArray[np.float64]:
+        """Render presets and keep them; those that are there already are not rendered again.
+
+        Args:
+            unit: Unit values of the learnt parameters, shape (n, n_learnt).
+            source: What proposed them.
+
+        Returns:
+            Their distances to the target in dB, shape (n,); infinite for a failed sound.
+        """
+        proposed = np.clip(np.asarray(unit, np.float64), 0.0, 1.0)
+        if not len(proposed):
+            return np.empty(0)
+        proposed[:, [*self.locked]] = [*self.locked.values()]
+        settings = self.space.to_unit(self.space.from_unit(proposed))
+        proposed = np.where(self.space.discrete, settings, proposed)
+        keys = [one.tobytes() for one in proposed]
+        first = {key: i for i, key in reversed([*enumerate(keys)]) if key not in self._position}
+        if first:
+            self._render(proposed[sorted(first.values())], source)
+        return self.lsd[[self._position[key] for key in keys]]
+
+    def _render(self, unit: NDArray[np.float64], source: Source) -> None:
+        rendered = self.renderer.render(self.values(unit))
+        if rendered.features is None:
+            raise InputError("the search needs features; give the renderer its transform")
+        lsd = np.where(rendered.failed, np.inf, log_distance(rendered.features, self.target))
+        off = np.full(len(lsd), np.nan)
+        if self.off_pitch:
+            assert rendered.audio is not None
+            nearest = min([*self.lsd, *lsd])
+            near = np.isfinite(lsd) & (lsd <= nearest + NO_FARTHER_DB)
+            heard = [self.off_pitch(sound) for sound in rendered.audio[near]]
+            off[near] = [np.nan if one is None else one for one in heard]
+        self._position |= {one.tobytes(): i for i, one in enumerate(unit, len(self))}
+        self.unit = np.concatenate([self.unit, unit])
+        self.x = np.concatenate([self.x, rendered.features.astype(np.float32)])
+        self.lsd = np.concatenate([self.lsd, lsd])
+        self.off = np.concatenate([self.off, off])
+        self.source = np.concatenate([self.source, np.full(len(lsd), source, "U9")])
+        self.trace.append((len(self), float(self.lsd.min())))
+        self.on_render(len(lsd))
+
+    def values(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return native values of all parameters from unit values of the learnt ones."""
+        return Subspace(self.full_space, self.space).complete(self.space.from_unit(unit))
+
+    def best(self, n: int) -> NDArray[np.int64]:
+        """Return the positions of the nearest presets, nearest first."""
+        return np.argsort(self.lsd, kind="stable")[:n]
+
+    def answers(self) -> tuple[NDArray[np.int64], bool]:
+        """Put first the preset that is the answer: the nearest, or one that is better in tune.
+
+        If a pitch is wanted, that is the nearest preset in tune, if it is among the nearest and
+        hardly farther: a distance between spectrograms hardly tells a quarter of a tone, but ears
+        do.
+
+        Returns:
+            Positions of all presets, the others nearest first; and whether the answer is in tune,
+            or need not be.
+        """
+        order = self.best(len(self))
+        if self.off_pitch is None or not len(order):
+            return order, True
+        near = order[:HEARD]
+        near = near[self.lsd[near] <= self.lsd[order[0]] + NO_FARTHER_DB]
+        in_tune = near[np.abs(self.off[near]) <= IN_TUNE]
+        if not len(in_tune):
+            return order, False
+        return np.concatenate([in_tune[:1], order[order != in_tune[0]]]), True
+
+    def match(self) -> Match:
+        """Return all presets, the answer first, then nearest first."""
+        order, _ = self.answers()
+        return Match(
+            self.values(self.unit[order]),
+            self.x[order],
+            self.lsd[order],
+            self.source[order],
+            np.array(self.trace),
+            self.target,
+        )
