@@ -173,6 +173,8 @@ def recombine(pool: Pool, budget: int, seed: int) -> None:
         best = pool.best(POPULATION)
         ranks = np.minimum(rng.geometric(0.5, n) - 1, len(best) - 1)
         parent, other = pool.unit[best[ranks]], pool.unit[rng.choice(best, n)]
+        if fruitless:  # the nearest hold nothing new: any setting may come in
+            other = rng.random(parent.shape)
         stepped = parent + MUTATION * rng.standard_normal(parent.shape)
         crossed = (rng.random(parent.shape) < 0.5) | ~pool.space.gradual
         changed = rng.random(parent.shape) < rng.geometric(1 / CHANGED, (n, 1)) / n_free
