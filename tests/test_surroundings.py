@@ -176,7 +176,12 @@ def test_pitches_where_no_cache_can_be_kept():
         "caching.UserWideCacheLocator.ensure_cache_path = refuse\n"
         "from pyrosynth.audio.tuning import _librosa\n"
         "print(_librosa().pyin.__name__)",
-        NUMBA_OPT="0",  # how well it compiles does not matter
+        # How well it compiles does not matter.
+        NUMBA_OPT="0",
+        NUMBA_LOOP_VECTORIZE="0",
+        NUMBA_SLP_VECTORIZE="0",
+        NUMBA_ENABLE_AVX="0",
+        NUMBA_CPU_NAME="generic",
     )
     assert done.stdout == "pyin\n", done.stderr
 
