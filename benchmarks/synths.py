@@ -45,7 +45,9 @@ NOT_OF_TRAINING = ("model", "options", "dataset", "presets", "tags", "seed", "st
 LEFT_OUT = ("mean draw",)  # answers that are in no table
 
 
-def score(run_folder: Path, folder: Path, presets: int, workers: int) -> tuple[Run, pd.DataFrame]:
+def score(
+    run_folder: Path, folder: Path, presets: int, methods: Sequence[str], workers: int
+) -> tuple[Run, pd.DataFrame]:
     """Let all methods answer the held-out presets of the dataset of a run."""
     run = load_run(run_folder)
     with claim(folder, "compare"):  # the run is fitted to the same data with the same settings,
@@ -55,7 +57,7 @@ def score(run_folder: Path, folder: Path, presets: int, workers: int) -> tuple[R
             shutil.copytree(run_folder, copy, ignore=own)
     settings: Mapping[str, Any] = run.settings
     result = compare(
-        open_dataset(run.dataset["path"]), folder, models=[MODEL, MLP], methods=METHODS, seeds=1,
+        open_dataset(run.dataset["path"]), folder, models=[MODEL, MLP], methods=methods, seeds=1,
         n_presets=presets, workers=workers, threads=1,
         options={f"{MODEL}.{name}": value for name, value in settings["options"].items()},
         **{name: value for name, value in settings.items() if name not in NOT_OF_TRAINING},
@@ -136,12 +138,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", nargs="+", metavar="NAME=RUN")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--presets", type=int, default=30, help="held-out presets of each run")
+    parser.add_argument("--methods", default=",".join(METHODS), help="as `compare` takes them")
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args(arguments)
     parts: dict[str, list[pd.DataFrame]] = {}
     for i, (name, _, path) in enumerate(text.partition("=") for text in given.runs):
         folder = given.out / f"{name}-{len(parts.get(name, ()))}"
-        run, scores = score(Path(path), folder, given.presets, given.workers)
+        run, scores = score(
+            Path(path), folder, given.presets, given.methods.split(","), given.workers
+        )
         parts.setdefault(name, []).append(scores)
         by_synth = {key: pd.concat(own, ignore_index=True) for key, own in parts.items()}
         every = pd.concat([own.assign(synth=key) for key, own in by_synth.items()])

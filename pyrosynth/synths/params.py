@@ -173,8 +173,8 @@ class ParamSpace:
     @cached_property
     def gradual(self) -> NDArray[np.bool_]:
         """Which controls small steps move: continuous ones and those with many steps in order."""
-        stepped = np.array([param.kind == "stepped" for param in self.params], np.bool_)
-        return ~self.discrete | (stepped & (self.resolution >= GRADUAL))
+        many = [p.kind == "stepped" and p.resolution >= GRADUAL for p in self.params]
+        return ~self.discrete | many
 
     @cached_property
     def logarithmic(self) -> NDArray[np.bool_]:
@@ -196,10 +196,9 @@ class ParamSpace:
         array = self._checked(value)
         unit = (array - self.minimum) / (self.maximum - self.minimum)
         if self.logarithmic.any():
-            at, low, high = (
-                values[..., self.logarithmic] for values in (array, self.minimum, self.maximum)
-            )
-            unit[..., self.logarithmic] = np.log(np.maximum(at, low) / low) / np.log(high / low)
+            log = self.logarithmic
+            at, low, high = (a[..., log] for a in (array, self.minimum, self.maximum))
+            unit[..., log] = np.log(np.maximum(at, low) / low) / np.log(high / low)
         unit = np.clip(unit, 0.0, 1.0)
         steps = self.resolution - 1
         return np.where(self.discrete, np.round(unit * steps) / steps, unit)
@@ -337,10 +336,9 @@ class ParamSpace:
     def _native(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
         native = self.minimum + unit * (self.maximum - self.minimum)
         if self.logarithmic.any():
-            at, low, high = (
-                values[..., self.logarithmic] for values in (unit, self.minimum, self.maximum)
-            )
-            native[..., self.logarithmic] = np.clip(low * (high / low) ** at, low, high)
+            log = self.logarithmic
+            at, low, high = (a[..., log] for a in (unit, self.minimum, self.maximum))
+            native[..., log] = np.clip(low * (high / low) ** at, low, high)
         return native
 
     def _checked(self, array: ArrayLike) -> NDArray[np.float64]:
