@@ -16,6 +16,7 @@ from browser import REFUSING, WAIT, Browser, chromium
 from hums import hum
 from lively import small_posterior
 
+from pyrosynth.cli.app import main
 from pyrosynth.live.engine import Live
 from pyrosynth.live.static_site import PAGES, write_site
 
@@ -677,15 +678,14 @@ async def _the_static_site(folder, demo):
         assert not page.errors
 
 
-def test_serve_says_what_is_wrong_in_one_line(tmp_path):
+def test_serve_says_what_is_wrong_in_one_line(tmp_path, capfd):
     for more, says in (
         (["--sounds", str(tmp_path / "nowhere")], "no folder"),
         (["--host", "203.0.113.1"], "cannot serve at http://203.0.113.1"),
     ):
-        done = subprocess.run(
-            [sys.executable, "-m", "pyrosynth", "serve", str(small_posterior()[0]), *more],
-            capture_output=True, text=True, timeout=WAIT,
-        )  # fmt: skip
-        assert done.returncode == 2
-        assert says in done.stderr
-        assert done.stderr.count("\n") == 1
+        run = str(small_posterior()[0])
+        capfd.readouterr()
+        assert main(["serve", run, *more]) == 2
+        error = capfd.readouterr().err
+        assert says in error
+        assert error.count("\n") == 1
