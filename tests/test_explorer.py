@@ -527,8 +527,8 @@ async def _the_map(page, names):
     await page.js(f"""{json.dumps(was)}.forEach(([param, tag], i) => {{
         state.params[i].name = param; filters.selects[i].name = state.tags[i].name = tag; }});
         locks.clear()""")
-    await page.js(f"location.hash = {json.dumps(link)}")
-    await page.true(f"map.shown.filter(Boolean).length === {many}")
+    await page.js(f"history.replaceState(null, '', {json.dumps(link)}); restoreFromAddress()")
+    assert await page.js("map.shown.filter(Boolean).length") == many
 
     # the darker half of the bright ones; keys go to those only, and the name is told
     await page.press("#whole")

@@ -21,8 +21,7 @@ from tqdm.auto import tqdm
 from pyrosynth.audio.closeness import closeness
 from pyrosynth.audio.io import Audio, load_audio
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.errors import InputError, SynthError, integer, reading, unknown
-from pyrosynth.errors import number as checked_number
+from pyrosynth.errors import InputError, SynthError, integer, number, reading, unknown
 from pyrosynth.explore.places import Array, Float
 from pyrosynth.files import whole
 from pyrosynth.live.engine import Live
@@ -87,7 +86,7 @@ def write_site(
     state = page.state()
     chosen = sorted(spread_out(page.plane, presets))
     swept = {chosen[i] for i in spread_out(page.plane[chosen], moved)} if moved else set()
-    steps = [checked_number("step", step) for step in steps]
+    steps = [number("step", step) for step in steps]
     in_sweep = len(chosen_axes) * len(steps)
     total = len(chosen) + len(answers) + (len(swept) + len(answers)) * in_sweep
     with (
