@@ -10,7 +10,10 @@ from pyrosynth.modeling.networks import MLP
 
 HIDDEN = 128  # units of the networks
 BATCH, LEARNING_RATE = 512, 5e-3
-TAKEN_ALONG = 0.1  # weight of what the tags cannot tell of the rest, beside that of the labels
+DROPOUT = 0.1  # of the network that bends the coordinates, while it is fitted
+# Weight of what the tags cannot tell of the rest, beside that of the labels. With 0.1 coordinates
+# say what the rest is rather than what the labels are; with 0.01 steps along them are less sure.
+TAKEN_ALONG = 0.03
 
 
 class TagDirections(nn.Module):
@@ -92,8 +95,8 @@ class TagDirections(nn.Module):
         tags, rest = self._split(axes * self.scale + self.center)
         if self.shift is not None and self.rest is not None:
             rest = rest + self.rest(tags)
-            log_scale, shift = self.shift(rest).chunk(2, -1)
-            tags = (tags - shift) * (-log_scale.tanh()).exp()
+            log_scale, shift = self._bend(rest)
+            tags = (tags - shift) * (-log_scale).exp()
         mixing = self._mixing()
         tags = torch.linalg.solve_triangular(mixing, tags.unsqueeze(-1), upper=False).squeeze(-1)
         z = torch.cat([tags, rest], -1)
@@ -119,7 +122,7 @@ class TagDirections(nn.Module):
             spread: Their spread, shape (features,).
             label_mask: Which classes may hold, shape (n, n_tags, n_classes).
             steps: Steps, of 512 latents each.
-            seed: Of the order of the latents, and of the first weights.
+            seed: Of the order of the latents, the first weights, and what is dropped.
         """
         generator = torch.Generator().manual_seed(seed)
         self._restart(generator)
@@ -133,7 +136,7 @@ class TagDirections(nn.Module):
         )
         for _ in range(steps):
             batch = torch.randint(len(z), (min(len(z), BATCH),), generator=generator)
-            tags, rest = self._bent(z[batch], spread)
+            tags, rest = self._bent(z[batch], spread, generator)
             loss = -Labels(self.log_weight(tags)).log_prob(label_mask[batch]).mean()
             if self.rest is not None:
                 untold = (rest - self.rest(tags)).square().sum(-1).mean()
@@ -169,7 +172,9 @@ class TagDirections(nn.Module):
         self.weight.add_(self.log_sharpness.exp() * self.center[:n, None] * self.place)
         self.log_sharpness.add_(self.scale[:n, None].log())
 
-    def _bent(self, z: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    def _bent(
+        self, z: Tensor, spread: Tensor, dropped: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the coordinates c of the tags, and r."""
         z = z / spread
         for normal in self._reflections():
@@ -177,9 +182,21 @@ class TagDirections(nn.Module):
         tags, rest = self._split(z)
         tags = tags @ self._mixing().T
         if self.shift is not None:
-            log_scale, shift = self.shift(rest).chunk(2, -1)
-            tags = tags * log_scale.tanh().exp() + shift
+            log_scale, shift = self._bend(rest, dropped)
+            tags = tags * log_scale.exp() + shift
         return tags, rest
+
+    def _bend(self, rest: Tensor, dropped: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Return log scales and shifts (..., n_tags), without the units a generator drops."""
+        assert self.shift is not None
+        hidden = rest
+        for layer in self.shift:
+            hidden = layer(hidden)
+            if dropped is not None and not isinstance(layer, nn.Linear):
+                kept = torch.rand(hidden.shape, generator=dropped) >= DROPOUT
+                hidden = hidden * kept.to(hidden) / (1 - DROPOUT)
+        log_scale, shift = hidden.chunk(2, -1)
+        return log_scale.tanh(), shift
 
     def _split(self, coordinates: Tensor) -> tuple[Tensor, ...]:
         return coordinates.tensor_split([self.n_tags], -1)
