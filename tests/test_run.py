@@ -83,6 +83,17 @@ def test_reload_is_exact(tmp_path, data, name):
     assert (tmp_path / "second/variant.py").read_text() == zoo.source(name)
 
 
+def test_the_source_of_a_variant_does_not_depend_on_where_one_works(tmp_path, monkeypatch):
+    text = "# of my own\n" + zoo.source("mlp")
+    (tmp_path / "mine.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    kind = zoo.load_model("mine.py")
+    monkeypatch.chdir("/")
+    assert zoo.variant_source(kind) == text
+    (tmp_path / "mine.py").unlink()
+    assert zoo.variant_source(kind) == text
+
+
 def test_contents(saved):
     run, path = saved
     assert sorted(p.name for p in path.iterdir()) == [

@@ -86,17 +86,17 @@ def load_variant(path: Path, module: str) -> "type[Variant]":
         InputError: The file fails to run, or defines no variant or several.
     """
     if module not in sys.modules:
-        loaded = ModuleType(module)
-        loaded.__file__ = str(path)
+        loaded, file = ModuleType(module), str(path.absolute())  # one may work elsewhere later
+        loaded.__file__ = file
         sys.modules[module] = loaded  # before it runs, so that `inspect` finds the source
         try:
             # Not through importlib, which would leave compiled files beside the source.
-            exec(compile(path.read_bytes(), path, "exec"), vars(loaded))
+            exec(compile(path.read_bytes(), file, "exec"), vars(loaded))
         except Exception as error:
             del sys.modules[module]
             raise InputError(f"'{path}' cannot be run: {type(error).__name__}: {error}") from error
-        linecache.checkcache(str(path))
-        linecache.getlines(str(path))  # the source as it is now, should the file be edited later
+        linecache.checkcache(file)
+        linecache.getlines(file)  # the source as it is now, should the file be edited later
     return _defined(module, str(path))
 
 
@@ -154,7 +154,8 @@ def variant_source(variant: "type[Variant]") -> str:
             f"no source of variant '{variant.__name__}' was found, so the run could not be "
             "reloaded; define it in a file or a notebook cell"
         )
-    if Path(code.co_filename).is_file() or code.co_filename.startswith(NO_FILE):
+    whole = getattr(sys.modules.get(variant.__module__), "__file__", None) == code.co_filename
+    if whole or Path(code.co_filename).is_file() or code.co_filename.startswith(NO_FILE):
         return text
     return _imports(text, names_there) + text
 
