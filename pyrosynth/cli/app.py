@@ -129,7 +129,7 @@ def _run(given: Sequence[str], *, ends: bool = False) -> int:
         complain(f"{error.format_message()} (see {command} --help)")
         return 2
     except RuntimeError as error:
-        if not str(error).startswith("Symlink loop"):
+        if not str(error).startswith("Symlink loop"):  # no OSError until Python 3.13
             raise
         complain(f"{error}; give another place")
         return 2

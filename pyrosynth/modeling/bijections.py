@@ -74,7 +74,7 @@ class Chain(Flow):
 
 
 def _sum(ladjs: Sequence[Tensor], x: Tensor) -> Tensor:
-    """Return the sum of log-determinants of points, shape (...)."""
+    """Return the sum of log-determinants of points, shape (...); permutations have none."""
     total = sum(ladjs[1:], ladjs[0]) if ladjs else x.new_zeros(())
     return total.expand(x.shape[:-1])
 

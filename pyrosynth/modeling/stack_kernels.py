@@ -70,25 +70,9 @@ def _stack_forward(
         position = tl.load(positions + layer * N + f, mask=f < N, other=0)
         tl.store(inputs + layer * size * N + row[:, None] * N + position[None, :], x, mask=there)
         _a1, _h1, _a2, _h2, shift, log_scale, _w, _x, _y, _z = _net(
-            x,
-            context,
-            row,
-            w1,
-            b1,
-            w2,
-            b2,
-            w3,
-            b3,
-            position,
-            LAYERS,
-            layer,
-            N,
-            H,
-            NP,
-            HP,
-            PRECISION,
-            size,
-        )
+            x, context, row, w1, b1, w2, b2, w3, b3, position, LAYERS, layer, N, H, NP, HP,
+            PRECISION, size,
+        )  # fmt: skip
         x = x * tl.exp(log_scale) + shift
         ladj += tl.sum(tl.where(there, log_scale, 0.0), axis=1)
     position = tl.load(positions + LAYERS * N + f, mask=f < N, other=0)
@@ -118,25 +102,9 @@ def _stack_backward(
             inputs + layer * size * N + row[:, None] * N + position[None, :], mask=there, other=0.0
         )
         a1, h1, a2, h2, _shift, log_scale, first, middle, shift_w, scale_w = _net(
-            x,
-            context,
-            row,
-            w1,
-            b1,
-            w2,
-            b2,
-            w3,
-            b3,
-            position,
-            LAYERS,
-            layer,
-            N,
-            H,
-            NP,
-            HP,
-            PRECISION,
-            size,
-        )
+            x, context, row, w1, b1, w2, b2, w3, b3, position, LAYERS, layer, N, H, NP, HP,
+            PRECISION, size,
+        )  # fmt: skip
         factor = tl.exp(log_scale)
         g_scale = (g * x * factor + gl[:, None]) * (1 - 0.25 * log_scale * log_scale)
         out = g_last + layer * size * 2 * N + row[:, None] * 2 * N + 2 * position[None, :]
