@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import threading
 from pathlib import Path
 
 import mido
@@ -66,7 +67,6 @@ async def _out_and_in(live):
         )
         ports.start(live, server.session_here)
         fader = PORTS["input", "pyrosynth"].callback
-        loop = asyncio.get_running_loop()
 
         # what programs on this machine do by OSC; only what has changed is sent
         for number in (0, 1, 1):
@@ -88,10 +88,13 @@ async def _out_and_in(live):
                     fader(mido.Message("control_change", channel=c.channel - 1,
                                        control=c.number, value=value))  # fmt: skip
 
-        await loop.run_in_executor(None, turn)
+        thread = threading.Thread(target=turn)
+        thread.start()
+        thread.join()  # all of them wait by the time that the server looks
         goal = live.move(begun, {first: 3.0, second: 3.0})
-        await until(lambda: np.allclose(server.session_here().place.z, goal.z, atol=0.5))
-        await until(lambda: heard() == live.midi.values(server.session_here().place.values))
+        await until(lambda: server.session_here().place is not begun)
+        np.testing.assert_allclose(server.session_here().place.z, goal.z, atol=1e-4)
+        assert heard() == live.midi.values(server.session_here().place.values)
 
         # what a DAW sends back, and whatever else there is, moves nothing and is not answered
         n_sent, place = len(SENT), server.session_here().place

@@ -68,9 +68,10 @@ async function go(point, asked, { goOn = false, moving = null } = {}) {
   if (now && !moving) undoing.add();
   now = point;
   title = called;
+  showComparing(false);
   // The sound comes first: it is played before the page is drawn, or rendered while it is drawn.
   const playing = source.sound(point).then(async (sound) => {
-    if (now === point) await player.play(sound.url, goOn);
+    if (now === point && !comparing) await player.play(sound.url, goOn); // or the target is asked for by now
     return sound;
   });
   if (source.atHand(point)) await playing.catch(() => {}); // what is wrong is told below
@@ -90,7 +91,6 @@ function draw(moving) {
   if (!moving) map.on.tell(`At ${title}`);
   showKnobs(moving);
   showSliders(moving);
-  showComparing(false);
   breeding.offer();
   if (state.sends_midi && source.canFind) tellMidi(now);
   if (moving) keepSoon();
