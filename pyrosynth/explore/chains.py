@@ -130,17 +130,17 @@ def _between(
     mixed[0] = line
     either = np.where(rng.random(unit.shape) < share, ends[1], ends[0])
     either[0] = ends[int(share >= 0.5)]
-    return unit, np.where(params.discrete, either, mixed)
+    return unit, np.where(params.gradual, mixed, either)
 
 
 def _around(space: LatentSpace, three: Float, rng: np.random.Generator) -> Float:
     """Propose presets near the best of a step so far and its neighbours, (3, n_learnt)."""
-    discrete = space.posterior.run.space.discrete
+    gradual = space.posterior.run.space.gradual
     weight = rng.dirichlet((1.0, 2.0, 1.0), PROPOSED)
     nearest = three[rng.integers(3, size=(PROPOSED, three.shape[1])), np.arange(three.shape[1])]
     moved = weight @ three
     noise = CHANGE * rng.standard_normal(moved.shape) * (rng.random(moved.shape) < CHANGED)
-    return np.where(discrete, nearest, np.clip(moved + noise, 0, 1))
+    return np.where(gradual, np.clip(moved + noise, 0, 1), nearest)
 
 
 def _select(kinds: list[Float], goal: Array, model: SoundModel | None, n: int) -> Float:

@@ -28,8 +28,8 @@ from pyrosynth.plots import (
 if TYPE_CHECKING:
     from xarray import Dataset
 
-SHOWN = 6  # continuous parameters drawn of a traversal or a morph
-SETTINGS = 4  # discrete ones
+SHOWN = 6  # gradual parameters drawn of a traversal or a morph
+SETTINGS = 4  # those of few settings
 STRIP = 9  # spectrograms side by side, at most
 WIDTH = 11.0  # inches
 HEIGHTS = (3.0, 0.3, 2.0, 2.4)  # of the rows: parameters, a setting, spectrograms, descriptors
@@ -48,7 +48,7 @@ OTHER, OTHER_COLOR = "other", "#BBBBBB"
 def traversal(data: "Dataset", ax: NDArray[Any] | None = None) -> NDArray[Any]:
     """Show what an axis does: parameters, settings, spectrograms, descriptors, end to end."""
     names = DESCRIPTORS if "descriptor" in data else ()
-    n, turned = min(data.sizes["position"], STRIP), bool(len(moving(data, discrete=True)))
+    n, turned = min(data.sizes["position"], STRIP), bool(len(moving(data, gradual=False)))
     title = f"{data.attrs['synth']}: axis {data.attrs['axis']} around {data.attrs['center']}"
     if ax is None:
         ax = _rows(title, data, (1, int(turned), n, len(names)))
@@ -73,7 +73,7 @@ def traversal(data: "Dataset", ax: NDArray[Any] | None = None) -> NDArray[Any]:
 
 def morph(data: "Dataset", ax: NDArray[Any] | None = None) -> NDArray[Any]:
     """Show a morph: parameters, settings and spectrograms on the path."""
-    n, turned = min(data.sizes["position"], STRIP), bool(len(moving(data, discrete=True)))
+    n, turned = min(data.sizes["position"], STRIP), bool(len(moving(data, gradual=False)))
     title = f"{' → '.join(data['preset'].values)}, method: {data.attrs['method']}"
     has_sounds = "x" in data or "expected" in data
     if ax is None:
@@ -197,18 +197,18 @@ def projection(data: "Dataset", color: str, values: NDArray[Any], ax: Axes | Non
     return ax
 
 
-def moving(data: "Dataset", *, discrete: bool) -> NDArray[np.int64]:
+def moving(data: "Dataset", *, gradual: bool) -> NDArray[np.int64]:
     """Return the controls that move, as positions along ``param``, those that move most first."""
-    spread = data["unit"].values.std(axis=0) * (data["discrete"].values == discrete)
+    spread = data["unit"].values.std(axis=0) * (data["gradual"].values == gradual)
     order = np.argsort(-spread, kind="stable")
     return order[spread[order] > 0]
 
 
 def parameters(data: "Dataset", ax: Axes | None = None) -> Axes:
-    """Show the continuous parameters along a traversal or a morph, the first named at its end."""
+    """Show the gradual parameters along a traversal or a morph, the first named at its end."""
     ax = ax or new_axes((WIDTH, 3.2))
     unit, position = data["unit"].values, data["position"].values
-    order, span = moving(data, discrete=False), float(np.ptp(position)) or 1.0
+    order, span = moving(data, gradual=True), float(np.ptp(position)) or 1.0
     ax.plot(position, unit[:, order[SHOWN:]], color="0.85", linewidth=0.8, zorder=0)
     shown = order[:SHOWN]
     places = _apart(unit[-1, shown], 0.075)
@@ -234,8 +234,8 @@ def parameters(data: "Dataset", ax: Axes | None = None) -> Axes:
 
 
 def settings(data: "Dataset", ax: Axes | None = None) -> Axes:
-    """Show the settings of the discrete parameters that move most, one row each."""
-    shown = moving(data, discrete=True)[:SETTINGS]
+    """Show the parameters of few settings that move most, one row each."""
+    shown = moving(data, gradual=False)[:SETTINGS]
     ax = ax or new_axes((WIDTH, 0.6 + HEIGHTS[1] * len(shown)))
     position, every = data["position"].values, max(1, data.sizes["position"] // STRIP)
     step = float(np.diff(position)[0]) if len(position) > 1 else 1.0
@@ -283,7 +283,7 @@ def _apart(places: NDArray[Any], least: float) -> NDArray[Any]:
 def _rows(title: str, data: "Dataset", counts: Sequence[int]) -> NDArray[Any]:
     """Return the axes of a new figure with rows of so many panels; empty rows are left out."""
     heights = np.array(HEIGHTS)
-    heights[1] *= len(moving(data, discrete=True)[:SETTINGS])
+    heights[1] *= len(moving(data, gradual=False)[:SETTINGS])
     kept = [i for i, count in enumerate(counts) if count]
     figure = Figure(figsize=(WIDTH, 0.4 + heights[kept].sum()), layout="constrained")
     figure.suptitle(title)

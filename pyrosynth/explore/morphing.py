@@ -1,12 +1,12 @@
 """Morphs: paths from one preset to the next, through more if wanted, that sound even.
 
-A straight line between two presets is even for the parameters, not for the ear: discrete
-parameters, such as waveforms and filter types, turn through everything that happens to lie
-between two settings. A straight line in the latent space does no better if its presets are not
-heard. Much is gained where each discrete parameter turns once, halfway. More where the model is
-asked: the method ``sound`` keeps the straight line of the continuous parameters, and lets each
-discrete one turn where the expected sound stays smoothest. Most where some presets are rendered at
-each step, of which the method ``rendered`` takes the smoothest chain (`pyrosynth.explore.chains`).
+A straight line between two presets is even for the parameters, not for the ear: parameters of few
+settings, such as waveforms and filter types, turn through everything that happens to lie between
+two of them. A straight line in the latent space does no better if its presets are not heard. Much
+is gained where each of these parameters turns once, halfway. More where the model is asked: the
+method ``sound`` keeps the straight line of the gradual parameters, and lets each other one turn
+where the expected sound stays smoothest. Most where some presets are rendered at each step, of
+which the method ``rendered`` takes the smoothest chain (`pyrosynth.explore.chains`).
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ Method = Literal["rendered", "sound", "halfway", "latent", "knobs"]
 METHODS: tuple[Method, ...] = ("rendered", "sound", "halfway", "latent", "knobs")
 
 GRID = 9  # points of a leg between which a path is straight
-ROUNDS = 3  # times each discrete parameter is looked at again after the others have moved
+ROUNDS = 3  # times each parameter that turns is looked at again after the others have moved
 STRAIGHT = 0.2  # weight of the distance from a straight line of sounds, against second differences
 
 
@@ -64,9 +64,9 @@ class PresetPath:
             return self.place(position).values
         posterior = self.space.posterior
         unit, params = self.between(position), posterior.run.space
-        if self.method != "knobs":  # discrete parameters stay until the middle of two points
+        if self.method != "knobs":  # those of few settings stay until the middle of two points
             nearest = np.round(self._index(position)).astype(int)
-            unit = np.where(params.discrete, self.points[nearest], unit)
+            unit = np.where(params.gradual, unit, self.points[nearest])
         return posterior.complete(params.from_unit(unit))
 
     @classmethod
@@ -132,7 +132,7 @@ def find_path(
 
 
 def smooth_leg(posterior: Posterior, first: Float, last: Float) -> Float:
-    """Let each discrete parameter turn where the model expects the smoothest sound.
+    """Let each parameter of few settings turn where the model expects the smoothest sound.
 
     One after the other is tried at every place, turning at once, and as on the straight line.
     What is kept has the smallest second differences of the expected features, and is not far from
@@ -149,7 +149,7 @@ def smooth_leg(posterior: Posterior, first: Float, last: Float) -> Float:
     params = posterior.run.space
     share = np.linspace(0.0, 1.0, GRID)[:, None]
     line = (1 - share) * first + share * last
-    line = np.where(params.discrete, params.to_unit(params.from_unit(line)), line)
+    line = np.where(params.gradual, line, params.rounded(line))
 
     def expected(paths: Float) -> Array:
         """Return the features on paths (n, 9, n_learnt), shape (n, 9, n_cells)."""
@@ -157,7 +157,7 @@ def smooth_leg(posterior: Posterior, first: Float, last: Float) -> Float:
         return posterior.predict(values).reshape(len(paths), GRID, -1)
 
     best, cost = line, float(_unevenness(expected(line[None]))[0])
-    turning = np.flatnonzero(params.discrete & (first != last))
+    turning = np.flatnonzero(~params.gradual & (first != last))
     for _ in range(ROUNDS):
         before = cost
         for i in turning:
@@ -228,7 +228,7 @@ def morph(
         renderer: From ``posterior.renderer(keep_audio=True)``; None renders nothing.
         steps: Number of presets on each leg, both ends included.
         method: ``knobs``, a straight line of the parameters; ``halfway``, the same, but each
-            discrete parameter turns at once, halfway; ``sound``, each turns where the model
+            parameter of few settings turns at once, halfway; ``sound``, each turns where the model
             expects the smoothest sound; ``latent``, a straight line in the latent space;
             ``rendered``, at each step of this line one of 16 presets that are rendered, so that
             the sounds move evenly. By default ``sound`` if the variant predicts sounds, else

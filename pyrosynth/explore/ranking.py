@@ -222,13 +222,13 @@ def sensitivity(posterior: Posterior, values: Float) -> Float:
 
     Returns:
         Mean distance in dB, per range of the parameter, between a preset and the one in which
-        only that parameter is moved by a quarter of its range, or to the farther end if it is
-        discrete; shape (n_learnt,).
+        only that parameter is moved by a quarter of its range, or to the farther end if it has
+        few settings; shape (n_learnt,).
     """
     params = posterior.run.space
     unit = params.to_unit(posterior.learnt(values))
     end = np.where(unit < 0.5, 1.0, 0.0)
-    moved = np.where(params.discrete, end, unit + 0.25 * np.sign(end - unit))
+    moved = params.rounded(np.where(params.gradual, unit + 0.25 * np.sign(end - unit), end))
     size = len(params)
     one = np.repeat(unit[:, None], size, axis=1)
     one[:, np.arange(size), np.arange(size)] = moved

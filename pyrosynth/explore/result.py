@@ -106,7 +106,7 @@ def controls(posterior: Posterior, values: Float) -> dict[str, tuple[tuple[str, 
 
     Returns:
         ``value``, native, ``unit``, on [0, 1], and ``setting``, as people read it; of each control
-        ``label``, what people call it, and ``discrete``, whether it has only some settings.
+        ``label``, what people call it, and ``gradual``, whether small steps move it.
     """
     space, learnt = posterior.run.space, posterior.learnt(values)
     settings = [
@@ -118,7 +118,7 @@ def controls(posterior: Posterior, values: Float) -> dict[str, tuple[tuple[str, 
         "unit": (along, space.to_unit(learnt)),
         "setting": (along, settings),
         "label": (("param",), titles(space)),
-        "discrete": (("param",), space.discrete),
+        "gradual": (("param",), space.gradual),
     }
 
 

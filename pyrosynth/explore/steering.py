@@ -209,9 +209,9 @@ class Chooser:
         return self.units(self.space.values(z, u))
 
     def _turns(self) -> Float:
-        """Return the best preset so far with each discrete parameter at each of its levels."""
+        """Return the best preset so far with each parameter of few settings at each of them."""
         best, turned = self.unit[self.best()], [self.unit[:0]]
-        for i in np.flatnonzero(self.params.discrete):
+        for i in np.flatnonzero(~self.params.gradual):
             count = int(self.params.resolution[i])
             levels = np.repeat(best, count, axis=0)
             levels[:, i] = np.linspace(0, 1, count)
@@ -223,7 +223,7 @@ class Chooser:
         unit = self.unit[self.rng.choice(self.best(BEST), CHANGES)]
         chosen = self.rng.random(unit.shape) < CHANGED / unit.shape[1]
         moved = unit + CHANGE * self.rng.standard_normal(unit.shape)
-        moved = np.where(self.params.discrete, self.rng.random(unit.shape), moved)
+        moved = np.where(self.params.gradual, moved, self.rng.random(unit.shape))
         return np.clip(np.where(chosen, moved, unit), 0, 1)
 
     def _mixes(self) -> Float:
@@ -232,7 +232,7 @@ class Chooser:
         second = self.unit[self.rng.integers(len(self.unit), size=MIXES)]
         share = self.rng.random((MIXES, 1))
         either = np.where(self.rng.random(first.shape) < share, second, first)
-        return np.where(self.params.discrete, either, first + share * (second - first))
+        return np.where(self.params.gradual, first + share * (second - first), either)
 
     def _cost(self, unit: Tensor, z: Tensor) -> Tensor:
         """Return what it costs to take presets (n, n_learnt) that sound at latents."""
@@ -253,9 +253,9 @@ class Chooser:
         return unit, cost, doubt, latents
 
     def _descend(self, unit: Float) -> Float:
-        """Move presets (n, n_learnt) down the expected cost; discrete parameters stay."""
+        """Move presets (n, n_learnt) down the expected cost; those of few settings stay."""
         here = self._tensor(unit)
-        held = torch.as_tensor(self.params.discrete, device=here.device)
+        held = torch.as_tensor(~self.params.gradual, device=here.device)
 
         def cost(there: Tensor) -> Tensor:
             z, left = self.model.expect(there)

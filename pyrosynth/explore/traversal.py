@@ -43,7 +43,7 @@ class Traversal(Result):
 
     Attributes:
         data: ``value``, ``unit`` and ``setting`` (position, param), the last as people read it;
-            ``label`` and ``discrete`` (param); ``z`` (position, latent); ``spread`` (param), the
+            ``label`` and ``gradual`` (param); ``z`` (position, latent); ``spread`` (param), the
             standard deviation of the unit values; ``expected`` (position, mel,
             frame), the sound the model expects. If it was rendered also ``x`` (position, mel,
             frame), ``audio`` (position, sample), ``descriptor`` (position, name) and its 5 % and

@@ -86,8 +86,7 @@ class Pool:
         if not len(proposed):
             return np.empty(0)
         proposed[:, [*self.locked]] = [*self.locked.values()]
-        settings = self.space.to_unit(self.space.from_unit(proposed))
-        proposed = np.where(self.space.discrete, settings, proposed)
+        proposed = self.space.rounded(proposed)
         keys = [one.tobytes() for one in proposed]
         first = {key: i for i, key in reversed([*enumerate(keys)]) if key not in self._position}
         if first:

@@ -172,7 +172,7 @@ class ParamSpace:
 
     @cached_property
     def gradual(self) -> NDArray[np.bool_]:
-        """Which controls small steps move: continuous ones and those with many steps in order."""
+        """Which controls small steps move: continuous ones, and stepped ones of 64 settings."""
         many = [p.kind == "stepped" and p.resolution >= GRADUAL for p in self.params]
         return ~self.discrete | many
 
@@ -199,9 +199,7 @@ class ParamSpace:
             log = self.logarithmic
             at, low, high = (a[..., log] for a in (array, self.minimum, self.maximum))
             unit[..., log] = np.log(np.maximum(at, low) / low) / np.log(high / low)
-        unit = np.clip(unit, 0.0, 1.0)
-        steps = self.resolution - 1
-        return np.where(self.discrete, np.round(unit * steps) / steps, unit)
+        return self.rounded(unit)
 
     def from_unit(self, unit: ArrayLike) -> NDArray[np.float64]:
         """Map unit values to native ones, rounding discrete controls to their settings.
@@ -212,9 +210,20 @@ class ParamSpace:
         Returns:
             Native values, same shape.
         """
+        return self._native(self.rounded(unit))
+
+    def rounded(self, unit: ArrayLike) -> NDArray[np.float64]:
+        """Round unit values of discrete controls to their settings; the others stay.
+
+        Args:
+            unit: Values on [0, 1], shape (..., n_params); values outside are clamped.
+
+        Returns:
+            Unit values, same shape.
+        """
         array = np.clip(self._checked(unit), 0.0, 1.0)
         steps = self.resolution - 1
-        return self._native(np.where(self.discrete, np.round(array * steps) / steps, array))
+        return np.where(self.discrete, np.round(array * steps) / steps, array)
 
     def levels(self, value: ArrayLike) -> NDArray[np.int64]:
         """Return the level of each native value, an integer from 0 to resolution - 1.
