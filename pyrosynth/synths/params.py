@@ -92,10 +92,9 @@ class Param:
                 f"parameter '{self.name}': a logarithmic curve is for continuous controls with a "
                 f"minimum above 0, not for {self.kind} ones from {self.minimum}"
             )
-        if self.resolution < 2 or (self.kind == "toggle" and self.resolution != 2):
+        if levels < 2 or (self.kind == "toggle" and levels != 2):
             raise InputError(
-                f"parameter '{self.name}': a {self.kind} control cannot have "
-                f"{self.resolution} levels"
+                f"parameter '{self.name}': a {self.kind} control cannot have {levels} levels"
             )
         if self.labels and len(self.labels) != self.resolution:
             raise InputError(
@@ -213,16 +212,8 @@ class ParamSpace:
         return self._native(self.rounded(unit))
 
     def rounded(self, unit: ArrayLike) -> NDArray[np.float64]:
-        """Round unit values of discrete controls to their settings; the others stay.
-
-        Args:
-            unit: Values on [0, 1], shape (..., n_params); values outside are clamped.
-
-        Returns:
-            Unit values, same shape.
-        """
-        array = np.clip(self._checked(unit), 0.0, 1.0)
-        steps = self.resolution - 1
+        """Round unit values (..., n_params) of discrete controls to settings; the others stay."""
+        array, steps = np.clip(self._checked(unit), 0.0, 1.0), self.resolution - 1
         return np.where(self.discrete, np.round(array * steps) / steps, array)
 
     def levels(self, value: ArrayLike) -> NDArray[np.int64]:
