@@ -12,8 +12,9 @@ the next step. The command line prints it and exits with code 2.
 
 import math
 import operator
+import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,32 @@ def reason(error: Exception) -> str:
     if isinstance(error, ValueError) and str(error):
         return str(error)
     return f"{type(error).__name__}: {error}"
+
+
+def checked_path(what: str, path: Any) -> Path:
+    """Return a path that the file system can take; nothing need be there yet.
+
+    Args:
+        what: What an error calls it, such as ``"sound file"``.
+        path: What was given.
+
+    Raises:
+        InputError: It is no path, too long, or cannot be reached.
+
+    Example:
+        >>> checked_path("run", "folder/run").name
+        'run'
+    """
+    try:
+        checked = Path(path)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(checked)
+    except (OSError, TypeError, ValueError) as error:
+        why = "it is no text" if isinstance(error, TypeError) else reason(error)
+        raise InputError(
+            f"{what} {str(path)!r} is no usable path ({why}); give another"
+        ) from error
+    return checked
 
 
 def read_limited(path: str | Path, most: int) -> bytes:

@@ -31,7 +31,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pyrosynth.errors import InputError, one_line
+from pyrosynth.errors import InputError, checked_path, one_line
 
 MARK = ".pyrosynth.json"  # in every folder of results: who made it, with which settings, its files
 PART = re.compile(r"\..*\.[0-9a-f]{12}\.part", re.DOTALL)
@@ -51,7 +51,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     Raises:
         InputError: It cannot be written, for example on a full disk.
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(checked_path("place", path)))
     with _writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_parts(target)
@@ -101,7 +101,7 @@ def writable(path: str | Path) -> Path:
     Raises:
         InputError: It cannot be made or written.
     """
-    folder = Path(path)
+    folder = checked_path("place", path)
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -120,7 +120,7 @@ def require_ours(path: str | Path, maker: str = "") -> None:
     Raises:
         InputError: The place holds something else, which is named.
     """
-    place = Path(path)
+    place = checked_path("place", path)
     with _writing(place):
         if not place.exists():
             return
@@ -180,7 +180,7 @@ def claim(path: str | Path, maker: str, mark: str = MARK) -> Iterator[Path]:
         InputError: It holds something else, it cannot be written, or another process is at work
             there.
     """
-    folder = Path(path)
+    folder = checked_path("place", path)
     if folder.exists() and not folder.is_dir():
         require_ours(folder)
     with _writing(folder):

@@ -13,6 +13,7 @@ import torch
 from plain import PLAIN
 from small import small_run
 
+import pyrosynth as ps
 from pyrosynth.cli.app import main
 from pyrosynth.training import zoo
 
@@ -67,7 +68,7 @@ def test_unknown_names_list_the_known_ones(refused, here, tmp_path):
     assert "unknown model 'gan'" in refused("models", "gan")
     line = refused("fit", "flow_reg", here / "data", *out, "--set", "depth=3")
     assert "unknown argument of FlowReg 'depth'; known: networks" in line
-    assert "unexpected keyword argument 'mels'" in refused(
+    assert "unknown setting of the features 'mels'; known: sample_rate" in refused(
         "render", "voice", *out, "--feature", "mels=3"
     )
     assert "unknown kind of audio to keep 'some'" in refused(
@@ -80,7 +81,7 @@ def test_unknown_names_list_the_known_ones(refused, here, tmp_path):
     ("option", "message"),
     [
         (["--set", "hidden"], "'hidden' is not a setting; write KEY=VALUE"),
-        (["--set", "hidden=wide"], "cannot build FlowReg"),
+        (["--set", "hidden=wide"], "FlowReg does not start"),
         (["--lr", "fast"], "'--lr'"),
         (["--device", "abacus"], "device 'abacus'"),
     ],
@@ -383,7 +384,7 @@ def test_runs_with_a_tampered_or_missing_file(refused, here, run, tmp_path, file
 def test_runs_that_are_none(refused, here, tmp_path):
     infer = [here / "good.wav", "--out", tmp_path / "out"]
     assert "no run directory" in refused("infer", tmp_path / "none", *infer)
-    assert "run.json' is missing" in refused("infer", here, *infer)
+    assert "'run.json' is missing" in refused("infer", here, *infer)
 
 
 def test_a_variant_that_cannot_be(refused, here, tmp_path):
@@ -394,6 +395,58 @@ def test_a_variant_that_cannot_be(refused, here, tmp_path):
     assert "cannot be run: SyntaxError" in refused(*fit)
     own.write_text(zoo.source("flow_reg") + "\nassert False\n")
     assert "cannot be run: AssertionError" in refused(*fit)
+    own.write_text("raise SystemExit(3)\n")
+    assert "cannot be run: SystemExit: 3" in refused(*fit)
+    own.write_text(zoo.source("flow_reg").replace("self.decoder(r.inv(v))", "self.painter(v)"))
+    line = next(i for i, text in enumerate(own.read_text().splitlines(), 1) if "painter" in text)
+    assert f"FlowReg does not run in line {line} of '{own}'" in refused(*fit)
+
+
+def test_a_model_that_prints_leaves_one_json_document(here, tmp_path, capsys):
+    own = tmp_path / "own.py"
+    own.write_text(f"print('hello')\n{zoo.source('mlp')}")
+    fit = ["fit", own, here / "data", "--out", tmp_path / "run", "--set", "hidden=[8]"]
+    assert main([*map(str, fit), "--steps", "1", "--batch-size", "8", "--json"]) == 0
+    out, error = capsys.readouterr()
+    assert json.loads(out)["run"] == str(tmp_path / "run")
+    assert "hello" in error
+
+
+def test_devices_and_places_that_are_none(refused, here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    infer = ["infer", here / "run", here / "good.wav", "--out"]
+    assert "device 'cpu:1' is not supported" in refused(*infer, "out", "--device", "cpu:1")
+    for call in (
+        [*infer, "s3://bucket/found"],
+        ["fit", "mlp", here / "data", "--out", "https://host/run"],
+        ["render", "voice", "--out", "memory://data"],
+        ["tags", here / "data", "--out", "ftp://host/tags.csv"],
+    ):
+        assert "URL" in refused(*call)
+    assert not contents(tmp_path)
+    assert "lr 0.0: give a number from 1e-12" in refused(
+        "fit", "mlp", here / "data", "--out", "run", "--lr", "0"
+    )
+
+
+@pytest.mark.parametrize("path", [None, 5, b"run", "a\0b", "\ud800", "x" * 5000], ids=ascii)
+def test_what_is_no_path_is_one_line_in_python_too(here, path):
+    data = ps.open_dataset(here / "data")
+    for call in (
+        lambda: ps.load_synth(path),
+        lambda: ps.load_run(path),
+        lambda: ps.open_dataset(path),
+        lambda: ps.Posterior.load(path),
+        lambda: ps.load_audio(path, RATE),
+        lambda: ps.Preset.load(path),
+        lambda: ps.load_model(path),
+        lambda: ps.fit("mlp", data, path or b"", steps=1),
+        lambda: ps.render_dataset(ps.load_synth("voice"), path),
+        lambda: ps.Preset("a", {"b": 1.0}).save(path),
+        lambda: ps.save_audio(path, np.zeros(9, np.float32), RATE),
+    ):
+        with pytest.raises(ps.PyrosynthError):
+            call()
 
 
 def test_an_unfinished_fit_with_other_settings_is_kept(refused, here, run):

@@ -336,7 +336,7 @@ def test_docstring_and_bad_arguments(name):
     known = sorted(small(name, toy_data(n=8).dims).hyperparameters())
     with pytest.raises(InputError, match=rf"unknown argument.*known: .*{known[0]}"):
         build(kind, Dims(4, (8, 11)), {"no_such": 2})
-    with pytest.raises(InputError, match="cannot build|unknown kind"):
+    with pytest.raises(InputError, match="does not start|unknown kind"):
         build(kind, Dims(4, (8, 11)), dict.fromkeys(known, object()))
 
 
@@ -485,7 +485,7 @@ def test_own_bound_is_pyros_bound(name):
         ("resnet", {"kernel": 0}, "a kernel of 0 cells; give an odd number"),
         ("cnn", {"dilation": 0}, "dilation"),
         ("mlp", {"dropout": 2.0}, "dropout"),
-        ("flow_reg", {"bins": 0}, "does not run|cannot build"),
+        ("flow_reg", {"bins": 0}, "does not run|does not start"),
         ("vae", {"n_mixture": 0}, "does not run|n_mixture"),
     ],
 )

@@ -7,13 +7,12 @@ import shutil
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, integer, number
+from pyrosynth.errors import InputError, checked_path, integer, number
 from pyrosynth.files import write_bytes
 
 if TYPE_CHECKING:
@@ -138,11 +137,11 @@ def load_audio(
     import soxr
 
     rate_wanted = integer("sample_rate", sample_rate, 1)
-    if not isinstance(file, str | os.PathLike):
+    if not isinstance(file, str | os.PathLike) and hasattr(file, "read"):
         said = name or "the sound"
         mono, loudest, rate = _decode(file, said)
     else:
-        path, said = Path(file), name or str(file)
+        path, said = checked_path("sound file", file), name or str(file)
         if not os.path.isfile(path):
             raise InputError(missing_sound(said))
         try:
@@ -271,4 +270,4 @@ def save_audio(
         InputError: The audio is not one, or the file cannot be written, for example on a full
             disk.
     """
-    write_bytes(Path(path), wav_bytes(audio, sample_rate, subtype))
+    write_bytes(checked_path("file", path), wav_bytes(audio, sample_rate, subtype))

@@ -23,9 +23,11 @@ from pyrosynth.cli.options import (
     Workers,
     complain,
     leave,
+    local_path,
     open_standard_streams,
     place_torch_cache,
     progress_as_lines,
+    results_alone,
     show,
 )
 from pyrosynth.errors import PyrosynthError
@@ -56,7 +58,9 @@ def options(
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path("demo"),
+    out: Annotated[
+        Path, typer.Option("--out", parser=local_path, help="Folder for the results.")
+    ] = Path("demo"),
     synth: Annotated[str, typer.Option(help="amsynth, or voice.")] = "amsynth",
     smoke: Annotated[
         bool, typer.Option("--smoke", help="As little as possible, to see that it runs.")
@@ -115,7 +119,7 @@ def _run(given: Sequence[str], *, ends: bool = False) -> int:
     # typer's own class, whichever library it takes it from
     usage_error: Any = typer.BadParameter.__mro__[1]
     try:
-        with progress_as_lines():
+        with progress_as_lines(), results_alone(given):
             code = app(list(given) or ["--help"], prog_name="pyrosynth", standalone_mode=False)
         if code == INTERRUPTED:  # typer's way to say so, in some versions
             raise KeyboardInterrupt

@@ -14,6 +14,7 @@ from pyrosynth.cli.options import (
     Threads,
     Workers,
     complain,
+    local_path,
     settings,
     show,
 )
@@ -46,7 +47,9 @@ Files = Annotated[
 
 def describe(
     synth: Synth,
-    out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("synth.json"),
+    out: Annotated[Path, typer.Option("--out", parser=local_path, help="File to write.")] = Path(
+        "synth.json"
+    ),
     use: Use = None,
     fix: Fix = None,
     option: Option = None,
@@ -77,7 +80,9 @@ def describe(
 def presets(
     synth: Synth,
     files: Files = None,
-    out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("presets.json"),
+    out: Annotated[Path, typer.Option("--out", parser=local_path, help="File to write.")] = Path(
+        "presets.json"
+    ),
     option: Option = None,
     workers: Workers = None,
     as_json: Json = False,
@@ -107,7 +112,9 @@ def presets(
 def learn(
     synth: Synth,
     files: Files = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run.")] = Path("run"),
+    out: Annotated[
+        Path, typer.Option("--out", parser=local_path, help="Folder of the run.")
+    ] = Path("run"),
     minutes: Annotated[
         float, typer.Option(min=0.001, help="About how long it may take on this machine.")
     ] = 15.0,

@@ -7,7 +7,8 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -20,7 +21,25 @@ if TYPE_CHECKING:
     from pyrosynth.data.dataset import Dataset
     from pyrosynth.training.run import Run as FittedRun
 
-Out = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
+
+RESULTS: ContextVar[TextIO | None] = ContextVar("RESULTS", default=None)  # where they go
+
+
+def local_path(text: str) -> Path:
+    """Read the path of a file or folder on this machine.
+
+    Raises:
+        InputError: It is a URL, which would make a folder such as ``s3:`` here.
+    """
+    if "://" in str(text):
+        raise InputError(f"'{text}' is a URL, where only datasets go; give a path")
+    return Path(text)
+
+
+Out = Annotated[
+    Path,
+    typer.Option("--out", metavar="PATH", parser=local_path, help="Folder for the results."),
+]
 Data = Annotated[
     Path,
     typer.Argument(
@@ -107,10 +126,22 @@ def dataset_of(run: "FittedRun", given: Path | None) -> "Dataset":
 def show(facts: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
     """Print what a command found: lines, or one JSON document."""
     text = json.dumps(facts, indent=1) if as_json else "\n".join(lines)
+    output = RESULTS.get() or sys.stdout
     try:
-        print(printable(text), flush=True)
+        print(printable(text), file=output, flush=True)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+
+
+@contextmanager
+def results_alone(arguments: Sequence[str]) -> Iterator[None]:
+    """With ``--json``, send what others print, such as the code of a model, to standard error."""
+    token = RESULTS.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr if "--json" in arguments else sys.stdout):
+            yield
+    finally:
+        RESULTS.reset(token)
 
 
 def opens(folder: Path) -> str:

@@ -13,6 +13,7 @@ from pyrosynth.cli.options import (
     Seed,
     Workers,
     complain,
+    local_path,
     settings,
     show,
 )
@@ -131,17 +132,17 @@ def render(
     from pyrosynth.data.dataset import render_dataset
     from pyrosynth.synths import load_synth
 
-    try:
-        features = FeatureSpec(**settings(feature))
-    except TypeError as error:
-        raise InputError(f"--feature: {error}; known: {', '.join(vars(FeatureSpec()))}") from error
+    asked = settings(feature)
+    for key in asked:
+        if key not in vars(FeatureSpec()):
+            raise unknown("setting of the features", key, vars(FeatureSpec()))
     data = render_dataset(
         load_synth(synth, **settings(option)),
         out,
         params=params,
         augmented=augmented,
         note=Note(note, velocity, hold, duration),
-        features=features,
+        features=FeatureSpec(**asked),
         audio=audio,  # type: ignore[arg-type]
         prior=prior,  # type: ignore[arg-type]
         seed=seed,
@@ -165,7 +166,9 @@ def render(
 
 def tags(
     data: Data,
-    out: Annotated[Path, typer.Option("--out", help="CSV file to write.")] = Path("tags.csv"),
+    out: Annotated[
+        Path, typer.Option("--out", parser=local_path, help="CSV file to write.")
+    ] = Path("tags.csv"),
     source: Annotated[
         str, typer.Option("--from", help="descriptors of the sounds, or names of the presets.")
     ] = "descriptors",

@@ -310,7 +310,7 @@ def render_dataset(
     """
     job = Job(
         synth,
-        synth.param_space.select(params or synth.param_space.usual),
+        synth.param_space.select(synth.param_space.usual if params is None else params),
         note or Note(),
         features or FeatureSpec(),
         audio,

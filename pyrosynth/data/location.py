@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pyrosynth.errors import InputError, reading
+from pyrosynth.errors import InputError, checked_path, reading
 from pyrosynth.files import claim
 
 OBJECT_STORES = (
@@ -29,7 +29,7 @@ def location(path: str | Path) -> Path:
         InputError: There is no library for such URLs.
     """
     if "://" not in str(path):
-        return Path(path)
+        return checked_path("dataset", path)
     what = f"'{path}' is no folder or URL that can be used here"
     advice = 'give one such as s3://bucket/data, and install: pip install "pyrosynth[scale]"'
     with reading(InputError, what, advice):
@@ -38,7 +38,9 @@ def location(path: str | Path) -> Path:
         _use_obstore()
         found: Any = UPath(path)
         assert found.fs  # its library is loaded
-        return found
+        if found.protocol == "memory":
+            raise ValueError("what is in memory is lost at the end")
+        return Path(found.path) if found.protocol in ("file", "local") else found
 
 
 @cache
@@ -60,7 +62,7 @@ def failures(path: Path) -> tuple[type[Exception], ...]:
         return (OSError,)
     from obstore.exceptions import BaseError
 
-    return OSError, BaseError
+    return OSError, NotImplementedError, BaseError  # some protocols can only be read
 
 
 def for_zarr(path: Path) -> Path | str:

@@ -19,7 +19,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pyrosynth._version import __version__
 from pyrosynth.data.location import failures, for_zarr, is_remote
-from pyrosynth.errors import DataError, integer, one_line, reading
+from pyrosynth.errors import DataError, integer, one_line, reading, reason
 from pyrosynth.files import difference
 
 PENDING = "pending"
@@ -320,7 +320,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except failures(path) as error:
-        why = getattr(error, "strerror", None) or one_line(str(error))
+        why = one_line(reason(error))
         raise DataError(
             f"cannot write '{path}': {why}; make room or give another folder, "
             "then run the same command again: what is complete stays"

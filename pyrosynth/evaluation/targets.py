@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyrosynth.audio.background import load_note
 from pyrosynth.audio.features import FeatureSpec, match_loudness
 from pyrosynth.data.dataset import Dataset
-from pyrosynth.errors import DataError, InputError
+from pyrosynth.errors import DataError, InputError, checked_path
 from pyrosynth.synths.params import ParamSpace, Subspace
 from pyrosynth.training.fit import contract_hash
 
@@ -150,7 +150,7 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None, seed: in
     Raises:
         DataError: The folder holds no sound files, or none that can be used.
     """
-    files = _sound_files(Path(folder))
+    files = _sound_files(checked_path("folder", folder))
     if n is not None:
         chosen = np.sort(np.random.default_rng(seed).permutation(len(files))[:n])
         files = [files[i] for i in chosen]

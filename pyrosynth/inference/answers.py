@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth import report
 from pyrosynth.audio.io import Audio, save_audio
-from pyrosynth.errors import InputError, number
+from pyrosynth.errors import InputError, checked_path, number
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.presets import Preset, preset_json
 from pyrosynth.training.uncertainty import conformal_quantile
@@ -206,7 +206,7 @@ class Match:
         Raises:
             InputError: The synth has no file of its own, or the file cannot be written.
         """
-        posterior, file = self._run_posterior, Path(path)
+        posterior, file = self._run_posterior, checked_path("file", path)
         if file.suffix == ".wav":
             save_audio(file, self.audio, posterior.run.features.sample_rate)
         elif file.suffix == ".json":

@@ -23,6 +23,7 @@ from pyrosynth.errors import (
     InputError,
     PyrosynthError,
     SynthError,
+    checked_path,
     checked_seed,
     integer,
     reading,
@@ -223,7 +224,7 @@ def infer_sound(
         InputError: The sound cannot be used, or the folder cannot be written.
         SynthError: The synth cannot play.
     """
-    file, target = Path(path), Path(folder)
+    file, target = checked_path("sound file", path), checked_path("place", folder)
     name = safe_name(target.name)
     rate = posterior.run.features.sample_rate
     recording = load_audio(file, rate)

@@ -1,13 +1,15 @@
 """Hyper-parameters and schedules that go by a name, and variants built from hyper-parameters."""
 
 import inspect
+import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import InputError, PyrosynthError, one_line, reason, unknown
 from pyrosynth.modeling.distributions import noise_from
 
 if TYPE_CHECKING:
@@ -69,11 +71,10 @@ def require_runnable(variant: "Variant") -> None:
         with torch.no_grad(), noise_from(torch.Generator(variant.origin.device)):
             variant.model(batch)
             variant.log_prob_v(*variant.sample_v(batch["x"], 1)[:1], batch["x"])
-    except (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"{type(variant).__name__} does not run with {variant.hyperparameters()}: {reason}"
-        ) from error
+    except PyrosynthError:  # it says so itself
+        raise
+    except Exception as error:
+        raise _failed(type(variant), "run", variant.hyperparameters(), error) from error
     finally:
         variant.train(training)
 
@@ -128,5 +129,21 @@ def build(variant: type[V], dims: "Dims", options: dict[str, Any]) -> V:
     try:
         with torch.inference_mode(False), torch.enable_grad():  # a caller's modes are not ours
             return variant(dims, **options).float()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"cannot build {variant.__name__} with {options}: {error}") from error
+    except PyrosynthError:  # it says so itself
+        raise
+    except Exception as error:
+        raise _failed(variant, "start", options, error) from error
+
+
+def _failed(
+    variant: "type[Variant]", what: str, options: Mapping[str, Any], error: Exception
+) -> InputError:
+    """Build the error for a variant whose code fails: why, in which line, and with what."""
+    file = getattr(sys.modules.get(variant.__module__), "__file__", None)
+    lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == file]
+    where = f" in line {lines[-1]} of '{file}'" if lines else ""
+    why = reason(error).partition("\n")[0]
+    return InputError(
+        f"{variant.__name__} does not {what}{where} ({one_line(why, 120)}); correct its code, or "
+        f"its arguments {dict(options)}"
+    )

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from pyrosynth.errors import InputError, SynthError, reading, unknown
+from pyrosynth.errors import InputError, SynthError, checked_path, reading, unknown
 from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
 from pyrosynth.synths.custom import complete, entry_points, is_class, load_class
 from pyrosynth.synths.description import (
@@ -50,6 +50,7 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
         InputError: The name or an option is unknown, or an option has no such value.
         SynthError: The plugin is missing or not usable.
     """
+    checked_path("synth", name_or_path)
     text = os.fspath(name_or_path)
     make: Callable[..., Synth]
     if text == "voice":
@@ -81,7 +82,9 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
 
         if os.sep not in text and not split_label(text)[0].endswith(".so"):
             raise unknown(
-                "synth", text, (*names(), "or the path of a DSSI plugin (.so), or MODULE:CLASS")
+                "synth",
+                text,
+                (*names(), "or MODULE:CLASS, or the path of a plugin or a synth.json"),
             )
         make = functools.partial(DssiSynth, text)
     known = inspect.signature(make).parameters

@@ -49,7 +49,7 @@ def load_class(name: str) -> type[Synth]:
         raise SynthError(
             f"module '{module_name}' has no class '{class_name}'; give MODULE:CLASS"
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {one_line(str(error), 120)}"
         raise SynthError(
             f"cannot import '{module_name}' ({reason}); run the command in its folder, or install "

@@ -51,7 +51,7 @@ def probe(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """
     file = Path(path).expanduser().resolve()
     if not file.is_file():
-        raise SynthError(f"no plugin '{path}'; give the path of a DSSI library (.so)")
+        raise SynthError(f"no plugin '{path}'; give the path of a plugin, such as a .so")
     with tempfile.TemporaryDirectory(prefix="pyrosynth-") as home:
         answer = Path(home) / "answer.json"
         child = subprocess.Popen(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, number, read_limited, reading, unknown
+from pyrosynth.errors import InputError, checked_path, number, read_limited, reading, unknown
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.params import ParamSpace
 
@@ -100,7 +100,7 @@ class Preset:
             InputError: The file is missing, not JSON, lacks a key, holds no numbers, or is of
                 another synth.
         """
-        file = Path(path)
+        file = checked_path("preset file", path)
         keys = "give JSON with the keys synth, name and parameters"
         with reading(InputError, f"cannot read a preset from '{path}'", keys):
             data = json.loads(read_limited(file, LARGEST_FILE), object_pairs_hook=_each_once)

@@ -18,7 +18,15 @@ from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.labeling import HIDDEN, default_tags
 from pyrosynth.data.tags import TagTable, read_tags
-from pyrosynth.errors import DataError, InputError, RunError, checked_seed, reading, unknown
+from pyrosynth.errors import (
+    DataError,
+    InputError,
+    RunError,
+    checked_path,
+    checked_seed,
+    reading,
+    unknown,
+)
 from pyrosynth.files import claim, difference, share
 from pyrosynth.modeling import Dims, Variant, build, set_temperature, with_recipe
 from pyrosynth.modeling.recipes import plain, require_runnable
@@ -141,7 +149,7 @@ def fit(
             "start": begun,
             **_training(training),
         }
-        place = None if out is None else Path(out)
+        place = None if out is None else checked_path("place", out)
         with claim(place, "fit") if place and processes.leads else nullcontext(place) as folder:
             if folder and force and processes.leads:
                 for file in (folder / FACTS, folder / svi.CHECKPOINT):

@@ -20,7 +20,7 @@ from torch import Tensor
 from pyrosynth._version import __version__
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import RunError, reading
+from pyrosynth.errors import RunError, checked_path, reading
 from pyrosynth.files import safe_name, write_bytes
 from pyrosynth.modeling import Dims, Temperature, Term, Variant, build, set_temperature
 from pyrosynth.report import notebook
@@ -139,7 +139,7 @@ class Run:
         Raises:
             RunError: A file cannot be written, or the variant's source is not to be found.
         """
-        folder, variant = Path(path), self.variant
+        folder, variant = checked_path("place", path), self.variant
         source = variant_source(type(variant))
         write_bytes(folder / SOURCE, source.encode())
         tensors = {f"variant.{k}": t for k, t in variant.state_dict().items()}
@@ -212,7 +212,7 @@ def run_folder(path: str | Path) -> Path:
 
     A path that holds a run comes before a name; another folder of that name does not.
     """
-    folder = Path(path)
+    folder = checked_path("run", path)
     named = str(path) in pretrained() and not (folder / FACTS).exists()
     return PRETRAINED / folder if named else folder
 
@@ -237,7 +237,10 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
         named = f", or take a pretrained one: {', '.join(pretrained())}" if pretrained() else ""
         raise RunError(f"no run directory '{folder}'; make one with pyrosynth fit{named}")
     if not (folder / FACTS).exists():
-        raise RunError(f"'{folder / FACTS}' is missing; the fit is not complete")
+        raise RunError(
+            f"'{folder}' holds no finished fit ('{FACTS}' is missing); give the folder of a run, "
+            "or call the same fit again"
+        )
     with reading(RunError, f"'{folder / FACTS}' is damaged", "fit again"):
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         held, made_by = facts.get("format", 1), facts.get("pyrosynth", "?")

@@ -124,7 +124,11 @@ class TrainingState:
         waiting.clear()
         for i, value in enumerate(values):
             if not math.isfinite(value):
-                kept = f"; the last good checkpoint is '{self.path}'" if self.path else ""
+                kept = (
+                    f"; the last good checkpoint is '{self.path}'"
+                    if self.path and self.path.exists()
+                    else ""
+                )
                 raise RunError(
                     f"the loss became {value} at step {first + i + 1}; lower lr, or look for "
                     f"values that are not finite in the data{kept}"
@@ -181,8 +185,7 @@ class TrainingState:
             return
         if not resume:
             raise RunError(
-                f"'{self.path}' holds an earlier fit; resume it (resume=True, --resume) or "
-                "choose another folder"
+                f"'{self.path}' holds an earlier fit; give resume=True to go on, or another folder"
             )
         tensors, info = read_tensors(self.path, device)
         with reading(RunError, f"'{self.path}' is damaged", "delete it to fit from the start"):
@@ -213,7 +216,7 @@ class TrainingState:
         """Say how to go on."""
         if self.path is None:
             return "nothing was saved, since no folder was given (out=...)"
-        return f"go on with resume=True or --resume ('{self.path}')"
+        return f"give resume=True to go on ('{self.path}')"
 
 
 def settings_of(path: Path) -> dict[str, Any] | None:

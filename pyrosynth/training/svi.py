@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pyrosynth.training.stream import StreamedData
 
 CHECKPOINT = "checkpoints/last.safetensors"  # inside the folder of a run
-LARGEST_LR, MOST_THREADS = 1000.0, 1024
+SMALLEST_LR, LARGEST_LR, MOST_THREADS = 1e-12, 1000.0, 1024
 LOOKED_AT = 8192  # training sounds that a variant may look at before the first step
 SCORED = 256  # held-out rows that are scored at once, or more where batches are larger
 SCORED_BY_GPU = 4096  # the same on a GPU
@@ -136,7 +136,7 @@ def fit(
     validate_every = integer("validate_every", validate_every, 1)
     warm_up = integer("warm_up", warm_up, 0)
     lr, clip, jitter = (
-        number("lr", lr, 0, LARGEST_LR),
+        number("lr", lr, SMALLEST_LR, LARGEST_LR),
         number("clip", clip, 0),
         number("jitter", jitter, 0),
     )
@@ -238,9 +238,9 @@ def find_device(name: str) -> torch.device:
     """
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise InputError(f"unknown device '{name}'; give cpu or cuda") from error
-    if device.type not in ("cpu", "cuda"):
+    if device.type not in ("cpu", "cuda") or device.type == "cpu" and device.index:
         raise InputError(f"device '{name}' is not supported; give cpu or cuda")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(

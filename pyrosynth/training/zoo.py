@@ -92,7 +92,7 @@ def load_variant(path: Path, module: str) -> "type[Variant]":
         try:
             # Not through importlib, which would leave compiled files beside the source.
             exec(compile(path.read_bytes(), file, "exec"), vars(loaded))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[module]
             raise InputError(f"'{path}' cannot be run: {type(error).__name__}: {error}") from error
         linecache.checkcache(file)
