@@ -52,26 +52,33 @@ class Browser:
         await self.until(lambda: port.exists() and len(port.read_text().splitlines()) == 2)
         number = port.read_text().splitlines()[0]
         self.session = ClientSession()
-        async with self.session.get(f"http://127.0.0.1:{number}/json") as response:
-            (page, *_) = [p for p in await response.json() if p["type"] == "page"]
+        while not (pages := await self.pages(number)):
+            await asyncio.sleep(0.1)
         self.socket = await self.session.ws_connect(
-            page["webSocketDebuggerUrl"], max_msg_size=2**27
+            pages[0]["webSocketDebuggerUrl"], max_msg_size=2**27
         )
         self.ids, self.waiting, self.errors = itertools.count(1), {}, []
+        self.loaded, self.n_downloads = asyncio.Event(), 0
         self.reader = asyncio.create_task(self.read())
         for domain in ("Page", "Runtime", "DOM", "Log"):
             await self.send(f"{domain}.enable")
         await self.send(
-            "Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads)
-        )
+            "Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads),
+            eventsEnabled=True,
+        )  # fmt: skip
+        await self.true("document.readyState === 'complete'")
         return self
+
+    async def pages(self, port):
+        async with self.session.get(f"http://127.0.0.1:{port}/json") as response:
+            return [page for page in await response.json() if page["type"] == "page"]
 
     async def __aexit__(self, *_):
         await self.socket.close()  # which ends the reader
         await self.reader
         await self.session.close()
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(WAIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     async def read(self):
@@ -79,6 +86,11 @@ class Browser:
             said = json.loads(message.data)
             if "id" in said:
                 self.waiting.pop(said["id"]).set_result(said)
+            elif said["method"] == "Browser.downloadProgress":
+                if said["params"]["state"] == "completed":
+                    self.n_downloads += 1
+            elif said["method"] == "Page.loadEventFired":
+                self.loaded.set()
             elif said["method"] == "Runtime.exceptionThrown":
                 self.errors.append(said["params"]["exceptionDetails"])
             elif said["method"] == "Log.entryAdded":
@@ -95,8 +107,19 @@ class Browser:
         return said["result"]
 
     async def open(self, address):
-        await self.send("Page.navigate", url=address)
-        await self.true("document.documentElement?.dataset.ready === 'yes'")
+        await self.go("Page.navigate", url=address)
+        await self.true("document.documentElement.dataset.ready === 'yes'")
+
+    async def reload(self):
+        await self.go("Page.reload")
+        await self.true("document.documentElement.dataset.ready === 'yes'")
+
+    async def go(self, method, **params):
+        """Leave the page; nothing is asked of the next one before it is there."""
+        await self.js("document.documentElement.dataset.ready = 'left'")
+        self.loaded.clear()
+        await self.send(method, **params)
+        await asyncio.wait_for(self.loaded.wait(), WAIT)
 
     async def js(self, expression):
         """Return the value of an expression on the page."""
@@ -114,6 +137,12 @@ class Browser:
                 text = await self.js("document.getElementById('status')?.textContent")
                 raise TimeoutError(f"{expression}; the page says '{text}', errors {self.errors}")
             await asyncio.sleep(0.1)
+
+    async def downloaded(self):
+        """Wait for a file to be downloaded; return all that are there."""
+        await self.until(lambda: self.n_downloads)
+        self.n_downloads = 0
+        return list(self.downloads.iterdir())
 
     async def until(self, condition):
         ends = time.monotonic() + WAIT

@@ -20,7 +20,7 @@ def doubling(workers):
         if item == 99:
             os.kill(os.getpid(), signal.SIGKILL)
         if item == 60:
-            time.sleep(60)
+            time.sleep(1000)
         tick(2)
         return 2 * item, workers, os.getpid()
 
@@ -34,7 +34,7 @@ def telling(workers):
     def work(item, tick):
         if item == "last of its parent":
             os.kill(os.getppid(), signal.SIGKILL)
-            time.sleep(60)
+            time.sleep(1000)
         return os.getppid(), len(os.listdir("/proc/self/task")), "colorsys" in sys.modules
 
     yield work

@@ -1,18 +1,14 @@
 """A check from end to end, killed and called again; and its arithmetic."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 import warnings
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from killed import killed_after_draws
 from matplotlib import pyplot
 from scipy.stats import kstest
 from small import small_run
@@ -192,29 +188,11 @@ def test_other_runs_are_shown_beside(result, fitted):
 
 def test_killed_check_goes_on(result, fitted, tmp_path, monkeypatch):
     dataset, posterior, folder = fitted
-    code = f"""
-import sys
-from pyrosynth.evaluation import methods
-from pyrosynth.evaluation.check import check
-from pyrosynth.data.dataset import open_dataset
-from pyrosynth.inference.posterior import Posterior
-methods.STEPS = 20
-check(Posterior.load({str(folder / "run")!r}), open_dataset({str(folder / "data")!r}),
-      {str(tmp_path)!r}, **{FAST!r})
-"""
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], start_new_session=True, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("cache/draws-*/*.npz"))) < 2 and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    monkeypatch.setattr(methods, "STEPS", 20)
+    killed_after_draws(2, check, posterior, dataset, tmp_path, **FAST)
     kept = {f: f.stat().st_mtime_ns for f in tmp_path.glob("cache/*/*.npz")}
     assert kept
     assert not (tmp_path / "report.html").exists()
-    monkeypatch.setattr(methods, "STEPS", 20)
     check(posterior, dataset, tmp_path, **FAST)
     assert all(file.stat().st_mtime_ns == when for file, when in kept.items())
     table, other = (

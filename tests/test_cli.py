@@ -269,11 +269,11 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
     )
     with child:
         seen = ""
-        while "presets:" not in seen:
-            seen += child.stderr.read(1)
+        while "presets:" not in seen and (more := child.stderr.read(1)):
+            seen += more
         child.send_signal(signal.SIGINT)
         try:
-            _, error = child.communicate(timeout=60)
+            _, error = child.communicate(timeout=300)
         finally:
             child.kill()
     assert child.returncode == 130, error

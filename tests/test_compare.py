@@ -1,15 +1,12 @@
 """A whole comparison: killed, called again, and with models that fail."""
 
 import json
-import multiprocessing
-import os
-import signal
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from killed import killed_after_draws
 from small import NOTE, small_dataset
 from test_report import assert_self_contained
 from toys import SMALL
@@ -67,17 +64,7 @@ def result(given):
     """A comparison that was killed after the first results, and called again."""
     dataset, options, out = given
 
-    def start():
-        os.setsid()
-        compare(dataset, out, **options)
-
-    process = multiprocessing.get_context("fork").Process(target=start)
-    process.start()
-    while len(list(out.glob("cache/draws-*/*.npz"))) < 2:
-        assert process.is_alive()
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.join()
+    killed_after_draws(2, compare, dataset, out, **options)
     kept = {f: f.stat().st_mtime_ns for f in out.glob("cache/*/*.npz")}
     kept |= {f: f.stat().st_mtime_ns for f in out.glob("runs/*/weights.safetensors")}
     assert kept

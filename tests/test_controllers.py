@@ -162,7 +162,7 @@ def test_amsynth_plays_what_its_controllers_say(tmp_path):
         subprocess.run(
             [sys.executable, "-c", PLAY, str(synth.path), json.dumps(list(ports)),
              json.dumps(controllers), str(out)],
-            check=True, timeout=120, env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path)},
+            check=True, timeout=600, env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path)},
         )  # fmt: skip
         return np.load(out)
 

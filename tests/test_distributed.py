@@ -57,7 +57,7 @@ def together(work, place):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(300)
+        process.join(600)
         process.kill()
     meeting.unlink(missing_ok=True)
     return [torch.load(place / f"found{rank}", weights_only=False) for rank in range(N)]
@@ -167,7 +167,7 @@ def test_torchrun_fits_with_the_command(tmp_path):
         "--steps", "20", "--batch-size", "32", "--json",
         *(argument for option in options for argument in ("--set", option)),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["best_step"] == 20  # one document, of the first process
     run = load_run(tmp_path / "run")

@@ -456,10 +456,10 @@ def test_whatever_arrives_the_server_answers_the_next_message(client, served):
     assert counts["oversized"] == 1
 
 
-def test_a_flood_is_counted_and_others_are_served(live, client, served):
-    """Of ten pings beside thousands of expensive messages, each is answered, in time."""
+def test_a_flood_is_counted_and_others_are_served(client, served):
+    """Beside thousands of expensive messages others are answered, and complaints are few."""
     flood = Client(client.port, "127.0.0.2")
-    over = threading.Event()
+    over, began = threading.Event(), time.monotonic()
     message = write("/decode", ["brightness", 1.0])
 
     def pour():
@@ -470,66 +470,100 @@ def test_a_flood_is_counted_and_others_are_served(live, client, served):
 
     thread = threading.Thread(target=pour)
     thread.start()
-    waits = []
     try:
         for _ in range(10):
-            time.sleep(0.1)
-            began = time.monotonic()
-            client.ask("/ping")
-            waits.append(time.monotonic() - began)
+            client.settle()
+        while served.server.counts["flooding"] <= 100:
+            client.settle()
     finally:
         over.set()
         thread.join()
     counts = dict(served.server.counts)
-    assert counts["flooding"] > 100
-    assert counts["errors"] < counts["flooding"] / 10
-    assert max(waits) < 5  # machines are busy
+    assert counts["errors"] <= 1 + (time.monotonic() - began) / osc.COMPLAINTS_SECONDS
     flood.socket.close()
 
 
-def test_a_host_has_half_of_the_time_at_most(live):
-    quiet = osc.OscServer(live)
-    quiet.endpoint = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+class Clock:
+    """Time that passes as this thread works, or is told to wait: that others work is not in it."""
+
+    def __init__(self):
+        self.waited = 0.0
+
+    def monotonic(self):
+        return time.thread_time() + self.waited
+
+    def sleep(self, seconds):
+        self.waited += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(osc, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def quiet(clock, live):
+    """A server that is given its messages by hand, and answers one when it is told to."""
+    server = osc.OscServer(live)
+    server.endpoint = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    yield server
+    server.endpoint.close()
+
+
+def test_in_a_flood_the_next_turn_is_that_of_another_host(quiet, clock):
+    message, ping = write("/decode", ["brightness", 1.0]), write("/ping", [])
+    other = Client(0)
+    for _ in range(10):
+        for _ in range(1000):
+            quiet.receive(message, ("127.0.0.2", 5000))
+        quiet.receive(ping, other.socket.getsockname())
+        n_answered = quiet.counts["answered"]
+        while quiet.hosts["127.0.0.1"].turns:
+            if not quiet.step():
+                clock.sleep(0.002)
+        assert other.hear()[0] == "/pong"
+        assert quiet.counts["answered"] - n_answered <= 2
+    assert quiet.counts["flooding"] > 9000
+    other.socket.close()
+
+
+def test_a_host_has_half_of_the_time_at_most(quiet, clock):
     message = write("/decode", ["brightness", 1.0])
 
     def used(hosts):
-        """Serve hosts that always have something for two seconds; return their shares."""
+        """Serve hosts that always have something for a second; return their shares."""
         spent = dict.fromkeys(hosts, 0.0)
         for host in hosts:  # what they have at once is used up
             quiet._host(host).credit._left = 0.0
         quiet._credit._left = 0.0
-        began = time.monotonic()
-        while (now := time.monotonic()) < began + 2:
+        began = clock.monotonic()
+        while (now := clock.monotonic()) < began + 1:
             for host in hosts:
                 if len(quiet._port(quiet._host(host), (host, 5000)).datagrams) < 4:
                     quiet.receive(message, (host, 5000))
             before = {host: quiet.hosts[host].credit._left for host in hosts}
             if not quiet.step():
-                time.sleep(0.002)
+                clock.sleep(0.002)
                 continue
             after = {host: quiet.hosts[host].credit._left for host in hosts}
             (worked,) = [h for h in hosts if after[h] < before[h]] or [None]
             if worked:
-                spent[worked] += time.monotonic() - now
-        return {host: seconds / 2 for host, seconds in spent.items()}
+                spent[worked] += clock.monotonic() - now
+        return spent
 
     one = used(["127.0.0.1"])
     assert one["127.0.0.1"] < 0.6
     two = used(["127.0.0.1", "127.0.0.2"])
     assert sum(two.values()) < 0.9
     assert min(two.values()) > 0.3 * max(two.values())
-    quiet.endpoint.close()
 
 
-def test_memory_does_not_grow(live, served, monkeypatch):
-    """Many messages by many clients, bad ones among them."""
-    rng = random.Random(1)
-    server = served.server
-
+def test_memory_does_not_grow(live, quiet, monkeypatch):
+    """Many messages by many clients, bad ones among them, are as if they had not been."""
     monkeypatch.setattr(osc, "HOST_SHARE", 1e9)
-    monkeypatch.setattr(osc, "SHARE", 1e9)
-    quiet = osc.OscServer(live)
-    quiet.endpoint = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    monkeypatch.setattr(quiet._credit, "share", 1e9)
     names = live.space.names
     requests = [
         write("/ping", []), write("/move", ["brightness", 0.1]), write("/near", []),
@@ -537,24 +571,29 @@ def test_memory_does_not_grow(live, served, monkeypatch):
         write("/load", [names[0]]), write("/nothing", ["x"] * 50), *HOSTILE,
     ]  # fmt: skip
 
-    def play(n):
-        for _ in range(n):
-            host = f"127.0.{rng.randrange(200)}.1"
+    def play():
+        """Return the bytes that are held after the same messages as each time."""
+        rng = random.Random(1)
+        for _ in range(150):
+            host = f"127.0.{rng.randrange(100)}.1"
             quiet.receive(rng.choice(requests), (host, rng.randrange(1024, 2048)))
             while any(host.turns for host in quiet.hosts.values()):
                 quiet.step()
+        for number in range(osc.HOSTS):  # the others are forgotten
+            quiet.receive(b"", (f"127.1.{number}.1", 1024))
+        while quiet._turns and quiet.step():
+            pass
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
     tracemalloc.start()
     try:
-        before, after = play(600), play(600)
+        held = [play() for _ in range(5)]
     finally:
         tracemalloc.stop()
     assert len(quiet.hosts) == osc.HOSTS
-    quiet.endpoint.close()
-    assert after - before < 80_000
-    assert server.counts["received"] == 0
+    # What is kept of each message would be there each time; a table that doubles is there once.
+    assert np.median(np.diff(held)) < 20_000, held
 
 
 def test_a_client_on_this_machine_may_stop_the_server(client, served, live):

@@ -122,14 +122,14 @@ def test_damaged_metadata_are_one_line_in_no_time(full):
         texts = [*rng.sample(texts, 60), "", "[", "[" * 100_000, "\0", "null", '"x"']
         for mutant in texts:
             (full.path / file).write_text(mutant)
-            start = time.perf_counter()
+            start = time.process_time()
             try:
                 store = Store(full.path)
                 store.is_complete(23)
                 assert store.read("x").tobytes() == expected, mutant
             except DataError as error:
                 assert len(str(error)) <= 300  # noqa: PT017
-            assert time.perf_counter() - start < 1, mutant
+            assert time.process_time() - start < 1, mutant
         (full.path / file).write_text(text)
     assert Store(full.path).read("x").tobytes() == expected
 

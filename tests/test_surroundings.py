@@ -367,11 +367,11 @@ def test_ctrl_c_twice_is_no_traceback(here, tmp_path):
         env=environment,
     )  # fmt: skip
     with child:
-        while "fit:" not in child.stderr.readline():
+        while (line := child.stderr.readline()) and "fit:" not in line:
             pass
         for _ in range(3):
             child.send_signal(signal.SIGINT)
-        _, error = child.communicate(timeout=60)
+        _, error = child.communicate(timeout=300)
     assert child.returncode == 130, error
     assert "Traceback" not in error
     assert not list(temporary.iterdir())

@@ -43,9 +43,9 @@ class Connections:
             waiting = [t for t, (_, may_close) in self._open.items() if may_close]
             self._close(min(waiting, key=lambda t: self._open[t][0], default=transport))
         if not transport.is_closing():
-            self.waits(transport)
+            self.waits(transport, WAIT_SECONDS)
 
-    def waits(self, transport: asyncio.Transport | None, seconds: float = WAIT_SECONDS) -> None:
+    def waits(self, transport: asyncio.Transport | None, seconds: float) -> None:
         """Give a connection time to send something."""
         if transport is not None:
             self._open[transport] = (time.monotonic() + seconds, True)

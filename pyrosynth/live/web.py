@@ -22,7 +22,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, web
 from pyrosynth._version import __version__
 from pyrosynth.errors import InputError, PyrosynthError, checked_seed, integer, one_line, reason
 from pyrosynth.live import osc
-from pyrosynth.live.connections import BODY_SECONDS, Connections, server_log
+from pyrosynth.live.connections import BODY_SECONDS, WAIT_SECONDS, Connections, server_log
 from pyrosynth.live.engine import Live, Sound
 from pyrosynth.live.files import LARGEST_FILE
 from pyrosynth.live.midi import MidiPorts
@@ -102,7 +102,7 @@ class Site:
             response = _say(400, f"a question that cannot be understood ({reason(error)})")
         finally:
             if request.transport is not None and not request.transport.is_closing():
-                self.connections.waits(request.transport)
+                self.connections.waits(request.transport, WAIT_SECONDS)
         return response
 
     def _refusal(self, request: web.Request) -> str | None:

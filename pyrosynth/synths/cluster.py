@@ -98,7 +98,7 @@ class Cluster:
         needed = replace(self._needed, spec=synth.spec(), identity=synth.identity())
         if needed != self._needed:
             self._needed, self._verdicts, self._asked = needed, {}, {}
-        self.fitting()
+        self.fitting(EXAMINE_SECONDS)
         return ClusterRenderer(self, self._run, synth, note, sample_rate, **options)
 
     def map(
@@ -145,7 +145,7 @@ class Cluster:
             with suppress(Exception):
                 self._client.cancel(list(running))
 
-    def fitting(self, patience_seconds: float = EXAMINE_SECONDS) -> dict[str, int]:
+    def fitting(self, patience_seconds: float) -> dict[str, int]:
         """Return the addresses of the workers that fit, and their threads; wait for the first.
 
         Args:

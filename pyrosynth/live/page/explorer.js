@@ -55,9 +55,10 @@ function latest(action) {
   };
 }
 
-/** Ask for something else than what is under way; return which wish that is. */
+/** Ask for something else than what is under way, a hover too; return which wish that is. */
 function wish() {
   wishes += 1;
+  hovering?.abort();
   return wishes;
 }
 
@@ -117,6 +118,7 @@ const follow = latest(async ({ mine, ask, moving }) => {
 
 /** Let an input move the point; `ask` gives the new one. A gesture is one step of undo. */
 function followed(input, ask) {
+  const set = input.type === "checkbox" ? "checked" : "value";
   let mine = null;
   let start = null; // where the gesture began
   input.addEventListener("input", () => {
@@ -126,8 +128,12 @@ function followed(input, ask) {
       start = now;
       undoing.add();
     }
-    const from = start;
-    follow({ mine, ask: () => ask(from), moving: input.name });
+    const [from, said] = [start, input[set]];
+    const answer = () => {
+      input[set] = said; // what was drawn meanwhile, of another input, may have set it back
+      return ask(from);
+    };
+    follow({ mine, ask: answer, moving: input.name });
   });
   input.addEventListener("change", () => { start = null; });
 }

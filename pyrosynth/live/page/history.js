@@ -53,8 +53,8 @@ function keepSoon() {
 }
 
 /** Go to what the address holds, if there is something; what is wrong with it is thrown. */
-async function restoreFromAddress() {
-  const asked = new URLSearchParams(location.hash.slice(1));
+async function restoreFromAddress(address = location) {
+  const asked = new URLSearchParams(address.hash.slice(1));
   if (!asked.has("values") || !source.canFind) return;
   const numbers = (name) => (asked.get(name) ?? "").split(",").map(Number);
   const values = numbers("values");

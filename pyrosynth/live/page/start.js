@@ -126,7 +126,7 @@ function listen() {
     }
   });
   document.addEventListener("keydown", shortcut);
-  addEventListener("hashchange", () => trying(restoreFromAddress));
+  addEventListener("hashchange", (event) => trying(() => restoreFromAddress(new URL(event.newURL))));
   listenToSearch();
   listenToRelatives();
   listenToDrops();
