@@ -18,8 +18,13 @@ from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.presets import preset_array
 from pyrosynth.synths.rendering import Renderer, probe_isolation
+from pyrosynth.synths.sandbox import starves
+from pyrosynth.synths.worker import START_SECONDS, Worker
+from pyrosynth.synths.worker_process import TIMED_OUT
 
 RATE = 22050
+TIMEOUT = 0.5  # seconds of work for a sound, which takes a hundredth of that
+WAIT = 120.0  # seconds; machines are busy
 NOTE = Note(hold_seconds=0.1, duration_seconds=0.2)
 FINE, SEGFAULT, HANG, NAN, SILENCE, STATE = range(6)  # modes of data/faulty.c
 MODES = {
@@ -66,17 +71,26 @@ def settings(n, faults=None):
 
 
 def render(synth, values, workers=1, **options):
-    with Renderer(synth, NOTE, RATE, workers=workers, timeout_seconds=1.0, **options) as renderer:
+    with Renderer(
+        synth, NOTE, RATE, workers=workers, timeout_seconds=TIMEOUT, **options
+    ) as renderer:
         return renderer.render(values)
 
 
 def alive(pid):
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     return state != "Z"
+
+
+def until(condition):
+    """Wait until something is so; return whether it is."""
+    deadline = time.monotonic() + WAIT
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
 
 
 @pytest.fixture
@@ -87,42 +101,51 @@ def scratch(monkeypatch, tmp_path):
     return tmp_path
 
 
-def processes(folder):
-    """Processes whose home lies in a folder, or that a plugin started without one."""
+def processes(folder, homeless=""):
+    """Processes whose home lies in a folder, or that have an argument and no home."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
                 known = f"HOME={folder}/".encode() in (entry / "environ").read_bytes()
-                if known or b"1000.25" in (entry / "cmdline").read_bytes():
+                if known or (homeless and homeless.encode() in (entry / "cmdline").read_bytes()):
                     found.append(int(entry.name))
     return [pid for pid in found if alive(pid)]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_misbehaving_plugin_costs_one_sound_in_time(faulty, scratch, mode):
+def test_a_misbehaving_plugin_costs_one_sound_in_time(faulty, scratch, mode, monkeypatch):
     number, reason = MODES[mode]
-    with Renderer(faulty, NOTE, RATE, workers=1, timeout_seconds=1.0) as renderer:
-        began = time.monotonic()
+    monkeypatch.setenv("FAULTY_SLEEPS", f"1000.{os.getpid()}")
+    ends, recover = [], Worker._recover
+
+    def counted(worker, why, text=""):
+        ends.append(why)
+        recover(worker, why, text)
+
+    monkeypatch.setattr(Worker, "_recover", counted)
+    with Renderer(faulty, NOTE, RATE, workers=1, timeout_seconds=TIMEOUT) as renderer:
         fine = renderer.render(settings(6)).audio
-        once = time.monotonic() - began  # with a start, of which there are at most five more
+        assert not ends
         began = time.monotonic()
         rendered = renderer.render(settings(6, {2: number}))
         took = time.monotonic() - began
         again = renderer.render(settings(6)).audio
-    late = 2.0 if reason == "timed out" else 0.0
-    assert took < late + 6 * once + 0.5
+    assert len(ends) <= 5
+    assert ends.count(TIMED_OUT) <= (reason in ("timed out", None))
+    assert took < START_SECONDS  # which is for another kind of trouble
     expected = ["", "", rendered.reason[2] if reason is None else reason, "", "", ""]
     assert rendered.reason.tolist() == expected
     assert rendered.reason[2] in ("", "crashed", "timed out")
     good = np.array(expected) == ""
     np.testing.assert_array_equal(rendered.audio[good], fine[good])
     np.testing.assert_array_equal(again, fine)
-    assert not processes(scratch)
+    assert until(lambda: not processes(scratch, f"1000.{os.getpid()}"))
     assert not list(scratch.iterdir())
 
 
-def test_all_misbehaviour_in_one_job(faulty, scratch):
+def test_all_misbehaviour_in_one_job(faulty, scratch, monkeypatch):
+    monkeypatch.setenv("FAULTY_SLEEPS", f"1000.{os.getpid()}")
     rng = np.random.default_rng(0)
     modes = rng.permutation([number for number, _ in MODES.values()])
     values = settings(3 * len(modes))
@@ -136,8 +159,20 @@ def test_all_misbehaviour_in_one_job(faulty, scratch):
     assert good[1::3].all()
     assert good[2::3].all()
     np.testing.assert_array_equal(rendered.audio[good], fine.audio[good])
-    assert not processes(scratch)
+    assert until(lambda: not processes(scratch, f"1000.{os.getpid()}"))
     assert not list(scratch.iterdir())
+
+
+def test_who_wants_a_core_and_gets_too_little_of_it_is_not_late(tmp_path):
+    program = [sys.executable, "-c", "for i in range(1 << 60): pass"]
+    with subprocess.Popen(program) as process:
+        try:
+            assert until(lambda: starves(process.pid, tmp_path, 0.0, 1e6))
+            assert until(lambda: not starves(process.pid, tmp_path, 0.0, 0.1))
+            process.send_signal(signal.SIGSTOP)
+            assert until(lambda: not starves(process.pid, tmp_path, 0.0, 1e6))
+        finally:
+            process.kill()
 
 
 def test_a_plugin_that_never_gets_ready_costs_its_sounds(faulty, monkeypatch):
@@ -145,7 +180,7 @@ def test_a_plugin_that_never_gets_ready_costs_its_sounds(faulty, monkeypatch):
         monkeypatch.setenv("FAULTY_SLEEPS_AT_START", "1")
         began = time.monotonic()
         assert renderer.render(settings(2)).reason.tolist() == ["timed out"] * 2
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < START_SECONDS
 
 
 def test_a_plugin_that_never_loads_is_one_clear_error(faulty_plugin, monkeypatch):
@@ -154,7 +189,7 @@ def test_a_plugin_that_never_loads_is_one_clear_error(faulty_plugin, monkeypatch
     began = time.monotonic()
     with pytest.raises(SynthError, match="does not finish loading within 0.5 s"):
         synths.load_synth(faulty_plugin)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 500  # half of what it sleeps
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -260,7 +295,7 @@ def test_workers_and_files_are_gone_when_it_closes(faulty, scratch):
         pids = [worker.pid for worker in renderer.workers]
         assert all(alive(pid) for pid in pids)
         assert len(list(scratch.iterdir())) == 1
-    assert not any(alive(pid) for pid in pids)
+    assert until(lambda: not any(map(alive, pids)))
     assert not list(scratch.iterdir())
 
 
@@ -287,11 +322,8 @@ def test_workers_and_files_are_gone_when_the_parent_is_killed(faulty_plugin, scr
         time.sleep(0.3)  # in the middle of a sound
         pids += processes(scratch)
         parent.kill()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and (any(map(alive, pids)) or any(scratch.iterdir())):
-        time.sleep(0.05)
-    assert not any(map(alive, pids))
-    assert not list(scratch.iterdir())
+    assert until(lambda: not any(map(alive, pids)))
+    assert until(lambda: not list(scratch.iterdir()))
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

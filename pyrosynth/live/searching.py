@@ -24,7 +24,7 @@ from pyrosynth.training.svi import plain_torch
 SHOWN = 6  # candidates
 FIRST_EACH = 2  # guesses, known presets and draws among the first candidates
 APART_DB = 0.5  # between two candidates that are shown
-PATIENCE_SECONDS = 10.0  # for the search before this one to end
+PATIENCE_SECONDS = 60.0  # for the search before this one to end
 CLOUD = 16  # draws of the posterior that are shown on the plane
 HALO = (0.1, 0.9)  # quantiles of the draws, for each parameter
 

@@ -377,7 +377,7 @@ async def _in_use(host: str, port: int, name: str, error: OSError) -> InputError
     where = f"http://{_place(host, port)}/"
     try:
         async with (
-            ClientSession(timeout=ClientTimeout(2)) as session,
+            ClientSession(timeout=ClientTimeout(10)) as session,
             session.get(f"{where}api/ping") as response,
         ):
             served = (await response.json())["run"]

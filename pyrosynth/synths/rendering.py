@@ -76,7 +76,7 @@ class Renderer:
         note: What to play.
         sample_rate: Rate in Hz.
         workers: Number of processes; None for one per core this process may use.
-        timeout_seconds: Time for one sound.
+        timeout_seconds: Time for one sound; more if the machine is too busy to give it a core.
         transform: Function of audio (n, n_samples) that gives features (n, ...), run in the
             workers; importable from a module, since it travels by name.
         keep_audio: Whether results carry the audio.

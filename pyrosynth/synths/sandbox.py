@@ -20,6 +20,7 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_PERTURB = -1, -3, -6  # options of mallopt
 KEPT_BYTES = 1 << 30  # of freed memory that a process keeps to use again
 LARGEST_KEPT = 1 << 25  # bytes of one array; glibc takes no more
+TICKS = os.sysconf("SC_CLK_TCK")  # a second, in which the system counts what a process works
 STRAY_SECONDS = 2.0  # to hunt down what a plugin has started and that starts more meanwhile
 THREAD_LIMITS = (
     "OMP_NUM_THREADS",
@@ -147,15 +148,45 @@ def kill_all(process: subprocess.Popen[bytes], home: str | os.PathLike[str]) -> 
     return process.wait()
 
 
+def seconds_of_work(pid: int) -> float:
+    """Return how long a process has had a core so far; 0 where there is no ``/proc``."""
+    with suppress(OSError):
+        return _state(Path(f"/proc/{pid}"))[2]
+    return 0.0
+
+
+def starves(child: int, home: str | os.PathLike[str], worked: float, least: float) -> bool:
+    """Whether a process, or one that it has started, wants a core and has had too little of it.
+
+    Args:
+        child: The process.
+        home: What `private_home` made its home and nobody else's.
+        worked: Seconds of its work that do not count.
+        least: Seconds of work that are enough.
+    """
+    for pid in {child, *_strays(child, home)}:
+        with suppress(OSError):
+            state, _, seconds = _state(Path(f"/proc/{pid}"))
+            if state == b"R" and seconds < least + (worked if pid == child else 0.0):
+                return True
+    return False
+
+
+def _state(folder: Path) -> tuple[bytes, int, float]:
+    """Return the state of a process, its parent, and how long it has had a core."""
+    facts = (folder / "stat").read_bytes().rpartition(b")")[2].split()
+    return facts[0], int(facts[1]), (int(facts[11]) + int(facts[12])) / TICKS
+
+
 def _strays(child: int, home: str | os.PathLike[str]) -> set[int]:
     """Return the processes that descend from a child of this one, or have its home."""
     parents, strays = {}, set()
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it ends meanwhile, or is another user's
-            state, parent = (folder / "stat").read_bytes().rpartition(b")")[2].split()[:2]
+            state, parent, _ = _state(folder)
             if state == b"Z":
                 continue
-            parents[int(folder.name)] = int(parent)
+            parents[int(folder.name)] = parent
             if os.fsencode(home) in (folder / "environ").read_bytes():
                 strays.add(int(folder.name))
     family = {child} if parents.get(child) == os.getpid() else set()

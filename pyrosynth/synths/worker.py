@@ -36,6 +36,8 @@ from pyrosynth.synths.sandbox import (
     has_ended,
     kill_all,
     private_home,
+    seconds_of_work,
+    starves,
 )
 from pyrosynth.synths.worker_process import (
     CRASHED,
@@ -54,6 +56,7 @@ from pyrosynth.synths.worker_process import (
 
 ENDING_SECONDS = 0.25  # between the end of a process's connection and its own
 START_SECONDS = 120.0  # imports and the synth's own loading, on a busy machine
+PATIENCE = 20  # times the time allowed, for a sound whose process is not given a core
 MOST_STARTS = 4  # in a row of which none gets as far as a sound
 MOST_KILLS = 3  # from outside at one sound, as for want of memory, before it counts as crashed
 HIGH_DESCRIPTOR = 700  # far above what plugins open, and close or write to by mistake
@@ -98,7 +101,7 @@ class Worker:
         self._is_new = True  # the process has finished no batch yet
         self._starts = 0  # since a sound was begun
         self._seen: tuple[int, int] | None = None  # slot and sound when the parent looked last
-        self._since = 0.0
+        self._since, self._worked = 0.0, 0.0  # when that was, and what the process had worked
 
     @property
     def pid(self) -> int | None:
@@ -223,17 +226,24 @@ class Worker:
             self._socket.send(REQUEST.pack(batch.slot, n, batch.start))
 
     def _is_late(self) -> bool:
+        assert self._process is not None
         batch = self._batches[0]
         seen = batch.slot, int(self.slots[batch.slot].at[0])
         if seen != self._seen:
             self._seen, self._since = seen, time.monotonic()
+            self._worked = seconds_of_work(self._process.pid)
         allowed = self._settings.timeout_seconds
         if self._settings.batched:
             allowed *= len(batch.values)
         loads = self._is_new and seen[1] < batch.start
         if loads or seen[1] == len(batch.values):  # neither, nor the transform, is a sound
             allowed = START_SECONDS
-        return time.monotonic() - self._since > allowed
+        waited = time.monotonic() - self._since
+        if waited <= allowed:
+            return False
+        # On a busy machine it may have stood in line, and would do so again.
+        in_line = starves(self._process.pid, self._home, self._worked, allowed / 2)
+        return not in_line or waited > PATIENCE * allowed
 
     def _recover(self, reason: int, text: str = "") -> None:
         """End the process, find out what that says of the sound it was at, and start another."""

@@ -115,11 +115,11 @@ static void misbehave(int mode) {
     case DAEMON_WITHOUT_HOME:
         if (!fork()) {
             if (setsid() < 0 || fork()) _exit(0);
-            execle("/bin/sleep", "sleep", "1000.25", (char *)0, none);
+            execle("/bin/sleep", "sleep", getenv("FAULTY_SLEEPS"), (char *)0, none);
         }
         spin(); break;
     case END_THREAD: pthread_exit(0);
-    case BECOME_ANOTHER: execl("/bin/sleep", "sleep", "1000.25", (char *)0); break;
+    case BECOME_ANOTHER: execl("/bin/sleep", "sleep", getenv("FAULTY_SLEEPS"), (char *)0); break;
     }
 }
 
