@@ -145,6 +145,7 @@ def test_what_the_pages_show_runs(few_presets, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     for name in ("WHITENING", "CHOSEN_AT", "POSITIONS"):  # `name` tries and measures few places
         monkeypatch.setattr(naming, name, getattr(naming, name)[:2])
+    monkeypatch.setitem(naming.name_axes.__kwdefaults__, "places", (2, 2))
     soundfile.write("sound.wav", sounds.string_and_flute(seconds=1.0), 96000)
     soundfile.write("hum.wav", hum(48, 1.2), 22050)
     Path("outside").mkdir()

@@ -156,7 +156,7 @@ def seconds_of_work(pid: int) -> float:
 
 
 def starves(child: int, home: str | os.PathLike[str], worked: float, least: float) -> bool:
-    """Whether a process, or one that it has started, wants a core and has had too little of it.
+    """Whether a process, or one that it has started, wants a core or a disk, and has done little.
 
     Args:
         child: The process.
@@ -167,7 +167,7 @@ def starves(child: int, home: str | os.PathLike[str], worked: float, least: floa
     for pid in {child, *_strays(child, home)}:
         with suppress(OSError):
             state, _, seconds = _state(Path(f"/proc/{pid}"))
-            if state == b"R" and seconds < least + (worked if pid == child else 0.0):
+            if state in b"RD" and seconds < least + (worked if pid == child else 0.0):
                 return True
     return False
 

@@ -242,7 +242,7 @@ class Worker:
         if waited <= allowed:
             return False
         # On a busy machine it may have stood in line, and would do so again.
-        in_line = starves(self._process.pid, self._home, self._worked, allowed / 2)
+        in_line = starves(self._process.pid, self._home, self._worked, allowed)
         return not in_line or waited > PATIENCE * allowed
 
     def _recover(self, reason: int, text: str = "") -> None:
