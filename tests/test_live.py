@@ -118,7 +118,8 @@ def test_rendering_from_many_threads_is_the_synths_own_sound(live):
         expected = renderer.render(values).audio
     for i, played in enumerate(sounds):
         np.testing.assert_array_equal(played.audio, expected[i % 6])
-    assert live.render(values[0]) is sounds[0] or live_module.KEPT < 6
+    # Of two threads that render the same at once, the sound of one is kept.
+    assert any(live.render(values[0]) is sound for sound in sounds[::6])
 
 
 def test_what_is_rendered_is_remembered_up_to_a_limit(live, monkeypatch):
