@@ -27,11 +27,12 @@ from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.qualities import QUALITIES
 from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError
-from pyrosynth.inference.hearing import refine
+from pyrosynth.inference.hearing import TRIED, Hearing, open_search, refine
 from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.live import connections, plane, web
 from pyrosynth.live.engine import WAITING, Live
 from pyrosynth.live.page_state import PageState
+from pyrosynth.live.searching import FIRST_EACH, SHOWN, begin, shown
 from pyrosynth.live.static_site import write_site
 
 WAIT = 180.0  # seconds; machines are busy
@@ -137,8 +138,9 @@ def test_a_search_grows_and_ends_where_infer_ends(live):
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert told[0]["target"]["level"] > 0
     growing = [one for one in told if "candidates" in one]
-    assert growing[0]["renders"] <= 7
     ways = live.files.upload(sound, "it")
+    # The draws with which two ways were tried out count as well.
+    assert growing[0]["renders"] == 2 * FIRST_EACH + TRIED * (len(ways) - 1)
     assert growing[-1]["renders"] + 3 * (len(ways) - 1) == 48
     nearest = [min(c["lsd_db"] for c in one["candidates"]) for one in growing]
     assert nearest == sorted(nearest, reverse=True)
@@ -161,6 +163,23 @@ def test_a_search_grows_and_ends_where_infer_ends(live):
     assert answer["lsd_db"] == match.lsd[0]
     (cloud,) = [one for one in told if "cloud" in one]
     assert set(cloud["halo"]) == set(live.posterior.run.space.names)
+
+
+def test_the_first_candidates_are_six_that_differ_and_wait_for_no_draws(live):
+    needed = set()
+    for number in (0, 12, 20):
+        way = Hearing(live.render(live.known(number)).audio)
+        with live.searching:
+            search = open_search(live.posterior, way, live.search_renderer)
+            begin(search, 256)
+        needed.add(len(search.pool))
+        assert len(shown(search.pool)) == SHOWN
+        assert set(search.pool.source.tolist()) == {"model", "bank"}
+    assert max(needed) > 2 * FIRST_EACH  # as some sounded alike
+    with live.searching:
+        search = open_search(live.posterior, way, live.search_renderer)
+        begin(search, 1)
+    assert len(search.pool) == 2 * FIRST_EACH
 
 
 def test_a_search_keeps_what_is_locked_and_goes_on_from_a_preset(live):

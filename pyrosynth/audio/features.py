@@ -168,12 +168,23 @@ def mel_to_hz(mel: ArrayLike) -> NDArray[np.float64]:
 DB = 10.0 / np.log(10.0)  # decibels of power per unit of natural logarithm
 
 
-def match_loudness(audio: Audio, known: NDArray[np.float32], spec: FeatureSpec) -> Audio:
-    """Bring a sound to the median of how loud known sounds get; silence stays.
+def loudest(x: NDArray[np.float32], spec: FeatureSpec) -> NDArray[np.float32]:
+    """Return the power of the loudest frame of sounds, shape (...).
+
+    Args:
+        x: Their features, shape (..., n_mels, n_frames).
+        spec: What the features are.
+    """
+    power: NDArray[np.float32] = spec.power(x).sum(axis=-2).max(axis=-1)
+    return power
+
+
+def match_loudness(audio: Audio, power: np.floating, spec: FeatureSpec) -> Audio:
+    """Bring a sound to the loudness of others; silence stays.
 
     Args:
         audio: The sound, shape (n_samples,).
-        known: Features of the known sounds, shape (n, n_mels, n_frames).
+        power: Of the loudest frame, such as the median of known sounds, see `loudest`.
         spec: What the features are.
 
     Returns:
@@ -183,5 +194,4 @@ def match_loudness(audio: Audio, known: NDArray[np.float32], spec: FeatureSpec) 
     if peak == 0:
         return audio
     audio = audio / peak
-    loudest = [spec.power(x).sum(axis=-2).max(axis=-1) for x in (known, spec(audio))]
-    return audio * np.float32(np.sqrt(np.median(loudest[0]) / loudest[1]))
+    return audio * np.float32(np.sqrt(power / loudest(spec(audio), spec)))

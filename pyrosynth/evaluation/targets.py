@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.background import load_note
-from pyrosynth.audio.features import FeatureSpec, match_loudness
+from pyrosynth.audio.features import FeatureSpec, loudest, match_loudness
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.errors import DataError, InputError, checked_path
 from pyrosynth.synths.params import ParamSpace, Subspace
@@ -158,10 +158,11 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None, seed: in
     n_samples = dataset.note.n_samples(rate)
     sounds, left_out = {}, {}
     known = dataset.x(dataset.rows("train", human_only=True)[:USUAL])
+    usual = np.median(loudest(known, dataset.features))
     for file in files:
         try:
             sound = load_note(file, n_samples, rate)
-            sounds[file] = match_loudness(sound, known, dataset.features)
+            sounds[file] = match_loudness(sound, usual, dataset.features)
         except InputError as error:
             left_out[str(file)] = str(error)
     if not sounds:

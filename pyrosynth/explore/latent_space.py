@@ -6,7 +6,7 @@ Nothing is rendered but a preset that is given together with a renderer.
 """
 
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -222,7 +222,7 @@ class LatentSpace:
             z: Their latents, shape (..., latent_dim); those expected without sounds by default.
         """
         latent = latents(self.posterior, values) if z is None else z
-        return Place(latent, remainders(self.posterior, values, latent), values)
+        return Place(latent, partial(remainders, self.posterior, values, latent), values)
 
     def heard(self, x: ArrayLike) -> Array:
         """Return the latents of sounds, by their features (n, n_mels, n_frames)."""

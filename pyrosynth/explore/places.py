@@ -5,8 +5,9 @@ presets that sound so it is. Both together are a preset, exactly. In a variant w
 determine their latents nothing remains, and ``u`` is empty.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,13 +35,18 @@ class Place:
 
     Attributes:
         z: The latent, what one hears, shape (latent_dim,).
-        u: What the sound does not tell, shape (n_remainder,).
+        remainder: ``u``, or what computes it when it is asked for, which takes milliseconds.
         values: The preset: native values of all parameters, shape (n_params,).
     """
 
     z: Array
-    u: Float
+    remainder: Float | Callable[[], Float]
     values: Float
+
+    @cached_property
+    def u(self) -> Float:
+        """What the sound does not tell, shape (n_remainder,)."""
+        return self.remainder() if callable(self.remainder) else self.remainder
 
     def each(self) -> "Iterator[Place]":
         """Yield each of several."""

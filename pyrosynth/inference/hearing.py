@@ -33,8 +33,8 @@ OFF_PITCH = 0.6  # semitones from the note of the run, from which a sound is at 
 OCTAVE = 12  # semitones
 PITCHED = 0.6  # share of a sound's frames that must have a pitch, for it to be at the run's note
 FADED = 100  # part of its peak that a sound has sunk to when it is over
-TRIED = 2  # guesses, known presets and draws that each of two ways to take a sound is tried with
-LEAST_TRIED = 32  # renders of a search for which there is one of each
+TRIED = 2  # draws that each of two ways to take a sound is tried with, besides a known preset
+LEAST_TRIED = 32  # renders of a search for which there are as many
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,8 +176,8 @@ def choose(searches: Sequence[Search], budget: int) -> int:
     A preset that should be in tune and is not counts as farther by 1 dB.
 
     Args:
-        searches: One for each way, from `open_search`. If there are several, each begins by a
-            few renders.
+        searches: One for each way, from `open_search`. If there are several, each is tried out
+            with three renders.
         budget: Sounds to render in all; if they are few, the known presets decide.
 
     Returns:
@@ -185,16 +185,16 @@ def choose(searches: Sequence[Search], budget: int) -> int:
     """
     if len(searches) == 1:
         return 0
-    n = min(TRIED, budget // LEAST_TRIED)
-    return int(np.argmin([_distance(search, n) for search in searches]))
+    tried = budget >= LEAST_TRIED
+    return int(np.argmin([_distance(search, tried) for search in searches]))
 
 
-def _distance(search: Search, n: int) -> float:
+def _distance(search: Search, tried: bool) -> float:
     """Return how near presets come to a sound, in dB, as far as that is known of a few."""
     pool, bank = search.pool, search.posterior.bank
-    if not n:
+    if not tried:
         return 0.0 if bank is None else float(bank.nearest(pool.target[None])[1][0, 0])
-    search.begin(n)
+    search.try_out(TRIED)
     order, in_tune = pool.answers()
     return float(pool.lsd[order[0]]) + (0.0 if in_tune else NO_FARTHER_DB)
 

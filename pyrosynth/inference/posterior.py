@@ -14,7 +14,7 @@ from torch.distributions import Normal
 
 from pyrosynth import report as html
 from pyrosynth.audio.background import load_note
-from pyrosynth.audio.features import match_loudness
+from pyrosynth.audio.features import loudest, match_loudness
 from pyrosynth.audio.io import Audio, checked_audio, load_audio
 from pyrosynth.audio.tuning import TunedSound, tune
 from pyrosynth.data.bank import Bank
@@ -149,8 +149,7 @@ class Posterior:
         """Read a sound file of one sung, hummed or played note of any pitch and length.
 
         It is brought to the run's note, see `pyrosynth.audio.tuning`, and to the usual loudness
-        of the
-        known presets, since that of a recording says nothing of a preset.
+        of the known presets, since that of a recording says nothing of a preset.
 
         Args:
             path: The file.
@@ -164,10 +163,13 @@ class Posterior:
 
     def match_loudness(self, audio: Audio) -> Audio:
         """Scale a sound, shape (n_samples,), to the median loudness of the known presets."""
-        if self.bank is None:
-            return audio
+        return match_loudness(audio, self._usual, self.run.features) if self.bank else audio
+
+    @cached_property
+    def _usual(self) -> np.floating:
+        assert self.bank is not None
         known = self.bank.sounds(np.arange(min(USUAL, len(self.bank))))
-        return match_loudness(audio, known, self.run.features)
+        return np.median(loudest(known, self.run.features))
 
     def features(self, audio: ArrayLike) -> Array:
         """Return log-mel features (..., n_mels, n_frames) of audio (..., n_samples).

@@ -35,6 +35,8 @@ FRUITLESS = 20  # generations without a new preset after which nothing more is t
 SMALLEST, LARGEST = 0.01, 0.3  # bounds of the first steps of the evolution, in unit values
 NEIGHBOURS = 16  # known presets that a guess starts from
 CONSIDERED = 1024  # draws that the model ranks by its own prediction before any is rendered
+CONSIDERED_FIRST = 64  # of them where only the best ones are rendered, to see how near they come
+PART = 16  # of the renders of a search are guesses, and as many are known presets
 PREDICTED = 128  # sounds predicted at once, which hardly needs memory
 
 
@@ -201,7 +203,8 @@ def search(
 class Search:
     """A search for the preset of one sound, which may begin with few proposals and go on.
 
-    What it begins with is what it would render anyway, so it ends at the same presets.
+    What it begins with is what it would render anyway, so it ends at the same presets; draws that
+    it was tried out with come in addition.
 
     Args:
         posterior: The run.
@@ -215,18 +218,23 @@ class Search:
         self._draws: Draws | None = None
 
     def begin(self, n: int) -> None:
-        """Render the n best guesses, the n nearest known presets and the n best draws."""
+        """Render the n best guesses and n nearest known presets; to rank draws takes longer."""
         self._guess(n)
         self._recall(n)
-        self._draw(n)
+
+    def try_out(self, n_draws: int) -> None:
+        """Render the nearest known preset and the best of a few draws: a tenth of a second."""
+        self._recall(1)
+        draws = ranked(self.posterior, self.pool.target, CONSIDERED_FIRST, self.seed)
+        self.pool.add(self._units(draws.values[:n_draws]), "posterior")
 
     def run(self, budget: int) -> None:
         """Go on until the pool holds as many presets as the budget says."""
         run, posterior, pool = self.posterior.run, self.posterior, self.pool
         if len(pool) < budget:
-            self._guess(max(1, budget // 16))
+            self._guess(max(1, budget // PART))
         self._draw(min(max(2, budget * 3 // 16), budget - len(pool)))
-        self._recall(budget // 16)
+        self._recall(budget // PART)
         left = max(0, budget - len(pool))
         # A quarter of all are model steps, also where that is less than a round of them.
         n_moved = min(ELITES, budget // (4 * len(TRUST)), left // len(TRUST))

@@ -1,8 +1,9 @@
 """What the page of a run shows, as JSON: presets on a plane, controls, points, sounds."""
 
 import base64
+import json
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from pyrosynth.live.protocol import PROTOCOL
 from pyrosynth.synths.knobs import grouped
 
 AROUND = 4  # presets that a place on the plane is a mixture of
+STARTS = 16  # places that were moved from and are remembered
 LONGEST = 200  # places of a path asked at once
 FARTHEST = 10.0  # of a place from the corner of the plane, on which presets are from 0 to 1
 DEEPEST_DB, HIGHEST_DB = -70.0, 0.0  # of the pictures of sounds, below their loudest
@@ -33,6 +35,8 @@ class PageState:
 
     def __init__(self, live: Live, name: str, *, sends_midi: bool = False) -> None:
         self.live, self.name, self.sends_midi = live, name, sends_midi
+        # A slider that is dragged asks from where it began, again and again.
+        self._at = lru_cache(STARTS)(lambda asked: live.at(*json.loads(asked)))
 
     @cached_property
     def plane(self) -> Array:
@@ -108,7 +112,7 @@ class PageState:
             return {"path": [self.mixture(place).tolist() for place in places]}
         on_plane = None
         if "z" in asked:
-            place = live.at(asked["z"], asked.get("values"))
+            place = self._at(json.dumps([asked["z"], asked.get("values")]))
         elif "knobs" in asked:
             values = live.checked(asked["knobs"])
             place = live.place_of(values, live.point(asked.get("near", np.zeros(live.space.dim))))

@@ -17,12 +17,12 @@ from pyrosynth.errors import InputError, PyrosynthError, one_line
 from pyrosynth.explore.places import Float
 from pyrosynth.inference.hearing import Hearing, choose, open_search, tuning_advice
 from pyrosynth.inference.pool import IN_TUNE, Pool
-from pyrosynth.inference.search import Search
+from pyrosynth.inference.search import PART, Search
 from pyrosynth.live.page_state import PageState
 from pyrosynth.training.svi import plain_torch
 
 SHOWN = 6  # candidates
-FIRST_EACH = 2  # guesses, known presets and draws among the first candidates
+FIRST_EACH = 3  # guesses and known presets that are rendered first; more if some sound alike
 APART_DB = 0.5  # between two candidates that are shown
 PATIENCE_SECONDS = 60.0  # for the search before this one to end
 CLOUD = 16  # draws of the posterior that are shown on the plane
@@ -78,7 +78,7 @@ class GrowingSearch:
             chosen = choose(searches, budget)
             way, search, pool = hearings[chosen], searches[chosen], searches[chosen].pool
             self._say(self._target(way, pool))
-            search.begin(FIRST_EACH)
+            begin(search, budget)
             pool.on_render = lambda n: self._say(self._candidates(pool))
             pool.on_render(0)
             self._say(self._told_by_posterior(pool, seed))
@@ -142,6 +142,14 @@ class GrowingSearch:
             "cloud": [self.page.place(one) for one in z[:CLOUD]],
             "halo": dict(zip(run.space.names, ends.T.tolist(), strict=True)),
         }
+
+
+def begin(search: Search, budget: int) -> None:
+    """Render what a search begins with, until there are enough candidates to show."""
+    for n in range(FIRST_EACH, max(FIRST_EACH, budget // PART) + 1):
+        search.begin(n)
+        if len(shown(search.pool)) == SHOWN:
+            break
 
 
 def shown(pool: Pool) -> list[int]:
