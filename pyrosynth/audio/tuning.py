@@ -4,20 +4,21 @@ What was sung, hummed or played becomes a sound that the run can read; the note 
 says how to play the preset that is found for it.
 """
 
+import atexit
 import math
+import shutil
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.background import ABOVE_DB, QUIETEST_SECONDS, measure_background
 from pyrosynth.audio.io import SHORTEST_SECONDS, SILENCE, Audio, Note, checked_audio
 from pyrosynth.audio.pitch import PITCHES_HZ
-from pyrosynth.audio.pitch_track import pyin
-from pyrosynth.audio.stretching import time_stretch
 from pyrosynth.errors import InputError
 
 RATE = 22050  # Hz, of the analysis
@@ -154,10 +155,28 @@ def tune(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the sound"
     )
 
 
+@cache
+def _librosa() -> Any:
+    """Import librosa, also where its compiler finds no folder that it may keep its results in."""
+    import librosa
+
+    try:
+        librosa.pyin, librosa.effects.split, librosa.feature.rms  # noqa: B018  they import as well
+    except RuntimeError:
+        import numba
+
+        folder = tempfile.mkdtemp(prefix="pyrosynth-numba-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]
+        librosa.pyin, librosa.effects.split, librosa.feature.rms  # noqa: B018
+    return librosa
+
+
 def _levels(audio: Audio, frame: int = FRAME, hop: int = HOP) -> NDArray[np.float64]:
     """Return the root mean square of each frame; the middles of frames are a hop apart."""
-    frames = sliding_window_view(np.pad(audio, frame // 2), frame)[::hop]
-    return np.sqrt(np.square(frames).mean(axis=1), dtype=np.float64)
+    librosa = _librosa()
+    level = librosa.feature.rms(y=audio, frame_length=frame, hop_length=hop)[0]
+    return np.asarray(level, np.float64)
 
 
 def _loudest_part(audio: Audio, background: float) -> tuple[int, int]:
@@ -167,6 +186,7 @@ def _loudest_part(audio: Audio, background: float) -> tuple[int, int]:
         audio: The recording.
         background: Level of the noise it begins with; a quieter stretch does not count.
     """
+    librosa = _librosa()
     level = _levels(audio)
     power = (level / level.max()) ** 2
     power = power[power > SILENCE**2]  # what a recorder fills in is no background
@@ -174,11 +194,9 @@ def _loudest_part(audio: Audio, background: float) -> tuple[int, int]:
     quietest = np.convolve(power, np.full(n, 1 / n), "valid").min()
     depth = -10 * math.log10(max(quietest, (background / level.max()) ** 2)) - ABOVE_DB
     depth = float(np.clip(depth, HIGHEST_DB, DEEPEST_DB))
-    loud = np.pad(level > level.max() * 10 ** (-depth / 20), 1)
-    found = np.flatnonzero(np.diff(loud)).reshape(-1, 2) * HOP
-    first, *others = found.clip(max=len(audio)).tolist()
-    parts = [first]
-    for start, end in others:
+    found = librosa.effects.split(audio, top_db=depth, frame_length=FRAME, hop_length=HOP)
+    parts = [found[0].tolist()]
+    for start, end in found[1:].tolist():
         if start - parts[-1][1] < GAP_SECONDS * RATE:
             parts[-1][1] = end
         else:
@@ -193,9 +211,13 @@ def _loudest_part(audio: Audio, background: float) -> tuple[int, int]:
 
 def _pitch(audio: Audio, name: str) -> tuple[float, bool, NDArray[np.float64]]:
     """Return the pitch of a sound, whether it is sure, and that of each frame, as MIDI numbers."""
+    librosa = _librosa()
     cut = audio[: int(ANALYSED_SECONDS * RATE)]
     cut = np.pad(cut, (0, max(0, 2 * PITCH_FRAME - len(cut))))
-    hz, chance = pyin(cut, RATE, PITCH_FRAME, PITCH_HOP, PITCHES_HZ, STEP)
+    hz, _, sure = librosa.pyin(
+        cut, fmin=PITCHES_HZ[0], fmax=PITCHES_HZ[1], sr=RATE, frame_length=PITCH_FRAME,
+        hop_length=PITCH_HOP, resolution=STEP,
+    )  # fmt: skip
     energy = _levels(cut, PITCH_FRAME, PITCH_HOP) ** 2
     voiced = np.isfinite(hz)
     share = float(energy[voiced].sum() / max(energy.sum(), SILENCE**4))
@@ -205,9 +227,9 @@ def _pitch(audio: Audio, name: str) -> tuple[float, bool, NDArray[np.float64]]:
             f"{100 * VOICED:.0f} % must be); give one sung, hummed or played note"
         )
     pitches = np.full(len(hz), np.nan)
-    pitches[voiced] = 69 + 12 * np.log2(hz[voiced] / 440)
+    pitches[voiced] = librosa.hz_to_midi(hz[voiced])
     # A frame of which the tracker is not sure at all still has the pitch of its neighbours.
-    weight, known = (energy * (chance + STEP))[voiced], pitches[voiced]
+    weight, known = (energy * (sure + STEP))[voiced], pitches[voiced]
     order = np.argsort(known, kind="stable")
     below = weight[order].cumsum()
     median = known[order][np.searchsorted(below, below[-1] / 2)]
@@ -288,8 +310,10 @@ def _joined(audio: Audio, cuts: NDArray[Any], goals: NDArray[Any], fade: int) ->
 
 def _stretched(audio: Audio, n_samples: int) -> Audio:
     """Change the pace of a sound, not its pitch, to give it a length."""
+    librosa = _librosa()
     if len(audio) == n_samples:
         return audio
     whole = np.pad(audio, (0, max(0, WINDOW - len(audio))))
-    found = time_stretch(whole, len(audio) / n_samples, WINDOW)[:n_samples]
-    return np.pad(found, (0, n_samples - len(found)))
+    found = librosa.effects.time_stretch(whole, rate=len(audio) / n_samples, n_fft=WINDOW)
+    found = found[:n_samples]
+    return np.pad(found, (0, n_samples - len(found))).astype(np.float32, copy=False)

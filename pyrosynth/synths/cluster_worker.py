@@ -20,7 +20,7 @@ from pyrosynth.synths.rendering import Finish, Renderer
 from pyrosynth.synths.worker_process import Transform
 
 IDLE_SECONDS = 300.0  # after which a renderer that its run has forgotten is closed
-VERSIONS = ("numpy", "scipy", "torch", "zarr", "numcodecs")  # they decide the bytes
+VERSIONS = ("numpy", "scipy", "torch", "librosa", "zarr", "numcodecs")  # they decide the bytes
 
 
 @dataclass(frozen=True)
