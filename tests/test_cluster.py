@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -130,7 +131,12 @@ def cluster(bells, object_store, tmp_path_factory):
     commands[1] += ["--no-dashboard", "--local-directory", tmp_path_factory.mktemp("dask")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     started = [
-        subprocess.Popen([DASK, *command[1:]], env=environment, stderr=subprocess.DEVNULL)
+        subprocess.Popen(
+            [DASK, *command[1:]],
+            env=environment,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         for command in commands
     ]
     try:
@@ -138,10 +144,9 @@ def cluster(bells, object_store, tmp_path_factory):
             client.wait_for_workers(2, timeout=600)
         yield address
     finally:
-        for process in reversed(started):
-            process.terminate()
-        for process in started:
-            process.wait(300)
+        for process in started:  # and what it has started: to end in turn takes them seconds
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def shown(start):
@@ -171,7 +176,7 @@ def test_a_worker_with_another_plugin_is_refused(bells, cluster, local, tmp_path
         with distributed.Client(cluster, set_as_default=False) as client:
             client.wait_for_workers(3, timeout=600)
         render(bells[0], tmp_path / "data", augmented=20, scheduler=cluster)
-        other.terminate()
+        other.kill()
     error = capfd.readouterr().err
     lines = [line for line in error.splitlines() if "is refused" in line]
     assert len(lines) == 1, error
