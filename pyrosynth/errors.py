@@ -10,9 +10,11 @@ Every message is one line of at most 300 printable characters: the value receive
 the next step. The command line prints it and exits with code 2.
 """
 
+import json
 import math
 import operator
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +22,7 @@ from typing import Any
 
 LONGEST = 300  # characters of a message
 MOST = 10**6  # draws, renders of a search, or presets of a step: beyond it memory runs out
+LARGEST_JSON = 2**26  # bytes
 LARGEST_SEED = 2**63 - 1  # the largest that both NumPy and torch take
 
 
@@ -134,6 +137,18 @@ def checked_path(what: str, path: Any) -> Path:
     return checked
 
 
+def regular_file(path: str | Path) -> Path:
+    """Return the path of a file that a library opens itself; for a pipe it would wait for ever.
+
+    Raises:
+        OSError: It is not there.
+        ValueError: It is no regular file.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("it is no regular file")
+    return Path(path)
+
+
 def read_limited(path: str | Path, most: int) -> bytes:
     """Read a file that may be anything, without taking more memory than its kind needs.
 
@@ -145,11 +160,31 @@ def read_limited(path: str | Path, most: int) -> bytes:
         OSError: It cannot be read.
         ValueError: It is larger.
     """
-    with Path(path).open("rb") as opened:
+
+    def at_once(name: str, flags: int) -> int:
+        """Open a file; a pipe that nobody writes to is empty, instead of awaited for ever."""
+        return os.open(name, flags | os.O_NONBLOCK)
+
+    with open(path, "rb", opener=at_once) as opened:
+        os.set_blocking(opened.fileno(), True)
         content = opened.read(most + 1)
     if len(content) > most:
         raise ValueError(f"it is larger than {most >> 20} MiB")
     return content
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file that pyrosynth wrote, or something else that has taken its place.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no JSON, or larger than 64 MiB.
+        RecursionError: It is nested too deeply.
+    """
+    return json.loads(read_limited(path, LARGEST_JSON))
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:

@@ -31,7 +31,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pyrosynth.errors import InputError, checked_path, one_line
+from pyrosynth.errors import InputError, checked_path, one_line, read_json
 
 MARK = ".pyrosynth.json"  # in every folder of results: who made it, with which settings, its files
 PART = re.compile(r"\..*\.[0-9a-f]{12}\.part", re.DOTALL)
@@ -306,7 +306,7 @@ def _foreign(folder: Path, in_list: bool) -> str | None:
 def _mark(folder: Path, name: str = MARK) -> dict[str, Any]:
     """Read the mark of a folder; empty if there is none that says anything."""
     with suppress(OSError, ValueError, RecursionError):
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
+        content = read_json(folder / name)
         if isinstance(content, dict):
             return content
     return {}

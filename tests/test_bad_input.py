@@ -456,6 +456,57 @@ def test_an_unfinished_fit_with_other_settings_is_kept(refused, here, run):
     assert contents(run) == before
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [None, "x", 0, -1, [-1], [10**9], [1.0], [[0]], slice(3), np.arange(140) > 3, [True, False]],
+    ids=lambda rows: ascii(rows)[:20],
+)
+def test_rows_that_a_dataset_lacks(here, rows):
+    data = ps.open_dataset(here / "data")
+    assert len(data.values([])) == 0
+    for read in (data.values, data.x, data.audio, data.names, data.banks, data.levels):
+        with pytest.raises(ps.PyrosynthError, match=r"^rows .*: give a list of integers"):
+            read(rows)
+    with pytest.raises(ps.PyrosynthError, match="unknown split"):
+        data.rows(rows)
+
+
+def test_numbers_that_are_no_preset_no_rate_and_no_features(here):
+    posterior = ps.Posterior.load(here / "run")
+    voice, note = ps.load_synth("voice"), posterior.run.note
+    x = posterior.features(torch.tensor(posterior.listen(here / "good.wav"), requires_grad=True))
+    draws = posterior.sample(torch.tensor(x), 3)
+    one = draws.values[0]
+    wrong = (None, "x", one[:3], draws.values[None], draws.values.T, one * np.nan, {"a": 1})
+    for values in (*wrong, one):
+        for call in (
+            lambda v: posterior.log_prob(v, x), posterior.render,
+            lambda v: posterior.log_likelihood(v, x), posterior.predict,
+        ):  # fmt: skip
+            with pytest.raises(ps.PyrosynthError):
+                call(values)
+    default = voice.param_space.defaults
+    for values in (None, "x", default[:3], default[None], default * np.nan, {"a": 1}):
+        with pytest.raises(ps.PyrosynthError):
+            voice.render(values, note, RATE)
+    assert posterior.log_likelihood(draws.v, x).shape == (3, *x.shape)
+    assert draws.v.shape == (3, len(posterior.run.space))
+    for features in ("x", None, [[1.0], [2.0, 3.0]], x.T):
+        with pytest.raises(ps.PyrosynthError, match="^features"):
+            posterior.sample(features, 2)
+    for rate in (0, -1, 22050.5, "x", None, 10**9, np.nan):
+        for call in (
+            lambda r: voice.render(default, note, r),
+            lambda r: ps.load_audio(here / "good.wav", r),
+            lambda r: ps.save_audio(here / "bad.wav", np.zeros(9, np.float32), r),
+        ):
+            with pytest.raises(ps.PyrosynthError, match="^sample_rate"):
+                call(rate)
+    for audio in (np.zeros((9, 2000), np.float32), np.zeros((1, 1, 9), np.float32)):
+        with pytest.raises(ps.PyrosynthError, match="^audio has shape"):
+            ps.save_audio(here / "bad.wav", audio, RATE)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_cuda_where_there_is_none(refused, here, tmp_path):
     out = ["--device", "cuda", "--out", tmp_path / "out"]

@@ -26,6 +26,25 @@ class Click(Synth):
     def render(self, values, note, sample_rate):
         return np.full(note.n_samples(sample_rate), values[0], np.float32)
 
+class Whole(Click):
+    def render(self, values, note, sample_rate):
+        return np.zeros(note.n_samples(sample_rate), np.int16)
+
+class Short(Click):
+    def render(self, values, note, sample_rate):
+        return np.zeros(10, np.float32)
+
+class Exits(Click):
+    def __init__(self):
+        raise SystemExit(3)
+
+class Asks(Click):
+    def __init__(self, voices):
+        pass
+
+class Nameless(Click):
+    name = 5
+
 class Lazy(Synth):
     name = "lazy"
 
@@ -80,3 +99,26 @@ def test_options_of_a_class_are_checked(here):
     with pytest.raises(InputError, match="give presets as JSON or CSV"):
         synths.load_synth("clicking:Click").read_bank("a.bank")
     assert np.isfinite(synths.load_synth("clicking:Click").param_space.defaults).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Exits", "cannot be made .SystemExit: 3"),
+        ("Asks", "cannot be made .TypeError: .*'voices'"),
+        ("Nameless", "has no name of type str"),
+    ],
+)
+def test_a_class_that_fails_is_one_line(here, name, message):
+    with pytest.raises(InputError, match=message):
+        synths.load_synth(f"clicking:{name}")
+
+
+@pytest.mark.parametrize("name", ["Whole", "Short"])
+def test_sounds_of_another_shape_or_type_are_refused(here, name):
+    note = Note(hold_seconds=0.1, duration_seconds=0.2)
+    with (
+        Renderer(synths.load_synth(f"clicking:{name}"), note, 22050, workers=1) as renderer,
+        pytest.raises(SynthError, match=r"click returned .* floats around full scale 1, of shape"),
+    ):
+        renderer.render([[0.5]])

@@ -23,6 +23,7 @@ from pyrosynth.audio.io import load_audio
 from pyrosynth.cli.app import main
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import open_dataset
+from pyrosynth.data.gathering import gather
 from pyrosynth.data.labeling import default_tags
 from pyrosynth.data.tags import read_tags, write_tags
 from pyrosynth.errors import LONGEST, PyrosynthError
@@ -35,6 +36,7 @@ from pyrosynth.live.messages import MESSAGES
 from pyrosynth.live.protocol import Session
 from pyrosynth.live.web import Site
 from pyrosynth.synths.amsynth import SPACE, read_bank, write_bank
+from pyrosynth.synths.catalog import load_synth
 from pyrosynth.synths.presets import Preset
 from pyrosynth.training.state import TrainingState
 from pyrosynth.training.zoo import load_model, source
@@ -480,6 +482,26 @@ def test_files_without_an_end(here, tried):
     ):  # fmt: skip
         tried(lambda read=read: read(Path("/dev/zero")), lambda found: 1 / (found is None), "zero")
     assert tried.refused >= 8
+
+
+def test_pipes_that_nobody_writes_to_are_not_awaited(here, tried, tmp_path):
+    dataset, voice = open_dataset(here / "data"), load_synth("voice")
+    shutil.copytree(here / "run", tmp_path / "run")
+    (tmp_path / "run" / "run.json").unlink()
+    names = ("pipe", "pipe.json", "pipe.csv", "pipe.py", "run/run.json")
+    for name in names:
+        os.mkfifo(tmp_path / name)
+    pipe, json_pipe, csv_pipe, code, facts = (tmp_path / name for name in names)
+    for call in (
+        lambda: read_bank(pipe), lambda: Preset.load(pipe), lambda: read_tags(pipe, dataset),
+        lambda: load_model(code), lambda: Bank.load(pipe), lambda: open_dataset(pipe),
+        lambda: load_audio(pipe, RATE), lambda: Posterior.load(facts.parent),
+        lambda: load_synth(json_pipe), lambda: gather(voice, [csv_pipe], progress=False),
+        lambda: gather(voice, [json_pipe], progress=False),
+        lambda: load_synth(f"{pipe}#x"),
+    ):  # fmt: skip
+        tried(call, lambda found: 1 / (found is None), "pipe")
+    assert tried.refused >= 12
 
 
 def test_http(live, tmp_path):

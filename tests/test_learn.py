@@ -36,10 +36,15 @@ def test_presets_of_files_are_gathered_once(tmp_path):
         trap, [tmp_path / "bank.json", tmp_path / "one.json"], workers=1, progress=False
     )
     assert len(twice.presets) == 4
+    (tmp_path / "wide.csv").write_text(" Level ;name\n0.5;as a spreadsheet\n", "utf-16")
+    (wide,) = read_presets(trap, tmp_path / "wide.csv")
+    assert wide.values == {"Level": 0.5}
     for name, content, message in (
         ("other.json", '{"synth": "moog", "presets": []}', "of 'moog', not of 'trap'"),
         ("empty.json", '{"synth": "trap", "presets": []}', "there are no presets"),
         ("word.csv", "Level\nloud\n", "could not convert"),
+        ("short.csv", "Level,Boom\n0.5\n", "line 2"),
+        ("twice.csv", "Level,Boom,Level\n0.5,1,0.6\n", "the column 'Level' twice"),
         ("strange.csv", "Levle\n0.5\n", "unknown parameter 'Levle'"),
         ("a.fxp", "", "reads no"),
     ):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, checked_path, integer, number
+from pyrosynth.errors import InputError, checked_path, integer, number, unknown
 from pyrosynth.files import write_bytes
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ SHORTEST_SECONDS = 0.05  # a shorter sound holds less than one analysis window
 LONGEST_SECONDS = 600.0  # of a sound file
 MOST_SAMPLES = 2**26  # of a sound file, over all channels: 256 MiB
 CANCELLED = 0.01  # share of the loudest channel's peak that the mean of channels must keep
+MOST_RATE, MOST_CHANNELS = 768_000, 1024  # Hz, and of a file that is written
+SUBTYPES = ("PCM_16", "FLOAT")
 BLOCK = 2**18  # samples decoded at a time, over all channels
 
 
@@ -80,11 +82,41 @@ class Note:
 
     def n_samples(self, sample_rate: int) -> int:
         """Return the number of samples of the recording."""
-        return int(self.duration_seconds * sample_rate)
+        return int(self.duration_seconds * checked_rate(sample_rate))
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as a JSON-ready dictionary; ``Note(**data)`` reads it back."""
         return asdict(self)
+
+
+def checked_rate(sample_rate: Any) -> int:
+    """Return a sample rate in Hz as a plain integer.
+
+    Raises:
+        InputError: It is something else, or no rate of audio.
+    """
+    return integer("sample_rate", sample_rate, 1, MOST_RATE)
+
+
+def floats(what: str, values: ArrayLike) -> NDArray[np.float32]:
+    """Return numbers as an array of float32.
+
+    Args:
+        what: What an error calls them.
+        values: An array, nested lists, or a tensor of any device.
+
+    Raises:
+        InputError: They are no numbers, or not of equal lengths.
+    """
+    try:
+        return np.asarray(_array(values), np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} that are no numbers ({error}); give an array") from error
+
+
+def _array(values: Any) -> NDArray[Any]:
+    """Return an array of anything; a tensor may be of another device, or have a gradient."""
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
 def checked_audio(audio: ArrayLike, what: str = "audio", *, ndim: int | None = None) -> Audio:
@@ -101,7 +133,7 @@ def checked_audio(audio: ArrayLike, what: str = "audio", *, ndim: int | None = N
     Raises:
         InputError: They are integers, or the shape is another one.
     """
-    samples = np.asarray(audio)
+    samples = _array(audio)
     if samples.dtype.kind != "f":
         raise InputError(
             f"{what} holds {samples.dtype} values; give floats from -1 to 1 (16-bit integers "
@@ -136,7 +168,7 @@ def load_audio(
     """
     import soxr
 
-    rate_wanted = integer("sample_rate", sample_rate, 1)
+    rate_wanted = checked_rate(sample_rate)
     if not isinstance(file, str | os.PathLike) and hasattr(file, "read"):
         said = name or "the sound"
         mono, loudest, rate = _decode(file, said)
@@ -247,11 +279,22 @@ def wav_bytes(audio: ArrayLike, sample_rate: int, subtype: str = "PCM_16") -> by
         sample_rate: Rate in Hz.
         subtype: ``PCM_16``, whose bytes depend on the sound alone and which cuts samples beyond
             full scale off, or ``FLOAT``, whose files carry the time they were written at.
+
+    Raises:
+        InputError: The audio is not one, or the rate or the subtype cannot be.
     """
     import soundfile
 
+    samples, rate = checked_audio(audio), checked_rate(sample_rate)
+    if subtype not in SUBTYPES:
+        raise unknown("subtype", str(subtype), SUBTYPES)
+    if samples.ndim > 2 or samples.shape[1:] > (MOST_CHANNELS,):
+        raise InputError(
+            f"audio has shape {samples.shape}; give (n_samples,), or (n_samples, n_channels) with "
+            f"at most {MOST_CHANNELS} channels"
+        )
     content = io.BytesIO()
-    soundfile.write(content, checked_audio(audio), sample_rate, subtype=subtype, format="WAV")
+    soundfile.write(content, samples, rate, subtype=subtype, format="WAV")
     return content.getvalue()
 
 

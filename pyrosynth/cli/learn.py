@@ -28,7 +28,7 @@ from pyrosynth.data.gathering import (
     read_presets,
 )
 from pyrosynth.data.labeling import HIDDEN, default_tags
-from pyrosynth.errors import InputError, number
+from pyrosynth.errors import InputError, number, read_json, read_limited, reading, reason
 from pyrosynth.evaluation.check import check
 from pyrosynth.files import claim, require_same, write_bytes
 from pyrosynth.inference.posterior import Posterior
@@ -49,6 +49,7 @@ BANK = "bank"  # copies of presets, of a synth that takes more of them than valu
 DESCRIBING, RENDERING, CHECKING = 0.12, 0.25, 0.35
 MOST_CHECKED, LEAST_CHECKED = 50, 4  # held-out presets
 MOST_STEPS, LEAST_STEPS = 20_000, 20
+LARGEST_PRESETS = 2**28  # bytes of a file of presets
 SEARCH_SECONDS = 1.0  # of the search for one preset, beside its renders
 REPORT_SECONDS = 8.0  # of the report of a check
 TRIAL_STEPS, TRIAL_SHARE = 12, 0.03  # of a fit that is measured: fewest, and of the time left
@@ -135,8 +136,10 @@ def learn(
         }  # fmt: skip
         require_same(work, made)
         if (work / RESULT).exists():
-            held: dict[str, Any] = json.loads((work / RESULT).read_text(encoding="utf-8"))
-            for line in held["lines"]:
+            with reading(InputError, f"'{work / RESULT}' is damaged", "delete it"):
+                held: dict[str, Any] = read_json(work / RESULT)
+                lines = [str(line) for line in held["lines"]]
+            for line in lines:
                 say(line)
             return held
         synth = synth.with_files([Path(file) for file in files], work / BANK)
@@ -218,7 +221,10 @@ class _Job:
     def _plan(self) -> Plan | None:
         """Read the plan of an earlier call."""
         file = self.work / PLAN
-        return Plan(**json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
+        if not file.exists():
+            return None
+        with reading(InputError, f"'{file}' is damaged", "delete it"):
+            return Plan(**read_json(file))
 
     def _planned(self, synth: Synth, presets: Sequence[Preset]) -> Plan:
         """Plan the dataset, by how fast the synth renders."""
@@ -350,7 +356,7 @@ def _content(path: Path) -> str:
     digest = hashlib.sha256()
     try:
         for file in sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]:
-            digest.update(file.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot read the presets in '{path}': {error.strerror}") from error
+            digest.update(read_limited(file, LARGEST_PRESETS))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read the presets in '{path}': {reason(error)}") from error
     return digest.hexdigest()

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.features import DB
 from pyrosynth.data.augmentation import KINDS, UNIFORM
-from pyrosynth.errors import InputError, RunError, checked_seed, reading
+from pyrosynth.errors import InputError, RunError, checked_seed, reading, regular_file
 from pyrosynth.files import write_bytes
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class Bank:
 
         again = "fit the run again or copy the whole run directory"
         with reading(RunError, f"cannot read the bank '{path}'", again):
-            with safe_open(path, framework="numpy") as file:
+            with safe_open(regular_file(path), framework="numpy") as file:
                 names = tuple(json.loads(file.metadata()["names"]))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             for name in ("axes", "codes"):

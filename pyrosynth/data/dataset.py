@@ -15,7 +15,7 @@ from pyrosynth.data.location import location
 from pyrosynth.data.render import Job, Kept, build
 from pyrosynth.data.splits import SPLITS
 from pyrosynth.data.store import PENDING, Store
-from pyrosynth.errors import DataError, InputError, reading, unknown
+from pyrosynth.errors import DataError, InputError, one_line, reading, unknown
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.catalog import argument
 from pyrosynth.synths.params import ParamSpace, Subspace
@@ -175,8 +175,8 @@ class Dataset:
         Raises:
             InputError: The split is unknown.
         """
-        if split not in (*SPLITS, "all"):
-            raise unknown("split", split, (*SPLITS, "all"))
+        if not isinstance(split, str) or split not in (*SPLITS, "all"):
+            raise unknown("split", str(split), (*SPLITS, "all"))
         wanted = self.status == "ok"
         if split != "all":
             wanted &= self.split == split
@@ -191,12 +191,12 @@ class Dataset:
             rows: Rows in any order, shape (n,).
             dtype: ``float32``, or ``float16`` as stored for half the memory.
         """
-        rows = np.asarray(rows)
+        rows = self._existing(rows)
         return self._store.read("x", rows, np.empty((len(rows), *self._shape), dtype))
 
     def values(self, rows: ArrayLike) -> NDArray[np.float64]:
         """Return native values of all parameters, shape (n, len(full_space))."""
-        return self._store.read("value", np.asarray(rows))
+        return self._store.read("value", self._existing(rows))
 
     def learnt(self, rows: ArrayLike) -> NDArray[np.float64]:
         """Return native values of the learnt parameters, shape (n, len(space))."""
@@ -212,7 +212,7 @@ class Dataset:
         Raises:
             InputError: The dataset does not keep the sound of such a row.
         """
-        rows = np.asarray(rows)
+        rows = self._existing(rows)
         kept = self.contract["audio"]
         if kept == "none" or (kept == "human" and (self.origin[rows] != "human").any()):
             raise InputError(
@@ -223,13 +223,32 @@ class Dataset:
 
     def names(self, rows: ArrayLike) -> list[str]:
         """Return the names of presets; an augmented one is named after its origin and row."""
-        rows = np.asarray(rows)
+        rows = self._existing(rows)
         names = self._store.read("name", rows).tolist()
         return [name or f"{self.origin[row]} {row}" for name, row in zip(names, rows, strict=True)]
 
     def banks(self, rows: ArrayLike) -> list[str]:
         """Return the banks the presets come from, empty for augmented ones."""
-        return self._store.read("bank", np.asarray(rows)).tolist()
+        return self._store.read("bank", self._existing(rows)).tolist()
+
+    def _existing(self, rows: ArrayLike) -> Rows:
+        """Return rows as an array, after making sure that there are such rows.
+
+        Raises:
+            InputError: There are not; a mask, for one, is no list of rows.
+        """
+        array = np.asarray(rows)
+        array = array.astype(np.int64) if array.size == 0 else array
+        if (
+            array.dtype.kind not in "iu"
+            or array.ndim != 1
+            or not ((array >= 0) & (array < len(self))).all()
+        ):
+            raise InputError(
+                f"rows {one_line(repr(rows), 60)}: give a list of integers from 0 to "
+                f"{len(self) - 1}; numpy.flatnonzero makes one of a mask"
+            )
+        return array
 
     @property
     def xarray(self) -> "xarray.Dataset":

@@ -1,6 +1,5 @@
 """Gather the presets of a synth: its own, those in files, or drawn ones where there are none."""
 
-import csv
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Note
 from pyrosynth.data.augmentation import augment
+from pyrosynth.data.csv_files import read_csv
 from pyrosynth.errors import (
     InputError,
     SynthError,
@@ -200,20 +200,25 @@ def _read_json(synth: Synth, file: Path) -> list[Preset]:
 
 def _read_csv(synth: Synth, file: Path) -> list[Preset]:
     """Read presets from a table, one in each row."""
-    advice = "give a column for each parameter, and numbers"
-    with reading(InputError, f"cannot read presets from '{file}'", advice):
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            rows = list(csv.DictReader(opened))
-        return [
-            _row_preset(row, {k: v for k, v in row.items() if k not in ("name", "bank")}, file)
-            for row in rows
-        ]
+    columns, lines = read_csv(file, "presets", ("name", *synth.param_space.names))
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        raise InputError(f"'{file}' has the column '{twice[0]}' twice; leave one of them")
+    presets = []
+    for line, cells in lines:
+        with reading(
+            InputError, f"'{file}' line {line} is no preset", "give a number per parameter"
+        ):
+            row = dict(zip(columns, cells, strict=True))
+            values = {k: v for k, v in row.items() if k not in ("name", "bank")}
+            presets.append(_row_preset(row, values, file))
+    return presets
 
 
 def _row_preset(row: dict[str, Any], values: dict[str, Any], file: Path) -> Preset:
     numbers = {
         str(name): number(str(name), float(value) if isinstance(value, str) else value)
         for name, value in values.items()
-        if value != ""
+        if not isinstance(value, str) or value.strip()
     }
     return Preset(str(row.get("name", "")), numbers, str(row.get("bank") or file.name))

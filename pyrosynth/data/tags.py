@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, checked_seed, read_limited, unknown
+from pyrosynth.data.csv_files import read_csv
+from pyrosynth.errors import InputError, checked_seed, unknown
 from pyrosynth.files import write_bytes
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 BETWEEN = "|"  # between classes of a cell of which either may hold
 ID, NAME = "preset", "name"  # columns that say which preset a line is about
-SEPARATORS = (",", ";", "\t")
-LARGEST_FILE = 2**28  # bytes of a file of tags
 MOST_DIGITS = 18  # of the number of a preset
 LabelMask = NDArray[np.bool_]
 
@@ -226,11 +225,7 @@ def read_tags(path: str | Path, dataset: "Dataset") -> TagTable:
         InputError: The file cannot be read, or a column, a preset or a value is wrong; the
             message says in which line.
     """
-    text = _text(path)
-    header = text.partition("\n")[0].replace('"', "")
-    separator = next((s for s in SEPARATORS if {ID, NAME} & _stripped(header.split(s))), ",")
-    lines = _lines(text, separator, path)
-    columns = [column.strip() for column in next(lines, (1, []))[1]]
+    columns, lines = read_csv(path, "tags", (ID, NAME))
     if not {ID, NAME} & set(columns) or len(set(columns)) < len(columns):
         raise InputError(
             f"'{path}' line 1: the columns are {', '.join(columns) or 'none'}; there must be "
@@ -298,37 +293,6 @@ def _cell(tag: Tag, held: LabelMask, possible: LabelMask) -> str:
     """Write what is known of one tag of one preset."""
     left = [name for name, may in zip(tag.classes, held, strict=False) if may]
     return "" if (held == possible).all() else BETWEEN.join(left)
-
-
-def _text(path: str | Path) -> str:
-    """Read a text file, as UTF-16 if it begins with that byte order mark, else as UTF-8."""
-    try:
-        content = read_limited(path, LARGEST_FILE)
-        wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-        return content.decode("utf-16" if wide else "utf-8-sig")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"cannot read tags from '{path}' ({reason}); give a CSV file in UTF-8"
-        ) from error
-
-
-def _stripped(cells: Sequence[str]) -> set[str]:
-    return {cell.strip() for cell in cells}
-
-
-def _lines(text: str, separator: str, path: str | Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the lines that hold something, each with its number."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise InputError(f"'{path}' line {reader.line_num}: {error}; mend the line") from error
-        if any(cell.strip() for cell in cells):
-            yield reader.line_num, cells
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from pyrosynth.errors import (
     checked_path,
     checked_seed,
     integer,
+    read_json,
     reading,
 )
 from pyrosynth.files import require_ours, safe_name, whole, writable
@@ -306,7 +307,7 @@ def _kept(file: Path, folder: Path, made: dict[str, Any]) -> Inferred:
     """Describe a folder that was made earlier."""
     other = "give another folder, or replace it with --force (force=True)"
     with reading(InputError, f"'{folder}' holds something else than an inferred preset", other):
-        facts = json.loads((folder / PRESET).read_text(encoding="utf-8"))
+        facts = read_json(folder / PRESET)
         score = facts["score"]
         same = facts["made"] == json.loads(json.dumps(made))
         return Inferred(

@@ -15,7 +15,7 @@ from torch.distributions import Normal
 from pyrosynth import report as html
 from pyrosynth.audio.background import load_note
 from pyrosynth.audio.features import loudest, match_loudness
-from pyrosynth.audio.io import Audio, checked_audio, load_audio
+from pyrosynth.audio.io import Audio, checked_audio, floats, load_audio
 from pyrosynth.audio.tuning import TunedSound, tune
 from pyrosynth.data.bank import Bank
 from pyrosynth.errors import MOST, InputError, SynthError, checked_seed, integer
@@ -26,6 +26,7 @@ from pyrosynth.modeling import noise_from
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.params import Subspace
+from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.run import BANK, Run, load_run, run_folder
 from pyrosynth.training.svi import plain_torch
@@ -257,7 +258,8 @@ class Posterior:
         Returns:
             Nats, shape (n,).
         """
-        v = torch.as_tensor(self.run.space.encode(self.learnt(values)), device=self.device)
+        rows = checked_values(values, self.synth.param_space, 2)
+        v = torch.as_tensor(self.run.space.encode(self.learnt(rows)), device=self.device)
         generator = self._generator(seed)
         return self.variant.log_prob_v(v[:, None], self._sound(x), generator)[:, 0].cpu().numpy()
 
@@ -274,7 +276,8 @@ class Posterior:
         Raises:
             InputError: The variant has no invertible flow between latent and parameters.
         """
-        unit = self.run.space.to_unit(self.learnt(values))
+        rows = checked_values(values, self.synth.param_space, 2)
+        unit = self.run.space.to_unit(self.learnt(rows))
         return self.predict_unit(torch.as_tensor(unit).to(self.run.mean)).cpu().numpy()
 
     @plain_torch()
@@ -291,7 +294,7 @@ class Posterior:
         """
         if not self.predicts:
             return None
-        points = torch.as_tensor(np.asarray(v, np.float32), device=self.device)
+        points = torch.tensor(checked_values(v, self.run.space, 2), device=self.device).float()
         log_scale: Any = self.variant.log_scale
         scale = log_scale.exp().unsqueeze(-1)
         cells = Normal(self.variant.expected_x_of_v(points), scale).log_prob(self._sound(x))
@@ -385,7 +388,7 @@ class Posterior:
 
     def _checked(self, x: ArrayLike) -> Array:
         """Make sure that features are those of one sound."""
-        features, shape = np.asarray(x, np.float32), self.variant.dims.x_shape
+        features, shape = floats("features", x), self.variant.dims.x_shape
         if features.shape != shape:
             raise InputError(
                 f"features have shape {features.shape}; give those of one sound, {shape}, which "

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from pyrosynth.audio.closeness import closeness
 from pyrosynth.audio.io import Audio, load_audio
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.errors import InputError, SynthError, integer, number, reading, unknown
+from pyrosynth.errors import InputError, SynthError, integer, number, read_json, reading, unknown
 from pyrosynth.explore.places import Array, Float
 from pyrosynth.files import whole
 from pyrosynth.live.engine import Live
@@ -149,7 +149,7 @@ class _Writer:
         """Return the point of a preset that was found for a sound, and of that sound."""
         live, file = self.live, folder / "preset.json"
         with reading(InputError, f"'{folder}' holds no inferred preset", "infer the sound first"):
-            facts = json.loads(file.read_text(encoding="utf-8"))
+            facts = read_json(file)
             made, play = facts["made"], facts.get("play")
             run, sound_sha256 = made["run"], made["sound_sha256"]
         preset = Preset.load(file, live.posterior.synth.name)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyrosynth.errors import InputError, SynthError, checked_path, reading, unknown
 from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
-from pyrosynth.synths.custom import complete, entry_points, is_class, load_class
+from pyrosynth.synths.custom import entry_points, is_class, load_class, made
 from pyrosynth.synths.description import (
     DescribedSynth,
     Description,
@@ -91,7 +91,7 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
     for option in options:
         if option not in known:
             raise InputError(f"synth '{text}' has no option '{option}'; known: {', '.join(known)}")
-    return complete(make(**options), text)
+    return made(make, options, text)
 
 
 def from_spec(spec: dict[str, Any]) -> Synth:

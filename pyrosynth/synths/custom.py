@@ -4,10 +4,13 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
-from pyrosynth.errors import InputError, SynthError, one_line
+from pyrosynth.errors import InputError, PyrosynthError, SynthError, one_line
 from pyrosynth.synths.base import Synth
+from pyrosynth.synths.params import ParamSpace
 
 GROUP = "pyrosynth.synths"  # of the entry points
 
@@ -65,15 +68,27 @@ def load_class(name: str) -> type[Synth]:
     return loaded
 
 
-def complete(synth: Synth, name: str) -> Synth:
-    """Return a synth, after making sure that it has the attributes every synth has.
+def made(make: Callable[..., Synth], options: dict[str, Any], name: str) -> Synth:
+    """Make a synth, and make sure that it has the attributes every synth has.
 
     Raises:
-        InputError: It lacks one.
+        InputError: It lacks one, or the code of its class fails.
     """
-    for attribute in ("name", "param_space"):
-        if not hasattr(synth, attribute):
-            raise InputError(f"the synth '{name}' has no {attribute}; give its class one")
+    try:
+        synth = make(**options)
+        for attribute, kind in (("name", str), ("param_space", ParamSpace)):
+            if not isinstance(getattr(synth, attribute, None), kind):
+                raise InputError(
+                    f"the synth '{name}' has no {attribute} of type {kind.__name__}; give its "
+                    "class one"
+                )
+    except PyrosynthError:
+        raise
+    except (Exception, SystemExit) as error:
+        why = f"{type(error).__name__}: {one_line(str(error), 120)}"
+        raise InputError(
+            f"the synth '{name}' cannot be made ({why}); correct its class, or give its --option"
+        ) from error
     return synth
 
 

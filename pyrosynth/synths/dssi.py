@@ -26,6 +26,7 @@ from pyrosynth.synths.hosts.formats import DAWDREAMER
 from pyrosynth.synths.hosts.library import is_vst2
 from pyrosynth.synths.isolation import IsolatedSynth, require_isolation
 from pyrosynth.synths.params import Param, ParamSpace
+from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.sandbox import (
     PYTHON,
     has_ended,
@@ -219,7 +220,7 @@ class DssiSynth(IsolatedSynth):
             SynthError: The plugin gives no instance, or its forked child died.
         """
         scale = np.where(self._per_rate, sample_rate, 1)
-        controls = (np.asarray(values, np.float64) * scale).astype(np.float32)
+        controls = (checked_values(values, self.param_space, 1) * scale).astype(np.float32)
         return self.play(controls, note, sample_rate)
 
     @property

@@ -383,11 +383,11 @@ class Subspace:
 
     def of(self, values: ArrayLike) -> NDArray[np.float64]:
         """Return the learnt part of values of all controls, shape (..., n_learnt)."""
-        return np.asarray(values, np.float64)[..., self.columns]
+        return self.full._checked(values)[..., self.columns]
 
     def complete(self, learnt: ArrayLike) -> NDArray[np.float64]:
         """Return the values of all controls, shape (..., n_params), from the learnt ones."""
-        array = np.asarray(learnt, np.float64)
+        array = self.learnt._checked(learnt)
         values = np.empty((*array.shape[:-1], len(self.full)))
         values[...] = self.full.defaults
         values[..., self.columns] = array

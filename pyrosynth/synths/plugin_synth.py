@@ -17,7 +17,7 @@ from pyrosynth.synths.hosts.plugin import NO_CONTROLS, Instance, PluginClass, Pl
 from pyrosynth.synths.hosts.process import ask
 from pyrosynth.synths.isolation import IsolatedSynth, require_isolation
 from pyrosynth.synths.params import ParamSpace
-from pyrosynth.synths.presets import Preset
+from pyrosynth.synths.presets import Preset, checked_values
 
 
 class PluginSynth(IsolatedSynth):
@@ -136,7 +136,7 @@ class PluginSynth(IsolatedSynth):
         Raises:
             SynthError: The plugin gives no instance, or its forked child died.
         """
-        return self.play(values, note, sample_rate)
+        return self.play(checked_values(values, self.param_space, 1), note, sample_rate)
 
     @property
     def library(self) -> PluginFile:

@@ -141,6 +141,25 @@ def preset_array(presets: Sequence[Preset], space: ParamSpace) -> NDArray[np.flo
     return np.stack([preset.array(space) for preset in presets])
 
 
+def checked_values(values: ArrayLike, space: ParamSpace, n_axes: int) -> NDArray[np.float64]:
+    """Return native values as floats.
+
+    Args:
+        values: Values of all parameters of the space.
+        space: The space.
+        n_axes: 1 for those of one preset, shape (n_params,), 2 for a row for each preset.
+
+    Raises:
+        InputError: They have another shape, or are no finite numbers.
+    """
+    space.to_unit(values)  # makes sure of the numbers, and of how many there are
+    array = np.array(values, np.float64, order="C")
+    if array.ndim != n_axes:
+        wanted = "(n_params,)" if n_axes == 1 else "(n, n_params)"
+        raise InputError(f"values have shape {array.shape}; they must be {wanted}")
+    return array
+
+
 def distinct(presets: Sequence[Preset], space: ParamSpace) -> list[Preset]:
     """Keep the first of each group of presets whose unit values agree to five decimals."""
     units = np.round(space.to_unit(preset_array(presets, space)), 5)

@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, integer, number
 from pyrosynth.synths import Synth, from_spec
+from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.sandbox import Scratch
 from pyrosynth.synths.worker import Worker
 from pyrosynth.synths.worker_process import (
@@ -250,11 +251,7 @@ class Renderer:
                     worker.stop()
 
     def _checked(self, values: ArrayLike) -> NDArray[np.float64]:
-        array = np.asarray(values, np.float64)
-        if array.ndim != 2:
-            raise InputError(f"values have shape {array.shape}; they must be (n, n_params)")
-        self.synth.param_space.to_unit(array)
-        return array
+        return checked_values(values, self.synth.param_space, 2)
 
     def _blank(self, n: int) -> RenderResult:
         slot = self.workers[0].slots[0]

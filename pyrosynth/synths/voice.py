@@ -15,7 +15,7 @@ from torch import Tensor
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import InputError, integer
 from pyrosynth.synths.base import Synth
-from pyrosynth.synths.presets import Preset
+from pyrosynth.synths.presets import Preset, checked_values
 from pyrosynth.synths.voice_params import SPACE, bank
 from pyrosynth.synths.voice_sound import GROUP, synthesize
 
@@ -66,14 +66,16 @@ class Voice(Synth):
 
     def render(self, values: NDArray[np.float64], note: Note, sample_rate: int) -> Audio:
         """Render one note; see `Synth.render`."""
-        return self.render_batch(np.asarray(values)[None], note, sample_rate)[0]
+        return self.render_batch(
+            checked_values(values, self.param_space, 1)[None], note, sample_rate
+        )[0]
 
     def render_batch(
         self, values: NDArray[np.float64], note: Note, sample_rate: int
     ) -> NDArray[np.float32]:
         """Render one note with each row of values; see `Synth.render_batch`."""
         with torch.no_grad():
-            rows = torch.tensor(np.ascontiguousarray(values, np.float64), device=self.device)
+            rows = torch.tensor(checked_values(values, self.param_space, 2), device=self.device)
             audio: NDArray[np.float32] = self.synthesize(rows, note, sample_rate).cpu().numpy()
         return audio
 

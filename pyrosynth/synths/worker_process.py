@@ -219,6 +219,12 @@ def _render_batch(
             continue
         if os.getpid() != pid:
             os._exit(0)  # a child that the plugin forked
+        wanted = slot.audio[first:last].shape
+        if audio.shape != wanted or audio.dtype.kind != "f":
+            raise SynthError(
+                f"{synth.name} returned {audio.dtype} of shape {audio.shape[1:]}; `render` has "
+                f"to return floats around full scale 1, of shape {wanted[1:]}"
+            )
         slot.audio[first:last] = audio
         peak = np.abs(slot.audio[first:last]).max(axis=1)
         slot.reason[first:last] = np.where(peak < SILENCE, SILENT, FINE)

@@ -1,13 +1,12 @@
 """Runs made small enough to be given away: half the bits, and the first presets of the bank."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pyrosynth.data.bank import Bank
-from pyrosynth.errors import InputError, RunError, integer
+from pyrosynth.errors import InputError, RunError, integer, read_json
 from pyrosynth.files import whole
 from pyrosynth.training.run import BANK, FACTS, load_run, run_folder
 
@@ -76,7 +75,7 @@ def export_run(
 def _exported(folder: Path) -> dict[str, object] | None:
     """Read what an exported run was made of, or None."""
     try:
-        held = json.loads((folder / FACTS).read_text(encoding="utf-8"))["dataset"]
+        held = read_json(folder / FACTS)["dataset"]
         return {key: held[key] for key in ("presets", "recipe", "of")}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -20,7 +20,7 @@ from torch import Tensor
 from pyrosynth._version import __version__
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import RunError, checked_path, reading
+from pyrosynth.errors import RunError, checked_path, read_json, reading
 from pyrosynth.files import safe_name, write_bytes
 from pyrosynth.modeling import Dims, Temperature, Term, Variant, build, set_temperature
 from pyrosynth.report import notebook
@@ -182,7 +182,7 @@ def write_axes(path: str | Path, axes: Sequence[dict[str, Any]]) -> None:
     """
     folder = run_folder(path)
     with reading(RunError, f"'{folder / FACTS}' is damaged", "fit again"):
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        facts = read_json(folder / FACTS)
         facts.pop("sha256")
     _write_facts(folder, {**facts, "axes": list(axes)})
 
@@ -242,7 +242,7 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
             "or call the same fit again"
         )
     with reading(RunError, f"'{folder / FACTS}' is damaged", "fit again"):
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        facts = read_json(folder / FACTS)
         held, made_by = facts.get("format", 1), facts.get("pyrosynth", "?")
     _require_format(folder, held, made_by)
     with reading(RunError, f"'{folder / FACTS}' is damaged", "fit again"):

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from pyrosynth.errors import RunError, reading
+from pyrosynth.errors import RunError, reading, regular_file
 from pyrosynth.files import write_bytes
 from pyrosynth.modeling import Variant
 
@@ -229,7 +229,7 @@ def settings_of(path: Path) -> dict[str, Any] | None:
         return None
     with (
         reading(RunError, f"'{path}' is damaged", "delete it to fit from the start"),
-        safetensors.safe_open(path, framework="pt") as file,
+        safetensors.safe_open(regular_file(path), framework="pt") as file,
     ):
         return dict(json.loads(file.metadata()["info"])["settings"])
 
@@ -279,6 +279,6 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> tuple[dict[s
     if not path.exists():
         raise RunError(f"'{path}' is missing; the run is incomplete")
     with reading(RunError, f"'{path}' is damaged", "delete it or fit again"):
-        with safetensors.safe_open(path, framework="pt", device=str(device)) as file:
+        with safetensors.safe_open(regular_file(path), framework="pt", device=str(device)) as file:
             info = json.loads(file.metadata()["info"])
             return {name: file.get_tensor(name) for name in file.keys()}, info  # noqa: SIM118
