@@ -296,9 +296,8 @@ class Posterior:
             return None
         points = torch.tensor(checked_values(v, self.run.space, 2), device=self.device).float()
         log_scale: Any = self.variant.log_scale
-        scale = log_scale.exp().unsqueeze(-1)
-        cells = Normal(self.variant.expected_x_of_v(points), scale).log_prob(self._sound(x))
-        return (cells - self.run.std.log()).cpu().numpy()
+        cells = Normal(self.variant.expected_x_of_v(points), log_scale.exp().unsqueeze(-1))
+        return (cells.log_prob(self._sound(x)) - self.run.std.log()).cpu().numpy()
 
     @property
     def predicts(self) -> bool:
@@ -391,8 +390,7 @@ class Posterior:
         features, shape = floats("features", x), self.variant.dims.x_shape
         if features.shape != shape:
             raise InputError(
-                f"features have shape {features.shape}; give those of one sound, {shape}, which "
-                "posterior.features makes"
+                f"features have shape {features.shape}; posterior.features gives one sound {shape}"
             )
         if not np.isfinite(features).all():
             raise InputError("features are NaN or infinite; the sound holds such samples")
