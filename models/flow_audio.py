@@ -15,6 +15,8 @@ from pyrosynth.modeling import (
     UnitCube, Variant, coupling_flow, held_log_prob, posterior_flow, standard_normal, stress,
 )  # fmt: skip
 
+N_CHANGES = 2  # coordinates of z that tell how much the sound changes; at most a quarter
+
 
 class FlowAudio(Variant):
     """Audio latent in which distances are heard, and an exact flow from it to presets.
@@ -27,7 +29,7 @@ class FlowAudio(Variant):
         t_j | z ~ Categorical               class of each tag, by one direction of z
 
     ``z`` is the principal coordinates of the log-mel spectrogram, in units of 5 dB and with the
-    spread they have, plus a small learnt correction. A standard normal prior would press them
+    spread they have, two of how much the sound changes, plus a small learnt correction. A standard normal prior would press them
     into a ball, where other presets are neighbours; so the prior is a flow that is fitted to
     them and cannot move them. Given z, discrete parameters are categorical and the others follow
     a spline flow, as in ``flow_mixed``: (z, v) and (z, u) are the same point.
@@ -77,7 +79,8 @@ class FlowAudio(Variant):
             Term("encoding", guide=("encoding",)),
         )
         self.encoder = MelEncoder(dims.x_shape, embedding_dim, channels=channels)
-        self.coordinates = AudioCoordinates(latent_dim, dims.x_shape)
+        n_changes = min(N_CHANGES, latent_dim // 4)
+        self.coordinates = AudioCoordinates(latent_dim, dims.x_shape, n_changes)
         self.correction = nn.Linear(embedding_dim, latent_dim)
         self.decoder = MelDecoder(latent_dim, dims.x_shape, hidden=decoder_hidden, rank=rank)
         for layer in (self.correction, self.decoder.spectrograms):
@@ -95,9 +98,9 @@ class FlowAudio(Variant):
         self.preset_encoder = PresetEncoder(self.levels, 2 * hidden, latent_dim)
         self.tags = TagDirections(dims, latent_dim)
 
-    def initialise(self, x: Tensor, std: Tensor) -> None:
+    def initialise(self, x: Tensor, mean: Tensor, std: Tensor) -> None:
         """Find the principal coordinates of sounds."""
-        self.coordinates.fit(x, std)
+        self.coordinates.fit(x, mean, std)
 
     def encode(self, x: Tensor) -> Tensor:
         """Embed features as their coordinates, then the embedding."""

@@ -87,7 +87,7 @@ def test_distances_of_coordinates_are_log_spectral_distances():
     basis = torch.randn(3, 8, 11, generator=rng)
     x = torch.einsum("nk,kmf->nmf", torch.randn(64, 3, generator=rng), basis) / std
     coordinates = AudioCoordinates(3, (8, 11))
-    coordinates.fit(x, std)
+    coordinates.fit(x, torch.zeros(8, 11), std)
     z = coordinates(x)
     difference = (x[:, None] - x[None]) * std
     lsd = 10 / torch.tensor(10.0).log() * difference.square().mean((-1, -2)).sqrt()
@@ -97,6 +97,30 @@ def test_distances_of_coordinates_are_log_spectral_distances():
     torch.testing.assert_close(coordinates.spread, z.std(0, correction=0), atol=0.05, rtol=0.05)
     assert stress(z, coordinates.points(x)).max() < 1e-3
     assert stress(2 * z, coordinates.points(x)).min() > 0.1
+
+
+def test_the_last_coordinates_tell_how_much_a_sound_changes():
+    rng = torch.Generator().manual_seed(0)
+    mean, std = torch.randn(8, 30, generator=rng), 0.5 + torch.rand(8, 30, generator=rng)
+    t = torch.arange(30.0)
+    depth = torch.linspace(0, 2, 200)[:, None, None]
+    periods = torch.tensor([2.0, 16.0]).repeat(100)[:, None, None]  # frames
+    tremolo = depth * (2 * torch.pi * t / periods).cos() + torch.randn(200, 8, 1, generator=rng)
+    coordinates = AudioCoordinates(6, (8, 30), n_changes=2)
+    x = (tremolo - mean) / std
+    coordinates.fit(x, mean, std)
+    z = coordinates(x)
+    assert z.shape == (200, 6)
+    torch.testing.assert_close(z[:, 4:].std(0, correction=0), coordinates.spread[4:])
+    fast, slow = z[::2, 4:], z[1::2, 4:]
+    assert (fast[:, 0].diff() > 0).all()  # deeper, so more from one frame to the next
+    assert (slow[:, 1].diff() > 0).all()
+    assert fast[:, 1].std() < 0.1 * slow[:, 1].std()  # the same again eight frames later
+    # of a sound of one frame nothing changes; the mean of the others is what they have without
+    single = AudioCoordinates(3, (8, 1), n_changes=2)
+    single.fit(x[..., :1], mean[:, :1], std[:, :1])
+    assert single(x[..., :1])[:, 1:].abs().max() < 1e-4
+    torch.testing.assert_close(coordinates.inverse(z)[..., 0], coordinates.inverse(z[..., :4])[..., 0])
 
 
 TWO_TAGS = Dims(4, (8, 11), (), ("tone", "size"), (("dark", "bright"), ("s", "m", "l")))

@@ -102,11 +102,12 @@ class Variant(nn.Module, ABC):
         """Return the constructor's keyword arguments, from which an equal instance is built."""
         return dict(self.__dict__["_hyperparameters"])
 
-    def initialise(self, x: Tensor, std: Tensor) -> None:
+    def initialise(self, x: Tensor, mean: Tensor, std: Tensor) -> None:
         """Set what depends only on the training sounds, before the first step of a fit.
 
         Args:
             x: Standardised features of training sounds, shape (n, n_mels, n_frames).
+            mean: What was taken off them, shape (n_mels, n_frames).
             std: What they were divided by, shape (n_mels, n_frames).
         """
 

@@ -178,7 +178,7 @@ def fit(
             torch.manual_seed(seed_of(seed, 3, 1))
             if initialise:
                 seen = batches.data.standardised(batches.first(LOOKED_AT))
-                variant.initialise(seen, batches.data.std)
+                variant.initialise(seen, batches.data.mean, batches.data.std)
             processes.copy_first(variant)
         take = Step(
             variant, elbo, batches.data, optimiser,
