@@ -15,8 +15,6 @@ from pyrosynth.modeling import (
     UnitCube, Variant, coupling_flow, held_log_prob, posterior_flow, standard_normal, stress,
 )  # fmt: skip
 
-N_CHANGES = 2  # coordinates of z that tell how much the sound changes; at most a quarter
-
 
 class FlowAudio(Variant):
     """Audio latent in which distances are heard, and an exact flow from it to presets.
@@ -29,13 +27,14 @@ class FlowAudio(Variant):
         t_j | z ~ Categorical               class of each tag, by one direction of z
 
     ``z`` is the principal coordinates of the log-mel spectrogram, in units of 5 dB and with the
-    spread they have, two of how much the sound changes, plus a small learnt correction. A standard normal prior would press them
-    into a ball, where other presets are neighbours; so the prior is a flow that is fitted to
-    them and cannot move them. Given z, discrete parameters are categorical and the others follow
-    a spline flow, as in ``flow_mixed``: (z, v) and (z, u) are the same point.
+    spread they have, and two of how much the sound changes, plus a small learnt correction. A
+    standard normal prior would press them into a ball, where other presets are neighbours; so the
+    prior is a flow that is fitted to them and cannot move them. Given z, discrete parameters are
+    categorical and the others follow a spline flow, as in ``flow_mixed``: (z, v) and (z, u) are
+    the same point.
 
-    The guide reads z off the sound and leaves it a little noise. Its q(v|x) also reads the
-    embedding, on half of the rows in training; without the embedding it is p(v|z).
+    The guide reads z off the sound, with a little noise. Its q(v|x) also reads the embedding, on
+    half of the rows in training; without the embedding it is p(v|z).
 
     The objective adds what is no density: the stress between distances in z and of sounds, over
     the pairs of a batch, and the error of the network that places a preset without its sound.
@@ -43,7 +42,7 @@ class FlowAudio(Variant):
     Args:
         dims: The sizes.
         latent_dim, embedding_dim: Sizes of z and of the encoder's output.
-        channels: Channels of the encoder's convolutions.
+        channels: Of the encoder's convolutions.
         n_layers, hidden, bins: Couplings of the flow of presets, width of its networks, bins.
         n_prior_layers: Couplings of the prior.
         max_levels, decoder_hidden, rank: As in ``flow_mixed``.
@@ -79,8 +78,7 @@ class FlowAudio(Variant):
             Term("encoding", guide=("encoding",)),
         )
         self.encoder = MelEncoder(dims.x_shape, embedding_dim, channels=channels)
-        n_changes = min(N_CHANGES, latent_dim // 4)
-        self.coordinates = AudioCoordinates(latent_dim, dims.x_shape, n_changes)
+        self.coordinates = AudioCoordinates(latent_dim, dims.x_shape, min(2, latent_dim // 4))
         self.correction = nn.Linear(embedding_dim, latent_dim)
         self.decoder = MelDecoder(latent_dim, dims.x_shape, hidden=decoder_hidden, rank=rank)
         for layer in (self.correction, self.decoder.spectrograms):

@@ -120,7 +120,9 @@ def test_the_last_coordinates_tell_how_much_a_sound_changes():
     single = AudioCoordinates(3, (8, 1), n_changes=2)
     single.fit(x[..., :1], mean[:, :1], std[:, :1])
     assert single(x[..., :1])[:, 1:].abs().max() < 1e-4
-    torch.testing.assert_close(coordinates.inverse(z)[..., 0], coordinates.inverse(z[..., :4])[..., 0])
+    torch.testing.assert_close(
+        coordinates.inverse(z)[..., 0], coordinates.inverse(z[..., :4])[..., 0]
+    )
 
 
 TWO_TAGS = Dims(4, (8, 11), (), ("tone", "size"), (("dark", "bright"), ("s", "m", "l")))

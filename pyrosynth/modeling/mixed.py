@@ -12,6 +12,7 @@ from pyrosynth.modeling.bijections import Flow, log_normal
 from pyrosynth.modeling.dims import Dims
 from pyrosynth.modeling.networks import MLP, Network, ResidualMLP
 
+WIDER = 1.5  # times as high are the temperatures of draws that are made in doubt
 SLIVER = 1e-7  # distance from the ends of the unit interval, where noise would be infinite
 
 _Shape = torch.Size | list[int] | tuple[int, ...]
@@ -34,9 +35,11 @@ class AutoregressiveCategorical(nn.Module):
         levels: Number of levels of each discrete parameter.
         n_one_hot: Their sum.
         temperature: What logits are divided by, see `pyrosynth.modeling.temperature`.
+        doubt: Share of presets whose temperatures are ``WIDER`` times as high.
     """
 
     temperature: float = 1.0
+    doubt: float = 0.0
 
     discrete: Tensor
     continuous: Tensor
@@ -93,23 +96,35 @@ class AutoregressiveCategorical(nn.Module):
         """Return indicators of levels, shape (..., n_one_hot)."""
         return (level.index_select(-1, self.owner) == self.rank).float()
 
-    def log_prob(self, level: Tensor, context: Tensor) -> Tensor:
-        """Return the log-density of the discrete v, even within a level, shape (...)."""
-        logits = self._logits(context) + self.one_hot(level) @ self._weights()
+    def log_prob(self, level: Tensor, context: Tensor, wider: float = 1.0) -> Tensor:
+        """Return the log-density of the discrete v, even within a level, shape (...).
+
+        Args:
+            level: Levels, shape (..., n_discrete).
+            context: Shape (..., n_context).
+            wider: How many times as high the temperature is.
+        """
+        logits = (self._logits(context) + self.one_hot(level) @ self._weights()) / wider
         logits = nn.functional.pad(logits, (0, 1), value=-1e9)
         rows = logits[..., self.padded].log_softmax(-1)
         chosen = rows.gather(-1, level[..., None].expand(*rows.shape[:-1], 1))
         return chosen[..., 0].sum(-1) + self.counts.log().sum()
 
-    def sample(self, context: Tensor, batch_shape: _Shape) -> Tensor:
-        """Draw levels, shape (*batch_shape, n_discrete), one parameter after another."""
-        logits = self._logits(context)
+    def sample(self, context: Tensor, batch_shape: _Shape, wider: Tensor | None = None) -> Tensor:
+        """Draw levels, shape (*batch_shape, n_discrete), one parameter after another.
+
+        Args:
+            context: Shape (..., n_context).
+            batch_shape: Shape of the draws.
+            wider: How many times as high the temperature of each is, shape (*batch_shape, 1).
+        """
+        logits, weights = self._logits(context), self._weights()
         # Gumbel noise turns the largest logit into a draw.
         shape = (*batch_shape, self.n_one_hot)
         noise = torch.rand(shape, dtype=logits.dtype, device=logits.device)
-        noise = noise.clamp(1e-20, 1 - 1e-7)
-        logits = logits - (-noise.log()).log()
-        weights, drawn, start = self._weights(), [], 0
+        noise = -(-noise.clamp(1e-20, 1 - 1e-7).log()).log()
+        logits = logits + (noise if wider is None else wider * noise)
+        drawn, start = [], 0
         for k in self.levels:
             level = logits[..., start : start + k].argmax(-1)
             logits = logits + weights[start : start + k][level]
@@ -193,24 +208,31 @@ class MixedDiscreteFlow(TorchDistribution):
         """Draw presets; the levels carry no gradient."""
         shape, like = (*sample_shape, *self.batch_shape), self.context
         size = len(self.levels.levels), len(self.levels.continuous)
+        wider = None
+        if self.levels.doubt:
+            point = torch.rand((*shape, 1), dtype=like.dtype, device=like.device)
+            wider = torch.where(point < self.levels.doubt, WIDER, 1.0).to(like)
         if not self.levels.levels:
             noise = torch.randn((*shape, size[1]), dtype=like.dtype, device=like.device)
-            return self.flow(self.flow.temperature * noise, self.context)[0]
+            return self.flow(self._widened(noise, wider), self.context)[0]
         with torch.no_grad():
-            level = self.levels.sample(self.context, shape)
+            level = self.levels.sample(self.context, shape, wider)
         within = torch.rand((*shape, size[0]), dtype=like.dtype, device=like.device)
         noise = torch.randn((*shape, size[1]), dtype=like.dtype, device=like.device)
-        continuous = self.flow(self.flow.temperature * noise, self._seen(level))[0]
+        continuous = self.flow(self._widened(noise, wider), self._seen(level))[0]
         return self.levels.join(level, within, continuous)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the exact log-density of presets in the unit cube, shape (...)."""
         level, continuous = self.levels.split(value)
-        if not self.levels.levels:
-            noise, ladj = self._noise(continuous, self.context)
-            return log_normal(noise) + ladj
-        noise, ladj = self._noise(continuous, self._seen(level))
-        return log_normal(noise) + ladj + self.levels.log_prob(level, self.context)
+        seen = self._seen(level) if self.levels.levels else self.context
+        noise, ladj = self._noise(continuous, seen)
+        doubt = self.levels.doubt
+        sure = ladj + self._log_base(level, noise, 1.0)
+        if not doubt:
+            return sure
+        unsure = ladj + self._log_base(level, noise, WIDER)
+        return torch.logaddexp(math.log1p(-doubt) + sure, math.log(doubt) + unsure)
 
     def noise(self, value: Tensor) -> Tensor:
         """Map presets to the standard normal noise that makes them, the inverse of `at`.
@@ -255,6 +277,17 @@ class MixedDiscreteFlow(TorchDistribution):
         noise, ladj = self.flow.inverse(continuous, context)
         temperature = self.flow.temperature
         return noise / temperature, ladj - noise.shape[-1] * math.log(temperature)
+
+    def _log_base(self, level: Tensor, noise: Tensor, wider: float) -> Tensor:
+        """Return the log-density of noise and levels, at temperatures so many times as high."""
+        base = log_normal(noise / wider) - noise.shape[-1] * math.log(wider)
+        if not self.levels.levels:
+            return base
+        return base + self.levels.log_prob(level, self.context, wider)
+
+    def _widened(self, noise: Tensor, wider: Tensor | None) -> Tensor:
+        """Return normal noise at the temperature of the flow."""
+        return self.flow.temperature * (noise if wider is None else wider * noise)
 
     def _seen(self, level: Tensor) -> Tensor:
         """Return what the flow reads: the embedding and the levels."""

@@ -10,15 +10,18 @@ from pyrosynth.modeling.variant import Variant
 
 
 class Temperature(NamedTuple):
-    """Temperatures of a posterior; draws and their exact density follow both.
+    """Temperatures of a posterior; draws and their exact density follow all of them.
 
     Args:
         base: Standard deviation of the normal noise that the posterior's flow starts from.
         levels: What the logits of discrete parameters are divided by.
+        doubt: Share of the draws for which both are ``WIDER`` times as high. It gives the density
+            heavier tails, for presets unlike those that were learnt.
     """
 
     base: float = 1.0
     levels: float = 1.0
+    doubt: float = 0.0
 
 
 def tempered_parts(variant: Variant) -> dict[str, list[nn.Module]]:
@@ -28,11 +31,13 @@ def tempered_parts(variant: Variant) -> dict[str, list[nn.Module]]:
     return {
         "base": [flow] if isinstance(flow, Flow) else [],
         "levels": [levels for levels in discrete if levels.levels],
+        "doubt": [*discrete],
     }
 
 
 def set_temperature(variant: Variant, temperature: Temperature) -> None:
     """Let a variant draw and score presets at temperatures; at 1 it does so as fitted."""
     for name, parts in tempered_parts(variant).items():
+        attribute = "doubt" if name == "doubt" else "temperature"
         for part in parts:
-            part.temperature = getattr(temperature, name)
+            setattr(part, attribute, getattr(temperature, name))

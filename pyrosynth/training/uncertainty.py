@@ -21,6 +21,7 @@ WATCHED_ROWS, WATCHED_DRAWS = 96, 64  # held-out presets and draws of each at a 
 SCORED_ROWS = 64  # held-out presets whose draws are made at once: bounds the memory
 DRAWS = 128  # of each held-out preset, for its score and for the width of intervals
 RANGE = 0.5, 2.0  # of temperatures
+DOUBTS = 0.0, 0.15, 0.3  # shares of draws in doubt
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way to the temperatures of greatest log q
 
 
@@ -99,10 +100,11 @@ def conformal_quantile(scores: ArrayLike, level: float) -> float:
 def find_temperature(variant: Variant, x: Tensor, v: Tensor) -> Temperature:
     """Find temperatures by held-out presets.
 
-    Those of greatest log q are found first, one at a time, since each acts on a part of the
-    density of its own. Of the way there from 1, the share is taken after which the central
-    intervals of single parameters hold as many truths as they should. So log q rises, and
-    intervals are not widened past what they need, which would cost draws their nearness.
+    Those of greatest log q are found first: for each share of draws in doubt, one temperature
+    after the other, since each acts on a part of the density of its own. Of the way there from 1,
+    the share is taken after which the central intervals of single parameters hold as many truths
+    as they should. So log q rises, and intervals are not widened past what they need, which would
+    cost draws their nearness.
 
     Args:
         variant: A variant whose density is exact.
@@ -114,30 +116,37 @@ def find_temperature(variant: Variant, x: Tensor, v: Tensor) -> Temperature:
     """
     enough = len(v) >= FEWEST
     parts = [name for name, found in tempered_parts(variant).items() if found and enough]
-    likeliest = Temperature()
-    for part in parts:
-        likeliest = likeliest._replace(**{part: _likeliest(variant, x, v, part)})
-    set_temperature(variant, Temperature())
+    likely: dict[Temperature, float] = {}
+    for doubt in DOUBTS if "doubt" in parts else (0.0,):
+        temperature, log_q = Temperature(doubt=doubt), 0.0
+        for part in parts:
+            if part != "doubt":
+                temperature, log_q = _likeliest(variant, x, v, temperature, part)
+        likely[temperature] = log_q
+    likeliest = max(likely, key=lambda temperature: likely[temperature])
     errors: dict[Temperature, float] = {}
     for share in SHARES if parts else ():
-        temperature = Temperature(*(round(1 + share * (t - 1), 3) for t in likeliest))
+        base, levels = (round(1 + share * (t - 1), 3) for t in likeliest[:2])
+        temperature = Temperature(base, levels, likeliest.doubt)
         set_temperature(variant, temperature)
         errors[temperature] = central_error(variant, x, v)
     set_temperature(variant, Temperature())
     return min(errors, key=lambda temperature: errors[temperature], default=Temperature())
 
 
-def _likeliest(variant: Variant, x: Tensor, v: Tensor, part: str) -> float:
-    """Return one temperature at which presets have the greatest log q, the other being 1."""
+def _likeliest(
+    variant: Variant, x: Tensor, v: Tensor, at: Temperature, part: str
+) -> tuple[Temperature, float]:
+    """Return temperatures of which one is where presets have the greatest log q, and that."""
     from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:
-        set_temperature(variant, Temperature(**{part: math.exp(log_temperature)}))
+        set_temperature(variant, at._replace(**{part: math.exp(log_temperature)}))
         return -sum(float(variant.log_prob_v(*block).sum()) for block in _blocks(v, x))
 
     bounds = math.log(RANGE[0]), math.log(RANGE[1])
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 0.01})
-    return math.exp(float(found.x))
+    return at._replace(**{part: math.exp(float(found.x))}), -float(found.fun)
 
 
 @torch.no_grad()
