@@ -7,7 +7,7 @@ import torch
 from pyro.distributions import Normal, TransformedDistribution
 from pyro.distributions.transforms import AffineTransform
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import pad, silu
 
 from pyrosynth.modeling import (
     MLP, AudioCoordinates, AutoregressiveCategorical, Batch, Chain, Dims, FlowTransform, Labels,
@@ -27,25 +27,25 @@ class FlowAudio(Variant):
         t_j | z ~ Categorical               class of each tag, by one direction of z
 
     ``z`` is the principal coordinates of the log-mel spectrogram, in units of 5 dB and with the
-    spread they have, plus a small learnt correction. A standard normal prior would press them
-    into a ball, where other presets are neighbours; so the prior is a flow that is fitted to
-    them and cannot move them. Given z, discrete parameters are categorical and the others follow
-    a spline flow, as in ``flow_mixed``: (z, v) and (z, u) are the same point.
+    spread they have and a small learnt correction, and two of how much the sound changes. A
+    standard normal prior would press them into a ball, where other presets are neighbours; so the
+    prior is a flow that is fitted to them and cannot move them. Given z, discrete parameters are
+    categorical and the others follow a spline flow, as in ``flow_mixed``: (z, v) and (z, u) are
+    the same point.
 
-    The guide reads z off the sound and leaves it a little noise. Its q(v|x) also reads the
-    embedding, on half of the rows in training; without the embedding it is p(v|z).
+    The guide reads z off the sound, with a little noise. Its q(v|x) also reads the embedding, on
+    half of the rows in training; without the embedding it is p(v|z).
 
-    The objective adds what is no density: the stress between distances in z and of sounds, over
-    the pairs of a batch, and the error of the network that places a preset without its sound.
+    The objective adds what is no density: the stress between distances in z and of sounds, and the
+    error of the network that places a preset without its sound.
 
     Args:
         dims: The sizes.
-        latent_dim, embedding_dim: Sizes of z and of the encoder's output.
-        channels: Channels of the encoder's convolutions.
+        latent_dim, embedding_dim, channels: Sizes of z, the encoder's output and its layers.
         n_layers, hidden, bins: Couplings of the flow of presets, width of its networks, bins.
         n_prior_layers: Couplings of the prior.
         max_levels, decoder_hidden, rank: As in ``flow_mixed``.
-        dropout: Share of the embedding that is dropped where q(v|x) reads it.
+        dropout: Share of the embedding that q(v|x) does not read, in training.
         noise: Standard deviation of z given the sound, in that of each coordinate.
         alpha, beta, gamma, delta, tension: Weights of log p(x|z), log p(z), log q(v|x),
             log p(t|z), and of the stress.
@@ -77,8 +77,8 @@ class FlowAudio(Variant):
             Term("encoding", guide=("encoding",)),
         )
         self.encoder = MelEncoder(dims.x_shape, embedding_dim, channels=channels)
-        self.coordinates = AudioCoordinates(latent_dim, dims.x_shape)
-        self.correction = nn.Linear(embedding_dim, latent_dim)
+        self.coordinates = AudioCoordinates(latent_dim, dims.x_shape, min(2, latent_dim // 4))
+        self.correction = nn.Linear(embedding_dim, len(self.coordinates.components))
         self.decoder = MelDecoder(latent_dim, dims.x_shape, hidden=decoder_hidden, rank=rank)
         for layer in (self.correction, self.decoder.spectrograms):
             nn.init.zeros_(layer.weight)
@@ -95,9 +95,9 @@ class FlowAudio(Variant):
         self.preset_encoder = PresetEncoder(self.levels, 2 * hidden, latent_dim)
         self.tags = TagDirections(dims, latent_dim)
 
-    def initialise(self, x: Tensor, std: Tensor) -> None:
+    def initialise(self, x: Tensor, mean: Tensor, std: Tensor) -> None:
         """Find the principal coordinates of sounds."""
-        self.coordinates.fit(x, std)
+        self.coordinates.fit(x, mean, std)
 
     def encode(self, x: Tensor) -> Tensor:
         """Embed features as their coordinates, then the embedding."""
@@ -105,9 +105,9 @@ class FlowAudio(Variant):
 
     def posterior(self, h: Tensor) -> Normal:
         """Return q(z|x) for what ``encode`` made of sounds."""
-        z, embedding = h.tensor_split([self.latent_dim], -1)
-        spread = self.coordinates.spread
-        return Normal(z + spread * self.correction(embedding), self.noise * spread).to_event(1)
+        (z, embedding), spread = h.tensor_split([self.latent_dim], -1), self.coordinates.spread
+        correction = pad(self.correction(embedding), (0, self.coordinates.n_changes))
+        return Normal(z + spread * correction, self.noise * spread).to_event(1)
 
     def expected_x(self, z: Tensor) -> Tensor:
         """Decode latents (..., latent_dim): the sound of their coordinates, corrected."""
