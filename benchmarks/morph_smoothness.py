@@ -11,6 +11,7 @@ descriptor counts by its mean over the pairs, and all descriptors count the same
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
-from benchmarks.timbre import NAMES, Timbre
+from pyrosynth.audio.timbre import NAMES, Timbre
 from pyrosynth.errors import InputError
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.morphing import METHODS, Method, find_path
@@ -156,7 +157,7 @@ def measure(
     timbre = Timbre(run.features, run.note)
     numbers, names = [], []
     with (
-        posterior.renderer(workers) as trial,
+        posterior.renderer(workers, keep_audio=True) as trial,
         Renderer(
             posterior.synth, run.note, run.features.sample_rate, workers=workers,
             transform=timbre, keep_audio=False,
@@ -179,12 +180,16 @@ def measure(
             names.append(" → ".join(presets))
     if not numbers:
         raise InputError("no pair of presets could be rendered; check the synth, give more pairs")
-    rendered_numbers = np.stack(numbers, axis=1)  # (method, pair, step, feature)
+    return compared(np.stack(numbers, axis=1), methods, names)
+
+
+def compared(numbers: Float, methods: Sequence[Method], pairs: Sequence[str]) -> xarray.Dataset:
+    """Compare the methods, ``knobs`` among them, by descriptors (method, pair, step, feature)."""
     dims = ("method", "pair", "feature")
     data = xarray.Dataset(
-        {"roughness": (dims, roughness(rendered_numbers)), "bend": (dims, bend(rendered_numbers))},
-        {"method": list(methods), "pair": names, "feature": list(NAMES)},
-        {"steps": steps},
+        {"roughness": (dims, roughness(numbers)), "bend": (dims, bend(numbers))},
+        {"method": list(methods), "pair": list(pairs), "feature": list(NAMES)},
+        {"steps": numbers.shape[2]},
     )
     for key, found in (("change", "roughness"), ("bend_change", "bend")):
         mean = data[found].mean("pair")

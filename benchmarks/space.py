@@ -11,8 +11,8 @@ Three parts, each of which can be left out, on held-out human presets unless sai
 - steering: presets asked to move by one standard deviation along each of the main axes, rendered:
   how often they go the right way, the median share of the step that is heard, and how far they
   move along the other main axes for each standard deviation along the asked one;
-- paths: how even the sounds of morphs between presets of the bank are, against turning the knobs;
-  `benchmarks.morph_smoothness` measures the same by descriptors of the timbre.
+- paths: how even the sounds of morphs between presets of the bank are, against turning the knobs,
+  by spectrograms, and by descriptors of the timbre as in `benchmarks.morph_smoothness`.
 """
 
 import argparse
@@ -26,12 +26,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import pdist, squareform
 from tqdm.auto import tqdm
 
-from benchmarks.morph_smoothness import STEPS, bend, roughness
+from benchmarks.morph_smoothness import STEPS, bend, compared, roughness, summary
 from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.timbre import Timbre
 from pyrosynth.data.dataset import Dataset, open_dataset
 from pyrosynth.evaluation.compare import provenance
 from pyrosynth.explore.latent_space import LatentSpace
-from pyrosynth.explore.morphing import METHODS, Method, find_path
+from pyrosynth.explore.morphing import METHODS, find_path
 from pyrosynth.explore.places import latents
 from pyrosynth.explore.steering import BUDGET, move
 from pyrosynth.files import write_bytes
@@ -46,7 +47,7 @@ WAYS = ("carried", "expected", "rendered")  # u stays; or is chosen without, or 
 PARTS = ("organisation", "steering", "paths")
 NEIGHBOURS = 10  # of each preset, by sound and in the space
 AXES = 8  # the main ones, the widest first
-PRESETS, PAIRS = 48, 24  # held-out presets that are moved, and pairs between which morphs lead
+PRESETS, PAIRS = 48, 60  # held-out presets that are moved, and pairs between which morphs lead
 
 
 def organisation(posterior: Posterior, dataset: Dataset) -> dict[str, Any]:
@@ -160,42 +161,51 @@ def paths(
     """Measure how even the sounds of morphs are, relative to a straight line of the knobs.
 
     The roughness of a morph is the root mean square of the second differences of its sounds, its
-    bend their distance from the straight line between its ends, both over all cells of the
-    features.
+    bend their distance from the straight line between its ends; by spectrograms both are over all
+    cells of the features, by timbre the mean of the changes of the descriptors.
 
     Args:
         posterior: The run.
-        renderer: From ``posterior.renderer()``.
+        renderer: From ``posterior.renderer(keep_audio=True)``.
         n_pairs: Number of pairs of human presets of the bank; 9 steps between each.
         seed: Of their choice, as in `benchmarks.morph_smoothness`.
 
     Returns:
-        The changes of both by method, with 95 % bootstrap intervals over the pairs, JSON-ready.
+        The changes of both by method, with 95 % bootstrap intervals over the pairs, JSON-ready:
+        ``spectrograms`` and ``timbre``.
     """
-    space = LatentSpace(posterior)
+    space, run = LatentSpace(posterior), posterior.run
     pairs = np.random.default_rng(seed).permutation(len(space))[: 2 * n_pairs].reshape(-1, 2)
-    measured: dict[Method, list[list[float]]] = {method: [] for method in METHODS}
-    for pair in tqdm(pairs, desc="paths", unit="pair", dynamic_ncols=True):
-        names = [space.names[i] for i in pair]
-        for method, of_pairs in measured.items():
-            path = find_path(posterior, names, method, renderer)
-            x = renderer.render(path.values(np.linspace(0, 1, STEPS))).features
-            assert x is not None
-            sounds = x.reshape(STEPS, -1)
-            of_pairs.append([
-                float(np.sqrt(np.square(measure(sounds)).mean())) for measure in (roughness, bend)
-            ])  # fmt: skip
-    columns = {method: np.transpose(of_pairs) for method, of_pairs in measured.items()}
-    return {"pairs": len(pairs)} | {
+    names = [[space.names[i] for i in pair] for pair in pairs]
+    timbre = Timbre(run.features, run.note)
+    measured: list[Float] = []
+    numbers: list[Float] = []
+    for pair in tqdm(names, desc="paths", unit="pair", dynamic_ncols=True):
+        values = [
+            find_path(posterior, pair, method, renderer).values(np.linspace(0, 1, STEPS))
+            for method in METHODS
+        ]
+        rendered = renderer.render(np.concatenate(values))
+        assert rendered.features is not None
+        assert rendered.audio is not None
+        sounds = rendered.features.reshape(len(METHODS), STEPS, -1)
+        told = [np.sqrt(np.square(measure(sounds)).mean(axis=-1)) for measure in (roughness, bend)]
+        measured.append(np.stack(told))
+        numbers.append(timbre(rendered.audio).reshape(len(METHODS), STEPS, -1))
+    by_method = dict(zip(METHODS, np.stack(measured).transpose(2, 1, 0), strict=True))
+    changes = {
         method: {
             key: [*relative_difference(own, knobs)]
             for key, own, knobs in zip(
-                ("roughness", "bend"), columns[method], columns["knobs"], strict=True
+                ("roughness", "bend"), by_method[method], by_method["knobs"], strict=True
             )
         }
         for method in METHODS
         if method != "knobs"
     }
+    joined = [" → ".join(pair) for pair in names]
+    by_timbre = summary(compared(np.stack(numbers, axis=1), METHODS, joined))
+    return {"pairs": len(pairs), "spectrograms": changes, "timbre": by_timbre}
 
 
 def main() -> None:
@@ -220,7 +230,7 @@ def main() -> None:
         with posterior.renderer(given.workers) as renderer:
             results["steering"] = steering(posterior, dataset, renderer, given.presets, given.seed)
     if "paths" in given.parts:
-        with posterior.renderer(given.workers) as renderer:
+        with posterior.renderer(given.workers, keep_audio=True) as renderer:
             results["paths"] = paths(posterior, renderer, given.pairs)
     facts = {
         "provenance": provenance(), "run": run_hash(posterior), "seed": given.seed,

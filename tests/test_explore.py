@@ -367,6 +367,10 @@ def test_a_variant_that_predicts_no_sound(run, tmp_path):
     found = explore.morph(posterior, [None, np.ones(5)], steps=3)
     assert found.data.attrs["method"] == "latent"
     assert found.data["expected"].shape == (3, 64, 11)
+    with posterior.renderer(1) as renderer:
+        found = explore.morph(posterior, [None, np.ones(5)], renderer, steps=3)
+    assert found.data.attrs["method"] == "rendered"
+    assert found.data["x"].notnull().all()
     assert set(explore.traverse(posterior, "z1", steps=3).data["param"].values) == {
         *posterior.run.space.names
     }
@@ -406,6 +410,7 @@ def test_the_command(run, folder, space, tmp_path, capfd):
     assert set(facts["traversals"]) == {"pc1"}
     assert facts["traversals"]["pc1"]["center"] == name
     assert facts["morph"]["presets"] == list(space.names[:2])
+    assert facts["morph"]["method"] == "rendered"
     assert len(facts["ranking"]) == len(space.linear_axes)
     (swept,) = [row for row in facts["ranking"] if row["axis"] == "pc1"]
     assert swept["sounds"] == "rendered"
@@ -467,6 +472,7 @@ def test_a_folder_of_something_else(run, folder, tmp_path, capfd):
         (["--axis", "brightness"], "unknown axis 'brightness'; known: z1 to z16, "),
         (["--sound", "none.wav"], "no sound file 'none.wav'"),
         (["--projection", "magic"], "unknown projection 'magic'; known: pca, umap"),
+        (["--interpolation", "magic"], "unknown method of morphing 'magic'; known: rendered"),
         (["--axes", "-1"], "'--axes'"),
     ],
 )

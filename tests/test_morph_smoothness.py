@@ -5,7 +5,7 @@ import pytest
 from small import small_run
 
 from benchmarks.morph_smoothness import bend, figure, measure, resampled, roughness, summary
-from benchmarks.timbre import NAMES
+from pyrosynth.audio.timbre import NAMES
 from pyrosynth.errors import InputError
 from pyrosynth.explore.morphing import METHODS
 

@@ -121,6 +121,30 @@ def test_state_points_sounds_and_files(live):
     assert json.loads(file[1]) == json.loads(text[1])
 
 
+def test_a_morph_goes_through_its_presets_and_is_rendered(live):
+    through = [parent(live, number) for number in (0, 3, 5)]
+    param = live.posterior.run.space.params[0]
+    asked = {"through": through, "locked": {param.name: param.maximum}}
+    (status, content, _), (_, held, _) = ask(
+        live, post("/api/point", {"through": through}), post("/api/point", asked)
+    )
+    assert status == 200
+    points = json.loads(content)["path"]
+    assert len(points) == 9
+    for number, point in zip((0, 3, 5), points[::4], strict=True):
+        np.testing.assert_allclose(point["values"], live.known(number), atol=1e-9)
+    # Of some that were rendered, those were taken that sound even.
+    x = np.stack([live.render(np.array(point["values"])).x for point in points[:5]])
+    line = np.linspace(live.known(0), live.known(3), 5)
+    knobs = np.stack([live.render(values).x for values in line])
+    assert np.square(np.diff(x, axis=0)).sum() < np.square(np.diff(knobs, axis=0)).sum()
+    index = live.posterior.run.full_space.names.index(param.name)
+    assert {point["values"][index] for point in json.loads(held)["path"]} == {param.maximum}
+    with live.searching:
+        ((status, content, _),) = ask(live, post("/api/point", {"through": through}))
+    assert (status, "a search is under way" in json.loads(content)["error"]) == (400, True)
+
+
 def search(asked=None):
     """Return the path that asks for a search."""
     return f"/api/search?{urlencode({'asked': json.dumps(asked or {})})}"
@@ -335,7 +359,8 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
         (post("/api/similar", {"z": [0.0] * 16}), "cannot be understood"),
         (post("/api/breed", {"parents": []}), "0 parents; breed two presets"),
         (post("/api/breed", {}), "cannot be understood (it has no 'parents')"),
-        (post("/api/point", {}), "has z, knobs, preset, random or path"),
+        (post("/api/point", {}), "has z, knobs, preset, random, path or through"),
+        (post("/api/point", {"through": []}), "a morph through 0 presets: give 2 to 8"),
         (post("/api/point", {"z": [1, 2]}), "16 finite numbers"),
         (post("/api/point", {"z": "much"}), "a point is 16 numbers"),
         (post("/api/point", {"preset": 10**9}), "preset number 1000000000: give an integer"),
@@ -368,7 +393,7 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
         (("GET", "/api/ping", {"headers": {"Origin": ""}}), "its own page only"),
         (("DELETE", "/api/point", {}), "Method Not Allowed"),
     ],
-    ids=range(32),
+    ids=range(33),
 )
 def test_mistakes_get_one_clear_line(live, question, says):
     (status, content, _), (after, _, _) = ask(live, question, ("GET", "/api/ping", {}))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.timbre import NAMES, Timbre
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
+from pyrosynth.audio.timbre import NAMES, Timbre
 
 RATE, PITCH = 22050, 69
 TIME = np.arange(2 * RATE) / RATE

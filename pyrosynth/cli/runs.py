@@ -269,6 +269,12 @@ def explore(
     projection: Annotated[
         str, typer.Option(help="Plane to show the presets on: pca, or umap if it is installed.")
     ] = "pca",
+    interpolation: Annotated[
+        str,
+        typer.Option(
+            help="How a morph is made: rendered, the smoothest; sound, quicker; latent, knobs."
+        ),
+    ] = "rendered",
     seed: Seed = 0,
     workers: Workers = None,
     device: Device = "cpu",
@@ -288,6 +294,7 @@ def explore(
         n_axes=axes,
         draws=draws,
         method=projection,  # type: ignore[arg-type]
+        interpolation=interpolation,  # type: ignore[arg-type]
         seed=seed,
         workers=workers,
     )

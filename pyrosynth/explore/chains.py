@@ -2,13 +2,16 @@
 
 At each step of a straight line in the latent space a few presets are rendered: such as sound like
 the place there, and such as lie between the two ends in their parameters. The chain of one of each
-is taken whose sounds move evenly from end to end.
+is taken whose sounds move evenly from end to end, by their spectrograms and by descriptors of
+their timbre, which tell what a spectrogram hardly shows. What is random about the presets is the
+same at every step, so that each has a neighbour at the next step from which it differs little.
 """
 
 import numpy as np
 import torch
 
 from pyrosynth.audio.features import DB
+from pyrosynth.audio.timbre import NAMES, Timbre
 from pyrosynth.errors import InputError
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import Array, Float, Place
@@ -16,12 +19,14 @@ from pyrosynth.explore.steering import SoundModel
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.svi import plain_torch
 
-RENDERED = (8, 8)  # presets rendered for each step, in rounds
+RENDERED = (8, 8, 8)  # presets rendered for each step, in rounds
 PROPOSED = 48  # presets of each kind that these are chosen from
 RENEWED = 0.5  # share of u that is drawn anew at most, or of the spread by which z is moved
 SPREAD = 0.15  # of the parameters about the line between the ends, in the middle of it
 CHANGED, CHANGE = 0.2, 0.1  # share of the parameters changed in later rounds, and by how much
 STRAIGHT = 0.5  # weight of the distance from the line of sounds, against that of the steps
+TIMBRE_DB = 10.0  # in spectrograms, as much as descriptors of the timbre one spread apart
+TINY = 1e-6  # least spread of a descriptor
 FAILED = 1e12  # cost of a preset that cannot be rendered
 
 
@@ -35,7 +40,8 @@ def smooth_chain(
         space: The latent space.
         first: Where it begins.
         last: Where it ends.
-        renderer: From ``posterior.renderer()``.
+        renderer: From ``posterior.renderer(keep_audio=True)``. If it keeps no audio, spectrograms
+            alone are compared.
         steps: Number of presets, both ends included.
         seed: Of the proposals.
 
@@ -46,58 +52,60 @@ def smooth_chain(
     Raises:
         InputError: The renderer computes no features.
     """
-    posterior, rng = space.posterior, np.random.default_rng(seed)
-    params = posterior.run.space
+    posterior, params = space.posterior, space.posterior.run.space
     ends = params.to_unit(posterior.learnt(np.stack([first.values, last.values])))
     share = np.linspace(0.0, 1.0, steps)[:, None]
     best = (1 - share) * ends[0] + share * ends[1]
-    x = _rendered(space, renderer, ends)
+    x, timbre = _rendered(space, renderer, ends)
     if steps == 2 or not np.isfinite(x).all():
         return best
-    line = (1 - share) * x[0] + share * x[1]
     goals = (1 - share) * first.z + share * last.z
     model = SoundModel(space) if space.of_sound and posterior.predicts else None
     if model is not None:
-        model.learn(ends, space.heard(x.reshape(2, *_shape(space))))
-    tried = [ends[:1], *[ends[:0]] * (steps - 2), ends[1:]]
-    sounds = [x[:1], *[x[:0]] * (steps - 2), x[1:]]
+        model.learn(ends, space.heard(x))
+    tried, of_step = ends, np.array([0, steps - 1])
     for turn, count in enumerate(RENDERED):
         chosen = []
         for step in range(1, steps - 1):
+            rng = np.random.default_rng((seed, turn))
             kinds = [*_between(space, first, last, ends, float(share[step, 0]), rng)]
             if turn:
                 kinds.append(_around(space, best[step - 1 : step + 2], rng))
             chosen.append(_select(kinds, goals[step], model, count))
         unit = np.concatenate(chosen)
-        x = _rendered(space, renderer, unit)
+        new_x, new_timbre = _rendered(space, renderer, unit)
         if model is not None and turn + 1 < len(RENDERED):
-            ok = np.isfinite(x).all(axis=1)
-            model.learn(unit[ok], space.heard(x[ok].reshape(-1, *_shape(space))))
-        for step, part in enumerate(np.split(np.arange(len(unit)), steps - 2), 1):
-            tried[step] = np.concatenate([tried[step], unit[part]])
-            sounds[step] = np.concatenate([sounds[step], x[part]])
-        best = np.stack([t[i] for t, i in zip(tried, even_chain(sounds, line), strict=True)])
+            ok = np.isfinite(new_x).all(axis=(1, 2))
+            model.learn(unit[ok], space.heard(new_x[ok]))
+        x, timbre = np.concatenate([x, new_x]), np.concatenate([timbre, new_timbre])
+        tried = np.concatenate([tried, unit])
+        of_step = np.concatenate([of_step, np.repeat(np.arange(1, steps - 1), count)])
+        points = _points(x, timbre)
+        groups = [np.flatnonzero(of_step == step) for step in range(steps)]
+        line = (1 - share) * points[0] + share * points[1]
+        chain = even_chain([points[group] for group in groups], line)
+        best = np.stack([tried[group[i]] for group, i in zip(groups, chain, strict=True)])
     return best
 
 
-def even_chain(sounds: list[Array], line: Array) -> list[int]:
+def even_chain(sounds: list[Float], line: Float) -> list[int]:
     """Choose one sound of each step so that they move evenly (Viterbi's algorithm).
 
-    The chain has the least sum of squared distances from each to the next, in dB, and from the
-    straight line between the ends.
+    The chain has the least sum of squared distances from each to the next, and from the straight
+    line between the ends.
 
     Args:
-        sounds: Features of each step, (n_sounds, n_cells) each; NaN where there is none.
-        line: Features on the straight line, (n_steps, n_cells).
+        sounds: Points of each step, (n_sounds, n_numbers) each; NaN where there is no sound.
+        line: Points on the straight line, (n_steps, n_numbers).
 
     Returns:
         The number of the sound taken at each step.
     """
     total, back = np.zeros(len(sounds[0])), []
     for i in range(1, len(sounds)):
-        away = np.square(sounds[i] - line[i]).mean(axis=1)
-        moved = np.stack([np.square(sounds[i] - one).mean(axis=1) for one in sounds[i - 1]])
-        cost = total[:, None] + DB**2 * (moved + STRAIGHT * away)
+        away = np.square(sounds[i] - line[i]).sum(axis=1)
+        moved = np.stack([np.square(sounds[i] - one).sum(axis=1) for one in sounds[i - 1]])
+        cost = total[:, None] + moved + STRAIGHT * away
         cost = np.where(np.isfinite(cost), cost, FAILED)
         back.append(cost.argmin(axis=0))
         total = cost.min(axis=0)
@@ -155,16 +163,28 @@ def _select(kinds: list[Float], goal: Array, model: SoundModel | None, n: int) -
     return np.concatenate(chosen)
 
 
-def _rendered(space: LatentSpace, renderer: Renderer, unit: Float) -> Array:
-    """Return the features of presets by their unit values, (n, n_cells); NaN where none are."""
-    posterior = space.posterior
-    rendered = renderer.render(posterior.complete(posterior.run.space.from_unit(unit)))
+def _rendered(space: LatentSpace, renderer: Renderer, unit: Float) -> tuple[Array, Array]:
+    """Render presets by their unit values (n, n_learnt).
+
+    Returns:
+        Features, (n, n_mels, n_frames), and descriptors of the timbre, (n, 50), or (n, 0) without
+        audio; NaN where there is no sound.
+    """
+    posterior, run = space.posterior, space.posterior.run
+    rendered = renderer.render(posterior.complete(run.space.from_unit(unit)))
     if rendered.features is None:
         raise InputError("a morph of rendered sounds needs features; use posterior.renderer()")
-    x = rendered.features.astype(np.float32).reshape(len(unit), -1)
-    x[rendered.failed] = np.nan
-    return x
+    x = np.where(rendered.failed[:, None, None], np.nan, rendered.features).astype(np.float32)
+    if rendered.audio is None:
+        return x, np.empty((len(x), 0), np.float32)
+    timbre = np.full((len(x), len(NAMES)), np.nan, np.float32)
+    ok = ~rendered.failed
+    timbre[ok] = Timbre(run.features, run.note)(rendered.audio[ok])
+    return x, timbre
 
 
-def _shape(space: LatentSpace) -> tuple[int, int]:
-    return space.posterior.variant.dims.x_shape
+def _points(x: Array, timbre: Array) -> Float:
+    """Return sounds as points whose distances are in dB, shape (n, n_cells + n_descriptors)."""
+    spread = np.maximum(np.nanstd(timbre, axis=0), TINY)
+    parts = [DB * x.reshape(len(x), -1), TIMBRE_DB * timbre / spread]
+    return np.concatenate([part / np.sqrt(max(1, part.shape[1])) for part in parts], axis=1)

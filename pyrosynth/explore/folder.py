@@ -13,7 +13,8 @@ from pyrosynth._version import __version__
 from pyrosynth.audio.io import save_audio
 from pyrosynth.errors import MOST, InputError, integer
 from pyrosynth.explore.latent_space import LatentSpace
-from pyrosynth.explore.morphing import Morph, morph
+from pyrosynth.explore.morphing import Method as Interpolation
+from pyrosynth.explore.morphing import Morph, morph, usable_method
 from pyrosynth.explore.neighbors import (
     PresetSet,
     nearest_presets,
@@ -135,6 +136,7 @@ def explore(
     n_axes: int = 4,
     draws: int = 8,
     method: Method = "pca",
+    interpolation: Interpolation | None = None,
     seed: int = 0,
     workers: int | None = None,
     progress: bool = True,
@@ -154,6 +156,7 @@ def explore(
         n_axes: How many of the most audible ones.
         draws: Draws of the posterior for the bands of each traversal.
         method: How the presets are laid out on a plane: ``pca`` or ``umap``.
+        interpolation: How the morph is made, see `morph`; by default ``rendered``.
         seed: Of everything random.
         workers: Processes that render; all cores if left out.
         progress: Whether to show a progress bar.
@@ -175,6 +178,7 @@ def explore(
         space.axis(name)
     if len(through) < 2:
         raise InputError(f"a morph through {through[0]} alone: give at least two presets")
+    interpolation = usable_method(posterior, interpolation, rendering=True)
     if sound is not None:
         posterior.listen(sound)
     plane = project(posterior, method=method, seed=seed)
@@ -221,7 +225,8 @@ def explore(
                 ),
                 "morph": folder.part(
                     "morph", Morph,
-                    lambda: morph(posterior, through, renderer), of=through,
+                    lambda: morph(posterior, through, renderer, method=interpolation),
+                    of=through, method=interpolation,
                 ),
                 "prior": folder.part(
                     "prior", PresetSet,

@@ -100,22 +100,14 @@ class PresetPath:
 def find_path(
     posterior: Posterior,
     presets: Sequence[Location],
-    method: Method = "sound",
+    method: Method | None = None,
     renderer: Renderer | None = None,
     steps: int = GRID,
 ) -> PresetPath:
     """Find a path through presets; see `morph`."""
-    if method not in METHODS:
-        raise unknown("method of morphing", method, METHODS)
+    method = usable_method(posterior, method, rendering=renderer is not None)
     if len(presets) < 2:
         raise InputError(f"a morph through {len(presets)} presets: give at least 2")
-    if method == "sound" and not posterior.predicts:
-        raise InputError(
-            f"variant '{type(posterior.variant).__name__}' does not say how a preset sounds; take "
-            "method='latent', or a variant with an invertible regression flow, such as flow_reg"
-        )
-    if method == "rendered" and renderer is None:
-        raise InputError("a morph of rendered presets needs a renderer, or take method='sound'")
     space = LatentSpace(posterior)
     places = [space.place(preset, renderer) for preset in presets]
     straight = PresetPath.through(space, places, method)
@@ -129,6 +121,32 @@ def find_path(
         return straight
     points = np.concatenate([legs[0][:1], *(leg[1:] for leg in legs)])
     return PresetPath(space, method, points, len(presets))
+
+
+def usable_method(posterior: Posterior, method: Method | None, *, rendering: bool) -> Method:
+    """Return a method of morphing, the default one for None.
+
+    Args:
+        posterior: The run.
+        method: See `morph`.
+        rendering: Whether there is a renderer.
+
+    Raises:
+        InputError: The method is unknown, or cannot be used.
+    """
+    if method is None:
+        without: Method = "sound" if posterior.predicts else "latent"
+        return "rendered" if rendering else without
+    if method not in METHODS:
+        raise unknown("method of morphing", method, METHODS)
+    if method == "sound" and not posterior.predicts:
+        raise InputError(
+            f"variant '{type(posterior.variant).__name__}' does not say how a preset sounds; take "
+            "method='latent', or a variant with an invertible regression flow, such as flow_reg"
+        )
+    if method == "rendered" and not rendering:
+        raise InputError("a morph of rendered presets needs a renderer, or take method='sound'")
+    return method
 
 
 def smooth_leg(posterior: Posterior, first: Float, last: Float) -> Float:
@@ -230,9 +248,9 @@ def morph(
         method: ``knobs``, a straight line of the parameters; ``halfway``, the same, but each
             parameter of few settings turns at once, halfway; ``sound``, each turns where the model
             expects the smoothest sound; ``latent``, a straight line in the latent space;
-            ``rendered``, at each step of this line one of 16 presets that are rendered, so that
-            the sounds move evenly. By default ``sound`` if the variant predicts sounds, else
-            ``latent``.
+            ``rendered``, at each step of this line one of 24 presets that are rendered, so that
+            the sounds move evenly. By default ``rendered`` with a renderer, which takes seconds;
+            without, ``sound`` if the variant predicts sounds, else ``latent``.
 
     Returns:
         The morph.
@@ -243,15 +261,13 @@ def morph(
     """
     if steps < 2:
         raise InputError(f"{steps} steps from one preset to the next: give at least 2")
-    if method is None:
-        method = "sound" if posterior.predicts else "latent"
     path = find_path(posterior, presets, method, renderer, steps)
     position = np.linspace(0, len(presets) - 1, (len(presets) - 1) * (steps - 1) + 1)
     values = path.values(position)
     data: dict[str, Any] = controls(posterior, values)
     if posterior.predicts:
         data["expected"] = (("position", "mel", "frame"), posterior.predict(values))
-    elif method == "latent":
+    elif path.method == "latent":
         expected = path.space.expected(path.place(position).z)
         data["expected"] = (("position", "mel", "frame"), expected)
     if renderer is not None:
@@ -261,7 +277,7 @@ def morph(
         "param": list(posterior.run.space.names),
         "preset": distinct_names(map(location_name, presets)),
     }
-    return Morph(labelled(posterior, data, coords, {"method": method}))
+    return Morph(labelled(posterior, data, coords, {"method": path.method}))
 
 
 def _unevenness(x: Array) -> Float:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import Audio, wav_bytes
 from pyrosynth.errors import InputError, PyrosynthError, integer
+from pyrosynth.explore.morphing import PresetPath, find_path
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.live import plane
 from pyrosynth.live.engine import Live
@@ -20,6 +22,8 @@ from pyrosynth.synths.knobs import grouped
 AROUND = 4  # presets that a place on the plane is a mixture of
 STARTS = 16  # places that were moved from and are remembered
 LONGEST = 200  # places of a path asked at once
+STOPS, ALONG = 8, 9  # presets that a morph leads through at most, and presets along it
+PATIENCE_SECONDS = 2.0  # for a search to end
 FARTHEST = 10.0  # of a place from the corner of the plane, on which presets are from 0 to 1
 DEEPEST_DB, HIGHEST_DB = -70.0, 0.0  # of the pictures of sounds, below their loudest
 
@@ -88,15 +92,17 @@ class PageState:
         Args:
             asked: One of ``z`` (the latent; and ``values``, the preset there), ``knobs`` (native
                 values of all parameters; and ``near``, a latent for models that expect none of
-                presets), ``preset`` (its number), ``random`` (a seed) or ``path`` (places on the
-                plane, each two numbers from 0 to 1); then ``to``, positions of controls by name,
+                presets), ``preset`` (its number), ``random`` (a seed), ``path`` (places on the
+                plane, each two numbers from 0 to 1) or ``through`` (``z`` and ``values`` of
+                presets to morph through); then ``to``, positions of controls by name,
                 ``locked``, native values by name that parameters keep whatever is asked, and
                 ``sound``, whether its sound is to be told as well.
 
         Returns:
             Latent, parameters, positions, place on the plane; after a move, where
             latents are those of sounds, ``share``, how much of it is expected to be heard;
-            ``sound``, see `sound`, unless it cannot be rendered now; of a path the latents alone.
+            ``sound``, see `sound`, unless it cannot be rendered now; of a path the latents alone,
+            of a morph all points.
 
         Raises:
             InputError: It asks for nothing, or for something that does not exist.
@@ -110,6 +116,8 @@ class PageState:
                 raise InputError("a place on the plane is two finite numbers")
             places = np.clip(places, -FARTHEST, FARTHEST)
             return {"path": [self.mixture(place).tolist() for place in places]}
+        if "through" in asked:
+            return {"path": self.morph(asked["through"], locked(asked))}
         on_plane = None
         if "z" in asked:
             place = self._at(json.dumps([asked["z"], asked.get("values")]))
@@ -123,7 +131,9 @@ class PageState:
         elif "random" in asked:
             place = live.random(integer("random", asked["random"]))
         else:
-            raise InputError("a question for a point has z, knobs, preset, random or path")
+            raise InputError(
+                "a question for a point has z, knobs, preset, random, path or through"
+            )
         step = None
         if "to" in asked:
             step = live.steer(place, {str(k): float(p) for k, p in dict(asked["to"]).items()})
@@ -137,6 +147,36 @@ class PageState:
                 sound = live.render(held.values)
                 told["sound"] = self.sound(sound.audio, sound.x)
         return told
+
+    def morph(
+        self, through: Sequence[Mapping[str, Any]], held: Mapping[str, float]
+    ) -> list[dict[str, Any]]:
+        """Return points of a morph through presets, the smoothest of those that are rendered.
+
+        Args:
+            through: ``z`` and ``values`` of 2 to 8 presets.
+            held: Native values, by name, that parameters keep.
+
+        Raises:
+            InputError: These are no presets, or a search is under way.
+        """
+        live = self.live
+        if not 2 <= len(through) <= STOPS:
+            raise InputError(f"a morph through {len(through)} presets: give 2 to {STOPS}")
+        stops = [live.at(stop["z"], stop["values"]) for stop in through]
+        stops = [live.hold(stop, held) for stop in stops]
+        legs = len(stops) - 1
+        steps = max(3, round((ALONG - 1) / legs) + 1)
+        if not live.searching.acquire(timeout=PATIENCE_SECONDS):
+            raise InputError("a search is under way; stop it, then play the path again")
+        try:
+            path = find_path(live.posterior, stops, renderer=live.search_renderer, steps=steps)
+        finally:
+            live.searching.release()
+        position = np.linspace(0, legs, legs * (steps - 1) + 1)
+        values = [live.held(one, held) for one in path.values(position)]
+        z = PresetPath.through(live.space, stops, "latent").place(position).z
+        return [self.told(live.place_of(*pair)) for pair in zip(values, z, strict=True)]
 
     def told(self, place: Place, on_plane: list[float] | None = None) -> dict[str, Any]:
         """Tell a place, where it is on the plane, and its preset."""

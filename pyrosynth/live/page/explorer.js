@@ -188,7 +188,7 @@ async function hover(number) {
 const map = new PresetMap($("map"), $("tip"), {
   hover,
   choose: load,
-  drawn: () => { setPath(); setDrawing(false); },
+  drawn: () => { stops = []; setPath(); setDrawing(false); },
   tell: (text, number) => { $("map-says").textContent = number === undefined ? text : described(number); },
   seen: () => keepSoon(),
 });

@@ -61,6 +61,12 @@ class Server {
 
   async path(places) { return (await this.point({ path: places })).path.map((z) => ({ z })); }
 
+  /** The points of a morph through others. */
+  async morph(stops) {
+    const through = stops.map(({ z, values }) => ({ z, values }));
+    return (await this.point({ through, locked: locked() })).path;
+  }
+
   /** Known presets that are near a point, with their measured distances. */
   async similar({ z, values }) { return (await (await this.question("api/similar", { z, values })).json()).similar; }
 

@@ -3,6 +3,7 @@
 
 const STEPS = 12; // sounds along a path
 const STEP_MS = 650;
+let stops = []; // the points of the path, unless it was drawn
 
 const READ = /\.(wav|flac|ogg|oga|mp3|aiff?|aifc|au|caf)$/i; // what the server reads by itself
 
@@ -32,18 +33,20 @@ function along(path, n) {
 
 async function walk() {
   const mine = wish();
+  // Points that were added are gone through; a line that was drawn passes between the presets.
+  const through = source.canFind && stops.length > 1 && stops.length === map.path.length;
   const places = along(map.path, STEPS);
   onPath = mine;
-  say("Playing the path…");
+  say(through ? "Rendering the path…" : "Playing the path…");
   try {
-    const points = await source.path(places);
+    const points = await (through ? source.morph(stops) : source.path(places));
     if (wishes === mine && now) undoing.add();
     for (const [i, there] of points.entries()) {
       const begun = performance.now();
       const point = there.place ? there : await source.point({ ...there, locked: locked() });
       if (wishes !== mine) return;
-      await go(point, `path ${i + 1}/${STEPS}`, { moving: "path" });
-      map.go(places[i]);
+      await go(point, `path ${i + 1}/${points.length}`, { moving: "path" });
+      if (!through) map.go(places[i]);
       await new Promise((resolve) => { setTimeout(resolve, Math.max(0, STEP_MS - performance.now() + begun)); });
     }
   } finally {
@@ -95,9 +98,9 @@ function listen() {
   for (const [id, factor] of [["enlarge", STEP], ["reduce", 1 / STEP]]) on(id, async () => map.view.enlarge(factor));
   on("whole", async () => map.view.go([0.5, 0.5], 1));
   on("draw", async () => setDrawing(!map.drawing));
-  on("add", async () => { map.path.push(now.place); map.draw(); setPath(); });
+  on("add", async () => { map.path.push(now.place); stops.push(now); map.draw(); setPath(); });
   on("walk", walk);
-  on("clear", async () => { endPath(); map.clear(); setPath(); });
+  on("clear", async () => { endPath(); map.clear(); stops = []; setPath(); });
   on("save", () => save());
   on("save-json", () => save("json"));
   on("save-sound", async () => {

@@ -87,18 +87,21 @@ def spectral(magnitude: Float, hz: Float) -> list[Float]:
     octaves = np.log2(1 + hz / 100.0)  # near to how pitch is heard
     centroid = share @ octaves
     away = octaves - centroid[:, None]
-    spread = np.sqrt((share * away**2).sum(axis=1)) + SMALLEST
-    skewness = (share * away**3).sum(axis=1) / spread**3
-    kurtosis = (share * away**4).sum(axis=1) / spread**4
+    square = away * away
+    second = share * square
+    spread = np.sqrt(second.sum(axis=1)) + SMALLEST
+    skewness = np.einsum("fk,fk->f", second, away) / spread**3
+    kurtosis = np.einsum("fk,fk->f", second, square) / spread**4
     roll_off = octaves[np.argmax(np.cumsum(share, axis=1) >= ROLL_OFF, axis=1)]
     power = magnitude**2 + SMALLEST
+    log_power, mean_power = np.log(power), power.mean(axis=1)
     decrease = ((magnitude[:, 1:] - magnitude[:, :1]) / np.arange(1, len(hz))).sum(axis=1) / total[
         :, 0
     ]
     return [
-        centroid, spread, skewness, kurtosis, _slope(np.log(power), octaves), decrease, roll_off,
-        _variation(magnitude), np.log(power).mean(axis=1) - np.log(power.mean(axis=1)),
-        np.log(power.max(axis=1) / power.mean(axis=1)), 10 * np.log10(power.sum(axis=1)),
+        centroid, spread, skewness, kurtosis, _slope(log_power, octaves), decrease, roll_off,
+        _variation(magnitude), log_power.mean(axis=1) - np.log(mean_power),
+        np.log(power.max(axis=1) / mean_power), 10 * np.log10(power.sum(axis=1)),
     ]  # fmt: skip
 
 
