@@ -27,6 +27,7 @@ from browser import Browser
 from pyrosynth.audio.example import save_example
 
 TIMES = 15  # each gesture is made so often
+WARM_UP_SECONDS = 8  # in which the server starts what renders, and what finds pitches
 # Tells when a sound has begun, before anything else is done.
 HEAR = """for (const one of [player, keyboard]) {
     const play = one.play.bind(one);
@@ -70,6 +71,7 @@ async def measure(address: str, sounds: Sequence[Path]) -> dict[str, list[float]
     async with Browser() as page:
         await page.size(1280, 900)
         await page.open(address)
+        await asyncio.sleep(WARM_UP_SECONDS)
         for sound in sounds:
             await page.js(WATCH)
             data = {"items": [], "files": [str(sound)], "dragOperationsMask": 1}
@@ -78,6 +80,7 @@ async def measure(address: str, sounds: Sequence[Path]) -> dict[str, list[float]
             await page.true(f"{FOUND}.startsWith('Found')")
             shown = await page.js("shown.filter(([, n]) => n >= 6).map(([at]) => at - begun)")
             add("drop to the first six candidates", shown[0])
+            print(f"{sound.name}: {shown[0]:.0f} ms to the first six candidates", file=sys.stderr)
             add("drop to the end of the search", shown[-1])
             print(await page.js(FOUND), file=sys.stderr)
             print(
