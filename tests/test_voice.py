@@ -12,7 +12,7 @@ from pyrosynth import synths
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError
-from pyrosynth.synths import voice_sound
+from pyrosynth.synths import voice_controls, voice_sound
 from pyrosynth.synths.presets import distinct, preset_array
 from pyrosynth.synths.voice import VERSION
 
@@ -71,8 +71,8 @@ def test_sounds_made_together_as_on_a_gpu_are_those_made_one_by_one():
     space = synths.load_synth("voice").param_space
     unit = np.random.default_rng(4).random((24, len(space)))
     values = torch.tensor(space.from_unit(unit), requires_grad=True)
-    constants = voice_sound.constants_of(note, RATE, 0, values.device)
-    controls = voice_sound.controls_of(values, constants, note, RATE)
+    constants = voice_controls.constants_of(note, RATE, 0, values.device)
+    controls = voice_controls.controls_of(values, constants, note, RATE)
     together = voice_sound.samples_of(controls, constants)
     alone = voice_sound.synthesize(values, note, RATE, seed=0)
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)

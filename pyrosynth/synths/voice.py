@@ -1,8 +1,8 @@
 """The built-in synth: a differentiable subtractive voice in torch.
 
 It needs no plugin and is the synth of the tests. Two oscillators and noise go through a resonant
-filter, a distortion and an amplifier; two envelopes and an LFO move them. How they sound is in
-`pyrosynth.synths.voice_sound`.
+filter, a distortion and an amplifier; two envelopes and an LFO move them. How they move is in
+`pyrosynth.synths.voice_controls`, how they sound in `pyrosynth.synths.voice_sound`.
 """
 
 from typing import Any

@@ -1,176 +1,70 @@
-"""How the built-in voice makes a sound of its controls: plain torch, differentiable.
+"""How the built-in voice makes the samples of a sound: plain torch, differentiable.
 
-The controls of all sounds move once per block of samples (`controls_of`), then the samples are
-made of them (`samples_of`). The filter works on overlapping spectra, so that nothing loops over
-samples and gradients reach every continuous control.
+The controls of all sounds move once per block of samples, see `pyrosynth.synths.voice_controls`,
+and the samples are made of them. The filter works on overlapping spectra, so that nothing loops
+over samples and gradients reach every continuous control.
 
-On a CPU the time goes into passes over the samples: one sound at a time stays in the cache, and
-only the waves and the filter that it asks for are computed. On a GPU it goes into starting kernels
+On a CPU the time goes into passes over the samples: one sound at a time, and of it some spectra at
+a time, stay in the cache, results take the place of what is no longer needed, and only the waves
+and the filter that a sound asks for are computed. On a GPU the time goes into starting kernels
 and into waiting for the host: many sounds are made together, each with every wave and filter, of
 which the wanted ones are chosen in the end, so that the host need not know what they are.
 """
 
-import functools
 import math
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pyrosynth.audio.io import Note
-from pyrosynth.synths.voice_params import SPACE
+from pyrosynth.synths.voice_controls import (
+    CONTROL,
+    HOP,
+    WINDOW,
+    Constants,
+    Controls,
+    constants_of,
+    controls_of,
+)
 
-CONTROL = 64  # samples between two settings of pitch and tremolo
-WINDOW, HOP = 1024, 256  # samples of the filter's spectra and between them
 # Sounds whose controls are computed together; a GPU makes their samples together, too.
 GROUP = {"cpu": 32, "cuda": 128}
-SEMITONE = math.log(2.0) / 12
-ENVELOPE = ("attack", "decay", "sustain", "release")
+# Spectra that the filter computes together; a GPU computes all of them.
+FRAMES = {"cpu": 128, "cuda": None}
 SAWTOOTH, PULSE = 2, 3  # numbers of waves
-CHOICES = ("osc1_waveform", "osc2_waveform", "filter_type", "filter_slope")
-
-
-class Times(NamedTuple):
-    """Moments of a sound in seconds."""
-
-    all: Tensor
-    held: Tensor  # those before the note is released
-    end: Tensor  # when that is, shape (1,)
-    since: Tensor  # of the others, from the release on
-
-
-class Constants(NamedTuple):
-    """What all sounds of a note share; samples are filled up to whole pieces of `HOP`."""
-
-    n_samples: int
-    low: Tensor  # of the controls
-    high: Tensor
-    blocks: Times  # of the borders of blocks; float64, as phases add up over the whole sound
-    frames: Times  # of the middles of the filter's spectra
-    samples: Times
-    noise: Tensor
-    steps: Tensor  # samples within a block
-    window: Tensor
-    bins: Tensor  # frequencies of the filter's spectra in Hz
-
-
-class Controls(NamedTuple):
-    """What the samples of n sounds are made of; frequencies in cycles per sample."""
-
-    begin: Tensor  # phase at the start of each block, (n, 2 oscillators, n_blocks, 1)
-    rate: Tensor  # frequency there, same shape
-    slope: Tensor  # half of its change per sample, same shape
-    width: Tensor  # of the pulses, (n, 2, 1, 1)
-    mix: Tensor  # (n, 1), as the next two
-    ring: Tensor
-    hiss: Tensor
-    hertz: Tensor  # the filter's cutoff, (n, n_frames, 1)
-    damping: Tensor  # (n, 1, 1)
-    drive: Tensor  # (n, 1)
-    loudness: Tensor  # at the borders of blocks, (n, n_blocks + 1)
-    amp: Tensor  # the controls `ENVELOPE`, (n, 4)
-    choices: Tensor  # numbers of `CHOICES`, (n, 4)
 
 
 def synthesize(values: Tensor, note: Note, sample_rate: int, seed: int) -> Tensor:
     """Render one note with each row of values, see `pyrosynth.synths.voice.Voice.synthesize`."""
     constants = constants_of(note, sample_rate, seed, values.device)
-    sounds = [constants.noise.new_zeros((0, constants.n_samples))]
+    sounds = _sounds(values, constants, note, sample_rate)
+    if values.is_cuda or values.requires_grad:
+        return torch.cat([constants.noise.new_zeros((0, constants.n_samples)), *sounds])
+    # NumPy asks for large pages of memory; small ones take as long to get as to fill.
+    audio = torch.from_numpy(np.empty((len(values), constants.n_samples), np.float32))
+    for row, sound in zip(audio, sounds, strict=True):
+        row.copy_(sound[0])
+    return audio
+
+
+def _sounds(
+    values: Tensor, constants: Constants, note: Note, sample_rate: int
+) -> Iterator[Tensor]:
+    """Make the sounds, on a CPU one after the other, else groups of `GROUP`."""
     size = GROUP[values.device.type]
     for start in range(0, len(values), size):
         group = values[start : start + size].double()
-        if values.device.type == "cpu":
+        if values.is_cuda:  # filled up, so that a sound never depends on its company
+            full = torch.cat([group, group[-1:].expand(size - len(group), -1)])
+            controls = controls_of(full, constants, note, sample_rate)
+            yield samples_of(controls, constants)[: len(group)]
+        else:
             controls = controls_of(group, constants, note, sample_rate)
             rows = zip(*(tensor.split(1) for tensor in controls), strict=True)
             for row, known in zip(rows, controls.choices.tolist(), strict=True):
-                sounds.append(samples_of(Controls(*row), constants, known))
-        else:  # filled up, so that a sound never depends on its company
-            full = torch.cat([group, group[-1:].expand(size - len(group), -1)])
-            controls = controls_of(full, constants, note, sample_rate)
-            sounds.append(samples_of(controls, constants)[: len(group)])
-    return torch.cat(sounds)
-
-
-@functools.lru_cache(maxsize=8)
-def constants_of(note: Note, sample_rate: int, seed: int, device: torch.device) -> Constants:
-    """Compute what all sounds of a note share; ``seed`` is that of the noise."""
-    n_samples = note.n_samples(sample_rate)
-    n_pieces = -(-n_samples // HOP)
-    n_filled, n_frames = n_pieces * HOP, n_pieces + WINDOW // HOP - 1
-    n_blocks = n_filled // CONTROL
-
-    def times(seconds: Tensor) -> Times:
-        end = torch.full_like(seconds[:1], note.hold_seconds)
-        held, since = seconds[seconds < end], seconds[seconds >= end] - end
-        return Times(seconds.to(device), held.to(device), end.to(device), since.to(device))
-
-    with torch.inference_mode(False), torch.device("cpu"):
-        middles = torch.arange(n_frames).double() * HOP - (WINDOW - HOP) + WINDOW / 2
-        generator = torch.Generator().manual_seed(seed)
-        noise = torch.rand(n_samples, generator=generator) * 2 - 1
-        return Constants(
-            n_samples=n_samples,
-            low=torch.as_tensor(SPACE.minimum).to(device),
-            high=torch.as_tensor(SPACE.maximum).to(device),
-            blocks=times(torch.arange(n_blocks + 1).double() * (CONTROL / sample_rate)),
-            frames=times((middles / sample_rate).clamp(min=0)),
-            samples=times(torch.arange(n_filled, dtype=torch.float32) / sample_rate),
-            noise=torch.nn.functional.pad(noise, (0, n_filled - n_samples)).to(device),
-            steps=torch.arange(CONTROL, dtype=torch.float32).to(device),
-            window=torch.hann_window(WINDOW).to(device),
-            bins=(torch.arange(WINDOW // 2 + 1) * (sample_rate / WINDOW)).to(device),
-        )
-
-
-def controls_of(values: Tensor, constants: Constants, note: Note, sample_rate: int) -> Controls:
-    """Compute what moves block by block.
-
-    Args:
-        values: Parameter values, shape (n, n_params), float64.
-        constants: Of the note.
-        note: What to play.
-        sample_rate: Rate in Hz.
-    """
-    clamped = torch.clamp(values, constants.low, constants.high)
-    knob = dict(zip(SPACE.names, clamped.split(1, dim=1), strict=True))
-    sweep = [knob[f"filter_{part}"] for part in ENVELOPE]
-
-    lfo = _lfo(knob, constants.blocks)
-    bend = knob["lfo_to_pitch"] ** 3 * 12 * lfo
-    bend = bend + knob["pitch_envelope"] * _envelope(sweep, constants.blocks)
-    first = note.pitch + 12 * knob["osc1_octave"] + bend
-    second = first + knob["osc2_pitch"] + knob["osc2_detune"] / 100
-    pitch = torch.stack([first, second], dim=1)
-    cycles = (440 / sample_rate * torch.exp((pitch - 69) * SEMITONE)).clamp(max=0.45)
-    start, end = cycles[..., :-1], cycles[..., 1:]
-    done = torch.cumsum((start + end) * (CONTROL / 2), dim=-1)
-    begin = torch.nn.functional.pad(done[..., :-1], (1, 0)).frac()
-
-    cutoff = knob["filter_cutoff"] + knob["filter_key_track"] * (note.pitch - 60)
-    cutoff = cutoff + knob["filter_envelope"] * _envelope(sweep, constants.frames)
-    cutoff = cutoff + 36 * knob["lfo_to_filter"] * _lfo(knob, constants.frames)
-    hertz = 440 * torch.exp((cutoff.clamp(0, 140) - 69) * SEMITONE)
-    steep = knob["filter_slope"].round() == 1
-    sharpness = torch.where(steep, 1.6, 3.2)  # two stages ring together as one alone would
-
-    loudness = torch.exp(knob["level"] * (math.log(10) / 20)) * (note.velocity / 127)
-    widths = torch.stack([knob["osc1_pulse_width"], knob["osc2_pulse_width"]], dim=1)
-    return Controls(
-        begin=begin.float()[..., None],
-        rate=start.float()[..., None],
-        slope=((end - start) / (2 * CONTROL)).float()[..., None],
-        width=widths.float()[..., None],
-        mix=knob["osc_mix"].float(),
-        ring=knob["ring_mod"].float(),
-        hiss=knob["noise_level"].float(),
-        hertz=hertz.float()[..., None],
-        damping=1.4 * torch.exp(-sharpness * knob["filter_resonance"]).float()[..., None],
-        drive=knob["drive"].float(),
-        loudness=(loudness * (1 - knob["lfo_to_amp"] * (0.5 - 0.5 * lfo))).float(),
-        amp=torch.cat([knob[f"amp_{part}"] for part in ENVELOPE], dim=1).float(),
-        choices=torch.cat([knob[name] for name in CHOICES], dim=1).round().long(),
-    )
+                yield samples_of(Controls(*row), constants, known)
 
 
 def samples_of(
@@ -185,18 +79,16 @@ def samples_of(
             choose from.
     """
     one, two = (_oscillator(controls, k, constants.steps, known[k]).flatten(1) for k in (0, 1))
-    sound = torch.lerp(one, two, controls.mix)
-    sound = torch.lerp(sound, one * two, controls.ring)
-    sound = _plus_product(sound, controls.hiss, constants.noise)
+    product = one * two
+    sound = torch.lerp(one, two, controls.mix, out=_spent(one))
+    sound = torch.lerp(sound, product, controls.ring, out=_spent(sound))
+    sound = torch.addcmul(sound, controls.hiss, constants.noise, out=_spent(sound))
     sound = _filter(sound, controls, constants, known)
     # tanh(y) / 2 = sigmoid(2 y) - 1 / 2, and a sigmoid is many times as fast.
-    distorted = torch.sigmoid((2 + 14 * controls.drive**2) * sound) - 0.5
-
-    between = constants.steps / CONTROL
-    start, end = 2 * controls.loudness[:, :-1, None], 2 * controls.loudness[:, 1:, None]
-    loudness = _plus_product(start, end - start, between).flatten(1)
-    envelope = _envelope(controls.amp.split(1, dim=1), constants.samples)
-    return (distorted * (loudness * envelope))[:, : constants.n_samples]
+    distorted = torch.mul(sound, controls.gain, out=_spent(sound)).sigmoid_()
+    distorted = torch.sub(distorted, 0.5, out=_spent(distorted))
+    loudness = _amplifier(controls, constants)
+    return torch.mul(distorted, loudness, out=_spent(distorted))[:, : constants.n_samples]
 
 
 def _choose(options: Sequence[Callable[[], Tensor]], wanted: Tensor, known: int | None) -> Tensor:
@@ -209,31 +101,21 @@ def _choose(options: Sequence[Callable[[], Tensor]], wanted: Tensor, known: int 
     return made
 
 
-def _lfo(knob: dict[str, Tensor], times: Times) -> Tensor:
-    """Return the LFO on [-1, 1], shape (n, n_times)."""
-    phase = (times.all * (0.1 * torch.exp(math.log(100) * knob["lfo_rate"]))).frac()
-    shape = knob["lfo_waveform"].round()
-    sine = torch.sin(2 * math.pi * phase)
-    triangle = 1 - 4 * (phase - 0.5).abs()
-    return torch.where(shape == 0, sine, torch.where(shape == 1, triangle, sine.sign()))
-
-
-def _envelope(knobs: Sequence[Tensor], times: Times) -> Tensor:
-    """Return an ADSR curve on [0, 1], shape (n, n_times): straight rise, exponential falls.
-
-    Args:
-        knobs: Those of `ENVELOPE`, each of shape (n, 1).
-        times: When.
-    """
-    attack, decay, release = (0.002 + 4 * knobs[k] ** 3 for k in (0, 1, 3))
-    sustain, fallen = knobs[2], 1 - knobs[2]
-
-    def held(moments: Tensor) -> Tensor:
-        fall = torch.exp((attack - moments).clamp(max=0) * (3 / decay))
-        return (moments / attack).clamp(max=1) * (fall * fallen + sustain)
-
-    released = held(times.end) * torch.exp(times.since * (-4 / release))
-    return torch.cat([held(times.held), released], dim=1)
+def _amplifier(controls: Controls, constants: Constants) -> Tensor:
+    """Return the envelope times the loudness of every sample, shape (n, n_filled)."""
+    n_held = constants.n_held
+    last = n_held // CONTROL  # the block in which the note is released
+    fall = controls.falls[:, : last + 1] * controls.within[:, 0]
+    fall = torch.clamp(fall, max=1, out=_spent(fall))
+    held = torch.mul(fall, 1 - controls.sustain, out=_spent(fall)).add_(controls.sustain)
+    rise = constants.seconds[: last + 1] * controls.attack
+    rise = torch.clamp(rise, max=1, out=_spent(rise))
+    held = torch.mul(held, rise, out=_spent(held)).flatten(1)[:, :n_held]
+    released = (controls.releases[:, last:] * controls.within[:, 1]).flatten(1)
+    envelope = torch.cat([held, released[:, n_held - last * CONTROL :]], dim=1)
+    start, end = controls.loudness[:, :-1], controls.loudness[:, 1:]
+    loudness = _plus_product(start, end - start, constants.steps / CONTROL).flatten(1)
+    return torch.mul(loudness, envelope, out=_spent(loudness))
 
 
 def _oscillator(controls: Controls, k: int, steps: Tensor, known: int | None) -> Tensor:
@@ -244,20 +126,20 @@ def _oscillator(controls: Controls, k: int, steps: Tensor, known: int | None) ->
     shape = controls.choices[:, k, None, None]
     waves = (
         lambda: torch.sin(2 * math.pi * phase),
-        lambda: 4 * phase.abs() - 1,
+        lambda: phase.abs().mul_(4).sub_(1),
         lambda: _sawtooth(phase, rate),
     )
     of_waves = None if known is None else min(known, SAWTOOTH)
     wave = _choose(waves, shape.clamp(max=SAWTOOTH), of_waves)
     if known in (None, PULSE):  # the difference of two sawtooth waves
         second = _sawtooth(_wrap(phase + width), rate)
-        wave = _plus_product(wave, (shape == PULSE) * -1.0, second)
+        wave = wave - second if known else torch.addcmul(wave, (shape == PULSE) * -1.0, second)
     return wave
 
 
 def _wrap(phase: Tensor) -> Tensor:
-    """Bring phases to [-1/2, 1/2]."""
-    return phase - phase.round()
+    """Bring phases to [-1/2, 1/2], in place."""
+    return phase.sub_(phase.detach().round())
 
 
 def _sawtooth(phase: Tensor, rate: Tensor) -> Tensor:
@@ -266,8 +148,10 @@ def _sawtooth(phase: Tensor, rate: Tensor) -> Tensor:
     References:
         Valimaki and Huovilainen, 2007, "Antialiasing oscillators in subtractive synthesis".
     """
-    step = (phase / rate).clamp(-1, 1)
-    return _plus_product(2 * phase, step, step.abs() - 2)
+    step = phase / rate
+    step = torch.clamp(step, -1, 1, out=_spent(step))
+    rest = step.abs().sub_(2)
+    return torch.mul(rest, step, out=_spent(rest)).add_(phase, alpha=2)
 
 
 def _filter(
@@ -279,13 +163,44 @@ def _filter(
     padded = torch.nn.functional.pad(
         sound[:, :n_samples], (laps * HOP, n_frames * HOP - n_samples)
     )
-    spectra = torch.fft.rfft(padded.unfold(1, WINDOW, HOP) * constants.window)
+    size = FRAMES[sound.device.type] or n_frames
+    frames = padded.unfold(1, WINDOW, HOP).split(size, dim=1)
+    fade = (constants.window / 1.5).unflatten(0, (laps + 1, HOP))
+    pieces: list[Tensor] = []
+    before: list[Tensor] = []
+    for some, hertz in zip(frames, controls.hertz.split(size, dim=1), strict=True):
+        spectra = torch.fft.rfft(some * constants.window)
+        response = _response(hertz, controls, constants, known)
+        weighed = torch.fft.irfft(_scaled(spectra, response), n=WINDOW)
+        if before:
+            weighed = torch.cat([*before, weighed], dim=1)
+        before = [weighed[:, -laps:]]
+        overlapping, n_weighed = weighed.unflatten(2, (laps + 1, HOP)), weighed.shape[1]
+        whole = overlapping[:, laps:, 0] * fade[0]
+        for j in range(1, laps + 1):
+            whole = torch.addcmul(whole, overlapping[:, laps - j : n_weighed - j, j], fade[j])
+        pieces.append(whole.flatten(1))
+    return torch.cat(pieces, dim=1) if len(pieces) > 1 else pieces[0]
 
-    # Two poles, with frequencies in units of the cutoff; four are the square of two.
-    ratio = constants.bins / controls.hertz
+
+def _response(
+    hertz: Tensor, controls: Controls, constants: Constants, known: Sequence[int | None]
+) -> Tensor:
+    """Return a filter's magnitude at every frequency, shape (n, n_frames, n_bins).
+
+    Args:
+        hertz: The cutoff, shape (n, n_frames, 1).
+        controls: Of the sounds.
+        constants: Of the note.
+        known: As in `samples_of`.
+    """
+    # Two poles, with frequencies in units of the cutoff; four are the square of two. The square
+    # of the magnitude is 1 over a polynomial of ``power``, written so that nothing cancels out.
+    ratio = constants.bins / hertz
     power = ratio * ratio
-    rest = 1 - power
-    poles = torch.rsqrt(_plus_product(rest * rest, power, controls.damping**2))
+    damping = controls.damping**2
+    distance = power - (1 - damping / 2)
+    poles = distance.square().add_(damping * (1 - damping / 4)).rsqrt_()
     passes = (
         lambda: poles,
         lambda: poles * ratio * controls.damping,
@@ -299,24 +214,27 @@ def _filter(
     else:
         two = passes[known[2]]()
     slopes = (lambda: two, lambda: two * two)
-    response = _choose(slopes, controls.choices[:, 3, None, None], known[3])
+    return _choose(slopes, controls.choices[:, 3, None, None], known[3])
 
-    weighed = torch.fft.irfft(_scaled(spectra, response), n=WINDOW)
-    weighed = weighed * (constants.window / 1.5)
-    overlapping = weighed.unflatten(2, (laps + 1, HOP))
-    whole = overlapping[:, laps:, 0]
-    for j in range(1, laps + 1):
-        whole = whole + overlapping[:, laps - j : n_frames - j, j]
-    return whole.flatten(1)
+
+def _spent(tensor: Tensor) -> Tensor | None:
+    """Return a tensor that nothing else reads as the place of a result, which stays in the cache.
+
+    There is no such place where a gradient will be computed, for which tensors are kept.
+    """
+    return None if tensor.requires_grad else tensor
 
 
 def _plus_product(sum_: Tensor, one: Tensor, two: Tensor) -> Tensor:
-    """Return a sum and a product added, on a GPU in one pass, whose rounding differs."""
-    return torch.addcmul(sum_, one, two) if one.is_cuda else sum_ + one * two
+    """Return a sum and a product added, which is as large as the result.
+
+    On a CPU, `torch.addcmul` is slow where two of the three repeat one number along their rows.
+    """
+    return torch.addcmul(sum_, one, two) if one.is_cuda else (one * two).add_(sum_)
 
 
 def _scaled(spectra: Tensor, response: Tensor) -> Tensor:
     """Multiply complex by real numbers, in the way that is fast on the device."""
     if spectra.is_cuda:  # else the real ones would be copied to complex ones first
         return torch.view_as_complex(torch.view_as_real(spectra) * response[..., None])
-    return spectra * response
+    return torch.mul(spectra, response, out=_spent(spectra))
