@@ -15,9 +15,10 @@ import xarray
 from PIL import Image
 
 from pyrosynth.explore.projection import Projection
-from pyrosynth.plots import png
+from pyrosynth.plots import new_axes, png
 
-WIDTH, COLORS = 900, 160  # of pictures, in pixels and in number
+WIDTH, COLORS = 900, 160  # of pictures: pixels at most, and number
+PLANE = (5.4, 6.4)  # inches: the presets are a tall cloud, which leaves a wide picture empty
 SECONDS, PAUSE_SECONDS = 3.2, 0.15  # that are kept of each sound
 PEAK = 0.9
 
@@ -31,9 +32,8 @@ def main(explored: Path, media: Path) -> None:
     for name, folder in parts.items():
         file = folder / ("ranking.png" if name == "ranking" else "picture.png")
         small(file.read_bytes(), media / f"{name}.png")
-    small(
-        png(Projection(read(explored / "projection")).plot("brightness")), media / "projection.png"
-    )
+    plane = Projection(read(explored / "projection")).plot("brightness", new_axes(PLANE))
+    small(png(plane), media / "projection.png")
     rendered(parts["traversal"], (0, 2, 4, 6, 8), media / "traversal.ogg")
     rendered(parts["morph"], (0, 2, 4, 6, 8), media / "morph.ogg")
     rendered(parts["novel"], (0, 1, 2), media / "novel.ogg")
@@ -42,8 +42,8 @@ def main(explored: Path, media: Path) -> None:
 def small(picture: bytes, file: Path) -> None:
     """Write a picture of few pixels and colours."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    size = (WIDTH, round(WIDTH * image.height / image.width))
-    image.resize(size, Image.Resampling.LANCZOS).quantize(COLORS).save(file, optimize=True)
+    image.thumbnail((WIDTH, image.height), Image.Resampling.LANCZOS)
+    image.quantize(COLORS).save(file, optimize=True)
 
 
 def rendered(folder: Path, chosen: Sequence[int], file: Path) -> None:
