@@ -149,7 +149,7 @@ def test_missing_and_tampered_files(saved, name, damage):
 def test_no_run_at_all(tmp_path):
     with pytest.raises(RunError, match="no run directory"):
         load_run(tmp_path / "none")
-    with pytest.raises(RunError, match="not complete"):
+    with pytest.raises(RunError, match="holds no finished fit"):
         load_run(tmp_path)
 
 

@@ -179,7 +179,7 @@ def test_a_stopped_fit_goes_on_along_a_longer_schedule(tmp_path):
 def test_checkpoints_are_not_overwritten_or_mixed(tmp_path):
     data = toy_data(n=64)
     fit(small(data), data, steps=10, out=tmp_path, **QUICK)
-    with pytest.raises(RunError, match="earlier fit; resume it"):
+    with pytest.raises(RunError, match="earlier fit; give resume=True"):
         fit(small(data), data, steps=10, out=tmp_path, **QUICK)
     with pytest.raises(RunError, match="steps=10, not 5"):
         fit(small(data), data, steps=5, out=tmp_path, resume=True, **QUICK)
