@@ -238,7 +238,8 @@ class MixedDiscreteFlow(TorchDistribution):
         """Map presets to the standard normal noise that makes them, the inverse of `at`.
 
         A discrete parameter has the quantile of its level, so noise and preset have the same
-        numbers, and noise of unit density where ``log_prob`` is the preset's.
+        numbers. It is standard normal for presets that are drawn without doubt; the map is the
+        same for the others.
 
         Args:
             value: Presets in the unit cube, shape (..., n_params).

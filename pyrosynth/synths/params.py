@@ -171,7 +171,7 @@ class ParamSpace:
 
     @cached_property
     def gradual(self) -> NDArray[np.bool_]:
-        """Which controls small steps move: continuous ones, and stepped ones of 64 settings."""
+        """Which controls small steps move: continuous ones, and stepped ones of 64 and more."""
         many = [p.kind == "stepped" and p.resolution >= GRADUAL for p in self.params]
         return ~self.discrete | many
 
