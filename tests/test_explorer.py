@@ -472,6 +472,19 @@ async def _the_whole_page(tmp_path, servers):
         await page.press("#clear")
         await done(page)
 
+        # a path of points that were added ends at exactly the last of them
+        ends = []
+        for number in (0, 1):
+            await page.js(f"load({number})")
+            await page.true(f"{SHOWN} === {json.dumps(names[number])}")
+            ends.append(await page.js("now.values"))
+            await page.press("#add")
+        await page.press("#walk")
+        await page.true(f"{SHOWN} === 'path 9/9'")
+        assert await page.js("now.values") == pytest.approx(ends[1])
+        await page.press("#clear")
+        await done(page)
+
         # every control has a name, nothing is wider than a phone, both themes are there
         controls = await names_of_controls(page)
         assert len(controls) > 20
