@@ -103,7 +103,8 @@ def test_numbers_out_of_range(refused, tmp_path, option):
 @pytest.mark.parametrize(
     "command",
     ["fit --batch-size", "fit --threads", "fit --lr", "infer --budget", "infer --draws",
-     "check --draws", "check --budget", "explore --draws", "compare --draws"],
+     "check --draws", "check --budget", "explore --draws", "compare --draws",
+     "compare --seeds"],
 )  # fmt: skip
 def test_numbers_that_no_memory_holds(refused, here, tmp_path, command, number):
     name, option = command.split()

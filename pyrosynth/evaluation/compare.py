@@ -127,11 +127,9 @@ def compare(
         DataError: There are no held-out presets, or no sounds from outside.
     """
     draws = integer("draws", draws, max(2, min(BEST_OF)), MOST)
-    if seeds < 1 or (n_presets is not None and n_presets < 1):
-        raise InputError(
-            f"{draws} draws, {seeds} seeds, {n_presets} presets: give at least {min(BEST_OF)} "
-            "draws, 1 seed and 1 preset"
-        )
+    seeds = integer("seeds", seeds, 1, MOST)
+    if n_presets is not None:
+        n_presets = integer("n_presets", n_presets, 1)
     svi.find_device(device)
     svi.check_precision(training.get("precision"))
     entries = model_entries(models, options or {})
