@@ -74,7 +74,7 @@ def fresh(model: str, dims: Dims, size: str | None) -> Variant:
         torch.manual_seed(0)
         variant = build(kind, dims, with_recipe(kind, {"recipe": size} if size else {})[0])
         x = torch.randn(256, *dims.x_shape)
-        variant.initialise(x, torch.ones(dims.x_shape))
+        variant.initialise(x, torch.zeros(dims.x_shape), torch.ones(dims.x_shape))
         return variant
 
 
