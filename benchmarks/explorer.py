@@ -1,6 +1,6 @@
 """Speed of the explorer as its user meets it: drop to candidates, slider, key and hover to sound.
 
-    taskset -c 1 python benchmarks/explorer.py RUN [SOUND ...]
+    taskset -c 1 python -m benchmarks.explorer RUN [SOUND ...]
 
 Starts the server, opens the page in Chromium and operates it by mouse and keys; the times are wall
 times that the page itself measures, from the input to the moment when the sound starts or the
@@ -20,11 +20,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
-from browser import Browser
-
 from pyrosynth.audio.example import save_example
+from tests.browser import Browser
 
 TIMES = 15  # each gesture is made so often
 WARM_UP_SECONDS = 8  # in which the server starts what renders, and what finds pitches

@@ -106,8 +106,8 @@ def loss_and_gradient(
     elbo = SyncFreeELBO(variant.terms)
     torch.manual_seed(0)
     with NoiseOfTheCpu():
-        batch = {key: tensor.to(device) for key, tensor in batch.items()}
-        loss = elbo.loss(variant, batch, elbo.weights(10**6, device))
+        there = {key: tensor.to(device) for key, tensor in batch.items()}
+        loss = elbo.loss(variant, there, elbo.weights(10**6, device))
     loss.backward()
     gradients = [p.grad.flatten().cpu() for p in variant.parameters() if p.grad is not None]
     return loss.item(), torch.cat(gradients)
@@ -119,7 +119,7 @@ def compare(variant: Variant, data: TrainData, device: torch.device) -> dict[str
     torch.manual_seed(0)
     with torch.no_grad():
         for weights in variant.parameters():  # at the start most flows are the identity
-            weights += 0.02 * torch.randn_like(weights)
+            weights.add_(torch.randn_like(weights), alpha=0.02)
     batch = data.batch(data.train[:64])
     with torch.backends.cudnn.flags(allow_tf32=False):
         here, there = (loss_and_gradient(variant, batch, d) for d in (torch.device("cpu"), device))
@@ -209,7 +209,8 @@ def run_tests() -> dict[str, Any]:
     """Run the tests that need a GPU; return how they ended."""
     root = Path(__file__).parent.parent
     files = [f for f in sorted(root.glob("tests/test_*.py")) if "mark.gpu" in f.read_text()]
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "--device", "cuda", *files]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "--device", "cuda"]
+    command += map(str, files)
     alone = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # their warnings are errors here
     start = time.perf_counter()
     ended = subprocess.run(

@@ -61,8 +61,8 @@ def main() -> None:
                 f"| {differences[-1]:+.2f} dB | {'yes' if same else 'no'} |",
                 flush=True,
             )
-    error = np.std(differences, ddof=1) / np.sqrt(len(differences))
-    print(f"| mean of {len(differences)} | | | {np.mean(differences):+.3f} ± {error:.3f} dB | |")
+    spread = np.std(differences, ddof=1) / np.sqrt(len(differences))
+    print(f"| mean of {len(differences)} | | | {np.mean(differences):+.3f} ± {spread:.3f} dB | |")
 
 
 if __name__ == "__main__":

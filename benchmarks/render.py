@@ -47,10 +47,10 @@ def main() -> None:
 
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory())
-        renderers = {}
+        renderers: dict[str, Renderer | None] = {"bare host": None}
         for workers in (1, 2):
-            renderer = Renderer(synth, note, rate, workers=workers)
-            renderers[f"{workers} worker(s)"] = stack.enter_context(renderer)
+            renderer = stack.enter_context(Renderer(synth, note, rate, workers=workers))
+            renderers[f"{workers} worker(s)"] = renderer
             renderer.render(values[:1].repeat(workers, axis=0))
         os.environ.update(private_home(home))
 
@@ -61,14 +61,12 @@ def main() -> None:
 
         best: dict[str, tuple[float, float]] = {}
         for _ in range(arguments.rounds):
-            for name in ("bare host", *renderers):
-                renderer = renderers.get(name)
-                pids = (
-                    [worker.pid for worker in renderer.workers if worker.pid] if renderer else []
-                )
+            for name, started in renderers.items():
+                workers_of = started.workers if started else []
+                pids = [worker.pid for worker in workers_of if worker.pid]
                 busy, wall = processor_seconds(pids), time.perf_counter()
-                if renderer:
-                    renderer.render(values)
+                if started:
+                    started.render(values)
                 else:
                     bare()
                 took = processor_seconds(pids) - busy, time.perf_counter() - wall

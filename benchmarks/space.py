@@ -63,7 +63,7 @@ def organisation(posterior: Posterior, dataset: Dataset) -> dict[str, Any]:
     lsd = squareform(np.stack([log_distance(x, one) for one in x]), checks=False)
     z = space.heard(x)
     placed: dict[str, NDArray[Any]] = {"of_sounds": z}
-    expected = {"expected_of_latents_db": space.expected(z)}
+    expected: dict[str, NDArray[Any]] = {"expected_of_latents_db": space.expected(z)}
     if posterior.predicts:
         placed["of_presets"] = latents(posterior, values)
         expected["expected_of_presets_db"] = posterior.predict(values)
@@ -85,7 +85,7 @@ def agreement(lsd: Float, distance: Float) -> dict[str, float]:
         np.fill_diagonal(square, np.inf)
         nearest.append(np.argsort(square, axis=1, kind="stable")[:, :NEIGHBOURS])
     shared = [len({*a} & {*b}) / NEIGHBOURS for a, b in zip(*nearest, strict=True)]
-    return {"correlation": spearman(lsd, distance), "recall": float(np.mean(shared))}
+    return {"correlation": float(spearman(lsd, distance)), "recall": float(np.mean(shared))}
 
 
 def steering(
@@ -179,7 +179,7 @@ def paths(
     names = [[space.names[i] for i in pair] for pair in pairs]
     timbre = Timbre(run.features, run.note)
     measured: list[Float] = []
-    numbers: list[Float] = []
+    numbers: list[NDArray[np.float32]] = []
     for pair in tqdm(names, desc="paths", unit="pair", dynamic_ncols=True):
         values = [
             find_path(posterior, pair, method, renderer).values(np.linspace(0, 1, STEPS))

@@ -70,8 +70,8 @@ def score(
 def distances(scores: pd.DataFrame) -> dict[str, pd.Series]:
     """Return the distance of each answer to each target in dB, nearest on average first."""
     found = {
-        answer_name(name[1], name[2]): own.droplevel(ANSWER)
-        for name, own in per_target(scores)["lsd"].groupby(ANSWER, sort=False)
+        answer_name(str(method), str(answer)): own.droplevel([*ANSWER])
+        for (_, method, answer, _), own in per_target(scores)["lsd"].groupby(ANSWER, sort=False)
     }
     return dict(sorted(found.items(), key=lambda item: item[1].mean()))
 

@@ -166,8 +166,8 @@ def main() -> None:
         results.append({"synth": "voice", "rate": rate} | measure_voice(device, batch, rate))
     try:
         for size in THEIR_BATCHES[device.type]:
-            facts = measure_torchsynth(device, size, RATES[0])
-            results.append({"synth": f"torchsynth, {size} at once", "rate": RATES[0]} | facts)
+            speeds = measure_torchsynth(device, size, RATES[0])
+            results.append({"synth": f"torchsynth, {size} at once", "rate": RATES[0]} | speeds)
     except ImportError as error:
         print(f"voice.py: torchsynth is not measured: {error}", file=sys.stderr)
     for row in results:

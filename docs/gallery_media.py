@@ -34,7 +34,7 @@ PAGE, MEDIA, DEMO = DOCS / "gallery.md", DOCS / "_static" / "gallery", DOCS / "d
 RESULTS = MEDIA / "results.json"
 TABLE = re.compile(r"(?<=<!-- targets -->\n).*(?=<!-- end of targets -->)", re.DOTALL)
 
-SETTINGS = {"budget": 256, "draws": 64, "seed": 0}
+SETTINGS: dict[str, Any] = {"budget": 256, "draws": 64, "seed": 0}
 HELD_OUT = (4, 2)  # presets of each run's own that it has not learnt, drawn by seed 0
 SAMPLED = "sampled, of the SoundFont FluidR3 Mono (MIT)"
 OUTSIDE = {  # chosen before anything was searched
@@ -95,6 +95,7 @@ def main() -> None:
 
 def facts(run: Posterior) -> Result:
     """Return what the page says of a run."""
+    assert run.bank is not None
     return {
         "model": type(run.run.variant).__name__,
         "presets": int(run.bank.human.sum()),
@@ -109,12 +110,15 @@ def save_targets(
     folder.mkdir(parents=True, exist_ok=True)
     targets = []
     for (name, run), path, n in zip(runs.items(), data, HELD_OUT, strict=True):
+        assert run.bank is not None
         held = held_out(ps.open_dataset(path), 4 * n)
+        assert held.values is not None
         order = np.random.default_rng(0).permutation(len(held))
         fresh = [i for i in order if held.names[i] not in run.bank.names][:n]
         with run.renderer(1, keep_audio=True) as renderer:
-            audio = renderer.render(held.values[fresh]).audio
-        for i, sound in zip(fresh, audio, strict=True):
+            rendered = renderer.render(held.values[fresh])
+        assert rendered.audio is not None
+        for i, sound in zip(fresh, rendered.audio, strict=True):
             target = f"{name}-{re.sub('[^a-z0-9]+', '-', held.names[i].lower()).strip('-')}"
             save_audio(folder / f"{target}.wav", sound, run.run.features.sample_rate)
             about = f"a preset of {name} that the run has not learnt"

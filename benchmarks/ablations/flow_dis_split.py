@@ -29,7 +29,7 @@ class SplitLabels(Labels):
 
     def __init__(
         self, u: Tensor, ladj: Tensor, log_scales: Tensor, classes: Tensor,
-        batch_shape: Sequence[int] = (),
+        batch_shape: tuple[int, ...] = (),
     ) -> None:  # fmt: skip
         self.u, self.ladj, self.log_scales, self.classes = u, ladj, log_scales, classes
         super().__init__(classes.float().log().log_softmax(-1), batch_shape)
