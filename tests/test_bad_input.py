@@ -81,7 +81,7 @@ def test_unknown_names_list_the_known_ones(refused, here, tmp_path):
     ("option", "message"),
     [
         (["--set", "hidden"], "'hidden' is not a setting; write KEY=VALUE"),
-        (["--set", "hidden=wide"], "FlowReg does not start"),
+        (["--set", "hidden=wide"], "FlowReg: hidden 'wide': give an integer from 2 to 1000000"),
         (["--lr", "fast"], "'--lr'"),
         (["--device", "abacus"], "device 'abacus'"),
     ],

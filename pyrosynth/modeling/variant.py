@@ -34,6 +34,7 @@ from pyrosynth.modeling.distributions import (
     shared,
     standard_normal,
 )
+from pyrosynth.modeling.hyperparameters import require_ranges
 from pyrosynth.modeling.recipes import Recipe, plain
 from pyrosynth.modeling.terms import Term
 
@@ -90,11 +91,12 @@ class Variant(nn.Module, ABC):
         self.register_buffer("origin", origin, persistent=False)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Variant":
-        """Record the hyper-parameters, so that no variant has to."""
+        """Check and record the hyper-parameters, so that no variant has to."""
         variant = super().__new__(cls)
         signature = inspect.signature(cls.__init__).parameters.values()
         options = {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
         given = {k: plain(kwargs.get(k, v)) for k, v in options.items()}
+        require_ranges(cls.__name__, given)
         variant.__dict__["_hyperparameters"] = given
         return variant
 
