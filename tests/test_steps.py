@@ -1,6 +1,8 @@
 """The step of a fit: equal to a loop written out, and fit to be captured on a GPU."""
 
 import math
+import re
+from pathlib import Path
 
 import pyro
 import pytest
@@ -10,12 +12,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from toys import SMALL, toy_data
 
+import pyrosynth
 from pyrosynth.errors import InputError
 from pyrosynth.modeling import WarmUp
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.training import zoo
 from pyrosynth.training.batches import seed_of
-from pyrosynth.training.capture import side_stream
+from pyrosynth.training.capture import seed_noise, side_stream
 from pyrosynth.training.optimiser import FlatAdamW
 from pyrosynth.training.state import TrainingState
 from pyrosynth.training.step import Step
@@ -77,6 +80,30 @@ def test_the_seed_of_a_step_fixes_its_noise():
         with torch.random.fork_rng(devices=[]):
             losses.append(step(0, data.train[:16], 1e-3, seed).item())
     assert losses[0] == losses[1] != losses[2]
+
+
+def draws(device="cpu"):
+    noise = torch.randn(100, device=device), torch.rand(3, device=device)
+    return torch.cat(noise).tolist() + torch.randperm(9, device=device).tolist()
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**63 - 1])
+def test_seeded_noise_is_that_of_torch(seed):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        expected, state = draws(), torch.get_rng_state()
+        seed_noise(seed, torch.device("cpu"))
+        assert draws() == expected
+        assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_nothing_is_seeded_that_is_not_in_use():
+    """torch.manual_seed seeds all devices and formats a traceback for each, at every step."""
+    for file in (*Path(pyrosynth.__file__).parent.rglob("*.py"), *zoo.FOLDER.glob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        assert not re.search(r"torch\.(manual_seed|cuda\.manual_seed\w*)\(|set_rng_seed", text), (
+            file
+        )
 
 
 def test_rounded_products_change_little_and_only_in_training():
@@ -224,6 +251,19 @@ def test_captured_steps_are_the_same_steps(name, device):
         graph, captured = losses_of(small(data, name), data, device, capture=True)
     assert captured
     torch.testing.assert_close(graph, ordinary, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.gpu
+def test_seeded_noise_of_a_gpu_is_that_of_torch(device):
+    target = torch.device(device)
+    with torch.random.fork_rng([target]):
+        torch.manual_seed(5)
+        expected = draws(), draws(device)
+        seed_noise(5, target)
+        assert (draws(), draws(device)) == expected
+        before = torch.cuda.get_rng_state(target)
+        seed_noise(6, torch.device("cpu"))
+        assert torch.equal(torch.cuda.get_rng_state(target), before)
 
 
 @pytest.mark.gpu

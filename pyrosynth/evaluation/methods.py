@@ -26,6 +26,7 @@ from pyrosynth.inference.pool import Pool
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.inference.search import evolve
 from pyrosynth.modeling.networks import MLP, MelEncoder
+from pyrosynth.training.capture import seed_noise
 from pyrosynth.training.run import run_hash
 
 Float = NDArray[np.float64]
@@ -317,7 +318,7 @@ def _network(
     unit = torch.from_numpy(_unit(dataset, rows)).float()
     mean, std = torch.from_numpy(dataset.mean), torch.from_numpy(dataset.std)
     with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
+        seed_noise(seed, torch.device("cpu"))
         network = build(unit.shape[1])
         optimiser = torch.optim.AdamW(network.parameters(), RATE)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)

@@ -38,6 +38,7 @@ class Captured:
         capture: bool = True, warm_up: int = WARM_UP,
     ) -> None:  # fmt: skip
         self.function, self.what, self.warm_up = function, what, warm_up
+        self.device = device
         self.capture = capture and device.type == "cuda"
         self.called = 0
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -50,7 +51,7 @@ class Captured:
             seed: Seed of all its noise.
         """
         self.called += 1
-        torch.manual_seed(seed)
+        seed_noise(seed, self.device)
         if self.capture and self._graph is None and self.called >= self.warm_up:
             try:
                 return (
@@ -58,7 +59,7 @@ class Captured:
                 )
             except RuntimeError as error:
                 self._give_up(str(error))
-                torch.manual_seed(seed)
+                seed_noise(seed, self.device)
         return self.function() if self._graph is None else self._replay()
 
     def _call_without_waiting(self) -> Tensor:
@@ -96,6 +97,24 @@ class Captured:
             self.what,
             reason.partition("\n")[0],
         )
+
+
+def seed_noise(seed: int, device: torch.device) -> None:
+    """Seed torch's noise on the CPU and on one device.
+
+    The noise is that of ``torch.manual_seed``, which seeds every kind of device there may be, and
+    notes from where for those that are not in use. That takes longer than many a kernel, and it
+    would change the noise of other GPUs, which nobody gives back afterwards.
+
+    Args:
+        seed: The seed.
+        device: The device, a CPU or a GPU. Graphs that it has captured see the seed too.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.init()  # there are no generators before; does nothing if done already
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(seed)
 
 
 @contextmanager

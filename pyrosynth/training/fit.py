@@ -32,6 +32,7 @@ from pyrosynth.modeling import Dims, Variant, build, set_temperature, with_recip
 from pyrosynth.modeling.recipes import plain, require_runnable
 from pyrosynth.training import svi, zoo
 from pyrosynth.training.batches import TrainData
+from pyrosynth.training.capture import seed_noise
 from pyrosynth.training.distributed import Processes, device_of_process, joined, leads
 from pyrosynth.training.memory import memory_text
 from pyrosynth.training.run import BANK, FACTS, Run, load_run, weights_hash
@@ -135,7 +136,7 @@ def fit(
             *((table.names, table.classes) if table else ()),
         )  # fmt: skip
         with torch.random.fork_rng([]), svi.plain_torch():
-            torch.manual_seed(seed)
+            seed_noise(seed, torch.device("cpu"))
             variant = build(kind, dims, options)
         require_runnable(variant)
         begun = None if start is None else _begin(variant, start, dataset)

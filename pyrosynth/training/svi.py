@@ -24,7 +24,7 @@ from pyrosynth.modeling import Variant
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.modeling.recipes import plain
 from pyrosynth.training.batches import TrainData, seed_of
-from pyrosynth.training.capture import Captured, side_stream
+from pyrosynth.training.capture import Captured, seed_noise, side_stream
 from pyrosynth.training.distributed import ALONE, Processes
 from pyrosynth.training.optimiser import FlatAdamW
 from pyrosynth.training.state import History, Row, TrainingState
@@ -175,7 +175,7 @@ def fit(
         data.batches(target, batch_size, seed) as batches, _interrupts(processes.n > 1) as pressed,
     ):  # fmt: skip
         if state.step == 0:
-            torch.manual_seed(seed_of(seed, 3, 1))
+            seed_noise(seed_of(seed, 3, 1), target)
             if initialise:
                 seen = batches.data.standardised(batches.first(LOOKED_AT))
                 variant.initialise(seen, batches.data.mean, batches.data.std)
