@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.scaling_figures import draw
+from benchmarks.scaling_figures import Facts, draw
 from benchmarks.train import noise
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
@@ -235,7 +235,7 @@ def main() -> None:
         of_workers = workers(synth, data.values(data.rows("all")[:64]), arguments.workers)
         of_human = human(data, arguments.human)
         of_presets = presets(base, render, sorted(arguments.presets))
-    facts = {
+    facts: Facts = {
         "settings": {k: v for k, v in vars(arguments).items() if isinstance(v, (str, list))},
         "provenance": provenance(),
         "presets": of_presets,

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from pyrosynth.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, new_axes, png
 
@@ -25,7 +25,21 @@ BYTES = {
 }
 
 
-def draw(facts: Mapping[str, Any], folder: Path) -> None:
+class Facts(TypedDict):
+    """What ``benchmarks/scaling.py`` writes."""
+
+    settings: dict[str, Any]
+    provenance: dict[str, Any]
+    presets: list[dict[str, Any]]
+    presets_extrapolated: list[dict[str, Any]]
+    human: list[dict[str, Any]]
+    controls: list[dict[str, Any]]
+    workers: list[dict[str, Any]]
+    infer: dict[str, Any] | None
+    seconds: float
+
+
+def draw(facts: Facts, folder: Path) -> None:
     """Write ``scaling.png``: time, bytes, controls and processes; dashed what is extrapolated."""
     axes = new_axes((9.0, 6.8), 2, 2)
     _by_presets(axes[0, 0], facts, TIMES, 1.0, "processor seconds")
@@ -41,7 +55,9 @@ def draw(facts: Mapping[str, Any], folder: Path) -> None:
             axes[1, 0].plot(*_columns(rows, "controls", key), style, color=colour, label=label)
     axes[1, 0].set(xlabel="controls", ylabel="processor seconds", ylim=(0, None))
     count, rate = _columns(facts["workers"], "workers", "sounds_per_second")
-    axes[1, 1].plot(count, rate, "o-", color=BLUE, label=f"{facts['synth']}, rendering")
+    axes[1, 1].plot(
+        count, rate, "o-", color=BLUE, label=f"{facts['settings']['synth']}, rendering"
+    )
     axes[1, 1].plot(
         count, [rate[0] * n / count[0] for n in count], "--", color=GREY, label="ideal"
     )
@@ -61,9 +77,7 @@ def draw(facts: Mapping[str, Any], folder: Path) -> None:
     (folder / "scaling.png").write_bytes(png(axes))
 
 
-def _by_presets(
-    ax: Any, facts: Mapping[str, Any], shown: Mapping[str, Any], unit: float, label: str
-) -> None:
+def _by_presets(ax: Any, facts: Facts, shown: Mapping[str, Any], unit: float, label: str) -> None:
     measured, further = facts["presets"], facts["presets_extrapolated"]
     for key, (name, colour) in shown.items():
         x, y = _columns(measured, "presets", key)
