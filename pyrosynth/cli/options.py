@@ -194,11 +194,11 @@ def place_torch_cache() -> None:
     Optimisers import the compiler, and that makes a folder at once, for good: by default among the
     temporary files.
     """
-    with suppress(OSError, RuntimeError):  # there is no home
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = cache / "pyrosynth" / "torch"
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(cache) / "pyrosynth" / "torch"
+    with suppress(OSError):
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-        if os.access(there, os.W_OK | os.X_OK):
+        if folder.is_absolute() and os.access(there, os.W_OK | os.X_OK):
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
 
 

@@ -23,6 +23,7 @@ from pyrosynth.synths.base import Isolation
 from pyrosynth.synths.dssi import DssiSynth
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.presets import LARGEST_FILE, Preset
+from pyrosynth.synths.user_folders import data_home
 
 PLUGIN_FILE = "amsynth_dssi.so"
 BANK_PRESETS = 128  # amsynth reads no more from one bank file, and writes past its memory if asked
@@ -117,8 +118,7 @@ class Amsynth(DssiSynth):
 
 def data_folder() -> Path:
     """Return the folder of pyrosynth's own data, which need not exist."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "pyrosynth"
+    return data_home() / "pyrosynth"
 
 
 def find() -> Path | None:
@@ -147,6 +147,11 @@ def install(dest: str | os.PathLike[str] | None = None) -> Path:
         InputError: The folder holds other files, or cannot be written.
     """
     folder = Path(dest) if dest is not None else data_folder() / "amsynth"
+    if dest is None and not folder.is_absolute():
+        raise InputError(
+            f"'{folder}' is no place to install into; name a folder of yours by HOME, or by "
+            "XDG_DATA_HOME"
+        )
     with whole(folder, "install amsynth") as new, tempfile.TemporaryDirectory() as work:
         _unpack_plugin(download("amsynth", Path(work)), new)
     return folder / PLUGIN_FILE

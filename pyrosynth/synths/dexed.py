@@ -19,6 +19,7 @@ from pyrosynth.synths.base import Synth
 from pyrosynth.synths.dx7 import SPACE, read_syx, voice_bytes, write_syx
 from pyrosynth.synths.packages import version_of
 from pyrosynth.synths.presets import Preset
+from pyrosynth.synths.user_folders import data_home, expanded
 
 PACKAGE = "dexed-py"
 VERSION = 1  # to be raised when this module changes what one hears
@@ -89,7 +90,7 @@ class Dexed(Synth):
 def cartridges() -> Path:
     """Return the folder in which Dexed keeps its cartridges, which need not exist."""
     if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
+        base = expanded("~/Library/Application Support")
     else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+        base = data_home()
     return base / "DigitalSuburban" / "Dexed" / "Cartridges"

@@ -33,6 +33,7 @@ from pyrosynth.synths.sandbox import (
     kill_all,
     private_home,
 )
+from pyrosynth.synths.user_folders import expanded
 
 PROBE_SECONDS = 20.0
 NO_SYNTH = "holds no synth that plays notes"
@@ -50,7 +51,7 @@ def probe(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     Raises:
         SynthError: The file is missing, no library, damaged, or no DSSI synth.
     """
-    file = Path(path).expanduser().resolve()
+    file = expanded(path).resolve()
     if not file.is_file():
         raise SynthError(f"no plugin '{path}'; give the path of a plugin, such as a .so")
     with tempfile.TemporaryDirectory(prefix="pyrosynth-") as home:
@@ -103,7 +104,7 @@ def split_label(path: str | os.PathLike[str]) -> tuple[str, str]:
     except TypeError as error:
         raise InputError(f"plugin {path!r} is not a path; give a DSSI library (.so)") from error
     file, _, label = text.rpartition("#")
-    if not file or os.sep in label or Path(text).expanduser().is_file():
+    if not file or os.sep in label or expanded(text).is_file():
         return text, ""
     return file, label
 
@@ -161,7 +162,7 @@ class DssiSynth(IsolatedSynth):
         """Read the ports in a child process; the library is opened by the first ``render``."""
         require_isolation(isolation)
         file, label = split_label(path)
-        self.path = Path(file).expanduser().resolve()
+        self.path = expanded(file).resolve()
         labelled = {synth["label"]: synth for synth in probe(self.path)}
         self.label = label or next(iter(labelled))
         if self.label not in labelled:

@@ -25,6 +25,7 @@ from pyrosynth.synths.hosts.library import is_vst2
 from pyrosynth.synths.hosts.plugin import NO_CONTROLS, PluginClass
 from pyrosynth.synths.hosts.process import ask
 from pyrosynth.synths.params import Param
+from pyrosynth.synths.user_folders import expanded
 
 SECONDS = 20.0  # for one question to a plugin
 LARGEST_DEPTH = 6  # of folders below those that are searched
@@ -172,7 +173,7 @@ def _files_at(path: str) -> list[tuple[Path, str]]:
         place, wanted = split_class(path)
     else:
         place, wanted = split_label(path)
-    file = Path(place).expanduser().resolve()
+    file = expanded(place).resolve()
     if not file.exists():
         raise SynthError(f"no plugin '{path}'; give a plugin, or a folder of plugins")
     if suffix_of(file) in (*FORMATS, ".so") or not file.is_dir():
@@ -195,10 +196,10 @@ def _everywhere() -> list[Path]:
 
 def dssi_folders() -> list[Path]:
     """Return the folders of ``DSSI_PATH`` and the system's."""
-    folders = [Path(p).expanduser() for p in os.environ.get("DSSI_PATH", "").split(":") if p]
+    folders = [expanded(p) for p in os.environ.get("DSSI_PATH", "").split(":") if p]
     for root in ("/usr/lib", "/usr/local/lib", "/usr/lib64"):
         folders += [Path(root) / "dssi", *sorted(Path(root).glob("*-linux-gnu*/dssi"))]
-    return [*folders, Path.home() / ".dssi"]
+    return [*folders, expanded("~/.dssi")]
 
 
 def _search(folder: Path, suffixes: Sequence[str], depth: int = 0) -> list[Path]:

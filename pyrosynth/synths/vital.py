@@ -31,6 +31,7 @@ from pyrosynth.synths.packages import version_of
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.presets import Preset
 from pyrosynth.synths.sandbox import PYTHON
+from pyrosynth.synths.user_folders import data_home, expanded
 from pyrosynth.synths.vital_presets import VitalPreset, read_vital, vital_preset, write_vital
 
 PACKAGE = "vita"
@@ -280,9 +281,8 @@ def package_version() -> str:
 def user_folder() -> Path:
     """Return the folder in which Vital keeps presets, which need not exist."""
     if sys.platform == "darwin":
-        return Path.home() / "Music" / "Vital"
-    base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "vital"
+        return expanded("~/Music/Vital")
+    return data_home() / "vital"
 
 
 @functools.cache

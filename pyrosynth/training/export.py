@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pyrosynth.data.bank import Bank
-from pyrosynth.errors import InputError, RunError, integer, read_json
+from pyrosynth.errors import InputError, RunError, checked_path, integer, read_json
 from pyrosynth.files import whole
 from pyrosynth.training.run import BANK, FACTS, load_run, run_folder
 
@@ -46,7 +46,7 @@ def export_run(
         >>> export_run("run", "small", presets=2000)  # doctest: +SKIP
     """
     n_presets = integer("presets", presets, 1)
-    source, folder = run_folder(path), Path(out)
+    source, folder = run_folder(path), checked_path("place", out)
     run = load_run(source)
     exported = {
         "presets": n_presets,

@@ -29,6 +29,7 @@ from pyrosynth.synths.hosts.plugin import (
     Program,
     distinct_names,
 )
+from pyrosynth.synths.user_folders import expanded
 
 HEAD = b"pyrosynth CLAP state 1\n"  # first line of a file of ours
 
@@ -42,8 +43,8 @@ class ClapFile(PluginFile):
     @classmethod
     def folders(cls) -> list[Path]:
         """Return the folders of ``CLAP_PATH`` and the standard ones."""
-        given = [Path(p).expanduser() for p in os.environ.get("CLAP_PATH", "").split(":") if p]
-        return [*given, Path.home() / ".clap", Path("/usr/lib/clap"), Path("/usr/local/lib/clap")]
+        given = [expanded(p) for p in os.environ.get("CLAP_PATH", "").split(":") if p]
+        return [*given, expanded("~/.clap"), Path("/usr/lib/clap"), Path("/usr/local/lib/clap")]
 
     def binary(self, class_id: str = "") -> Path:
         """Return the library itself, or that inside a bundle of macOS."""

@@ -19,6 +19,7 @@ from pyrosynth.synths.hosts.library import check_library
 from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile, Program, distinct_names
 from pyrosynth.synths.hosts.vst3 import Vst3File
 from pyrosynth.synths.packages import version_of
+from pyrosynth.synths.user_folders import expanded
 
 if TYPE_CHECKING:
     from pyrosynth.synths.hosts.dawdreamer_instance import DawDreamerInstance
@@ -119,13 +120,13 @@ class Vst2File(DawDreamerFile):
     @classmethod
     def folders(cls) -> list[Path]:
         """Return the folders of ``VST_PATH`` and the usual ones."""
-        given = [Path(p).expanduser() for p in os.environ.get("VST_PATH", "").split(":") if p]
+        given = [expanded(p) for p in os.environ.get("VST_PATH", "").split(":") if p]
         system = [
             Path(root) / name
             for root in ("/usr/lib", "/usr/local/lib")
             for name in ("vst", "lxvst")
         ]
-        return [*given, Path.home() / ".vst", Path.home() / ".lxvst", *system]
+        return [*given, expanded("~/.vst"), expanded("~/.lxvst"), *system]
 
     def classes(self) -> list[PluginClass]:
         """Return the plugin, known by its four characters."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pyrosynth.errors import InputError, SynthError, unknown
 from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile
+from pyrosynth.synths.user_folders import expanded
 
 OWN, DAWDREAMER = "own", "dawdreamer"  # names of hosts
 # For each host the suffixes of files or bundles, and what plays them: a module of this package
@@ -69,7 +70,7 @@ def open_plugin(path: str | os.PathLike[str], host: str = OWN) -> PluginFile:
         InputError: The host takes no files with this suffix.
         SynthError: There is no such file, or the host is not installed.
     """
-    file = Path(path).expanduser().resolve()
+    file = expanded(path).resolve()
     if not file.exists():
         raise SynthError(f"no plugin '{path}'; 'pyrosynth scan' lists those on this machine")
     return _opened(host_of(file, host), file)
@@ -98,7 +99,7 @@ def split_class(text: str, host: str = OWN) -> tuple[str, str]:
         return str(locate(text)), text
     places = [i for i, c in enumerate(text) if c == "#"]
     for i in (*places, len(text)):
-        path = Path(text[:i]).expanduser()
+        path = expanded(text[:i])
         if path.exists() and suffix_of(path) in HOSTS[host]:
             return text[:i], text[i + 1 :]
     for i in places:

@@ -19,6 +19,7 @@ from pyrosynth.synths.hosts.plugin import (
 )
 from pyrosynth.synths.hosts.turtle import RDF, Graph, file_of
 from pyrosynth.synths.params import shortest
+from pyrosynth.synths.user_folders import expanded
 
 _NAME = re.compile(rb'doap:name\s+"([^"\\]+)"')
 LV2, EXT = "http://lv2plug.in/ns/lv2core#", "http://lv2plug.in/ns/ext/"
@@ -80,10 +81,10 @@ class Port:
 
 def folders() -> list[Path]:
     """Return the folders of ``LV2_PATH``, or the standard ones."""
-    given = [Path(part).expanduser() for part in os.environ.get("LV2_PATH", "").split(":") if part]
+    given = [expanded(part) for part in os.environ.get("LV2_PATH", "").split(":") if part]
     roots = [Path(root) for root in ("/usr/local/lib", "/usr/lib", "/usr/lib64")]
     roots += sorted(Path("/usr/lib").glob("*-linux-*"))
-    return given or [Path.home() / ".lv2", *(root / "lv2" for root in roots)]
+    return given or [expanded("~/.lv2"), *(root / "lv2" for root in roots)]
 
 
 def locate(uri: str) -> Path:

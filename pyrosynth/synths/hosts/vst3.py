@@ -24,6 +24,7 @@ from pyrosynth.synths.hosts.vst3_controls import ControlReader
 from pyrosynth.synths.hosts.vst3_instance import Halves, Vst3Instance
 from pyrosynth.synths.hosts.vst3_objects import HostApplication
 from pyrosynth.synths.hosts.vstpreset import VstPreset
+from pyrosynth.synths.user_folders import expanded
 
 AUDIO_CLASS = b"Audio Module Class"
 READ_RATE = 44100  # at which presets are read
@@ -44,7 +45,7 @@ class Vst3File(PluginFile):
     @classmethod
     def folders(cls) -> list[Path]:
         """Return the user's own folder and those of the system."""
-        return [Path.home() / ".vst3", Path("/usr/lib/vst3"), Path("/usr/local/lib/vst3")]
+        return [expanded("~/.vst3"), Path("/usr/lib/vst3"), Path("/usr/local/lib/vst3")]
 
     def binary(self, class_id: str = "") -> Path:
         """Return the library for this kind of machine.
@@ -184,7 +185,7 @@ class Vst3File(PluginFile):
     def preset_files(self, described: PluginClass) -> list[Path]:
         """Return the ``.vstpreset`` files of the user and the system, by maker and plugin."""
         shares = (Path(share) / "vst3" for share in ("/usr/share", "/usr/local/share"))
-        roots = [root / "presets" for root in (Path.home() / ".vst3", *shares)]
+        roots = [root / "presets" for root in (expanded("~/.vst3"), *shares)]
         own = Path(described.maker) / described.name
         return [file for root in roots for file in sorted((root / own).rglob("*.vstpreset"))]
 

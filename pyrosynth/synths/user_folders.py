@@ -1,0 +1,18 @@
+"""The user's folders, on a machine that may know none, as in a container."""
+
+import os
+from pathlib import Path
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with the user's home in the place of ``~``; as it is if nobody knows a home.
+
+    Unlike `pathlib.Path.expanduser` it raises nothing: a path that begins with ``~`` names
+    nothing then, as a folder that does not exist.
+    """
+    return Path(os.path.expanduser(path))
+
+
+def data_home() -> Path:
+    """Return the folder of the user's data, ``~/.local/share`` or ``XDG_DATA_HOME``."""
+    return Path(os.environ.get("XDG_DATA_HOME") or expanded("~/.local/share"))
