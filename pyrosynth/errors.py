@@ -15,6 +15,8 @@ import math
 import operator
 import os
 import stat
+import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -109,6 +111,13 @@ def reason(error: Exception) -> str:
     if isinstance(error, ValueError) and str(error):
         return str(error)
     return f"{type(error).__name__}: {error}"
+
+
+def line_of(error: BaseException, module: str) -> str:
+    """Say in which line of a module's file an error arose, such as " in line 3"; empty if none."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == file]
+    return f" in line {lines[-1]}" if lines else ""
 
 
 def checked_path(what: str, path: Any) -> Path:

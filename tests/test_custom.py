@@ -9,6 +9,7 @@ from pyrosynth import synths
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths import custom
+from pyrosynth.synths.presets import Preset
 from pyrosynth.synths.rendering import Renderer
 
 MODULE = """
@@ -47,6 +48,34 @@ class Nameless(Click):
 
 class Lazy(Synth):
     name = "lazy"
+
+class Fails(Click):
+    def presets(self):
+        return [ps.Preset("", {"level": 1 / 0})]
+
+    def identity(self):
+        return {}["version"]
+
+    def read_bank(self, path):
+        raise SystemExit(2)
+
+    def render(self, values, note, sample_rate):
+        return values["level"]
+
+class Gives(Click):
+    given = None
+
+    def presets(self):
+        return self.given
+
+    identity = spec = read_bank = read_controllers = write_controllers = presets
+
+    def write_bank(self, path, presets):
+        return self.given
+
+
+    def render(self, values, note, sample_rate):
+        return self.given
 
 other = 3
 """
@@ -106,12 +135,57 @@ def test_options_of_a_class_are_checked(here):
     [
         ("Exits", "cannot be made .SystemExit: 3"),
         ("Asks", "cannot be made .TypeError: .*'voices'"),
-        ("Nameless", "has no name of type str"),
+        ("Nameless", "has no name of type str .it is int 5.;"),
     ],
 )
 def test_a_class_that_fails_is_one_line(here, name, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises((InputError, SynthError), match=message):
         synths.load_synth(f"clicking:{name}")
+
+
+def test_a_method_that_fails_is_one_line_with_file_and_line(here):
+    synth = synths.load_synth("clicking:Fails")
+    where = r"of '.*/clicking.py' fails in line \d+ \("
+    for method, arguments, message in (
+        ("presets", (), "ZeroDivisionError: division by zero"),
+        ("identity", (), "KeyError: 'version'"), ("read_bank", ("a.bank",), "SystemExit: 2"),
+    ):  # fmt: skip
+        with pytest.raises(SynthError, match=f"Fails.{method} {where}{message}"):
+            getattr(synth, method)(*arguments)
+    with (
+        Renderer(synth, Note(), 22050, workers=1) as renderer,
+        pytest.raises(SynthError, match=f"Fails.render {where}IndexError: only integers"),
+    ):
+        renderer.render([[0.5]])
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (None, "None"), (3, "int 3"), (["warm"], "list .'warm'."), ({"synth": 3.5}, "dict .*"),
+        (object(), "object <.*"), (iter(()), "tuple_iterator <.*"), (b"", "bytes b''"),
+    ],
+)  # fmt: skip
+def test_a_method_that_gives_something_else_is_one_line(here, given, shown):
+    synth = synths.load_synth("clicking:Gives")
+    synth.given = given
+    for method, arguments in (
+        ("presets", ()), ("identity", ()), ("spec", ()), ("read_bank", ()),
+        ("write_bank", ("a", [])), ("read_controllers", ()), ("write_controllers", ()),
+    ):  # fmt: skip
+        said = f"Gives.{method} of '.*/clicking.py' returned {shown}; return "
+        with pytest.raises(SynthError, match=said):
+            getattr(synth, method)(*arguments)
+
+
+def test_presets_of_a_class_that_do_not_fit_are_one_line(here):
+    synth = synths.load_synth("clicking:Gives")
+    for values, message in (
+        ({"lever": 1.0}, "unknown parameter 'lever'"), ({"level": "x"}, "is no number"),
+    ):  # fmt: skip
+        synth.given = [Preset("warm", values)]
+        with pytest.raises(SynthError, match=f"Gives.presets .*{message}"):
+            synth.presets()
 
 
 @pytest.mark.parametrize("name", ["Whole", "Short"])

@@ -2,14 +2,13 @@
 
 import inspect
 import sys
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from pyrosynth.errors import InputError, PyrosynthError, one_line, reason, unknown
+from pyrosynth.errors import InputError, PyrosynthError, line_of, one_line, reason, unknown
 from pyrosynth.modeling.distributions import noise_from
 
 if TYPE_CHECKING:
@@ -140,8 +139,8 @@ def _failed(
 ) -> InputError:
     """Build the error for a variant whose code fails: why, in which line, and with what."""
     file = getattr(sys.modules.get(variant.__module__), "__file__", None)
-    lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == file]
-    where = f" in line {lines[-1]} of '{file}'" if lines else ""
+    line = line_of(error, variant.__module__)
+    where = f"{line} of '{file}'" if line else ""
     why = reason(error).partition("\n")[0]
     return InputError(
         f"{variant.__name__} does not {what}{where} ({one_line(why, 120)}); correct its code, or "

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import InputError
+from pyrosynth.synths.contract import wrap_methods
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import Preset
 
@@ -56,6 +57,12 @@ class Synth(ABC):
     controllers: Mapping[str, int] = MappingProxyType({})
     usual_prior: str = "broadened"
     dropped: Mapping[str, str] = MappingProxyType({})
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Check what the methods of a class of one's own give."""
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.partition(".")[0] != __name__.partition(".")[0]:
+            wrap_methods(cls)
 
     def spec(self) -> dict[str, Any]:
         """Return what `pyrosynth.synths.from_spec` needs to rebuild this synth; JSON-ready.

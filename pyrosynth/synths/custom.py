@@ -10,7 +10,7 @@ from typing import Any
 
 from pyrosynth.errors import InputError, PyrosynthError, SynthError, one_line
 from pyrosynth.synths.base import Synth
-from pyrosynth.synths.params import ParamSpace
+from pyrosynth.synths.contract import require_attributes
 
 GROUP = "pyrosynth.synths"  # of the entry points
 
@@ -72,16 +72,12 @@ def made(make: Callable[..., Synth], options: dict[str, Any], name: str) -> Synt
     """Make a synth, and make sure that it has the attributes every synth has.
 
     Raises:
-        InputError: It lacks one, or the code of its class fails.
+        SynthError: It lacks one.
+        InputError: The code of its class fails.
     """
     try:
         synth = make(**options)
-        for attribute, kind in (("name", str), ("param_space", ParamSpace)):
-            if not isinstance(getattr(synth, attribute, None), kind):
-                raise InputError(
-                    f"the synth '{name}' has no {attribute} of type {kind.__name__}; give its "
-                    "class one"
-                )
+        require_attributes(synth, name)
     except PyrosynthError:
         raise
     except (Exception, SystemExit) as error:

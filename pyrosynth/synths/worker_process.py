@@ -28,6 +28,7 @@ from pyrosynth.audio.io import SILENCE, Note
 from pyrosynth.errors import PyrosynthError, SynthError
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.base import Synth
+from pyrosynth.synths.contract import failure
 from pyrosynth.synths.sandbox import (
     adopt_orphans,
     die_with_parent,
@@ -148,7 +149,7 @@ def main(arguments: list[str]) -> None:
         die_with_parent(parent)
     adopt_orphans()
     keep_freed_memory()
-    connection = socket.socket(fileno=connection_number)
+    connection, synth = socket.socket(fileno=connection_number), None
     os.set_inheritable(connection_number, False)
     try:
         with open(0, "rb", closefd=False) as file:
@@ -169,7 +170,7 @@ def main(arguments: list[str]) -> None:
     except Exception as error:
         text = str(error)
         if not isinstance(error, PyrosynthError):
-            text = f"{type(error).__name__}: {error}"
+            text = failure(synth, error)
             with suppress(OSError):
                 traceback.print_exc()
         with suppress(OSError):
@@ -211,7 +212,8 @@ def _render_batch(
         last = min(first + step, size)
         slot.at[0] = first
         try:
-            audio = synth.render_batch(slot.values[first:last], note, settings.sample_rate)
+            values = slot.values[first:last]
+            audio = np.asarray(synth.render_batch(values, note, settings.sample_rate))
         except (SynthError, MemoryError, OSError):
             if synth.isolation not in ("load", "fork") and not (is_new and first == start):
                 raise  # perhaps the damage of an earlier sound: to be tried in a new process

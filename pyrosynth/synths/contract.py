@@ -1,0 +1,154 @@
+"""What the methods of a synth of one's own have to give, whoever wrote its class.
+
+The methods that a class outside this package defines are wrapped when the class is made. So a
+method that fails or gives something else is one line that names file, method and value, wherever
+it is called. ``render`` is not wrapped: workers call it, and say so themselves.
+"""
+
+import functools
+import inspect
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pyrosynth.errors import PyrosynthError, SynthError, line_of, one_line
+from pyrosynth.synths.params import ParamSpace
+from pyrosynth.synths.presets import Preset
+
+LONGEST_VALUE = 60  # characters of a value in an error
+
+Check = Callable[[Any, Any], Any]  # from the synth and what a method gave to what is passed on
+
+
+def wrap_methods(owner: type) -> None:
+    """Wrap the methods of a class that `METHODS` names.
+
+    Raises:
+        SynthError: One of these names is no method.
+    """
+    for name, (check, rule) in METHODS.items():
+        method = vars(owner).get(name)
+        if inspect.isfunction(method):
+            setattr(owner, name, _wrapped(owner, name, method, check, rule))
+        elif method is not None and not isinstance(method, classmethod | staticmethod):
+            raise SynthError(f"{_where(owner, name)} is {_shown(method)}; make it a method")
+
+
+def require_attributes(synth: Any, name: str) -> None:
+    """Make sure that the attributes of a synth have their types.
+
+    Args:
+        synth: The synth.
+        name: What an error calls it.
+
+    Raises:
+        SynthError: One is missing or has another type.
+    """
+    for attribute, kinds in ATTRIBUTES.items():
+        value = getattr(synth, attribute, None)
+        if not isinstance(value, kinds):
+            wanted = " or ".join("None" if k is type(None) else k.__name__ for k in kinds)
+            raise SynthError(
+                f"the synth '{name}' has no {attribute} of type {wanted} (it is {_shown(value)}); "
+                f"give its class one"
+            )
+
+
+def failure(synth: Any, error: Exception) -> str:
+    """Say what failed in a worker, and in which line if it is one of the synth's own module."""
+    why = f"{type(error).__name__}: {error}"
+    line = line_of(error, type(synth).__module__)
+    return f"{_where(type(synth), 'render')} fails{line} ({why}); correct it" if line else why
+
+
+def _wrapped(
+    owner: type, name: str, method: Callable[..., Any], check: Check, rule: str
+) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def checked(synth: Any, *args: Any, **kwargs: Any) -> Any:
+        where = _where(owner, name)
+        try:
+            given = method(synth, *args, **kwargs)
+        except PyrosynthError:  # it says so itself
+            raise
+        except (Exception, SystemExit) as error:
+            why = one_line(f"{type(error).__name__}: {error}", 2 * LONGEST_VALUE)
+            at = line_of(error, owner.__module__)
+            raise SynthError(f"{where} fails{at} ({why}); correct it") from error
+        try:
+            return check(synth, given)
+        except PyrosynthError as error:
+            raise SynthError(f"{where}: {error}") from error
+        except (TypeError, ValueError) as error:
+            raise SynthError(f"{where} returned {_shown(given)}; return {rule}") from error
+
+    return checked
+
+
+def _where(owner: type, name: str) -> str:
+    file = getattr(sys.modules.get(owner.__module__), "__file__", None)
+    return f"{owner.__name__}.{name}" + (f" of '{file}'" if file else "")
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # it is somebody else's code
+        text = "an object"
+    return one_line(text if value is None else f"{type(value).__name__} {text}", LONGEST_VALUE)
+
+
+def _instance(*kinds: type) -> Check:
+    def check(synth: Any, given: Any) -> Any:
+        if not isinstance(given, kinds):
+            raise TypeError
+        return given
+
+    return check
+
+
+def _text(synth: Any, given: Any) -> str:
+    if not isinstance(given, str) or not given:
+        raise TypeError
+    return given
+
+
+def _spec(synth: Any, given: Any) -> dict[str, Any]:
+    if not isinstance(given, dict) or not isinstance(given.get("synth"), str):
+        raise TypeError
+    json.dumps(given)
+    return given
+
+
+def _presets(synth: Any, given: Any) -> list[Preset]:
+    if not isinstance(given, list | tuple) or not all(isinstance(item, Preset) for item in given):
+        raise TypeError
+    for preset in given:
+        preset.array(synth.param_space)
+    return list(given)
+
+
+def _controllers(synth: Any, given: Any) -> dict[str, int]:
+    if not isinstance(given, Mapping) or not all(
+        isinstance(name, str) and type(number) is int for name, number in given.items()
+    ):
+        raise TypeError
+    return dict(given)
+
+
+METHODS: Mapping[str, tuple[Check, str]] = {
+    "identity": (_text, "a text that changes with the sound of the synth"),
+    "spec": (_spec, "a dictionary for JSON whose key 'synth' is MODULE:CLASS"),
+    "presets": (_presets, "a list of Preset"),
+    "read_bank": (_presets, "a list of Preset"),
+    "write_bank": (_instance(bool), "whether it has written the file, True or False"),
+    "read_controllers": (_controllers, "a dictionary of numbers by parameter"),
+    "write_controllers": (_instance(str), "the content of the file as text"),
+}
+
+ATTRIBUTES: Mapping[str, tuple[type, ...]] = {
+    "name": (str,), "param_space": (ParamSpace,), "isolation": (str,), "isolations": (tuple,),
+    "batched": (bool,), "memory_limit": (int, type(None)), "preset_suffix": (str,),
+    "controllers": (Mapping,), "usual_prior": (str,), "dropped": (Mapping,),
+}  # fmt: skip
