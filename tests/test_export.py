@@ -97,3 +97,16 @@ def test_what_fewer_axes_keep(whole):
     kept = small.sounds([3])
     lost = np.linalg.norm((x - kept).ravel()) ** 2
     assert small.missed[3] ** 2 - bank.missed[3] ** 2 == pytest.approx(lost, rel=1e-3, abs=1e-3)
+
+
+def test_what_is_printed_of_its_name_is_no_command_of_the_terminal(whole, tmp_path, capsys):
+    assert (
+        main(["export", str(whole[0]), "--out", str(tmp_path / "a\x1b[2Jb"), "--presets", "5"])
+        == 0
+    )
+    assert "a\\x1b[2Jb: " in capsys.readouterr().out
+
+
+def test_a_place_that_is_none_is_refused(whole):
+    with pytest.raises(InputError, match="no usable path"):
+        export_run(whole[0], "a\0b")

@@ -16,7 +16,7 @@ from small import small_run
 from tqdm.auto import tqdm
 
 from pyrosynth.cli.app import main
-from pyrosynth.cli.options import progress_as_lines
+from pyrosynth.cli.process import progress_as_lines
 from pyrosynth.errors import InputError, RunError
 from pyrosynth.inference import side_by_side
 from pyrosynth.inference.arviz import arviz

@@ -6,7 +6,7 @@ import pwd
 import pytest
 
 from pyrosynth.cli.app import main
-from pyrosynth.cli.options import place_torch_cache
+from pyrosynth.cli.process import place_torch_cache
 from pyrosynth.errors import LONGEST
 from pyrosynth.synths import dexed, vital
 from pyrosynth.synths.hosts.formats import FORMATS, host_of

@@ -2,7 +2,7 @@
 
 Results go to standard output (with ``--json`` one JSON document and nothing else), progress and
 errors to standard error. Exit codes: 0 done, 2 for a mistake one can put right (one line says
-how), 130 after Ctrl-C; whatever else fails is a bug and shows where.
+how), 130 after Ctrl-C (143, 129: SIGTERM, SIGHUP); whatever else fails is a bug and shows where.
 """
 
 import gc
@@ -21,14 +21,19 @@ from pyrosynth.cli.options import (
     Json,
     Seed,
     Workers,
+    aside,
     complain,
-    leave,
     local_path,
+    results_alone,
+    show,
+)
+from pyrosynth.cli.process import (
+    end_by_signals,
+    leave,
     open_standard_streams,
     place_torch_cache,
     progress_as_lines,
-    results_alone,
-    show,
+    received,
 )
 from pyrosynth.errors import PyrosynthError
 
@@ -73,12 +78,8 @@ def demo(
     from pyrosynth.cli.demo import SMOKE
     from pyrosynth.cli.demo import demo as run_demo
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
-
-    facts = run_demo(
-        out, synth, sizes=SMOKE if smoke else None, seed=seed, workers=workers, say=say
-    )
+    sizes, say = SMOKE if smoke else None, aside(as_json)
+    facts = run_demo(out, synth, sizes=sizes, seed=seed, workers=workers, say=say)
     if as_json:
         show(facts, [], as_json)
 
@@ -109,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Half a second: imports make many objects, and hardly any garbage.
     gc.set_threshold(100_000)
     place_torch_cache()
+    end_by_signals()
     code = _run(sys.argv[1:], ends=True)
     leave(code)
     return code
@@ -145,6 +147,7 @@ def _run(given: Sequence[str], *, ends: bool = False) -> int:
         if ends:  # a further Ctrl-C changes nothing
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         complain("interrupted; run the same command again to go on")
+        code = 128 + received[0] if received else INTERRUPTED
         if ends:  # at once: the interpreter's own end can be interrupted, too
-            os._exit(INTERRUPTED)
-        return INTERRUPTED
+            os._exit(code)
+        return code

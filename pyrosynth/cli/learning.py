@@ -1,6 +1,5 @@
 """The commands that make any synth learnable: describe it, gather its presets, learn it."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from pyrosynth.cli.options import (
     Seed,
     Threads,
     Workers,
+    aside,
     complain,
     local_path,
     settings,
@@ -140,9 +140,6 @@ def learn(
     from pyrosynth.cli.learn import learn as learn_synth
     from pyrosynth.synths import load_synth
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
-
     found = learn_synth(
         load_synth(synth, **settings(option)),
         out,
@@ -157,7 +154,7 @@ def learn(
         device=device,
         threads=threads,
         workers=workers,
-        say=say,
+        say=aside(as_json),
     )
     if as_json:
         show(found, [], as_json)

@@ -20,6 +20,7 @@ from pyrosynth.cli.options import (
     Workers,
     complain,
     opens,
+    say,
     settings,
     show,
 )
@@ -213,4 +214,4 @@ def export(
 
     folder = export_run(run, out, presets=presets, recipe=recipe or (), force=force)
     size = sum(file.stat().st_size for file in folder.iterdir())
-    print(f"{folder}: {size / 1e6:.1f} MB")
+    say(f"{folder}: {size / 1e6:.1f} MB")

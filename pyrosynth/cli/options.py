@@ -1,14 +1,13 @@
 """What the commands of the command line share: options, and how they read and print."""
 
-import atexit
+import errno
 import json
 import os
-import re
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -125,12 +124,26 @@ def dataset_of(run: "FittedRun", given: Path | None) -> "Dataset":
 
 def show(facts: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
     """Print what a command found: lines, or one JSON document."""
-    text = json.dumps(facts, indent=1) if as_json else "\n".join(lines)
-    output = RESULTS.get() or sys.stdout
+    say(json.dumps(facts, indent=1) if as_json else "\n".join(lines))
+
+
+def say(text: str, output: TextIO | None = None) -> None:
+    """Print lines to where results go, or to another output.
+
+    A reader that has seen enough, such as `head`, and a terminal that has closed change nothing.
+    """
+    output = output or RESULTS.get() or sys.stdout
     try:
         print(printable(text), file=output, flush=True)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+
+
+def aside(as_json: bool) -> Callable[[str], None]:
+    """Return a function that prints a line while work goes on, beside results as JSON."""
+    return partial(say, output=sys.stderr) if as_json else say
 
 
 @contextmanager
@@ -151,82 +164,9 @@ def opens(folder: Path) -> str:
 
 def complain(message: str) -> None:
     """Print an error, in one printable line of at most 300 characters."""
-    print(f"pyrosynth: {one_line(message)}", file=sys.stderr)
+    say(f"pyrosynth: {one_line(message)}", sys.stderr)
 
 
 def printable(text: str) -> str:
     """Escape what a terminal would take for a command, such as in the name of a file."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
-
-
-def open_standard_streams() -> None:
-    """Give the standard streams that are closed a place, so that no file takes their numbers."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # for good
-
-
-def leave(code: int) -> None:
-    """End the program without taking apart all that it has imported: half a second with torch.
-
-    What was registered for the end of the program runs. It is left to the interpreter where a
-    thread is still at work, or where not all could be written.
-    """
-    working = (thread for thread in threading.enumerate() if not thread.daemon)
-    if any(thread is not threading.main_thread() for thread in working):
-        return
-    atexit._run_exitfuncs()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        return
-    os._exit(code)
-
-
-def place_torch_cache() -> None:
-    """Give torch's compiler a folder in the user's cache, where one can be made.
-
-    Optimisers import the compiler, and that makes a folder at once, for good: by default among the
-    temporary files.
-    """
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    folder = Path(cache) / "pyrosynth" / "torch"
-    with suppress(OSError):
-        there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-        if folder.is_absolute() and os.access(there, os.W_OK | os.X_OK):
-            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
-
-
-@contextmanager
-def progress_as_lines() -> Iterator[None]:
-    """Where progress goes to a file, write a line for every tenth instead of moving bars."""
-    if sys.stderr.isatty():
-        yield
-        return
-    from tqdm.std import tqdm
-
-    def printer(file: TextIO) -> Callable[[str], None]:
-        said = -1
-
-        def say(bar: str) -> None:
-            nonlocal said
-            share = re.search(r"(\d+)%", bar)
-            tenth = int(share[1]) // 10 if share else 0
-            if tenth > said:
-                said = tenth
-                print(bar.strip(), file=file, flush=True)
-
-        return say
-
-    before, moveto = tqdm.status_printer, tqdm.moveto
-    tqdm.status_printer = staticmethod(printer)
-    tqdm.moveto = lambda bar, lines: None  # from one bar to another, by codes of a terminal
-    try:
-        yield
-    finally:
-        tqdm.status_printer, tqdm.moveto = staticmethod(before), moveto

@@ -16,9 +16,11 @@ from pyrosynth.cli.options import (
     Scheduler,
     Seed,
     Workers,
+    aside,
     complain,
     dataset_of,
     opens,
+    say,
     show,
 )
 from pyrosynth.errors import InputError
@@ -145,10 +147,7 @@ def check(
         workers=workers,
         scheduler=scheduler,
     )
-    lines = [
-        (out / "table.md").read_text(encoding="utf-8").rstrip(),
-        opens(out),
-    ]
+    lines = [(out / "table.md").read_text(encoding="utf-8").rstrip(), opens(out)]
     show(found.summary, lines, as_json)
     for reason in found.failures:
         complain(reason)
@@ -388,12 +387,12 @@ def serve(
             from pyrosynth.live.static_site import write_site
 
             facts = write_site(live, name, static, presets=presets)
-            print(
+            say(
                 f"{static}: {facts['presets']} presets, {facts['moved']} of them with sliders, "
                 f"{facts['sounds']} sounds"
             )
-            print(f"Look and listen: open {static / 'index.html'}")
+            say(f"Look and listen: open {static / 'index.html'}")
             return
         options = {"host": host, "port": port, "osc_port": osc_port, "allow": allow or ()}
-        options |= {"browse": open_, "midi": midi}
-        web.run(live, name, out=None if folder is None else str(folder), **options)
+        options |= {"browse": open_, "midi": midi, "say": aside(True)}
+        web.run(live, name, out=str(folder) if folder else None, **options)

@@ -14,6 +14,7 @@ from pyrosynth.cli.options import (
     Workers,
     complain,
     local_path,
+    say,
     settings,
     show,
 )
@@ -42,9 +43,9 @@ def install(
         raise unknown("synth to install", synth, ("amsynth",))
     plugin = None if force else amsynth.find()
     if plugin:
-        print(f"amsynth is installed already: {plugin}")
+        say(f"amsynth is installed already: {plugin}")
     else:
-        print(f"installed {amsynth.install()}")
+        say(f"installed {amsynth.install()}")
 
 
 def scan(

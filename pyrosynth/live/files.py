@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from pyrosynth.files import writable
 from pyrosynth.inference.hearing import Hearing
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.presets import Preset, preset_json
+from pyrosynth.synths.sandbox import Scratch
 
 LARGEST_FILE = 64 * 2**20  # bytes of a sound file
 LONGEST_SECONDS = 120.0  # of a sound file
@@ -127,8 +127,8 @@ class SessionFiles:
         """
         synth, space = self._posterior.synth, self._posterior.run.full_space
         named = [Preset.from_array(space, v, name, "pyrosynth") for name, v in presets]
-        with tempfile.TemporaryDirectory(prefix="pyrosynth-") as folder:
-            file = Path(folder) / f"preset{synth.preset_suffix}"
+        with Scratch() as scratch:
+            file = scratch.path / f"preset{synth.preset_suffix}"
             if synth.write_bank(file, named):
                 return synth.preset_suffix, file.read_bytes()
         texts = [self.text(values, name) for name, values in presets]
@@ -168,8 +168,8 @@ def _is_note(file: Path) -> bool:
 @contextmanager
 def _stored(content: bytes) -> Iterator[Path]:
     """Keep the content of a file on disk for a while."""
-    with tempfile.TemporaryDirectory(prefix="pyrosynth-") as folder:
-        file = Path(folder) / "sound"
+    with Scratch() as scratch:
+        file = scratch.path / "sound"
         file.write_bytes(content)
         yield file
 

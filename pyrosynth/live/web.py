@@ -304,8 +304,9 @@ async def serve(
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
     log = server_log()
     loop.set_exception_handler(
         lambda _, context: log.error(context["message"], exc_info=context.get("exception"))
@@ -396,4 +397,4 @@ def run(live: Live, name: str, **options: Any) -> None:
     import torch
 
     torch.set_num_threads(1)  # more of them only wait for each other, in computations this small
-    asyncio.run(serve(live, name, say=lambda line: print(line, file=sys.stderr), **options))
+    asyncio.run(serve(live, name, **options))

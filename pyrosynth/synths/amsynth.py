@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import os
-import tempfile
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -152,8 +152,11 @@ def install(dest: str | os.PathLike[str] | None = None) -> Path:
             f"'{folder}' is no place to install into; name a folder of yours by HOME, or by "
             "XDG_DATA_HOME"
         )
-    with whole(folder, "install amsynth") as new, tempfile.TemporaryDirectory() as work:
-        _unpack_plugin(download("amsynth", Path(work)), new)
+    with whole(folder, "install amsynth") as new:
+        work = new / "download"  # so that it goes too if this process is killed
+        work.mkdir()
+        _unpack_plugin(download("amsynth", work), new)
+        shutil.rmtree(work)
     return folder / PLUGIN_FILE
 
 

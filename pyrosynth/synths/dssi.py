@@ -10,8 +10,6 @@ import math
 import os
 import signal
 import subprocess
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +27,7 @@ from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.sandbox import (
     PYTHON,
+    Scratch,
     has_ended,
     kill_all,
     private_home,
@@ -54,8 +53,10 @@ def probe(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     file = expanded(path).resolve()
     if not file.is_file():
         raise SynthError(f"no plugin '{path}'; give the path of a plugin, such as a .so")
-    with tempfile.TemporaryDirectory(prefix="pyrosynth-") as home:
-        answer = Path(home) / "answer.json"
+    with Scratch() as scratch:
+        home = scratch.path / "home"
+        home.mkdir()
+        answer = home / "answer.json"
         child = subprocess.Popen(
             [*PYTHON, "-I", ladspa.__file__, str(file), str(answer)],
             env={**os.environ, **private_home(home)},
@@ -64,6 +65,7 @@ def probe(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        scratch.adopt(child.pid)
         in_time = has_ended(child, PROBE_SECONDS)
         code = kill_all(child, home)
         text = answer.read_text(encoding="ascii") if answer.exists() else ""

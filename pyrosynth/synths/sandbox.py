@@ -53,6 +53,8 @@ def private_home(folder: str | os.PathLike[str]) -> dict[str, str]:
 class Scratch:
     """A temporary folder and processes that are gone when this process ends, however it ends.
 
+    In a ``with`` statement they are gone at the end of its block.
+
     Attributes:
         path: The folder.
 
@@ -79,6 +81,14 @@ class Scratch:
             cwd="/",
             start_new_session=True,
         )
+
+    def __enter__(self) -> "Scratch":
+        """Return itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close it."""
+        self.close()
 
     def adopt(self, pid: int) -> None:
         """Have a process group killed with this process."""

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -25,6 +24,7 @@ from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile
 from pyrosynth.synths.sandbox import (
     PYTHON,
     THREAD_LIMITS,
+    Scratch,
     has_ended,
     kill_all,
     limit_resources,
@@ -55,9 +55,11 @@ def ask(
         InputError: What is asked for is not there.
         SynthError: The plugin is missing, damaged, of another format, or does not answer.
     """
-    with tempfile.TemporaryDirectory(prefix="pyrosynth-") as home:
+    with Scratch() as scratch:
+        home = scratch.path / "home"
+        home.mkdir()
         question, answer, complaints = (
-            Path(home) / name for name in ("question.json", "answer.json", "complaints.txt")
+            home / name for name in ("question.json", "answer.json", "complaints.txt")
         )
         question.write_text(json.dumps(arguments), encoding="utf-8")  # too long for a command
         paths = [entry or os.getcwd() for entry in sys.path]
@@ -76,6 +78,7 @@ def ask(
                 stderr=errors,
                 start_new_session=True,
             )
+        scratch.adopt(child.pid)
         in_time = has_ended(child, seconds)
         code = kill_all(child, home)
         text = answer.read_text(encoding="utf-8") if answer.exists() else ""

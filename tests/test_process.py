@@ -1,0 +1,94 @@
+"""The process of a command: however it ends, nothing is left behind; its output may close."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+from conftest import FLAGS
+
+from pyrosynth.cli.options import aside, complain, say
+
+WAITS = """
+#include <unistd.h>
+__attribute__((constructor)) static void wait_for_ever(void) { for (;;) pause(); }
+"""
+
+
+@pytest.fixture(scope="module")
+def waiting_plugin(tmp_path_factory):
+    """A plugin that never finishes loading."""
+    folder = tmp_path_factory.mktemp("plugin")
+    (folder / "waits.c").write_text(WAITS)
+    library = folder / "waits.so"
+    subprocess.run(["cc", *FLAGS, "-o", library, folder / "waits.c"], check=True)
+    return library
+
+
+def processes_with(text):
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes()
+        except OSError:  # it has just ended
+            continue
+        if text.encode() in command:
+            found.add(int(entry.name))
+    return found
+
+
+def wait_until(true):
+    deadline = time.monotonic() + 300
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_scan_that_is_ended_leaves_nothing_behind(tmp_path, waiting_plugin, number):
+    """Neither the process that loads the plugin, nor its folder."""
+    command = [sys.executable, "-m", "pyrosynth", "scan", str(waiting_plugin), "--seconds", "600"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as child:
+        wait_until(lambda: processes_with(str(waiting_plugin)) - {child.pid})
+        child.send_signal(number)
+        said = child.communicate(timeout=300)[1]
+    wait_until(lambda: not processes_with(str(waiting_plugin)) and not list(tmp_path.iterdir()))
+    if number == signal.SIGKILL:
+        assert child.returncode == -number
+    else:
+        assert child.returncode == 128 + number
+        assert said.endswith("pyrosynth: interrupted; run the same command again to go on\n")
+        assert "Traceback" not in said
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    """As under nohup."""
+    code = (
+        "import os, signal; from pyrosynth.cli.process import end_by_signals\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN); end_by_signals()\n"
+        "os.kill(os.getpid(), signal.SIGHUP); print('goes on')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout == b"goes on\n"
+
+
+def test_a_reader_that_has_seen_enough_stops_no_work():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as output:
+        say("first", output)
+        say("second", output)
+        with redirect_stdout(output):
+            aside(as_json=False)("third")
+
+
+def test_what_names_hold_is_no_command_of_the_terminal(capsys):
+    aside(as_json=False)("a\x1b[2Jb")
+    complain("c\x1b[2Jd")
+    assert capsys.readouterr() == ("a\\x1b[2Jb\n", "pyrosynth: c\\x1b[2Jd\n")
