@@ -29,7 +29,7 @@ from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError
 from pyrosynth.inference.hearing import TRIED, Hearing, open_search, refine
 from pyrosynth.inference.infer import infer_sounds
-from pyrosynth.live import connections, plane, web
+from pyrosynth.live import connections, osc, plane, web
 from pyrosynth.live.engine import WAITING, Live
 from pyrosynth.live.page_state import PageState
 from pyrosynth.live.searching import FIRST_EACH, SHOWN, begin, shown
@@ -655,6 +655,22 @@ def test_two_servers_and_ports_in_use_are_one_message_each(live):
 
     with pytest.raises(InputError, match="cannot serve at http://127.*give another --port, or 0"):
         asyncio.run(blocked())
+
+
+@pytest.mark.parametrize("host", ["x" * 300, "..", "nobody.invalid"])
+def test_a_name_that_no_machine_has_is_one_message(live, host):
+    with pytest.raises(InputError, match="cannot serve at"):
+        asyncio.run(web.serve(live, "small", host=host, port=0, osc_port=0))
+    with pytest.raises(InputError, match="cannot listen for OSC"):
+        asyncio.run(osc.listen(live, host, 0))
+
+
+def test_ports_that_are_none_are_refused(live):
+    for port in (-1, 70000):
+        with pytest.raises(InputError, match="from 0 to 65535"):
+            asyncio.run(web.serve(live, "small", port=port, osc_port=0))
+        with pytest.raises(InputError, match="from 0 to 65535"):
+            asyncio.run(osc.listen(live, "127.0.0.1", port))
 
 
 def test_packed_bodies_are_not_unpacked(live):

@@ -18,7 +18,7 @@ from copy import copy
 
 from pythonosc.osc_message_builder import BuildError
 
-from pyrosynth.errors import InputError, PyrosynthError, one_line
+from pyrosynth.errors import InputError, PyrosynthError, integer, one_line, reason
 from pyrosynth.explore.places import Place
 from pyrosynth.live.engine import Live
 from pyrosynth.live.messages import MESSAGES
@@ -357,6 +357,7 @@ async def listen(
     Raises:
         InputError: The port is in use, or the address is none of this machine.
     """
+    port = integer("OSC port", port, 0, 65535)
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         bound = socket.socket(family, kind)
@@ -366,9 +367,9 @@ async def listen(
         except OSError:
             bound.close()
             raise
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise InputError(
-            f"cannot listen for OSC on {host}:{port} ({error.strerror or error}); give another "
+            f"cannot listen for OSC on {host}:{port} ({reason(error)}); give another "
             "by --osc-port, or 0 for any that is free"
         ) from error
     server = OscServer(live, out, stop, moved)

@@ -302,7 +302,7 @@ async def serve(
     Raises:
         InputError: A port is in use, or the address is none of this machine.
     """
-    stop = asyncio.Event()
+    port, stop = integer("port", port, 0, 65535), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
@@ -322,7 +322,7 @@ async def serve(
             listening = await loop.create_server(
                 site.connections.watch(runner.server), host, port, backlog=8
             )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise await _in_use(host, port, name, error) from error
         here = listening.sockets[0].getsockname()[:2]
         closing = loop.create_task(site.connections.close_late_ones())
@@ -373,7 +373,7 @@ def _place(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _in_use(host: str, port: int, name: str, error: OSError) -> InputError:
+async def _in_use(host: str, port: int, name: str, error: Exception) -> InputError:
     """Say why the port cannot be had."""
     where = f"http://{_place(host, port)}/"
     try:
@@ -388,8 +388,7 @@ async def _in_use(host: str, port: int, name: str, error: OSError) -> InputError
             "--osc-port"
         )
     except (ClientError, TimeoutError, ValueError, KeyError, TypeError):
-        reason = error.strerror or error
-        return InputError(f"cannot serve at {where} ({reason}); give another --port, or 0")
+        return InputError(f"cannot serve at {where} ({reason(error)}); give another --port, or 0")
 
 
 def run(live: Live, name: str, **options: Any) -> None:
