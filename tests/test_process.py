@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import FLAGS
 
+from pyrosynth.cli.app import main
 from pyrosynth.cli.options import aside, complain, say
 
 WAITS = """
@@ -76,6 +77,13 @@ def test_a_signal_that_is_ignored_stays_so():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout == b"goes on\n"
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_any_work(tmp_path, capsys):
+    (tmp_path / "file").write_bytes(b"mine")
+    out = tmp_path / "file" / "page"
+    assert main(["serve", "no run", "--static", str(out)]) == 2  # a run is not even looked for
+    assert f"cannot write '{out.parent}'" in capsys.readouterr().err
 
 
 def test_a_reader_that_has_seen_enough_stops_no_work():

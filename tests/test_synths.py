@@ -104,6 +104,17 @@ def test_scan_lists_the_synths_of_a_library(faulty_plugin):
         synths.load_synth(f"{faulty_plugin}#other")
 
 
+def test_links_that_lead_nowhere_or_back_cost_only_themselves(tmp_path, faulty_plugin):
+    (tmp_path / "a.so").write_bytes(Path(faulty_plugin).read_bytes())
+    (tmp_path / "b.so").symlink_to("a.so")
+    (tmp_path / "loop.so").symlink_to("loop.so")
+    for name in ("again", "once more", "up"):
+        (tmp_path / name).symlink_to(tmp_path)
+    good, bad = synths.scan([tmp_path])
+    assert good.name == "Faulty"
+    assert "loop.so" in bad.reason
+
+
 def test_a_label_is_told_from_a_path(tmp_path, faulty_plugin):
     folder = tmp_path / "a#b"
     folder.mkdir()

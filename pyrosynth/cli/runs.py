@@ -369,13 +369,14 @@ def serve(
         raise InputError(
             f"serving needs '{error.name}'; install it: pip install 'pyrosynth[serve]'"
         ) from error
-    from pyrosynth.files import claim, require_ours
+    from pyrosynth.files import claim, require_ours, writable
     from pyrosynth.inference.posterior import Posterior
     from pyrosynth.live.engine import Live
     from pyrosynth.live.midi import MidiPorts
 
     if static is not None:
         require_ours(static)  # before minutes of work
+        writable(static.resolve().parent)
     name = run.resolve().name
     place = nullcontext() if out is None else claim(out.resolve(), "serve")
     with (

@@ -32,7 +32,7 @@ from pyrosynth.synths.sandbox import (
     kill_all,
     private_home,
 )
-from pyrosynth.synths.user_folders import expanded
+from pyrosynth.synths.user_folders import expanded, resolved
 
 PROBE_SECONDS = 20.0
 NO_SYNTH = "holds no synth that plays notes"
@@ -50,7 +50,7 @@ def probe(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     Raises:
         SynthError: The file is missing, no library, damaged, or no DSSI synth.
     """
-    file = expanded(path).resolve()
+    file = resolved(path)
     if not file.is_file():
         raise SynthError(f"no plugin '{path}'; give the path of a plugin, such as a .so")
     with Scratch() as scratch:
@@ -164,7 +164,7 @@ class DssiSynth(IsolatedSynth):
         """Read the ports in a child process; the library is opened by the first ``render``."""
         require_isolation(isolation)
         file, label = split_label(path)
-        self.path = expanded(file).resolve()
+        self.path = resolved(file)
         labelled = {synth["label"]: synth for synth in probe(self.path)}
         self.label = label or next(iter(labelled))
         if self.label not in labelled:

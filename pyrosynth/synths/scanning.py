@@ -5,6 +5,7 @@ Each is asked in a child process with a deadline, so that none can take the othe
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from pyrosynth.synths.hosts.library import is_vst2
 from pyrosynth.synths.hosts.plugin import NO_CONTROLS, PluginClass
 from pyrosynth.synths.hosts.process import ask
 from pyrosynth.synths.params import Param
-from pyrosynth.synths.user_folders import expanded
+from pyrosynth.synths.user_folders import expanded, resolved
 
 SECONDS = 20.0  # for one question to a plugin
 LARGEST_DEPTH = 6  # of folders below those that are searched
@@ -173,8 +174,8 @@ def _files_at(path: str) -> list[tuple[Path, str]]:
         place, wanted = split_class(path)
     else:
         place, wanted = split_label(path)
-    file = expanded(place).resolve()
-    if not file.exists():
+    file = resolved(place)
+    if not os.path.exists(file):
         raise SynthError(f"no plugin '{path}'; give a plugin, or a folder of plugins")
     if suffix_of(file) in (*FORMATS, ".so") or not file.is_dir():
         return [(file, wanted)]
@@ -190,7 +191,7 @@ def _everywhere() -> list[Path]:
     for folder in host_of("x.so", DAWDREAMER).folders():
         places.update(dict.fromkeys(filter(is_vst2, _search(folder, (".so",)))))
     for folder in dssi_folders():
-        places.update(dict.fromkeys(file.resolve() for file in sorted(folder.glob("*.so"))))
+        places.update(dict.fromkeys(_search(folder, (".so",), LARGEST_DEPTH - 1)))
     return list(places)
 
 
@@ -202,16 +203,30 @@ def dssi_folders() -> list[Path]:
     return [*folders, expanded("~/.dssi")]
 
 
-def _search(folder: Path, suffixes: Sequence[str], depth: int = 0) -> list[Path]:
-    """Return the plugins in a folder and those below, without looking into bundles."""
-    found: list[Path] = []
-    try:
-        entries = sorted(folder.iterdir()) if depth < LARGEST_DEPTH else []
-    except OSError:
+def _search(
+    folder: Path, suffixes: Sequence[str], depth: int = 0, seen: dict[str, int] | None = None
+) -> list[Path]:
+    """Return the plugins in a folder and those below, without looking into bundles.
+
+    What may not be read is left out, and a folder to which links lead back is searched once.
+
+    Args:
+        folder: The folder.
+        suffixes: Those of plugins.
+        depth: How many folders below the first one it is.
+        seen: The depth of each folder that was searched.
+    """
+    seen = {} if seen is None else seen
+    place = os.path.realpath(folder)
+    if depth >= seen.get(place, LARGEST_DEPTH):
         return []
-    for entry in entries:
-        if suffix_of(entry) in suffixes:
-            found.append(entry.resolve())
-        elif entry.is_dir():
-            found += _search(entry, suffixes, depth + 1)
-    return found
+    seen[place] = depth
+    found: list[Path] = []
+    with suppress(OSError):
+        for entry in sorted(folder.iterdir()):
+            with suppress(OSError):
+                if suffix_of(entry) in suffixes:
+                    found.append(resolved(entry))
+                elif entry.is_dir():
+                    found += _search(entry, suffixes, depth + 1, seen)
+    return list(dict.fromkeys(found))

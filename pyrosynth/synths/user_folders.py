@@ -13,6 +13,14 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.expanduser(path))
 
 
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute path without ``~`` and links; one that leads to itself stays a link.
+
+    `pathlib.Path.resolve` raises a `RuntimeError` for the latter until Python 3.13.
+    """
+    return Path(os.path.realpath(expanded(path)))
+
+
 def data_home() -> Path:
     """Return the folder of the user's data, ``~/.local/share`` or ``XDG_DATA_HOME``."""
     return Path(os.environ.get("XDG_DATA_HOME") or expanded("~/.local/share"))

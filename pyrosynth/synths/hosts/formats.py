@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pyrosynth.errors import InputError, SynthError, unknown
 from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile
-from pyrosynth.synths.user_folders import expanded
+from pyrosynth.synths.user_folders import expanded, resolved
 
 OWN, DAWDREAMER = "own", "dawdreamer"  # names of hosts
 # For each host the suffixes of files or bundles, and what plays them: a module of this package
@@ -70,7 +70,7 @@ def open_plugin(path: str | os.PathLike[str], host: str = OWN) -> PluginFile:
         InputError: The host takes no files with this suffix.
         SynthError: There is no such file, or the host is not installed.
     """
-    file = expanded(path).resolve()
+    file = resolved(path)
     if not file.exists():
         raise SynthError(f"no plugin '{path}'; 'pyrosynth scan' lists those on this machine")
     return _opened(host_of(file, host), file)
