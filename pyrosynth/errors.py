@@ -14,6 +14,7 @@ import json
 import math
 import operator
 import os
+import re
 import stat
 import sys
 import traceback
@@ -24,6 +25,8 @@ from typing import Any
 
 LONGEST = 300  # characters of a message
 MOST = 10**6  # draws, renders of a search, or presets of a step: beyond it memory runs out
+DETAILS = re.compile(r" in [\d.]+m?s, after .*?retry_timeout: \w+|\s*Debug source:.*", re.DOTALL)
+"""What object stores tell their makers: how often was tried, and what each part of them said."""
 LARGEST_JSON = 2**26  # bytes
 LARGEST_SEED = 2**63 - 1  # the largest that both NumPy and torch take
 
@@ -108,9 +111,10 @@ def reason(error: Exception) -> str:
         return f"it is no text in {error.encoding}"
     if isinstance(error, KeyError):
         return f"it has no {error}"
-    if isinstance(error, ValueError) and str(error):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
+    text = DETAILS.sub("", str(error)).strip()
+    if text and (isinstance(error, ValueError) or type(error).__module__.startswith("obstore")):
+        return text
+    return f"{type(error).__name__}: {text}" if text else f"{type(error).__name__}"
 
 
 def line_of(error: BaseException, module: str) -> str:
@@ -208,6 +212,74 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
         The error, ready to be raised.
     """
     return InputError(f"unknown {kind} '{name}'; known: {', '.join(known) or 'none'}")
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun, in the plural with an s unless it is 1.
+
+    Example:
+        >>> counted(1, "render"), counted(2, "preset")
+        ('1 render', '2 presets')
+    """
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def shown(value: Any, longest: int = 60) -> str:
+    """Describe a value of any type in a few words, such as "int 3"."""
+    try:
+        text = repr(value)
+    except Exception:  # it is somebody else's code
+        text = "an object"
+    return one_line(text if value is None else f"{type(value).__name__} {text}", longest)
+
+
+def require_type(what: str, value: Any, kind: type | tuple[type, ...], advice: str) -> None:
+    """Make sure that an argument has its type.
+
+    Args:
+        what: What an error calls it.
+        value: What was given.
+        kind: The type, or several.
+        advice: What to give instead.
+
+    Raises:
+        InputError: It has another one.
+    """
+    if not isinstance(value, kind):
+        raise InputError(f"{what} is {shown(value)}; give {advice}")
+
+
+def numbers(what: str, values: Any, dtype: Any = None) -> Any:
+    """Return what a caller gives as numbers as an array of NumPy.
+
+    Args:
+        what: What an error calls them.
+        values: An array of any library, nested lists, or a tensor of any device.
+        dtype: Type of the result; that of the values if left out.
+
+    Raises:
+        InputError: They are no real numbers, not of equal lengths, or some are masked.
+
+    Example:
+        >>> numbers("levels", [[1, 2], [3, 4]], float).shape
+        (2, 2)
+    """
+    import numpy as np
+
+    given = values.detach().cpu() if hasattr(values, "detach") else values
+    parts = given if isinstance(given, list | tuple) else [given]
+    if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
+        raise InputError(
+            f"{what}: some are masked, and a mask would be lost; fill them (array.filled), or "
+            "leave those rows out"
+        )
+    try:
+        array = np.asarray(given)
+        if array.dtype.kind in "cSUmM":
+            raise TypeError(f"they are {array.dtype}")
+        return array if dtype is None else array.astype(dtype, copy=False)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{what} that are no numbers ({error}); give numbers") from error
 
 
 def integer(name: str, value: Any, low: int | None = None, high: int | None = None) -> int:

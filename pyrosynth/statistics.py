@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, numbers
 
 Float = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def interval(
     References:
         Efron and Tibshirani, 1993, "An Introduction to the Bootstrap", chapter 13.
     """
-    array = np.asarray(values, np.float64)
+    array = numbers("values", values, np.float64)
     if array.ndim != 1 or not len(array):
         raise InputError(f"values have shape {array.shape}; give one number per sound")
     estimate = float(statistic(array, axis=0))
@@ -69,7 +69,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike, **options: Any) -> In
     Negative is in favour of ``first`` where lower is better. The options are those of
     ``interval``.
     """
-    difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+    difference = numbers("values", first, np.float64) - numbers("values", second, np.float64)
     return interval(difference, **options)
 
 
@@ -78,7 +78,7 @@ def relative_difference(first: ArrayLike, second: ArrayLike, **options: Any) -> 
 
     Both means are of the same resampled sounds. The options are those of ``interval``.
     """
-    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    a, b = numbers("values", first, np.float64), numbers("values", second, np.float64)
 
     def statistic(sounds: Float, axis: int) -> Float:
         chosen = sounds.astype(np.int64)
@@ -89,7 +89,7 @@ def relative_difference(first: ArrayLike, second: ArrayLike, **options: Any) -> 
 
 def share_of_wins(first: ArrayLike, second: ArrayLike) -> float:
     """Return the share of sounds for which ``first`` is strictly lower than ``second``."""
-    return float(np.mean(np.asarray(first) < np.asarray(second)))
+    return float(np.mean(numbers("values", first) < numbers("values", second)))
 
 
 class Lead(NamedTuple):
@@ -128,7 +128,7 @@ def against_best(scores: Mapping[Any, ArrayLike], statistic: Callable[..., Any] 
         Wilcoxon, 1945, "Individual comparisons by ranking methods"; Holm, 1979, "A simple
         sequentially rejective multiple test procedure".
     """
-    arrays = {name: np.asarray(values, np.float64) for name, values in scores.items()}
+    arrays = {name: numbers("values", values, np.float64) for name, values in scores.items()}
     shapes = {name: array.shape for name, array in arrays.items()}
     if len(set(shapes.values())) != 1 or any(len(s) != 1 or not s[0] for s in shapes.values()):
         raise InputError(f"scores have shapes {shapes}; give every method one number per sound")
@@ -153,7 +153,7 @@ def holm(p_values: ArrayLike) -> Float:
     Returns:
         Corrected ones, shape (m,).
     """
-    p = np.asarray(p_values, np.float64)
+    p = numbers("p-values", p_values, np.float64)
     order = np.argsort(p, kind="stable")
     steps = p[order] * np.arange(len(p), 0, -1)
     corrected = np.empty_like(p)
@@ -184,7 +184,9 @@ def auc(scores: ArrayLike, positive: ArrayLike) -> float:
 
     of = np.asarray(positive, bool)
     both = of.any() and not of.all()
-    return float(roc_auc_score(of, np.asarray(scores, np.float64))) if both else float("nan")
+    return (
+        float(roc_auc_score(of, numbers("scores", scores, np.float64))) if both else float("nan")
+    )
 
 
 def spearman(first: ArrayLike, second: ArrayLike) -> Float:
@@ -197,11 +199,13 @@ def spearman(first: ArrayLike, second: ArrayLike) -> Float:
     Returns:
         Correlations, shape (...); NaN where one of the two is constant.
     """
-    a, b = np.broadcast_arrays(np.asarray(first, np.float64), np.asarray(second, np.float64))
+    a, b = np.broadcast_arrays(
+        numbers("values", first, np.float64), numbers("values", second, np.float64)
+    )
     known = np.isfinite(a) & np.isfinite(b)
     ranks = []
-    for numbers in (a, b):
-        rank = stats.rankdata(np.where(known, numbers, np.nan), axis=-1, nan_policy="omit")
+    for array in (a, b):
+        rank = stats.rankdata(np.where(known, array, np.nan), axis=-1, nan_policy="omit")
         mean = rank.sum(axis=-1, keepdims=True, where=known) / np.maximum(
             known.sum(axis=-1, keepdims=True), 1
         )

@@ -113,7 +113,7 @@ def test_it_shows_itself_briefly(bank):
 def test_other_features_are_refused(bank, held_out):
     with pytest.raises(InputError, match="takes"):
         bank.nearest(held_out[:, :, 1:])
-    with pytest.raises(InputError, match="9999 nearest"):
+    with pytest.raises(InputError, match="k 9999: give an integer from 1 to"):
         bank.nearest(held_out, k=9999)
 
 

@@ -7,9 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from obstore.exceptions import GenericError
 
 from pyrosynth import files
-from pyrosynth.errors import LONGEST, InputError, PyrosynthError, one_line, read_limited
+from pyrosynth.errors import LONGEST, InputError, PyrosynthError, one_line, read_limited, reason
 
 FOREIGN = b"a recording that exists once"
 
@@ -243,6 +244,19 @@ def test_an_unwritable_place_is_one_line(tmp_path):
     ):
         with pytest.raises(InputError, match=r"cannot write '.*x' \(.*\)"):
             work()
+
+
+def test_errors_of_object_stores_lose_what_is_only_for_their_makers():
+    told = """Generic S3 error: Error performing HEAD http://host/data in 4.4s, after 10 retries, \
+max_retries: 10, retry_timeout: 180s  - HTTP error: error sending request
+
+Debug source:
+Generic {
+    store: "S3",
+}"""
+    shown = "Error performing HEAD http://host/data - HTTP error: error sending request"
+    assert one_line(reason(GenericError(told))) == f"Generic S3 error: {shown}"
+    assert reason(NotImplementedError()) == "NotImplementedError"
 
 
 def test_messages_are_one_printable_line():

@@ -46,6 +46,12 @@ def test_presets_of_files_are_gathered_once(tmp_path):
         ("short.csv", "Level,Boom\n0.5\n", "line 2"),
         ("twice.csv", "Level,Boom,Level\n0.5,1,0.6\n", "the column 'Level' twice"),
         ("strange.csv", "Levle\n0.5\n", "unknown parameter 'Levle'"),
+        ("far.csv", "name,Level\nwarm,50\n", "far.csv': preset 'warm': .*'Level' is 50, outside"),
+        (
+            "far.json",
+            '{"synth": "trap", "name": "warm", "parameters": {"Level": -1e9}}',
+            "far.json': preset 'warm': .*'Level' is -1e.09, outside its range from 0 to 1; give",
+        ),
         ("a.fxp", "", "reads no"),
     ):
         (tmp_path / name).write_text(content)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from pyrosynth.errors import InputError
-from pyrosynth.synths.params import Param, ParamSpace, Subspace
+from pyrosynth.synths.params import Param, ParamSpace
+from pyrosynth.synths.subspace import Subspace
 
 SPACE = ParamSpace(
     (

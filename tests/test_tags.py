@@ -84,7 +84,7 @@ def test_hiding():
     assert np.array_equal(first.label_mask, hidden.label_mask[:500])
     assert np.isnan(table.hide(1.0).labels).all()
     assert table.hide(0.0).fingerprint() == table.fingerprint()
-    with pytest.raises(InputError, match="give a share from 0 to 1"):
+    with pytest.raises(InputError, match="give a number from 0 to 1"):
         table.hide(70)
 
 

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.io import Audio, checked_audio
-from pyrosynth.errors import InputError, integer, number
+from pyrosynth.errors import InputError, integer, number, numbers
 
 Array = NDArray[np.float32]
 
@@ -138,7 +138,7 @@ class FeatureSpec:
 
     def power(self, x: ArrayLike) -> Array:
         """Return the power mel spectrogram that ``x`` stands for, the inverse of a call."""
-        power = np.exp(np.asarray(x, np.float32)) - np.float32(self.floor)
+        power = np.exp(numbers("features", x, np.float32)) - np.float32(self.floor)
         return np.maximum(power, np.float32(0.0))
 
     def to_json(self) -> dict[str, Any]:
@@ -153,14 +153,14 @@ class FeatureSpec:
 
 def hz_to_mel(hz: ArrayLike) -> NDArray[np.float64]:
     """Return frequencies on Slaney's mel scale: linear below 1 kHz, logarithmic above."""
-    f = np.asarray(hz, np.float64)
+    f = numbers("frequencies", hz, np.float64)
     above = np.log(np.maximum(f, BREAK_HZ) / BREAK_HZ) / LOG_STEP
     return np.minimum(f, BREAK_HZ) / LINEAR_HZ + above
 
 
 def mel_to_hz(mel: ArrayLike) -> NDArray[np.float64]:
     """Return the frequencies in Hz of points of Slaney's mel scale."""
-    m = np.asarray(mel, np.float64)
+    m = numbers("mels", mel, np.float64)
     knee = BREAK_HZ / LINEAR_HZ
     return np.minimum(m, knee) * LINEAR_HZ * np.exp(LOG_STEP * np.maximum(m - knee, 0.0))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, checked_path, integer, number, unknown
+from pyrosynth.errors import InputError, checked_path, integer, number, numbers, unknown
 from pyrosynth.files import write_bytes
 
 if TYPE_CHECKING:
@@ -98,27 +98,6 @@ def checked_rate(sample_rate: Any) -> int:
     return integer("sample_rate", sample_rate, 1, MOST_RATE)
 
 
-def floats(what: str, values: ArrayLike) -> NDArray[np.float32]:
-    """Return numbers as an array of float32.
-
-    Args:
-        what: What an error calls them.
-        values: An array, nested lists, or a tensor of any device.
-
-    Raises:
-        InputError: They are no numbers, or not of equal lengths.
-    """
-    try:
-        return np.asarray(_array(values), np.float32)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{what} that are no numbers ({error}); give an array") from error
-
-
-def _array(values: Any) -> NDArray[Any]:
-    """Return an array of anything; a tensor may be of another device, or have a gradient."""
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
-
-
 def checked_audio(audio: ArrayLike, what: str = "audio", *, ndim: int | None = None) -> Audio:
     """Return audio as float32, after making sure that it is audio.
 
@@ -133,7 +112,7 @@ def checked_audio(audio: ArrayLike, what: str = "audio", *, ndim: int | None = N
     Raises:
         InputError: They are integers, or the shape is another one.
     """
-    samples = _array(audio)
+    samples = numbers(what, audio)
     if samples.dtype.kind != "f":
         raise InputError(
             f"{what} holds {samples.dtype} values; give floats from -1 to 1 (16-bit integers "

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pyrosynth.audio.features import DB, FeatureSpec
 from pyrosynth.audio.pitch import pitch_error
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, numbers
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
 
@@ -151,7 +151,7 @@ def _double(*arrays: Any) -> tuple[Any, list[Any]]:
     """Return the library some arrays are of, NumPy or torch, and them in double precision."""
     if isinstance(arrays[0], Tensor):
         return torch, [array.double() for array in arrays]
-    return np, [np.asarray(array, np.float64) for array in arrays]
+    return np, [numbers("sounds", array, np.float64) for array in arrays]
 
 
 def _ratio(xp: Any, numerator: Any, denominator: Any) -> Any:

@@ -28,7 +28,7 @@ from pyrosynth.data.gathering import (
     read_presets,
 )
 from pyrosynth.data.labeling import HIDDEN, default_tags
-from pyrosynth.errors import InputError, number, read_json, read_limited, reading, reason
+from pyrosynth.errors import InputError, counted, number, read_json, read_limited, reading, reason
 from pyrosynth.evaluation.check import check
 from pyrosynth.files import claim, require_same, write_bytes
 from pyrosynth.inference.posterior import Posterior
@@ -177,7 +177,7 @@ class _Job:
             for path, reason in gathered.skipped.items():
                 self.say(f"  left out {path}: {reason}")
             for source, n in gathered.sources.items():
-                self.say(f"  {n} presets {source}")
+                self.say(f"  {counted(n, 'preset')} {source}")
             n_silent = int(gathered.silent.sum())
             n = len(gathered.presets)
             self.say(f"  {n} distinct presets, {n_silent} of them silent")
@@ -209,8 +209,8 @@ class _Job:
         plan = self._plan() or self._planned(synth, presets)
         n = len(synth.param_space.select(LEARN))
         self.say(
-            f"3/5 render {len(presets)} presets and {plan.augmented} augmented ones, "
-            f"{n} controls learnt"
+            f"3/5 render {counted(len(presets), 'preset')} and {plan.augmented} augmented ones, "
+            f"{counted(n, 'control')} learnt"
         )
         data = render_dataset(
             synth, self.work / "data", presets=presets, augmented=plan.augmented,

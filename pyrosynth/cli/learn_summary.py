@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pyrosynth.errors import counted
 from pyrosynth.evaluation.scores import REFERENCE
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.description import LEARN, Description
@@ -19,7 +20,8 @@ def controls_lines(description: Description) -> list[str]:
         if control.use != LEARN:
             left_out.setdefault(control.why, []).append(control.param.name)
     n = sum(control.use == LEARN for control in description.controls)
-    lines = [f"{n} of {len(description.controls)} controls are learnt"]
+    controls = counted(len(description.controls), "control")
+    lines = [f"{n} of {controls} {'is' if n == 1 else 'are'} learnt"]
     for why, names in left_out.items():
         shown = ", ".join(names[:LEFT_OUT]) + (", …" if len(names) > LEFT_OUT else "")
         lines.append(f"  left out, {why}: {len(names)} ({shown})")

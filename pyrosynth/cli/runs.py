@@ -23,7 +23,7 @@ from pyrosynth.cli.options import (
     say,
     show,
 )
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, counted
 
 
 def infer(
@@ -90,7 +90,7 @@ def infer(
         kept += "" if item.same else " with other settings (--force makes it anew)"
         lines.append(
             f"{item.folder}: {closeness(item.lsd_db)}, {item.lsd_db:.2f} dB after "
-            f"{item.n_renders} renders ({item.source}){kept}"
+            f"{counted(item.n_renders, 'render')} ({item.source}){kept}"
         )
         if item.play:
             hold = item.play["note"]["hold_seconds"]
@@ -239,7 +239,7 @@ def name(
     ]
     show(
         {"axes": [one.facts() for one in found], "kept": [axis.name for axis in kept]},
-        [*lines, f"{len(kept)} axes have a name in '{run}'"],
+        [*lines, f"{len(kept)} {'axis has' if len(kept) == 1 else 'axes have'} a name in '{run}'"],
         as_json,
     )
 
@@ -389,8 +389,8 @@ def serve(
 
             facts = write_site(live, name, static, presets=presets)
             say(
-                f"{static}: {facts['presets']} presets, {facts['moved']} of them with sliders, "
-                f"{facts['sounds']} sounds"
+                f"{static}: {counted(facts['presets'], 'preset')}, {facts['moved']} of them with "
+                f"sliders, {counted(facts['sounds'], 'sound')}"
             )
             say(f"Look and listen: open {static / 'index.html'}")
             return

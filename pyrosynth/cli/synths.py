@@ -18,7 +18,7 @@ from pyrosynth.cli.options import (
     settings,
     show,
 )
-from pyrosynth.errors import InputError, number, unknown
+from pyrosynth.errors import InputError, counted, number, unknown
 
 
 def synths(as_json: Json = False) -> None:
@@ -154,11 +154,11 @@ def render(
     usable = len(data.rows("all"))
     facts = {"dataset": str(out), "presets": len(data), "usable": usable, "human": human}
     counts = ", ".join(f"{n} {part}" for part, n in human.items())
-    lines = [f"{out}: {usable} of {len(data)} sounds usable; human presets: {counts}"]
+    lines = [f"{out}: {usable} of {counted(len(data), 'sound')} usable; human presets: {counts}"]
     if data.leaks:
         facts["leaks"] = data.leaks
         lines.append(
-            f"  {data.leaks['dropped']} augmented presets are dropped from training, since they "
+            f"  dropped from training: {counted(data.leaks['dropped'], 'augmented preset')} that "
             "sound like a human preset of valid or test"
         )
     lines.append(f"Fit a model to them: pyrosynth fit flow_audio {out} --out run")
@@ -199,4 +199,4 @@ def tags(
         for name, classes in counts.items()
     ]
     facts = {"tags": str(out), "presets": n, "labels": counts}
-    show(facts, [f"{out}: {n} presets", *lines], as_json)
+    show(facts, [f"{out}: {counted(n, 'preset')}", *lines], as_json)

@@ -15,7 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.features import DB
 from pyrosynth.data.augmentation import KINDS, UNIFORM
-from pyrosynth.errors import InputError, RunError, checked_seed, reading, regular_file
+from pyrosynth.errors import (
+    InputError,
+    RunError,
+    checked_seed,
+    counted,
+    integer,
+    numbers,
+    reading,
+    regular_file,
+)
 from pyrosynth.files import write_bytes
 
 if TYPE_CHECKING:
@@ -64,7 +73,7 @@ class Bank:
     def __repr__(self) -> str:
         """Say what it holds, in a line."""
         return (
-            f"Bank({len(self)} presets, {int(self.human.sum())} of them human, "
+            f"Bank({counted(len(self), 'preset')}, {int(self.human.sum())} of them human, "
             f"{self.codes.shape[1]} principal axes)"
         )
 
@@ -149,11 +158,11 @@ class Bank:
         Raises:
             InputError: The features are not of the bank's shape, or the bank is too small.
         """
-        sounds = np.asarray(x, np.float32)
-        if sounds.shape[1:] != self.mean.shape or not 1 <= k <= len(self):
+        sounds, k = numbers("features", x, np.float32), integer("k", k, 1, len(self))
+        if sounds.shape[1:] != self.mean.shape:
             raise InputError(
-                f"{k} nearest of features of shape {sounds.shape}: the bank has {len(self)} "
-                f"presets and takes (n, {self.mean.shape[0]}, {self.mean.shape[1]})"
+                f"features have shape {sounds.shape}; the bank takes those of sounds, shape "
+                f"(n, {self.mean.shape[0]}, {self.mean.shape[1]})"
             )
         found = np.empty((len(sounds), k), np.int64)
         lsd = np.empty((len(sounds), k), np.float32)
@@ -195,7 +204,7 @@ class Bank:
         Returns:
             Features, shape (n, n_mels, n_frames).
         """
-        x = self.codes[np.asarray(found)] @ self.axes
+        x = self.codes[numbers("positions", found)] @ self.axes
         return x.reshape(-1, *self.mean.shape) + self.mean
 
     def save(self, path: str | Path) -> None:

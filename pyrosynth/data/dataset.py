@@ -15,11 +15,20 @@ from pyrosynth.data.location import location
 from pyrosynth.data.render import Job, Kept, build
 from pyrosynth.data.splits import SPLITS
 from pyrosynth.data.store import PENDING, Store
-from pyrosynth.errors import DataError, InputError, one_line, reading, unknown
+from pyrosynth.errors import (
+    DataError,
+    InputError,
+    numbers,
+    one_line,
+    reading,
+    require_type,
+    unknown,
+)
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.catalog import argument
-from pyrosynth.synths.params import ParamSpace, Subspace
+from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import Preset
+from pyrosynth.synths.subspace import Subspace
 
 if TYPE_CHECKING:
     import xarray
@@ -237,7 +246,7 @@ class Dataset:
         Raises:
             InputError: There are not; a mask, for one, is no list of rows.
         """
-        array = np.asarray(rows)
+        array = numbers("rows", rows)
         array = array.astype(np.int64) if array.size == 0 else array
         if (
             array.dtype.kind not in "iu"
@@ -327,6 +336,9 @@ def render_dataset(
         DataError: The folder holds something else, a dataset of other settings or a larger one,
             or it cannot be written.
     """
+    require_type("synth", synth, Synth, "a synth, such as load_synth('voice')")
+    require_type("note", note, (Note, type(None)), "a Note")
+    require_type("features", features, (FeatureSpec, type(None)), "a FeatureSpec")
     job = Job(
         synth,
         synth.param_space.select(synth.param_space.usual if params is None else params),

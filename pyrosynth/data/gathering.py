@@ -25,9 +25,9 @@ from pyrosynth.errors import (
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.description import legal
-from pyrosynth.synths.params import Subspace
 from pyrosynth.synths.presets import LARGEST_FILE, Preset, distinct, preset_array
 from pyrosynth.synths.rendering import Renderer
+from pyrosynth.synths.subspace import Subspace
 
 NOTE = Note(hold_seconds=1.0, duration_seconds=1.5)  # that tells silent presets
 SAMPLE_RATE = 22050
@@ -138,7 +138,10 @@ def read_presets(synth: Synth, path: str | Path) -> list[Preset]:
     if not presets:
         raise InputError(f"there are no presets in '{path}'")
     for preset in presets:
-        preset.array(synth.param_space)
+        try:
+            preset.array(synth.param_space)
+        except InputError as error:
+            raise InputError(f"'{file}': {error}") from error
     return presets
 
 

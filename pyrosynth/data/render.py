@@ -25,9 +25,10 @@ from pyrosynth.data.store import METADATA, Store
 from pyrosynth.errors import DataError, InputError, checked_seed, integer, unknown
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.executor import Executor, open_executor
-from pyrosynth.synths.params import ParamSpace, Subspace
+from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import Preset, distinct, preset_array
 from pyrosynth.synths.rendering import Renderer, RenderResult
+from pyrosynth.synths.subspace import Subspace
 
 Kept = Literal["none", "human", "all"]
 KEPT: tuple[Kept, ...] = ("none", "human", "all")

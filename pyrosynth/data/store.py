@@ -320,7 +320,9 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except failures(path) as error:
-        why = one_line(reason(error))
+        why = "such places can only be read"
+        if not isinstance(error, NotImplementedError):
+            why = one_line(reason(error))
         raise DataError(
             f"cannot write '{path}': {why}; make room or give another folder, "
             "then run the same command again: what is complete stays"

@@ -19,7 +19,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.data.csv_files import read_csv
-from pyrosynth.errors import InputError, checked_seed, unknown
+from pyrosynth.errors import (
+    InputError,
+    checked_seed,
+    number,
+    numbers,
+    require_type,
+    unknown,
+)
 from pyrosynth.files import write_bytes
 
 if TYPE_CHECKING:
@@ -48,6 +55,11 @@ class Tag:
 
     def __post_init__(self) -> None:
         """Check the classes."""
+        require_type("name of a tag", self.name, str, "text")
+        require_type(f"classes of tag '{self.name}'", self.classes, (tuple, list), "a list")
+        for name in self.classes:
+            require_type(f"a class of tag '{self.name}'", name, str, "text")
+        object.__setattr__(self, "classes", tuple(self.classes))
         distinct = len({name.casefold() for name in self.classes})
         if not self.name or distinct < 2 or distinct < len(self.classes) or "" in self.classes:
             raise InputError(
@@ -62,6 +74,7 @@ class Tag:
     @classmethod
     def parse(cls, text: str) -> "Tag":
         """Read what ``str`` wrote."""
+        require_type("a tag", text, str, "text, such as 'brightness: dark/bright'")
         name, _, classes = text.partition(":")
         return cls(name.strip(), tuple(part.strip() for part in classes.split("/")))
 
@@ -76,13 +89,13 @@ class Tag:
         """
         if not cell.strip():
             return list(range(len(self.classes)))
-        numbers = {str(i): i for i in range(len(self.classes))}
-        numbers |= {name.casefold(): i for i, name in enumerate(self.classes)}
+        places = {str(i): i for i in range(len(self.classes))}
+        places |= {name.casefold(): i for i, name in enumerate(self.classes)}
         found = []
         for name in cell.split(BETWEEN):
-            if name.strip().casefold() not in numbers:
+            if name.strip().casefold() not in places:
                 raise unknown(f"value of {self.name}", name.strip(), (*self.classes, "(empty)"))
-            found.append(numbers[name.strip().casefold()])
+            found.append(places[name.strip().casefold()])
         return found
 
 
@@ -107,6 +120,18 @@ class TagTable:
 
     def __post_init__(self) -> None:
         """Check that the parts agree."""
+        mask, possible = numbers("label_mask", self.label_mask), missing(self.tags)
+        if mask.dtype != bool or mask.ndim != 3 or mask.shape[1:] != possible.shape:
+            raise InputError(
+                f"label_mask holds {mask.dtype} of shape {mask.shape}; give booleans of shape "
+                f"(n_presets, {', '.join(map(str, possible.shape))})"
+            )
+        object.__setattr__(self, "tags", tuple(self.tags))
+        object.__setattr__(self, "label_mask", mask)
+        if self.descriptors is not None and np.shape(self.descriptors) != mask.shape[:2]:
+            raise InputError(
+                f"descriptors have shape {np.shape(self.descriptors)}; give {mask.shape[:2]}"
+            )
         if len(set(self.names)) < len(self.names):
             raise InputError(f"tags {', '.join(self.names)}: each needs a name of its own")
         if not (self.label_mask & missing(self.tags)).any(-1).all():
@@ -142,8 +167,7 @@ class TagTable:
         Raises:
             InputError: The share is not one.
         """
-        if not 0 <= share <= 1:
-            raise InputError(f"{share} of the labels hidden: give a share from 0 to 1")
+        share = number("share of the labels to hide", share, 0, 1)
         hidden = (
             np.random.default_rng(checked_seed(seed)).random(self.label_mask.shape[:2]) < share
         )
@@ -158,6 +182,9 @@ class TagTable:
 
 def missing(tags: Sequence[Tag]) -> LabelMask:
     """Return the label mask of a preset without labels, shape (n_tags, n_classes)."""
+    require_type("tags", tags, (tuple, list), "a sequence of Tag")
+    for tag in tags:
+        require_type("one of tags", tag, Tag, "Tag(name, classes)")
     counts = np.array([len(tag.classes) for tag in tags], int)
     return np.arange(counts.max(initial=0)) < counts[:, None]
 
@@ -172,10 +199,10 @@ def labelled(
         labels: Number of the class that holds, NaN where unknown, shape (n_presets, n_tags).
         descriptors: The number behind each tag, same shape.
     """
-    numbers = np.asarray(labels, np.float64)
+    known = numbers("labels", labels, np.float64)
     possible = missing(tags)
-    holds = np.arange(possible.shape[1]) == numbers[..., None]
-    label_mask = np.where(np.isnan(numbers)[..., None], possible, holds)
+    holds = np.arange(possible.shape[1]) == known[..., None]
+    label_mask = np.where(np.isnan(known)[..., None], possible, holds)
     return TagTable(tuple(tags), label_mask, descriptors)
 
 
@@ -239,15 +266,15 @@ def read_tags(path: str | Path, dataset: "Dataset") -> TagTable:
         TagTable(tuple(tags.values()), label_mask[:0])
     finder = _Finder(dataset)
     first: dict[int, int] = {}
-    for number, cells in lines:
-        with _line(path, number):
+    for line, cells in lines:
+        with _line(path, line):
             if len(cells) != len(columns):
                 raise InputError(f"{len(cells)} cells, the header has {len(columns)}")
             said = dict(zip(columns, cells, strict=True))
             row = finder(said.get(ID, "").strip(), said.get(NAME, "").strip())
             if row in first:
                 raise InputError(f"preset {row} was in line {first[row]} already")
-            first[row] = number
+            first[row] = line
             for j, (i, tag) in enumerate(tags.items()):
                 possible = tag.possible(cells[i])
                 label_mask[row, j] = np.isin(np.arange(label_mask.shape[2]), possible)

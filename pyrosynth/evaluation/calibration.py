@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.descriptors import NAMES
+from pyrosynth.errors import numbers
 from pyrosynth.statistics import Interval
 from pyrosynth.training.uncertainty import LEVELS, conformal_scores
 
@@ -155,7 +156,7 @@ def ranks(draws: ArrayLike, truth: ArrayLike, rng: np.random.Generator) -> Float
         Talts et al., 2018, "Validating Bayesian inference algorithms with simulation-based
         calibration".
     """
-    drawn, true = np.asarray(draws, np.float64), np.asarray(truth, np.float64)
+    drawn, true = numbers("draws", draws, np.float64), numbers("truth", truth, np.float64)
     below = np.sum(drawn < true, axis=0)
     equal = np.sum(drawn == true, axis=0)
     return (below + rng.random(true.shape) * (equal + 1)) / (len(drawn) + 1)
@@ -193,7 +194,7 @@ def conformal_levels(
         Levels, shape (...): uniform if the truths are like those of the scores.
     """
     found = conformal_scores(log_q, log_q_truth)
-    known = np.asarray(scores, np.float64).reshape(-1, *(1,) * found.ndim)
+    known = numbers("scores", scores, np.float64).reshape(-1, *(1,) * found.ndim)
     return ranks(np.broadcast_to(known, (len(known), *found.shape)), found, rng)
 
 
@@ -218,7 +219,7 @@ def tarp_levels(
         Lemos et al., 2023, "Sampling-based accuracy testing of posterior estimators for general
         inference" (TARP).
     """
-    drawn, true, points = (np.asarray(a, np.float64) for a in (draws, truth, references))
+    drawn, true, points = (numbers("values", a, np.float64) for a in (draws, truth, references))
     near = np.linalg.norm(drawn - points, axis=-1)
     return ranks(near, np.linalg.norm(true - points, axis=-1), rng)
 

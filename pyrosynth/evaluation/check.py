@@ -13,7 +13,7 @@ from pyrosynth._version import __version__
 from pyrosynth.audio.descriptors import NAMES, SoundSummary
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
-from pyrosynth.errors import MOST, DataError, InputError, integer, unknown
+from pyrosynth.errors import MOST, DataError, InputError, integer, require_type, unknown
 from pyrosynth.evaluation.calibration import Calibration, differing_controls
 from pyrosynth.evaluation.methods import BASELINES, Search, answer_baselines
 from pyrosynth.evaluation.reports import check_figures, check_report
@@ -167,6 +167,7 @@ def check(
     n_presets = None if n_presets is None else integer("n_presets", n_presets, 1)
     others = dict(beside or {})
     for one in (posterior, *others.values()):
+        require_type("posterior", one, Posterior, "Posterior.load(folder)")
         require_same_contract(one.run, dataset)
     targets = held_out(dataset, n_presets, seed)
     for one in (posterior, *others.values()):

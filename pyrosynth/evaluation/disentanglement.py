@@ -16,7 +16,7 @@ from scipy import stats
 
 from pyrosynth.data.dataset import Dataset, Rows
 from pyrosynth.data.tags import TagTable
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, numbers
 from pyrosynth.explore.places import latents_of_sounds
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.modeling import Variant
@@ -185,18 +185,18 @@ def _hears(variant: Variant) -> bool:
     return variant.predicts and not variant.invertible
 
 
-def classes(numbers: ArrayLike, n: int = CLASSES) -> Float:
+def classes(values: ArrayLike, n: int = CLASSES) -> Float:
     """Cut numbers into classes of equal size.
 
     Args:
-        numbers: Shape (n_presets,); NaN where there is none.
+        values: Shape (n_presets,); NaN where there is none.
         n: Number of classes.
 
     Returns:
         From 0 to n − 1, in the order of the numbers, NaN where there is none; shape (n_presets,).
         Equal numbers are in one class.
     """
-    array = np.asarray(numbers, np.float64)
+    array = numbers("values", values, np.float64)
     known = np.isfinite(array)
     found = np.full(len(array), np.nan)
     if known.any():
@@ -207,7 +207,7 @@ def classes(numbers: ArrayLike, n: int = CLASSES) -> Float:
 
 def entropy(factor: ArrayLike) -> float:
     """Return the entropy of classes (n_presets,) in nats, NaN left out; 0 if there are none."""
-    array = np.asarray(factor, np.float64)
+    array = numbers("values", factor, np.float64)
     counts = np.unique(array[np.isfinite(array)], return_counts=True)[1]
     return float(stats.entropy(counts)) if len(counts) else 0.0
 
@@ -233,7 +233,7 @@ def information(coordinates: ArrayLike, factor: ArrayLike, seed: int = 0) -> Flo
     """
     from sklearn.feature_selection import mutual_info_classif
 
-    u, y = np.asarray(coordinates, np.float64), np.asarray(factor, np.float64)
+    u, y = numbers("values", coordinates, np.float64), numbers("values", factor, np.float64)
     known = np.isfinite(y)
     if (np.unique(y[known], return_counts=True)[1] > 1).sum() < 2:
         return np.full(u.shape[1], np.nan)
@@ -266,7 +266,7 @@ def mutual_information_gap(shared: ArrayLike, entropies: ArrayLike) -> float:
         Chen, Li, Grosse and Duvenaud, 2018, "Isolating sources of disentanglement in variational
         autoencoders", https://arxiv.org/abs/1802.04942.
     """
-    best = np.sort(np.asarray(shared, np.float64), axis=0)
+    best = np.sort(numbers("values", shared, np.float64), axis=0)
     return float(np.mean(_share(best[-1] - best[-2], entropies)))
 
 
@@ -283,7 +283,7 @@ def own_gaps(shared: ArrayLike, entropies: ArrayLike) -> Float:
     Returns:
         From −1 to 1, shape (n_factors,); NaN for a factor that is unknown or constant.
     """
-    array = np.asarray(shared, np.float64)
+    array = numbers("values", shared, np.float64)
     own = array.diagonal()
     others = np.array([np.delete(column, k).max() for k, column in enumerate(array.T)])
     return _share(own - others, entropies)
@@ -291,7 +291,7 @@ def own_gaps(shared: ArrayLike, entropies: ArrayLike) -> Float:
 
 def _share(nats: Float, entropies: ArrayLike) -> Float:
     """Divide by entropies; NaN where they are 0."""
-    whole = np.asarray(entropies, np.float64)
+    whole = numbers("values", entropies, np.float64)
     return np.divide(nats, whole, out=np.full_like(whole, np.nan), where=whole > 0)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pyrosynth import plots
 from pyrosynth.audio.descriptors import UNITS
 from pyrosynth.data.bank import Bank
+from pyrosynth.errors import counted
 from pyrosynth.evaluation import figures
 from pyrosynth.evaluation.calibration import LEVELS, Calibration
 from pyrosynth.evaluation.methods import nearest_presets
@@ -277,7 +278,7 @@ def compare_report(
         facts[f"LSD, {row['answer']}"] = f"{row['lsd_mean']:.2f} dB"
     facts |= {k: str(n) for k, n in summary["sounds"].items()}
     data = summary["dataset"]
-    title = f"Comparison on {data['synth']}, {len(data['learnt'])} parameters"
+    title = f"Comparison on {data['synth']}, {counted(len(data['learnt']), 'parameter')}"
     lead = (
         f"{len(order(frame))} methods on one split: {data['train']:,} training "
         "sounds, one budget for all, every answer rendered by the real synth."

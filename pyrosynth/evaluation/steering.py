@@ -15,7 +15,7 @@ from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.data.dataset import Dataset, Rows
 from pyrosynth.data.labeling import DESCRIBED
-from pyrosynth.errors import unknown
+from pyrosynth.errors import numbers, unknown
 from pyrosynth.evaluation.disentanglement import or_none
 from pyrosynth.evaluation.runner import Arrays, each
 from pyrosynth.explore.axes import TagAxis
@@ -236,7 +236,7 @@ def steer(posterior: Posterior, values: ArrayLike, tag: str, amount: ArrayLike) 
         InputError: The tag is unknown, or the variant has no tag axes.
     """
     space = LatentSpace(posterior)
-    return _steered(space, space.place_of(np.asarray(values, np.float64)), tag, amount)
+    return _steered(space, space.place_of(numbers("values", values, np.float64)), tag, amount)
 
 
 def _steered(space: LatentSpace, places: Place, tag: str, amount: ArrayLike) -> Float:
@@ -245,7 +245,7 @@ def _steered(space: LatentSpace, places: Place, tag: str, amount: ArrayLike) -> 
     if tag not in space.tags:
         raise unknown("tag", tag, space.tags)
     axis, n = TagAxis(tag, space.posterior), len(places.z)
-    amounts = np.asarray(amount, np.float64)
+    amounts = numbers("amounts", amount, np.float64)
     amounts = np.broadcast_to(amounts, np.broadcast_shapes(amounts.shape, (n,)))
     goals = axis.at(places.z, axis.position(places.z) + amounts)
     goals = np.where(amounts[..., None] == 0, places.z, goals).reshape(-1, n, space.dim)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyrosynth.audio.metrics import METRICS
+from pyrosynth.errors import counted
 from pyrosynth.evaluation.calibration import LEVELS, REFERENCES
 from pyrosynth.evaluation.scores import MEAN_DRAW, ONE_DRAW, RANKED, answer_name, estimate
 
@@ -131,7 +132,7 @@ def column(row: Mapping[str, Any]) -> str:
         return row["answer"] if row["answer"] in FIRST else FIRST[-1]
     if row["answer"].startswith("best of"):
         return f"best of {row['budget']:.0f}"
-    return f"{row['budget']:.0f} renders"
+    return counted(round(row["budget"]), "render")
 
 
 def budget_table(frame: "DataFrame", sounds: str) -> Table:

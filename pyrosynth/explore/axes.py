@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from pyrosynth.errors import RunError, reading
+from pyrosynth.errors import RunError, numbers, reading
 from pyrosynth.explore.places import Array
 from pyrosynth.inference.posterior import Posterior
 
@@ -35,7 +35,7 @@ class LinearAxis:
 
     def at(self, z: Array, position: ArrayLike) -> Array:
         """Move latents (..., latent_dim) to positions (...) along the axis, and nowhere else."""
-        step = np.asarray(position, np.float32) - self.position(z)
+        step = numbers("positions", position, np.float32) - self.position(z)
         return np.asarray(z + step[..., None] * self.direction, np.float32)
 
 
@@ -59,14 +59,16 @@ class TagAxis:
     def at(self, z: Array, position: ArrayLike) -> Array:
         """Move latents (..., latent_dim) to positions (...) along the axis, and nowhere else."""
         coordinates = self._coordinates(z)
-        goal = torch.as_tensor(np.asarray(position, np.float32), device=coordinates.device)
+        goal = torch.as_tensor(
+            numbers("positions", position, np.float32), device=coordinates.device
+        )
         coordinates = coordinates.expand(*goal.shape, coordinates.shape[-1]).clone()
         coordinates[..., self._column] = goal
         return self.posterior.variant.latent_of(coordinates).cpu().numpy()
 
     @torch.no_grad()
     def _coordinates(self, z: Array) -> Tensor:
-        latent = torch.as_tensor(np.asarray(z, np.float32), device=self.posterior.device)
+        latent = torch.as_tensor(numbers("latents", z, np.float32), device=self.posterior.device)
         return self.posterior.variant.axes(latent)
 
     @property

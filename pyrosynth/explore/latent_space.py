@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.qualities import qualities
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import InputError, numbers, require_type, unknown
 from pyrosynth.explore.axes import Axis, LinearAxis, NamedAxis, TagAxis, principal_axes
 from pyrosynth.explore.places import (
     BATCH,
@@ -79,6 +79,7 @@ class LatentSpace:
     """
 
     def __init__(self, posterior: Posterior) -> None:
+        require_type("posterior", posterior, Posterior, "Posterior.load(folder)")
         if not posterior.variant.has_latent:
             posterior.variant.params_of(torch.zeros(1, 0))  # says what it lacks
         if posterior.bank is None:
@@ -180,7 +181,7 @@ class LatentSpace:
                 if rendered.features is not None and not rendered.failed[0]:
                     return latents_of_sounds(self.posterior, rendered.features)[0]
             return latents(self.posterior, values[None])[0]
-        z = np.asarray(where, np.float32)
+        z = numbers("latent", where, np.float32)
         if z.shape != (self.dim,) or not np.isfinite(z).all():
             raise InputError(
                 f"a place of shape {z.shape} is not a latent of this run; give {self.dim} finite "
@@ -256,7 +257,7 @@ class LatentSpace:
         return torch.cat(parts).cpu().numpy()
 
     def _latent(self, z: ArrayLike) -> Tensor:
-        return torch.as_tensor(np.asarray(z, np.float32), device=self.posterior.device)
+        return torch.as_tensor(numbers("latents", z, np.float32), device=self.posterior.device)
 
 
 class _Computed:

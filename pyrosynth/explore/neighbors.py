@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, numbers
 from pyrosynth.explore.latent_space import LatentSpace, Location
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.result import Result, labelled, location_name, rendered_sounds
@@ -105,7 +105,7 @@ def nearest_presets(posterior: Posterior, sound: str | Path | ArrayLike, k: int 
     elif isinstance(sound, str | Path):
         x = posterior.features(posterior.listen(sound))
     else:
-        x = np.asarray(sound, np.float32)
+        x = numbers("features", sound, np.float32)
     if not 1 <= k < len(space):
         raise InputError(
             f"{k} nearest presets among {len(space)} presets: give 1 to {len(space) - 1}"

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyro import poutine
 from torch import Tensor
 
+from pyrosynth.errors import numbers
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.modeling import noise_from
 from pyrosynth.modeling.variant import ONE_AT_A_TIME
@@ -69,7 +70,7 @@ def latents_of_sounds(posterior: Posterior, x: ArrayLike) -> Array:
     """
     variant, run, parts = posterior.variant, posterior.run, []
     with noise_from(torch.Generator(posterior.device).manual_seed(0)):
-        for part in torch.as_tensor(np.asarray(x, np.float32)).split(BATCH):
+        for part in torch.as_tensor(numbers("features", x, np.float32)).split(BATCH):
             q = variant.posterior(variant.encode(run.standardise(part.to(posterior.device))))
             try:
                 mean = q.mean
@@ -129,7 +130,7 @@ def values_at(posterior: Posterior, z: ArrayLike, u: ArrayLike | None = None) ->
     if u is None:
         v = variant.params_of(latent)
     else:
-        remainder = torch.as_tensor(np.asarray(u, np.float64), device=posterior.device)
+        remainder = torch.as_tensor(numbers("remainders", u, np.float64), device=posterior.device)
         latent = latent.expand(*remainder.shape[:-1], latent.shape[-1])
         v = variant.params_at(latent, remainder)
     return posterior.complete(posterior.run.space.decode(v.cpu().numpy()))
@@ -167,4 +168,4 @@ def _cube(posterior: Posterior, values: ArrayLike) -> Tensor:
 
 
 def _tensor(posterior: Posterior, z: ArrayLike) -> Tensor:
-    return torch.as_tensor(np.asarray(z, np.float32), device=posterior.device)
+    return torch.as_tensor(numbers("latents", z, np.float32), device=posterior.device)

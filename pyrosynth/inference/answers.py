@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth import report
 from pyrosynth.audio.io import Audio, save_audio
-from pyrosynth.errors import InputError, checked_path, number
+from pyrosynth.errors import InputError, checked_path, counted, number
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.presets import Preset, preset_json
 from pyrosynth.training.uncertainty import conformal_quantile
@@ -126,10 +126,8 @@ class Draws:
     def __repr__(self) -> str:
         """Say how many there are, in a line."""
         low, high = self.log_q.min(), self.log_q.max()
-        return (
-            f"Draws({len(self)} presets of {self.posterior.synth.name}, log q from {low:.1f} to "
-            f"{high:.1f} nats)"
-        )
+        presets = f"{counted(len(self), 'preset')} of {self.posterior.synth.name}"
+        return f"Draws({presets}, log q from {low:.1f} to {high:.1f} nats)"
 
     def _repr_html_(self) -> str:
         """Show the intervals of the parameters in a notebook."""
@@ -230,7 +228,8 @@ class Match:
 
     def __repr__(self) -> str:
         """Say what was reached, in a line."""
-        return f"Match({self.lsd[0]:.2f} dB after {self.n_renders} renders, by {self.source[0]})"
+        renders = counted(self.n_renders, "render")
+        return f"Match({self.lsd[0]:.2f} dB after {renders}, by {self.source[0]})"
 
     def _repr_html_(self) -> str:
         """Show the nearest preset in a notebook: its sound, and both spectrograms."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
+from pyrosynth.errors import numbers
 from pyrosynth.synths.params import ParamSpace
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def contraction(v: ArrayLike, known: ArrayLike, space: ParamSpace) -> Float:
         Betancourt (2018), Calibrating model-based inferences and decisions,
         https://arxiv.org/abs/1803.08393.
     """
-    drawn, before = np.asarray(v, np.float64), np.asarray(known, np.float64)
+    drawn, before = numbers("draws", v, np.float64), numbers("known presets", known, np.float64)
     left, prior = drawn.var(axis=0), before.var(axis=0)
     for i in np.flatnonzero(space.discrete):
         n_levels = int(space.resolution[i])
@@ -77,7 +78,7 @@ def correlations(v: ArrayLike, lsd: ArrayLike | None = None) -> Float:
     Returns:
         Shape (n_params, n_params); 0 for a control on which all draws agree.
     """
-    return _spearman(_alike(np.asarray(v, np.float64), lsd))
+    return _spearman(_alike(numbers("draws", v, np.float64), lsd))
 
 
 def trade_offs(
@@ -95,7 +96,7 @@ def trade_offs(
         The pairs of greatest correlation, of those that chance alone does not explain
         (Bonferroni over all pairs).
     """
-    draws = _alike(np.asarray(v, np.float64), lsd)
+    draws = _alike(numbers("draws", v, np.float64), lsd)
     n_pairs = max(1, len(names) * (len(names) - 1) // 2)
     if len(draws) < FEWEST_DRAWS:
         return []
@@ -126,7 +127,7 @@ def _alike(v: Float, lsd: ArrayLike | None) -> Float:
     """Return the draws that sound nearest, half of them, where it is known."""
     if lsd is None:
         return v
-    return v[np.argsort(np.asarray(lsd, np.float64), kind="stable")[: (len(v) + 1) // 2]]
+    return v[np.argsort(numbers("distances", lsd, np.float64), kind="stable")[: (len(v) + 1) // 2]]
 
 
 def _spearman(v: Float) -> Float:

@@ -28,6 +28,7 @@ from pyrosynth.errors import (
     integer,
     read_json,
     reading,
+    require_type,
 )
 from pyrosynth.files import require_ours, safe_name, whole, writable
 from pyrosynth.inference.answers import Match
@@ -120,6 +121,8 @@ def infer_sounds(
         InputError: Two sounds have the same stem, a number is out of range, or ``out`` cannot
             be written.
     """
+    require_type("posterior", posterior, Posterior, "Posterior.load(folder)")
+    require_type("sounds", sounds, (list, tuple), "a list of files")
     budget, draws = integer("budget", budget, 1, MOST), integer("draws", draws, 1, MOST)
     seed = checked_seed(seed)
     files, failed = _named([Path(sound) for sound in sounds])

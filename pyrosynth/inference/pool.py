@@ -11,8 +11,9 @@ from pyrosynth.audio.io import Audio
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError
 from pyrosynth.inference.answers import Match
-from pyrosynth.synths.params import ParamSpace, Subspace
+from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.rendering import Renderer
+from pyrosynth.synths.subspace import Subspace
 
 Source = Literal["posterior", "bank", "model", "cma", "genetic"]
 

@@ -15,19 +15,21 @@ from torch.distributions import Normal
 from pyrosynth import report as html
 from pyrosynth.audio.background import load_note
 from pyrosynth.audio.features import loudest, match_loudness
-from pyrosynth.audio.io import Audio, checked_audio, floats, load_audio
+from pyrosynth.audio.io import Audio, checked_audio, load_audio
 from pyrosynth.audio.tuning import TunedSound, tune
 from pyrosynth.data.bank import Bank
 from pyrosynth.errors import MOST, InputError, SynthError, checked_seed, integer
+
+from pyrosynth.errors import numbers, require_type  # isort: skip
 from pyrosynth.inference.answers import Draws, Match
 from pyrosynth.inference.hearing import Hearing, hear
 from pyrosynth.inference.search import CONSIDERED, guesses, ranked, search
 from pyrosynth.modeling import noise_from
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.base import Synth
-from pyrosynth.synths.params import Subspace
 from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.rendering import Renderer
+from pyrosynth.synths.subspace import Subspace
 from pyrosynth.training.run import BANK, Run, load_run, run_folder
 from pyrosynth.training.svi import plain_torch
 
@@ -51,9 +53,9 @@ class Posterior:
     """
 
     def __init__(self, run: Run, bank: Bank | None = None) -> None:
+        require_type("run", run, Run, "a run, or take Posterior.load(folder)")
         self.run, self.bank = run, bank
-        self.variant = run.variant
-        self.device = run.mean.device
+        self.variant, self.device = run.variant, run.mean.device
         self._subspace = Subspace(run.full_space, run.space)
 
     def __repr__(self) -> str:
@@ -115,9 +117,8 @@ class Posterior:
         with Renderer(self.synth, self.run.note, rate, workers=workers) as renderer:
             rendered = renderer.render(values)
         if rendered.failed.any():
-            raise SynthError(
-                f"{self.synth.name} {rendered.reason[rendered.failed][0]} on a preset"
-            )
+            reason = rendered.reason[rendered.failed][0]
+            raise SynthError(f"{self.synth.name} {reason} on a preset")
         assert rendered.audio is not None
         return rendered.audio
 
@@ -241,7 +242,7 @@ class Posterior:
             Native values of all parameters, shape (n, n_params), and features, shape
             (n, n_mels, n_frames).
         """
-        latent = torch.as_tensor(np.asarray(z, np.float32), device=self.device)
+        latent = torch.as_tensor(numbers("latents", z, np.float32), device=self.device)
         v = self.variant.params_of(latent).cpu().numpy()
         x = self.run.unstandardise(self.variant.expected_x(latent))
         return self.complete(self.run.space.decode(v)), x.cpu().numpy()
@@ -294,9 +295,8 @@ class Posterior:
         """
         if not self.predicts:
             return None
-        points = torch.tensor(checked_values(v, self.run.space, 2), device=self.device).float()
-        log_scale: Any = self.variant.log_scale
-        cells = Normal(self.variant.expected_x_of_v(points), log_scale.exp().unsqueeze(-1))
+        rows = torch.tensor(self.run.space.checked(v), device=self.device).float()
+        cells = Normal(self.variant.expected_x_of_v(rows), self.variant.log_scale.exp()[:, None])
         return (cells.log_prob(self._sound(x)) - self.run.std.log()).cpu().numpy()
 
     @property
@@ -387,7 +387,7 @@ class Posterior:
 
     def _checked(self, x: ArrayLike) -> Array:
         """Make sure that features are those of one sound."""
-        features, shape = floats("features", x), self.variant.dims.x_shape
+        features, shape = numbers("features", x, np.float32), self.variant.dims.x_shape
         if features.shape != shape:
             raise InputError(
                 f"features have shape {features.shape}; posterior.features gives one sound {shape}"

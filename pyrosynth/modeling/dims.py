@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pyrosynth.errors import InputError, integer, require_type
+
 Batch = dict[str, Tensor]
 """``x`` (batch, n_mels, n_frames), ``v`` (batch, n_params) and, unless every row knows its
 ``v``, ``has_v`` (batch,) bool; where unknown, ``v`` holds any legal numbers. With tags,
@@ -20,6 +22,9 @@ class Dims:
         resolution: Number of levels of each parameter; empty where nobody needs to know.
         tags: Names of the tags, none by default.
         classes: Names of the classes of each tag.
+
+    Raises:
+        InputError: They are no sizes, or do not fit each other.
     """
 
     n_params: int
@@ -27,3 +32,17 @@ class Dims:
     resolution: tuple[int, ...] = ()
     tags: tuple[str, ...] = ()
     classes: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the sizes."""
+        integer("n_params", self.n_params, 1)
+        require_type("x_shape", self.x_shape, (tuple, list), "(n_mels, n_frames)")
+        for size in self.x_shape:
+            integer(f"x_shape {self.x_shape!r} with", size, 1)
+        sizes = len(self.x_shape), len(self.resolution), len(self.tags)
+        if sizes[0] != 2 or sizes[1] not in (0, self.n_params) or sizes[2] != len(self.classes):
+            raise InputError(
+                f"sizes that do not fit: x_shape {self.x_shape} is (n_mels, n_frames), {sizes[1]} "
+                f"resolutions for {self.n_params} parameters, {len(self.classes)} lists of "
+                f"classes for {sizes[2]} tags; give one of each"
+            )

@@ -270,7 +270,7 @@ def write_bank(path: str | os.PathLike[str], presets: Sequence[Preset]) -> None:
 
 
 def _legal(preset: Preset) -> Preset:
-    values = np.clip(preset.array(SPACE), SPACE.minimum, SPACE.maximum)
+    values = preset.array(SPACE, clamp=True)
     snapped = SPACE.from_unit(SPACE.to_unit(values))
     values = np.where(SPACE.discrete, np.round(snapped), values)
     return Preset.from_array(SPACE, values, preset.name, preset.bank)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Audio, Note
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, counted
 from pyrosynth.synths.contract import wrap_methods
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import Preset
@@ -146,10 +146,8 @@ class Synth(ABC):
 
     def __repr__(self) -> str:
         """Return class, name and number of parameters."""
-        return (
-            f"<{type(self).__name__} '{self.name}': {len(self.param_space)} parameters, "
-            f"isolation '{self.isolation}'>"
-        )
+        params = counted(len(self.param_space), "parameter")
+        return f"<{type(self).__name__} '{self.name}': {params}, isolation '{self.isolation}'>"
 
     def _repr_html_(self) -> str:
         """Return a table of the controls, as Jupyter shows it."""

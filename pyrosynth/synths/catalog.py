@@ -3,10 +3,10 @@
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from pyrosynth.errors import InputError, SynthError, checked_path, reading, unknown
+from pyrosynth.errors import InputError, SynthError, checked_path, reading, require_type, unknown
 from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
 from pyrosynth.synths.custom import entry_points, is_class, load_class, made
 from pyrosynth.synths.description import (
@@ -108,6 +108,7 @@ def from_spec(spec: dict[str, Any]) -> Synth:
         InputError: The description is not one of a synth.
         SynthError: The plugin is missing or not usable.
     """
+    require_type("description of a synth", spec, Mapping, "what its spec() returns")
     options = dict(spec)
     name = options.pop("synth", None)
     if name == "described":

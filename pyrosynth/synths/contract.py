@@ -12,11 +12,11 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pyrosynth.errors import PyrosynthError, SynthError, line_of, one_line
+from pyrosynth.errors import PyrosynthError, SynthError, line_of, one_line, shown
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import Preset
 
-LONGEST_VALUE = 60  # characters of a value in an error
+LONGEST_REASON = 120  # characters of somebody else's error
 
 Check = Callable[[Any, Any], Any]  # from the synth and what a method gave to what is passed on
 
@@ -32,7 +32,7 @@ def wrap_methods(owner: type) -> None:
         if inspect.isfunction(method):
             setattr(owner, name, _wrapped(owner, name, method, check, rule))
         elif method is not None and not isinstance(method, classmethod | staticmethod):
-            raise SynthError(f"{_where(owner, name)} is {_shown(method)}; make it a method")
+            raise SynthError(f"{_where(owner, name)} is {shown(method)}; make it a method")
 
 
 def require_attributes(synth: Any, name: str) -> None:
@@ -50,7 +50,7 @@ def require_attributes(synth: Any, name: str) -> None:
         if not isinstance(value, kinds):
             wanted = " or ".join("None" if k is type(None) else k.__name__ for k in kinds)
             raise SynthError(
-                f"the synth '{name}' has no {attribute} of type {wanted} (it is {_shown(value)}); "
+                f"the synth '{name}' has no {attribute} of type {wanted} (it is {shown(value)}); "
                 f"give its class one"
             )
 
@@ -73,7 +73,7 @@ def _wrapped(
         except PyrosynthError:  # it says so itself
             raise
         except (Exception, SystemExit) as error:
-            why = one_line(f"{type(error).__name__}: {error}", 2 * LONGEST_VALUE)
+            why = one_line(f"{type(error).__name__}: {error}", LONGEST_REASON)
             at = line_of(error, owner.__module__)
             raise SynthError(f"{where} fails{at} ({why}); correct it") from error
         try:
@@ -81,7 +81,7 @@ def _wrapped(
         except PyrosynthError as error:
             raise SynthError(f"{where}: {error}") from error
         except (TypeError, ValueError) as error:
-            raise SynthError(f"{where} returned {_shown(given)}; return {rule}") from error
+            raise SynthError(f"{where} returned {shown(given)}; return {rule}") from error
 
     return checked
 
@@ -89,14 +89,6 @@ def _wrapped(
 def _where(owner: type, name: str) -> str:
     file = getattr(sys.modules.get(owner.__module__), "__file__", None)
     return f"{owner.__name__}.{name}" + (f" of '{file}'" if file else "")
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except Exception:  # it is somebody else's code
-        text = "an object"
-    return one_line(text if value is None else f"{type(value).__name__} {text}", LONGEST_VALUE)
 
 
 def _instance(*kinds: type) -> Check:

@@ -304,7 +304,7 @@ def legal(presets: Sequence[Preset], space: ParamSpace) -> list[Preset]:
     """Bring the values of presets into the ranges and to the settings of a space."""
     if not presets:
         return []
-    values = space.from_unit(space.to_unit(preset_array(presets, space)))
+    values = space.from_unit(space.to_unit(preset_array(presets, space, clamp=True)))
     return [
         Preset.from_array(space, row, preset.name, preset.bank)
         for row, preset in zip(values, presets, strict=True)

@@ -13,7 +13,7 @@ although real presets pile up at 0, 1/2, 1 and at defaults. ``decode`` takes any
 back to a legal setting.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, integer, number, unknown
+from pyrosynth.errors import InputError, counted, integer, number, numbers, require_type, unknown
 
 Kind = Literal["continuous", "stepped", "categorical", "toggle"]
 KINDS: tuple[Kind, ...] = ("continuous", "stepped", "categorical", "toggle")
@@ -30,6 +30,7 @@ CURVES: tuple[Curve, ...] = ("linear", "logarithmic")
 
 SHOWN = 6  # names in a representation
 GRADUAL = 64  # settings from which small steps move a stepped control like a continuous one
+SLACK = 0.01  # of its range: so far outside of it a value may lie, and is clamped
 EDGE = 1e-6  # v keeps this distance from 0 and 1, where float32 logits stop being finite
 
 
@@ -67,8 +68,12 @@ class Param:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if not isinstance(self.name, str):
-            raise InputError(f"parameter {self.name!r}: a name is text")
+        for name in ("name", "unit", "group"):
+            require_type(f"{name} of a parameter", getattr(self, name), str, "text")
+        require_type(f"parameter '{self.name}': labels", self.labels, (tuple, list), "a list")
+        for label in self.labels:
+            require_type(f"parameter '{self.name}': a label", label, str, "text")
+        object.__setattr__(self, "labels", tuple(self.labels))
         if self.kind not in KINDS:
             raise unknown("parameter kind", self.kind, KINDS)
         if self.curve not in CURVES:
@@ -131,9 +136,17 @@ class ParamSpace:
     selections: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check the names."""
+        """Check the types and the names."""
+        require_type("params", self.params, (tuple, list), "a sequence of Param")
+        for param in self.params:
+            require_type("one of params", param, Param, "Param(name, …)")
+        object.__setattr__(self, "params", tuple(self.params))
+        require_type("selections", self.selections, Mapping, "a dictionary of names")
         if len(set(self.names)) != len(self.params):
             raise InputError("two parameters share a name; names must be distinct")
+        for names in self.selections.values():
+            require_type("a selection", names, (tuple, list), "a sequence of names")
+            self.index(names)
 
     def __len__(self) -> int:
         """Return the number of controls."""
@@ -192,7 +205,7 @@ class ParamSpace:
         Raises:
             InputError: A value is not finite or the last axis has the wrong size.
         """
-        array = self._checked(value)
+        array = self.checked(value)
         unit = (array - self.minimum) / (self.maximum - self.minimum)
         if self.logarithmic.any():
             log = self.logarithmic
@@ -213,7 +226,7 @@ class ParamSpace:
 
     def rounded(self, unit: ArrayLike) -> NDArray[np.float64]:
         """Round unit values (..., n_params) of discrete controls to settings; the others stay."""
-        array, steps = np.clip(self._checked(unit), 0.0, 1.0), self.resolution - 1
+        array, steps = np.clip(self.checked(unit), 0.0, 1.0), self.resolution - 1
         return np.where(self.discrete, np.round(array * steps) / steps, array)
 
     def levels(self, value: ArrayLike) -> NDArray[np.int64]:
@@ -239,6 +252,7 @@ class ParamSpace:
         Returns:
             ``v`` in the open unit cube, same shape, float32.
         """
+        require_type("rng", rng, (np.random.Generator, type(None)), "numpy.random.default_rng(0)")
         levels = self.levels(value)
         noise = 0.5 if rng is None else rng.random(levels.shape)
         v = (levels + noise) / self.resolution
@@ -253,7 +267,7 @@ class ParamSpace:
         Returns:
             Native values, same shape; every one is legal.
         """
-        array = np.clip(self._checked(v), 0.0, 1.0)
+        array = np.clip(self.checked(v), 0.0, 1.0)
         levels = np.minimum(np.floor(array * self.resolution), self.resolution - 1)
         return self._native(levels / (self.resolution - 1))
 
@@ -263,6 +277,7 @@ class ParamSpace:
         Raises:
             InputError: A name is unknown; the known ones are listed.
         """
+        require_type("names of parameters", names, Iterable, "a list of names")
         position = {name: i for i, name in enumerate(self.names)}
         for name in names:
             if name not in position:
@@ -291,15 +306,17 @@ class ParamSpace:
             return self
         if isinstance(which, str):
             which = self.selections.get(which) or tuple(which.split(","))
-        if len(which) == 1 and which[0].isdigit():
-            raise unknown("parameter selection", which[0], ("all", *self.selections))
-        chosen = sorted(set(self.index([name.strip() for name in which]).tolist()))
+        require_type("a selection of parameters", which, Iterable, "its name, or a list of names")
+        names = [str(name).strip() for name in which]
+        if not names or (len(names) == 1 and names[0].isdigit()):
+            raise unknown("parameter selection", "".join(names), ("all", *self.selections))
+        chosen = sorted(set(self.index(names).tolist()))
         return replace(self, params=tuple(self.params[i] for i in chosen), selections={})
 
     def __repr__(self) -> str:
         """Say how many controls there are, in a line."""
         names = ", ".join(self.names[:SHOWN]) + (", …" if len(self) > SHOWN else "")
-        return f"ParamSpace({len(self)} parameters: {names})"
+        return f"ParamSpace({counted(len(self), 'parameter')}: {names})"
 
     def _repr_html_(self) -> str:
         """Show the controls as a table in a notebook."""
@@ -341,57 +358,38 @@ class ParamSpace:
             native[..., log] = np.clip(low * (high / low) ** at, low, high)
         return native
 
-    def _checked(self, array: ArrayLike) -> NDArray[np.float64]:
-        try:
-            values = np.asarray(array, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"values that are no numbers ({error}); give numbers") from error
-        if values.shape[-1:] != (len(self),):
-            raise InputError(
-                f"values have shape {values.shape}; the last axis must hold {len(self)} parameters"
-            )
-        if not np.isfinite(values).all():
-            bad = self.names[int(np.argwhere(~np.isfinite(values))[0][-1])]
+    def checked(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Return values of all controls, shape (..., n_params), after making sure of them.
+
+        Raises:
+            InputError: A value is no finite number, or the last axis has the wrong size.
+        """
+        array: NDArray[np.float64] = numbers("values", values, np.float64)
+        if array.shape[-1:] != (len(self),):
+            n = counted(len(self), "parameter")
+            raise InputError(f"values have shape {array.shape}; the last axis must hold {n}")
+        if not np.isfinite(array).all():
+            bad = self.names[int(np.argwhere(~np.isfinite(array))[0][-1])]
             raise InputError(f"parameter '{bad}' is not a finite number; give a number")
-        return values
+        return array
 
+    def within(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Return native values, shape (..., n_params), after making sure of their ranges too.
 
-@dataclass(frozen=True)
-class Subspace:
-    """The controls that are learnt, among all those of a synth; the others play their default.
-
-    Args:
-        full: All controls.
-        learnt: Those that are learnt, as ``full.select`` returns them.
-
-    Example:
-        >>> full = ParamSpace((Param("cutoff", default=0.5), Param("wave"), Param("drive")))
-        >>> part = Subspace(full, full.select("drive,wave"))
-        >>> part.complete([0.25, 1.0]).tolist()
-        [0.5, 0.25, 1.0]
-        >>> part.of([0.5, 0.25, 1.0]).tolist()
-        [0.25, 1.0]
-    """
-
-    full: ParamSpace
-    learnt: ParamSpace
-
-    @cached_property
-    def columns(self) -> NDArray[np.int64]:
-        """Positions of the learnt controls among all, shape (n_learnt,)."""
-        return self.full.index(self.learnt.names)
-
-    def of(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Return the learnt part of values of all controls, shape (..., n_learnt)."""
-        return self.full._checked(values)[..., self.columns]
-
-    def complete(self, learnt: ArrayLike) -> NDArray[np.float64]:
-        """Return the values of all controls, shape (..., n_params), from the learnt ones."""
-        array = self.learnt._checked(learnt)
-        values = np.empty((*array.shape[:-1], len(self.full)))
-        values[...] = self.full.defaults
-        values[..., self.columns] = array
-        return values
+        Raises:
+            InputError: A value lies outside its range by more than rounding explains.
+        """
+        array = self.checked(values)
+        slack = SLACK * (self.maximum - self.minimum)
+        outside = (array < self.minimum - slack) | (array > self.maximum + slack)
+        if outside.any():
+            at = np.argwhere(outside)[0]
+            param = self.params[at[-1]]
+            raise InputError(
+                f"parameter '{param.name}' is {array[tuple(at)]:g}, outside its range from "
+                f"{param.minimum:g} to {param.maximum:g}; give native values of this synth"
+            )
+        return array
 
 
 def shortest(value: float) -> float:

@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, checked_path, number, read_limited, reading, unknown
+from pyrosynth.errors import (
+    InputError,
+    checked_path,
+    counted,
+    number,
+    numbers,
+    read_limited,
+    reading,
+    require_type,
+    unknown,
+)
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.params import ParamSpace
 
@@ -37,13 +47,25 @@ class Preset:
     values: Mapping[str, float] = field(default_factory=dict)
     bank: str = ""
 
-    def array(self, space: ParamSpace) -> NDArray[np.float64]:
+    def __post_init__(self) -> None:
+        """Check the types."""
+        require_type("name of a preset", self.name, str, "text")
+        require_type("bank of a preset", self.bank, str, "text")
+        require_type("values of a preset", self.values, Mapping, "a dictionary of numbers by name")
+
+    def array(self, space: ParamSpace, *, clamp: bool = False) -> NDArray[np.float64]:
         """Return the native values in the order of ``space``, shape (n_params,).
+
+        Args:
+            space: All parameters of the synth.
+            clamp: Whether to bring values that lie outside their range to its ends, as a synth
+                does with files of its own, instead of refusing them.
 
         Raises:
             InputError: The preset names a parameter that the space does not have, or a value is
-                no finite number.
+                no finite number or far outside its range.
         """
+        require_type("parameters", space, ParamSpace, "a ParamSpace, such as synth.param_space")
         for name in self.values:
             if name not in space.names:
                 raise unknown("parameter", name, space.names)
@@ -60,18 +82,29 @@ class Preset:
                 f"preset '{self.name}' has a value that is no number ({name}: "
                 f"{self.values[name]}); give finite numbers"
             )
-        return values
+        if clamp:
+            return np.clip(values, space.minimum, space.maximum)
+        try:
+            return space.within(values)
+        except InputError as error:
+            raise InputError(f"preset '{self.name}': {error}") from error
 
     @classmethod
     def from_array(
         cls, space: ParamSpace, values: ArrayLike, name: str = "", bank: str = ""
     ) -> "Preset":
-        """Build a preset from native values in the order of ``space``, shape (n_params,)."""
-        array = np.asarray(values, np.float64)
+        """Build a preset from native values in the order of ``space``, shape (n_params,).
+
+        Raises:
+            InputError: They are no numbers, of another shape, or far outside their ranges.
+        """
+        require_type("parameters", space, ParamSpace, "a ParamSpace, such as synth.param_space")
+        array = numbers("values", values, np.float64)
         if array.shape != (len(space),):
             raise InputError(
                 f"values of shape {array.shape} for one preset; give {len(space)} numbers"
             )
+        space.within(array)
         return cls(name, dict(zip(space.names, array.tolist(), strict=True)), bank)
 
     def save(self, path: str | Path, synth: str = "") -> None:
@@ -118,7 +151,7 @@ class Preset:
     def __repr__(self) -> str:
         """Say what it is called and where it comes from, in a line."""
         bank = f", bank '{self.bank}'" if self.bank else ""
-        return f"Preset('{self.name}', {len(self.values)} values{bank})"
+        return f"Preset('{self.name}', {counted(len(self.values), 'value')}{bank})"
 
     def _repr_html_(self) -> str:
         """Show its values as a table in a notebook."""
@@ -136,9 +169,14 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def preset_array(presets: Sequence[Preset], space: ParamSpace) -> NDArray[np.float64]:
-    """Stack presets into native values, shape (n_presets, n_params)."""
-    return np.stack([preset.array(space) for preset in presets])
+def preset_array(
+    presets: Sequence[Preset], space: ParamSpace, *, clamp: bool = False
+) -> NDArray[np.float64]:
+    """Stack presets into native values, shape (n_presets, n_params); see `Preset.array`."""
+    require_type("presets", presets, Sequence, "a list of Preset")
+    for preset in presets:
+        require_type("one of the presets", preset, Preset, "a Preset, such as Preset.load(file)")
+    return np.stack([preset.array(space, clamp=clamp) for preset in presets])
 
 
 def checked_values(values: ArrayLike, space: ParamSpace, n_axes: int) -> NDArray[np.float64]:
@@ -150,10 +188,10 @@ def checked_values(values: ArrayLike, space: ParamSpace, n_axes: int) -> NDArray
         n_axes: 1 for those of one preset, shape (n_params,), 2 for a row for each preset.
 
     Raises:
-        InputError: They have another shape, or are no finite numbers.
+        InputError: They have another shape, are no finite numbers, or lie far outside their
+            ranges.
     """
-    space.to_unit(values)  # makes sure of the numbers, and of how many there are
-    array = np.array(values, np.float64, order="C")
+    array = np.array(space.within(values), order="C")
     if array.ndim != n_axes:
         wanted = "(n_params,)" if n_axes == 1 else "(n, n_params)"
         raise InputError(f"values have shape {array.shape}; they must be {wanted}")

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import InputError, integer, number
+from pyrosynth.errors import InputError, integer, number, numbers, require_type
 from pyrosynth.synths import Synth, from_spec
 from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.sandbox import Scratch
@@ -107,6 +107,8 @@ class Renderer:
         keep_audio: bool = True,
     ) -> None:
         """Check the arguments; a worker starts when there is something for it to do."""
+        require_type("synth", synth, Synth, "a synth, such as load_synth('voice')")
+        require_type("note", note, Note, "a Note")
         n_workers = n_cores() if workers is None else integer("workers", workers, 1, MOST_WORKERS)
         sample_rate = integer("sample_rate", sample_rate, 1)
         timeout_seconds = number("timeout_seconds", timeout_seconds, 1e-3)
@@ -298,7 +300,7 @@ def probe_isolation(
         ``exact``: the first of the synth's isolations with all sounds identical, None if there
         is none. A sound that failed is not identical.
     """
-    array = np.asarray(values, np.float64)
+    array = numbers("values", values, np.float64)
     order = np.random.default_rng(seed).permutation(len(array))
     notes = [note] if isinstance(note, Note) else list(note)
     spec = synth.spec()

@@ -194,7 +194,7 @@ class Vital(IsolatedSynth):
     def _preset(self, read: VitalPreset, path: Path) -> Preset:
         """Return the values of the controls that the engine has, in their ranges."""
         values = {k: v for k, v in read.values.items() if k in self.param_space.names}
-        array = Preset(read.name, values).array(self.param_space)
+        array = Preset(read.name, values).array(self.param_space, clamp=True)
         legal = self.param_space.from_unit(self.param_space.to_unit(array))
         return Preset.from_array(self.param_space, legal, read.name, path.parent.name)
 

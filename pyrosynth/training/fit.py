@@ -25,6 +25,7 @@ from pyrosynth.errors import (
     checked_path,
     checked_seed,
     reading,
+    require_type,
     unknown,
 )
 from pyrosynth.files import claim, difference, share
@@ -116,6 +117,8 @@ def fit(
         >>> data = ps.open_dataset("data")  # doctest: +SKIP
         >>> run = ps.fit("flow_audio", data, "run", steps=2000)  # doctest: +SKIP
     """
+    require_type("dataset", dataset, Dataset, "a dataset, such as open_dataset(folder)")
+    require_type("options", options, (Mapping, type(None)), "a dictionary of hyper-parameters")
     device = device_of_process(device)
     svi.find_device(device)
     with joined(device) as processes:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from pyrosynth.errors import numbers
 from pyrosynth.modeling import Variant
 from pyrosynth.modeling.temperature import Temperature, set_temperature, tempered_parts
 
@@ -73,9 +74,9 @@ def conformal_scores(log_q: ArrayLike, log_q_truth: ArrayLike) -> NDArray[np.flo
     Returns:
         (median of the draws - truth) / their standard deviation, shape (...).
     """
-    drawn = np.asarray(log_q, np.float64)
+    drawn = numbers("log_q", log_q, np.float64)
     spread = np.maximum(drawn.std(axis=0), 1e-6)
-    return (np.median(drawn, axis=0) - np.asarray(log_q_truth, np.float64)) / spread
+    return (np.median(drawn, axis=0) - numbers("log_q", log_q_truth, np.float64)) / spread
 
 
 def conformal_quantile(scores: ArrayLike, level: float) -> float:
@@ -91,7 +92,7 @@ def conformal_quantile(scores: ArrayLike, level: float) -> float:
     References:
         Vovk, Gammerman and Shafer (2005), Algorithmic learning in a random world.
     """
-    ordered = np.sort(np.asarray(scores, np.float64))
+    ordered = np.sort(numbers("scores", scores, np.float64))
     place = math.ceil((len(ordered) + 1) * level - 1e-9)
     return float(ordered[place - 1]) if place <= len(ordered) else math.inf
 

@@ -1,0 +1,118 @@
+"""Arguments of the wrong type, masked or out of range: one line that says what to give."""
+
+import numpy as np
+import pytest
+import torch
+
+import pyrosynth as ps
+from pyrosynth.audio import descriptors, metrics
+from pyrosynth.data.tags import Tag, TagTable, labelled
+from pyrosynth.errors import InputError, numbers
+from pyrosynth.explore.latent_space import LatentSpace
+from pyrosynth.modeling import Dims
+from pyrosynth.statistics import interval
+from pyrosynth.synths import from_spec
+from pyrosynth.synths.params import Param, ParamSpace
+from pyrosynth.synths.subspace import Subspace
+
+SPACE = ParamSpace((Param("cutoff", maximum=100.0), Param("wave", "toggle", resolution=2)))
+TONE = Tag("tone", ("dark", "bright"))
+VOICE = ps.load_synth("voice")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ParamSpace(("a",)), "one of params is str 'a'; give Param"),
+        (lambda: ParamSpace(Param("a")), "params is Param .*; give a sequence"),
+        (lambda: ParamSpace(None), "params is None"),
+        (lambda: ParamSpace((Param("a"),), {"few": ("b",)}), "unknown parameter 'b'; known: a"),
+        (lambda: ParamSpace((Param("a"),), {"few": "a"}), "a selection is str 'a'"),
+        (lambda: Param(5), "name of a parameter is int 5; give text"),
+        (lambda: Param("a", unit=None), "unit of a parameter is None; give text"),
+        (lambda: Param("a", "toggle", resolution=2, labels="ab"), "labels is str 'ab'; give a"),
+        (lambda: Param("a", "toggle", resolution=2, labels=(1, 2)), "a label is int 1; give text"),
+        (lambda: SPACE.select(5), "a selection of parameters is int 5"),
+        (lambda: SPACE.select([5]), "unknown parameter selection '5'"),
+        (lambda: SPACE.select([]), "unknown parameter selection ''"),
+        (lambda: SPACE.index(None), "names of parameters is None"),
+        (lambda: SPACE.encode(SPACE.defaults, 5), "rng is int 5; give numpy.random"),
+        (lambda: Subspace(SPACE, "cutoff"), "learnt controls is str 'cutoff'; give a ParamSpace"),
+        (lambda: ps.Preset(5), "name of a preset is int 5"),
+        (lambda: ps.Preset("a", [1, 2]), r"values of a preset is list \[1, 2\]"),
+        (lambda: ps.Preset("a").array(VOICE), "parameters is Voice .*; give a ParamSpace"),
+        (lambda: ps.Preset.from_array(VOICE, [1]), "parameters is Voice .*; give a ParamSpace"),
+        (lambda: ps.Preset.from_array(SPACE, "ab"), "values that are no numbers"),
+        (lambda: ps.Preset.from_array(SPACE, [1j, 0]), "no numbers .they are complex128"),
+        (lambda: ps.Preset.from_array(SPACE, [np.nan, 0]), "'cutoff' is not a finite number"),
+        (lambda: Tag(5, ("a", "b")), "name of a tag is int 5; give text"),
+        (lambda: Tag("tone", "dark"), "classes of tag 'tone' is str 'dark'; give a list"),
+        (lambda: Tag("tone", (1, 2)), "a class of tag 'tone' is int 1; give text"),
+        (lambda: Tag.parse(5), "a tag is int 5; give text"),
+        (lambda: TagTable(("tone",), np.ones((2, 1, 2), bool)), "one of tags is str 'tone'"),
+        (lambda: TagTable((TONE,), np.ones((2, 2), bool)), r"shape \(2, 2\); give booleans"),
+        (lambda: TagTable((TONE,), np.ones((2, 1, 2))), "label_mask holds float64"),
+        (lambda: labelled((TONE,), ["dark"]), "labels that are no numbers"),
+        (lambda: labelled((TONE,), [[1]]).hide("half"), "to hide 'half': give a number from 0"),
+        (lambda: Dims("many", (8, 11)), "n_params 'many': give an integer"),
+        (lambda: Dims(4, 8), "x_shape is int 8"),
+        (lambda: Dims(4, (8, 11), (16,)), "sizes that do not fit"),
+        (lambda: ps.Posterior("run"), "run is str 'run'; give a run, or take Posterior.load"),
+        (lambda: LatentSpace("run"), "posterior is str 'run'; give Posterior.load"),
+        (lambda: ps.Renderer("voice", ps.Note(), 22050), "synth is str 'voice'; give a synth"),
+        (lambda: ps.Renderer(VOICE, 60, 22050), "note is int 60; give a Note"),
+        (lambda: ps.render_dataset("voice", "data"), "synth is str 'voice'; give a synth"),
+        (lambda: ps.render_dataset(VOICE, "data", note=60), "note is int 60; give a Note"),
+        (lambda: ps.render_dataset(VOICE, "data", presets=["a"]), "one of the presets is str 'a'"),
+        (lambda: ps.fit("npe", "data", "run"), "dataset is str 'data'; give a dataset"),
+        (lambda: ps.infer_sounds("run", ["a.wav"], "out"), "posterior is str 'run'"),
+        (lambda: ps.check("run", "data", "out"), "posterior is str 'run'"),
+        (lambda: ps.compare("data", "out"), "dataset is str 'data'; give a dataset"),
+        (lambda: from_spec(5), "description of a synth is int 5"),
+    ],
+)
+def test_arguments_of_another_type_are_one_line(make, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message):
+        make()
+    assert not list(tmp_path.iterdir())
+
+
+def test_values_far_outside_their_ranges_are_refused():
+    """A preset of another synth or in other units is not clamped to one that nobody made."""
+    message = "'cutoff' is 5000, outside its range from 0 to 100"
+    for take in (
+        ps.Preset("a", {"cutoff": 5000.0}).array,
+        lambda space: ps.Preset.from_array(space, [5000.0, 1.0]),
+        lambda space: space.within([[5.0, 1.0], [5000.0, 1.0]]),
+    ):
+        with pytest.raises(InputError, match=message):
+            take(SPACE)
+    rounded = ps.Preset("a", {"cutoff": 100.5})
+    assert rounded.array(SPACE)[0] == 100.5
+    assert ps.Preset("a", {"cutoff": 5000.0}).array(SPACE, clamp=True)[0] == 100.0
+    values = np.tile(VOICE.param_space.defaults, (2, 1))
+    values[1, 3] = 1e6
+    with (
+        ps.Renderer(VOICE, ps.Note(), 22050, workers=1) as renderer,
+        pytest.raises(InputError, match="'osc2_waveform' is 1e[+]06, outside its range"),
+    ):
+        renderer.render(values)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_masked_values_are_refused(nested):
+    """NumPy would take what lies under the mask for data."""
+    masked = np.ma.masked_invalid([0.5, np.nan] * 1024)
+    given = [masked, masked] if nested else masked
+    sounds = np.ma.stack([masked, masked]) if nested else masked
+    for take in (
+        lambda: numbers("numbers", given), lambda: descriptors.describe(sounds, ps.FeatureSpec()),
+        lambda: ps.FeatureSpec()(sounds), lambda: metrics.log_distance(sounds, sounds),
+        lambda: interval(sounds), lambda: SPACE.to_unit(given),
+        lambda: ps.Preset.from_array(SPACE, given), lambda: labelled((TONE,), given),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match="some are masked, and a mask would be lost; fill"):
+            take()
+    assert numbers("numbers", np.ma.masked_invalid([0.5, 1.0])).tolist() == [0.5, 1.0]
+    assert numbers("numbers", torch.ones(2, requires_grad=True)).tolist() == [1.0, 1.0]
