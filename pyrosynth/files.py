@@ -379,9 +379,15 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"cannot write '{path}' ({error.strerror or error}); free space or give another "
-            "place, what was there before is untouched"
+            f"cannot write '{_told(path)}' ({error.strerror or error}); free space or give "
+            "another place, what was there before is untouched"
         ) from error
+
+
+def _told(path: Path) -> Path:
+    """Return where a file of a private folder is to lie, which is what the user has asked for."""
+    at = next((i for i, name in enumerate(path.parts) if PART.fullmatch(name)), None)
+    return path if at is None else Path(*path.parts[:at], *path.parts[at + 2 :])
 
 
 def _leaves(data: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -259,6 +259,15 @@ Generic {
     assert reason(NotImplementedError()) == "NotImplementedError"
 
 
+def test_an_error_names_the_place_that_was_asked_for(tmp_path):
+    """Not the private one in which a folder is written until it is whole."""
+    with files.whole(tmp_path / "site", "serve") as new:
+        (new / "file").write_bytes(b"")
+        with pytest.raises(InputError) as error:
+            files.write_bytes(new / "file" / "page", b"page")
+    assert f"cannot write '{tmp_path / 'site' / 'file' / 'page'}'" in str(error.value)
+
+
 def test_messages_are_one_printable_line():
     assert one_line("a\n\x1b[31m b\udcff") == "a \\x1b[31m b\\udcff"
     error = InputError("no file '" + "x\n" * 5000 + "'; give another")

@@ -79,10 +79,14 @@ def test_a_signal_that_is_ignored_stays_so():
     assert done.stdout == b"goes on\n"
 
 
-def test_a_page_that_cannot_be_written_is_refused_before_any_work(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "command", ["serve missing --static", "describe x --out", "presets x --out"]
+)
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path, capsys, command):
+    """Neither the run nor the synth is even looked for."""
     (tmp_path / "file").write_bytes(b"mine")
-    out = tmp_path / "file" / "page"
-    assert main(["serve", "no run", "--static", str(out)]) == 2  # a run is not even looked for
+    out = tmp_path / "file" / "results"
+    assert main([*command.split(), str(out)]) == 2
     assert f"cannot write '{out.parent}'" in capsys.readouterr().err
 
 

@@ -60,9 +60,11 @@ def describe(
 ) -> None:
     """Listen to a synth's controls: which are heard, safe, worth learning; call it to go on."""
     from pyrosynth.cli.learn_summary import controls_lines
+    from pyrosynth.files import writable
     from pyrosynth.synths import load_synth
     from pyrosynth.synths.discovery import describe as describe_synth
 
+    writable(out.parent)  # before minutes of work
     described = describe_synth(
         load_synth(synth, **settings(option)), out, use=use or (), fix=fix or (), seed=seed,
         workers=workers, force=force,
@@ -90,10 +92,12 @@ def presets(
     """Gather the presets of a synth and of files into one, equal ones once, silent ones marked."""
     from pyrosynth.data.gathering import gather
     from pyrosynth.errors import InputError
+    from pyrosynth.files import writable
     from pyrosynth.synths import load_synth
 
     if out.exists():  # somebody may have edited it
         raise InputError(f"'{out}' is there already; give another --out, or delete it yourself")
+    writable(out.parent)  # before minutes of work
     loaded = load_synth(synth, **settings(option))
     found = gather(loaded, files or (), workers=workers)
     if not found.presets:
