@@ -28,7 +28,7 @@ VOICE = ps.load_synth("voice")
         (lambda: ParamSpace(None), "params is None"),
         (lambda: ParamSpace((Param("a"),), {"few": ("b",)}), "unknown parameter 'b'; known: a"),
         (lambda: ParamSpace((Param("a"),), {"few": "a"}), "a selection is str 'a'"),
-        (lambda: Param(5), "name of a parameter is int 5; give text"),
+        (lambda: Param(5), "parameter 5: a name is text"),
         (lambda: Param("a", unit=None), "unit of a parameter is None; give text"),
         (lambda: Param("a", "toggle", resolution=2, labels="ab"), "labels is str 'ab'; give a"),
         (lambda: Param("a", "toggle", resolution=2, labels=(1, 2)), "a label is int 1; give text"),

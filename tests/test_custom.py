@@ -86,6 +86,9 @@ def here(tmp_path, monkeypatch):
     """A folder with a module, in which the command is run."""
     (tmp_path / "clicking.py").write_text(textwrap.dedent(MODULE))
     (tmp_path / "broken_synth.py").write_text("1 / 0")
+    (tmp_path / "no_method.py").write_text(
+        "import clicking\n\nclass Click(clicking.Click):\n    presets = []\n"
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -115,6 +118,7 @@ def test_an_entry_point_has_a_name(here, monkeypatch):
         ("clicking:Lazy", "lacks identity, render"),
         ("no_such_module:Click", "cannot import 'no_such_module'"),
         ("broken_synth:Click", "ZeroDivisionError"),
+        ("no_method:Click", r"Click.presets of '.*no_method.py' is list \[\]; make it a method"),
     ],
 )
 def test_what_is_wrong_with_a_class_is_one_line(here, name, message):

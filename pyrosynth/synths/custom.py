@@ -52,6 +52,8 @@ def load_class(name: str) -> type[Synth]:
         raise SynthError(
             f"module '{module_name}' has no class '{class_name}'; give MODULE:CLASS"
         ) from error
+    except PyrosynthError as error:
+        raise SynthError(f"cannot import '{module_name}': {error}") from error
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {one_line(str(error), 120)}"
         raise SynthError(

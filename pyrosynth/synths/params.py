@@ -68,7 +68,9 @@ class Param:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        for name in ("name", "unit", "group"):
+        if not isinstance(self.name, str):
+            raise InputError(f"parameter {self.name!r}: a name is text")
+        for name in ("unit", "group"):
             require_type(f"{name} of a parameter", getattr(self, name), str, "text")
         require_type(f"parameter '{self.name}': labels", self.labels, (tuple, list), "a list")
         for label in self.labels:
