@@ -88,7 +88,7 @@ def test_values_that_are_no_numbers():
 
 def test_it_shows_itself_briefly():
     preset = Preset("<b>", {"a": 0.5}, "mine")
-    assert repr(preset) == "Preset('<b>', 1 values, bank 'mine')"
+    assert repr(preset) == "Preset('<b>', 1 value, bank 'mine')"
     assert "&lt;b&gt;" in preset._repr_html_()
     assert repr(SPACE) == "ParamSpace(2 parameters: a, b)"
     assert SPACE._repr_html_().count("<tr") == 3
