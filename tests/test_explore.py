@@ -334,7 +334,7 @@ def test_umap_that_is_not_installed(posterior, monkeypatch):
         ),
         (lambda p: explore.morph(p, [None, None], steps=1), "give at least 2"),
         (lambda p: explore.nearest_presets(p, "nothing.wav"), "unknown preset 'nothing.wav'"),
-        (lambda p: explore.nearest_presets(p, np.zeros((3, 3))), r"features of shape \(1, 3, 3\)"),
+        (lambda p: explore.nearest_presets(p, np.zeros((3, 3))), r"features have shape \(1, 3, 3"),
         (lambda p: explore.nearest_presets(p, np.zeros((64, 11)), 10**6), "nearest presets among"),
         (lambda p: explore.sample_around(p, None, 0), "give at least 1"),
         (lambda p: explore.sample_prior(p, 0), "give at least 1"),

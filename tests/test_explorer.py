@@ -40,7 +40,9 @@ class Server:
         browser = run.parent / "browser"
         browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {self.opened}\n')
         browser.chmod(0o755)
-        command = [sys.executable, "-m", "pyrosynth", "serve", str(run), "--open"]
+        # As a shell starts it in the background; it listens to SIGINT all the same.
+        command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "pyrosynth"]
+        command += ["serve", str(run), "--open"]
         self.process = subprocess.Popen(
             [*command, "--port", str(port), "--osc-port", "0"], stderr=subprocess.PIPE, text=True,
             env={**os.environ, "BROWSER": f"{browser} %s"},

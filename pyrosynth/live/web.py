@@ -305,7 +305,8 @@ async def serve(
     port, stop = integer("port", port, 0, 65535), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:
+        # Under nohup a closed terminal ends nothing; SIGINT is ignored by whatever & has started.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             loop.add_signal_handler(number, stop.set)
     log = server_log()
     loop.set_exception_handler(
