@@ -58,7 +58,7 @@ def probe(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         home.mkdir()
         answer = home / "answer.json"
         child = subprocess.Popen(
-            [*PYTHON, "-I", ladspa.__file__, str(file), str(answer)],
+            [*PYTHON, "-I", ladspa.__file__, str(file), str(answer), str(os.getpid())],
             env={**os.environ, **private_home(home)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -4,14 +4,16 @@ Layouts are those of the public headers ``ladspa.h`` 1.1, ``dssi.h`` 1.0 and ALS
 ``seq_event.h``. This file needs the standard library alone and runs as a script, so that a
 library can be opened in a bare child process: a truncated one kills whoever opens it.
 
-    python ladspa.py LIBRARY ANSWER
+    python ladspa.py LIBRARY ANSWER PARENT
 
-writes a JSON list of the synths to the file ANSWER, or the text of the error.
+writes a JSON list of the synths to the file ANSWER, or the text of the error; on Linux it dies
+with the process PARENT, which has started it.
 """
 
 import ctypes as C
 import json
 import os
+import signal
 import sys
 from typing import Any
 
@@ -22,6 +24,7 @@ DEFAULT_MASK = 0x3C0
 DEFAULT_SHARE = {0x40: 0.0, 0x80: 0.25, 0xC0: 0.5, 0x100: 0.75, 0x140: 1.0}
 DEFAULT_NUMBER = {0x200: 0.0, 0x240: 1.0, 0x280: 100.0, 0x2C0: 440.0}
 NOTE_ON, NOTE_OFF = 6, 7  # ALSA event types
+PR_SET_PDEATHSIG = 1
 
 
 class Hint(C.Structure):
@@ -151,7 +154,20 @@ def describe(path: str) -> list[dict[str, Any]]:
     return synths
 
 
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process with its parent; `pyrosynth.synths.sandbox` has the same.
+
+    Args:
+        parent: Number of the process that has started this one, and may have ended already.
+    """
+    if sys.platform == "linux":
+        C.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
 if __name__ == "__main__":
+    die_with(int(sys.argv[3]))
     answer: list[dict[str, Any]] | str
     try:
         answer = describe(sys.argv[1])

@@ -25,6 +25,7 @@ from pyrosynth.synths.sandbox import (
     PYTHON,
     THREAD_LIMITS,
     Scratch,
+    die_with_parent,
     has_ended,
     kill_all,
     limit_resources,
@@ -65,7 +66,10 @@ def ask(
         paths = [entry or os.getcwd() for entry in sys.path]
         with complaints.open("wb") as errors:
             child = subprocess.Popen(
-                [*PYTHON, "-P", "-c", COMMAND, operation, host, path, question, answer],
+                [
+                    *PYTHON, "-P", "-c", COMMAND,
+                    str(os.getpid()), operation, host, path, question, answer,
+                ],
                 env={
                     **os.environ,
                     **private_home(home),
@@ -77,7 +81,7 @@ def ask(
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 start_new_session=True,
-            )
+            )  # fmt: skip
         scratch.adopt(child.pid)
         in_time = has_ended(child, seconds)
         code = kill_all(child, home)
@@ -103,16 +107,18 @@ def ask(
     return reply["answer"]
 
 
-def main(operation: str, host: str, path: str, question: str, answer: str) -> None:
+def main(parent: str, operation: str, host: str, path: str, question: str, answer: str) -> None:
     """Answer one question in this process and end it, leaving out what the plugin wants to do.
 
     Args:
+        parent: Number of the process that asks; this one dies with it.
         operation: One of `OPERATIONS`.
         host: Name of the host.
         path: The plugin file.
         question: File with the arguments of the operation, as JSON.
         answer: File for the answer.
     """
+    die_with_parent(int(parent))  # the guard of `Scratch` may not know of this process yet
     limit_resources(None)
     reply: dict[str, Any]
     try:
