@@ -1,8 +1,11 @@
-"""Vital: .vital files, what a template adds to the controls, and the engine that plays them."""
+"""Vital: its files and banks, what a template adds to the controls, and the engine."""
 
+import io
 import json
+import struct
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.discovery import describe
 from pyrosynth.synths.presets import Preset, preset_array
 from pyrosynth.synths.rendering import Renderer
-from pyrosynth.synths.vital_presets import read_vital, write_vital
+from pyrosynth.synths.vital_presets import LARGEST_FILE, read_vital, write_vital
 
 NOTE = Note(hold_seconds=0.2, duration_seconds=0.4)
 RATE = 22050
@@ -172,12 +175,119 @@ def test_learning_keeps_copies_of_the_files(bank, tmp_path):
     assert vital.with_files([tmp_path], tmp_path / "none") is vital
     kept = vital.with_files([bank, bank / "plain.vital"], tmp_path / "copies")
     named = [(preset.bank, preset.name) for preset in kept.presets()]
-    assert named == [("bank", name) for name in ("plain", "wide", "wobble", "plain")]
+    assert named == [("bank", name) for name in ("plain", "wide", "wobble")]  # each file once
     again = vital.with_files([], tmp_path / "copies")
     assert again.identity() == kept.identity() != vital.identity()
     with pytest.raises(InputError, match="cannot read the preset"):
         vital.with_files([bank / "notes.vital"], tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.fixture
+def exported(bank, tmp_path):
+    """The same presets as Vital exports them, with what else is in such an archive."""
+    file = tmp_path / "exports" / "Mine.vitalbank"
+    file.parent.mkdir()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for preset in sorted(bank.iterdir()):  # one of them is damaged
+            archive.write(preset, f"My bank/Presets/{preset.name}")
+        archive.writestr("My bank/LFOs/slow.vitallfo", "{}")
+        archive.writestr("__MACOSX/My bank/Presets/._plain.vital", "a resource fork")
+    return file
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_bank_that_vital_exports_is_its_presets(bank, exported, tmp_path, named):
+    given = exported if named else exported.parent
+    loose, vital = synths.load_synth("vital", bank=bank), synths.load_synth("vital", bank=given)
+    own = [(preset.bank, preset.name) for preset in vital.presets()]
+    assert own == [("My bank", name) for name in ("plain", "wide", "wobble")]
+    assert vital.presets() == vital.read_bank(exported)
+    values = preset_array(vital.presets(), vital.param_space)
+    np.testing.assert_array_equal(values, preset_array(loose.presets(), loose.param_space))
+    for row in values:
+        assert vital.template(row) == loose.template(row)
+    kept = vital.with_files([given], tmp_path / "copies")
+    assert kept.presets() == vital.presets()
+    copies = [file.name for file in (tmp_path / "copies").rglob("*.*bank")]
+    assert copies == ["0000 Mine.vitalbank"]
+    for row in values:
+        assert kept.template(row) == loose.template(row)
+
+
+def test_a_bank_that_vital_has_exported_and_is_gone_is_said(exported):
+    vital = synths.load_synth("vital", bank=exported)
+    exported.unlink()
+    with pytest.raises(SynthError, match="the bank has changed: cannot read the bank"):
+        vital.template(vital.param_space.defaults)
+
+
+def test_entries_of_a_bank_name_no_places_on_the_disk(bank, tmp_path):
+    file = tmp_path / "in" / "here" / "evil.vitalbank"
+    file.parent.mkdir(parents=True)
+    with zipfile.ZipFile(file, "w") as archive:
+        for i, name in enumerate(("../../out.vital", "/out.vital", "a/../../../out.vital")):
+            archive.writestr(name, (bank / "wide.vital").read_text().replace("wide", f"wide {i}"))
+    kept = synths.load_synth("vital", bank="").with_files([file], tmp_path / "copies")
+    assert [preset.name for preset in kept.presets()] == ["wide 0", "wide 1", "wide 2"]
+    files = [found for found in tmp_path.rglob("*") if found.is_file()]
+    assert sorted(found.suffix for found in files) == [".json", ".vitalbank", ".vitalbank"]
+    assert not (tmp_path.parent / "out.vital").exists()
+
+
+def archived(*entries, **options):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", **options) as archive:
+        for name, text in entries:
+            archive.writestr(name, text)
+    return content.getvalue()
+
+
+def understated(content):
+    """Let an archive say that its entry is one byte long."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        (info,) = archive.infolist()
+    size = struct.pack("<I", info.file_size)
+    return content.replace(size, struct.pack("<I", 1))
+
+
+PRESET = damaged(SHAPES)
+HUGE = " " * (LARGEST_FILE + 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot read the bank .*not a zip file"),
+        (b"PK" + b"x" * 500, "cannot read the bank .*not a zip file"),
+        (archived(("a.vital", PRESET))[:-30], "cannot read the bank"),
+        (archived(), "holds no .vital file; give a .vitalbank file that Vital has exported"),
+        (archived(("b/LFOs/slow.vitallfo", "{}")), "holds no .vital file"),
+        (archived(("a.vital", "other"), ("b.vital", "[]")), "cannot read the preset .*: a.vital"),
+        (archived(("a.vital", PRESET)).replace(b'"sample"', b'"sombre"'), "a.vital.*Bad CRC-32"),
+        (archived(("a.vital", HUGE), compression=zipfile.ZIP_DEFLATED), "larger than 64 MiB"),
+        (archived(("a.vital", PRESET), compression=zipfile.ZIP_LZMA), "a way that Vital does not"),
+        (understated(archived(("a.vital", PRESET))), "cannot read the preset"),
+    ],
+)
+def test_what_is_no_bank_is_one_clear_line(tmp_path, content, message):
+    file = tmp_path / "other.vitalbank"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        synths.load_synth("vital", bank="").read_bank(file)
+    with pytest.raises(InputError, match=message):
+        synths.load_synth("vital", bank=file)
+    assert synths.load_synth("vital", bank=tmp_path).presets() == []
+
+
+def test_a_bank_is_unpacked_up_to_a_limit(bank, exported, monkeypatch):
+    vital = synths.load_synth("vital", bank="")
+    monkeypatch.setattr("pyrosynth.synths.vital_presets.LARGEST_UNPACKED", 1 << 10)
+    with pytest.raises(InputError, match="its presets are larger than 0 MiB"):
+        vital.read_bank(exported)
+    monkeypatch.setattr("pyrosynth.synths.vital_presets.LARGEST_BANK", 1 << 10)
+    with pytest.raises(InputError, match="it is larger than 0 MiB"):
+        vital.read_bank(exported)
 
 
 def test_without_the_package_vital_says_what_to_install(monkeypatch):

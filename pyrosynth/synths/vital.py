@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,16 @@ from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.presets import Preset
 from pyrosynth.synths.sandbox import PYTHON
 from pyrosynth.synths.user_folders import data_home, expanded
-from pyrosynth.synths.vital_presets import VitalPreset, read_vital, vital_preset, write_vital
+from pyrosynth.synths.vital_presets import (
+    SUFFIX,
+    SUFFIXES,
+    VitalPreset,
+    is_bank,
+    read_vital,
+    read_vital_bank,
+    vital_preset,
+    write_vital,
+)
 
 PACKAGE = "vita"
 VERSION = 1  # to be raised when this module changes what one hears
@@ -40,6 +49,7 @@ VITAL = "1.0.8"  # the Vital whose controls vita has
 BPM = 120.0
 MOST_SETTINGS = 128  # of a control; the order of effects has more and is left to the templates
 SECONDS = 60.0  # for the package to tell its controls, on a busy machine
+Source = tuple[Path, str]  # where a preset is: a file, and its entry there if that is a bank
 KEPT = 16  # templates that a process keeps in memory, of about a megabyte
 # Asks the package what its controls are, in a process of its own.
 COMMAND = """
@@ -59,9 +69,9 @@ class Vital(IsolatedSynth):
     """Vital with the controls that have up to 128 settings, or a range.
 
     Args:
-        bank: A folder of ``.vital`` files, or one: its presets, of which each sound takes what no
-            control holds. The user's own folder of Vital if left out, or if there is none the
-            preset that Vital starts with; empty for that one alone.
+        bank: A folder of ``.vital`` and ``.vitalbank`` files, or one such file: its presets, of
+            which each sound takes what no control holds. The user's own folder of Vital if left
+            out, or if there is none the preset that Vital starts with; empty for that one alone.
 
     Raises:
         InputError: The bank is not there, or a file that is named is none of Vital's.
@@ -72,7 +82,7 @@ class Vital(IsolatedSynth):
     # Random phases follow from how many engines a process has made and what they have played.
     isolation = "fork"
     isolations = ("fork",)
-    preset_suffix = ".vital"
+    preset_suffix = SUFFIX
     usual_prior = "mixture"
 
     def __init__(self, bank: str | os.PathLike[str] | None = None) -> None:
@@ -83,9 +93,9 @@ class Vital(IsolatedSynth):
         self.bank = os.path.abspath(os.path.expanduser(bank)) if bank else ""
         if bank is None and usual.is_dir():
             self.bank = str(usual)
-        self._files, self._presets = self._read(Path(self.bank)) if self.bank else ([], [])
+        self._sources, self._presets = self._read(Path(self.bank)) if self.bank else ([], [])
         digest = hashlib.sha256()
-        for file in self._files:
+        for file in dict.fromkeys(file for file, _ in self._sources):
             digest.update(file.read_bytes())
         self._digest = digest.hexdigest()
 
@@ -102,12 +112,12 @@ class Vital(IsolatedSynth):
         return list(self._presets)
 
     def read_bank(self, path: str | os.PathLike[str]) -> list[Preset]:
-        """Read a ``.vital`` file: the values of its controls.
+        """Read the values of the controls in a ``.vital`` file, or in those of a ``.vitalbank``.
 
         Raises:
             InputError: It is none of Vital's, or of a newer Vital.
         """
-        return [self._preset(read_vital(Path(path)), Path(path))]
+        return self._read_file(Path(path))[1]
 
     def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
         """Write the first preset as a ``.vital`` file, with all else as its template has it."""
@@ -120,12 +130,12 @@ class Vital(IsolatedSynth):
     def with_files(self, files: Sequence[Path], folder: Path) -> "Vital":
         """Return Vital with a bank of copies: of these files, and of the bank it has."""
         if not folder.exists():
-            own = [file for file in files if file.is_dir() or file.suffix == self.preset_suffix]
-            found = [file for place in own for file in self._read(place)[0]] + self._files
+            own = [file for file in files if file.is_dir() or file.suffix.lower() in SUFFIXES]
+            found = [source for place in own for source in self._read(place)[0]] + self._sources
             if not found:
                 return self
             with whole(folder, "learn") as new:
-                for i, file in enumerate(found):
+                for i, file in enumerate(dict.fromkeys(file for file, _ in found)):
                     owner = safe_name(file.absolute().parent.name or "bank")
                     copy = new / owner / f"{i:04d} {file.name}"
                     copy.parent.mkdir(exist_ok=True)
@@ -141,12 +151,11 @@ class Vital(IsolatedSynth):
         Raises:
             SynthError: Its file is gone or has changed.
         """
-        if not self._files:
+        if not self._sources:
             return self.init
         distances = ((self._units - self.param_space.to_unit(values)) ** 2).sum(axis=1)
-        file = self._files[int(distances.argmin())]
         try:
-            return _kept(file)
+            return _kept(*self._sources[int(distances.argmin())])
         except InputError as error:
             raise SynthError(f"the bank has changed: {error}") from error
 
@@ -176,27 +185,39 @@ class Vital(IsolatedSynth):
         arrays = [preset.array(self.param_space) for preset in self._presets]
         return self.param_space.to_unit(np.stack(arrays))
 
-    def _read(self, place: Path) -> tuple[list[Path], list[Preset]]:
-        """Read a file, or those of a folder: the files, and their presets."""
+    def _read(self, place: Path) -> tuple[list[Source], list[Preset]]:
+        """Read a file, or those of a folder: where its presets are, and their controls."""
         if not place.exists():
             raise InputError(f"there is no bank '{place}'; give a folder of .vital files, or one")
         if not place.is_dir():
-            return [place], self.read_bank(place)
-        files, presets = [], []
-        for file in sorted(place.rglob("*.vital")):
+            return self._read_file(place)
+        sources, presets = [], []
+        for file in sorted(f for f in place.rglob("*") if f.suffix.lower() in SUFFIXES):
             try:
-                presets += self.read_bank(file)
+                found = self._read_file(file)
             except InputError:
                 continue  # whatever a user keeps there; named files complain
-            files.append(file)
-        return files, presets
+            sources += found[0]
+            presets += found[1]
+        return sources, presets
 
-    def _preset(self, read: VitalPreset, path: Path) -> Preset:
+    def _read_file(self, file: Path) -> tuple[list[Source], list[Preset]]:
+        """Read the preset of a file, or those of a bank."""
+        if not is_bank(file):
+            return [(file, "")], [self._preset(read_vital(file), file.parent.name)]
+        sources, presets = [], []
+        for entry, read in read_vital_bank(file):
+            sources.append((file, entry))
+            folders = PurePosixPath(entry).parts[:-1]  # Vital names the first like the bank
+            presets.append(self._preset(read, folders[0] if folders else file.stem))
+        return sources, presets
+
+    def _preset(self, read: VitalPreset, bank: str) -> Preset:
         """Return the values of the controls that the engine has, in their ranges."""
         values = {k: v for k, v in read.values.items() if k in self.param_space.names}
         array = Preset(read.name, values).array(self.param_space, clamp=True)
         legal = self.param_space.from_unit(self.param_space.to_unit(array))
-        return Preset.from_array(self.param_space, legal, read.name, path.parent.name)
+        return Preset.from_array(self.param_space, legal, read.name, bank)
 
 
 class _Engine:

@@ -1,24 +1,32 @@
-"""Presets of Vital, as their files (``.vital``) hold them.
+"""Presets of Vital, as its files (``.vital``) and banks (``.vitalbank``) hold them.
 
-Such a file is JSON. Its ``settings`` hold the value of each control by name, and beside them what
-no control holds: wavetables, shapes of LFOs, the routings of modulations, and a sample.
+A file is JSON. Its ``settings`` hold the value of each control by name, and beside them what
+no control holds: wavetables, shapes of LFOs, the routings of modulations, and a sample. A bank is
+a ZIP archive of such files and of others; nothing of it is unpacked to the disk.
 """
 
 import json
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pyrosynth.errors import InputError, number, read_limited, reading
+from pyrosynth.errors import InputError, number, read_limited, reading, regular_file
 from pyrosynth.files import write_bytes
 
+SUFFIXES = SUFFIX, BANK_SUFFIX = ".vital", ".vitalbank"
 LARGEST_FILE = 2**26  # bytes; wavetables and samples are embedded
+LARGEST_BANK = 2**28  # bytes
+LARGEST_UNPACKED = 2**30  # bytes of all presets of a bank
+PACKED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 SHAPES: Mapping[str, type] = {
     "wavetables": list, "lfos": list, "modulations": list, "sample": dict,
 }  # fmt: skip
 NEWEST = 1  # main version of Vital whose files are read
 ADVICE = "give a .vital file that Vital has saved"
+BANK_ADVICE = "give a .vitalbank file that Vital has exported"
 
 
 @dataclass(frozen=True)
@@ -46,15 +54,79 @@ class VitalPreset:
         return json.dumps({**self.content, "preset_name": name, "settings": settings})
 
 
-def read_vital(path: str | Path) -> VitalPreset:
-    """Read a file.
+def is_bank(path: str | Path) -> bool:
+    """Tell whether a file is a bank, by its name."""
+    return Path(path).suffix.lower() == BANK_SUFFIX
+
+
+def read_vital(path: str | Path, entry: str = "") -> VitalPreset:
+    """Read a preset.
+
+    Args:
+        path: A ``.vital`` file, or a bank.
+        entry: Which preset of the bank.
 
     Raises:
         InputError: It cannot be read, is none of Vital's, or of a newer Vital.
     """
+    if entry:
+        with _opened(path) as (bank, _):
+            return _read_entry(bank, path, entry)
     with reading(InputError, f"cannot read the preset '{path}'", ADVICE):
         data = json.loads(read_limited(path, LARGEST_FILE))
     return vital_preset(data, path)
+
+
+def read_vital_bank(path: str | Path) -> Iterator[tuple[str, VitalPreset]]:
+    """Yield the presets of a bank, each with the name of its entry; damaged ones are left out.
+
+    Raises:
+        InputError: It is no bank, is too large, or has no preset that can be read.
+    """
+    n_read, wrong = 0, None
+    with _opened(path) as (bank, entries):
+        for entry in entries:
+            try:
+                preset = _read_entry(bank, path, entry)
+            except InputError as error:
+                wrong = wrong or error
+                continue
+            n_read += 1
+            yield entry, preset
+    if not n_read:
+        raise wrong or InputError(f"the bank '{path}' holds no .vital file; {BANK_ADVICE}")
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[zipfile.ZipFile, list[str]]]:
+    """Open a bank that is not too large; yield it and the names of its presets."""
+    with reading(InputError, f"cannot read the bank '{path}'", BANK_ADVICE):
+        if regular_file(path).stat().st_size > LARGEST_BANK:
+            raise ValueError(f"it is larger than {LARGEST_BANK >> 20} MiB")
+        bank = zipfile.ZipFile(path)
+        files = [
+            info for info in bank.infolist()
+            if (name := PurePosixPath(info.filename)).suffix.lower() == SUFFIX
+            and not name.name.startswith(".")  # what macOS adds to a file
+        ]  # fmt: skip
+        if sum(info.file_size for info in files) > LARGEST_UNPACKED:
+            raise ValueError(f"its presets are larger than {LARGEST_UNPACKED >> 20} MiB")
+    with bank:
+        yield bank, [info.filename for info in files]
+
+
+def _read_entry(bank: zipfile.ZipFile, path: str | Path, entry: str) -> VitalPreset:
+    """Read a preset of an open bank."""
+    where = f"{path}: {entry}"
+    with reading(InputError, f"cannot read the preset '{where}'", BANK_ADVICE):
+        info = bank.getinfo(entry)
+        if info.file_size > LARGEST_FILE:
+            raise ValueError(f"it is larger than {LARGEST_FILE >> 20} MiB")
+        if info.compress_type not in PACKED:  # of the others, much comes from a few bytes
+            raise ValueError("it is packed in a way that Vital does not use")
+        with bank.open(info) as file:
+            data = json.loads(file.read(LARGEST_FILE))  # whatever size it claims to have
+    return vital_preset(data, where)
 
 
 def vital_preset(data: Any, path: str | Path) -> VitalPreset:
