@@ -24,6 +24,7 @@ from pyrosynth.modeling import (
     WarmUp,
     build,
     noise_from,
+    standard_normal,
     with_recipe,
 )
 from pyrosynth.modeling.recipes import require_runnable
@@ -521,6 +522,45 @@ def test_looking_whether_it_runs_changes_nothing(name):
     assert torch.equal(before, torch.get_rng_state())
     assert all(torch.equal(state[key], t) for key, t in variant.state_dict().items())
     assert variant.training
+
+
+def no_terms(variant):
+    del variant.terms
+
+
+def in_the_store(variant):
+    def guide(batch, plain=variant.guide):
+        pyro.module("encoder", variant.encoder)
+        plain(batch)
+
+    variant.guide = guide
+
+
+def undrawn_latent(variant):
+    def model(batch=None, plain=variant.model):
+        pyro.sample("w", standard_normal(variant.origin))
+        plain(batch)
+
+    variant.model = model
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (no_terms, "has no terms; set self.terms"),
+        (in_the_store, "in Pyro's parameter store, which a fit does not train"),
+        (undrawn_latent, "the model of FlowReg draws 'w', and its guide does not"),
+    ],
+)
+def test_what_a_fit_would_silently_get_wrong_is_refused(spoil, message):
+    variant = small("flow_reg", DIMS)
+    spoil(variant)
+    try:
+        with pytest.raises(InputError, match=message) as error:
+            require_runnable(variant)
+    finally:
+        pyro.clear_param_store()
+    assert len(str(error.value)) <= 300
 
 
 def test_terms_and_schedules():

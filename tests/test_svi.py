@@ -227,7 +227,7 @@ def test_terms_name_sites_that_are_there_and_each_once():
     variant = small(data)
     batch = data.batch(data.train[:8])
     for term in (Term("all", ("x", "z")), Term("all", ("x",), guide=("x",))):
-        with pytest.raises(RunError, match="which its program lacks; it has .*v"):
+        with pytest.raises(RunError, match="which the (model|guide) lacks; it has (v, x|v)$"):
             SyncFreeELBO((term,)).values(variant, batch)
     with pytest.raises(RunError, match="two terms count the model's site 'x'"):
         SyncFreeELBO((Term("a", ("x", "v")), Term("b", ("x",))))

@@ -20,7 +20,7 @@ from torch import Tensor
 from pyrosynth.errors import numbers
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.modeling import noise_from
-from pyrosynth.modeling.variant import ONE_AT_A_TIME
+from pyrosynth.modeling.distributions import ONE_AT_A_TIME
 from pyrosynth.training.svi import plain_torch
 
 Array = NDArray[np.float32]

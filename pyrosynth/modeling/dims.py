@@ -11,6 +11,9 @@ Batch = dict[str, Tensor]
 ``v``, ``has_v`` (batch,) bool; where unknown, ``v`` holds any legal numbers. With tags,
 ``label_mask`` (batch, n_tags, n_classes) bool, see `pyrosynth.data.tags`."""
 
+DATA = {"x": "x", "v": "v", "t": "label_mask"}
+"""The sites that have data, and their keys in a batch."""
+
 
 @dataclass(frozen=True)
 class Dims:

@@ -1,6 +1,7 @@
 """Distributions of sounds and presets, standard normals behind flows, and their noise."""
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -17,6 +18,9 @@ from torch.overrides import TorchFunctionMode
 from pyrosynth.modeling.bijections import LOG_SQRT_2PI, Flow, UnitCube
 
 _Shape = torch.Size | list[int] | tuple[int, ...]
+
+ONE_AT_A_TIME = threading.RLock()
+"""Held while a program runs: Pyro keeps the handlers of all threads in one list."""
 
 
 class MelNormal(TorchDistribution):

@@ -12,15 +12,14 @@ import torch
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pyrosynth.errors import RunError
-from pyrosynth.modeling.dims import Batch
-from pyrosynth.modeling.distributions import sharing
+from pyrosynth.modeling.dims import DATA, Batch
+from pyrosynth.modeling.distributions import ONE_AT_A_TIME, sharing
 from pyrosynth.modeling.terms import Term
-from pyrosynth.modeling.variant import ONE_AT_A_TIME, Variant
-
-DATA = {"x": "x", "v": "v", "t": "label_mask"}  # sites that have data, and their keys in a batch
+from pyrosynth.modeling.variant import Variant
 
 
 class Conditioned(Messenger):
@@ -194,9 +193,11 @@ class _Traces:
     def _score(self, trace: poutine.Trace, name: str, term: Term) -> Tensor:
         """Return what a site counts in a term, shape (batch,)."""
         if name not in trace:
-            there = sorted(self._sites(trace))
+            program = "guide" if trace is self.guide else "model"
+            sites = self._sites(trace).items()
+            there = sorted(name for name, site in sites if not site_is_subsample(site))
             raise RunError(
-                f"term '{term.name}' names the site '{name}', which its program lacks; "
+                f"term '{term.name}' names the site '{name}', which the {program} lacks; "
                 f"it has {', '.join(there) or 'none'}"
             )
         site: Any = trace.nodes[name]

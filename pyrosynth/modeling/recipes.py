@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from pyro import poutine
+from pyro.poutine.util import site_is_subsample
 
 from pyrosynth.errors import InputError, PyrosynthError, line_of, one_line, reason, unknown
-from pyrosynth.modeling.distributions import noise_from
+from pyrosynth.modeling.dims import DATA
+from pyrosynth.modeling.distributions import ONE_AT_A_TIME, noise_from
 
 if TYPE_CHECKING:
     from pyrosynth.modeling.dims import Dims
@@ -58,17 +61,20 @@ def plain(value: Any) -> Any:
 
 
 def require_runnable(variant: "Variant") -> None:
-    """Make sure that both programs of a variant run: its parts may not fit each other.
+    """Make sure that a variant can be fitted: its parts may not fit each other.
 
     Raises:
-        InputError: They do not.
+        InputError: A program fails or keeps a parameter in Pyro's store, there are no terms, or
+            the model draws what the guide does not.
     """
     training, dims = variant.training, variant.dims
     batch = {"x": variant.origin.new_zeros(2, *dims.x_shape)}
     variant.eval()
     try:
         with torch.no_grad(), noise_from(torch.Generator(variant.origin.device)):
-            variant.model(batch)
+            with ONE_AT_A_TIME:
+                model = poutine.trace(variant.model).get_trace(batch)
+                guide = poutine.trace(variant.guide).get_trace(batch)
             variant.log_prob_v(*variant.sample_v(batch["x"], 1)[:1], batch["x"])
     except PyrosynthError:  # it says so itself
         raise
@@ -76,6 +82,28 @@ def require_runnable(variant: "Variant") -> None:
         raise _failed(type(variant), "run", variant.hyperparameters(), error) from error
     finally:
         variant.train(training)
+    _require_objective(variant, model, guide)
+
+
+def _require_objective(variant: "Variant", model: poutine.Trace, guide: poutine.Trace) -> None:
+    """Refuse what Pyro allows, and what a fit would silently not train or not sum over."""
+    name = type(variant).__name__
+    if not getattr(variant, "terms", ()):
+        raise InputError(f"{name} has no terms; set self.terms in its constructor")
+    for store in sorted({*model.param_nodes, *guide.param_nodes}):
+        raise InputError(
+            f"{name} has '{store}' in Pyro's parameter store, which a fit does not train; "
+            "assign an nn.Parameter or a module in its constructor"
+        )
+    for latent, site in model.nodes.items():
+        drawn = (
+            site["type"] == "sample" and not site["is_observed"] and not site_is_subsample(site)
+        )
+        if drawn and latent not in DATA and latent not in guide:
+            raise InputError(
+                f"the model of {name} draws '{latent}', and its guide does not; draw it in the "
+                "guide as well, or sum over it in the model"
+            )
 
 
 V = TypeVar("V", bound="Variant")

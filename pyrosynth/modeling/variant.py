@@ -11,7 +11,6 @@ the open unit cube, ``t`` (n_tags, n_classes) mask of the classes that a preset 
 """
 
 import inspect
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -26,6 +25,7 @@ from pyrosynth.errors import InputError, unknown
 from pyrosynth.modeling.bijections import Flow, UnitCube
 from pyrosynth.modeling.dims import Batch, Dims
 from pyrosynth.modeling.distributions import (
+    ONE_AT_A_TIME,
     CubeNormal,
     MelNormal,
     flow_normal,
@@ -37,9 +37,6 @@ from pyrosynth.modeling.distributions import (
 from pyrosynth.modeling.hyperparameters import require_ranges
 from pyrosynth.modeling.recipes import Recipe, plain
 from pyrosynth.modeling.terms import Term
-
-ONE_AT_A_TIME = threading.RLock()
-"""Held while a program runs: Pyro keeps the handlers of all threads in one list."""
 
 
 class Variant(nn.Module, ABC):
