@@ -72,8 +72,10 @@ docs/tutorials/07_explore_a_bank.ipynb: $(wildcard notebooks/*.ipynb) | .venv/.d
 	$(PIP) -e ".[serve]"
 	@touch $@
 
+# The tests that call librosa themselves would compile it in two processes at once.
 .venv/.dev: .venv/.package
 	$(PIP) -e ".[dev]"
+	@$(RUN) -c "from pyrosynth.audio.tuning import load_librosa; load_librosa()"
 	@touch $@
 
 .venv/.docs: .venv/.dev

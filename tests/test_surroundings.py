@@ -174,8 +174,8 @@ def test_pitches_where_no_cache_can_be_kept():
         "def refuse(self): raise OSError('read-only')\n"
         "caching.InTreeCacheLocator.ensure_cache_path = refuse\n"
         "caching.UserWideCacheLocator.ensure_cache_path = refuse\n"
-        "from pyrosynth.audio.tuning import _librosa\n"
-        "print(_librosa().pyin.__name__)",
+        "from pyrosynth.audio.tuning import load_librosa\n"
+        "print(load_librosa().pyin.__name__)",
         # How well it compiles does not matter.
         NUMBA_OPT="0",
         NUMBA_LOOP_VECTORIZE="0",

@@ -1,6 +1,8 @@
 """Sounds of any pitch: hums of known pitch and length, and sounds of a synth played elsewhere."""
 
+import fcntl
 import json
+import threading
 from functools import partial
 
 import numpy as np
@@ -15,7 +17,7 @@ from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note, save_audio
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.pitch import pitch as yin
-from pyrosynth.audio.tuning import tune
+from pyrosynth.audio.tuning import load_librosa, tune
 from pyrosynth.cli.app import main
 from pyrosynth.errors import InputError
 from pyrosynth.inference.hearing import (
@@ -307,3 +309,17 @@ def test_infer_says_what_to_play_and_keeps_what_was_made(tmp_path, capfd):
     assert main([*one, "--own-level", "--force"]) == 0
     assert not (folder / "played.wav").exists()
     assert "play" not in json.loads((folder / "preset.json").read_text())
+
+
+def test_one_process_compiles_at_a_time():
+    """What two write into numba's cache at once crashes those that read it, for good."""
+    librosa = load_librosa()
+    load_librosa.cache_clear()
+    other = threading.Thread(target=load_librosa)
+    with open(librosa.__file__, "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another file is open, as in another process
+        other.start()
+        other.join(1.0)
+        assert other.is_alive()
+    other.join()
+    assert load_librosa() is librosa

@@ -5,9 +5,11 @@ says how to play the preset that is found for it.
 """
 
 import atexit
+import fcntl
 import math
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -156,25 +158,32 @@ def tune(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the sound"
 
 
 @cache
-def _librosa() -> Any:
-    """Import librosa, also where its compiler finds no folder that it may keep its results in."""
+def load_librosa() -> Any:
+    """Import librosa, which compiles functions and keeps them for the next process.
+
+    One process at a time: numba's cache mixes up what two write at once, and whoever reads it
+    later crashes. Where there is no folder that may keep the functions, a temporary one does.
+    """
     import librosa
 
-    try:
-        librosa.pyin, librosa.effects.split, librosa.feature.rms  # noqa: B018  they import as well
-    except RuntimeError:
-        import numba
+    with open(librosa.__file__, "rb") as lock:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            librosa.pyin, librosa.effects.split, librosa.feature.rms  # noqa: B018  it imports them
+        except RuntimeError:
+            import numba
 
-        folder = tempfile.mkdtemp(prefix="pyrosynth-numba-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]
-        librosa.pyin, librosa.effects.split, librosa.feature.rms  # noqa: B018
+            folder = tempfile.mkdtemp(prefix="pyrosynth-numba-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]
+            librosa.pyin, librosa.effects.split, librosa.feature.rms  # noqa: B018
     return librosa
 
 
 def _levels(audio: Audio, frame: int = FRAME, hop: int = HOP) -> NDArray[np.float64]:
     """Return the root mean square of each frame; the middles of frames are a hop apart."""
-    librosa = _librosa()
+    librosa = load_librosa()
     level = librosa.feature.rms(y=audio, frame_length=frame, hop_length=hop)[0]
     return np.asarray(level, np.float64)
 
@@ -186,7 +195,7 @@ def _loudest_part(audio: Audio, background: float) -> tuple[int, int]:
         audio: The recording.
         background: Level of the noise it begins with; a quieter stretch does not count.
     """
-    librosa = _librosa()
+    librosa = load_librosa()
     level = _levels(audio)
     power = (level / level.max()) ** 2
     power = power[power > SILENCE**2]  # what a recorder fills in is no background
@@ -211,7 +220,7 @@ def _loudest_part(audio: Audio, background: float) -> tuple[int, int]:
 
 def _pitch(audio: Audio, name: str) -> tuple[float, bool, NDArray[np.float64]]:
     """Return the pitch of a sound, whether it is sure, and that of each frame, as MIDI numbers."""
-    librosa = _librosa()
+    librosa = load_librosa()
     cut = audio[: int(ANALYSED_SECONDS * RATE)]
     cut = np.pad(cut, (0, max(0, 2 * PITCH_FRAME - len(cut))))
     hz, _, sure = librosa.pyin(
@@ -310,7 +319,7 @@ def _joined(audio: Audio, cuts: NDArray[Any], goals: NDArray[Any], fade: int) ->
 
 def _stretched(audio: Audio, n_samples: int) -> Audio:
     """Change the pace of a sound, not its pitch, to give it a length."""
-    librosa = _librosa()
+    librosa = load_librosa()
     if len(audio) == n_samples:
         return audio
     whole = np.pad(audio, (0, max(0, WINDOW - len(audio))))
