@@ -17,6 +17,7 @@ from pyrosynth.live.controllers import Controller
 from pyrosynth.live.engine import Live
 from pyrosynth.live.protocol import Session
 
+CLIENT = "pyrosynth"  # under which other programs see new ports
 LONGEST_NAME = 60  # of a port, in characters
 MOST_NOTES = 32  # that wait to be rendered; one more is left out
 
@@ -44,10 +45,15 @@ class MidiPorts:
         self._notes, self._n_notes = ThreadPoolExecutor(1, "midi-notes"), 0
         self._out = self._into = None
         try:
-            self._out = None if out is None else self._opened("output", out)
-            self._into = (
-                None if into is None else self._opened("input", into, callback=self._receive)
-            )
+            wanted = {
+                kind: name for kind, name in (("output", out), ("input", into)) if name is not None
+            }
+            # Before any is opened: what is made here is not to be found as another program's.
+            there = {kind: _listed(kind, name) for kind, name in wanted.items()}
+            if out is not None:
+                self._out = self._opened("output", out, there["output"])
+            if into is not None:
+                self._into = self._opened("input", into, there["input"], callback=self._receive)
         except InputError:
             self.close()
             raise
@@ -107,35 +113,17 @@ class MidiPorts:
                 port.close()
         self._notes.shutdown(cancel_futures=True)
 
-    def _opened(self, kind: str, name: str, **options: Any) -> Any:
+    def _opened(self, kind: str, name: str, listed: list[str], **options: Any) -> Any:
         """Open a port that is there, or a new one."""
-        if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
-            raise InputError(
-                f"'{name[:80]}' names no MIDI {kind}; give 1 to {LONGEST_NAME} printable "
-                "characters"
-            )
+        import mido
+
+        there = [port for port in listed if name == port] or [p for p in listed if name in p]
+        if not there:  # a new one, which other programs see under our name
+            options |= {"virtual": True, "client_name": CLIENT}
         try:
-            import mido
-        except ModuleNotFoundError as error:
-            raise InputError(
-                f"MIDI ports need '{error.name}'; install it: pip install 'pyrosynth[midi]'"
-            ) from error
-        listed: list[str] = []
-        try:
-            listed = getattr(mido, f"get_{kind}_names")()
-            there = [port for port in listed if name == port] or [p for p in listed if name in p]
-            port = getattr(mido, f"open_{kind}")(
-                there[0] if there else name, virtual=not there, **options
-            )
-        except ModuleNotFoundError as error:
-            raise InputError(
-                f"MIDI ports need '{error.name}'; install it: pip install 'pyrosynth[midi]'"
-            ) from error
+            port = getattr(mido, f"open_{kind}")(there[0] if there else name, **options)
         except Exception as error:  # each system has its own
-            raise InputError(
-                f"no MIDI {kind} '{name}' can be opened ({error}); there are: "
-                f"{', '.join(listed) or 'none'}"
-            ) from error
+            raise _cannot(kind, name, error, listed) from error
         what = f"port '{there[0]}'" if there else f"a new port '{name}', to be connected to"
         self.lines.append(f"MIDI {kind}: {what}")
         return port
@@ -191,3 +179,26 @@ class MidiPorts:
         self._n_notes -= 1
         if not note.cancelled() and isinstance(error := note.exception(), PyrosynthError):
             self._loop.call_exception_handler({"message": f"a note cannot be played: {error}"})
+
+
+def _listed(kind: str, name: str) -> list[str]:
+    """Return the ports that there are of a kind, one of which is wanted."""
+    if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+        raise InputError(
+            f"'{name[:80]}' names no MIDI {kind}; give 1 to {LONGEST_NAME} printable characters"
+        )
+    try:
+        import mido
+
+        return list(getattr(mido, f"get_{kind}_names")())
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"MIDI ports need '{error.name}'; install it: pip install 'pyrosynth[midi]'"
+        ) from error
+    except Exception as error:  # each system has its own
+        raise _cannot(kind, name, error, []) from error
+
+
+def _cannot(kind: str, name: str, error: Exception, listed: list[str]) -> InputError:
+    there = ", ".join(listed) or "none"
+    return InputError(f"no MIDI {kind} '{name}' can be opened ({error}); there are: {there}")
