@@ -140,13 +140,23 @@ def test_one_foreign_file_is_enough(here, tmp_path, capsys, command):
 
 @pytest.mark.parametrize("command", ONE_FILE)
 def test_files_that_are_there_stay(foreign, capsys, command):
+    (foreign / "notes.txt").rename(foreign / "notes.json")
+    (foreign / "empty").rename(foreign / "empty.json")
     before = contents(foreign)
-    for name in ("notes.txt", "empty", ""):
+    for name in ("notes.json", "empty.json", ""):
         for more in ([], ONE_FILE[command]):
             out = str(foreign / name)
             assert main([command, "voice", "--out", out, "--workers", "1", *more]) == 2
             assert len(capsys.readouterr().err.strip().splitlines()[-1]) < LONGEST + 20
             assert contents(foreign) == before
+
+
+@pytest.mark.parametrize("command", ONE_FILE)
+@pytest.mark.parametrize("name", ["mine.vital", "bank.syx", "plain", ".json"])
+def test_json_is_written_only_where_its_name_tells(tmp_path, capsys, command, name):
+    assert main([command, "voice", "--out", str(tmp_path / name), "--workers", "1"]) == 2
+    assert "give a name that ends in .json" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
 
 
 def test_the_folder_of_osc_messages_must_be_ours(here, foreign, capsys):

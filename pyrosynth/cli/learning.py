@@ -14,6 +14,7 @@ from pyrosynth.cli.options import (
     Workers,
     aside,
     complain,
+    json_file,
     local_path,
     settings,
     show,
@@ -47,7 +48,7 @@ Files = Annotated[
 
 def describe(
     synth: Synth,
-    out: Annotated[Path, typer.Option("--out", parser=local_path, help="File to write.")] = Path(
+    out: Annotated[Path, typer.Option("--out", parser=json_file, help="File to write.")] = Path(
         "synth.json"
     ),
     use: Use = None,
@@ -82,7 +83,7 @@ def describe(
 def presets(
     synth: Synth,
     files: Files = None,
-    out: Annotated[Path, typer.Option("--out", parser=local_path, help="File to write.")] = Path(
+    out: Annotated[Path, typer.Option("--out", parser=json_file, help="File to write.")] = Path(
         "presets.json"
     ),
     option: Option = None,

@@ -35,6 +35,18 @@ def local_path(text: str) -> Path:
     return Path(text)
 
 
+def json_file(text: str) -> Path:
+    """Read the path of a JSON file to write, which other commands know by its name.
+
+    Raises:
+        InputError: It is a URL, or its name does not end in ``.json``.
+    """
+    path = local_path(text)
+    if path.suffix != ".json":
+        raise InputError(f"'{text}' is to hold JSON; give a name that ends in .json")
+    return path
+
+
 Out = Annotated[
     Path,
     typer.Option("--out", metavar="PATH", parser=local_path, help="Folder for the results."),
