@@ -131,6 +131,7 @@ def test_plugins(refused, faulty_plugin, tmp_path):
     cut.write_bytes(faulty_plugin.read_bytes()[:9000])
     text.write_text("no library")
     assert "no plugin" in refused("scan", tmp_path / "none.so")
+    assert "'pyrosynth synths' lists the synths" in refused("scan", "vital")
     assert str(cut) in refused("scan", cut)
     assert "is not a usable DSSI plugin" in refused("scan", text)
     assert str(cut) in refused("render", cut, "--out", tmp_path / "data")

@@ -176,7 +176,10 @@ def _files_at(path: str) -> list[tuple[Path, str]]:
         place, wanted = split_label(path)
     file = resolved(place)
     if not os.path.exists(file):
-        raise SynthError(f"no plugin '{path}'; give a plugin, or a folder of plugins")
+        raise SynthError(
+            f"no plugin '{path}'; give a plugin, or a folder of plugins ('pyrosynth synths' lists "
+            "the synths that need none)"
+        )
     if suffix_of(file) in (*FORMATS, ".so") or not file.is_dir():
         return [(file, wanted)]
     return [(found, "") for found in _search(file, (*FORMATS, ".so"))]
