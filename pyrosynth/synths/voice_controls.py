@@ -54,6 +54,7 @@ class Constants(NamedTuple):
     noise: Tensor
     steps: Tensor  # numbers of the samples within a block
     window: Tensor
+    fade: Tensor  # of weighed spectra that overlap, (4, HOP)
     bins: Tensor  # frequencies of the filter's spectra in Hz
 
 
@@ -68,7 +69,9 @@ class Controls(NamedTuple):
     ring: Tensor
     hiss: Tensor
     hertz: Tensor  # the filter's cutoff, (n, n_frames, 1)
-    damping: Tensor  # (n, 1, 1)
+    damping: Tensor  # (n, 1, 1), as the next two
+    resonant: Tensor  # square of the frequency, over the cutoff, at which two poles pass most
+    least: Tensor  # what the polynomial is there, see `voice_sound._response`
     gain: Tensor  # of the distortion, (n, 1)
     attack: Tensor  # how much the amplifier's envelope rises in a second, (n, 1, 1)
     sustain: Tensor  # (n, 1, 1)
@@ -99,6 +102,7 @@ def constants_of(note: Note, sample_rate: int, seed: int, device: torch.device) 
         middles = torch.arange(n_frames).double() * HOP - (WINDOW - HOP) + WINDOW / 2
         generator = torch.Generator().manual_seed(seed)
         noise = torch.rand(n_samples, generator=generator) * 2 - 1
+        window = torch.hann_window(WINDOW)
         return Constants(
             n_samples=n_samples,
             n_held=int((seconds < note.hold_seconds).sum()),
@@ -109,7 +113,8 @@ def constants_of(note: Note, sample_rate: int, seed: int, device: torch.device) 
             seconds=seconds.to(device),
             noise=torch.nn.functional.pad(noise, (0, n_filled - n_samples)).to(device),
             steps=torch.arange(CONTROL, dtype=torch.float32).to(device),
-            window=torch.hann_window(WINDOW).to(device),
+            window=window.to(device),
+            fade=(window / 1.5).unflatten(0, (-1, HOP)).to(device),
             bins=(torch.arange(WINDOW // 2 + 1) * (sample_rate / WINDOW)).to(device),
         )
 
@@ -147,6 +152,8 @@ def controls_of(values: Tensor, constants: Constants, note: Note, sample_rate: i
     hertz = 440 * torch.exp((cutoff.clamp(0, 140) - 69) * SEMITONE)
     steep = knob["filter_slope"].round() == 1
     sharpness = torch.where(steep, 1.6, 3.2)  # two stages ring together as one alone would
+    damping = 1.4 * torch.exp(-sharpness * knob["filter_resonance"])[..., None]
+    half = damping**2 / 2
 
     # An exponential at evenly spaced times is a product of those at fewer. Before a fall begins,
     # its exponent is positive: `_amplifier` does without it.
@@ -168,7 +175,9 @@ def controls_of(values: Tensor, constants: Constants, note: Note, sample_rate: i
         ring=knob["ring_mod"].float(),
         hiss=knob["noise_level"].float(),
         hertz=hertz.float()[..., None],
-        damping=1.4 * torch.exp(-sharpness * knob["filter_resonance"]).float()[..., None],
+        damping=damping.float(),
+        resonant=(1 - half).float(),
+        least=(half * (2 - half)).float(),
         gain=(2 + 14 * knob["drive"] ** 2).float(),
         attack=(1 / amp.attack).float()[..., None],
         sustain=knob["amp_sustain"].float()[..., None],

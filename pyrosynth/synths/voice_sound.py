@@ -31,9 +31,10 @@ from pyrosynth.synths.voice_controls import (
 
 # Sounds whose controls are computed together; a GPU makes their samples together, too.
 GROUP = {"cpu": 32, "cuda": 128}
-# Spectra that the filter computes together; a GPU computes all of them.
-FRAMES = {"cpu": 128, "cuda": None}
-SAWTOOTH, PULSE = 2, 3  # numbers of waves
+# Pieces of `HOP` samples that the filter makes together; a GPU makes all of them.
+HOPS = {"cpu": 116, "cuda": None}
+LAPS = WINDOW // HOP - 1  # earlier spectra that reach into a piece of HOP samples
+PULSE = 3  # number of the wave
 
 
 def synthesize(values: Tensor, note: Note, sample_rate: int, seed: int) -> Tensor:
@@ -44,8 +45,9 @@ def synthesize(values: Tensor, note: Note, sample_rate: int, seed: int) -> Tenso
         return torch.cat([constants.noise.new_zeros((0, constants.n_samples)), *sounds])
     # NumPy asks for large pages of memory; small ones take as long to get as to fill.
     audio = torch.from_numpy(np.empty((len(values), constants.n_samples), np.float32))
-    for row, sound in zip(audio, sounds, strict=True):
-        row.copy_(sound[0])
+    with torch.inference_mode():  # a call costs less where no gradient can be asked for
+        for row, sound in zip(audio, sounds, strict=True):
+            row.copy_(sound[0])
     return audio
 
 
@@ -78,7 +80,7 @@ def samples_of(
         known: What all the sounds choose of `CHOICES`; None computes everything there is to
             choose from.
     """
-    one, two = (_oscillator(controls, k, constants.steps, known[k]).flatten(1) for k in (0, 1))
+    one, two = (_oscillator(controls, k, constants.steps, known).flatten(1) for k in (0, 1))
     product = one * two
     sound = torch.lerp(one, two, controls.mix, out=_spent(one))
     sound = torch.lerp(sound, product, controls.ring, out=_spent(sound))
@@ -91,13 +93,22 @@ def samples_of(
     return torch.mul(distorted, loudness, out=_spent(distorted))[:, : constants.n_samples]
 
 
-def _choose(options: Sequence[Callable[[], Tensor]], wanted: Tensor, known: int | None) -> Tensor:
-    """Return for each row what its option makes; only the known one is computed."""
-    if known is not None:
-        return options[known]()
+def _choose(
+    options: Sequence[Callable[[], Tensor]],
+    controls: Controls,
+    k: int,
+    known: Sequence[int | None],
+) -> Tensor:
+    """Return for each row what its option makes, by the k-th of `CHOICES`.
+
+    The last option is also that of higher numbers; if a number is known, only its option is made.
+    """
+    if (number := known[k]) is not None:
+        return options[min(number, len(options) - 1)]()
+    wanted = controls.choices[:, k, None, None]
     made = options[0]()
-    for k, option in enumerate(options[1:], start=1):
-        made = torch.where(wanted == k, option(), made)
+    for number, option in enumerate(options[1:], start=1):
+        made = torch.where(wanted >= number, option(), made)
     return made
 
 
@@ -118,22 +129,22 @@ def _amplifier(controls: Controls, constants: Constants) -> Tensor:
     return torch.mul(loudness, envelope, out=_spent(loudness))
 
 
-def _oscillator(controls: Controls, k: int, steps: Tensor, known: int | None) -> Tensor:
+def _oscillator(controls: Controls, k: int, steps: Tensor, known: Sequence[int | None]) -> Tensor:
     """Return a wave without steps that alias, shape (n, n_blocks, CONTROL)."""
     rate, width = controls.rate[:, k], controls.width[:, k]
     turned = _plus_product(rate, steps, controls.slope[:, k])
     phase = _wrap(_plus_product(controls.begin[:, k], steps, turned))
-    shape = controls.choices[:, k, None, None]
     waves = (
         lambda: torch.sin(2 * math.pi * phase),
         lambda: phase.abs().mul_(4).sub_(1),
         lambda: _sawtooth(phase, rate),
     )
-    of_waves = None if known is None else min(known, SAWTOOTH)
-    wave = _choose(waves, shape.clamp(max=SAWTOOTH), of_waves)
-    if known in (None, PULSE):  # the difference of two sawtooth waves
+    wave = _choose(waves, controls, k, known)
+    if known[k] in (None, PULSE):  # the difference of two sawtooth waves
         second = _sawtooth(_wrap(phase + width), rate)
-        wave = wave - second if known else torch.addcmul(wave, (shape == PULSE) * -1.0, second)
+        if known[k] is None:
+            second = second * (controls.choices[:, k, None, None] == PULSE)
+        wave = torch.sub(wave, second, out=_spent(wave))
     return wave
 
 
@@ -159,26 +170,23 @@ def _filter(
 ) -> Tensor:
     """Weigh overlapping spectra by the magnitude response of a two- or four-pole filter."""
     n_samples, n_frames = constants.n_samples, controls.hertz.shape[1]
-    laps = WINDOW // HOP - 1  # earlier spectra that reach into a piece of HOP samples
     padded = torch.nn.functional.pad(
-        sound[:, :n_samples], (laps * HOP, n_frames * HOP - n_samples)
+        sound[:, :n_samples], (LAPS * HOP, n_frames * HOP - n_samples)
     )
-    size = FRAMES[sound.device.type] or n_frames
-    frames = padded.unfold(1, WINDOW, HOP).split(size, dim=1)
-    fade = (constants.window / 1.5).unflatten(0, (laps + 1, HOP))
+    frames, n_hops = padded.unfold(1, WINDOW, HOP), n_frames - LAPS
+    size = HOPS[sound.device.type] or n_hops
     pieces: list[Tensor] = []
-    before: list[Tensor] = []
-    for some, hertz in zip(frames, controls.hertz.split(size, dim=1), strict=True):
-        spectra = torch.fft.rfft(some * constants.window)
-        response = _response(hertz, controls, constants, known)
+    for start in range(0, n_hops, size):
+        reaching = slice(start, min(start + size, n_hops) + LAPS)
+        spectra = torch.fft.rfft(frames[:, reaching] * constants.window)
+        response = _response(controls.hertz[:, reaching], controls, constants, known)
         weighed = torch.fft.irfft(_scaled(spectra, response), n=WINDOW)
-        if before:
-            weighed = torch.cat([*before, weighed], dim=1)
-        before = [weighed[:, -laps:]]
-        overlapping, n_weighed = weighed.unflatten(2, (laps + 1, HOP)), weighed.shape[1]
-        whole = overlapping[:, laps:, 0] * fade[0]
-        for j in range(1, laps + 1):
-            whole = torch.addcmul(whole, overlapping[:, laps - j : n_weighed - j, j], fade[j])
+        n_weighed = weighed.shape[1]
+        overlapping = weighed.view(-1, n_weighed, LAPS + 1, HOP)
+        whole = overlapping[:, LAPS:, 0] * constants.fade[0]
+        for j in range(1, LAPS + 1):
+            some = overlapping[:, LAPS - j : n_weighed - j, j]
+            whole = torch.addcmul(whole, some, constants.fade[j], out=_spent(whole))
         pieces.append(whole.flatten(1))
     return torch.cat(pieces, dim=1) if len(pieces) > 1 else pieces[0]
 
@@ -198,23 +206,22 @@ def _response(
     # of the magnitude is 1 over a polynomial of ``power``, written so that nothing cancels out.
     ratio = constants.bins / hertz
     power = ratio * ratio
-    damping = controls.damping**2
-    distance = power - (1 - damping / 2)
-    poles = distance.square().add_(damping * (1 - damping / 4)).rsqrt_()
+    distance = power - controls.resonant
+    poles = torch.addcmul(controls.least, distance, distance, out=_spent(distance)).rsqrt_()
     passes = (
         lambda: poles,
         lambda: poles * ratio * controls.damping,
         lambda: poles * power,
     )
-    kind = controls.choices[:, 2, None, None]
     if known[2] is None:  # the three as one sum, of which two parts are nothing
+        kind = controls.choices[:, 2, None, None]
         low, band, high = ((kind == k).to(poles) for k in range(3))
         band = band * controls.damping
         two = poles * _plus_product(_plus_product(low, ratio, band), power, high)
     else:
         two = passes[known[2]]()
     slopes = (lambda: two, lambda: two * two)
-    return _choose(slopes, controls.choices[:, 3, None, None], known[3])
+    return _choose(slopes, controls, 3, known)
 
 
 def _spent(tensor: Tensor) -> Tensor | None:
