@@ -36,7 +36,7 @@ def save_example(folder: str | Path) -> Path:
 
 
 def string_and_flute(
-    pitch: int = 60, seconds: float = 4.0, sample_rate: int = 96000, seed: int = 0
+    pitch: int = 60, seconds: float = 4.0, sample_rate: int = 96000
 ) -> NDArray[np.float32]:
     """Compose the sound; the string is on the left, the flute on the right.
 
@@ -44,12 +44,11 @@ def string_and_flute(
         pitch: MIDI note number.
         seconds: Length.
         sample_rate: Rate in Hz.
-        seed: Of the pluck and the breath.
 
     Returns:
         Stereo audio, shape (n_samples, 2), peak 0.5.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     frequency = 440.0 * 2.0 ** ((pitch - 69) / 12)
     string = plucked_string(frequency, seconds, sample_rate, rng)
     flute = breathy_flute(frequency, seconds, sample_rate, rng)

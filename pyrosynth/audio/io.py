@@ -124,9 +124,7 @@ def checked_audio(audio: ArrayLike, what: str = "audio", *, ndim: int | None = N
     return samples.astype(np.float32, copy=False)
 
 
-def load_audio(
-    file: str | os.PathLike[str] | BinaryIO, sample_rate: int, name: str | None = None
-) -> Audio:
+def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Audio:
     """Read a sound file as mono float32 at the wanted rate.
 
     It is decoded a block at a time and given up as soon as it is too long, whatever its header
@@ -136,7 +134,6 @@ def load_audio(
         file: Path of any file libsndfile reads, with any number of channels and any rate, or the
             open file.
         sample_rate: Rate of the result in Hz; the sound is resampled to it (soxr, high quality).
-        name: What an error calls the file; its path if left out.
 
     Returns:
         Audio, shape (n_samples,).
@@ -149,10 +146,10 @@ def load_audio(
 
     rate_wanted = checked_rate(sample_rate)
     if not isinstance(file, str | os.PathLike) and hasattr(file, "read"):
-        said = name or "the sound"
+        said = "the sound"
         mono, loudest, rate = _decode(file, said)
     else:
-        path, said = checked_path("sound file", file), name or str(file)
+        path, said = checked_path("sound file", file), str(file)
         if not os.path.isfile(path):
             raise InputError(missing_sound(said))
         try:

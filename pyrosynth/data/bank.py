@@ -18,7 +18,6 @@ from pyrosynth.data.augmentation import KINDS, UNIFORM
 from pyrosynth.errors import (
     InputError,
     RunError,
-    checked_seed,
     counted,
     integer,
     numbers,
@@ -99,7 +98,6 @@ class Bank:
         *,
         augmented: bool = True,
         dims: int = DIMS,
-        seed: int = 0,
         most: int | None = None,
     ) -> "Bank":
         """Make the bank of the training presets of a dataset.
@@ -108,7 +106,6 @@ class Bank:
             dataset: The dataset; its features are read once, a block at a time.
             augmented: Whether augmented presets belong to it, or human ones only.
             dims: Number of principal axes.
-            seed: Of the sample that the axes are fitted on.
             most: Number of presets at most: human ones first, then augmented ones from all over
                 the dataset.
 
@@ -121,7 +118,7 @@ class Bank:
             others = np.setdiff1d(rows, human, assume_unique=True)
             kept = np.linspace(0, len(others) - 1, most - len(human)).astype(int)
             rows = np.concatenate([human, others[kept]])
-        rng = np.random.default_rng(checked_seed(seed))
+        rng = np.random.default_rng(0)
         sample = np.sort(rng.permutation(rows)[:FIT_ROWS])
         x = dataset.x(sample).reshape(len(sample), -1)
         mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)

@@ -24,7 +24,7 @@ ROWS = 256  # rows compared at once: bounds the memory
 Int = NDArray[np.int64]
 
 
-def cluster(x: NDArray[np.floating], levels: ArrayLike, threshold_db: float = THRESHOLD_DB) -> Int:
+def cluster(x: NDArray[np.floating], levels: ArrayLike) -> Int:
     """Join presets that sound alike or are equal, and all that are chained by such pairs.
 
     Two sounds are alike if their features differ by less than the threshold in the mean over
@@ -34,14 +34,13 @@ def cluster(x: NDArray[np.floating], levels: ArrayLike, threshold_db: float = TH
     Args:
         x: Features of `pyrosynth.audio.features`, shape (n, n_mels, n_frames).
         levels: Levels of the learnt parameters, shape (n, n_params).
-        threshold_db: Mean absolute difference below which two sounds are alike.
 
     Returns:
         Cluster of each preset, shape (n,), numbered in the order of their first presets.
     """
     n = len(x)
     patches = _patches(x)
-    limit = threshold_db / DB
+    limit = THRESHOLD_DB / DB
     pairs = [_equal_rows(np.asarray(levels))]
     for start in range(0, n, ROWS):
         bound = cdist(patches[start : start + ROWS], patches[start:], "cityblock")

@@ -222,9 +222,9 @@ class Store:
         }
         return tuple(lengths[dim] for dim in dims)
 
-    def attribute(self, name: str, default: Any = None) -> Any:
-        """Return an attribute of the whole store."""
-        return self.group.attrs.get(name, default)
+    def attribute(self, name: str) -> Any:
+        """Return an attribute of the whole store, None if it has none of that name."""
+        return self.group.attrs.get(name)
 
     def set_attribute(self, name: str, value: Any) -> None:
         """Write an attribute of the whole store, atomically."""

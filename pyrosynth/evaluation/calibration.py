@@ -264,15 +264,12 @@ def expected_range(level: float, n: int, *, content: float = 0.95) -> Interval:
     return Interval(level, float(low), float(high))
 
 
-def coverage_table(
-    ranks: ArrayLike, names: Sequence[str], levels: Sequence[float] = LEVELS
-) -> list[tuple[str, list[float]]]:
-    """Return each name with its coverage of central intervals at each level.
+def coverage_table(ranks: ArrayLike, names: Sequence[str]) -> list[tuple[str, list[float]]]:
+    """Return each name with its coverage of the central intervals of ``LEVELS``.
 
     Args:
         ranks: From ``ranks``, shape (n, n_names).
         names: What the columns are called.
-        levels: The levels.
     """
-    columns = [central_coverage(ranks, level) for level in levels]
+    columns = [central_coverage(ranks, level) for level in LEVELS]
     return [(name, [float(c[i]) for c in columns]) for i, name in enumerate(names)]

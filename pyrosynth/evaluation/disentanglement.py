@@ -212,7 +212,7 @@ def entropy(factor: ArrayLike) -> float:
     return float(stats.entropy(counts)) if len(counts) else 0.0
 
 
-def information(coordinates: ArrayLike, factor: ArrayLike, seed: int = 0) -> Float:
+def information(coordinates: ArrayLike, factor: ArrayLike) -> Float:
     """Estimate the mutual information of each coordinate with classes.
 
     By distances to the nearest neighbours of the same class, which needs no bins (scikit-learn's
@@ -221,7 +221,6 @@ def information(coordinates: ArrayLike, factor: ArrayLike, seed: int = 0) -> Flo
     Args:
         coordinates: Shape (n_presets, n_coordinates).
         factor: Class of each preset, NaN where unknown, shape (n_presets,).
-        seed: Of the tiny noise that separates equal coordinates.
 
     Returns:
         Nats, at least 0, shape (n_coordinates,); NaN if fewer than two classes have more than one
@@ -240,7 +239,7 @@ def information(coordinates: ArrayLike, factor: ArrayLike, seed: int = 0) -> Flo
     return np.asarray(
         mutual_info_classif(
             u[known], y[known].astype(int), discrete_features=False, n_neighbors=NEIGHBOURS,
-            random_state=seed,
+            random_state=0,  # of the tiny noise that separates equal coordinates
         )
     )  # fmt: skip
 

@@ -132,7 +132,7 @@ def held_out(dataset: Dataset, n: int | None = None, seed: int = 0) -> Targets:
     )
 
 
-def outside(dataset: Dataset, folder: str | Path, n: int | None = None, seed: int = 0) -> Targets:
+def outside(dataset: Dataset, folder: str | Path, n: int | None = None) -> Targets:
     """Return out-of-domain sounds: those of any folder, which no preset of the synth made.
 
     Each file is read as `pyrosynth infer` reads it: mono, at the dataset's sample rate, from its
@@ -143,8 +143,7 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None, seed: in
         dataset: Its note and features are those the sounds are compared with.
         folder: The folder. If it holds an ``index.csv`` with a column ``file``, the sounds are
             those that it lists; else all sound files in the folder and below it.
-        n: Number of sounds, picked at random; None or too many for all.
-        seed: Of the choice.
+        n: Number of sounds, picked at random by a fixed seed; None or too many for all.
 
     Returns:
         The targets; a file that cannot be used is left out, and named in ``left_out``.
@@ -154,7 +153,7 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None, seed: in
     """
     files = _sound_files(checked_path("folder", folder))
     if n is not None:
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(files))[:n])
+        chosen = np.sort(np.random.default_rng(0).permutation(len(files))[:n])
         files = [files[i] for i in chosen]
     rate = dataset.features.sample_rate
     n_samples = dataset.note.n_samples(rate)

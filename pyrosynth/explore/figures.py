@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SHOWN = 6  # gradual parameters drawn of a traversal or a morph
 SETTINGS = 4  # those of few settings
+RANKED = 14  # axes drawn of a ranking
+COLUMNS = 4  # of spectrograms of presets
 STRIP = 9  # spectrograms side by side, at most
 WIDTH = 11.0  # inches
 HEIGHTS = (3.0, 0.3, 2.0, 2.4)  # of the rows: parameters, a setting, spectrograms, descriptors
@@ -86,9 +88,9 @@ def morph(data: "Dataset", ax: NDArray[Any] | None = None) -> NDArray[Any]:
     return ax
 
 
-def ranking(data: "Dataset", ax: NDArray[Any] | None = None, n: int = 14) -> NDArray[Any]:
+def ranking(data: "Dataset", ax: NDArray[Any] | None = None) -> NDArray[Any]:
     """Show the most audible axes: how much one hears of each, and of what."""
-    data = data.isel(axis=slice(0, n))
+    data = data.isel(axis=slice(0, RANKED))
     count = data.sizes["axis"]
     if ax is None:
         ax = new_axes((WIDTH, 1.4 + 0.36 * count), 1, 2, sharey=True, width_ratios=(3, 4))
@@ -125,13 +127,13 @@ def ranking(data: "Dataset", ax: NDArray[Any] | None = None, n: int = 14) -> NDA
     return ax
 
 
-def preset_set(data: "Dataset", ax: NDArray[Any] | None = None, columns: int = 4) -> NDArray[Any]:
+def preset_set(data: "Dataset", ax: NDArray[Any] | None = None) -> NDArray[Any]:
     """Show the spectrograms of some presets."""
     n = data.sizes["preset"]
-    rows = -(-n // columns)
+    rows = -(-n // COLUMNS)
     if ax is None:
         size = (WIDTH, 0.4 + 2.0 * rows)
-        ax = np.ravel(new_axes(size, rows, columns, sharex=True, sharey=True))
+        ax = np.ravel(new_axes(size, rows, COLUMNS, sharex=True, sharey=True))
         for panel in ax[n:]:
             panel.set_axis_off()
     shown = ax[:n]
@@ -145,9 +147,9 @@ def preset_set(data: "Dataset", ax: NDArray[Any] | None = None, columns: int = 4
             near = float(data["nearest_lsd"].values[i])
             lines.append(f"{near:.1f} dB from {shortened(str(data['nearest'].values[i]), 20)}")
         panel.set_title("\n".join(lines), fontsize=9)
-    for panel in shown[max(0, n - columns) :]:
+    for panel in shown[max(0, n - COLUMNS) :]:
         panel.set_xlabel("time (s)")
-    for panel in shown[::columns]:
+    for panel in shown[::COLUMNS]:
         panel.set_ylabel("Hz")
     if images:
         shown[0].figure.colorbar(images[-1], ax=list(ax), label="power (dB)", pad=0.01)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Float = NDArray[np.float64]
 
 FEWEST_DRAWS = 8  # that sound alike; fewer say nothing of how controls hang together
+MOST_PAIRS = 8  # that trade off, listed for a sound
 BY_CHANCE = 0.05  # probability that any correlation shown is there by chance
 
 
@@ -81,19 +82,16 @@ def correlations(v: ArrayLike, lsd: ArrayLike | None = None) -> Float:
     return _spearman(_alike(numbers("draws", v, np.float64), lsd))
 
 
-def trade_offs(
-    v: ArrayLike, names: Sequence[str], lsd: ArrayLike | None = None, most: int = 8
-) -> list[TradeOff]:
+def trade_offs(v: ArrayLike, names: Sequence[str], lsd: ArrayLike | None = None) -> list[TradeOff]:
     """Return pairs of controls that trade off against each other, given one sound.
 
     Args:
         v: Draws on the unit cube, shape (n_draws, n_params).
         names: Of the controls.
         lsd: As in `correlations`.
-        most: Number of pairs at most.
 
     Returns:
-        The pairs of greatest correlation, of those that chance alone does not explain
+        The eight pairs of greatest correlation, of those that chance alone does not explain
         (Bonferroni over all pairs).
     """
     draws = _alike(numbers("draws", v, np.float64), lsd)
@@ -101,7 +99,7 @@ def trade_offs(
     if len(draws) < FEWEST_DRAWS:
         return []
     limit = np.tanh(-ndtri(BY_CHANCE / n_pairs / 2) / np.sqrt(len(draws) - 3))
-    return strongest(_spearman(draws), names, most, float(limit))
+    return strongest(_spearman(draws), names, MOST_PAIRS, float(limit))
 
 
 def strongest(correlation: Float, names: Sequence[str], most: int, limit: float) -> list[TradeOff]:

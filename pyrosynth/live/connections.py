@@ -18,15 +18,11 @@ LOG_SECONDS = 60.0  # between two lines of the log
 
 
 class Connections:
-    """Closes connections that take too long, and those that wait longest where there are too many.
+    """Closes connections that take too long and, of too many, those that wait longest."""
 
-    Args:
-        most: Connections at once.
-    """
-
-    def __init__(self, most: int | None = None) -> None:
+    def __init__(self) -> None:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.most = most or max(4, min(MOST, files // SHARE))
+        self.most = max(4, min(MOST, files // SHARE))
         self._open: dict[asyncio.Transport, tuple[float, bool]] = {}  # deadline, may be closed
 
     def __len__(self) -> int:

@@ -39,19 +39,18 @@ def places(space: LatentSpace) -> Array:
     return parted((linear + ranks(points)) / 2).astype(np.float32)
 
 
-def parted(points: Float, apart: float = APART) -> Float:
-    """Move points that crowd away from each other, by no more than it takes.
+def parted(points: Float) -> Float:
+    """Move points nearer than ``APART`` away from each other, by no more than it takes.
 
     Args:
         points: Shape (n, 2), from 0 to 1.
-        apart: The smallest distance that is wanted.
 
     Returns:
         The points, from 0 to 1, shape (n, 2); where too many crowd, some stay a little nearer.
     """
     moved = np.array(points, np.float64)
     for _ in range(ROUNDS):
-        first, second = cKDTree(moved).query_pairs(apart, output_type="ndarray").T
+        first, second = cKDTree(moved).query_pairs(APART, output_type="ndarray").T
         if not len(first):
             break
         away = moved[first] - moved[second]
@@ -59,7 +58,7 @@ def parted(points: Float, apart: float = APART) -> Float:
         angle = first + second  # any, for two at the same place
         away = np.where(length > 0, away, np.stack([np.cos(angle), np.sin(angle)], axis=1))
         away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-12)
-        push = away * (1.01 * apart - length) / 2
+        push = away * (1.01 * APART - length) / 2
         np.add.at(moved, first, push)
         np.add.at(moved, second, -push)
         moved = np.clip(moved, 0.0, 1.0)
