@@ -355,13 +355,23 @@ async def _the_whole_page(tmp_path, servers):
         await page.press("#keys [data-pitch='67']")
         await page.true(f"keyboard.notes > {played}")
 
-        # keep two presets, and take them along as one bank
+        # keep two presets of one name, and take them along as one bank
         await page.press("#keep")
         await page.press("#keep")
+        assert await page.js(STATUS) == f"This is kept already, as {shown}."
+        await page.js("document.getElementById('s-loudness').focus()")
+        await page.key("ArrowLeft")
+        await page.true("favourites.all()[0].values.join() !== now.values.join()")
+        await done(page)
+        assert await page.js(SHOWN) == shown
+        await page.press("#keep")
+        marked = "[...document.querySelectorAll('#favourites button')].map((b) => b.ariaCurrent)"
+        assert await page.js(marked) == ["false", None, "true", None]
         await page.press("#save-bank")
         (bank,) = await page.downloaded()
         assert bank.match("kept*.json")
-        assert [kept["name"] for kept in json.loads(bank.read_text())] == [shown] * 2
+        names_kept = [kept["name"] for kept in json.loads(bank.read_text())]
+        assert names_kept == [shown, f"{shown} 2"]
         bank.unlink()
 
         # the keyboard alone: to another preset, load it, move a slider
@@ -408,6 +418,9 @@ async def _the_whole_page(tmp_path, servers):
         await page.press("#candidates li:nth-child(2) button")
         await page.true("now !== first && Object.keys(now).includes('closeness')")
         await done(page)
+        current = "document.querySelectorAll('#candidates [aria-current=true]')"
+        assert await page.js(f"{current}.length") == 1
+        assert await page.js(f"{current}[0].closest('li:nth-child(2)') !== null")
 
         # the target against the preset, by the space bar
         await page.js("document.activeElement.blur()")
@@ -495,6 +508,16 @@ async def _the_whole_page(tmp_path, servers):
         await page.size(390, 844, dark=True)
         await page.true("innerWidth === 390 && document.documentElement.scrollWidth <= 390")
         await page.true(f"getComputedStyle(document.body).backgroundColor !== '{light}'")
+        # what the page says is seen wherever one is; on a phone, finding comes before the map
+        assert await page.js(
+            "[0, 1e5].every((y) => { scrollTo(0, y); const { top, bottom } = "
+            "document.getElementById('status').getBoundingClientRect(); "
+            "return top >= 0 && bottom < innerHeight / 4; })"
+        )
+        assert await page.js(
+            "document.getElementById('find').getBoundingClientRect().bottom"
+            " < document.getElementById('map').getBoundingClientRect().top"
+        )
         await page.size(1280, 900)
         await page.true("innerWidth === 1280")
 

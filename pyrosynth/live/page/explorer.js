@@ -38,6 +38,17 @@ function listed(...buttons) {
   return item;
 }
 
+/** Let a button be marked while the page is at the preset it leads to. */
+function leading(button, { values }) {
+  button.dataset.to = JSON.stringify(values);
+  return button;
+}
+
+function showCurrent() {
+  const here = JSON.stringify(now?.values);
+  for (const button of document.querySelectorAll("[data-to]")) button.setAttribute("aria-current", button.dataset.to === here);
+}
+
 /** Keep calling with the latest value: one call at a time, those in between are left out. */
 function latest(action) {
   let busy = false;
@@ -92,6 +103,7 @@ function draw(moving) {
   if (!moving) map.on.tell(`At ${title}`);
   showKnobs(moving);
   showSliders(moving);
+  showCurrent();
   breeding.offer();
   if (state.sends_midi && source.canFind) tellMidi(now);
   if (moving) keepSoon();
@@ -147,16 +159,13 @@ function buildSlider({ name: called, kind, ends: names, moves }) {
   });
   label.htmlFor = input.id;
   label.append(called, document.createElement("output"));
-  const ends = document.createElement("div");
-  ends.className = "ends";
-  const [low, high] = kind === "principal" || !names[0] ? [moves.slice(0, 3).join(", "), ""] : names;
-  for (const text of [low, high]) {
-    ends.append(Object.assign(document.createElement("span"), { textContent: text }));
-  }
+  const written = (className, textContent) => Object.assign(document.createElement("span"), { className, textContent });
+  const [low, high] = kind === "principal" || !names[0] ? ["", ""] : names;
   if (names[0]) input.setAttribute("aria-label", `${called}, from ${names[0]} to ${names[1]}`);
   input.title = `moves ${moves.join(", ")}`;
   followed(input, (from) => source.moved(from, called, Number(input.value)));
-  box.append(label, input, ends);
+  box.append(written("end low", low), label, written("end high", high), input);
+  if (!low) box.append(written("moving", `moves ${moves.slice(0, 3).join(", ")}`));
   return box;
 }
 

@@ -92,10 +92,15 @@ const favourites = {
     this.show();
   },
 
-  /** Keep a point under a name. */
-  add(name, { values, z }) {
-    this.store([...this.all(), { name, values, z }]);
-    say(`Kept ${name}.`);
+  /** Keep a point under a name, with a number if another one has it. */
+  add(called, { values, z }) {
+    const kept = this.all();
+    const same = kept.find((preset) => shortened(preset.values) === shortened(values));
+    if (same) return say(`This is kept already, as ${same.name}.`);
+    let name = called;
+    for (let k = 2; kept.some((preset) => preset.name === name); k += 1) name = `${called} ${k}`;
+    this.store([...kept, { name, values, z }]);
+    return say(`Kept ${name}.`);
   },
 
   show() {
@@ -106,9 +111,11 @@ const favourites = {
         preset.name, () => trying(() => visit(() => source.point(preset), preset.name)),
         "Remove", () => trying(async () => this.store(this.all().filter((_, k) => k !== i))),
       );
+      leading(item.firstChild, preset);
       item.lastChild.setAttribute("aria-label", `Remove ${preset.name}`);
       return item;
     }));
+    showCurrent();
     if (now) breeding.offer();
   },
 };

@@ -17,6 +17,7 @@ function native(param, share) {
 
 function shownValue(param, value, share) {
   const label = param.labels[Math.round(share * (param.labels.length - 1))];
+  if (!label && param.kind === "toggle") return share > 0.5 ? "on" : "off";
   return label ?? `${Number(value.toPrecision(3))} ${param.unit}`.trim();
 }
 
@@ -49,7 +50,8 @@ function buildKnob(param, i) {
     keepInAddress();
   });
   const band = Object.assign(document.createElement("div"), { className: "band" });
-  box.append(label, document.createElement("output"), lock, input, band);
+  const output = Object.assign(document.createElement("output"), { hidden: chooses }); // a list says it itself
+  box.append(label, output, lock, input, band);
   return box;
 }
 

@@ -93,9 +93,11 @@ const breeding = {
         "Play", () => trying(async () => player.play((await source.sound(child)).url)),
         "Keep", () => trying(async () => favourites.add(called, child)),
       );
+      leading(item.firstChild, child);
       for (const button of item.querySelectorAll(":nth-child(n + 2)")) button.setAttribute("aria-label", `${button.textContent} child ${i + 1}`);
       return item;
     }));
+    showCurrent();
     this.born += children.length;
     $("other-children").disabled = false;
     map.mark("children", children.map(({ place }) => place));

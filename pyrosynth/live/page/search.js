@@ -113,9 +113,10 @@ function showCandidates({ candidates, renders }, called) {
     const told = [`${candidate.lsd_db.toFixed(1)} dB`, near, candidate.tuning].filter(Boolean).join(", ");
     button.textContent = `${told} (${FOUND_BY[candidate.source]})`;
     button.addEventListener("click", () => trying(() => visit(async () => candidate, `like ${called}`)));
-    item.append(button);
+    item.append(leading(button, candidate));
     return item;
   }));
+  showCurrent();
   if (focused >= 0) $("candidates").children[focused]?.querySelector("button").focus();
 }
 

@@ -199,7 +199,7 @@ trying(async () => {
   if (!source.canFind) showStatic();
   $("record").hidden = !navigator.mediaDevices;
   const [[left, right], [bottom, top]] = state.plane_ends;
-  $("map-hint").textContent += ` From left to right sounds go from ${left} to ${right}, from below from ${bottom} to ${top}.`;
+  $("map-hint").append(` From left to right sounds go from ${left} to ${right}, from below from ${bottom} to ${top}.`);
   map.show(state.plane, names, state.plane_ends);
   filters.build();
   filters.show();

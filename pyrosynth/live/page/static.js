@@ -6,7 +6,7 @@ function toPoint(point, text, before = () => {}) {
   const item = document.createElement("li");
   const button = Object.assign(document.createElement("button"), { type: "button", textContent: text });
   button.addEventListener("click", () => trying(() => { before(); return visit(async () => point, point.name); }));
-  item.append(button);
+  item.append(leading(button, point));
   return item;
 }
 
