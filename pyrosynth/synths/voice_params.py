@@ -162,21 +162,20 @@ def bank() -> list[Preset]:
     rng = np.random.default_rng(BANK_SEED)
     defaults = SPACE.to_unit(SPACE.defaults)
     small = np.array([name.startswith("lfo_to") or name == "ring_mod" for name in SPACE.names])
-    presets = []
-    for i in range(BANK_SIZE):
+    units, names = np.tile(defaults, (BANK_SIZE, 1)), []
+    for i, unit in enumerate(units):
         family = list(_FAMILIES)[i % len(_FAMILIES)]
         ranges = _FAMILIES[family]
         drawn = rng.random(len(SPACE))
         touch = rng.random(len(SPACE))
-        unit = defaults.copy()
         for k, name in enumerate(SPACE.names):
             if name in ranges:
                 low, high = ranges[name]
                 unit[k] = low + (high - low) * drawn[k]
             elif touch[k] < _TOUCHED.get(name, 0.5):
                 unit[k] = drawn[k] ** 3 if small[k] else drawn[k]
-        values = SPACE.from_unit(unit)
-        presets.append(
-            Preset.from_array(SPACE, values, f"{family} {i // len(_FAMILIES) + 1}", "drawn")
-        )
-    return presets
+        names.append(f"{family} {i // len(_FAMILIES) + 1}")
+    return [
+        Preset(name, dict(zip(SPACE.names, values, strict=True)), "drawn")
+        for name, values in zip(names, SPACE.from_unit(units).tolist(), strict=True)
+    ]
