@@ -1,9 +1,11 @@
 """Options and fixtures of all tests."""
 
+import gc
 import os
 import shutil
 import subprocess
 import tempfile
+from functools import cache
 from pathlib import Path
 
 # Before numpy or torch are imported: one thread each, and no file left in the user's home. Plugins
@@ -17,6 +19,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
 os.environ.update(HOME=HOME, XDG_CACHE_HOME=HOME, XDG_CONFIG_HOME=HOME, MPLCONFIGDIR=HOME)
+
+# What is imported is no garbage, however often one looks; a command does so, too.
+gc.set_threshold(100_000)
 
 import pytest  # noqa: E402
 from probe import build  # noqa: E402
@@ -41,6 +46,10 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.skip(reason="needs a GPU; run with --device cuda"))
 
 
+def pytest_collection_finish():
+    gc.freeze()
+
+
 def pytest_unconfigure():
     shutil.rmtree(HOME, ignore_errors=True)
 
@@ -57,9 +66,15 @@ def few_presets(monkeypatch):
 
     from pyrosynth.synths import voice
 
-    few = voice.bank()[::8]
     for module in (voice, plain):
-        monkeypatch.setattr(module, "bank", few.copy)
+        monkeypatch.setattr(module, "bank", lambda: few_of_the_bank().copy())
+
+
+@cache
+def few_of_the_bank():
+    from pyrosynth.synths import voice_params
+
+    return voice_params.bank()[::8]
 
 
 @pytest.fixture(scope="session")

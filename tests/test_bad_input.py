@@ -2,10 +2,12 @@
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
 
+import forked
 import numpy as np
 import pytest
 import soundfile
@@ -15,6 +17,8 @@ from small import small_run
 
 import pyrosynth as ps
 from pyrosynth.cli.app import main
+from pyrosynth.inference import infer as inference
+from pyrosynth.training import fit as fitting
 from pyrosynth.training import zoo
 
 RATE = 22050
@@ -242,28 +246,24 @@ def test_outputs_that_cannot_be_written(refused, here, tmp_path, command):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-# From the moment the results are written on; what renderers share with workers is larger.
-FULL_DISK = """
-import resource, sys
-from pyrosynth.inference import infer as inference
-from pyrosynth.training import fit as fitting
-from pyrosynth.cli import main
-
-def limited(begin):
-    def limit(*arguments):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
-        return begin(*arguments)
-    return limit
-
-inference.whole, fitting.claim = limited(inference.whole), limited(fitting.claim)
-sys.exit(main(sys.argv[2:]))
-"""
-
-
 def on_a_full_disk(kilobytes, *arguments):
-    """Run a command that may not write files larger than so much."""
-    command = [sys.executable, "-c", FULL_DISK, kilobytes * 1024, *arguments]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    """Run a command that may not write files larger than so much, once its results are written.
+
+    What renderers share with workers is larger.
+    """
+
+    def limited(begin):
+        def limit(*arguments):
+            most = kilobytes * 1024, resource.RLIM_INFINITY
+            resource.setrlimit(resource.RLIMIT_FSIZE, most)
+            return begin(*arguments)
+
+        return limit
+
+    def limit():
+        inference.whole, fitting.claim = limited(inference.whole), limited(fitting.claim)
+
+    done = forked.command(*arguments, before=limit)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr.splitlines()[-1]

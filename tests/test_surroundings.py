@@ -3,11 +3,13 @@
 import json
 import os
 import pickle
+import shlex
 import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import forked
 import numpy as np
 import pytest
 import soundfile
@@ -134,10 +136,13 @@ def test_closed_standard_streams(here, tmp_path, closed):
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert (tmp_path / "code").read_text(encoding="utf-8") == "0\n", done.stderr
     assert "Traceback" not in done.stderr
-    infer = f"{sys.executable} -m pyrosynth infer {folder / 'run'} {folder / 'note.wav'}"
-    line = f"{infer} --out {tmp_path / 'out'} {' '.join(FEW)} {closed}"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
-    assert done.returncode == 0
+    numbers = [int(stream[0]) for stream in closed.replace("<", "0").replace(">", "1").split()]
+    infer = ["infer", folder / "run", folder / "note.wav", "--out", tmp_path / "out", *FEW]
+    if len(numbers) < 3:
+        assert forked.command(*infer, closed=numbers).returncode == 0
+    else:  # once with all that Python does when it starts
+        line = shlex.join([sys.executable, "-m", "pyrosynth", *map(str, infer)])
+        assert subprocess.run(["bash", "-c", f"{line} {closed}"], check=False).returncode == 0
     assert (tmp_path / "out/note/report.html").is_file()
 
 
