@@ -163,7 +163,7 @@ class Match:
         x: Features of what the synth plays for them, shape (n, n_mels, n_frames).
         lsd: Log-spectral distance to the sound in dB, shape (n,).
         source: What proposed each, shape (n,): ``posterior`` (a draw), ``bank`` (a known
-            preset), ``model`` (a step along the model's own gradient), ``cma`` (evolution).
+            preset), ``model`` (a step along the model), ``cma`` or ``genetic`` (evolution).
         trace: Sounds rendered and the smallest distance so far, shape (n_batches, 2).
         target: Features of the sound, shape (n_mels, n_frames).
         posterior: The run that was searched with; without one there is no ``preset``, no

@@ -304,7 +304,7 @@ class Posterior:
         """Whether the variant predicts the sound of a preset without rendering it."""
         return self.variant.predicts
 
-    @plain_torch(gradients=True)
+    @plain_torch()
     def refine(
         self,
         x: ArrayLike,
@@ -316,9 +316,9 @@ class Posterior:
         """Search for the preset behind a sound with the real synth, within a budget of renders.
 
         The first render is of ``guess``. Then draws of the posterior and the nearest known
-        presets are rendered and ranked; the best are moved along the gradient of the model's own
-        prediction, corrected by what was heard; then CMA-ES goes on from the nearest, with the
-        spread of those that are nearly as near.
+        presets are rendered and ranked. Then the nearest are moved towards the sound by least
+        squares along the model's own prediction, corrected by what was heard. What is left goes
+        to a genetic algorithm or to CMA-ES, see `pyrosynth.inference.search`.
 
         Args:
             x: Features of the sound, shape (n_mels, n_frames).
@@ -340,15 +340,14 @@ class Posterior:
                 return self.refine(target, opened, budget, seed, report)
         return search(self, target, renderer, budget, seed, report)
 
-    @plain_torch(gradients=True)
+    @plain_torch()
     def guess(self, x: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
         """Return the preset that should come nearest to a sound, without rendering any.
 
-        Of the known presets that sound nearest, each is moved towards the sound along the
-        gradient of the model's own prediction, corrected by how the preset is known to sound;
-        the one that is then expected nearest is the guess. Without a bank, or in a variant that
-        predicts no sound, it is the draw of the posterior whose predicted sound is nearest, or
-        just a draw.
+        Of the known presets that sound nearest, each is moved towards the sound by least squares
+        along the model's own prediction, corrected by how known presets sound; the one that is
+        then expected nearest is the guess. Without a bank, or in a variant that predicts no
+        sound, it is the draw of the posterior whose predicted sound is nearest, or just a draw.
 
         Args:
             x: Features of the sound, shape (n_mels, n_frames).

@@ -41,7 +41,7 @@ BEFORE_SECONDS = 0.3  # of a recording that is shown before the onset
 SOURCES = {
     "posterior": "draw from the posterior",
     "bank": "known preset",
-    "model": "step along the model's gradient",
+    "model": "step along the model",
     "cma": "search (CMA-ES)",
     "genetic": "search (genetic algorithm)",
 }

@@ -8,15 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from pyrosynth.audio.features import DB
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.inference.answers import Draws, Match
-from pyrosynth.inference.descent import descend
 from pyrosynth.inference.pool import Pool
+from pyrosynth.inference.surrogate import Surrogate
 from pyrosynth.synths.rendering import Renderer
 
 if TYPE_CHECKING:
@@ -26,10 +23,11 @@ POPULATION = 12  # sounds per generation of the search, a little below CMA's own
 FAILED = 1e6  # distance in dB that CMA-ES is told of a failed sound; it takes no infinity
 
 ELITES = 8  # presets that a round of model steps starts from
-TRUST = (3.0, 100.0)  # cost in dB² of a squared unit step: a bold and a careful one from each
+TRUST = (0.3, 10.0)  # cost in dB² of a squared unit step: a bold and a careful one from each
 PROPOSALS = ELITES * len(TRUST)  # of such a round
-STEPS, RATE = 20, 0.08  # of Adam, on the logits of the unit values
-MOST_FREE = 64  # controls of which CMA-ES learns something in the few generations of a search
+GUESS_TRUST = (30.0,)  # the same, where nothing is rendered before the answer
+ROUNDS = 4  # of model steps, at least, however few renders are left
+MOST_FREE = 64  # controls of which few renders teach enough for small steps alone
 CHANGED, MUTATION = 16, 0.15  # controls that differ from a parent, on average; step in unit values
 FRUITLESS = 20  # generations without a new preset after which nothing more is tried
 SMALLEST, LARGEST = 0.01, 0.3  # bounds of the first steps of the evolution, in unit values
@@ -40,70 +38,30 @@ PART = 16  # of the renders of a search are guesses, and as many are known prese
 PREDICTED = 128  # sounds predicted at once, which hardly needs memory
 
 
-def move(
-    predict: Callable[[Tensor], Tensor],
-    target: NDArray[np.float32],
-    unit: NDArray[np.float64],
-    heard: NDArray[np.float32],
-    trust: NDArray[np.float64],
-    fixed: NDArray[np.bool_],
-    device: torch.device,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Move presets of known sound towards a target along the gradient of a model of the synth.
-
-    What the model predicts is corrected at each preset by what was heard there (space mapping),
-    so a move is right to first order however far off the model's own sound is.
+def move_best(pool: Pool, surrogate: Surrogate, n: int = ELITES) -> int:
+    """Propose steps from the nearest presets, a bold and a careful one from each.
 
     Args:
-        predict: Features expected of unit values (n, n_learnt), differentiable.
-        target: Features to come near, shape (n_mels, n_frames).
-        unit: Where the moves start, shape (n, n_learnt).
-        heard: Features of the presets there, shape (n, n_mels, n_frames).
-        trust: Cost in dB² of a squared unit step from each, shape (n,).
-        fixed: Which parameters do not move, shape (n_learnt,).
-        device: Where ``predict`` computes.
+        pool: Where proposals go.
+        surrogate: A model of the synth; it is told of all that was rendered since.
+        n: Number of presets to move.
 
     Returns:
-        Where the moves end, shape (n, n_learnt), and the distance in dB expected there, lengthened
-        by the cost of the step, shape (n,).
-
-    References:
-        Bandler et al., 2004, "Space mapping: the state of the art".
+        Number of sounds that were rendered.
     """
-    here = torch.tensor(unit, dtype=torch.float32, device=device)
-    cost = torch.tensor(trust, dtype=torch.float32, device=device)
-    held = torch.tensor(fixed, device=device)
-    with torch.no_grad():
-        off = torch.tensor(heard, device=device) - predict(here)
-    corrected = torch.tensor(target, device=device) - off
-
-    def squares(there: Tensor) -> Tensor:
-        distance = DB**2 * (predict(there) - corrected).square().mean((-1, -2))
-        return distance + cost * (there - here).square().sum(-1)
-
-    there = descend(squares, here, held, STEPS, RATE)
-    with torch.no_grad():
-        expected = squares(there).sqrt()
-    return there.double().cpu().numpy(), expected.double().cpu().numpy()
-
-
-def move_best(
-    pool: Pool, predict: Callable[[Tensor], Tensor], device: torch.device, n: int = ELITES
-) -> None:
-    """Propose moves of the nearest presets, a bold and a careful one from each; see `move`.
-
-    Args:
-        pool: Where proposals go; holds at least one preset.
-        predict: Features expected of unit values (n, n_learnt), differentiable.
-        device: Where ``predict`` computes.
-        n: Number of presets to move.
-    """
+    before = len(pool)
+    new = np.arange(surrogate.n_told, before)
+    new = new[np.isfinite(pool.lsd[new])]
+    if len(new):
+        surrogate.hear(pool.unit[new], pool.x[new])
+    surrogate.n_told = before
     best = pool.best(n)
-    starts = np.tile(best, len(TRUST))
-    trust, fixed = np.repeat(TRUST, len(best)), ~pool.space.gradual
+    best = best[np.isfinite(pool.lsd[best])]
+    fixed = ~pool.space.gradual
     fixed[[*pool.locked]] = True
-    there, _ = move(predict, pool.target, pool.unit[starts], pool.x[starts], trust, fixed, device)
-    pool.add(there, "model")
+    there, _ = surrogate.steps(pool.target, pool.unit[best], pool.x[best], TRUST, fixed)
+    pool.add(there.reshape(-1, len(fixed)), "model")
+    return len(pool) - before
 
 
 def evolve(
@@ -216,6 +174,7 @@ class Search:
         self.posterior, self.pool, self.seed = posterior, pool, seed
         self._guesses: tuple[int, NDArray[np.float64]] | None = None
         self._draws: Draws | None = None
+        self._surrogate = Surrogate(posterior.predict_unit, posterior.device)
 
     def begin(self, n: int) -> None:
         """Render the n best guesses and n nearest known presets; to rank draws takes longer."""
@@ -230,25 +189,32 @@ class Search:
 
     def run(self, budget: int) -> None:
         """Go on until the pool holds as many presets as the budget says."""
-        run, posterior, pool = self.posterior.run, self.posterior, self.pool
+        run, pool = self.posterior.run, self.pool
         if len(pool) < budget:
             self._guess(max(1, budget // PART))
         self._draw(min(max(2, budget * 3 // 16), budget - len(pool)))
         self._recall(budget // PART)
-        left = max(0, budget - len(pool))
-        # A quarter of all are model steps, also where that is less than a round of them.
-        n_moved = min(ELITES, budget // (4 * len(TRUST)), left // len(TRUST))
-        if posterior.predicts and n_moved:
-            for _ in range(max(1, budget // (4 * PROPOSALS))):
-                move_best(pool, posterior.predict_unit, posterior.device, n_moved)
+        fixed = ~run.space.gradual
+        fixed[[*pool.locked]] = True
+        small_steps = 2 <= np.count_nonzero(~fixed) <= MOST_FREE
+        # Where small steps do not reach everything, they get a quarter of all renders.
+        self._step(budget if small_steps else min(budget, len(pool) + budget // 4))
+        if not small_steps:
+            recombine(pool, budget - len(pool), self.seed)
+            return
         # The best that was rendered, not the posterior, says how far there is still to go.
         spread = np.clip(pool.unit[pool.best(PROPOSALS)].std(axis=0), SMALLEST, LARGEST)
-        spread[~run.space.gradual] = 0.0
-        spread[[*pool.locked]] = 0.0
-        if 2 <= np.count_nonzero(spread) <= MOST_FREE:
-            evolve(pool, pool.unit[pool.best(1)[0]], spread, budget - len(pool), self.seed)
-        else:
-            recombine(pool, budget - len(pool), self.seed)
+        spread[fixed] = 0.0
+        evolve(pool, pool.unit[pool.best(1)[0]], spread, budget - len(pool), self.seed)
+
+    def _step(self, end: int) -> None:
+        """Follow the model until the pool holds so many presets, or nothing new is proposed."""
+        if not self.posterior.predicts:
+            return
+        n = min(ELITES, max(1, (end - len(self.pool)) // (ROUNDS * len(TRUST))))
+        while (left := (end - len(self.pool)) // len(TRUST)) > 0:
+            if not move_best(self.pool, self._surrogate, min(n, left)):
+                break
 
     def match(self) -> Match:
         """Return all presets, the answer first; see `pyrosynth.inference.pool.Pool.answers`."""
@@ -293,13 +259,11 @@ def guesses(posterior: "Posterior", x: NDArray[np.float32], n: int) -> NDArray[n
     if bank is None or not posterior.predicts:
         return np.empty((0, len(space)))
     nearest = bank.nearest(x[None], min(max(n, NEIGHBOURS), len(bank)))[0][0]
-    unit = space.to_unit(posterior.learnt(bank.values[nearest]))
-    trust = np.full(len(nearest), max(TRUST))
-    there, expected = move(
-        posterior.predict_unit, x, unit, bank.sounds(nearest), trust, ~space.gradual,
-        posterior.device,
-    )  # fmt: skip
-    return there[np.argsort(expected, kind="stable")[:n]]
+    unit, sounds = space.to_unit(posterior.learnt(bank.values[nearest])), bank.sounds(nearest)
+    surrogate = Surrogate(posterior.predict_unit, posterior.device)
+    surrogate.hear(unit, sounds)
+    there, expected = surrogate.steps(x, unit, sounds, GUESS_TRUST, ~space.gradual)
+    return there[0, np.argsort(expected[0], kind="stable")[:n]]
 
 
 def ranked(posterior: "Posterior", x: NDArray[np.float32], n: int, seed: int) -> Draws:
