@@ -191,6 +191,18 @@ def test_pitches_where_no_cache_can_be_kept():
     assert done.stdout == "pyin\n", done.stderr
 
 
+def test_a_pitch_is_tracked_without_what_it_does_not_need():
+    """`librosa.effects` imports scikit-learn, a fifth of what librosa takes."""
+    done = python(
+        "import sys, numpy as np\n"
+        "from pyrosynth.audio.io import Note\n"
+        "from pyrosynth.audio.tuning import tune\n"
+        "hum = 0.3 * np.sin(2 * np.pi * 196.0 * np.arange(11025) / 22050)\n"
+        "print(tune(hum, 22050, Note()).note.name, 'sklearn' in sys.modules)"
+    )
+    assert done.stdout == "G3 False\n", done.stderr
+
+
 def test_progress_in_a_log_file_is_a_line_for_each_tenth(here, tmp_path, capfd):
     folder, out = here[0], tmp_path / "out"
     few = ["--budget", "200", "--draws", "30", "--workers", "1"]

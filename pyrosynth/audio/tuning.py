@@ -170,14 +170,14 @@ def load_librosa() -> Any:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            librosa.pyin, librosa.effects.split, librosa.feature.rms  # noqa: B018  it imports them
+            librosa.pyin, librosa.feature.rms  # noqa: B018  it imports them
         except RuntimeError:
             import numba
 
             folder = tempfile.mkdtemp(prefix="pyrosynth-numba-")
             atexit.register(shutil.rmtree, folder, ignore_errors=True)
             numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]
-            librosa.pyin, librosa.effects.split, librosa.feature.rms  # noqa: B018
+            librosa.pyin, librosa.feature.rms  # noqa: B018
     return librosa
 
 
@@ -195,7 +195,8 @@ def _loudest_part(audio: Audio, background: float) -> tuple[int, int]:
         audio: The recording.
         background: Level of the noise it begins with; a quieter stretch does not count.
     """
-    librosa = load_librosa()
+    from scipy import ndimage
+
     level = _levels(audio)
     power = (level / level.max()) ** 2
     power = power[power > SILENCE**2]  # what a recorder fills in is no background
@@ -203,10 +204,11 @@ def _loudest_part(audio: Audio, background: float) -> tuple[int, int]:
     quietest = np.convolve(power, np.full(n, 1 / n), "valid").min()
     depth = -10 * math.log10(max(quietest, (background / level.max()) ** 2)) - ABOVE_DB
     depth = float(np.clip(depth, HIGHEST_DB, DEEPEST_DB))
-    found = librosa.effects.split(audio, top_db=depth, frame_length=FRAME, hop_length=HOP)
-    parts = [found[0].tolist()]
-    for start, end in found[1:].tolist():
-        if start - parts[-1][1] < GAP_SECONDS * RATE:
+    loud = load_librosa().amplitude_to_db(np.float32(level), ref=np.max, top_db=None) > -depth
+    parts: list[list[int]] = []
+    for (frames,) in ndimage.find_objects(ndimage.label(loud)[0]):
+        start, end = frames.start * HOP, min(frames.stop * HOP, len(audio))
+        if parts and start - parts[-1][1] < GAP_SECONDS * RATE:
             parts[-1][1] = end
         else:
             parts.append([start, end])
@@ -323,6 +325,8 @@ def _stretched(audio: Audio, n_samples: int) -> Audio:
     if len(audio) == n_samples:
         return audio
     whole = np.pad(audio, (0, max(0, WINDOW - len(audio))))
-    found = librosa.effects.time_stretch(whole, rate=len(audio) / n_samples, n_fft=WINDOW)
-    found = found[:n_samples]
+    rate = len(audio) / n_samples
+    moved = librosa.phase_vocoder(librosa.stft(whole, n_fft=WINDOW), rate=rate, n_fft=WINDOW)
+    length = round(len(whole) / rate)
+    found = librosa.istft(moved, n_fft=WINDOW, dtype=whole.dtype, length=length)[:n_samples]
     return np.pad(found, (0, n_samples - len(found))).astype(np.float32, copy=False)
