@@ -690,6 +690,18 @@ def test_the_static_site_opens_without_a_server(tmp_path):
     asyncio.run(_the_static_site(tmp_path / "page", demo))
 
 
+WRITTEN = """(() => {
+    const [found, write] = [[], CanvasRenderingContext2D.prototype.fillText];
+    CanvasRenderingContext2D.prototype.fillText = function (text, u, v) {
+        const wide = this.measureText(text).width;
+        const left = { left: u, right: u - wide, center: u - wide / 2 }[this.textAlign];
+        found.push([text, left, left + wide, v]);
+    };
+    try { map.paint(); } finally { CanvasRenderingContext2D.prototype.fillText = write; }
+    return found;
+})()"""  # what the map writes, and where
+
+
 async def _the_static_site(folder, demo):
     async with Browser() as page:
         await page.size(390, 844)
@@ -752,6 +764,13 @@ async def _the_static_site(folder, demo):
 
         # The demo of the documentation: sounds that were looked for, and what was found.
         await page.open((demo / "index.html").as_uri())
+        # names of presets and words of axes are not written over each other
+        written = await page.js(WRITTEN)
+        assert sum(text[0] in "←→↑↓" or text[-1] == "→" for text, *_ in written) == 4
+        assert len(written) > 10
+        for i, (_, left, right, v) in enumerate(written):
+            for _, other_left, other_right, other_v in written[:i]:
+                assert right <= other_left or other_right <= left or abs(v - other_v) >= 12
         answers = await page.js("source.data.found.map((point) => point.target)")
         assert len(answers) == 10
         for i in (0, 9):

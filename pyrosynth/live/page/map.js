@@ -214,12 +214,18 @@ class PresetMap {
       context.fillText(text, u, v);
     };
     context.font = 12 + font;
-    this.writeNames(context, write, size);
     const [[left, right], [bottom, top]] = this.ends;
-    write(`← ${left}`, 4, h / 2, "left", 13);
-    write(`${right} →`, w - 4, h / 2, "right", 13);
-    write(`↓ ${bottom}`, w / 2, h - 10, "center", 13);
-    write(`↑ ${top}`, w / 2, 10, "center", 13);
+    const words = [
+      [`← ${left}`, 4, h / 2, "left"], [`${right} →`, w - 4, h / 2, "right"],
+      [`↓ ${bottom}`, w / 2, h - 10, "center"], [`↑ ${top}`, w / 2, 10, "center"],
+    ];
+    const taken = words.map(([text, u, v, align]) => {
+      const wide = 1.15 * context.measureText(text).width; // they are written larger
+      const from = { left: u, right: u - wide, center: u - wide / 2 }[align];
+      return { left: from, right: from + wide, top: v - 9, bottom: v + 9 };
+    });
+    this.writeNames(context, write, size, taken);
+    for (const word of words) write(...word, 13);
     this.showTip();
   }
 
@@ -247,11 +253,10 @@ class PresetMap {
     return picture;
   }
 
-  /** Write the names of the presets in view, if they are few, beside their dots where there is room. */
-  writeNames(context, write, size) {
+  /** Write the names of the presets in view, if they are few, beside their dots where `taken` leaves room. */
+  writeNames(context, write, size, taken) {
     const inView = this.at.flatMap((place, i) => (this.shown[i] && this.view.sees(place) ? [i] : []));
     if (inView.length > NAMED) return;
-    const taken = [];
     for (const i of inView) {
       const [u, v] = this.pixel(this.at[i]);
       const box = { left: u + size + 3, right: u + size + 9 + context.measureText(this.names[i]).width, top: v - 9, bottom: v + 9 };
