@@ -46,6 +46,24 @@ class Asks(Click):
 class Nameless(Click):
     name = 5
 
+class Sometimes(Click):
+    isolation = "sometimes"
+
+class Never(Click):
+    isolations = ("reuse", "never")
+
+class Boundless(Click):
+    memory_limit = -1
+
+class Suffixed(Click):
+    preset_suffix = "click"
+
+class Controlled(Click):
+    controllers = {"level": 300}
+
+class Knobless(Click):
+    param_space = ps.ParamSpace(())
+
 class Lazy(Synth):
     name = "lazy"
 
@@ -140,6 +158,12 @@ def test_options_of_a_class_are_checked(here):
         ("Exits", "cannot be made .SystemExit: 3"),
         ("Asks", "cannot be made .TypeError: .*'voices'"),
         ("Nameless", "has no name of type str .it is int 5.;"),
+        ("Sometimes", "has the isolation str 'sometimes'; give its class one of reuse, fresh,"),
+        ("Never", "has the isolations tuple .*'never'.*; give its class some of reuse, fresh,"),
+        ("Boundless", "has the memory_limit int -1; give its class bytes above 0, or None"),
+        ("Suffixed", "has the preset_suffix str 'click'; give its class the end of a file's name"),
+        ("Controlled", "has the controllers dict .*300.*; give its class numbers from 0 to 127"),
+        ("Knobless", "has the param_space ParamSpace .*; give its class a space of at least one"),
     ],
 )
 def test_a_class_that_fails_is_one_line(here, name, message):

@@ -103,11 +103,21 @@ def test_the_preset_of_a_sound_is_never_farther_from_it_than_the_nearest_known_o
 
 def test_a_preset_is_finite_numbers_within_their_ranges(live):
     params = live.posterior.run.full_space
-    far = live.checked(np.full(len(params), 1e9))
-    np.testing.assert_array_equal(far, params.maximum)
-    for bad in ([1.0], "much", [[1.0]] * len(params), [np.nan] * len(params)):
-        with pytest.raises(InputError, match="a preset is"):
+    rounded = live.checked(params.maximum + 0.001 * (params.maximum - params.minimum))
+    np.testing.assert_array_equal(rounded, params.maximum)
+    defaults, first = params.defaults.tolist(), f"parameter '{params.names[0]}'"
+    for bad, says in (
+        ([1.0], r"values have shape \(1,\); the last axis must hold"),
+        ("much", "values that are no numbers"),
+        ([*map(str, defaults)], "values that are no numbers"),
+        ([defaults], r"they must be \(n_params,\)"),
+        ([np.nan] * len(params), f"{first} is not a finite number"),
+        ([1e9, *defaults[1:]], rf"{first} is 1e\+09, outside its range from"),
+    ):
+        with pytest.raises(InputError, match=says):
             live.checked(bad)
+    with pytest.raises(InputError, match="a point is .* that are no numbers"):
+        live.point(["0"] * live.space.dim)
 
 
 def test_rendering_from_many_threads_is_the_synths_own_sound(live):

@@ -380,7 +380,12 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
         (("GET", "/api/sound/9999999", {}), "preset number 9999999: give"),
         (("GET", "/../pyproject.toml", {}), "Not Found"),
         (post("/api/point", b"[" * 100_000), "cannot be understood"),
-        (post("/api/sound", {"values": [1.0]}), "a preset is"),
+        (post("/api/sound", {"values": [1.0]}), "the last axis must hold"),
+        (post("/api/sound", {"values": ["1"] * 32}), "values that are no numbers"),
+        (post("/api/point", {"knobs": [1e9] * 32}), "is 1e+09, outside its range from"),
+        (post("/api/point", {"preset": 0, "to": {"brightness": "1"}}), "give a number"),
+        (post("/api/point", {"preset": 0, "locked": {"level": "1"}}), "give a number"),
+        (post("/api/point", {"preset": 0, "locked": {"level": 1e9}}), "outside its range"),
         (post("/api/bank", {"presets": []}), "a bank has 1 to 128 presets"),
         (post("/api/point", {"preset": 0, "locked": {"no": 1}}), "unknown parameter 'no'"),
         (post(search({"budget": 0}), b"x"), "budget 0: give an integer from 1"),
@@ -393,7 +398,7 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
         (("GET", "/api/ping", {"headers": {"Origin": ""}}), "its own page only"),
         (("DELETE", "/api/point", {}), "Method Not Allowed"),
     ],
-    ids=range(33),
+    ids=range(38),
 )
 def test_mistakes_get_one_clear_line(live, question, says):
     (status, content, _), (after, _, _) = ask(live, question, ("GET", "/api/ping", {}))

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.tuning import RATE, tune
-from pyrosynth.errors import InputError, SynthError, integer, number, unknown
+from pyrosynth.errors import InputError, SynthError, integer, number, numbers, unknown
 from pyrosynth.explore.axes import Axis
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import Array, Float, Place, latents
@@ -27,6 +27,7 @@ from pyrosynth.live.controllers import ControllerMap
 from pyrosynth.live.controls import Control, controls
 from pyrosynth.live.files import SessionFiles
 from pyrosynth.live.speaker import Speaker
+from pyrosynth.synths.presets import checked_values
 
 DRAWS = 24  # of the posterior, among which the preset of a sound is looked for
 RENDERED = 2  # of these draws that are rendered, those expected to come nearest
@@ -147,27 +148,19 @@ class Live:
         Raises:
             InputError: They are too few or too many, or not finite.
         """
-        try:
-            with np.errstate(over="ignore"):
-                latent = np.asarray(z, np.float32)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"a point is {self.space.dim} numbers ({error})") from error
+        with np.errstate(over="ignore"):
+            latent = numbers(f"a point is {self.space.dim} numbers: values", z, np.float32)
         return np.clip(self.space.locate(latent), -LARGEST, LARGEST)
 
     def checked(self, values: ArrayLike) -> Float:
-        """Check numbers that should be a preset, and bring them into the parameters' ranges.
+        """Check numbers that should be a preset; what rounding has left outside comes back.
 
         Raises:
-            InputError: They are too few or too many, or not finite.
+            InputError: They are too few or too many, no finite numbers, or far outside the
+                parameters' ranges.
         """
         params = self.posterior.run.full_space
-        try:
-            preset = np.asarray(values, np.float64)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"a preset is {len(params)} numbers ({error})") from error
-        if preset.shape != (len(params),) or not np.isfinite(preset).all():
-            raise InputError(f"a preset is {len(params)} finite numbers, one for each parameter")
-        return np.clip(preset, params.minimum, params.maximum)
+        return np.clip(checked_values(values, params, 1), params.minimum, params.maximum)
 
     def known(self, number: int) -> Float:
         """Return the values of a known preset by its number, shape (n_params,)."""
@@ -328,7 +321,7 @@ class Live:
             locked: Native values by the parameters' names.
 
         Raises:
-            InputError: A parameter is unknown, or a value not finite.
+            InputError: A parameter is unknown, or a value far outside its range.
         """
         if not locked:
             return place

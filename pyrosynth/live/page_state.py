@@ -11,7 +11,7 @@ import numpy as np
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import Audio, wav_bytes
-from pyrosynth.errors import InputError, PyrosynthError, integer
+from pyrosynth.errors import InputError, PyrosynthError, integer, number
 from pyrosynth.explore.morphing import PresetPath, find_path
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.live import plane
@@ -136,7 +136,7 @@ class PageState:
             )
         step = None
         if "to" in asked:
-            step = live.steer(place, {str(k): float(p) for k, p in dict(asked["to"]).items()})
+            step = live.steer(place, named_numbers("position on axis", asked["to"]))
             place = step.place
         held = live.hold(place, locked(asked))
         told = self.told(held, on_plane if step is None else None)
@@ -242,4 +242,9 @@ class PageState:
 
 def locked(asked: dict[str, Any]) -> dict[str, float]:
     """Return the native values, by name, that a question wants parameters to keep."""
-    return {str(name): float(value) for name, value in dict(asked.get("locked", {})).items()}
+    return named_numbers("parameter", asked.get("locked", {}))
+
+
+def named_numbers(kind: str, given: Any) -> dict[str, float]:
+    """Return numbers by name, after making sure that they are some."""
+    return {name: number(f"{kind} '{name}':", value) for name, value in dict(given).items()}

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyrosynth.errors import PyrosynthError, SynthError, line_of, one_line, shown
-from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import Preset
 
 LONGEST_REASON = 120  # characters of somebody else's error
@@ -33,26 +32,6 @@ def wrap_methods(owner: type) -> None:
             setattr(owner, name, _wrapped(owner, name, method, check, rule))
         elif method is not None and not isinstance(method, classmethod | staticmethod):
             raise SynthError(f"{_where(owner, name)} is {shown(method)}; make it a method")
-
-
-def require_attributes(synth: Any, name: str) -> None:
-    """Make sure that the attributes of a synth have their types.
-
-    Args:
-        synth: The synth.
-        name: What an error calls it.
-
-    Raises:
-        SynthError: One is missing or has another type.
-    """
-    for attribute, kinds in ATTRIBUTES.items():
-        value = getattr(synth, attribute, None)
-        if not isinstance(value, kinds):
-            wanted = " or ".join("None" if k is type(None) else k.__name__ for k in kinds)
-            raise SynthError(
-                f"the synth '{name}' has no {attribute} of type {wanted} (it is {shown(value)}); "
-                f"give its class one"
-            )
 
 
 def failure(synth: Any, error: Exception) -> str:
@@ -138,9 +117,3 @@ METHODS: Mapping[str, tuple[Check, str]] = {
     "read_controllers": (_controllers, "a dictionary of numbers by parameter"),
     "write_controllers": (_instance(str), "the content of the file as text"),
 }
-
-ATTRIBUTES: Mapping[str, tuple[type, ...]] = {
-    "name": (str,), "param_space": (ParamSpace,), "isolation": (str,), "isolations": (tuple,),
-    "batched": (bool,), "memory_limit": (int, type(None)), "preset_suffix": (str,),
-    "controllers": (Mapping,), "usual_prior": (str,), "dropped": (Mapping,),
-}  # fmt: skip

@@ -4,13 +4,13 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-from pyrosynth.errors import InputError, PyrosynthError, SynthError, one_line
-from pyrosynth.synths.base import Synth
-from pyrosynth.synths.contract import require_attributes
+from pyrosynth.errors import InputError, PyrosynthError, SynthError, one_line, shown
+from pyrosynth.synths.base import ISOLATIONS, Synth
+from pyrosynth.synths.params import ParamSpace
 
 GROUP = "pyrosynth.synths"  # of the entry points
 
@@ -74,12 +74,12 @@ def made(make: Callable[..., Synth], options: dict[str, Any], name: str) -> Synt
     """Make a synth, and make sure that it has the attributes every synth has.
 
     Raises:
-        SynthError: It lacks one.
+        SynthError: It lacks one, or one is not what it has to be.
         InputError: The code of its class fails.
     """
     try:
         synth = make(**options)
-        require_attributes(synth, name)
+        _require_attributes(synth, name)
     except PyrosynthError:
         raise
     except (Exception, SystemExit) as error:
@@ -88,6 +88,49 @@ def made(make: Callable[..., Synth], options: dict[str, Any], name: str) -> Synt
             f"the synth '{name}' cannot be made ({why}); correct its class, or give its --option"
         ) from error
     return synth
+
+
+def _require_attributes(synth: Any, name: str) -> None:
+    """Make sure that the attributes of a synth have their types, and values that there are."""
+    for attribute, kinds in ATTRIBUTES.items():
+        value = getattr(synth, attribute, None)
+        if not isinstance(value, kinds):
+            wanted = " or ".join("None" if k is type(None) else k.__name__ for k in kinds)
+            raise SynthError(
+                f"the synth '{name}' has no {attribute} of type {wanted} (it is {shown(value)}); "
+                f"give its class one"
+            )
+    for attribute, (holds, rule) in VALUES.items():
+        value = getattr(synth, attribute)
+        if not holds(value):
+            raise SynthError(
+                f"the synth '{name}' has the {attribute} {shown(value)}; give its class {rule}"
+            )
+
+
+ATTRIBUTES: Mapping[str, tuple[type, ...]] = {
+    "name": (str,), "param_space": (ParamSpace,), "isolation": (str,), "isolations": (tuple,),
+    "batched": (bool,), "memory_limit": (int, type(None)), "preset_suffix": (str,),
+    "controllers": (Mapping,), "usual_prior": (str,), "dropped": (Mapping,),
+}  # fmt: skip
+VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (str.isprintable, "a name that can be printed"),
+    "param_space": (len, "a space of at least one parameter"),
+    "isolation": (ISOLATIONS.__contains__, f"one of {', '.join(ISOLATIONS)}"),
+    "isolations": (
+        lambda value: 0 < len(value) and {*value} <= {*ISOLATIONS},
+        f"some of {', '.join(ISOLATIONS)}",
+    ),
+    "memory_limit": (lambda value: value is None or value > 0, "bytes above 0, or None"),
+    "preset_suffix": (
+        lambda value: not value or (value[0] == "." and "/" not in value and len(value) > 1),
+        "the end of a file's name, such as '.syx', or ''",
+    ),
+    "controllers": (
+        lambda value: all(type(n) is int and 0 <= n <= 127 for n in value.values()),
+        "numbers from 0 to 127",
+    ),
+}
 
 
 def _module(name: str) -> ModuleType:
