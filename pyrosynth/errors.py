@@ -18,7 +18,7 @@ import re
 import stat
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -247,6 +247,35 @@ def require_type(what: str, value: Any, kind: type | tuple[type, ...], advice: s
     """
     if not isinstance(value, kind):
         raise InputError(f"{what} is {shown(value)}; give {advice}")
+
+
+def require_shapes(what: str, arrays: Mapping[str, tuple[Any, Sequence[str | int]]]) -> None:
+    """Make sure that the arrays of one thing have their axes, equally long where named alike.
+
+    Args:
+        what: What an error calls the thing, such as ``"a bank"``.
+        arrays: By name, each with the names or the lengths of its axes.
+
+    Raises:
+        InputError: One is no array, or has another shape; the message names it.
+
+    Example:
+        >>> import numpy as np
+        >>> require_shapes("a bank", {"values": (np.ones((3, 2)), ("n", "n_params"))})
+    """
+    import numpy as np
+
+    sizes: dict[str | int, int] = {}
+    for name, (array, axes) in arrays.items():
+        require_type(f"{name} of {what}", array, np.ndarray, "an array of NumPy")
+        sizes |= {axis: axis for axis in axes if isinstance(axis, int)}
+        wanted = ", ".join(str(sizes.get(axis, axis)) for axis in axes)
+        if len(array.shape) != len(axes) or any(
+            sizes.setdefault(axis, n) != n for axis, n in zip(axes, array.shape, strict=True)
+        ):
+            raise InputError(
+                f"{name} of {what} have the shape {array.shape}; give one of shape ({wanted})"
+            )
 
 
 def numbers(what: str, values: Any, dtype: Any = None) -> Any:

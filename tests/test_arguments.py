@@ -6,10 +6,12 @@ import torch
 
 import pyrosynth as ps
 from pyrosynth.audio import descriptors, metrics
+from pyrosynth.data.bank import Bank
 from pyrosynth.data.tags import Tag, TagTable, labelled
 from pyrosynth.errors import InputError, numbers
 from pyrosynth.explore.latent_space import LatentSpace
-from pyrosynth.modeling import Dims
+from pyrosynth.inference.answers import Draws, Match
+from pyrosynth.modeling import Dims, Term
 from pyrosynth.statistics import interval
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.params import Param, ParamSpace
@@ -18,6 +20,15 @@ from pyrosynth.synths.subspace import Subspace
 SPACE = ParamSpace((Param("cutoff", maximum=100.0), Param("wave", "toggle", resolution=2)))
 TONE = Tag("tone", ("dark", "bright"))
 VOICE = ps.load_synth("voice")
+BANK = {
+    "values": np.zeros((3, 2)), "names": ("a", "b", "c"), "rows": np.arange(3),
+    "mean": np.zeros((4, 5), np.float32), "axes": np.zeros((2, 20), np.float32),
+    "codes": np.zeros((3, 2), np.float32), "missed": np.zeros(3, np.float32),
+}  # fmt: skip
+MATCH = {
+    "values": np.zeros((3, 2)), "x": np.zeros((3, 4, 5), np.float32), "lsd": np.zeros(3),
+    "source": np.array(["bank"] * 3), "trace": np.zeros((1, 2)), "target": np.zeros((4, 5)),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -69,6 +80,30 @@ VOICE = ps.load_synth("voice")
         (lambda: ps.check("run", "data", "out"), "posterior is str 'run'"),
         (lambda: ps.compare("data", "out"), "dataset is str 'data'; give a dataset"),
         (lambda: from_spec(5), "description of a synth is int 5"),
+        (lambda: Bank(**{**BANK, "values": "x"}), "values of a bank is str 'x'; give an array"),
+        (lambda: Bank(**{**BANK, "missed": np.zeros(2)}), r"missed of a bank have .* shape \(3\)"),
+        (lambda: Bank(**{**BANK, "axes": np.zeros((2, 19))}), r"give one of shape \(2, 20\)"),
+        (lambda: Bank(**{**BANK, "names": ("a",)}), "1 name for a bank of 3 presets; give one"),
+        (lambda: Match(**{**MATCH, "lsd": np.zeros(2)}), r"x of a match .* shape \(2, 4, 5\)"),
+        (lambda: Match(**{**MATCH, "trace": np.zeros((0, 2))}), "a match of no presets"),
+        (lambda: Match(**MATCH, posterior="run"), "posterior of a match is str 'run'; give Post"),
+        (lambda: Draws(*[None] * 5), "posterior of draws is None; give Posterior.load"),
+        (lambda: ParamSpace.from_json({}), "describes no parameters .it has no 'params'."),
+        (lambda: ParamSpace.from_json({"params": [5]}), "description of a parameter is int 5"),
+        (lambda: Param.from_json({}), "parameter None: a name is text"),
+        (lambda: Param("a", resolution=10**30), "has the resolution 10+"),
+        (lambda: Param("a", minimum=-1e308, maximum=1e308), "is empty or infinite"),
+        (lambda: Term(5), "name of a term is int 5; give text"),
+        (lambda: Term("a", "xv"), "sites of term 'a' is str 'xv'; give a tuple of names"),
+        (lambda: Term("a", given="x"), "given of term 'a' is str 'x'; give a tuple of names"),
+        (lambda: Term("a", weight=np.nan), "weight of term 'a' nan: give a number"),
+        (lambda: Term("a", weight=lambda step: "x").at(3), "at step 3 'x': give a number"),
+        (lambda: Term("a", score=5), "score of term 'a' is no function"),
+        (lambda: ps.FeatureSpec.from_json({"mels": 3}), "unknown setting of features 'mels'"),
+        (lambda: ps.FeatureSpec.from_json(None), "description of features is None"),
+        (lambda: ps.FeatureSpec(floor=1e-300), "floor 1e-300: it is a power; give a number from"),
+        (lambda: ps.FeatureSpec()(np.zeros(0)), "holds no samples; give a sound"),
+        (lambda: ps.FeatureSpec().shape(-5), "n_samples -5: give an integer of at least 0"),
     ],
 )
 def test_arguments_of_another_type_are_one_line(make, message, tmp_path, monkeypatch):

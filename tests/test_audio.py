@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from time import sleep
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import soundfile
 from pyrosynth.audio.background import fit_length, load_note, measure_background
 from pyrosynth.audio.descriptors import describe
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note, load_audio, save_audio
+from pyrosynth.audio.io import Note, load_audio, save_audio, wav_bytes
 from pyrosynth.audio.tuning import tune
 from pyrosynth.errors import InputError
 
@@ -285,3 +286,14 @@ def test_a_damaged_sound_says_nothing_beside_the_error(tmp_path, capfd):
             with suppress(InputError):
                 load_audio(file, RATE)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_bytes_of_a_file_depend_on_the_sound_alone(channels):
+    """A command that was killed and called again writes the same files."""
+    sound = np.random.default_rng(0).uniform(-2, 2, (1000, channels)).astype(np.float32)
+    content = wav_bytes(sound, RATE, "FLOAT")
+    sleep(1.1)  # the format knows whole seconds
+    assert wav_bytes(sound, RATE, "FLOAT") == content
+    stored, _ = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+    np.testing.assert_array_equal(stored, sound)

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 
 import numpy as np
@@ -97,7 +98,11 @@ def test_a_missing_or_damaged_file_is_refused(bank, tmp_path):
         {"codes": bank.codes[1:]}, {"axes": bank.axes[:, 1:]}, {"names": bank.names[1:]},
         {"mean": bank.mean.ravel()}, {"values": bank.values[:, :, None]},
     ):  # fmt: skip
-        dataclasses.replace(bank, **change).save(file)
+        with pytest.raises(InputError, match="of a bank|for a bank"):
+            dataclasses.replace(bank, **change)
+        damaged = copy.copy(bank)
+        vars(damaged).update(change)
+        damaged.save(file)
         with pytest.raises(RunError, match="cannot read the bank"):
             Bank.load(file)
 

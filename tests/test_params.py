@@ -83,8 +83,11 @@ def test_json_round_trip():
         (lambda: Param("x", "knob"), "known: continuous"),
         (lambda: Param("x", minimum=1, maximum=1, default=1), "empty"),
         (lambda: Param("x", default=2.0), "lies outside"),
-        (lambda: Param("x", "toggle"), "128 levels"),
-        (lambda: Param("x", "categorical", resolution=3, labels=("a",)), "1 labels"),
+        (lambda: Param("x", "toggle"), "has the resolution 128"),
+        (
+            lambda: Param("x", "categorical", resolution=3, labels=("a",)),
+            "give 3 labels, not 1",
+        ),
     ],
 )
 def test_errors_name_the_value_and_the_rule(action, word):

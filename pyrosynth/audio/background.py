@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.io import SILENCE, Audio, checked_audio, load_audio
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, counted
 
 FRAME_SECONDS, HOP_SECONDS = 0.04, 0.005  # of levels
 QUIETEST_SECONDS = 0.1  # the shortest stretch in which a background can be measured
@@ -70,7 +70,8 @@ def measure_background(audio: ArrayLike, sample_rate: int) -> Background:
     sound = checked_audio(audio, ndim=1)
     if not len(sound) or not np.isfinite(sound).all():
         raise InputError(
-            f"audio of {len(sound)} samples has none, or NaN or infinite ones; record it again"
+            f"audio of {counted(len(sound), 'sample')} has none, "
+            "or NaN or infinite ones; record it again"
         )
     offset = _offset(sound, sample_rate)
     sound = sound - np.float32(offset) if offset else sound

@@ -1,6 +1,7 @@
 """The log-mel spectrogram that models see in place of the sound."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.io import Audio, checked_audio
-from pyrosynth.errors import InputError, integer, number, numbers
+from pyrosynth.errors import InputError, integer, number, numbers, require_type, unknown
 
 Array = NDArray[np.float32]
 
@@ -20,6 +21,7 @@ LIMITS = (  # of the integers of a spec; beyond them one sound would take gigaby
     ("hop_length", 1, 2**17),
     ("n_mels", 1, 1024),
 )
+SMALLEST_FLOOR = 1e-30  # power; a smaller one is 0 in single precision, whose logarithm is none
 LINEAR_HZ = 200.0 / 3.0  # Slaney's scale: Hz per mel below the break, …
 BREAK_HZ = 1000.0
 LOG_STEP = np.log(6.4) / 27.0  # … and log-frequency per mel above it
@@ -67,12 +69,14 @@ class FeatureSpec:
                 f"mel bands from {self.fmin} to {self.fmax} Hz at {self.sample_rate} Hz: "
                 f"give 0 <= fmin < fmax <= {self.sample_rate / 2}"
             )
-        if not self.floor > 0:
-            raise InputError(f"floor {self.floor}: it is a power and must be above 0")
+        if not SMALLEST_FLOOR <= self.floor <= 1:
+            raise InputError(
+                f"floor {self.floor}: it is a power; give a number from {SMALLEST_FLOOR} to 1"
+            )
 
     def shape(self, n_samples: int) -> tuple[int, int]:
         """Return (n_mels, n_frames) of a sound of ``n_samples`` samples."""
-        return self.n_mels, 1 + n_samples // self.hop_length
+        return self.n_mels, 1 + integer("n_samples", n_samples, 0) // self.hop_length
 
     @cached_property
     def filters(self) -> Array:
@@ -112,6 +116,8 @@ class FeatureSpec:
             Power, shape (..., n_mels, n_frames), float32.
         """
         sounds = checked_audio(audio)
+        if not sounds.size:
+            raise InputError(f"audio of shape {sounds.shape} holds no samples; give a sound")
         flat = sounds.reshape(-1, sounds.shape[-1])
         mel = np.empty((len(flat), *self.shape(flat.shape[-1])), np.float32)
         for out, sound in zip(mel, flat, strict=True):
@@ -133,7 +139,10 @@ class FeatureSpec:
         Args:
             x: Features, shape (..., n_mels, n_frames).
         """
-        loud = np.asarray(x) > np.log(2 * self.floor)
+        power = numbers("features", x, np.float32)
+        if power.ndim < 2:
+            raise InputError(f"features of shape {power.shape}; give (..., n_mels, n_frames)")
+        loud = power > np.log(2 * self.floor)
         return np.asarray(loud.mean(axis=(-2, -1)), np.float64)
 
     def power(self, x: ArrayLike) -> Array:
@@ -147,7 +156,16 @@ class FeatureSpec:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "FeatureSpec":
-        """Rebuild a spec from ``to_json``'s dictionary."""
+        """Rebuild a spec from ``to_json``'s dictionary.
+
+        Raises:
+            InputError: It is no such dictionary.
+        """
+        require_type("description of features", data, Mapping, "what to_json() returns")
+        known = [field.name for field in fields(cls)]
+        for name in data:
+            if name not in known:
+                raise unknown("setting of features", str(name), known)
         return cls(**data)
 
 

@@ -22,6 +22,7 @@ Audio = NDArray[np.float32]
 
 NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")  # of pitches
 SHORTEST_NOTE, LONGEST_NOTE = 0.01, 60.0  # seconds
+WAV_HEADER = 64  # bytes in which libsndfile places what comes before the peaks of a WAV file
 SILENCE = 1e-4  # peak below which a sound counts as silent, -80 dB full scale
 SHORTEST_SECONDS = 0.05  # a shorter sound holds less than one analysis window
 LONGEST_SECONDS = 600.0  # of a sound file
@@ -253,8 +254,8 @@ def wav_bytes(audio: ArrayLike, sample_rate: int, subtype: str = "PCM_16") -> by
     Args:
         audio: Samples, shape (n_samples,), or (n_samples, n_channels).
         sample_rate: Rate in Hz.
-        subtype: ``PCM_16``, whose bytes depend on the sound alone and which cuts samples beyond
-            full scale off, or ``FLOAT``, whose files carry the time they were written at.
+        subtype: ``PCM_16``, which cuts samples beyond
+            full scale off, or ``FLOAT``, which keeps them; the bytes depend on the sound alone.
 
     Raises:
         InputError: The audio is not one, or the rate or the subtype cannot be.
@@ -271,7 +272,11 @@ def wav_bytes(audio: ArrayLike, sample_rate: int, subtype: str = "PCM_16") -> by
         )
     content = io.BytesIO()
     soundfile.write(content, samples, rate, subtype=subtype, format="WAV")
-    return content.getvalue()
+    written = bytearray(content.getvalue())
+    peak = written.find(b"PEAK", 0, WAV_HEADER)
+    if peak >= 0:  # which is followed by its size, its version, and the time of writing
+        written[peak + 12 : peak + 16] = bytes(4)
+    return bytes(written)
 
 
 def save_audio(

@@ -199,7 +199,7 @@ class _Job:
             return synth, read_presets(synth, file)
         if len(people) < FEW_PRESETS:
             n = DRAWN_BESIDE - len(people)
-            self.say(f"  {len(people)} presets are few: {n} are drawn at random beside them")
+            self.say(f"  few presets ({len(people)}): {n} are drawn at random beside them")
             people += drawn_presets(synth, n, self.seed, workers=self.workers)
         _save_presets(file, synth, people)
         return synth, read_presets(synth, file)
@@ -314,7 +314,7 @@ class _Job:
     ) -> dict[str, Any]:
         """Check the run, and say what came of it."""
         posterior = Posterior.load(self.folder, device)
-        self.say(f"5/5 check it on up to {plan.checked} presets it has not seen")
+        self.say(f"5/5 check it on up to {counted(plan.checked, 'preset')} it has not seen")
         summary = check(
             posterior, data, self.work / "check", n_presets=plan.checked, draws=plan.draws,
             budget=plan.budget, baselines="few", seed=self.seed, workers=self.workers,

@@ -23,6 +23,8 @@ from pyrosynth.errors import (
     numbers,
     reading,
     regular_file,
+    require_shapes,
+    require_type,
 )
 from pyrosynth.files import write_bytes
 
@@ -55,6 +57,9 @@ class Bank:
         axes: Orthonormal principal axes, shape (dims, n_mels * n_frames).
         codes: Coordinates on them, shape (n, dims).
         missed: Length of what the axes miss, shape (n,).
+
+    Raises:
+        InputError: The parts are not those of one bank.
     """
 
     values: NDArray[np.float64]
@@ -64,6 +69,26 @@ class Bank:
     axes: Array
     codes: Array
     missed: Array
+
+    def __post_init__(self) -> None:
+        """Make sure that the parts are those of one bank."""
+        require_shapes(
+            "a bank",
+            {
+                "codes": (self.codes, ("n", "dims")), "missed": (self.missed, ("n",)),
+                "values": (self.values, ("n", "n_params")), "rows": (self.rows, ("n",)),
+                "mean": (self.mean, ("n_mels", "n_frames")),
+            },
+        )  # fmt: skip
+        require_shapes("a bank", {"axes": (self.axes, (self.codes.shape[1], self.mean.size))})
+        require_type("names of a bank", self.names, tuple, "a tuple of texts")
+        for name in self.names:
+            require_type("a name of a bank", name, str, "text")
+        if len(self.names) != len(self):
+            n = counted(len(self), "preset")
+            raise InputError(
+                f"{counted(len(self.names), 'name')} for a bank of {n}; give one each"
+            )
 
     def __len__(self) -> int:
         """Return the number of presets."""
@@ -238,33 +263,10 @@ class Bank:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             for name in ("axes", "codes"):
                 tensors[name] = tensors[name].astype(np.float32)
-            bank = cls(names=names, **tensors)
-            bank._check()
-            return bank
-
-    def _check(self) -> None:
-        """Make sure that the parts are of one bank.
-
-        Raises:
-            ValueError: They are not.
-        """
-        n, dims = self.codes.shape
-        n_mels, n_frames = self.mean.shape
-        shapes = {
-            "values": (n, *self.values.shape[1:2]),
-            "rows": (n,),
-            "mean": (n_mels, n_frames),
-            "axes": (dims, n_mels * n_frames),
-            "codes": (n, dims),
-            "missed": (n,),
-        }
-        for name, shape in shapes.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"{name} of shape {getattr(self, name).shape}, not {shape}")
-            if not np.isfinite(getattr(self, name)).all():
-                raise ValueError(f"{name} that are not finite")
-        if len(self.names) != n:
-            raise ValueError(f"{len(self.names)} names of {n} presets")
+            for name, tensor in tensors.items():
+                if not np.isfinite(tensor).all():
+                    raise ValueError(f"{name} that are not finite")
+            return cls(names=names, **tensors)
 
 
 def principal_axes(x: Array, dims: int, rng: np.random.Generator) -> Array:

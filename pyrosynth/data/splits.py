@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
 
-from pyrosynth.errors import DataError
+from pyrosynth.errors import DataError, counted
 
 SPLITS = ("train", "valid", "test")
 HELD_OUT = 0.1  # share of the presets in valid, and again in test
@@ -97,7 +97,8 @@ def deal(clusters: Int, seed: int) -> Int:
     free = np.flatnonzero(sizes <= max(2, CHAINED * len(clusters)))
     if len(free) < len(SPLITS):
         raise DataError(
-            f"only {len(sizes)} different sounds among {len(clusters)} presets; give at least "
+            f"only {counted(len(sizes), 'different sound')} among "
+            f"{counted(len(clusters), 'preset')}; give at least "
             f"{len(SPLITS)} presets that sound different and are not one chain"
         )
     order = np.random.default_rng(seed).permutation(free)

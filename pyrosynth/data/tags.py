@@ -22,6 +22,7 @@ from pyrosynth.data.csv_files import read_csv
 from pyrosynth.errors import (
     InputError,
     checked_seed,
+    counted,
     number,
     numbers,
     require_type,
@@ -269,7 +270,7 @@ def read_tags(path: str | Path, dataset: "Dataset") -> TagTable:
     for line, cells in lines:
         with _line(path, line):
             if len(cells) != len(columns):
-                raise InputError(f"{len(cells)} cells, the header has {len(columns)}")
+                raise InputError(f"{counted(len(cells), 'cell')}, the header has {len(columns)}")
             said = dict(zip(columns, cells, strict=True))
             row = finder(said.get(ID, "").strip(), said.get(NAME, "").strip())
             if row in first:

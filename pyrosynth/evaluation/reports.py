@@ -142,7 +142,8 @@ def check_report(
         "beats retrieval on": f"{100 * best['wins']:.0f} %",
     }
     lead = (
-        f"Model '{summary['variant']}' of {summary['synth']}: {summary['presets']} presets made "
+        f"Model '{summary['variant']}' of {summary['synth']}: "
+        f"{counted(summary['presets'], 'preset')} made "
         "by people and never seen in training, inferred from their sounds."
     )
     if not summary["same_dataset"]:
@@ -364,7 +365,7 @@ def _making(frame: "DataFrame", summary: Mapping[str, Any]) -> list[Block]:
     facts = {
         "command": summary["made_by"],
         "time": summary["time"],
-        "processor": f"{summary['processor']}, {summary['cores']} cores",
+        "processor": f"{summary['processor']}, {counted(summary['cores'], 'core')}",
         "machine": summary["machine"],
         "GPU": summary.get("gpu", ""),
         "versions": ", ".join(f"{k} {v}" for k, v in summary["versions"].items()),

@@ -14,7 +14,7 @@ from pyrosynth.audio.descriptors import SoundSummary
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.labeling import DESCRIBED_UNITS, descriptor_tags
 from pyrosynth.data.tags import Tag, TagTable, read_tags
-from pyrosynth.errors import DataError, InputError
+from pyrosynth.errors import DataError, InputError, counted
 from pyrosynth.evaluation import tag_figures
 from pyrosynth.evaluation.disentanglement import (
     AxisMeasures,
@@ -127,7 +127,9 @@ def report_axes(
             held-out presets.
     """
     if n_presets < 2 or draws < 1:
-        raise InputError(f"{n_presets} presets, {draws} draws: give at least 2 and 1")
+        raise InputError(
+            f"{counted(n_presets, 'preset')}, {counted(draws, 'draw')}: give at least 2 and 1"
+        )
     run = posterior.run
     require_axes(run)
     require_same_contract(run, dataset)
@@ -328,7 +330,7 @@ def _write_report(
         note = (
             f"By {share:+.1f} % [{low:+.1f} to {high:+.1f}] the distance is larger than beside "
             f"it: {Interval(*cost['difference_db'])} dB, paired over the presets (95 % bootstrap "
-            f"intervals); of the nearest of {cost['draws']} draws."
+            f"intervals); of the nearest of {counted(cost['draws'], 'draw')}."
         )
         cells = [[name, f"{cost['lsd_db']:.2f}"], [other, f"{cost['other_lsd_db']:.2f}"]]
         costs = table(("model", f"LSD dB ({of})"), cells, note=note)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import InputError, counted, unknown
 from pyrosynth.explore.chains import smooth_chain
 from pyrosynth.explore.latent_space import LatentSpace, Location
 from pyrosynth.explore.places import Array, Float, Place
@@ -107,7 +107,7 @@ def find_path(
     """Find a path through presets; see `morph`."""
     method = usable_method(posterior, method, rendering=renderer is not None)
     if len(presets) < 2:
-        raise InputError(f"a morph through {len(presets)} presets: give at least 2")
+        raise InputError(f"a morph through {counted(len(presets), 'preset')}: give at least 2")
     space = LatentSpace(posterior)
     places = [space.place(preset, renderer) for preset in presets]
     straight = PresetPath.through(space, places, method)
@@ -260,7 +260,7 @@ def morph(
             sound, or there are fewer than two presets or steps.
     """
     if steps < 2:
-        raise InputError(f"{steps} steps from one preset to the next: give at least 2")
+        raise InputError(f"{counted(steps, 'step')} from one preset to the next: give at least 2")
     path = find_path(posterior, presets, method, renderer, steps)
     position = np.linspace(0, len(presets) - 1, (len(presets) - 1) * (steps - 1) + 1)
     values = path.values(position)

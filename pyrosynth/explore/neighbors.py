@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.errors import InputError, numbers
+from pyrosynth.errors import InputError, counted, numbers
 from pyrosynth.explore.latent_space import LatentSpace, Location
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.result import Result, labelled, location_name, rendered_sounds
@@ -108,7 +108,8 @@ def nearest_presets(posterior: Posterior, sound: str | Path | ArrayLike, k: int 
         x = numbers("features", sound, np.float32)
     if not 1 <= k < len(space):
         raise InputError(
-            f"{k} nearest presets among {len(space)} presets: give 1 to {len(space) - 1}"
+            f"{counted(k, 'nearest preset')} among {counted(len(space), 'preset')}: "
+            f"give 1 to {len(space) - 1}"
         )
     near, lsd = (row[0] for row in space.bank.nearest(x[None], k + (own is not None)))
     near, lsd = near[near != own][:k], lsd[near != own][:k]
@@ -147,7 +148,9 @@ def sample_around(
         InputError: The preset is unknown, or a number is out of range.
     """
     if n < 1 or radius <= 0:
-        raise InputError(f"{n} variations within {radius}: give at least 1, and a radius above 0")
+        raise InputError(
+            f"{counted(n, 'variation')} within {radius}: give at least 1, and a radius above 0"
+        )
     space = LatentSpace(posterior)
     center = space.place(at, renderer)
     noise = np.random.default_rng(seed).standard_normal((n, space.dim), np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.descriptors import NAMES, UNITS, describe
-from pyrosynth.errors import MOST, InputError
+from pyrosynth.errors import MOST, InputError, counted
 from pyrosynth.explore.axes import Axis
 from pyrosynth.explore.latent_space import LatentSpace, Location
 from pyrosynth.explore.places import Array, Float, Place
@@ -152,7 +152,8 @@ def traverse(
     """
     if not 0 < reach <= 10 or steps < 2 or not 0 <= draws <= MOST:
         raise InputError(
-            f"reach {reach}, {steps} steps, {draws} draws: give a reach above 0 and up to 10, "
+            f"reach {reach}, {counted(steps, 'step')}, {counted(draws, 'draw')}: "
+            "give a reach above 0 and up to 10, "
             "at least 2 steps, and up to a million draws"
         )
     space = LatentSpace(posterior)

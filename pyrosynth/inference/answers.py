@@ -4,14 +4,14 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth import report
 from pyrosynth.audio.io import Audio, save_audio
-from pyrosynth.errors import InputError, checked_path, counted, number
+from pyrosynth.errors import InputError, checked_path, counted, number, require_shapes, shown
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.presets import Preset, preset_json
 from pyrosynth.training.uncertainty import conformal_quantile
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from pyrosynth.inference.posterior import Posterior
+
+
+def _require_run(what: str, posterior: Any) -> None:
+    if not hasattr(posterior, "run"):
+        raise InputError(f"{what} is {shown(posterior)}; give Posterior.load(folder)")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,6 +38,9 @@ class Draws:
         log_q: log q(v|x) in nats, shape (n,).
         x: Features of the sound, shape (n_mels, n_frames).
         posterior: The run that they were drawn from.
+
+    Raises:
+        InputError: The parts do not belong together.
 
     Example:
         >>> import pyrosynth as ps
@@ -48,6 +56,19 @@ class Draws:
     log_q: NDArray[np.float32]
     x: NDArray[np.float32]
     posterior: "Posterior"
+
+    def __post_init__(self) -> None:
+        """Make sure that the parts belong together."""
+        _require_run("posterior of draws", self.posterior)
+        run = self.posterior.run
+        require_shapes(
+            "draws",
+            {
+                "v": (self.v, ("n", len(run.space))),
+                "values": (self.values, ("n", len(run.full_space))),
+                "log_q": (self.log_q, ("n",)), "x": (self.x, ("n_mels", "n_frames")),
+            },
+        )  # fmt: skip
 
     def __len__(self) -> int:
         """Return the number of draws."""
@@ -168,6 +189,9 @@ class Match:
         target: Features of the sound, shape (n_mels, n_frames).
         posterior: The run that was searched with; without one there is no ``preset``, no
             ``audio``, and nothing to ``save``.
+
+    Raises:
+        InputError: The parts do not belong together, or nothing was tried.
     """
 
     values: NDArray[np.float64]
@@ -177,6 +201,22 @@ class Match:
     trace: NDArray[np.float64]
     target: NDArray[np.float32]
     posterior: "Posterior | None" = None
+
+    def __post_init__(self) -> None:
+        """Make sure that the parts belong together."""
+        require_shapes(
+            "a match",
+            {
+                "target": (self.target, ("n_mels", "n_frames")), "lsd": (self.lsd, ("n",)),
+                "x": (self.x, ("n", "n_mels", "n_frames")),
+                "values": (self.values, ("n", "n_params")), "source": (self.source, ("n",)),
+                "trace": (self.trace, ("n_batches", 2)),
+            },
+        )  # fmt: skip
+        if not (len(self.lsd) and len(self.trace)):
+            raise InputError("a match of no presets; give one at least, and its trace")
+        if self.posterior is not None:
+            _require_run("posterior of a match", self.posterior)
 
     @property
     def n_renders(self) -> int:

@@ -9,7 +9,7 @@ from pyrosynth._version import __version__
 from pyrosynth.audio.descriptors import NAMES as DESCRIPTORS
 from pyrosynth.audio.descriptors import describe
 from pyrosynth.audio.io import save_audio
-from pyrosynth.errors import InputError, integer, unknown
+from pyrosynth.errors import InputError, counted, integer, unknown
 from pyrosynth.files import writable, write_bytes
 from pyrosynth.live.controllers import HIGHEST, Controller
 from pyrosynth.live.controls import moved
@@ -155,7 +155,7 @@ def _axis(session: Session, arguments: Arguments) -> list[Answer]:
 def _analysis(session: Session, arguments: Arguments) -> list[Answer]:
     name, n = str(arguments[0]), int(*arguments[1:]) if arguments[1:] else 33
     if not 2 <= n <= 101:
-        raise InputError(f"{n} positions; give 2 to 101")
+        raise InputError(f"{counted(n, 'position')}; give 2 to 101")
     live = session.live
     positions = np.linspace(FIRST, LAST, n).tolist()
     swept = [live.move(session.place, {name: position}) for position in positions]

@@ -11,7 +11,7 @@ import numpy as np
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import Audio, wav_bytes
-from pyrosynth.errors import InputError, PyrosynthError, integer, number
+from pyrosynth.errors import InputError, PyrosynthError, counted, integer, number
 from pyrosynth.explore.morphing import PresetPath, find_path
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.live import plane
@@ -162,7 +162,9 @@ class PageState:
         """
         live = self.live
         if not 2 <= len(through) <= STOPS:
-            raise InputError(f"a morph through {len(through)} presets: give 2 to {STOPS}")
+            raise InputError(
+                f"a morph through {counted(len(through), 'preset')}: give 2 to {STOPS}"
+            )
         stops = [live.at(stop["z"], stop["values"]) for stop in through]
         stops = [live.hold(stop, held) for stop in stops]
         legs = len(stops) - 1

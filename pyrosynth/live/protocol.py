@@ -11,7 +11,7 @@ from itertools import chain
 
 import numpy as np
 
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import InputError, counted, unknown
 from pyrosynth.explore.morphing import PresetPath
 from pyrosynth.explore.places import Place
 from pyrosynth.live.controllers import Controller
@@ -127,7 +127,8 @@ class Session:
         except (ValueError, TypeError, IndexError, OverflowError) as error:
             wanted = f" {known.arguments}" if known.arguments else " without arguments"
             raise InputError(
-                f"{address} cannot be used with these {len(arguments)} arguments; send it{wanted}"
+                f"{address} cannot be used with "
+                f"{counted(len(arguments), 'such argument')}; send it{wanted}"
             ) from error
 
     def go(self, place: Place, name: str | None = None) -> list[Answer]:

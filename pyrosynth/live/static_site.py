@@ -21,7 +21,16 @@ from tqdm.auto import tqdm
 from pyrosynth.audio.closeness import closeness
 from pyrosynth.audio.io import Audio, load_audio
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.errors import InputError, SynthError, integer, number, read_json, reading, unknown
+from pyrosynth.errors import (
+    InputError,
+    SynthError,
+    counted,
+    integer,
+    number,
+    read_json,
+    reading,
+    unknown,
+)
 from pyrosynth.explore.places import Array, Float
 from pyrosynth.files import whole
 from pyrosynth.live.engine import Live
@@ -100,7 +109,9 @@ def write_site(
             if point is not None:
                 points.append({**point, "number": place})
         if not points:
-            raise SynthError(f"the synth renders none of {len(chosen)} presets; check the synth")
+            raise SynthError(
+                f"the synth renders none of {counted(len(chosen), 'preset')}; check the synth"
+            )
         found = [
             writer.answer(Path(sound), Path(answer), number)
             for number, (sound, answer) in enumerate(answers)

@@ -7,6 +7,8 @@ from typing import Any
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
+from pyrosynth.errors import InputError, number, require_type
+
 
 @dataclass(frozen=True)
 class WarmUp:
@@ -45,6 +47,9 @@ class Term:
             of them by default. Of the others, ``v`` is drawn and ``t`` is summed over.
         score: What counts instead of the log-density, a function of a site's distribution and
             its value, (batch, ...) to (batch,); the larger the better.
+
+    Raises:
+        InputError: One of them has another type.
     """
 
     name: str
@@ -54,9 +59,28 @@ class Term:
     given: tuple[str, ...] | None = None
     score: Callable[[Any, Tensor], Tensor] | None = None
 
+    def __post_init__(self) -> None:
+        """Check the types."""
+        require_type("name of a term", self.name, str, "text")
+        for part in ("sites", "guide", *([] if self.given is None else ["given"])):
+            sites = getattr(self, part)
+            require_type(f"{part} of term '{self.name}'", sites, (tuple, list), "a tuple of names")
+            for site in sites:
+                require_type(f"a site of term '{self.name}'", site, str, "its name")
+            object.__setattr__(self, part, tuple(sites))
+        if not callable(self.weight):
+            number(f"weight of term '{self.name}'", self.weight)
+        if self.score is not None and not callable(self.score):
+            raise InputError(f"score of term '{self.name}' is no function; give one, or None")
+
     def at(self, step: int) -> float:
-        """Return the weight at a step, counted from 0."""
-        return self.weight(step) if callable(self.weight) else self.weight
+        """Return the weight at a step, counted from 0.
+
+        Raises:
+            InputError: A function gives no finite number.
+        """
+        weight = self.weight(step) if callable(self.weight) else self.weight
+        return number(f"weight of term '{self.name}' at step {step}", weight)
 
 
 def squared_error(distribution: TorchDistribution, value: Tensor) -> Tensor:

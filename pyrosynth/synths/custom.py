@@ -115,7 +115,7 @@ ATTRIBUTES: Mapping[str, tuple[type, ...]] = {
 }  # fmt: skip
 VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "name": (str.isprintable, "a name that can be printed"),
-    "param_space": (len, "a space of at least one parameter"),
+    "param_space": (lambda value: len(value) > 0, "a space of at least one parameter"),
     "isolation": (ISOLATIONS.__contains__, f"one of {', '.join(ISOLATIONS)}"),
     "isolations": (
         lambda value: 0 < len(value) and {*value} <= {*ISOLATIONS},

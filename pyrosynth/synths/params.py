@@ -13,6 +13,7 @@ although real presets pile up at 0, 1/2, 1 and at defaults. ``decode`` takes any
 back to a legal setting.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
@@ -21,7 +22,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, counted, integer, number, numbers, require_type, unknown
+from pyrosynth.errors import InputError, counted, integer, number, numbers, reading
+
+from pyrosynth.errors import require_type, unknown  # isort: skip
 
 Kind = Literal["continuous", "stepped", "categorical", "toggle"]
 KINDS: tuple[Kind, ...] = ("continuous", "stepped", "categorical", "toggle")
@@ -31,6 +34,7 @@ CURVES: tuple[Curve, ...] = ("linear", "logarithmic")
 SHOWN = 6  # names in a representation
 GRADUAL = 64  # settings from which small steps move a stepped control like a continuous one
 SLACK = 0.01  # of its range: so far outside of it a value may lie, and is clamped
+MOST_LEVELS = 2**31 - 1  # of a control, as plugins count them
 EDGE = 1e-6  # v keeps this distance from 0 and 1, where float32 logits stop being finite
 
 
@@ -85,10 +89,9 @@ class Param:
             object.__setattr__(self, name, checked)
         levels = integer(f"parameter '{self.name}': resolution", self.resolution)
         object.__setattr__(self, "resolution", levels)
-        if not self.minimum < self.maximum:
-            raise InputError(
-                f"parameter '{self.name}': range {self.minimum} to {self.maximum} is empty"
-            )
+        if not 0 < self.maximum - self.minimum < math.inf:
+            ends = f"{self.minimum} to {self.maximum}"
+            raise InputError(f"parameter '{self.name}': range {ends} is empty or infinite")
         if not self.minimum <= self.default <= self.maximum:
             raise InputError(
                 f"parameter '{self.name}': default {self.default} lies outside "
@@ -99,13 +102,13 @@ class Param:
                 f"parameter '{self.name}': a logarithmic curve is for continuous controls with a "
                 f"minimum above 0, not for {self.kind} ones from {self.minimum}"
             )
-        if levels < 2 or (self.kind == "toggle" and levels != 2):
+        if not 2 <= levels <= MOST_LEVELS or (self.kind == "toggle" and levels != 2):
             raise InputError(
-                f"parameter '{self.name}': a {self.kind} control cannot have {levels} levels"
+                f"parameter '{self.name}': no {self.kind} control has the resolution {levels}"
             )
         if self.labels and len(self.labels) != self.resolution:
             raise InputError(
-                f"parameter '{self.name}': {len(self.labels)} labels for {self.resolution} levels"
+                f"parameter '{self.name}': give {self.resolution} labels, not {len(self.labels)}"
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -116,8 +119,9 @@ class Param:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Param":
         """Rebuild a parameter from ``to_json``'s description; other keys are ignored."""
+        require_type("description of a parameter", data, Mapping, "what its to_json() returns")
         known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
-        return cls(**{**known, "labels": tuple(data.get("labels", ()))})
+        return cls(**{"name": None, **known})
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,8 @@ class ParamSpace:
         for names in self.selections.values():
             require_type("a selection", names, (tuple, list), "a sequence of names")
             self.index(names)
+        named = {str(name): tuple(names) for name, names in self.selections.items()}
+        object.__setattr__(self, "selections", named)
 
     def __len__(self) -> int:
         """Return the number of controls."""
@@ -348,9 +354,9 @@ class ParamSpace:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "ParamSpace":
-        """Rebuild a space from ``to_json``'s description."""
-        params = tuple(Param.from_json(param) for param in data["params"])
-        return cls(params, {k: tuple(v) for k, v in data["selections"].items()})
+        """Rebuild a space from ``to_json``'s description; an `InputError` if it is none."""
+        with reading(InputError, "that describes no parameters", "give what to_json() returns"):
+            return cls(tuple(map(Param.from_json, data["params"])), dict(data["selections"]))
 
     def _native(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
         native = self.minimum + unit * (self.maximum - self.minimum)
@@ -392,9 +398,3 @@ class ParamSpace:
                 f"{param.minimum:g} to {param.maximum:g}; give native values of this synth"
             )
         return array
-
-
-def shortest(value: float) -> float:
-    """Return the shortest number that is the same in single precision: 0.2, not 0.200000003."""
-    single = np.float32(value)
-    return float(str(single)) if float(single) == value else value

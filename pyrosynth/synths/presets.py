@@ -102,7 +102,8 @@ class Preset:
         array = numbers("values", values, np.float64)
         if array.shape != (len(space),):
             raise InputError(
-                f"values of shape {array.shape} for one preset; give {len(space)} numbers"
+                f"values of shape {array.shape} for one preset; give "
+                f"{counted(len(space), 'number')}"
             )
         space.within(array)
         return cls(name, dict(zip(space.names, array.tolist(), strict=True)), bank)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import SynthError
+from pyrosynth.errors import SynthError, counted
 from pyrosynth.synths.description import LEARN, DescribedControl, Use
 from pyrosynth.synths.params import Param, ParamSpace
 
@@ -140,7 +140,7 @@ def judge(
         elif use == LEARN and not db:
             use, why = "fix", _why_not_listened(moving, i)
         elif use == LEARN and max(db) < threshold:
-            where = f"{len(listened[0])} settings and {len(db)} notes"
+            where = f"{counted(len(listened[0]), 'setting')} and {counted(len(db), 'note')}"
             but = ", but some values crash the synth or give no finite sound" if failed else ""
             use, why = "fix", f"not heard in {where}{but}"
         elif use == LEARN and not moved and HOUSEKEEPING.search(param.name):

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-from pyrosynth.errors import InputError, PyrosynthError
+from pyrosynth.errors import InputError, PyrosynthError, counted
 from pyrosynth.modeling.whole_batch import split_batch
 
 BACKENDS = "cpu:gloo,cuda:nccl"
@@ -48,7 +48,8 @@ class Processes:
         """
         if batch_size % self.n:
             raise InputError(
-                f"batches of {batch_size} presets cannot be split evenly over {self.n} processes; "
+                f"batches of {counted(batch_size, 'preset')} "
+                f"cannot be split evenly over {self.n} processes; "
                 f"give --batch-size {max(1, batch_size // self.n) * self.n}, or another number of "
                 "processes"
             )

@@ -24,6 +24,7 @@ from pyrosynth.errors import (
     RunError,
     checked_path,
     checked_seed,
+    counted,
     reading,
     require_type,
     unknown,
@@ -331,7 +332,8 @@ def _tags(given: str | Path | TagTable | None, dataset: Dataset, progress: bool)
     table = given if isinstance(given, TagTable) else read_tags(given, dataset)
     if len(table) != len(dataset):
         raise InputError(
-            f"tags of {len(table)} presets for a dataset of {len(dataset)}; give those of this one"
+            f"tags of {counted(len(table), 'preset')} "
+            f"for a dataset of {len(dataset)}; give those of this one"
         )
     return table
 

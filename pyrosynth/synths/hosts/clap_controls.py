@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyrosynth.synths.hosts import clap_abi as abi
-from pyrosynth.synths.hosts.plugin import MOST_STEPS, Control, Role
-from pyrosynth.synths.params import shortest
+from pyrosynth.synths.hosts.plugin import MOST_STEPS, Control, Role, shortest
 
 STEPPED, HIDDEN, READ_ONLY, BYPASS = 1, 4, 8, 16  # flags of a parameter
 _NUMBER = re.compile(r"\s*[-+]?[\d.,]+(?:e[-+]?\d+)?\s*(\S.*)?$", re.IGNORECASE)

@@ -16,9 +16,9 @@ from pyrosynth.synths.hosts.plugin import (
     PluginClass,
     Role,
     distinct_names,
+    shortest,
 )
 from pyrosynth.synths.hosts.turtle import RDF, Graph, file_of
-from pyrosynth.synths.params import shortest
 from pyrosynth.synths.user_folders import expanded
 
 _NAME = re.compile(rb'doap:name\s+"([^"\\]+)"')

@@ -370,3 +370,9 @@ def distinct_names(controls: Sequence[Control]) -> tuple[Control, ...]:
         name = next(name for name in candidates if name not in taken)
         taken[name] = replace(control, name=name)
     return tuple(taken.values())
+
+
+def shortest(value: float) -> float:
+    """Return the shortest number that is the same in single precision: 0.2, not 0.200000003."""
+    single = np.float32(value)
+    return float(str(single)) if float(single) == value else value
