@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrosynth.errors import InputError
-from pyrosynth.explore.descent import descend
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import Array, Float, Place
+from pyrosynth.inference.descent import descend
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.svi import plain_torch
 

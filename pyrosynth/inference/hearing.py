@@ -199,7 +199,7 @@ def _distance(search: Search, tried: bool) -> float:
     return float(pool.lsd[order[0]]) + (0.0 if in_tune else NO_FARTHER_DB)
 
 
-@plain_torch()
+@plain_torch(gradients=True)
 def refine(
     posterior: "Posterior",
     ways: Sequence[Hearing],

@@ -304,7 +304,7 @@ class Posterior:
         """Whether the variant predicts the sound of a preset without rendering it."""
         return self.variant.predicts
 
-    @plain_torch()
+    @plain_torch(gradients=True)
     def refine(
         self,
         x: ArrayLike,
@@ -340,14 +340,15 @@ class Posterior:
                 return self.refine(target, opened, budget, seed, report)
         return search(self, target, renderer, budget, seed, report)
 
-    @plain_torch()
+    @plain_torch(gradients=True)
     def guess(self, x: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
         """Return the preset that should come nearest to a sound, without rendering any.
 
-        Of the known presets that sound nearest, each is moved towards the sound by least squares
-        along the model's own prediction, corrected by how known presets sound; the one that is
-        then expected nearest is the guess. Without a bank, or in a variant that predicts no
-        sound, it is the draw of the posterior whose predicted sound is nearest, or just a draw.
+        Of the known presets that sound nearest, each is moved towards the sound along the
+        gradient of the model's own prediction, corrected by how the preset is known to sound;
+        the one that is then expected nearest is the guess. Without a bank, or in a variant that
+        predicts no sound, it is the draw of the posterior whose predicted sound is nearest, or
+        just a draw.
 
         Args:
             x: Features of the sound, shape (n_mels, n_frames).

@@ -8,10 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from pyrosynth.audio.features import DB
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.inference.answers import Draws, Match
+from pyrosynth.inference.descent import descend
 from pyrosynth.inference.pool import Pool
 from pyrosynth.inference.surrogate import Surrogate
 from pyrosynth.synths.rendering import Renderer
@@ -25,7 +29,8 @@ FAILED = 1e6  # distance in dB that CMA-ES is told of a failed sound; it takes n
 ELITES = 8  # presets that a round of model steps starts from
 TRUST = (0.3, 10.0)  # cost in dB² of a squared unit step: a bold and a careful one from each
 PROPOSALS = ELITES * len(TRUST)  # of such a round
-GUESS_TRUST = (30.0,)  # the same, where nothing is rendered before the answer
+GUESS_TRUST = 100.0  # the same of a guess, of which nothing is rendered before the answer
+STEPS, RATE = 20, 0.08  # of Adam to a guess, on the logits of the unit values
 ROUNDS = 4  # of model steps, at least, however few renders are left
 MOST_FREE = 64  # controls of which few renders teach enough for small steps alone
 CHANGED, MUTATION = 16, 0.15  # controls that differ from a parent, on average; step in unit values
@@ -247,6 +252,10 @@ class Search:
 def guesses(posterior: "Posterior", x: NDArray[np.float32], n: int) -> NDArray[np.float64]:
     """Move known presets of like sound towards a sound, without rendering any.
 
+    The prediction is corrected at each of them by how it is known to sound (space mapping). A
+    single step of least squares, as in the search, leads less far than many small steps: to
+    4.5 dB instead of 4.3 on 80 validation presets of amsynth.
+
     Args:
         posterior: The run; without a bank, or a prediction of sounds, there are no guesses.
         x: Features of the sound, shape (n_mels, n_frames).
@@ -259,11 +268,22 @@ def guesses(posterior: "Posterior", x: NDArray[np.float32], n: int) -> NDArray[n
     if bank is None or not posterior.predicts:
         return np.empty((0, len(space)))
     nearest = bank.nearest(x[None], min(max(n, NEIGHBOURS), len(bank)))[0][0]
-    unit, sounds = space.to_unit(posterior.learnt(bank.values[nearest])), bank.sounds(nearest)
-    surrogate = Surrogate(posterior.predict_unit, posterior.device)
-    surrogate.hear(unit, sounds)
-    there, expected = surrogate.steps(x, unit, sounds, GUESS_TRUST, ~space.gradual)
-    return there[0, np.argsort(expected[0], kind="stable")[:n]]
+    unit = space.to_unit(posterior.learnt(bank.values[nearest]))
+    device = posterior.device
+    here = torch.tensor(unit, dtype=torch.float32, device=device)
+    fixed = torch.tensor(~space.gradual, device=device)
+    with torch.no_grad():
+        error = torch.tensor(bank.sounds(nearest), device=device) - posterior.predict_unit(here)
+    corrected = torch.tensor(x, device=device) - error
+
+    def squares(there: Tensor) -> Tensor:
+        distance = DB**2 * (posterior.predict_unit(there) - corrected).square().mean((-1, -2))
+        return distance + GUESS_TRUST * (there - here).square().sum(-1)
+
+    there = descend(squares, here, fixed, STEPS, RATE)
+    with torch.no_grad():
+        order = torch.argsort(squares(there), stable=True)[:n]
+    return there[order].double().cpu().numpy()
 
 
 def ranked(posterior: "Posterior", x: NDArray[np.float32], n: int, seed: int) -> Draws:

@@ -47,7 +47,7 @@ class GrowingSearch:
         self.page, self.live, self._tell = page, page.live, tell
         self._points: dict[int, dict[str, Any]] = {}
 
-    @plain_torch()
+    @plain_torch(gradients=True)
     def run(
         self,
         hearings: Sequence[Hearing],
