@@ -57,6 +57,7 @@ def move_best(pool: Pool, surrogate: Surrogate, n: int = ELITES) -> int:
     before = len(pool)
     new = np.arange(surrogate.n_told, before)
     new = new[np.isfinite(pool.lsd[new])]
+    new = new[np.argsort(pool.lsd[new], kind="stable")]  # whatever order they were rendered in
     if len(new):
         surrogate.hear(pool.unit[new], pool.x[new])
     surrogate.n_told = before
