@@ -24,6 +24,7 @@ from pyrosynth.explore.chains import even_chain
 from pyrosynth.explore.morphing import GRID, METHODS, smooth_leg
 from pyrosynth.explore.ranking import sensitivity, title
 from pyrosynth.explore.result import PLAYERS
+from pyrosynth.synths.knobs import titles
 from pyrosynth.training.fit import fit
 
 
@@ -113,6 +114,11 @@ def test_axes_are_ranked_and_named(posterior, renderer):
     effect = found.data["effect"].values
     assert (np.diff(effect) <= 0).all()
     assert set(found.data["axis"].values) == set(axes)
+    # controls have the names that people read
+    for row in found.facts():
+        assert set(row["evidence"].split("; moves ")[1].split(", ")) <= set(
+            titles(posterior.run.space)
+        )
     heard = explore.rank_axes(posterior, axes, renderer, centers=2)
     assert heard.data["effect"].notnull().all()
     # Of an axis that was rendered, what was expected is not said.

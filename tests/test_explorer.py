@@ -20,6 +20,7 @@ from ports import free_port
 from pyrosynth.cli.app import main
 from pyrosynth.live.engine import Live
 from pyrosynth.live.static_site import PAGES, write_site
+from pyrosynth.synths.knobs import titles
 
 pytestmark = pytest.mark.browser
 
@@ -272,6 +273,12 @@ async def _the_whole_page(tmp_path, servers):
         names = await page.js("state.names")
         assert len(names) > 10
         assert await page.js(SHOWN) == names[0]
+
+        # what else a slider moves has the names of the knobs
+        moving = "[...document.querySelectorAll('#principal .moving')].map((e) => e.textContent)"
+        assert (said := await page.js(moving))
+        knobs = set(titles(small_posterior()[1].run.full_space))
+        assert {knob for text in said for knob in text.removeprefix("moves ").split(", ")} <= knobs
 
         # hover to hear, click to load
         first, second, third = (await alone(page))[:3]

@@ -15,6 +15,7 @@ from pyrosynth.explore.places import Array, Float
 from pyrosynth.explore.result import Result, json_numbers, rendered_sounds
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.statistics import spearman
+from pyrosynth.synths.knobs import titles
 from pyrosynth.synths.rendering import Renderer
 
 REACH = 2.0  # how far axes are compared: 95 % of a standard normal
@@ -152,8 +153,9 @@ def rank_axes(
     audible = arrays["spread"]
     if posterior.predicts:
         audible = audible * sensitivity(posterior, np.stack([place.values for place in places]))
+    readable = titles(posterior.run.space)
     told = [
-        title(arrays["change"][i], arrays["monotony"][i], audible[i], params)
+        title(arrays["change"][i], arrays["monotony"][i], audible[i], readable)
         for i in range(len(names))
     ]
     data = xarray.Dataset(

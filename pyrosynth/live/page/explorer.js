@@ -162,10 +162,10 @@ function buildSlider({ name: called, kind, ends: names, moves }) {
   const written = (className, textContent) => Object.assign(document.createElement("span"), { className, textContent });
   const [low, high] = kind === "principal" || !names[0] ? ["", ""] : names;
   if (names[0]) input.setAttribute("aria-label", `${called}, from ${names[0]} to ${names[1]}`);
-  input.title = `moves ${moves.join(", ")}`;
+  input.title = `moves ${moves.map(knobName).join(", ")}`;
   followed(input, (from) => source.moved(from, called, Number(input.value)));
   box.append(written("end low", low), label, written("end high", high), input);
-  if (!low) box.append(written("moving", `moves ${moves.slice(0, 3).join(", ")}`));
+  if (!low) box.append(written("moving", `moves ${moves.slice(0, 3).map(knobName).join(", ")}`));
   return box;
 }
 

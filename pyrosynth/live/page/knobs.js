@@ -9,6 +9,12 @@ function locked() {
   return Object.fromEntries([...locks].map((name) => [name, now.values[state.params.findIndex((p) => p.name === name)]]));
 }
 
+/** Return the name of a parameter with its part, as the knobs have them. */
+function knobName(name) {
+  const { group, label } = state.params.find((param) => param.name === name);
+  return group === "others" ? label : `${group} ${label}`;
+}
+
 /** Return the native value of a share of a parameter's range. */
 function native(param, share) {
   if (param.curve === "logarithmic") return param.min * (param.max / param.min) ** share;
