@@ -71,7 +71,7 @@ def test_refine_improves_with_the_budget_and_repeats(fitted, target):
     assert (np.diff(long.trace[:, 1]) <= 0).all()
     assert long.lsd[0] == long.trace[-1, 1] < long.trace[0, 1]
     assert set(long.source.tolist()) == {"posterior", "bank", "model"}
-    assert short.source.tolist().count("model") == 5  # the guess and two rounds of two steps
+    assert short.source.tolist().count("model") == 4  # the guess and a round of three steps
     # It repeats, also if it began with few, and renders nothing twice.
     np.testing.assert_array_equal(search.match().values, long.values)
     assert len(np.unique(pool.unit, axis=0)) == 96

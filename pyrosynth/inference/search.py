@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 POPULATION = 12  # sounds per generation of the search, a little below CMA's own 4 + 3 ln n
 FAILED = 1e6  # distance in dB that CMA-ES is told of a failed sound; it takes no infinity
 
-ELITES = 8  # presets that a round of model steps starts from
-TRUST = (0.3, 10.0)  # cost in dB² of a squared unit step: a bold and a careful one from each
+ELITES = 6  # presets that a round of model steps starts from
+TRUST = (0.3, 3.0, 30.0)  # cost in dB² of a squared unit step: bold and careful ones from each
 PROPOSALS = ELITES * len(TRUST)  # of such a round
 GUESS_TRUST = 100.0  # the same of a guess, of which nothing is rendered before the answer
 STEPS, RATE = 20, 0.08  # of Adam to a guess, on the logits of the unit values
@@ -44,7 +44,7 @@ PREDICTED = 128  # sounds predicted at once, which hardly needs memory
 
 
 def move_best(pool: Pool, surrogate: Surrogate, n: int = ELITES) -> int:
-    """Propose steps from the nearest presets, a bold and a careful one from each.
+    """Propose steps from the nearest presets, bold and careful ones from each.
 
     Args:
         pool: Where proposals go.
