@@ -18,7 +18,6 @@ from pyrosynth.synths.subspace import Subspace
 Source = Literal["posterior", "bank", "model", "cma", "genetic"]
 
 IN_TUNE = 0.2  # semitones from the pitch that is wanted, within which a preset is in tune
-HEARD = 8  # nearest presets among which one that is in tune is looked for
 NO_FARTHER_DB = 1.0  # than the nearest preset may one be that is in tune
 
 
@@ -126,9 +125,8 @@ class Pool:
     def answers(self) -> tuple[NDArray[np.int64], bool]:
         """Put first the preset that is the answer: the nearest, or one that is better in tune.
 
-        If a pitch is wanted, that is the nearest preset in tune, if it is among the nearest and
-        hardly farther: a distance between spectrograms hardly tells a quarter of a tone, but ears
-        do.
+        If a pitch is wanted, that is the nearest preset in tune, if it is hardly farther: a
+        distance between spectrograms hardly tells a quarter of a tone, but ears do.
 
         Returns:
             Positions of all presets, the others nearest first; and whether the answer is in tune,
@@ -137,8 +135,7 @@ class Pool:
         order = self.best(len(self))
         if self.off_pitch is None or not len(order):
             return order, True
-        near = order[:HEARD]
-        near = near[self.lsd[near] <= self.lsd[order[0]] + NO_FARTHER_DB]
+        near = order[self.lsd[order] <= self.lsd[order[0]] + NO_FARTHER_DB]
         in_tune = near[np.abs(self.off[near]) <= IN_TUNE]
         if not len(in_tune):
             return order, False

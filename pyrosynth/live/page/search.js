@@ -1,7 +1,7 @@
 "use strict";
 // The sound to be met: a search that grows, its candidates, and the comparison by ear.
 
-const FOUND_BY = { model: "guess", posterior: "draw", bank: "known preset", cma: "search", genetic: "search" };
+const FOUND_BY = { model: "model", posterior: "draw", bank: "known preset", cma: "search", genetic: "search" };
 
 let target = null; // the sound to be met: address, level, and the file it came from
 let comparing = false; // whether the target is heard, instead of the preset
