@@ -333,7 +333,7 @@ def test_umap_that_is_not_installed(posterior, monkeypatch):
         (lambda p: explore.traverse(p, at="nobody's"), "unknown preset 'nobody's'; known: "),
         (lambda p: explore.traverse(p, reach=0), "give a reach above 0"),
         (lambda p: explore.rank_axes(p, ["z0"]), "unknown axis 'z0'"),
-        (lambda p: explore.morph(p, ["one"]), "through 1 presets: give at least 2"),
+        (lambda p: explore.morph(p, ["one"]), "through 1 preset: give at least 2"),
         (
             lambda p: explore.morph(p, [None, None], method="by foot"),
             "known: rendered, sound, halfway",

@@ -55,6 +55,9 @@ def test_a_scan_that_is_ended_leaves_nothing_behind(tmp_path, waiting_plugin, nu
     """Neither the process that loads the plugin, nor its folder."""
     command = [sys.executable, "-m", "pyrosynth", "scan", str(waiting_plugin), "--seconds", "600"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+        # The tests run under nohup, and what is ignored is ignored by children, too.
+        command = ["env", "--default-signal=HUP", *command]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as child:
         wait_until(lambda: processes_with(str(waiting_plugin)) - {child.pid})
         child.send_signal(number)
@@ -85,7 +88,7 @@ def test_a_signal_that_is_ignored_stays_so():
 def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path, capsys, command):
     """Neither the run nor the synth is even looked for."""
     (tmp_path / "file").write_bytes(b"mine")
-    out = tmp_path / "file" / "results"
+    out = tmp_path / "file" / "results.json"
     assert main([*command.split(), str(out)]) == 2
     assert f"cannot write '{out.parent}'" in capsys.readouterr().err
 

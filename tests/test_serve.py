@@ -156,7 +156,7 @@ def news(content):
 
 def test_a_search_grows_and_ends_where_infer_ends(live):
     sound = wav_bytes(live.render(live.known(2)).audio, 22050)
-    ((status, content, headers),) = ask(live, ("POST", search({"budget": 48}), {"data": sound}))
+    ((status, content, headers),) = ask(live, ("POST", search({"budget": 51}), {"data": sound}))
     told = news(content)
     assert status == 200
     assert "default-src 'none'" in headers["Content-Security-Policy"]
@@ -165,7 +165,7 @@ def test_a_search_grows_and_ends_where_infer_ends(live):
     ways = live.files.upload(sound, "it")
     # The draws with which two ways were tried out count as well.
     assert growing[0]["renders"] == 2 * FIRST_EACH + TRIED * (len(ways) - 1)
-    assert growing[-1]["renders"] + 3 * (len(ways) - 1) == 48
+    assert growing[-1]["renders"] + 3 * (len(ways) - 1) == 51
     nearest = [min(c["lsd_db"] for c in one["candidates"]) for one in growing]
     assert nearest == sorted(nearest, reverse=True)
     assert told[-1]["done"] is True
@@ -180,8 +180,8 @@ def test_a_search_grows_and_ends_where_infer_ends(live):
     known = live.space.bank.values[live.space.bank.nearest(x[None])[0][0, 0]]
     assert nearest[0] <= float(log_distance(live.render(known).x, x)) + 1e-6
     with live.searching:
-        match, way, n_renders = refine(live.posterior, ways, live.search_renderer, budget=48)
-    assert (way.says, n_renders) == (hearing.says, 48)
+        match, way, n_renders = refine(live.posterior, ways, live.search_renderer, budget=51)
+    assert (way.says, n_renders) == (hearing.says, 51)
     answer = growing[-1]["candidates"][0]
     assert answer["values"] == match.values[0].tolist()
     assert answer["lsd_db"] == match.lsd[0]

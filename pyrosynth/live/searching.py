@@ -78,11 +78,11 @@ class GrowingSearch:
             chosen = choose(searches, budget)
             way, search, pool = hearings[chosen], searches[chosen], searches[chosen].pool
             self._say(self._target(way, pool))
-            begin(search, budget)
+            spent = sum(len(other.pool) for other in searches if other is not search)
+            begin(search, budget - spent)
             pool.on_render = lambda n: self._say(self._candidates(pool))
             pool.on_render(0)
             self._say(self._told_by_posterior(pool, seed))
-            spent = sum(len(other.pool) for other in searches if other is not search)
             search.run(budget - spent)
             off = pool.off[pool.answers()[0][0]]
             self._say(
