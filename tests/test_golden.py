@@ -4,8 +4,8 @@ The figures were made before the two shared one runner and one score table. They
 fourth digit where a library decides; a change of what they say is a fault, or has to be explained
 by whoever freezes them anew. That of 12 renders of CMA-ES was: with fewer renders than its first
 generation has, they are drawn as that generation is, without the package. TARP has 20 references
-for each sound instead of one. `infer` comes nearer, since it moves presets by least squares along a
-model that is corrected by what was heard.
+for each sound instead of one. `infer` comes nearer, since it moves presets by least squares
+along a model that is corrected by what was heard.
 """
 
 import pandas as pd
