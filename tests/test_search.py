@@ -111,7 +111,7 @@ def test_slopes_are_corrected_by_what_was_heard_nearby():
 
     def step():
         heard = sound(start[0])[None]
-        return deaf.steps(sound(goal[0]), start, heard, [0.01], LEARNT.discrete)[0][0]
+        return deaf.steps(sound(goal[0]), start, heard, [0.01], LEARNT.discrete)[0]
 
     assert step()[0, 0] == pytest.approx(0.4, abs=1e-3)
     deaf.hear(np.concatenate([start, around]), [sound(unit) for unit in (*start, *around)])
@@ -140,6 +140,13 @@ def test_failed_sounds_teach_the_model_nothing_and_move_nowhere(pool):
     other.add(pool.unit[1:2], "posterior")
     move_best(other, surrogate())
     np.testing.assert_array_equal(pool.unit[2:], other.unit[1:])
+
+
+def test_where_nothing_may_move_nothing_is_proposed(pool):
+    pool.locked = dict(enumerate([0.4, 0.7, 0.5, 0.5, 1.0]))
+    pool.add([[0.4, 0.7, 0.5, 0.5, 1.0]], "posterior")
+    assert pool.fixed.all()
+    assert move_best(pool, surrogate()) == 0
 
 
 def test_minimum_between_bounds_is_nearly_that_of_scipy():
@@ -235,14 +242,9 @@ def test_a_step_goes_as_far_as_it_is_trusted():
     start, goal = np.array([[0.5, 0.5, 0.5, 0.5, 1.0]]), np.array([0.55, 0.45, 0.5, 0.6, 1.0])
     target, heard = sound(goal), sound(start[0])[None]
     wrong = surrogate(lambda unit: predict(unit) + 3.0)
-    there, expected = wrong.steps(target, start, heard, [0.1, 1e4], LEARNT.discrete)
+    there = wrong.steps(target, start, heard, [0.1, 1e4], LEARNT.discrete)
     assert there.shape == (2, 1, 5)
     assert (there[..., -1] == 1.0).all()
     bold, careful = np.abs(there[:, 0] - start).max(-1)
     assert careful < bold
     assert np.abs(there[0, 0] - goal).max() < 0.5 * np.abs(start - goal).max()
-    real = sound(there[0, 0])
-    assert expected[0, 0] == pytest.approx(
-        10 / np.log(10) * np.sqrt(np.mean((real - target) ** 2)), abs=0.3
-    )
-    assert expected[1, 0] > expected[0, 0]

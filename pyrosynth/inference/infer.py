@@ -43,7 +43,7 @@ from pyrosynth.synths.rendering import Renderer, RenderResult
 PRESET, SOUND, POSTERIOR = "preset.json", "render.wav", "posterior.nc"
 FAINTEST = 0.01  # share of a sound above the floor; that of 99.8 % of amsynth's presets is larger
 PLAYED, REPORT = "played.wav", "report.html"
-IMPORTED_LATE = ("cma", "h5netcdf", "jinja2", "numba", "sklearn.cluster", "sklearn.decomposition")
+IMPORTED_LATE = ("h5netcdf", "jinja2", "numba", "sklearn.cluster", "sklearn.decomposition")
 IN_BANK = 8  # presets in the synth's own file: the best, then the draws that sound nearest
 
 

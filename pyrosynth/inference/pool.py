@@ -72,6 +72,13 @@ class Pool:
         """Return the number of presets rendered."""
         return len(self.lsd)
 
+    @property
+    def fixed(self) -> NDArray[np.bool_]:
+        """Which learnt parameters no small step moves, or none may: shape (n_learnt,)."""
+        fixed = ~self.space.gradual
+        fixed[[*self.locked]] = True
+        return fixed
+
     def add(self, unit: ArrayLike, source: Source) -> NDArray[np.float64]:
         """Render presets and keep them; those that are there already are not rendered again.
 

@@ -63,10 +63,10 @@ def move_best(pool: Pool, surrogate: Surrogate, n: int = ELITES) -> int:
     surrogate.n_told = before
     best = pool.best(n)
     best = best[np.isfinite(pool.lsd[best])]
-    fixed = ~pool.space.gradual
-    fixed[[*pool.locked]] = True
-    there, _ = surrogate.steps(pool.target, pool.unit[best], pool.x[best], TRUST, fixed)
-    pool.add(there.reshape(-1, len(fixed)), "model")
+    if not len(best):
+        return 0
+    there = surrogate.steps(pool.target, pool.unit[best], pool.x[best], TRUST, pool.fixed)
+    pool.add(np.concatenate(there), "model")
     return len(pool) - before
 
 
@@ -195,14 +195,12 @@ class Search:
 
     def run(self, budget: int) -> None:
         """Go on until the pool holds as many presets as the budget says."""
-        run, pool = self.posterior.run, self.pool
+        pool = self.pool
         if len(pool) < budget:
             self._guess(max(1, budget // PART))
         self._draw(min(max(2, budget * 3 // 16), budget - len(pool)))
         self._recall(budget // PART)
-        fixed = ~run.space.gradual
-        fixed[[*pool.locked]] = True
-        small_steps = 2 <= np.count_nonzero(~fixed) <= MOST_FREE
+        small_steps = 2 <= np.count_nonzero(~pool.fixed) <= MOST_FREE
         # Where small steps do not reach everything, they get a quarter of all renders.
         self._step(budget if small_steps else min(budget, len(pool) + budget // 4))
         if not small_steps:
@@ -210,7 +208,7 @@ class Search:
             return
         # The best that was rendered, not the posterior, says how far there is still to go.
         spread = np.clip(pool.unit[pool.best(PROPOSALS)].std(axis=0), SMALLEST, LARGEST)
-        spread[fixed] = 0.0
+        spread[pool.fixed] = 0.0
         evolve(pool, pool.unit[pool.best(1)[0]], spread, budget - len(pool), self.seed)
 
     def _step(self, end: int) -> None:

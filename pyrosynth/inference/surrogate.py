@@ -63,7 +63,7 @@ class Surrogate:
     def steps(
         self, target: ArrayLike, unit: ArrayLike, heard: ArrayLike, trust: ArrayLike,
         fixed: ArrayLike,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
+    ) -> NDArray[np.float64]:  # fmt: skip
         """Step from presets of known sound towards a target (Levenberg and Marquardt).
 
         Args:
@@ -74,8 +74,7 @@ class Surrogate:
             fixed: Which parameters do not move, shape (n_params,).
 
         Returns:
-            Where the steps end, shape (n_trusts, n, n_params), and the distance in dB expected
-            there, lengthened by the cost of the step, shape (n_trusts, n).
+            Where the steps end, shape (n_trusts, n, n_params).
         """
         here, free = self._tensor(unit), np.flatnonzero(~np.asarray(fixed))
         inwards = torch.where(here[:, free] > 0.5, -PROBE, PROBE)
@@ -90,14 +89,9 @@ class Surrogate:
         curvature = scale * slopes @ slopes.mT + cost
         gradient = gradient.expand(curvature.shape[:-1])
         step = bounded_minimum(curvature, gradient, -here[:, free], 1 - here[:, free])
-        squares = scale * missing.square().sum(-1) - 2 * (gradient * step).sum(-1)
-        squares = squares + (step * (curvature @ step[..., None])[..., 0]).sum(-1)
         there = here.repeat(len(cost), 1, 1)
         there[..., free] += step
-        return (
-            there.clamp(0.0, 1.0).double().cpu().numpy(),
-            squares.clamp(min=0.0).sqrt().double().cpu().numpy(),
-        )
+        return there.clamp(0.0, 1.0).double().cpu().numpy()
 
     def _expected(self, probes: Tensor, heard: Tensor) -> Tensor:
         """Return the features expected around n presets of known sound, the first of each.
