@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from pyrosynth.modeling import (
     Batch, Dims, FlowTransform, Kind, Labels, MelNormal, Networks, TagBase, Term, Variant, WarmUp,
-    flow_stack, paper_recipe, posterior_flow, regression_flow, sound_decoder, sound_encoder,
+    flow_stack, paper_recipe, places_of_classes, posterior_flow, regression_flow, sound_decoder,
+    sound_encoder,
 )  # fmt: skip
 
 
@@ -93,15 +94,11 @@ class FlowDis(Variant):
         self.posterior_flow = posterior_flow(n, embedding_dim, n_layers=n_layers, **flow)
         self.regression = regression_flow(n, n_layers=n_regression_layers, **flow)
         self.disentangling = flow_stack(n, n_layers=n_disentangling_layers, **flow)
-        counts = [len(classes) for classes in dims.classes]
-        n_tags, most = len(counts), max(counts, default=0)
-        place, classes = torch.zeros(n_tags, most), torch.zeros(n_tags, most, dtype=torch.bool)
-        for i, count in enumerate(counts):
-            place[i, :count], classes[i, :count] = torch.linspace(-1, 1, count), True
+        place, classes = places_of_classes(dims, n)
         self.register_buffer("place", place, persistent=False)
         self.register_buffer("classes", classes, persistent=False)
-        self.log_weight = nn.Parameter(torch.zeros(n_tags, most))
-        self.logit_scale = nn.Parameter(torch.zeros(n_tags, 1))
+        self.log_weight = nn.Parameter(torch.zeros_like(place))
+        self.logit_scale = nn.Parameter(torch.zeros(len(place), 1))
 
     def axes(self, z: Tensor) -> Tensor:
         """Return u = g(z), the coordinates of the tags first."""

@@ -200,6 +200,20 @@ def read_json(path: str | Path) -> Any:
     return json.loads(read_limited(path, LARGEST_JSON))
 
 
+def unrepeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dictionary of the keys and values of a JSON object that people may have edited.
+
+    Raises:
+        ValueError: A key is there twice, of which JSON would take the last without a word.
+    """
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"'{key}' is there twice")
+        found[key] = value
+    return found
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """Build the error for a name that does not exist, with the known ones listed.
 

@@ -6,7 +6,9 @@ matplotlib's object interface is used, so that no global state is touched.
 """
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,6 +41,30 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of the draws of a control
 MOST_LEVELS = 12  # settings of a control that are shown one by one
 
 
+@cache
+def _figure_class() -> Any:
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+    class NamesFigure(Figure):
+        """A figure with names that people gave, which are no formulas and of any script."""
+
+        def draw(self, renderer: Any) -> None:
+            """Draw dollar signs as they are; letters that the font lacks are drawn as boxes."""
+            for text in self.findobj(Text):
+                text.set_parse_math(False)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+                super().draw(renderer)
+
+    return NamesFigure
+
+
+def new_figure(size: tuple[float, float]) -> Any:
+    """Return a new figure of so many inches, which draws any names as they are."""
+    return _figure_class()(figsize=size, layout="constrained")
+
+
 def new_axes(size: tuple[float, float], *shape: int, **options: Any) -> Any:
     """Return the axes of a new figure.
 
@@ -47,9 +73,7 @@ def new_axes(size: tuple[float, float], *shape: int, **options: Any) -> Any:
         shape: Rows and columns; none for a single one.
         options: Of ``Figure.subplots``.
     """
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=size, layout="constrained").subplots(*shape, **options)
+    return new_figure(size).subplots(*shape, **options)
 
 
 def png(drawn: Any) -> bytes:

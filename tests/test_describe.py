@@ -118,7 +118,7 @@ def test_uses_that_are_asked_for_are_kept(described, tmp_path):
         ('"name": "Dead"', '"name": "Level"', "line 10: a second control of the name 'Level'"),
         ('"name": "Dead"', '"name": 3', "line 10: parameter 3: a name is text"),
         ('"format": 1', '"format": 2', "has format 2, this pyrosynth reads 1"),
-        ('"format": 1,', "", "no description of a synth, such as"),
+        ('"format": 1,', "", "no description of a synth; give one"),
         ('"learn"', '"fix"', "no control has the use 'learn'"),
         ('"identity": "trap, version 1"', '"identity": "trap, version 0"', "has changed since"),
         ('"name": "Dead"', '"name": "Alive"', "has changed since"),

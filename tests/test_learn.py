@@ -1,6 +1,7 @@
 """Presets gathered from files, and a synth learnt in one command."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -53,10 +54,30 @@ def test_presets_of_files_are_gathered_once(tmp_path):
             "far.json': preset 'warm': .*'Level' is -1e.09, outside its range from 0 to 1; give",
         ),
         ("a.fxp", "", "reads no"),
+        (
+            "again.json",
+            '{"synth": "trap", "presets": [{"parameters": {"Level": 0, "Level": 1}}]}',
+            "'Level' is there twice",
+        ),
+        ("wide.csv", "Level," * 100_000, "has the column 'Level' twice"),
+        ("none.json", "[]", "^cannot read a preset from .*none.json' [^']*give JSON with the"),
     ):
         (tmp_path / name).write_text(content)
         with pytest.raises(InputError, match=message):
             gather(trap, [tmp_path / name], workers=1, progress=False)
+
+
+def test_names_that_are_not_utf_8_are_kept_as_far_as_they_can_be(tmp_path):
+    trap = synths.load_synth(TRAP)
+    file = tmp_path / os.fsdecode(b"caf\xe9.csv")
+    file.write_text("name,Level\none,0.5\n")
+    (tmp_path / "half.json").write_text(
+        '{"synth": "trap", "name": "half \\ud800", "parameters": {"Level": 0.7}}'
+    )
+    found = gather(trap, [file, tmp_path / "half.json"], workers=1, progress=False)
+    assert [(p.name, p.bank) for p in found.presets] == [("one", "caf?.csv"), ("half ?", "half")]
+    found.save(tmp_path / "bank.json", "trap")
+    assert [p.name for p in read_presets(trap, tmp_path / "bank.json")] == ["one", "half ?"]
 
 
 def test_a_bank_of_dx7_voices_is_gathered(tmp_path, capfd):

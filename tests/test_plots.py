@@ -51,6 +51,16 @@ def test_spectrograms():
     assert is_png(figure)
 
 
+def test_names_that_people_give_are_drawn_as_they_are(recwarn):
+    """A pair of dollar signs is no formula, and a script that the font lacks no warning."""
+    for name in ("$\\frac{$", "cost $5 or $6", "日本"):
+        ax = plots.new_axes((7.0, 2.0))
+        ax.set_title(name)
+        ax.set_xticks([0, 1], [name, "b"])
+        assert is_png(ax.figure)
+    assert not recwarn.list
+
+
 def test_forest():
     draws = np.column_stack([RNG.uniform(20, 20020, 50), np.repeat([0, 2], 25), np.ones(50)])
     figure = plots.forest(SPACE, draws, [520.0, 1.0, 1.0], truth=[20.0, 2.0, 0.0]).figure

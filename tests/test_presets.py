@@ -49,7 +49,7 @@ def test_json_is_complete_and_exact(tmp_path):
         ('{"synth": "other", "name": "x", "parameters": {}}', "of 'other', not of 'toy'"),
         ('{"synth": "toy", "name": "x", "parameters": {"c": "loud"}}', "c 'loud': give a number"),
         ('{"synth": "toy", "name": "x", "parameters": {"c": NaN}}', "c nan: give a number"),
-        ('{"synth": "toy", "name": "x", "parameters": {"c": 0, "c": 1}}', "a key is there twice"),
+        ('{"synth": "toy", "name": "x", "parameters": {"c": 0, "c": 1}}', "'c' is there twice"),
         ('{"synth": "toy", "name": null, "parameters": {}}', "name are text"),
         ("[" * 100_000, "nested too deeply"),
         ("\xff\xfe", "cannot read"),

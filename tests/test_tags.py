@@ -10,6 +10,7 @@ from pyrosynth.cli.app import main
 from pyrosynth.data.labeling import DESCRIBED, descriptor_tags, name_tags
 from pyrosynth.data.tags import Tag, TagTable, labelled, missing, read_tags, write_tags
 from pyrosynth.errors import InputError
+from pyrosynth.training.fit import fit
 
 TONE = Tag("tone", ("dark", "bright"))
 SIZE = Tag("size", ("small", "medium", "large"))
@@ -43,6 +44,32 @@ def test_tag():
     assert SIZE.possible("large | small") == [2, 0]
     with pytest.raises(InputError, match="unknown value of tone 'dim'; known: dark, bright"):
         TONE.possible("dim")
+
+
+@pytest.mark.parametrize(
+    "name", ["z1", "pc12", "..", "../../mine", "a\x1b[31mb", "t" * 81, ".hidden", "line\nfeed"]
+)
+def test_names_that_axes_and_files_cannot_have(name):
+    with pytest.raises(InputError, match="is no name for a tag or a class"):
+        Tag(name, ("dark", "bright"))
+    with pytest.raises(InputError, match="is no name for a tag or a class"):
+        Tag("tone", ("dark", name))
+
+
+@pytest.mark.parametrize("labels", ["", "dark"])
+def test_labels_that_tell_no_classes_apart_are_not_fitted(dataset, tmp_path, labels):
+    rows = dataset.rows("all", human_only=True).tolist()
+    lines = [f"{row},{labels}" for row in rows]
+    (tmp_path / "tags.csv").write_text("\n".join(["preset,tone: dark/bright", *lines]))
+    with pytest.raises(InputError, match="no two labels of tag 'tone' differ"):
+        fit("flow_dis", dataset, steps=1, tags=tmp_path / "tags.csv", progress=False)
+
+
+def test_more_tags_than_the_latent_has_dimensions(dataset):
+    many = [Tag(f"tag {i}", ("dark", "bright")) for i in range(100)]
+    labels = np.arange(len(dataset))[:, None].repeat(100, 1) % 2
+    with pytest.raises(InputError, match="100 tags for a latent of 16 dimensions"):
+        fit("flow_dis", dataset, steps=1, tags=labelled(many, labels), progress=False)
 
 
 @pytest.mark.parametrize("text", ["tone", "tone: dark", ": a/b", "tone: a/A", "tone: a//b"])

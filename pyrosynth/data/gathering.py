@@ -1,6 +1,7 @@
 """Gather the presets of a synth: its own, those in files, or drawn ones where there are none."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pyrosynth.errors import (
     number,
     read_limited,
     reading,
+    unrepeated_keys,
 )
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.base import Synth
@@ -193,20 +195,20 @@ def _is_folder(path: Path) -> bool:
 def _read_json(synth: Synth, file: Path) -> list[Preset]:
     """Read presets from JSON, as `Preset.save`, `Gathered.save` and ``explore`` write them."""
     with reading(InputError, f"cannot read presets from '{file}'", "give JSON of presets"):
-        data = json.loads(read_limited(file, LARGEST_FILE * 8))
-        if not isinstance(data, dict) or "presets" not in data:
-            return [Preset.load(file, synth.name)]
-        if data["synth"] != synth.name:
-            raise ValueError(f"they are of '{data['synth']}', not of '{synth.name}'")
-        return [_row_preset(row, row["parameters"], file) for row in data["presets"]]
+        data = json.loads(read_limited(file, LARGEST_FILE * 8), object_pairs_hook=unrepeated_keys)
+        if isinstance(data, dict) and "presets" in data:
+            if data["synth"] != synth.name:
+                raise ValueError(f"they are of '{data['synth']}', not of '{synth.name}'")
+            return [_row_preset(row, row["parameters"], file) for row in data["presets"]]
+    return [Preset.load(file, synth.name)]
 
 
 def _read_csv(synth: Synth, file: Path) -> list[Preset]:
     """Read presets from a table, one in each row."""
     columns, lines = read_csv(file, "presets", ("name", *synth.param_space.names))
-    twice = sorted({column for column in columns if columns.count(column) > 1})
-    if twice:
-        raise InputError(f"'{file}' has the column '{twice[0]}' twice; leave one of them")
+    twice = next((column for column, n in Counter(columns).items() if n > 1), None)
+    if twice is not None:
+        raise InputError(f"'{file}' has the column '{twice}' twice; leave one of them")
     presets = []
     for line, cells in lines:
         with reading(

@@ -9,8 +9,9 @@ of the others was excluded; everything that reads tags treats the three alike.
 import csv
 import hashlib
 import io
+import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,14 +26,16 @@ from pyrosynth.errors import (
     counted,
     number,
     numbers,
+    one_line,
     require_type,
     unknown,
 )
-from pyrosynth.files import write_bytes
+from pyrosynth.files import LONGEST_NAME, safe_name, write_bytes
 
 if TYPE_CHECKING:
     from pyrosynth.data.dataset import Dataset
 
+OF_ALL = re.compile(r"(z|pc)\d+")  # names of axes that every latent has
 BETWEEN = "|"  # between classes of a cell of which either may hold
 ID, NAME = "preset", "name"  # columns that say which preset a line is about
 MOST_DIGITS = 18  # of the number of a preset
@@ -48,7 +51,8 @@ class Tag:
         classes: Two or more classes, from one end to the other.
 
     Raises:
-        InputError: The name is empty, there are fewer than two classes, or one is there twice.
+        InputError: The name is empty, there are fewer than two classes, one is there twice, or a
+            name cannot stand in that of a file or is that of another axis.
     """
 
     name: str
@@ -61,6 +65,13 @@ class Tag:
         for name in self.classes:
             require_type(f"a class of tag '{self.name}'", name, str, "text")
         object.__setattr__(self, "classes", tuple(self.classes))
+        odd = next((name for name in (self.name, *self.classes) if not _usable(name)), None)
+        if odd is not None:
+            raise InputError(
+                f"'{odd}' is no name for a tag or a class; take at most {LONGEST_NAME} letters "
+                "and digits, without the signs that file names cannot hold, and none that an axis "
+                "has already, such as z1 or pc1"
+            )
         distinct = len({name.casefold() for name in self.classes})
         if not self.name or distinct < 2 or distinct < len(self.classes) or "" in self.classes:
             raise InputError(
@@ -98,6 +109,18 @@ class Tag:
                 raise unknown(f"value of {self.name}", name.strip(), (*self.classes, "(empty)"))
             found.append(places[name.strip().casefold()])
         return found
+
+
+def _usable(name: str) -> bool:
+    """Tell whether a name can stand on axes and in the names of files; that none is another's.
+
+    An empty one is none of this function's business.
+    """
+    if not name:
+        return True
+    with suppress(InputError):
+        return safe_name(name) == name and not OF_ALL.fullmatch(name)
+    return False
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +196,20 @@ class TagTable:
             np.random.default_rng(checked_seed(seed)).random(self.label_mask.shape[:2]) < share
         )
         return replace(self, label_mask=self.label_mask | (hidden[..., None] & missing(self.tags)))
+
+    def require_contrast(self, rows: NDArray[np.intp]) -> None:
+        """Make sure that the labels of these presets tell classes of each tag apart.
+
+        Raises:
+            InputError: One class of a tag may hold of all of them, so no axis could follow it.
+        """
+        for tag, labels in zip(self.tags, self.label_mask[rows].swapaxes(0, 1), strict=True):
+            if labels[:, : len(tag.classes)].all(0).any():
+                raise InputError(
+                    f"no two labels of tag '{one_line(tag.name, 40)}' differ among the training "
+                    "presets, so no axis can follow it; label some of two classes at least, or "
+                    "leave the tag out"
+                )
 
     def fingerprint(self) -> str:
         """Return a hash of the tags and the label mask."""

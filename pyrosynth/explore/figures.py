@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pyrosynth.audio.descriptors import UNITS
@@ -22,6 +21,7 @@ from pyrosynth.plots import (
     bare,
     mel_image,
     new_axes,
+    new_figure,
     shortened,
 )
 
@@ -287,7 +287,7 @@ def _rows(title: str, data: "Dataset", counts: Sequence[int]) -> NDArray[Any]:
     heights = np.array(HEIGHTS)
     heights[1] *= len(moving(data, gradual=False)[:SETTINGS])
     kept = [i for i, count in enumerate(counts) if count]
-    figure = Figure(figsize=(WIDTH, 0.4 + heights[kept].sum()), layout="constrained")
+    figure = new_figure((WIDTH, 0.4 + heights[kept].sum()))
     figure.suptitle(title)
     grid = figure.add_gridspec(len(kept), 1, height_ratios=heights[kept])
     rows: list[Any] = [  # what is alone in its row is aligned with the others that are

@@ -26,7 +26,7 @@ from pyrosynth.explore.projection import Method, Projection, project
 from pyrosynth.explore.ranking import AxisRanking, rank_axes
 from pyrosynth.explore.result import Result
 from pyrosynth.explore.traversal import Traversal, traverse
-from pyrosynth.files import claim, whole, write_bytes
+from pyrosynth.files import claim, safe_name, whole, write_bytes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.plots import png
 from pyrosynth.report import Section, picture, section, table, write_report
@@ -196,7 +196,7 @@ def explore(
             folder = Folder(path, posterior, settings, bar)
             traversals = {
                 axis: folder.part(
-                    f"traversal-{axis}", Traversal,
+                    _part_of(axis), Traversal,
                     lambda axis=axis: traverse(  # type: ignore[misc]
                         posterior, axis, renderer, at=at, draws=draws, seed=seed
                     ),
@@ -340,7 +340,7 @@ def _traversal(path: Path, axis: str, title: str, result: Traversal) -> Section:
         f"Axis {axis}: {title}",
         *([sounds] if sounds else []),
         picture(
-            _drawn(path, f"traversal-{axis}", result),
+            _drawn(path, _part_of(axis), result),
             f"Parameters, spectrograms and descriptors along {axis}",
             "Above: the parameters that move most. Below: descriptors of what the synth renders "
             "(line), and the 5 % to 95 % of the same sweep from latents drawn from the posterior "
@@ -353,6 +353,11 @@ def _traversal(path: Path, axis: str, title: str, result: Traversal) -> Section:
             folded="Mapping for the macro knob of a host (native values)",
         ),
     )  # fmt: skip
+
+
+def _part_of(axis: str) -> str:
+    """Return the name of the folder of the traversal of an axis."""
+    return safe_name(f"traversal-{axis}")
 
 
 def _drawn(path: Path, part: str, result: Result, name: str = PICTURE) -> bytes:

@@ -30,7 +30,7 @@ from pyrosynth.modeling.flows import (
     regression_flow,
     zuko_flow,
 )
-from pyrosynth.modeling.labels import Labels, TagBase
+from pyrosynth.modeling.labels import Labels, TagBase, places_of_classes
 from pyrosynth.modeling.mixed import AutoregressiveCategorical, MixedDiscreteFlow, PresetEncoder
 from pyrosynth.modeling.networks import (
     MLP,
@@ -63,12 +63,12 @@ from pyrosynth.modeling.whole_batch import whole_batch
 __all__ = [
     "MLP", "PAPER_TRAINING", "AudioCoordinates", "AutoEncoder", "AutoregressiveCategorical",
     "Batch", "Chain", "Conditioned", "ConvBlock", "ConvDecoder", "ConvEncoder", "CubeNormal",
-    "DenseLayers", "DiagonalAffine", "Dims", "Flow", "FlowTransform", "Inverse", "Kind",
-    "Labels", "MelDecoder", "MelEncoder", "MelNormal", "MixedDiscreteFlow", "Network",
-    "Networks", "PresetEncoder", "Recipe", "RectifiedFlow", "ResidualMLP", "SyncFreeELBO",
-    "TagBase", "TagDirections", "Temperature", "Term", "UnitCube", "Variant", "WarmUp",
-    "autoregressive_flow", "build", "coupling_flow", "flow_normal", "flow_stack",
-    "held_log_prob", "log_normal", "noise_from", "paper_recipe", "posterior_flow",
-    "regression_flow", "set_temperature", "shared", "sound_decoder", "sound_encoder",
-    "squared_error", "standard_normal", "stress", "whole_batch", "with_recipe", "zuko_flow",
+    "DenseLayers", "DiagonalAffine", "Dims", "Flow", "FlowTransform", "Inverse", "Kind", "Labels",
+    "MelDecoder", "MelEncoder", "MelNormal", "MixedDiscreteFlow", "Network", "Networks",
+    "PresetEncoder", "Recipe", "RectifiedFlow", "ResidualMLP", "SyncFreeELBO", "TagBase",
+    "TagDirections", "Temperature", "Term", "UnitCube", "Variant", "WarmUp", "autoregressive_flow",
+    "build", "coupling_flow", "flow_normal", "flow_stack", "held_log_prob", "log_normal",
+    "noise_from", "paper_recipe", "places_of_classes", "posterior_flow", "regression_flow",
+    "set_temperature", "shared", "sound_decoder", "sound_encoder", "squared_error",
+    "standard_normal", "stress", "whole_batch", "with_recipe", "zuko_flow",
 ]  # fmt: skip

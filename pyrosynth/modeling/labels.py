@@ -8,9 +8,38 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyrosynth.errors import InputError
 from pyrosynth.modeling.bijections import LOG_SQRT_2PI, log_normal
+from pyrosynth.modeling.dims import Dims
 
 _Shape = torch.Size | list[int] | tuple[int, ...]
+
+
+def places_of_classes(dims: Dims, features: int) -> tuple[Tensor, Tensor]:
+    """Lay the classes of each tag out along the coordinate that is to follow it.
+
+    Args:
+        dims: The sizes, with the tags.
+        features: Size of the latent.
+
+    Returns:
+        Where the classes lie, evenly from -1 to 1, and which there are (a tag may have fewer than
+        another), each of shape (n_tags, n_classes).
+
+    Raises:
+        InputError: There are more tags than dimensions.
+    """
+    counts = [len(classes) for classes in dims.classes]
+    n_tags, most = len(counts), max(counts, default=0)
+    if n_tags > features:
+        raise InputError(
+            f"{n_tags} tags for a latent of {features} dimensions, one direction each; give a "
+            f"latent of {n_tags} dimensions or more, or fewer tags"
+        )
+    place, classes = torch.zeros(n_tags, most), torch.zeros(n_tags, most, dtype=torch.bool)
+    for i, count in enumerate(counts):
+        place[i, :count], classes[i, :count] = torch.linspace(-1, 1, count), True
+    return place, classes
 
 
 class Labels(TorchDistribution):

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from pyrosynth.errors import InputError
 from pyrosynth.modeling.dims import Dims
-from pyrosynth.modeling.labels import Labels
+from pyrosynth.modeling.labels import Labels, places_of_classes
 from pyrosynth.modeling.networks import MLP
 
 HIDDEN = 128  # units of the networks
@@ -48,16 +47,8 @@ class TagDirections(nn.Module):
 
     def __init__(self, dims: Dims, features: int) -> None:
         super().__init__()
-        counts = [len(classes) for classes in dims.classes]
-        n_tags, most = len(counts), max(counts, default=0)
-        if n_tags > features:
-            raise InputError(
-                f"{n_tags} tags for a latent of {features} dimensions, one direction each; give "
-                f"latent_dim={n_tags} or more"
-            )
-        place, classes = torch.zeros(n_tags, most), torch.zeros(n_tags, most, dtype=torch.bool)
-        for i, count in enumerate(counts):
-            place[i, :count], classes[i, :count] = torch.linspace(-1, 1, count), True
+        place, classes = places_of_classes(dims, features)
+        n_tags, most = place.shape
         self.register_buffer("place", place, persistent=False)
         self.register_buffer("classes", classes, persistent=False)
         self.n_tags = n_tags

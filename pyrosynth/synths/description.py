@@ -18,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Audio, Note
-from pyrosynth.errors import InputError, SynthError, one_line, read_limited, unknown
+from pyrosynth.errors import (
+    InputError,
+    SynthError,
+    one_line,
+    read_limited,
+    unknown,
+    unrepeated_keys,
+)
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.params import Param, ParamSpace
@@ -187,7 +194,7 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     """
     try:
         text = read_limited(Path(path), LARGEST_FILE).decode("utf-8-sig")
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=unrepeated_keys)
     except json.JSONDecodeError as error:
         raise InputError(
             f"'{path}', line {error.lineno}: {error.msg}; put it right, or describe the synth anew"
@@ -197,8 +204,8 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
         raise InputError(f"cannot read the synth '{path}' ({reason})") from error
     if not isinstance(data, dict) or "format" not in data:
         raise InputError(
-            f"'{path}' is no description of a synth, such as `pyrosynth describe SYNTH --out "
-            "synth.json` writes"
+            f"'{path}' is no description of a synth; give one that `pyrosynth describe SYNTH "
+            "--out synth.json` writes, or another --out"
         )
     if data["format"] != FORMAT:
         raise InputError(

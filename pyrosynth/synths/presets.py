@@ -20,6 +20,7 @@ from pyrosynth.errors import (
     reading,
     require_type,
     unknown,
+    unrepeated_keys,
 )
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.params import ParamSpace
@@ -48,9 +49,11 @@ class Preset:
     bank: str = ""
 
     def __post_init__(self) -> None:
-        """Check the types."""
-        require_type("name of a preset", self.name, str, "text")
-        require_type("bank of a preset", self.bank, str, "text")
+        """Check the types; halves of characters, as in names that are not UTF-8, become "?"."""
+        for field_name in ("name", "bank"):
+            text = getattr(self, field_name)
+            require_type(f"{field_name} of a preset", text, str, "text")
+            object.__setattr__(self, field_name, text.encode(errors="replace").decode())
         require_type("values of a preset", self.values, Mapping, "a dictionary of numbers by name")
 
     def array(self, space: ParamSpace, *, clamp: bool = False) -> NDArray[np.float64]:
@@ -137,7 +140,7 @@ class Preset:
         file = checked_path("preset file", path)
         keys = "give JSON with the keys synth, name and parameters"
         with reading(InputError, f"cannot read a preset from '{path}'", keys):
-            data = json.loads(read_limited(file, LARGEST_FILE), object_pairs_hook=_each_once)
+            data = json.loads(read_limited(file, LARGEST_FILE), object_pairs_hook=unrepeated_keys)
             values = {str(name): number(name, v) for name, v in data["parameters"].items()}
             owner, name = data["synth"], data["name"]
             if not isinstance(owner, str) or not isinstance(name, str):
@@ -160,14 +163,6 @@ class Preset:
 
         table = pd.Series(dict(self.values), dtype=float).to_frame("value")
         return f"{escape(repr(self))}{table.to_html(border=0, float_format='{:.4g}'.format)}"
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a dictionary of the keys and values of a JSON object, of which none may be twice."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key is there twice")
-    return found
 
 
 def preset_array(

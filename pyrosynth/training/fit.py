@@ -335,6 +335,8 @@ def _tags(given: str | Path | TagTable | None, dataset: Dataset, progress: bool)
             f"tags of {counted(len(table), 'preset')} "
             f"for a dataset of {len(dataset)}; give those of this one"
         )
+    if not isinstance(given, TagTable):
+        table.require_contrast(dataset.rows("train"))
     return table
 
 
