@@ -39,7 +39,7 @@ LONGEST_NAME = 80  # of a file named after something, in characters
 
 
 @contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
+def atomic(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
     """Yield a private place for a file or folder, which moves to ``path`` if the block ends well.
 
     Until then, and for good if the block fails, what is at ``path`` stays. The place has the name
@@ -47,11 +47,15 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
     Args:
         path: Of a file or a folder; missing parents are made.
+        replace: Whether it may replace what is there; else of a file, also if it came meanwhile.
 
     Raises:
-        InputError: It cannot be written, for example on a full disk.
+        InputError: It cannot be written, for example on a full disk, or may not be replaced.
     """
     target = Path(os.path.realpath(checked_path("place", path)))
+    taken = f"'{path}' is there already; give another --out, or delete it yourself"
+    if not replace and target.exists():
+        raise InputError(taken)
     with _writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_parts(target)
@@ -66,6 +70,11 @@ def atomic(path: str | Path) -> Iterator[Path]:
                     os.fsync(file.fileno())  # on the disk before it takes its name
             elif target.exists():
                 target.replace(old)
+            if not replace:
+                try:
+                    target.touch(exist_ok=False)
+                except FileExistsError:
+                    raise InputError(taken) from None
             new.replace(target)
         finally:
             _remove_room(room)
@@ -165,16 +174,13 @@ def whole(path: str | Path, maker: str) -> Iterator[Path]:
 
 @contextmanager
 def claim(path: str | Path, maker: str, mark: str = MARK) -> Iterator[Path]:
-    """Open a folder of results that is filled file by file, for this process alone.
+    """Open a folder of results, filled file by file, for this process alone; yield it.
 
     Args:
         path: The folder; made if missing. What it holds must come from the same command.
         maker: The command.
         mark: A JSON file of the command's own by which its folders are known, such as the
             ``zarr.json`` of a dataset, with ``pyrosynth`` among its ``attributes``.
-
-    Yields:
-        The folder.
 
     Raises:
         InputError: It holds something else, it cannot be written, or another process is at work
@@ -200,7 +206,8 @@ def claim(path: str | Path, maker: str, mark: str = MARK) -> Iterator[Path]:
                 if PART.fullmatch(part.name):
                     _remove_part(part)
         if mark == MARK and "made_by" not in _mark(folder):
-            _write_mark(folder, {**_mark(folder), "made_by": made_by})
+            content = json.dumps({**_mark(folder), "made_by": made_by}, indent=1)
+            write_bytes(folder / MARK, f"{content}\n".encode())
         yield folder
     finally:
         os.close(lock)
@@ -231,7 +238,8 @@ def require_same(folder: Path, settings: Mapping[str, Any], *, force: bool = Fal
                 "made with"
             )
     if force or "settings" not in mark:
-        _write_mark(folder, {**mark, "settings": asked})
+        content = json.dumps({**mark, "settings": asked}, indent=1)
+        write_bytes(folder / MARK, f"{content}\n".encode())
 
 
 def difference(held: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
@@ -312,14 +320,10 @@ def _mark(folder: Path, name: str = MARK) -> dict[str, Any]:
     return {}
 
 
-def _write_mark(folder: Path, content: Mapping[str, Any]) -> None:
-    write_bytes(folder / MARK, (json.dumps(content, indent=1) + "\n").encode())
-
-
 def _private_folder(target: Path) -> tuple[Path, int]:
     """Make a locked folder beside a target; return it and the lock."""
     while True:
-        room = target.with_name(f"{_stem(target)}{uuid.uuid4().hex[:12]}.part")
+        room = target.with_name(f".{target.name[:LONGEST_NAME]}.{uuid.uuid4().hex[:12]}.part")
         room.mkdir()
         try:
             lock = os.open(room, os.O_RDONLY)
@@ -332,7 +336,7 @@ def _private_folder(target: Path) -> tuple[Path, int]:
 
 def _remove_parts(target: Path) -> None:
     """Remove what killed processes left behind of a target."""
-    stem = _stem(target)
+    stem = f".{target.name[:LONGEST_NAME]}."
     for entry in target.parent.iterdir():
         if entry.name.startswith(stem) and PART.fullmatch(entry.name):
             _remove_part(entry)
@@ -355,10 +359,6 @@ def _remove_room(room: Path) -> None:
         if not (room.parent / old.name).exists():
             old.replace(room.parent / old.name)
     shutil.rmtree(room, ignore_errors=True)
-
-
-def _stem(target: Path) -> str:
-    return f".{target.name[:LONGEST_NAME]}."
 
 
 def _locked(descriptor: int) -> bool:

@@ -134,6 +134,21 @@ def test_wrong_edits_tell_the_line(described, tmp_path, old, new, message):
     assert len(str(caught.value)) <= 300
 
 
+def test_what_another_process_wrote_meanwhile_is_kept(tmp_path, monkeypatch):
+    file = tmp_path / "synth.json"
+    listen = discovery._Listening._listen
+
+    def meanwhile(self, *arguments):
+        file.write_text("mine")
+        return listen(self, *arguments)
+
+    monkeypatch.setattr(discovery._Listening, "_listen", meanwhile)
+    options = {"notes": NOTES, "workers": 1, "seconds": 1e-3, "progress": False}
+    with pytest.raises(InputError, match="synth.json' was changed while it was made"):
+        describe(synths.load_synth(TRAP), file, **options)
+    assert file.read_text() == "mine"
+
+
 def test_another_synth_is_not_described_over(described, monkeypatch):
     _, file, options = described
     monkeypatch.setenv("TRAP_VERSION", "2")

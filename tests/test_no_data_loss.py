@@ -11,6 +11,7 @@ from toys import SMALL
 
 from pyrosynth.audio.io import save_audio
 from pyrosynth.cli.app import app, main
+from pyrosynth.data import dataset, gathering
 from pyrosynth.errors import LONGEST
 from pyrosynth.evaluation import methods
 from pyrosynth.training.fit import fit
@@ -38,9 +39,9 @@ def little_work(few_presets, monkeypatch):
 def here(tmp_path_factory):
     """A dataset, a run fitted to it, and a sound."""
     folder = tmp_path_factory.mktemp("results")
-    dataset, _ = small_run(folder, PLAIN)
+    data, _ = small_run(folder, PLAIN)
     fit(
-        "flow_dis", dataset, folder / "tagged", options=SMALL["flow_dis"], steps=2,
+        "flow_dis", data, folder / "tagged", options=SMALL["flow_dis"], steps=2,
         batch_size=32, progress=False,
     )  # fmt: skip
     save_audio(folder / "note.wav", tone(), RATE)
@@ -149,6 +150,31 @@ def test_files_that_are_there_stay(foreign, capsys, command):
             assert main([command, "voice", "--out", out, "--workers", "1", *more]) == 2
             assert len(capsys.readouterr().err.strip().splitlines()[-1]) < LONGEST + 20
             assert contents(foreign) == before
+
+
+@pytest.mark.parametrize("command", ["tags", "presets"])
+def test_a_file_that_comes_while_a_command_works_stays(
+    here, tmp_path, capsys, command, monkeypatch
+):
+    """Of another process of the same command, or of somebody who wrote it by hand."""
+    out = tmp_path / "out.json"
+
+    def meanwhile(work):
+        def worked(*arguments, **options):
+            out.write_text("mine")
+            return work(*arguments, **options)
+
+        return worked
+
+    if command == "tags":
+        call = arguments("tags", here, out)
+        monkeypatch.setattr(dataset, "open_dataset", meanwhile(dataset.open_dataset))
+    else:
+        call = ["presets", PLAIN, "--out", str(out), "--workers", "1"]
+        monkeypatch.setattr(gathering, "gather", meanwhile(gathering.gather))
+    assert main(call) == 2
+    assert "out.json' is there already; give another --out" in capsys.readouterr().err
+    assert contents(tmp_path) == {"out.json": b"mine"}
 
 
 @pytest.mark.parametrize("command", ONE_FILE)

@@ -93,17 +93,15 @@ def presets(
     """Gather the presets of a synth and of files into one, equal ones once, silent ones marked."""
     from pyrosynth.data.gathering import gather
     from pyrosynth.errors import InputError
-    from pyrosynth.files import writable
+    from pyrosynth.files import atomic
     from pyrosynth.synths import load_synth
 
-    if out.exists():  # somebody may have edited it
-        raise InputError(f"'{out}' is there already; give another --out, or delete it yourself")
-    writable(out.parent)  # before minutes of work
-    loaded = load_synth(synth, **settings(option))
-    found = gather(loaded, files or (), workers=workers)
-    if not found.presets:
-        raise InputError(f"'{loaded.name}' has no presets of its own; name files of presets")
-    found.save(out, loaded.name)
+    with atomic(out, replace=False) as place:  # what is there may be somebody's work
+        loaded = load_synth(synth, **settings(option))
+        found = gather(loaded, files or (), workers=workers)
+        if not found.presets:
+            raise InputError(f"'{loaded.name}' has no presets of its own; name files of presets")
+        found.save(place, loaded.name)
     n, n_silent = len(found.presets), int(found.silent.sum())
     facts: dict[str, Any] = {
         "presets": n, "silent": n_silent, "sources": found.sources, "skipped": found.skipped,

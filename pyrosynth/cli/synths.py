@@ -18,7 +18,7 @@ from pyrosynth.cli.options import (
     settings,
     show,
 )
-from pyrosynth.errors import InputError, counted, number, unknown
+from pyrosynth.errors import counted, number, unknown
 
 
 def synths(as_json: Json = False) -> None:
@@ -181,14 +181,14 @@ def tags(
     from pyrosynth.data.dataset import open_dataset
     from pyrosynth.data.labeling import SOURCES
     from pyrosynth.data.tags import write_tags
+    from pyrosynth.files import atomic
 
     if source not in SOURCES:
         raise unknown("source of tags", source, SOURCES)
-    if out.exists():  # somebody may have edited it
-        raise InputError(f"'{out}' is there already; give another --out, or delete it yourself")
-    dataset = open_dataset(data)
-    table = SOURCES[source](dataset).hide(hidden, seed)
-    n = write_tags(out, table, dataset)
+    with atomic(out, replace=False) as file:  # what is there may be somebody's work
+        dataset = open_dataset(data)
+        table = SOURCES[source](dataset).hide(hidden, seed)
+        n = write_tags(file, table, dataset)
     labels = table.labels[dataset.rows("all", human_only=True)]
     counts = {
         tag.name: {label: int((labels[:, i] == k).sum()) for k, label in enumerate(tag.classes)}

@@ -159,11 +159,38 @@ class Description:
         Raises:
             InputError: The file cannot be written.
         """
+        write_bytes(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Return what `save` writes: JSON with a line for each control."""
         data = self.to_json()
         lines = [f" {json.dumps(key)}: {json.dumps(data[key])}" for key in data if key != "params"]
         controls = ",\n".join(f"  {json.dumps(c, ensure_ascii=False)}" for c in data["params"])
         lines.insert(3, f' "params": [\n{controls}\n ]')
-        write_bytes(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+        return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def write_over(path: Path, content: bytes, before: bytes | None) -> bytes:
+    """Write a file that is made step by step, and never over what somebody else wrote.
+
+    Args:
+        path: The file.
+        content: What is to be in it.
+        before: What this process found or wrote there; None if there was no file.
+
+    Returns:
+        The content.
+
+    Raises:
+        InputError: Another process or a person changed the file, or it cannot be written.
+    """
+    if (path.read_bytes() if path.exists() else None) not in (before, content):
+        raise InputError(
+            f"'{path}' was changed while it was made, by hand or by another process, whose work "
+            "is kept; wait until that ends, or give another --out"
+        )
+    write_bytes(path, content)
+    return content
 
 
 def read_description(path: str | os.PathLike[str]) -> Description:

@@ -21,7 +21,6 @@ from tqdm.auto import tqdm
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import SynthError, checked_seed
-from pyrosynth.files import write_bytes
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.bases import MANY, MOST_BASES, covering, spread_out, still_to_hear, usage_of
 from pyrosynth.synths.catalog import from_spec
@@ -31,6 +30,7 @@ from pyrosynth.synths.description import (
     Description,
     read_description,
     read_file,
+    write_over,
 )
 from pyrosynth.synths.presets import Preset, distinct, preset_array
 from pyrosynth.synths.rendering import Renderer, n_cores, probe_isolation
@@ -117,7 +117,7 @@ def describe(
     finally:
         listening.close()
     described.probe["cpu_seconds"] = round(_cpu_seconds() - began, 1)
-    described.save(path)
+    write_over(path, described.to_bytes(), listening.file)
     return described
 
 
@@ -134,6 +134,7 @@ class _Listening:
         progress: bool,
     ) -> None:
         self.synth, self.path, self.seed = synth, path, seed
+        self.file = path.read_bytes() if path.exists() else None
         self.workers, self.progress = workers, progress
         self._renderer: Renderer | None = None
         self._key: tuple[str, Note] | None = None
@@ -196,7 +197,7 @@ class _Listening:
 
     def _save(self) -> None:
         content = {"format": FORMAT, UNFINISHED: self.held}
-        write_bytes(self.path, (json.dumps(content) + "\n").encode())
+        self.file = write_over(self.path, (json.dumps(content) + "\n").encode(), self.file)
 
     def _render(self, values: Values, note: Note) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
         """Render settings to features and reasons, and count what it took."""
