@@ -51,10 +51,13 @@ def test_moving_sets_one_axis_and_steps_add_up(live):
     twice = live.move(live.move(start, {"pc1": 0.5}, by=True), {"pc1": 0.5}, by=True)
     once = live.move(start, {"pc1": 1.0}, by=True)
     np.testing.assert_allclose(twice.z, once.z, atol=1e-4)
-    assert np.isfinite(live.move(start, {"pc1": 1e30}).values).all()
+    end = live.move(start, {"pc1": 1e30}, by=True)
+    assert live.positions(end.z)["pc1"] == pytest.approx(6.0, abs=1e-3)
+    with pytest.raises(InputError, match="axis 'pc1' at 1e.30: give -6 to 6"):
+        live.move(start, {"pc1": 1e30})
     with pytest.raises(InputError, match="unknown axis 'x'; known: loudness, .*z1 to z16"):
         live.move(start, {"x": 1})
-    with pytest.raises(InputError, match="finite"):
+    with pytest.raises(InputError, match="axis 'pc1' at nan: give -6 to 6"):
         live.move(start, {"pc1": float("nan")})
     with pytest.raises(InputError, match="16 finite numbers"):
         live.point([0.0])

@@ -227,6 +227,8 @@ def test_what_is_told_is_what_is_saved(client, live):
         (("/ping", 1), "/ping cannot be used with 1 such argument; send it without arguments"),
         (("/decode", "pc1"), "/decode cannot be used with 1 such argument; send it axis pos"),
         (("/decode", "brightness", "much"), "/decode cannot be used"),
+        (("/decode", "pc1", 6.1), "give -6 to 6"),
+        (("/z", *[0.0] * 15, -57.0), "a point has the number -57; give -10 to 10"),
         (("/decode", "nowhere", 1.0), "unknown axis 'nowhere'; known: loudness"),
         (("/load", "nobody"), "unknown preset 'nobody'; known:"),
         (("/param", "nothing"), "unknown parameter 'nothing'; known:"),

@@ -362,6 +362,8 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
         (post("/api/point", {}), "has z, knobs, preset, random, path or through"),
         (post("/api/point", {"through": []}), "a morph through 0 presets: give 2 to 8"),
         (post("/api/point", {"z": [1, 2]}), "16 finite numbers"),
+        (post("/api/point", {"z": [0] * 15 + [57]}), "a point has the number 57; give -10 to 10"),
+        (post("/api/point", {"preset": 0, "to": {"brightness": 7}}), "give -6 to 6"),
         (post("/api/point", {"z": "much"}), "a point is 16 numbers"),
         (post("/api/point", {"preset": 10**9}), "preset number 1000000000: give an integer"),
         (post("/api/point", {"preset": None}), "preset number None: give an integer from 0 to"),
@@ -398,7 +400,7 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
         (("GET", "/api/ping", {"headers": {"Origin": ""}}), "its own page only"),
         (("DELETE", "/api/point", {}), "Method Not Allowed"),
     ],
-    ids=range(38),
+    ids=range(40),
 )
 def test_mistakes_get_one_clear_line(live, question, says):
     (status, content, _), (after, _, _) = ask(live, question, ("GET", "/api/ping", {}))

@@ -35,7 +35,8 @@ KEPT = 128  # rendered sounds that are remembered
 SHORTEST_HOLD = 0.05  # seconds of a key that is played
 WAITING = 16  # renders that may wait at once
 FURTHEST = 6.0  # largest position on an axis; the presets lie within 3
-LARGEST = 10.0  # coordinate of a latent
+LARGEST = 10.0  # coordinate of a latent, unless a known preset is farther out
+ROUNDED = 1.0001  # what rounding may add to a largest number
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,11 +147,16 @@ class Live:
         """Check numbers that should be a latent.
 
         Raises:
-            InputError: They are too few or too many, or not finite.
+            InputError: They are too few or too many, not finite, or farther out than 10 and than
+                every known preset.
         """
         with np.errstate(over="ignore"):
             latent = numbers(f"a point is {self.space.dim} numbers: values", z, np.float32)
-        return np.clip(self.space.locate(latent), -LARGEST, LARGEST)
+        point, most = self.space.locate(latent), max(LARGEST, float(np.abs(self.space.z).max()))
+        far = float(point[np.abs(point).argmax()])
+        if abs(far) > most * ROUNDED:
+            raise InputError(f"a point has the number {far:g}; give -{most:g} to {most:g}")
+        return point
 
     def checked(self, values: ArrayLike) -> Float:
         """Check numbers that should be a preset; what rounding has left outside comes back.
@@ -181,14 +187,15 @@ class Live:
         """Return the place of a preset whose sound, features (n_mels, n_frames), is at hand."""
         if self.posterior.predicts and not self.space.of_sound:
             return self.place_of(values, np.zeros(self.space.dim, np.float32))
-        return self.space.place_of(values, self.point(self.space.heard(x[None])[0]))
+        heard = np.clip(self.space.heard(x[None])[0], -LARGEST, LARGEST)
+        return self.space.place_of(values, heard)
 
     def place_of(self, values: Float, otherwise: Array) -> Place:
         """Return the place of a preset, at another latent where the variant expects none of it."""
         if not self.posterior.predicts:
             return self.space.place_of(values, otherwise)
         place = self.space.place_of(values)
-        return self.space.place_of(values, self.point(place.z))
+        return self.space.place_of(values, np.clip(place.z, -LARGEST, LARGEST))
 
     def positions(self, z: Array) -> dict[str, float]:
         """Return where a latent is along each control."""
@@ -205,7 +212,8 @@ class Live:
             by: Whether the numbers are steps from where the place is, instead of positions.
 
         Raises:
-            InputError: An axis is unknown (the known ones are listed), or a number not finite.
+            InputError: An axis is unknown (the known ones are listed), a number not finite, or a
+                position farther out; a step ends there.
         """
         z = self._goal(place.z, to, by)
         return Place(z, place.u, self.space.values(z, place.u))
@@ -227,8 +235,8 @@ class Live:
         for name, wanted in to.items():
             axis = self.axis(name)
             goal = float(axis.position(z)) + wanted if by else float(wanted)
-            if not np.isfinite(goal):
-                raise InputError(f"axis '{name}' at {wanted}: give a finite number")
+            if not np.isfinite(goal) or not by and abs(goal) > FURTHEST * ROUNDED:
+                raise InputError(f"axis '{name}' at {wanted}: give -{FURTHEST:g} to {FURTHEST:g}")
             z = axis.at(z, np.clip(goal, -FURTHEST, FURTHEST))
         return z
 

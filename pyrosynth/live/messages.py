@@ -89,7 +89,12 @@ def _param(session: Session, arguments: Arguments) -> list[Answer]:
     return [("/param", [param.name, param.kind, *ends, param.unit, *param.labels])]
 
 
-@message("/z", "[number ...]", "/params /z", "Go to a latent; without numbers, tell where it is.")
+@message(
+    "/z",
+    "[number ...]",
+    "/params /z",
+    "Go to a latent, at most 10 or the farthest preset out; without numbers, tell where it is.",
+)
 def _z(session: Session, arguments: Arguments) -> list[Answer]:
     if not arguments:
         return [("/z", session.place.z.tolist())]
@@ -115,14 +120,19 @@ def _freeze(session: Session, arguments: Arguments) -> list[Answer]:
 
 @message(
     "/decode", "axis position ...", "/params /z",
-    "Set positions on axes; the others stay, or are 0 after /freeze 0.",
+    "Set positions on axes, from -6 to 6; the others stay, or are 0 after /freeze 0.",
 )  # fmt: skip
 def _decode(session: Session, arguments: Arguments) -> list[Answer]:
     start = session.place if session.frozen else session.live.space.place(None)
     return session.go(session.live.move(start, pairs(arguments)))
 
 
-@message("/move", "axis step ...", "/params /z", "Move along axes from here: brightness -1.")
+@message(
+    "/move",
+    "axis step ...",
+    "/params /z",
+    "Move along axes from here: brightness -1. It ends at -6 and 6.",
+)
 def _move(session: Session, arguments: Arguments) -> list[Answer]:
     return session.go(session.live.move(session.place, pairs(arguments), by=True))
 
