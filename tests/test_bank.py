@@ -8,6 +8,7 @@ from plain import PLAIN
 from pyrosynth import synths
 from pyrosynth.audio.io import Note
 from pyrosynth.audio.metrics import log_distance
+from pyrosynth.data.augmentation import PRIORS, augment
 from pyrosynth.data.bank import Bank, principal_axes
 from pyrosynth.data.dataset import render_dataset
 from pyrosynth.errors import InputError, RunError
@@ -113,6 +114,16 @@ def test_it_shows_itself_briefly(bank):
         == f"Bank({len(bank)} presets, {bank.human.sum()} of them human, 96 principal axes)"
     )
     assert "<img" in bank._repr_html_()
+
+
+def test_augmented_presets_of_every_prior_are_not_human(bank):
+    """Interpolated ones, which only the mixture makes, were taken for people's own."""
+    space = synths.load_synth(PLAIN).param_space
+    made = [augment(bank.values[:20], space, 200, 0, prior=prior)[1] for prior in PRIORS]
+    names = [f"{kind} {row}" for kind, row in zip(np.unique(made), bank.rows, strict=False)]
+    mixed = dataclasses.replace(bank, names=(*names, *bank.names[len(names) :]))
+    assert len(names) == 5
+    assert not mixed.human[:5].any()
 
 
 def test_other_features_are_refused(bank, held_out):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.features import DB
-from pyrosynth.data.augmentation import KINDS, UNIFORM
+from pyrosynth.data.augmentation import MIXED_KINDS
 from pyrosynth.errors import (
     InputError,
     RunError,
@@ -113,7 +113,7 @@ class Bank:
     @property
     def human(self) -> NDArray[np.bool_]:
         """Which presets people made, shape (n,); augmented ones are named after origin and row."""
-        augmented = {f"{kind} {row}" for row in self.rows for kind in (*KINDS, UNIFORM)}
+        augmented = {f"{kind} {row}" for row in self.rows for kind in MIXED_KINDS}
         return np.array([name not in augmented for name in self.names], bool)
 
     @classmethod
