@@ -210,11 +210,28 @@ def test_a_genetic_search_moves_every_kind_of_control_and_keeps_locked_ones():
     np.testing.assert_array_equal(runs[0].unit, runs[1].unit)
 
 
+def test_a_genetic_search_renders_the_children_that_a_model_expects_nearest():
+    """Also if the model is off by a constant, which what was heard takes out."""
+    nearest = []
+    for model in (None, predict, lambda unit: predict(unit) + 3.0):
+        pool = Pool(sound(np.array([0.3, 0.8, 0.45, 0.6, 1.0])), SPACE, LEARNT, LinearSynth())
+        pool.locked = {2: 0.45}
+        pool.add([[0.6, 0.6, 0.6, 0.6, 0.0], [0.2, 0.2, 0.9, 0.9, 1.0]], "bank")
+        recombine(pool, 40, seed=3, surrogate=surrogate(model) if model else None)
+        assert len(pool) == 42
+        assert (pool.unit[:, 2] == 0.45).all()
+        assert len(np.unique(pool.unit, axis=0)) == 42
+        nearest.append(pool.match().lsd[0])
+    assert max(nearest[1:]) < 0.6 * nearest[0]
+
+
 def test_a_genetic_search_ends_where_there_are_no_more_presets():
     space = SPACE.select(["switch"])
     pool = Pool(sound(np.array([0.3, 0.8, 0.45, 0.6, 1.0])), SPACE, space, LinearSynth())
     pool.add([[0.0]], "bank")
     recombine(pool, 10, seed=0)
+    assert len(pool) <= 2
+    recombine(pool, 10, seed=0, surrogate=surrogate(lambda unit: torch.zeros(len(unit), *SHAPE)))
     assert len(pool) <= 2
 
 

@@ -89,16 +89,28 @@ class Pool:
         Returns:
             Their distances to the target in dB, shape (n,); infinite for a failed sound.
         """
-        proposed = np.clip(np.asarray(unit, np.float64), 0.0, 1.0)
+        proposed = self.settled(unit)
         if not len(proposed):
             return np.empty(0)
+        fresh = self.fresh(proposed)
+        if len(fresh):
+            self._render(proposed[fresh], source)
+        return self.lsd[[self._position[one.tobytes()] for one in proposed]]
+
+    def settled(self, unit: ArrayLike) -> NDArray[np.float64]:
+        """Return proposals as they would be rendered: in range, rounded, with what is locked."""
+        proposed = np.clip(np.asarray(unit, np.float64), 0.0, 1.0)
+        if not len(proposed):
+            return np.empty((0, len(self.space)))
         proposed[:, [*self.locked]] = [*self.locked.values()]
-        proposed = self.space.rounded(proposed)
-        keys = [one.tobytes() for one in proposed]
-        first = {key: i for i, key in reversed([*enumerate(keys)]) if key not in self._position}
-        if first:
-            self._render(proposed[sorted(first.values())], source)
-        return self.lsd[[self._position[key] for key in keys]]
+        return self.space.rounded(proposed)
+
+    def fresh(self, proposed: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the positions of settled proposals that were not rendered, of equal ones once."""
+        first: dict[bytes, int] = {}
+        for i, one in enumerate(proposed):
+            first.setdefault(one.tobytes(), i)
+        return np.array([i for key, i in first.items() if key not in self._position], np.int64)
 
     def _render(self, unit: NDArray[np.float64], source: Source) -> None:
         rendered = self.renderer.render(self.values(unit))

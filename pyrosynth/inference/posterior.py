@@ -315,10 +315,10 @@ class Posterior:
     ) -> Match:
         """Search for the preset behind a sound with the real synth, within a budget of renders.
 
-        The first render is of ``guess``. Then draws of the posterior and the nearest known
-        presets are rendered and ranked. Then the nearest are moved towards the sound by least
-        squares along the model's own prediction, corrected by what was heard. What is left goes
-        to a genetic algorithm or to CMA-ES, see `pyrosynth.inference.search`.
+        The first render is of ``guess``. Draws of the posterior and the nearest known presets are
+        rendered and ranked. Then the nearest are moved by least squares along the model's own
+        prediction, corrected by what was heard, and by CMA-ES; or, of many controls, recombined,
+        and the prediction chooses what is rendered. See `pyrosynth.inference.search`.
 
         Args:
             x: Features of the sound, shape (n_mels, n_frames).

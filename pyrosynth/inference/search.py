@@ -32,8 +32,9 @@ PROPOSALS = ELITES * len(TRUST)  # of such a round
 GUESS_TRUST = 100.0  # the same of a guess, of which nothing is rendered before the answer
 STEPS, RATE = 20, 0.08  # of Adam to a guess, on the logits of the unit values
 ROUNDS = 4  # of model steps, at least, however few renders are left
-MOST_FREE = 64  # controls of which few renders teach enough for small steps alone
+MOST_FREE = 64  # controls of which few renders teach enough for small steps
 CHANGED, MUTATION = 16, 0.15  # controls that differ from a parent, on average; step in unit values
+OFFERED = 8  # children of a generation for each that is rendered, where a model can choose
 FRUITLESS = 20  # generations without a new preset after which nothing more is tried
 SMALLEST, LARGEST = 0.01, 0.3  # bounds of the first steps of the evolution, in unit values
 NEIGHBOURS = 16  # known presets that a guess starts from
@@ -41,6 +42,16 @@ CONSIDERED = 1024  # draws that the model ranks by its own prediction before any
 CONSIDERED_FIRST = 64  # of them where only the best ones are rendered, to see how near they come
 PART = 16  # of the renders of a search are guesses, and as many are known presets
 PREDICTED = 128  # sounds predicted at once, which hardly needs memory
+
+
+def tell(pool: Pool, surrogate: Surrogate) -> None:
+    """Tell a model of the synth of all that was rendered since it was last told."""
+    new = np.arange(surrogate.n_told, len(pool))
+    new = new[np.isfinite(pool.lsd[new])]
+    new = new[np.argsort(pool.lsd[new], kind="stable")]  # whatever order they were rendered in
+    if len(new):
+        surrogate.hear(pool.unit[new], pool.x[new])
+    surrogate.n_told = len(pool)
 
 
 def move_best(pool: Pool, surrogate: Surrogate, n: int = ELITES) -> int:
@@ -55,12 +66,7 @@ def move_best(pool: Pool, surrogate: Surrogate, n: int = ELITES) -> int:
         Number of sounds that were rendered.
     """
     before = len(pool)
-    new = np.arange(surrogate.n_told, before)
-    new = new[np.isfinite(pool.lsd[new])]
-    new = new[np.argsort(pool.lsd[new], kind="stable")]  # whatever order they were rendered in
-    if len(new):
-        surrogate.hear(pool.unit[new], pool.x[new])
-    surrogate.n_told = before
+    tell(pool, surrogate)
     best = pool.best(n)
     best = best[np.isfinite(pool.lsd[best])]
     if not len(best):
@@ -118,35 +124,69 @@ def evolve(
             strategy.tell(asked, np.minimum(answer, FAILED).tolist())
 
 
-def recombine(pool: Pool, budget: int, seed: int) -> None:
+def recombine(pool: Pool, budget: int, seed: int, surrogate: Surrogate | None = None) -> None:
     """Search around the nearest presets by a genetic algorithm, which moves every kind of control.
 
     A child has most controls of one of the nearest presets. Some have the setting of another of
     them (uniform crossover), or are moved by a random step where small steps exist (mutation).
+    Of more children than are rendered, a model of the synth chooses those that it expects to
+    sound nearest (pre-selection).
 
     Args:
         pool: Where proposals go; holds at least one preset.
         budget: Number of sounds to render; fewer if there are no more presets.
         seed: Of the proposals.
+        surrogate: A model of the synth; it is told of all that was rendered since.
 
     References:
-        Syswerda, 1989, "Uniform crossover in genetic algorithms".
+        Syswerda, 1989, "Uniform crossover in genetic algorithms"; Jin, 2011, "Surrogate-assisted
+        evolutionary computation: recent advances and future challenges".
     """
     rng, end, n_free = np.random.default_rng(seed), len(pool) + budget, len(pool.space)
     fruitless = 0
     while (left := end - len(pool)) > 0 and fruitless < FRUITLESS:
-        n = min(left, POPULATION)
+        n_rendered = min(left, POPULATION)
+        n = n_rendered * (OFFERED if surrogate else 1)
         best = pool.best(POPULATION)
-        ranks = np.minimum(rng.geometric(0.5, n) - 1, len(best) - 1)
-        parent, other = pool.unit[best[ranks]], pool.unit[rng.choice(best, n)]
+        parents = best[np.minimum(rng.geometric(0.5, n) - 1, len(best) - 1)]
+        parent, other = pool.unit[parents], pool.unit[rng.choice(best, n)]
         if fruitless:  # the nearest hold nothing new: any setting may come in
             other = rng.random(parent.shape)
         stepped = parent + MUTATION * rng.standard_normal(parent.shape)
         crossed = (rng.random(parent.shape) < 0.5) | ~pool.space.gradual
         changed = rng.random(parent.shape) < rng.geometric(1 / CHANGED, (n, 1)) / n_free
         changed[np.arange(n), rng.integers(n_free, size=n)] = True
-        pool.add(np.where(changed, np.where(crossed, other, stepped), parent), "genetic")
+        children = np.where(changed, np.where(crossed, other, stepped), parent)
+        if surrogate:
+            children = promising(pool, surrogate, children, parents, n_rendered)
+        pool.add(children, "genetic")
         fruitless = fruitless + 1 if len(pool) == end - left else 0
+
+
+def promising(
+    pool: Pool,
+    surrogate: Surrogate,
+    children: NDArray[np.float64],
+    parents: NDArray[np.int64],
+    n: int,
+) -> NDArray[np.float64]:
+    """Return the n children not rendered yet that a model of the synth expects to sound nearest.
+
+    Args:
+        pool: Whose target they should be near to.
+        surrogate: The model; it is told of all that was rendered since.
+        children: Unit values of the learnt parameters, shape (n_children, n_learnt).
+        parents: Positions in the pool of the presets beside them, shape (n_children,).
+        n: Number of those to return, if there are so many.
+    """
+    tell(pool, surrogate)
+    settled = pool.settled(children)
+    fresh = pool.fresh(settled)
+    unit, beside = settled[fresh], parents[fresh]
+    if not len(unit):
+        return unit
+    expected = surrogate.expected(unit, pool.unit[beside], pool.x[beside])
+    return unit[np.argsort(log_distance(expected, pool.target), kind="stable")[:n]]
 
 
 def search(
@@ -201,11 +241,11 @@ class Search:
         self._draw(min(max(2, budget * 3 // 16), budget - len(pool)))
         self._recall(budget // PART)
         small_steps = 2 <= np.count_nonzero(~pool.fixed) <= MOST_FREE
-        # Where small steps do not reach everything, they get a quarter of all renders.
-        self._step(budget if small_steps else min(budget, len(pool) + budget // 4))
         if not small_steps:
-            recombine(pool, budget - len(pool), self.seed)
+            guide = self._surrogate if self.posterior.predicts else None
+            recombine(pool, budget - len(pool), self.seed, guide)
             return
+        self._step(budget)
         # The best that was rendered, not the posterior, says how far there is still to go.
         spread = np.clip(pool.unit[pool.best(PROPOSALS)].std(axis=0), SMALLEST, LARGEST)
         spread[pool.fixed] = 0.0

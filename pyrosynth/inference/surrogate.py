@@ -93,6 +93,23 @@ class Surrogate:
         there[..., free] += step
         return there.clamp(0.0, 1.0).double().cpu().numpy()
 
+    @torch.no_grad()
+    def expected(self, unit: ArrayLike, start: ArrayLike, heard: ArrayLike) -> NDArray[np.float32]:
+        """Return the sounds expected of presets, each beside one of known sound.
+
+        Args:
+            unit: Their unit values, shape (n, n_params).
+            start: Unit values of the presets beside them, shape (n, n_params).
+            heard: Features of the presets there, shape (n, n_mels, n_frames).
+
+        Returns:
+            Features, shape (n, n_mels, n_frames).
+        """
+        sounds = self._tensor(heard)
+        pairs = torch.stack([self._tensor(start), self._tensor(unit)], 1)
+        expected: NDArray[np.float32] = self._expected(pairs, sounds)[:, 1].cpu().numpy()
+        return expected.reshape(sounds.shape)
+
     def _expected(self, probes: Tensor, heard: Tensor) -> Tensor:
         """Return the features expected around n presets of known sound, the first of each.
 
