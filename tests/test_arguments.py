@@ -83,6 +83,10 @@ MATCH = {
         (lambda: Bank(**{**BANK, "values": "x"}), "values of a bank is str 'x'; give an array"),
         (lambda: Bank(**{**BANK, "missed": np.zeros(2)}), r"missed of a bank have .* shape \(3\)"),
         (lambda: Bank(**{**BANK, "axes": np.zeros((2, 19))}), r"give one of shape \(2, 20\)"),
+        (
+            lambda: Bank(**{**BANK, "missed": np.full(3, np.nan)}),
+            "missed of a bank are not all fin",
+        ),
         (lambda: Bank(**{**BANK, "names": ("a",)}), "1 name for a bank of 3 presets; give one"),
         (lambda: Match(**{**MATCH, "lsd": np.zeros(2)}), r"x of a match .* shape \(2, 4, 5\)"),
         (lambda: Match(**{**MATCH, "trace": np.zeros((0, 2))}), "a match of no presets"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, checked_path, integer, number, numbers, unknown
+from pyrosynth.errors import InputError, checked_path, counted, integer, number, numbers, unknown
 from pyrosynth.files import write_bytes
 
 if TYPE_CHECKING:
@@ -212,8 +212,8 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, float, int]:
         ) from error
     if n_frames > most:
         raise InputError(
-            f"'{name}' holds more than {most / rate:.1f} s of {channels} channels at {rate} Hz, "
-            "the most that is read; cut it to the note"
+            f"'{name}' holds more than {most / rate:g} s of {counted(channels, 'channel')} at "
+            f"{rate} Hz, the most that is read; cut it to the note"
         )
     return np.concatenate(blocks or [np.zeros(0, np.float32)]), loudest, rate
 

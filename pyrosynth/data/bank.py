@@ -81,6 +81,11 @@ class Bank:
             },
         )  # fmt: skip
         require_shapes("a bank", {"axes": (self.axes, (self.codes.shape[1], self.mean.size))})
+        for name in ("codes", "missed", "values", "mean", "axes"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise InputError(
+                    f"{name} of a bank are not all finite; leave the presets without a sound out"
+                )
         require_type("names of a bank", self.names, tuple, "a tuple of texts")
         for name in self.names:
             require_type("a name of a bank", name, str, "text")

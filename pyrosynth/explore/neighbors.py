@@ -187,7 +187,7 @@ def sample_prior(
         InputError: The number is below 1.
     """
     if n < 1:
-        raise InputError(f"{n} presets: give at least 1")
+        raise InputError(f"{counted(n, 'preset')}: give at least 1")
     space = LatentSpace(posterior)
     places = space.sample(n, seed)
     data = _presets(space, places, renderer, [f"prior sample {i + 1}" for i in range(n)])

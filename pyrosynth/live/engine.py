@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.tuning import RATE, tune
-from pyrosynth.errors import InputError, SynthError, integer, number, numbers, unknown
+from pyrosynth.errors import InputError, SynthError, counted, integer, number, numbers, unknown
 from pyrosynth.explore.axes import Axis
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import Array, Float, Place, latents
@@ -312,7 +312,7 @@ class Live:
             Their names and log-spectral distances in dB, the nearest first.
         """
         if not 1 <= n <= len(self.space):
-            raise InputError(f"{n} presets of {len(self.space)}; ask for at least 1")
+            raise InputError(f"{counted(n, 'preset')} of {len(self.space)}; ask for at least 1")
         near, lsd = self.space.bank.nearest(self.space.expected(z[None]), n)
         return [(self.space.names[i], float(d)) for i, d in zip(near[0], lsd[0], strict=True)]
 

@@ -189,7 +189,9 @@ def _presets(session: Session, arguments: Arguments) -> list[Answer]:
     start, n = (*map(int, arguments), *(0, PAGE)[len(arguments) :])
     names = session.live.space.names
     if start < 0 or not 1 <= n <= PAGE:
-        raise InputError(f"{n} presets from number {start}; ask for 1 to {PAGE} from 0 on")
+        raise InputError(
+            f"{counted(n, 'preset')} from number {start}; ask for 1 to {PAGE} from 0 on"
+        )
     return [("/presets", [start, len(names), *names[start : start + n]])]
 
 
@@ -211,7 +213,7 @@ def _load(session: Session, arguments: Arguments) -> list[Answer]:
 def _near(session: Session, arguments: Arguments) -> list[Answer]:
     n = int(*arguments) if arguments else 8
     if not 1 <= n <= PAGE:
-        raise InputError(f"{n} presets; ask for 1 to {PAGE}")
+        raise InputError(f"{counted(n, 'preset')}; ask for 1 to {PAGE}")
     return [("/near", list(chain.from_iterable(session.live.near(session.place.z, n))))]
 
 

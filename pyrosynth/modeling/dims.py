@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pyrosynth.errors import InputError, integer, require_type
+from pyrosynth.errors import InputError, counted, integer, require_type
 
 Batch = dict[str, Tensor]
 """``x`` (batch, n_mels, n_frames), ``v`` (batch, n_params) and, unless every row knows its
@@ -47,5 +47,5 @@ class Dims:
             raise InputError(
                 f"sizes that do not fit: x_shape {self.x_shape} is (n_mels, n_frames), {sizes[1]} "
                 f"resolutions for {self.n_params} parameters, {len(self.classes)} lists of "
-                f"classes for {sizes[2]} tags; give one of each"
+                f"classes for {counted(sizes[2], 'tag')}; give one of each"
             )
