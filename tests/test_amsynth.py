@@ -1,5 +1,6 @@
 """The real amsynth: its table, its banks, its installation."""
 
+import importlib.util
 import io
 import json
 import os
@@ -15,7 +16,8 @@ from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.files import MARK
 from pyrosynth.synths import from_spec
-from pyrosynth.synths.amsynth import SPACE, Amsynth, bank_files, install, read_bank, write_bank
+from pyrosynth.synths.amsynth import Amsynth, bank_files, install, read_bank, write_bank
+from pyrosynth.synths.amsynth_params import SPACE
 from pyrosynth.synths.apt import unpack
 from pyrosynth.synths.dssi import DssiSynth
 from pyrosynth.synths.presets import Preset, distinct, preset_array
@@ -105,6 +107,62 @@ def test_the_table_agrees_with_the_ports_and_the_banks(amsynth):
         assert set(values[:, SPACE.index([name])[0]]) == {0.0, 1.0, 2.0}
     stepped = SPACE.discrete & ~np.isin(SPACE.names, "portamento_mode")  # 24 presets are between
     np.testing.assert_array_equal(values[:, stepped], np.round(values[:, stepped]))
+
+
+SAID = """
+import json, sys
+import dawdreamer, numpy as np
+engine = dawdreamer.RenderEngine(22050, 256)  # the plugin lives as long as it
+plugin = engine.make_plugin_processor("amsynth", sys.argv[1])
+said = {}
+for i in range(plugin.get_plugin_parameter_size()):
+    said[plugin.get_parameter_name(i)] = texts = []
+    for unit in np.linspace(0, 1, 5):
+        plugin.set_parameter(i, float(unit))
+        texts.append(float(plugin.get_parameter_text(i)))
+print("said", json.dumps(said))
+"""
+
+
+@pytest.mark.plugin
+@pytest.mark.skipif(
+    importlib.util.find_spec("dawdreamer") is None,
+    reason="DawDreamer is not installed; run pip install 'pyrosynth[plugins]'",
+)
+def test_values_are_read_as_the_plugin_tells_them(amsynth, tmp_path):
+    vst2 = Path("/usr/lib/vst/amsynth_vst.so")
+    if not vst2.exists():
+        pytest.skip(f"no {vst2}; install the package amsynth with apt")
+    out = subprocess.run(
+        [sys.executable, "-c", SAID, str(vst2)], env=os.environ | {"HOME": str(tmp_path)},
+        capture_output=True, text=True, timeout=120, check=True,
+    ).stdout  # fmt: skip
+    said = json.loads(out.partition("said ")[2].splitlines()[0])
+    undo = {  # from what people read back to what the plugin tells
+        "octaves": lambda octaves: 2**octaves,
+        "cents": lambda cents: 2 ** (cents / 1200),
+        "%": lambda percent: percent / 100,
+    }
+    around_zero = ("freq_mod_amount", "filter_mod_amount", "amp_mod_amount")  # -1 is none
+    assert len(amsynth.readings) == 28
+    for name, reading in amsynth.readings.items():
+        param = SPACE.params[SPACE.index([name])[0]]
+        native_values = np.linspace(param.minimum, param.maximum, 5)
+        read = np.array([reading.of(value) for value in native_values])
+        told = undo.get(reading.unit, lambda number: number)(read)
+        told = 2 * told - 1 if name in around_zero else told
+        np.testing.assert_allclose(told, said[name], rtol=1e-4, atol=1e-4, err_msg=name)
+    for name in around_zero:  # at its lowest value a modulation does nothing, so none is read
+        low = SPACE.params[SPACE.index([name])[0]].minimum
+        assert amsynth.readings[name].of(low) == 0
+    silent = SPACE.defaults.copy()
+    silent[SPACE.index(around_zero)] = [0.0, -1.0, -1.0]
+    other = silent.copy()
+    other[SPACE.index(["lfo_freq"])] = 5.0
+    note = Note(hold_seconds=0.3, duration_seconds=0.4)
+    np.testing.assert_array_equal(
+        amsynth.render(silent, note, 22050), amsynth.render(other, note, 22050)
+    )
 
 
 @pytest.mark.plugin

@@ -35,7 +35,8 @@ from pyrosynth.live.engine import Live
 from pyrosynth.live.messages import MESSAGES
 from pyrosynth.live.protocol import Session
 from pyrosynth.live.web import Site
-from pyrosynth.synths.amsynth import SPACE, read_bank, write_bank
+from pyrosynth.synths.amsynth import read_bank, write_bank
+from pyrosynth.synths.amsynth_params import SPACE
 from pyrosynth.synths.catalog import load_synth
 from pyrosynth.synths.presets import Preset
 from pyrosynth.training.state import TrainingState

@@ -14,7 +14,7 @@ from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.evaluation import figures as charts
 from pyrosynth.evaluation.calibration import Calibration
 from pyrosynth.evaluation.scores import HELD_OUT, REFERENCE
-from pyrosynth.synths.knobs import native, titles
+from pyrosynth.synths.knobs import Reading, native, titles
 from pyrosynth.synths.params import Param, ParamSpace
 
 RNG = np.random.default_rng(0)
@@ -177,6 +177,11 @@ def test_controls_and_values_read_well():
     found = [native(p, v) for p, v in zip(SPACE.params, (12345.6, 2.0, 1.0), strict=True)]
     assert found == ["12,346 Hz", "pulse", "on"]
     assert native(SPACE.params[0], -3.5) == "−3.5 Hz"
+    readings = {SPACE.params[0].name: Reading("s", 2.0, 3.0, 0.5)}
+    assert native(SPACE.params[0], 2.0, readings) == "16.5 s"
+    assert native(SPACE.params[0], -1.0, readings) == "−1.5 s"
+    assert native(SPACE.params[0], 0.1, readings) == "502 ms"
+    assert native(SPACE.params[1], 2.0, readings) == "pulse"
     names = ("osc1_pulsewidth", "osc1_waveform", "lfo-freq", "LFO wave", "master_vol")
     space = ParamSpace((*map(Param, names), Param("op2 rate 1", group="op 2")))
     assert titles(space) == [

@@ -27,7 +27,7 @@ from pyrosynth.plots import (
     places,
     spread,
 )
-from pyrosynth.synths.knobs import native, titles
+from pyrosynth.synths.knobs import NONE, Reading, native, titles
 from pyrosynth.synths.params import ParamSpace
 
 Pair: TypeAlias = tuple[float, float]
@@ -191,7 +191,11 @@ def trace(tried: ArrayLike, levels: Mapping[str, float]) -> bytes:
 
 
 def forest(
-    space: ParamSpace, draws: ArrayLike, chosen: ArrayLike, truth: ArrayLike | None = None
+    space: ParamSpace,
+    draws: ArrayLike,
+    chosen: ArrayLike,
+    truth: ArrayLike | None = None,
+    readings: Mapping[str, Reading] = NONE,
 ) -> bytes:
     """Show what is known of each control: the draws, the inferred preset, the true one.
 
@@ -203,10 +207,11 @@ def forest(
         draws: Their native values in each draw, shape (n_draws, n_params).
         chosen: Native values of the inferred preset, shape (n_params,).
         truth: Those of the true preset, where there is one.
+        readings: What people read for native values, by name.
     """
     n, names = len(space), titles(space)
     values = [
-        native(param, float(value))
+        native(param, float(value), readings)
         for param, value in zip(space.params, np.ravel(np.asarray(chosen)), strict=True)
     ]
     left, right = (24 + LETTER * max(map(len, texts)) for texts in (names, values))

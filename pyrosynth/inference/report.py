@@ -33,7 +33,7 @@ from pyrosynth.report import (
     write_report,
 )
 from pyrosynth.synths.base import Synth
-from pyrosynth.synths.knobs import grouped, native, titles
+from pyrosynth.synths.knobs import NONE, Reading, grouped, native, titles
 from pyrosynth.synths.params import ParamSpace
 
 BEFORE_SECONDS = 0.3  # of a recording that is shown before the onset
@@ -129,7 +129,7 @@ def infer_report(
     pair = pictures.spectrograms(x, match.x[0], run.features)
     forest = pictures.forest(
         run.space, posterior.learnt(draws.values), posterior.learnt(match.values[0]),
-        None if truth is None else posterior.learnt(truth),
+        None if truth is None else posterior.learnt(truth), posterior.synth.readings,
     )  # fmt: skip
     sections = [
         *first,
@@ -165,8 +165,8 @@ def infer_report(
                 "hardly changes this sound, or trades off against others.",
             ),
             table(
-                ("part", "control", "value", "name in preset.json"),
-                values_of(run.full_space, match.values[0]),
+                ("part", "control", "value", "name in preset.json", "value there"),
+                values_of(run.full_space, match.values[0], posterior.synth.readings),
                 folded="all values of the inferred preset",
             ),
         ),
@@ -215,13 +215,15 @@ def _told(draws: Draws, lsd: NDArray[np.float64]) -> list[Section]:
     return [section("What the sound tells", *blocks)]
 
 
-def values_of(space: ParamSpace, values: ArrayLike) -> list[list[str]]:
-    """Return part, name, value as people read it and name in files of each control, by part."""
+def values_of(
+    space: ParamSpace, values: ArrayLike, readings: Mapping[str, Reading] = NONE
+) -> list[list[str]]:
+    """Return part, name, value as people read it, and name and value in files, by part."""
     numbers = np.ravel(np.asarray(values, np.float64)).tolist()
     named = grouped(space)
     order = list(dict.fromkeys(part for part, _ in named))
     rows = [
-        [part, control, native(param, number), param.name]
+        [part, control, native(param, number, readings), param.name, f"{number:.6g}"]
         for (part, control), param, number in zip(named, space.params, numbers, strict=True)
     ]
     return sorted(rows, key=lambda row: order.index(row[0]))

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -17,7 +18,7 @@ from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.live import plane
 from pyrosynth.live.engine import Live
 from pyrosynth.live.protocol import PROTOCOL
-from pyrosynth.synths.knobs import grouped
+from pyrosynth.synths.knobs import Reading, grouped
 
 AROUND = 4  # presets that a place on the plane is a mixture of
 STARTS = 16  # places that were moved from and are remembered
@@ -55,7 +56,7 @@ class PageState:
     def state(self) -> dict[str, Any]:
         """Return everything that stays: run, parameters, controls, plane."""
         live = self.live
-        run, space = live.posterior.run, live.space
+        run, space, readings = live.posterior.run, live.space, live.posterior.synth.readings
         return {
             "run": self.name,
             "pyrosynth": __version__,
@@ -70,6 +71,7 @@ class PageState:
                     "name": p.name, "kind": p.kind, "min": p.minimum, "max": p.maximum,
                     "unit": p.unit, "labels": list(p.labels), "levels": p.resolution,
                     "curve": p.curve, "group": group, "label": label,
+                    "reading": asdict(readings.get(p.name, Reading(p.unit))),
                 }
                 for p, (group, label) in zip(
                     run.full_space.params, grouped(run.full_space), strict=True

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import InputError, counted
 from pyrosynth.synths.contract import wrap_methods
+from pyrosynth.synths.knobs import NONE, Reading
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import Preset
 
@@ -45,6 +46,7 @@ class Synth(ABC):
             `pyrosynth.data.augmentation.augment`.
         dropped: Controls that its plugin has beside those of ``param_space``, and why they are
             none of the sound.
+        readings: What people read for native values that have no unit, by the parameters' names.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Synth(ABC):
     controllers: Mapping[str, int] = MappingProxyType({})
     usual_prior: str = "broadened"
     dropped: Mapping[str, str] = MappingProxyType({})
+    readings: Mapping[str, Reading] = NONE
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Check what the methods of a class of one's own give."""

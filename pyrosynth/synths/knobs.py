@@ -2,6 +2,9 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from pyrosynth.synths.params import Param, ParamSpace
 
@@ -11,6 +14,33 @@ SPELLED_OUT = {
     "mod": "modulation", "op": "operator", "osc": "oscillator", "pulsewidth": "pulse width",
     "roomsize": "room size", "sens": "sensitivity", "vel": "velocity", "vol": "volume",
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What people read for a native value: ``scale * value**power + offset``, in a unit.
+
+    Negative values keep their sign.
+
+    Args:
+        unit: The unit, such as ``"s"``.
+        scale: Factor.
+        power: Exponent, above 0.
+        offset: What a native value of 0 is read as.
+    """
+
+    unit: str
+    scale: float = 1.0
+    power: float = 1.0
+    offset: float = 0.0
+
+    def of(self, value: float) -> float:
+        """Return what is read for a native value."""
+        size = abs(value) ** self.power
+        return self.scale * (size if value >= 0 else -size) + self.offset
+
+
+NONE: Mapping[str, Reading] = MappingProxyType({})
 
 
 def grouped(space: ParamSpace) -> list[tuple[str, str]]:
@@ -52,19 +82,24 @@ def titles(space: ParamSpace) -> list[str]:
     return [name if group == OTHERS else f"{group} {name}" for group, name in grouped(space)]
 
 
-def native(param: Param, value: float) -> str:
+def native(param: Param, value: float, readings: Mapping[str, Reading] = NONE) -> str:
     """Return a native value as people read it: by its label, with its unit, or as on or off.
 
     Args:
         param: The parameter.
         value: Its native value.
+        readings: Those of the synth by name, see `pyrosynth.synths.base.Synth`.
     """
     settings = ("off", "on") if param.kind == "toggle" and not param.labels else param.labels
     if settings:
-        unit = (value - param.minimum) / (param.maximum - param.minimum)
-        return settings[round(unit * (param.resolution - 1))]
-    text = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{text.replace('-', '−')} {param.unit}".rstrip()
+        share = (value - param.minimum) / (param.maximum - param.minimum)
+        return settings[round(share * (param.resolution - 1))]
+    reading = readings.get(param.name, Reading(param.unit))
+    number, unit = reading.of(value), reading.unit
+    if unit == "s" and abs(number) < 1:
+        number, unit = 1000 * number, "ms"
+    text = f"{number:.3g}" if abs(number) < 1000 else f"{number:,.0f}"
+    return f"{text.replace('-', '−')} {unit}".rstrip()
 
 
 def _spelled_out(words: list[str]) -> str:

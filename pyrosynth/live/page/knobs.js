@@ -24,7 +24,14 @@ function native(param, share) {
 function shownValue(param, value, share) {
   const label = param.labels[Math.round(share * (param.labels.length - 1))];
   if (!label && param.kind === "toggle") return share > 0.5 ? "on" : "off";
-  return label ?? `${Number(value.toPrecision(3))} ${param.unit}`.trim();
+  return label ?? read(param.reading, value);
+}
+
+/** Return what people read for a native value of a parameter without labels. */
+function read({ unit, scale, power, offset }, value) {
+  const number = scale * Math.sign(value) * Math.abs(value) ** power + offset;
+  const [shown, of] = unit === "s" && Math.abs(number) < 1 ? [1000 * number, "ms"] : [number, unit];
+  return `${Number(shown.toPrecision(3))} ${of}`.trim();
 }
 
 function buildKnob(param, i) {
@@ -42,7 +49,7 @@ function buildKnob(param, i) {
     Object.assign(input, { type: "range", min: 0, max: 1, step: 1 / (param.levels - 1) });
   }
   Object.assign(input, { id, name: param.name, disabled: !source.canFind });
-  input.setAttribute("aria-label", `${param.group} ${param.label}${param.unit ? `, ${param.unit}` : ""}`);
+  input.setAttribute("aria-label", `${param.group} ${param.label}${param.reading.unit ? `, ${param.reading.unit}` : ""}`);
   followed(input, ({ z, values }) => {
     const share = param.kind === "toggle" && !chooses ? Number(input.checked) : Number(input.value);
     const { [param.name]: _, ...others } = locked();
