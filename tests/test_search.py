@@ -6,7 +6,7 @@ from toys import SMALL
 
 from pyrosynth import synths
 from pyrosynth.data.dataset import render_dataset
-from pyrosynth.inference.pool import Pool
+from pyrosynth.inference.pool import NO_FARTHER_DB, Pool
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.inference.search import TRUST, evolve, move_best, recombine
 from pyrosynth.inference.surrogate import Surrogate, bounded_minimum
@@ -35,7 +35,11 @@ class LinearSynth:
         failed = values[:, 0] < -0.99
         x = (SPACE.to_unit(values).astype(np.float32) @ MIXING).reshape(-1, *SHAPE)
         reason = np.where(failed, "crashed", "")
-        return RenderResult(None, np.where(failed[:, None, None], 0, x).astype(np.float32), reason)
+        return RenderResult(
+            values.astype(np.float32),
+            np.where(failed[:, None, None], 0, x).astype(np.float32),
+            reason,
+        )
 
 
 def sound(unit):
@@ -265,3 +269,34 @@ def test_a_step_goes_as_far_as_it_is_trusted():
     bold, careful = np.abs(there[:, 0] - start).max(-1)
     assert careful < bold
     assert np.abs(there[0, 0] - goal).max() < 0.5 * np.abs(start - goal).max()
+
+
+def test_the_answer_is_moved_however_many_presets_are_nearer():
+    class Watched(Surrogate):
+        def steps(self, target, unit, *others):
+            moved.append(unit)
+            return super().steps(target, unit, *others)
+
+    moved = []
+    right = np.array([0.3, 0.8, 0.45, 0.6, 1.0])
+    for tuned, first in ((True, 2), (False, 0)):
+        pool = Pool(sound(right), SPACE, LEARNT, LinearSynth())
+        pool.add(right + np.array([[0.001], [0.002], [0.003]]) * [1, 1, 1, 1, 0], "bank")
+        assert pool.best(3).tolist() == [0, 1, 2]
+        assert pool.lsd[2] < pool.lsd[0] + NO_FARTHER_DB
+        pool.off_pitch = lambda audio: 1.0  # of all that comes
+        pool.off = np.array([0.3, 0.4, 0.0 if tuned else 0.5])
+        move_best(pool, Watched(predict, torch.device("cpu")), 1)
+        np.testing.assert_array_equal(moved[-1], pool.unit[[first]])
+
+
+def test_what_is_surely_in_tune_comes_before_what_may_be(pool):
+    pool.add(np.linspace(0.3, 0.31, 4)[:, None] * [1, 2, 1, 2, 0] + [0, 0, 0, 0, 1], "bank")
+    pool.off_pitch = lambda audio: 0.0
+    pool.lsd = np.array([1.0, 1.2, 1.4, 2.5])
+    for off, expected in (
+        ([0.4, -0.18, 0.05, 0.0], 2), ([0.4, -0.18, 0.15, 0.0], 1), ([0.4, 0.3, np.nan, 0.0], 0),
+    ):  # fmt: skip
+        pool.off = np.array(off)
+        order, in_tune = pool.answers()
+        assert (order[0], in_tune) == (expected, expected != 0)

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import threading
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -269,6 +270,50 @@ def test_of_near_presets_one_that_is_in_tune_comes_first():
     assert tuning_advice(kept, off[0]) == f"{kept.says}; the preset sounds 45 cents below that"
     assert tuning_advice(way, off[2]) == ""
     assert off_pitch(np.zeros(9, np.float32), way, spec) is None
+
+
+def test_an_answer_is_in_tune_where_it_is_played():
+    """The nearest one is a resonance that does not follow the keys."""
+    synth, spec = load_synth("voice"), FeatureSpec(sample_rate=RATE)
+    space = synth.param_space
+    values = np.tile(space.defaults, (2, 1))
+    resonance = space.index(["filter_type", "filter_slope", "filter_cutoff", "filter_resonance"])
+    values[0, resonance] = [1, 0, NOTE.pitch, 1.0]
+    low = replace(NOTE, pitch=NOTE.pitch - 19)  # the resonance is at its third partial
+    off = partial(off_pitch, way=Hearing(np.zeros(1, np.float32), pitch=NOTE.pitch), spec=spec)
+    with Renderer(synth, NOTE, RATE, workers=1, transform=spec, keep_audio=True) as renderer:
+        fixed, right = renderer.render(values).features
+        share = (1 + 0.5 / float(log_distance(fixed, right))) / 2
+        target = share * fixed + (1 - share) * right
+
+        def answer(play, n, chosen=(0, 1)):
+            """Return the answer, whether it is in tune, and its pitch, after n more renders."""
+            rendered = []
+            pool = Pool(target, space, space, renderer, rendered.append, off_pitch=off, play=play)
+            pool.add(space.to_unit(values[[*chosen]]), "bank")
+            pool.play_answer(n)
+            order, in_tune = pool.answers()
+            assert sum(rendered) == pool.n_renders == pool.match().n_renders
+            return order[0], in_tune, round(float(pool.off[order[0]])), sum(rendered)
+
+        assert answer(None, 9) == (0, True, 0, 2)  # at the note that is learnt
+        assert answer(low, 9) == (1, True, 0, 4)  # each was played once, as long as it was needed
+        assert answer(low, 0) == (0, True, 0, 2)
+        assert answer(low, 9, [0]) == (0, False, 19, 2)  # there is none in tune, and that is known
+
+
+def test_a_search_of_any_pitch_counts_the_answers_it_plays(tmp_path):
+    _, posterior = small_posterior()
+    save_audio(tmp_path / "hum.wav", hum(55, 0.9), RATE)
+    (way,) = posterior.hear(tmp_path / "hum.wav")
+    key = way.key(posterior.run.note)
+    assert (key.pitch, key.duration_seconds) == (55, posterior.run.note.duration_seconds)
+    rendered = []
+    with posterior.renderer(1, keep_audio=True) as renderer:
+        search = open_search(posterior, way, renderer, report=rendered.append)
+        search.run(64)
+    assert len(search.pool) < search.pool.n_renders == sum(rendered) <= 64
+    assert search.match().n_renders == search.pool.n_renders
 
 
 def test_infer_says_what_to_play_and_keeps_what_was_made(tmp_path, capfd):

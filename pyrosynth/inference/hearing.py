@@ -7,7 +7,7 @@ key may be the reason, both ways are tried, and the one that is met better is ke
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Audio
+from pyrosynth.audio.io import Audio, Note
 from pyrosynth.audio.pitch import pitch
 from pyrosynth.audio.tuning import TunedSound
 from pyrosynth.errors import InputError
@@ -59,6 +59,14 @@ class Hearing:
     def play(self) -> dict[str, Any] | None:
         """The note that plays what was heard, see `TunedSound.to_json`."""
         return None if self.tuned is None else self.tuned.to_json()
+
+    def key(self, note: Note) -> Note:
+        """Return the note that a preset is played at, of the length of a run's own note."""
+        if self.tuned is None:
+            return note
+        heard = self.tuned.note
+        hold = min(heard.hold_seconds, note.duration_seconds)
+        return replace(note, pitch=heard.pitch, hold_seconds=hold)
 
 
 def hear(posterior: "Posterior", path: str | Path) -> list[Hearing]:
@@ -165,7 +173,7 @@ def open_search(
     off = None if way.pitch is None else partial(off_pitch, way=way, spec=run.features)
     pool = Pool(
         posterior.features(way.audio), run.full_space, run.space, renderer, report,
-        locked or {}, off,
+        locked or {}, off, way.key(run.note) if way.tuned and off else None,
     )  # fmt: skip
     return Search(posterior, pool, seed)
 
@@ -226,4 +234,4 @@ def refine(
     search = searches[chosen]
     spent = sum(len(other.pool) for other in searches if other is not search)
     search.run(budget - spent)
-    return search.match(), ways[chosen], spent + len(search.pool)
+    return search.match(), ways[chosen], spent + search.pool.n_renders

@@ -265,7 +265,7 @@ def infer_sound(
         play=heard.play,
         advice=(
             _faint_advice(posterior, x)
-            or tuning_advice(heard, off_pitch(played.audio[0], heard, posterior.run.features))
+            or tuning_advice(heard, _off(posterior, heard, match.values[:1], renderer))
         ),
     )  # fmt: skip
     score = {
@@ -329,6 +329,19 @@ def _faint_advice(posterior: Posterior, x: NDArray[np.float32]) -> str:
         f"only {100 * share:.1f} % of the sound lie above the floor of the features, so a small "
         "distance says nothing; leave out own_level (--own-level), or record it louder"
     )
+
+
+def _off(
+    posterior: Posterior, heard: Hearing, values: NDArray[np.float64], renderer: Renderer
+) -> float | None:
+    """Return how many semitones a preset sounds above its key, where it is played."""
+    if heard.pitch is None:
+        return None
+    run, key = posterior.run, heard.key(posterior.run.note)
+    audio = renderer.render(values, note=key).audio
+    assert audio is not None
+    off = off_pitch(audio[0], heard, run.features)
+    return None if off is None else off - (key.pitch - run.note.pitch)
 
 
 def _play(posterior: Posterior, tuned: TunedSound, values: NDArray[np.float64]) -> Audio:

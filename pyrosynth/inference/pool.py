@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.audio.io import Audio
+from pyrosynth.audio.io import Audio, Note
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError
 from pyrosynth.inference.answers import Match
@@ -18,6 +18,7 @@ from pyrosynth.synths.subspace import Subspace
 Source = Literal["posterior", "bank", "model", "cma", "genetic"]
 
 IN_TUNE = 0.2  # semitones from the pitch that is wanted, within which a preset is in tune
+SURELY_IN_TUNE = 0.1  # the same with a margin, by which two ways to hear a pitch may differ
 NO_FARTHER_DB = 1.0  # than the nearest preset may one be that is in tune
 
 
@@ -35,13 +36,16 @@ class Pool:
         off_pitch: Tells how many semitones a sound, shape (n_samples,), is above the pitch that
             is wanted, None if it has no pitch; left out if none is wanted. It needs a renderer
             that keeps the audio.
+        play: The note that the answer is played at; left out if it is the renderer's. Only its
+            pitch and its hold may differ.
 
     Attributes:
         unit: Unit values of the learnt parameters, shape (n, n_learnt).
         x: Features of what the synth played, shape (n, n_mels, n_frames).
         lsd: Log-spectral distances to the sound in dB, shape (n,); infinite for a failed sound.
         off: Semitones above the pitch that is wanted, shape (n,); NaN where there is no pitch, or
-            where the preset was too far from the sound for it to matter.
+            where the preset was too far from the sound for it to matter. At the note of the
+            renderer, until `play_answer` has heard a preset where it is played.
         source: What proposed each, shape (n,).
         trace: Sounds rendered and the smallest distance, each time some were rendered.
     """
@@ -53,6 +57,7 @@ class Pool:
     on_render: Callable[[int], object] = lambda n: None
     locked: Mapping[int, float] = field(default_factory=dict)
     off_pitch: Callable[[Audio], float | None] | None = None
+    play: Note | None = None
     unit: NDArray[np.float64] = field(init=False)
     x: NDArray[np.float32] = field(init=False)
     lsd: NDArray[np.float64] = field(init=False)
@@ -60,6 +65,7 @@ class Pool:
     source: NDArray[np.str_] = field(init=False)
     trace: list[tuple[int, float]] = field(default_factory=list)
     _position: dict[bytes, int] = field(init=False, default_factory=dict, repr=False)
+    _played: set[int] = field(init=False, default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
         """Start empty."""
@@ -71,6 +77,11 @@ class Pool:
     def __len__(self) -> int:
         """Return the number of presets rendered."""
         return len(self.lsd)
+
+    @property
+    def n_renders(self) -> int:
+        """Number of sounds that were rendered, with those at the note of the answer."""
+        return len(self) + len(self._played)
 
     @property
     def fixed(self) -> NDArray[np.bool_]:
@@ -122,15 +133,14 @@ class Pool:
             assert rendered.audio is not None
             nearest = min([*self.lsd, *lsd])
             near = np.isfinite(lsd) & (lsd <= nearest + NO_FARTHER_DB)
-            heard = [self.off_pitch(sound) for sound in rendered.audio[near]]
-            off[near] = [np.nan if one is None else one for one in heard]
+            off[near] = self._off(rendered.audio[near])
         self._position |= {one.tobytes(): i for i, one in enumerate(unit, len(self))}
         self.unit = np.concatenate([self.unit, unit])
         self.x = np.concatenate([self.x, rendered.features.astype(np.float32)])
         self.lsd = np.concatenate([self.lsd, lsd])
         self.off = np.concatenate([self.off, off])
         self.source = np.concatenate([self.source, np.full(len(lsd), source, "U9")])
-        self.trace.append((len(self), float(self.lsd.min())))
+        self.trace.append((self.n_renders, float(self.lsd.min())))
         self.on_render(len(lsd))
 
     def values(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -155,10 +165,38 @@ class Pool:
         if self.off_pitch is None or not len(order):
             return order, True
         near = order[self.lsd[order] <= self.lsd[order[0]] + NO_FARTHER_DB]
-        in_tune = near[np.abs(self.off[near]) <= IN_TUNE]
-        if not len(in_tune):
-            return order, False
-        return np.concatenate([in_tune[:1], order[order != in_tune[0]]]), True
+        for most in (SURELY_IN_TUNE, IN_TUNE):
+            in_tune = near[np.abs(self.off[near]) <= most]
+            if len(in_tune):
+                return np.concatenate([in_tune[:1], order[order != in_tune[0]]]), True
+        return order, False
+
+    def play_answer(self, n: int) -> None:
+        """Hear the answer where it is played; if it is out of tune there, so is the next one.
+
+        A preset whose filter does not follow the keys, for one, is in tune at some notes only.
+
+        Args:
+            n: Number of sounds to render at most.
+        """
+        if self.play is None or self.off_pitch is None:
+            return
+        for _ in range(n):
+            first = self.answers()[0][:1]
+            if not len(first) or int(first[0]) in self._played:
+                return
+            rendered = self.renderer.render(self.values(self.unit[first]), note=self.play)
+            assert rendered.audio is not None
+            raised = self.play.pitch - self.renderer.note.pitch
+            self.off[first] = self._off(rendered.audio) - raised
+            self._played.add(int(first[0]))
+            self.trace.append((self.n_renders, float(self.lsd.min())))
+            self.on_render(1)
+
+    def _off(self, audio: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return how far sounds are above the pitch that is wanted at the renderer's note."""
+        assert self.off_pitch is not None
+        return np.array([np.nan if (off := self.off_pitch(one)) is None else off for one in audio])
 
     def match(self) -> Match:
         """Return all presets, the answer first, then nearest first."""

@@ -41,6 +41,7 @@ NEIGHBOURS = 16  # known presets that a guess starts from
 CONSIDERED = 1024  # draws that the model ranks by its own prediction before any is rendered
 CONSIDERED_FIRST = 64  # of them where only the best ones are rendered, to see how near they come
 PART = 16  # of the renders of a search are guesses, and as many are known presets
+PLAYED = 32  # part of the renders of a search that may be answers at the note they are played at
 PREDICTED = 128  # sounds predicted at once, which hardly needs memory
 
 
@@ -67,7 +68,7 @@ def move_best(pool: Pool, surrogate: Surrogate, n: int = ELITES) -> int:
     """
     before = len(pool)
     tell(pool, surrogate)
-    best = pool.best(n)
+    best = pool.answers()[0][:n]  # among them the answer, however many are nearer
     best = best[np.isfinite(pool.lsd[best])]
     if not len(best):
         return 0
@@ -234,29 +235,32 @@ class Search:
         self.pool.add(self._units(draws.values[:n_draws]), "posterior")
 
     def run(self, budget: int) -> None:
-        """Go on until the pool holds as many presets as the budget says."""
+        """Go on until as many sounds are rendered as the budget says."""
         pool = self.pool
+        n_played = 0 if pool.play is None else budget // PLAYED
         if len(pool) < budget:
             self._guess(max(1, budget // PART))
         self._draw(min(max(2, budget * 3 // 16), budget - len(pool)))
         self._recall(budget // PART)
         small_steps = 2 <= np.count_nonzero(~pool.fixed) <= MOST_FREE
-        if not small_steps:
+        if small_steps:
+            self._step(budget, n_played)
+            # The best that was rendered, not the posterior, says how far there is still to go.
+            spread = np.clip(pool.unit[pool.best(PROPOSALS)].std(axis=0), SMALLEST, LARGEST)
+            spread[pool.fixed] = 0.0
+            left = budget - n_played - len(pool)
+            evolve(pool, pool.unit[pool.best(1)[0]], spread, left, self.seed)
+        else:
             guide = self._surrogate if self.posterior.predicts else None
-            recombine(pool, budget - len(pool), self.seed, guide)
-            return
-        self._step(budget)
-        # The best that was rendered, not the posterior, says how far there is still to go.
-        spread = np.clip(pool.unit[pool.best(PROPOSALS)].std(axis=0), SMALLEST, LARGEST)
-        spread[pool.fixed] = 0.0
-        evolve(pool, pool.unit[pool.best(1)[0]], spread, budget - len(pool), self.seed)
+            recombine(pool, budget - n_played - len(pool), self.seed, guide)
+        pool.play_answer(budget - len(pool))
 
-    def _step(self, end: int) -> None:
-        """Follow the model until the pool holds so many presets, or nothing new is proposed."""
+    def _step(self, end: int, kept: int) -> None:
+        """Follow the model until so many renders are kept of the end, or nothing new comes."""
         if not self.posterior.predicts:
             return
         n = min(ELITES, max(1, (end - len(self.pool)) // (ROUNDS * len(TRUST))))
-        while (left := (end - len(self.pool)) // len(TRUST)) > 0:
+        while (left := (end - kept - len(self.pool)) // len(TRUST)) > 0:
             if not move_best(self.pool, self._surrogate, min(n, left)):
                 break
 

@@ -128,10 +128,10 @@ class GrowingSearch:
                 self._points[i] = {
                     **self.page.told(place), "lsd_db": float(pool.lsd[i]),
                     "closeness": closeness(float(pool.lsd[i])), "source": str(pool.source[i]),
-                    "tuning": tuning(float(pool.off[i])),
                 }  # fmt: skip
-            chosen.append(self._points[i])
-        return {"candidates": chosen, "renders": len(pool)}
+            # The answer is heard once more at the end, at the note that it is played at.
+            chosen.append({**self._points[i], "tuning": tuning(float(pool.off[i]))})
+        return {"candidates": chosen, "renders": pool.n_renders}
 
     def _told_by_posterior(self, pool: Pool, seed: int) -> dict[str, Any]:
         """Tell where the draws are on the plane, and the interval of each learnt parameter."""
