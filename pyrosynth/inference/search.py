@@ -41,7 +41,7 @@ NEIGHBOURS = 16  # known presets that a guess starts from
 CONSIDERED = 1024  # draws that the model ranks by its own prediction before any is rendered
 CONSIDERED_FIRST = 64  # of them where only the best ones are rendered, to see how near they come
 PART = 16  # of the renders of a search are guesses, and as many are known presets
-PLAYED = 32  # part of the renders of a search that may be answers at the note they are played at
+PLAYED = 32  # part of the renders that is kept for answers at the note they are played at
 PREDICTED = 128  # sounds predicted at once, which hardly needs memory
 
 
