@@ -10,7 +10,10 @@ function change(group) {
   for (const audio of sounds) audio.volume = Number(audio.dataset.gain);
   next.currentTime = now < 0 ? 0 : sounds[now].currentTime;
   next.play();
-  group.querySelector("button").textContent = `A/B: this is ${next.getAttribute("aria-label")}`;
+  const button = group.querySelector("button");
+  const said = `A/B: this is ${next.getAttribute("aria-label")}`;
+  if (group.matches("tr")) button.setAttribute("aria-label", said); // its text would widen the table
+  else button.textContent = said;
   latest = group;
 }
 

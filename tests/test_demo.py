@@ -32,8 +32,8 @@ def test_demo(few_presets, tmp_path, monkeypatch):
     *_, wins, nearest, look, play = lines
     assert look == f"Look and listen: open {tmp_path / 'report.html'}"
     assert play.startswith("To play it and change it: pyrosynth serve ")
-    assert re.search(r"infer, 12 renders \d+\.\d\d dB, best of 4 draws \d+\.\d\d dB", wins)
-    assert re.search(r"nearest human preset \d+\.\d\d dB, .* on (0|50|100) % of the", nearest)
+    assert re.search(r"infer, 12 renders \d+\.\d\d dB; best of 4 draws \d+\.\d\d dB", wins)
+    assert re.search(r"nearest human preset \d+\.\d\d dB[.;] .* on (0|50|100) % of the", nearest)
     html = (tmp_path / "report.html").read_text()
     assert html.count("<audio") == 4
     assert html.count(" data-switch>") == 2  # target and found, one row each

@@ -5,7 +5,7 @@ fourth digit where a library decides; a change of what they say is a fault, or h
 by whoever freezes them anew. That of 12 renders of CMA-ES was: with fewer renders than its first
 generation has, they are drawn as that generation is, without the package. TARP has 20 references
 for each sound instead of one. `infer` comes nearer, since it moves presets by least squares
-along a model that is corrected by what was heard.
+along a model that is corrected by what was heard; half as many draws are ranked now as then.
 """
 
 import pandas as pd
@@ -32,7 +32,7 @@ CHECK = {
     ("FlowReg", "one draw"): (18.8213, 18.4753, 1.0, 0.5221),
     ("FlowReg", "best of 4 draws"): (13.8941, 13.7702, 1.0014, 0.3739),
     ("FlowReg", "best of 16 draws"): (11.882, 13.3633, 1.1006, 0.3268),
-    ("FlowReg", "infer, 20 renders"): (6.1862, 4.9519, 0.9832, 0.32),
+    ("FlowReg", "infer, 20 renders"): (6.1389, 4.8468, 0.9846, 0.3185),
     (TRUTH, ""): (0.0035, 0.0038, 0.0011, 0.0),
 }
 COMPARE = {
@@ -46,7 +46,7 @@ COMPARE = {
     (REFERENCE, ""): (10.2792, 11.9373, 0.9987, 0.2495),
     (BANK, ""): (9.427, 10.0367, 0.9918, 0.3764),
     ("CMA-ES from the training bank", "12 renders"): (8.0971, 6.6357, 0.9918, 0.3707),
-    ("flow_reg", "infer, 20 renders"): (7.474, 5.9691, 0.992, 0.3632),
+    ("flow_reg", "infer, 20 renders"): (7.3949, 5.7298, 0.992, 0.3633),
 }
 
 

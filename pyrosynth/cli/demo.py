@@ -251,16 +251,17 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
     shown = [name for name in methods if name.startswith(("infer", "best of"))]
     best = [shown[-1], *[name for name in shown[:-1] if name.startswith("best of")][-1:]]
     beside = [name for name in methods if name.startswith(PRETRAINED)]
-    ours = ", ".join(f"{name} {methods[name]['lsd_mean']:.2f} dB" for name in best + beside)
-    others = ", ".join(
+    ours = "; ".join(f"{name} {methods[name]['lsd_mean']:.2f} dB" for name in best + beside)
+    others = "; ".join(
         f"{label} {methods[name]['lsd_mean']:.2f} dB"
         for name, label in BARS.items()
         if name in methods
     )
     share = f"{100 * methods[best[0]]['wins']:.0f} %"
     return [
-        f"mean distance on {summary['presets']} held-out presets: {ours}",
-        f"to beat: {others}; {best[0]}, come nearer than the former on {share} of the sounds",
+        f"Mean distance on {summary['presets']} held-out presets: {ours}.",
+        f"To beat: {others}. {best[0].capitalize()}, comes nearer than the former on {share} of "
+        "the sounds.",
     ]
 
 
@@ -299,12 +300,12 @@ def _report(
         gains = matched_gains(audio)
         called = [f"{file.stem}, {name}" for name in ("target", *found)]
         heard = list(map(player, called, [""] * len(audio), wav_sources(audio, rate), gains))
-        row: list[Any] = [file.stem, heard[0]]
+        row: list[Any] = [file.stem, SWITCH, heard[0]]
         for item, played in zip(answered, heard[1:], strict=True):
             link = (Path(item.folder) / REPORT).relative_to(path.parent).as_posix()
             said = f"{item.lsd_db:.2f} dB, {closeness(item.lsd_db)}"
             row += [played, {"href": link, "text": said}]
-        rows.append([*row, SWITCH])
+        rows.append(row)
         pictures += [posterior.features(posterior.listen(one, own_level=True)) for one in files]
         names += called
     answers = summary["methods"]
@@ -315,9 +316,9 @@ def _report(
     all_of_it = {"href": f"{synth}/check/{REPORT}", "text": "all about the check"}
     columns = [
         "sound",
+        "compare",
         "target",
         *[cell for name in found for cell in (name, "distance and report")],
-        "compare",
     ]
     drawn = picture(
         plots.png(_grid(pictures, names, len(found) + 1, posterior)),

@@ -125,8 +125,7 @@ class Posterior:
     def listen(self, path: str | Path, *, own_level: bool = False) -> Audio:
         """Read a sound file as the run needs it: mono, at its rate, from the onset, of its length.
 
-        Silence, noise, an offset and clicks before the sound are cut off or taken away, see
-        `pyrosynth.audio.background`.
+        What comes before the sound is cut off or taken away, see `pyrosynth.audio.background`.
 
         Args:
             path: The file.
@@ -150,8 +149,7 @@ class Posterior:
     def tune(self, path: str | Path) -> TunedSound:
         """Read a sound file of one sung, hummed or played note of any pitch and length.
 
-        It is brought to the run's note, see `pyrosynth.audio.tuning`, and to the usual loudness
-        of the known presets, since that of a recording says nothing of a preset.
+        It is brought to the run's note, see `pyrosynth.audio.tuning`, and to the usual loudness.
 
         Args:
             path: The file.
@@ -206,6 +204,13 @@ class Posterior:
         v = points[:, 0].cpu().numpy()
         values = self.complete(self.run.space.decode(v))
         return Draws(v, values, log_q[:, 0].cpu().numpy(), self._checked(x), self)
+
+    @plain_torch()
+    def draw(self, x: ArrayLike, n: int, seed: int = 0) -> NDArray[np.float64]:
+        """Draw presets as `sample` does, without their density: values, shape (n, n_params)."""
+        count, generator = integer("n", n, 1, MOST), self._generator(seed)
+        v = self.variant.draw_v(self._sound(x), count, generator)[:, 0].cpu().numpy()
+        return self.complete(self.run.space.decode(v))
 
     @plain_torch()
     def mean(self, x: ArrayLike, n: int = 64, seed: int = 0) -> NDArray[np.float64]:
@@ -329,9 +334,6 @@ class Posterior:
 
         Returns:
             All that was tried, nearest first.
-
-        Raises:
-            InputError: The budget is below 1.
         """
         budget, seed = integer("budget", budget, 1, MOST), checked_seed(seed)
         target = self._checked(x)
@@ -344,11 +346,8 @@ class Posterior:
     def guess(self, x: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
         """Return the preset that should come nearest to a sound, without rendering any.
 
-        Of the known presets that sound nearest, each is moved towards the sound along the
-        gradient of the model's own prediction, corrected by how the preset is known to sound;
-        the one that is then expected nearest is the guess. Without a bank, or in a variant that
-        predicts no sound, it is the draw of the posterior whose predicted sound is nearest, or
-        just a draw.
+        It is the first of `pyrosynth.inference.search.guesses`. Without a bank it is the draw of
+        the posterior whose predicted sound is nearest, or in a variant that predicts none a draw.
 
         Args:
             x: Features of the sound, shape (n_mels, n_frames).
@@ -361,7 +360,7 @@ class Posterior:
         unit = guesses(self, target, 1)
         if len(unit):
             return self.complete(self.run.space.from_unit(unit))[0]
-        return ranked(self, target, CONSIDERED, seed).values[0]
+        return ranked(self, target, CONSIDERED, seed)[0]
 
     def complete(self, learnt: ArrayLike) -> NDArray[np.float64]:
         """Return native values of all parameters from those learnt, shape (n, n_params)."""

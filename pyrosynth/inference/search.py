@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pyrosynth.audio.features import DB
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.inference.answers import Draws, Match
+from pyrosynth.inference.answers import Match
 from pyrosynth.inference.descent import descend
 from pyrosynth.inference.pool import Pool
 from pyrosynth.inference.surrogate import Surrogate
@@ -38,7 +38,7 @@ OFFERED = 8  # children of a generation for each that is rendered, where a model
 FRUITLESS = 20  # generations without a new preset after which nothing more is tried
 SMALLEST, LARGEST = 0.01, 0.3  # bounds of the first steps of the evolution, in unit values
 NEIGHBOURS = 16  # known presets that a guess starts from
-CONSIDERED = 1024  # draws that the model ranks by its own prediction before any is rendered
+CONSIDERED = 512  # draws that the model ranks by its own prediction before any is rendered
 CONSIDERED_FIRST = 64  # of them where only the best ones are rendered, to see how near they come
 PART = 16  # of the renders of a search are guesses, and as many are known presets
 PLAYED = 32  # part of the renders that is kept for answers at the note they are played at
@@ -220,7 +220,7 @@ class Search:
     def __init__(self, posterior: "Posterior", pool: Pool, seed: int = 0) -> None:
         self.posterior, self.pool, self.seed = posterior, pool, seed
         self._guesses: tuple[int, NDArray[np.float64]] | None = None
-        self._draws: Draws | None = None
+        self._draws: NDArray[np.float64] | None = None
         self._surrogate = Surrogate(posterior.predict_unit, posterior.device)
 
     def begin(self, n: int) -> None:
@@ -232,7 +232,7 @@ class Search:
         """Render the nearest known preset and the best of a few draws: a tenth of a second."""
         self._recall(1)
         draws = ranked(self.posterior, self.pool.target, CONSIDERED_FIRST, self.seed)
-        self.pool.add(self._units(draws.values[:n_draws]), "posterior")
+        self.pool.add(self._units(draws[:n_draws]), "posterior")
 
     def run(self, budget: int) -> None:
         """Go on until as many sounds are rendered as the budget says."""
@@ -280,7 +280,7 @@ class Search:
         if self._draws is None or len(self._draws) < n:
             n_drawn = max(n, CONSIDERED)
             self._draws = ranked(self.posterior, self.pool.target, n_drawn, self.seed)
-        self.pool.add(self._units(self._draws.values[:n]), "posterior")
+        self.pool.add(self._units(self._draws[:n]), "posterior")
 
     def _recall(self, n: int) -> None:
         bank = self.posterior.bank
@@ -329,12 +329,17 @@ def guesses(posterior: "Posterior", x: NDArray[np.float32], n: int) -> NDArray[n
     return there[order].double().cpu().numpy()
 
 
-def ranked(posterior: "Posterior", x: NDArray[np.float32], n: int, seed: int) -> Draws:
-    """Draw presets, those first whose predicted sound is nearest to a sound."""
-    draws = posterior.sample(x, n, seed)
+def ranked(
+    posterior: "Posterior", x: NDArray[np.float32], n: int, seed: int
+) -> NDArray[np.float64]:
+    """Draw presets, those first whose predicted sound is nearest to a sound.
+
+    Returns:
+        Native values of all parameters, shape (n, n_params).
+    """
+    drawn = posterior.draw(x, n, seed)
     if not posterior.predicts:
-        return draws
-    batches = np.array_split(draws.values, -(-n // PREDICTED))
+        return drawn
+    batches = np.array_split(drawn, -(-n // PREDICTED))
     away = [log_distance(posterior.predict(values), x) for values in batches]
-    order = np.argsort(np.concatenate(away), kind="stable")
-    return Draws(draws.v[order], draws.values[order], draws.log_q[order], x, posterior)
+    return drawn[np.argsort(np.concatenate(away), kind="stable")]

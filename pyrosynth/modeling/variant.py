@@ -143,6 +143,11 @@ class Variant(nn.Module, ABC):
         """Embed features (..., n_mels, n_frames) as ``h``, (..., n_embedding)."""
         return self.encoder(x)
 
+    def draw_v(self, x: Tensor, n: int, generator: Generator | None = None) -> Tensor:
+        """Draw parameters as `sample_v` does, without their density: half of the work."""
+        with noise_from(generator):
+            return self._guided({"x": x}, n)["value"]
+
     def sample_v(
         self, x: Tensor, n: int, generator: Generator | None = None
     ) -> tuple[Tensor, Tensor]:

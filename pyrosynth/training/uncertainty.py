@@ -166,7 +166,7 @@ def central_error(variant: Variant, x: Tensor, v: Tensor) -> float:
     n, levels = DRAWS, torch.tensor(LEVELS, device=x.device)
     held = torch.zeros_like(levels)
     for i, (some_v, some_x) in enumerate(_blocks(v, x)):
-        drawn = variant.sample_v(some_x, n, _generator(x, i))[0]
+        drawn = variant.draw_v(some_x, n, _generator(x, i))
         ranks = ((drawn < some_v).sum(0) + 0.5) / (n + 1)
         held = held + ((ranks - 0.5).abs()[..., None] < levels / 2).float().sum((0, 1))
     return float((held / v.numel() - levels).abs().mean())
