@@ -65,6 +65,19 @@ def test_labels_that_tell_no_classes_apart_are_not_fitted(dataset, tmp_path, lab
         fit("flow_dis", dataset, steps=1, tags=tmp_path / "tags.csv", progress=False)
 
 
+def test_a_tag_that_tells_no_classes_apart_costs_its_own_axis(dataset, tmp_path, caplog):
+    rows = dataset.rows("all", human_only=True).tolist()
+    lines = [f"{row},dark,{('soft', 'hard')[row % 2]}" for row in rows]
+    header = "preset,tone: dark/bright,touch: soft/hard"
+    (tmp_path / "tags.csv").write_text("\n".join([header, *lines]))
+    run = fit("flow_dis", dataset, steps=1, tags=tmp_path / "tags.csv", progress=False)
+    assert run.variant.dims.tags is not None
+    (said,) = [record.getMessage() for record in caplog.records if "labels" in record.getMessage()]
+    assert said.startswith(
+        "no two labels of tag 'tone' differ among the training presets: no axis"
+    )
+
+
 def test_more_tags_than_the_latent_has_dimensions(dataset):
     many = [Tag(f"tag {i}", ("dark", "bright")) for i in range(100)]
     labels = np.arange(len(dataset))[:, None].repeat(100, 1) % 2

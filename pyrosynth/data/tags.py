@@ -9,6 +9,7 @@ of the others was excluded; everything that reads tags treats the three alike.
 import csv
 import hashlib
 import io
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -34,6 +35,8 @@ from pyrosynth.files import LONGEST_NAME, safe_name, write_bytes
 
 if TYPE_CHECKING:
     from pyrosynth.data.dataset import Dataset
+
+log = logging.getLogger(__name__)
 
 OF_ALL = re.compile(r"(z|pc)\d+")  # names of axes that every latent has
 BETWEEN = "|"  # between classes of a cell of which either may hold
@@ -198,18 +201,28 @@ class TagTable:
         return replace(self, label_mask=self.label_mask | (hidden[..., None] & missing(self.tags)))
 
     def require_contrast(self, rows: NDArray[np.intp]) -> None:
-        """Make sure that the labels of these presets tell classes of each tag apart.
+        """Make sure that the labels of these presets tell classes of some tag apart.
+
+        A tag of which they do not is warned of: it costs only its own axis.
 
         Raises:
-            InputError: One class of a tag may hold of all of them, so no axis could follow it.
+            InputError: One class may hold of all of them, of each tag, so no axis could follow.
         """
-        for tag, labels in zip(self.tags, self.label_mask[rows].swapaxes(0, 1), strict=True):
-            if labels[:, : len(tag.classes)].all(0).any():
-                raise InputError(
-                    f"no two labels of tag '{one_line(tag.name, 40)}' differ among the training "
-                    "presets, so no axis can follow it; label some of two classes at least, or "
-                    "leave the tag out"
-                )
+        flat = [
+            one_line(tag.name, 40)
+            for tag, labels in zip(self.tags, self.label_mask[rows].swapaxes(0, 1), strict=True)
+            if labels[:, : len(tag.classes)].all(0).any()
+        ]
+        same = (
+            f"no two labels of tag '{flat[0]}' differ among the training presets" if flat else ""
+        )
+        if len(flat) == len(self.tags):
+            raise InputError(
+                f"{same}, so no axis can follow it; label some of two classes at least, or leave "
+                "the tag out"
+            )
+        more = f", nor of {counted(len(flat) - 1, 'other tag')}" if flat[1:] else ""
+        log.warning("%s%s: no axis follows it", same, more)
 
     def fingerprint(self) -> str:
         """Return a hash of the tags and the label mask."""
