@@ -50,6 +50,11 @@ MODES = {
     "leave a daemon without a home": (25, "timed out"),
     "end the thread": (26, "crashed"),
     "become another program": (27, "crashed"),
+    "trap floats": (28, None),
+    "segfault again": (29, "timed out"),
+    "hang at exit": (30, None),
+    "delete home": (31, None),
+    "round up": (32, None),
 }  # None where the sound may be done before the damage shows
 REASON = {SEGFAULT: "crashed", HANG: "timed out", NAN: "not finite", SILENCE: "silent"}
 
@@ -138,6 +143,7 @@ def test_a_misbehaving_plugin_costs_one_sound_in_time(faulty, scratch, mode, mon
     assert rendered.reason.tolist() == expected
     assert rendered.reason[2] in ("", "crashed", "timed out")
     good = np.array(expected) == ""
+    good[2] &= mode != "round up"  # its own sound it may round
     np.testing.assert_array_equal(rendered.audio[good], fine[good])
     np.testing.assert_array_equal(again, fine)
     assert until(lambda: not processes(scratch, f"1000.{os.getpid()}"))
@@ -158,6 +164,7 @@ def test_all_misbehaviour_in_one_job(faulty, scratch, monkeypatch):
     good = rendered.reason == ""
     assert good[1::3].all()
     assert good[2::3].all()
+    good[::3] &= modes != MODES["round up"][0]  # its own sound it may round
     np.testing.assert_array_equal(rendered.audio[good], fine.audio[good])
     assert until(lambda: not processes(scratch, f"1000.{os.getpid()}"))
     assert not list(scratch.iterdir())

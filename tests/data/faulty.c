@@ -2,6 +2,7 @@
  * headers ladspa.h and dssi.h. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <fenv.h>
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
@@ -18,6 +19,7 @@ enum {
     CANCEL_TIMERS, FORK_AND_DIE, FORK_AND_RETURN, FORK_AND_GO_ON, CLOSE_ERRORS, CLOSE_ALL,
     WRITE_EVERYWHERE, READ_EVERYWHERE, LOWER_LIMITS, ALLOCATE, SLEEP, KILL, EXIT, PRINT, ALARM,
     DAEMON, DAEMON_WITHOUT_HOME, END_THREAD, BECOME_ANOTHER,
+    TRAP_FLOATS, SEGFAULT_AGAIN, HANG_AT_EXIT, DELETE_HOME, ROUND_UP,
     MODES
 };
 
@@ -57,6 +59,8 @@ __attribute__((constructor)) static void load(void) {
 
 /* What the pipes of a parent that unpickled would run. */
 static const char code[] = "cos\nsystem\n(S'touch $HOME/../../unpickled'\ntR.";
+
+static void spin_again(int number) { (void)number; spin(); }
 
 static void misbehave(int mode) {
     static const int limits[] = {RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_STACK, RLIMIT_DATA};
@@ -119,6 +123,15 @@ static void misbehave(int mode) {
         }
         spin(); break;
     case END_THREAD: pthread_exit(0);
+    case TRAP_FLOATS: feenableexcept(FE_DIVBYZERO | FE_INVALID | FE_OVERFLOW | FE_INEXACT); break;
+    case SEGFAULT_AGAIN:
+        signal(SIGSEGV, spin_again);
+        raise(SIGSEGV); break;
+    case HANG_AT_EXIT: atexit(spin); break;
+    case DELETE_HOME:
+        if (system("rm -rf \"$HOME\"")) {}
+        break;
+    case ROUND_UP: fesetround(FE_UPWARD); break;
     case BECOME_ANOTHER: execl("/bin/sleep", "sleep", getenv("FAULTY_SLEEPS"), (char *)0); break;
     }
 }
