@@ -365,10 +365,8 @@ def _locked(descriptor: int) -> bool:
     """Lock an open file or folder, until it is closed; False if another process has done so."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        pass
+    except OSError as error:  # a file system without locks has none to wait for
+        return not isinstance(error, BlockingIOError)
     return True
 
 
@@ -378,8 +376,10 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        nowhere = path.is_symlink() and not path.exists()
+        why = "a link to nowhere" if nowhere else error.strerror or error
         raise InputError(
-            f"cannot write '{_told(path)}' ({error.strerror or error}); free space or give "
+            f"cannot write '{_told(path)}' ({why}); free space or give "
             "another place, what was there before is untouched"
         ) from error
 

@@ -77,6 +77,7 @@ def test_files_of_amsynth_itself_are_read(tmp_path):
         ("", "first line"),
         ("amSynth\n<preset> <name> a\n<parameter> amp_decay x\n", "line 3"),
         ("amSynth\n<preset> <name> a\n<parameter> amp_decay nan\n", "line 3"),
+        ("amSynth\n<preset> <name> a\n<parameter> amp_decay 1_0\n", "line 3"),
         ("amSynth\n<preset> <name> a\n<parameter> amp_decay\n", "line 3"),
     ],
 )

@@ -274,3 +274,9 @@ def test_messages_are_one_printable_line():
     assert len(str(error)) == LONGEST
     assert str(error).endswith("give another")
     assert str(error).isprintable()
+
+
+def test_a_link_to_nowhere_is_named(tmp_path):
+    (tmp_path / "out").symlink_to(tmp_path / "gone" / "away")
+    with pytest.raises(InputError, match=r"cannot write '.*out' \(a link to nowhere\)"):
+        files.writable(tmp_path / "out")

@@ -44,6 +44,7 @@ def test_presets_of_files_are_gathered_once(tmp_path):
         ("other.json", '{"synth": "moog", "presets": []}', "of 'moog', not of 'trap'"),
         ("empty.json", '{"synth": "trap", "presets": []}', "there are no presets"),
         ("word.csv", "Level\nloud\n", "could not convert"),
+        ("apart.csv", "Level\n0_5\n", "line 2.*Level '0_5': give a number"),
         ("short.csv", "Level,Boom\n0.5\n", "line 2"),
         ("twice.csv", "Level,Boom,Level\n0.5,1,0.6\n", "the column 'Level' twice"),
         ("strange.csv", "Levle\n0.5\n", "unknown parameter 'Levle'"),

@@ -221,8 +221,10 @@ def _read_csv(synth: Synth, file: Path) -> list[Preset]:
 
 
 def _row_preset(row: dict[str, Any], values: dict[str, Any], file: Path) -> Preset:
-    numbers = {
-        str(name): number(str(name), float(value) if isinstance(value, str) else value)
+    numbers = {  # Python reads 6_0 as 60, which nobody who writes a table means
+        str(name): number(
+            str(name), float(value) if isinstance(value, str) and "_" not in value else value
+        )
         for name, value in values.items()
         if not isinstance(value, str) or value.strip()
     }

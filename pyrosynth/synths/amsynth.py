@@ -228,7 +228,7 @@ def read_bank(path: str | os.PathLike[str]) -> list[Preset]:
         elif line.startswith("<parameter> "):
             try:
                 _, name, text = line.split()
-                value = float(text)
+                value = math.nan if "_" in text else float(text)
             except ValueError:
                 value = math.nan
             if not math.isfinite(value):
