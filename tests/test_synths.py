@@ -27,8 +27,8 @@ def fault(plugin, number, **options):
 
 def test_ports_become_parameters(faulty_plugin):
     kind, frequency, level = DssiSynth(faulty_plugin).param_space.params
-    assert (kind.kind, kind.minimum, kind.maximum, kind.default) == ("stepped", 0, 27, 0)
-    assert kind.resolution == 28
+    assert (kind.kind, kind.minimum, kind.maximum, kind.default) == ("stepped", 0, 32, 0)
+    assert kind.resolution == 33
     assert (frequency.minimum, frequency.maximum) == (50, 5000)
     assert frequency.default == pytest.approx(50 * 100**0.25)
     assert frequency.unit == "logarithmic"
