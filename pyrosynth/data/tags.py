@@ -213,9 +213,9 @@ class TagTable:
             for tag, labels in zip(self.tags, self.label_mask[rows].swapaxes(0, 1), strict=True)
             if labels[:, : len(tag.classes)].all(0).any()
         ]
-        same = (
-            f"no two labels of tag '{flat[0]}' differ among the training presets" if flat else ""
-        )
+        if not flat:
+            return
+        same = f"no two labels of tag '{flat[0]}' differ among the training presets"
         if len(flat) == len(self.tags):
             raise InputError(
                 f"{same}, so no axis can follow it; label some of two classes at least, or leave "
