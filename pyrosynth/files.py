@@ -42,8 +42,7 @@ LONGEST_NAME = 80  # of a file named after something, in characters
 def atomic(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
     """Yield a private place for a file or folder, which moves to ``path`` if the block ends well.
 
-    Until then, and for good if the block fails, what is at ``path`` stays. The place has the name
-    of ``path``, and nothing is there yet.
+    Until then, and if the block fails, what is at ``path`` stays. The place has its name.
 
     Args:
         path: Of a file or a folder; missing parents are made.
@@ -206,8 +205,7 @@ def claim(path: str | Path, maker: str, mark: str = MARK) -> Iterator[Path]:
                 if PART.fullmatch(part.name):
                     _remove_part(part)
         if mark == MARK and "made_by" not in _mark(folder):
-            content = json.dumps({**_mark(folder), "made_by": made_by}, indent=1)
-            write_bytes(folder / MARK, f"{content}\n".encode())
+            _write_mark(folder, {**_mark(folder), "made_by": made_by})
         yield folder
     finally:
         os.close(lock)
@@ -238,8 +236,7 @@ def require_same(folder: Path, settings: Mapping[str, Any], *, force: bool = Fal
                 "made with"
             )
     if force or "settings" not in mark:
-        content = json.dumps({**mark, "settings": asked}, indent=1)
-        write_bytes(folder / MARK, f"{content}\n".encode())
+        _write_mark(folder, {**mark, "settings": asked})
 
 
 def difference(held: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
@@ -320,6 +317,10 @@ def _mark(folder: Path, name: str = MARK) -> dict[str, Any]:
     return {}
 
 
+def _write_mark(folder: Path, content: Mapping[str, Any]) -> None:
+    write_bytes(folder / MARK, (json.dumps(content, indent=1) + "\n").encode())
+
+
 def _private_folder(target: Path) -> tuple[Path, int]:
     """Make a locked folder beside a target; return it and the lock."""
     while True:
@@ -376,11 +377,10 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        nowhere = path.is_symlink() and not path.exists()
-        why = "a link to nowhere" if nowhere else error.strerror or error
+        why = "a link to nowhere" if path.is_symlink() and not path.exists() else error.strerror
         raise InputError(
-            f"cannot write '{_told(path)}' ({why}); free space or give "
-            "another place, what was there before is untouched"
+            f"cannot write '{_told(path)}' ({why or error}); free space or give another place, "
+            "what was there before is untouched"
         ) from error
 
 

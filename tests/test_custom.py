@@ -61,6 +61,9 @@ class Suffixed(Click):
 class Controlled(Click):
     controllers = {"level": 300}
 
+class Read(Click):
+    readings = {"level": "dB"}
+
 class Knobless(Click):
     param_space = ps.ParamSpace(())
 
@@ -163,6 +166,7 @@ def test_options_of_a_class_are_checked(here):
         ("Boundless", "has the memory_limit int -1; give its class bytes above 0, or None"),
         ("Suffixed", "has the preset_suffix str 'click'; give its class the end of a file's name"),
         ("Controlled", "has the controllers dict .*300.*; give its class numbers from 0 to 127"),
+        ("Read", "has the readings dict .*; give its class a pyrosynth.synths.knobs.Reading for"),
         ("Knobless", "has the param_space ParamSpace .*; give its class a space of at least one"),
     ],
 )

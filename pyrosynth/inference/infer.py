@@ -265,7 +265,7 @@ def infer_sound(
         play=heard.play,
         advice=(
             _faint_advice(posterior, x)
-            or tuning_advice(heard, _off(posterior, heard, match.values[:1], renderer))
+            or tuning_advice(heard, _off(posterior, heard, match.values[:1], played, renderer))
         ),
     )  # fmt: skip
     score = {
@@ -332,15 +332,19 @@ def _faint_advice(posterior: Posterior, x: NDArray[np.float32]) -> str:
 
 
 def _off(
-    posterior: Posterior, heard: Hearing, values: NDArray[np.float64], renderer: Renderer
+    posterior: Posterior,
+    heard: Hearing,
+    values: NDArray[np.float64],
+    played: RenderResult,
+    renderer: Renderer,
 ) -> float | None:
     """Return how many semitones a preset sounds above its key, where it is played."""
     if heard.pitch is None:
         return None
     run, key = posterior.run, heard.key(posterior.run.note)
-    audio = renderer.render(values, note=key).audio
-    assert audio is not None
-    off = off_pitch(audio[0], heard, run.features)
+    there = played if key == run.note else renderer.render(values, note=key)
+    assert there.audio is not None
+    off = off_pitch(there.audio[0], heard, run.features)
     return None if off is None else off - (key.pitch - run.note.pitch)
 
 

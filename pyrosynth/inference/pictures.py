@@ -27,7 +27,7 @@ from pyrosynth.plots import (
     places,
     spread,
 )
-from pyrosynth.synths.knobs import NONE, Reading, native, titles
+from pyrosynth.synths.knobs import NO_READINGS, Reading, native, titles
 from pyrosynth.synths.params import ParamSpace
 
 Pair: TypeAlias = tuple[float, float]
@@ -195,7 +195,7 @@ def forest(
     draws: ArrayLike,
     chosen: ArrayLike,
     truth: ArrayLike | None = None,
-    readings: Mapping[str, Reading] = NONE,
+    readings: Mapping[str, Reading] = NO_READINGS,
 ) -> bytes:
     """Show what is known of each control: the draws, the inferred preset, the true one.
 

@@ -33,7 +33,7 @@ from pyrosynth.report import (
     write_report,
 )
 from pyrosynth.synths.base import Synth
-from pyrosynth.synths.knobs import NONE, Reading, grouped, native, titles
+from pyrosynth.synths.knobs import NO_READINGS, Reading, grouped, native, titles
 from pyrosynth.synths.params import ParamSpace
 
 BEFORE_SECONDS = 0.3  # of a recording that is shown before the onset
@@ -216,7 +216,7 @@ def _told(draws: Draws, lsd: NDArray[np.float64]) -> list[Section]:
 
 
 def values_of(
-    space: ParamSpace, values: ArrayLike, readings: Mapping[str, Reading] = NONE
+    space: ParamSpace, values: ArrayLike, readings: Mapping[str, Reading] = NO_READINGS
 ) -> list[list[str]]:
     """Return part, name, value as people read it, and name and value in files, by part."""
     numbers = np.ravel(np.asarray(values, np.float64)).tolist()

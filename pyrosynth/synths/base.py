@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import InputError, counted
 from pyrosynth.synths.contract import wrap_methods
-from pyrosynth.synths.knobs import NONE, Reading
+from pyrosynth.synths.knobs import NO_READINGS, Reading
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import Preset
 
@@ -59,7 +59,7 @@ class Synth(ABC):
     controllers: Mapping[str, int] = MappingProxyType({})
     usual_prior: str = "broadened"
     dropped: Mapping[str, str] = MappingProxyType({})
-    readings: Mapping[str, Reading] = NONE
+    readings: Mapping[str, Reading] = NO_READINGS
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Check what the methods of a class of one's own give."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from pyrosynth.errors import InputError, PyrosynthError, SynthError, one_line, shown
 from pyrosynth.synths.base import ISOLATIONS, Synth
+from pyrosynth.synths.knobs import Reading
 from pyrosynth.synths.params import ParamSpace
 
 GROUP = "pyrosynth.synths"  # of the entry points
@@ -112,6 +113,7 @@ ATTRIBUTES: Mapping[str, tuple[type, ...]] = {
     "name": (str,), "param_space": (ParamSpace,), "isolation": (str,), "isolations": (tuple,),
     "batched": (bool,), "memory_limit": (int, type(None)), "preset_suffix": (str,),
     "controllers": (Mapping,), "usual_prior": (str,), "dropped": (Mapping,),
+    "readings": (Mapping,),
 }  # fmt: skip
 VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "name": (str.isprintable, "a name that can be printed"),
@@ -129,6 +131,10 @@ VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "controllers": (
         lambda value: all(type(n) is int and 0 <= n <= 127 for n in value.values()),
         "numbers from 0 to 127",
+    ),
+    "readings": (
+        lambda value: all(isinstance(one, Reading) for one in value.values()),
+        "a pyrosynth.synths.knobs.Reading for each parameter",
     ),
 }
 

@@ -300,7 +300,7 @@ class DescribedSynth(Synth):
         self.name, self.param_space = synth.name, description.space()
         self.isolation, self.isolations = synth.isolation, synth.isolations
         self.batched, self.memory_limit = synth.batched, synth.memory_limit
-        self.preset_suffix = synth.preset_suffix
+        self.preset_suffix, self.readings = synth.preset_suffix, synth.readings
 
     def spec(self) -> dict[str, Any]:
         """Return the whole description."""

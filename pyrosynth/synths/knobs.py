@@ -40,7 +40,7 @@ class Reading:
         return self.scale * (size if value >= 0 else -size) + self.offset
 
 
-NONE: Mapping[str, Reading] = MappingProxyType({})
+NO_READINGS: Mapping[str, Reading] = MappingProxyType({})
 
 
 def grouped(space: ParamSpace) -> list[tuple[str, str]]:
@@ -82,7 +82,7 @@ def titles(space: ParamSpace) -> list[str]:
     return [name if group == OTHERS else f"{group} {name}" for group, name in grouped(space)]
 
 
-def native(param: Param, value: float, readings: Mapping[str, Reading] = NONE) -> str:
+def native(param: Param, value: float, readings: Mapping[str, Reading] = NO_READINGS) -> str:
     """Return a native value as people read it: by its label, with its unit, or as on or off.
 
     Args:
