@@ -505,7 +505,10 @@ def test_own_bound_is_pyros_bound(name):
     [
         ("cnn", {"kernel": 2}, "a kernel of 2 cells; give an odd number"),
         ("resnet", {"kernel": 0}, "a kernel of 0 cells; give an odd number"),
-        ("mlp", {"hidden": 16}, "does not start in line"),
+        ("mlp", {"hidden": 16}, "MLP: hidden 16: give a list with a size for each layer"),
+        ("flow_reg", {"hidden": [16, 16]}, "FlowReg: hidden .*: give an integer from 2"),
+        ("flow_audio", {"latent_dim": None}, "FlowAudio: latent_dim None: give an integer"),
+        ("flow_audio", {"noise": 2**70}, "FlowAudio: noise 1180.*: give a number from 1e-06 to"),
     ],
 )
 def test_options_that_do_not_fit_are_one_line(name, options, message):

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from inspect import Parameter
 from typing import Any
 
 from pyrosynth.errors import MOST, InputError, integer, number
 
 MOST_LAYERS = 1000
+LARGEST_WEIGHT = 1e9
 LARGEST_SHARE = 0.99  # of units that are dropped: some must be left
 
 Check = Callable[[str, Any], float]
@@ -15,8 +17,8 @@ SIZE: Check = partial(integer, low=1, high=MOST)
 LAYERS: Check = partial(integer, low=1, high=MOST_LAYERS)
 WIDTH: Check = partial(integer, low=2, high=MOST)  # `flow_audio` has parts of half the width
 COUNT: Check = partial(integer, low=0)
-WEIGHT: Check = partial(number, low=0)
-SPREAD: Check = partial(number, low=1e-6)
+WEIGHT: Check = partial(number, low=0, high=LARGEST_WEIGHT)
+SPREAD: Check = partial(number, low=1e-6, high=LARGEST_WEIGHT)
 SHARE: Check = partial(number, low=0, high=LARGEST_SHARE)
 
 RANGES: Mapping[str, Check] = {
@@ -39,28 +41,31 @@ RANGES: Mapping[str, Check] = {
 }  # fmt: skip
 """What a value of this name must be, in every variant; one by one for those of a sequence."""
 
-SEQUENCES = "channels", "hidden", "regressor_hidden"
-"""Have one size per layer; ``hidden`` is a single one where all layers are as wide."""
 
-
-def require_ranges(owner: str, options: Mapping[str, Any]) -> None:
+def require_ranges(
+    owner: str, options: Mapping[str, Any], signature: Mapping[str, Parameter]
+) -> None:
     """Make sure that hyper-parameters of the names in `RANGES` are usable.
 
     A variant of one's own may have others, which its constructor checks.
 
     Args:
         owner: Name of the variant.
-        options: Its hyper-parameters. A ``latent_dim`` of None is that of the parameters.
+        options: Its hyper-parameters.
+        signature: Those of its constructor, by name: where the default is a sequence, one value
+            for each layer is wanted; ``latent_dim`` may be None unless it is annotated ``int``.
 
     Raises:
         InputError: A value has another type, or lies outside its range.
     """
     for name, value in options.items():
-        check = RANGES.get(name)
-        if check is None or (name == "latent_dim" and value is None):
+        check, wanted = RANGES.get(name), signature[name]
+        if check is None or (
+            name == "latent_dim" and value is None and wanted.annotation is not int
+        ):
             continue
         said = f"{owner}: {name}"
-        if name not in SEQUENCES or (name == "hidden" and not isinstance(value, list | tuple)):
+        if not isinstance(wanted.default, list | tuple):
             check(said, value)
         elif not isinstance(value, list | tuple) or not value:
             raise InputError(f"{said} {value!r}: give a list with a size for each layer")

@@ -90,10 +90,10 @@ class Variant(nn.Module, ABC):
     def __new__(cls, *args: Any, **kwargs: Any) -> "Variant":
         """Check and record the hyper-parameters, so that no variant has to."""
         variant = super().__new__(cls)
-        signature = inspect.signature(cls.__init__).parameters.values()
-        options = {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
-        given = {k: plain(kwargs.get(k, v)) for k, v in options.items()}
-        require_ranges(cls.__name__, given)
+        signature = inspect.signature(cls.__init__).parameters
+        options = {k: p for k, p in signature.items() if p.kind is p.KEYWORD_ONLY}
+        given = {k: plain(kwargs.get(k, p.default)) for k, p in options.items()}
+        require_ranges(cls.__name__, given, options)
         variant.__dict__["_hyperparameters"] = given
         return variant
 
