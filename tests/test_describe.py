@@ -38,6 +38,17 @@ def described(tmp_path_factory):
             describe(synths.load_synth(TRAP), file, **options)
         with pytest.raises(InputError, match="is unfinished; run the same"):
             read_description(file)
+        kept = file.read_bytes()
+        for other, message in (
+            ({"seed": 1}, "with seed 0, not 1; give the settings it was made with, another"),
+            ({"notes": NOTES[:1]}, "was made with notes.1"),
+        ):
+            with pytest.raises(InputError, match=message):
+                describe(synths.load_synth(TRAP), file, **{**options, **other})
+        file.write_bytes(kept.replace(b'"renders": ', b'"renders": 1'))
+        with pytest.raises(InputError, match="is unfinished, and not as it was written"):
+            describe(synths.load_synth(TRAP), file, **options)
+        file.write_bytes(kept)
         whole = describe(synths.load_synth(TRAP), file, **options)
     assert listened == [60, 60, "stop", 36, 36]  # what was done before is not done again
     return whole, file, options
@@ -103,6 +114,8 @@ def test_uses_that_are_asked_for_are_kept(described, tmp_path):
     uses = {control.param.name: control.use for control in again.controls}
     assert (uses["Dead"], uses["Wave"]) == ("learn", "fix")
     assert again.controls[0].param.default == 0.7
+    with pytest.raises(InputError, match="was made with seed 0, not 7; .* anew with --force"):
+        describe(synths.load_synth(TRAP), mine, use=["Dead"], seed=7, **options)
     with pytest.raises(InputError, match="unknown parameter 'Wawe'"):
         describe(synths.load_synth(TRAP), mine, use=["Wawe"], **options)
 

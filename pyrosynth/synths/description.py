@@ -170,29 +170,6 @@ class Description:
         return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
-def write_over(path: Path, content: bytes, before: bytes | None) -> bytes:
-    """Write a file that is made step by step, and never over what somebody else wrote.
-
-    Args:
-        path: The file.
-        content: What is to be in it.
-        before: What this process found or wrote there; None if there was no file.
-
-    Returns:
-        The content.
-
-    Raises:
-        InputError: Another process or a person changed the file, or it cannot be written.
-    """
-    if (path.read_bytes() if path.exists() else None) not in (before, content):
-        raise InputError(
-            f"'{path}' was changed while it was made, by hand or by another process, whose work "
-            "is kept; wait until that ends, or give another --out"
-        )
-    write_bytes(path, content)
-    return content
-
-
 def read_description(path: str | os.PathLike[str]) -> Description:
     """Read a description from its file.
 

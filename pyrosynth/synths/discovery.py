@@ -5,7 +5,6 @@ notes, and the sounds are compared with those of the bases. What was heard is ke
 and note, so that a description that is interrupted goes on.
 """
 
-import json
 import os
 import resource
 import time
@@ -24,16 +23,10 @@ from pyrosynth.errors import SynthError, checked_seed
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.bases import MANY, MOST_BASES, covering, spread_out, still_to_hear, usage_of
 from pyrosynth.synths.catalog import from_spec
-from pyrosynth.synths.description import (
-    FORMAT,
-    UNFINISHED,
-    Description,
-    read_description,
-    read_file,
-    write_over,
-)
+from pyrosynth.synths.description import Description, read_description, read_file
 from pyrosynth.synths.presets import Preset, distinct, preset_array
 from pyrosynth.synths.rendering import Renderer, n_cores, probe_isolation
+from pyrosynth.synths.unfinished import read_unfinished, write_over, write_unfinished
 from pyrosynth.synths.verdicts import SWEEP, Heard, even_steps, judge, probe_values
 
 HOLD_SECONDS, DURATION_SECONDS = 1.0, 1.6
@@ -88,29 +81,26 @@ def describe(
         The description.
 
     Raises:
-        InputError: ``out`` holds something else, or a name is unknown.
+        InputError: ``out`` holds something else, or was made with another seed or other notes,
+            or a name is unknown.
         SynthError: No setting of the synth gives a sound, or it has changed since ``out`` was
             begun.
     """
     seed, path = checked_seed(seed), Path(out)
     synth.param_space.index([*use, *fix])
+    settings = {"seed": seed, "notes": [note.to_json() for note in notes]}
     held: dict[str, Any] = {}
-    if path.exists():
-        data, _ = read_file(path)
-        if not force:
-            held = data.get(UNFINISHED, {})
-            identity = held.get("identity") or data.get("synth", {}).get("identity")
-            if identity != synth.identity():
-                raise SynthError(
-                    f"'{path}' describes another synth, or '{synth.name}' as it was before; give "
-                    "another --out, or describe it anew with --force"
-                )
-            if not held:
-                described = read_description(path).with_use(use, fix)
-                if use or fix:
-                    described.save(path)
-                return described
+    if path.exists() and force:
+        read_file(path)  # which nothing else is replaced by
+    elif path.exists():
+        held = read_unfinished(path, synth, settings)
+        if not held:
+            described = read_description(path).with_use(use, fix)
+            if use or fix:
+                described.save(path)
+            return described
     began = _cpu_seconds()
+    held = held or {"identity": synth.identity(), "settings": settings, "renders": 0}
     listening = _Listening(synth, path, held, seed, workers, progress)
     try:
         described = listening.run(presets, notes, seconds).with_use(use, fix)
@@ -139,7 +129,7 @@ class _Listening:
         self._renderer: Renderer | None = None
         self._key: tuple[str, Note] | None = None
         self.space = synth.param_space
-        self.held = held or {"identity": synth.identity(), "renders": 0}
+        self.held = held
         self.features = FeatureSpec(sample_rate=SAMPLE_RATE)
 
     def run(self, presets: Sequence[Preset], notes: Sequence[Note], seconds: float) -> Description:
@@ -196,8 +186,7 @@ class _Listening:
         self._renderer = None
 
     def _save(self) -> None:
-        content = {"format": FORMAT, UNFINISHED: self.held}
-        self.file = write_over(self.path, (json.dumps(content) + "\n").encode(), self.file)
+        self.file = write_unfinished(self.path, self.held, self.file)
 
     def _render(self, values: Values, note: Note) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
         """Render settings to features and reasons, and count what it took."""

@@ -1,0 +1,83 @@
+"""The file of a description that is being made, with which an interrupted one goes on."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.files import difference, write_bytes
+from pyrosynth.synths.base import Synth
+from pyrosynth.synths.description import FORMAT, UNFINISHED, read_description, read_file
+
+
+def write_over(path: Path, content: bytes, before: bytes | None) -> bytes:
+    """Write a file that is made step by step, and never over what somebody else wrote.
+
+    Args:
+        path: The file.
+        content: What is to be in it.
+        before: What this process found or wrote there; None if there was no file.
+
+    Returns:
+        The content.
+
+    Raises:
+        InputError: Another process or a person changed the file, or it cannot be written.
+    """
+    if (path.read_bytes() if path.exists() else None) not in (before, content):
+        raise InputError(
+            f"'{path}' was changed while it was made, by hand or by another process, whose work "
+            "is kept; wait until that ends, or give another --out"
+        )
+    write_bytes(path, content)
+    return content
+
+
+def write_unfinished(path: Path, held: Mapping[str, Any], before: bytes | None) -> bytes:
+    """Keep what a description that is being made holds so far, see `write_over`."""
+    content = {"format": FORMAT, UNFINISHED: held, "sha256": _digest(held)}
+    return write_over(path, (json.dumps(content) + "\n").encode(), before)
+
+
+def read_unfinished(path: Path, synth: Synth, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what a description holds that is being made; empty if it is finished.
+
+    Args:
+        path: Its file.
+        synth: The synth that is to be described.
+        settings: What decides the description: the seed and the notes; of a finished one only the
+            seed is compared.
+
+    Raises:
+        InputError: It cannot be read, was changed by hand before it was finished, or was made with
+            other settings.
+        SynthError: It describes another synth.
+    """
+    data, _ = read_file(path)
+    anew = "describe it anew with --force"
+    held: dict[str, Any] = data.get(UNFINISHED, {})
+    if UNFINISHED in data:
+        if data.get("sha256") != _digest(held):
+            raise InputError(f"'{path}' is unfinished, and not as it was written; {anew}")
+        identity, before = held["identity"], held["settings"]
+    else:
+        finished = read_description(path)
+        identity, before = finished.identity, {**settings, **finished.probe}
+    if identity != synth.identity():
+        raise SynthError(
+            f"'{path}' describes another synth, or '{synth.name}' as it was before; give another "
+            f"--out, or {anew}"
+        )
+    found = difference({key: before[key] for key in settings}, settings)
+    if found:
+        raise InputError(
+            f"'{path}' was made with {found}; give the settings it was made with, another --out, "
+            f"or {anew}"
+        )
+    return held
+
+
+def _digest(held: Any) -> str:
+    return hashlib.sha256(json.dumps(held).encode()).hexdigest()
