@@ -261,7 +261,9 @@ def test_a_path_can_be_entered_anywhere(posterior, space):
     path = explore.find_path(posterior, space.names[:2])
     both = path.values([0.3, 0.9])
     np.testing.assert_allclose(path.values(0.3), both[0])
-    np.testing.assert_allclose(path.values(-1.0), path.values(0.0))
+    for off in (-1.0, [0.5, 1.5], np.nan):
+        with pytest.raises(InputError, match="on a path: give a number from 0 to 1"):
+            path.values(off)
     params = posterior.run.space
     unit = params.to_unit(posterior.learnt(path.values(np.linspace(0, 1, 101))))
     turns = (np.diff(unit[:, params.discrete], axis=0) != 0).sum(axis=0)

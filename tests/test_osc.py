@@ -226,25 +226,36 @@ def test_what_is_told_is_what_is_saved(client, live):
         (("/nothing",), "unknown message '/nothing'; known: /ping, "),
         (("/ping", 1), "/ping cannot be used with 1 such argument; send it without arguments"),
         (("/decode", "pc1"), "/decode cannot be used with 1 such argument; send it axis pos"),
-        (("/decode", "brightness", "much"), "/decode cannot be used"),
+        (("/decode", "brightness", "much"), "'brightness' 'much': give a number"),
+        (("/decode", "brightness", "1"), "'brightness' '1': give a number"),
+        (("/decode", "pc1", 1.0, "brightness", 1.0, "pc1", 2.0), "'pc1' is there twice"),
+        (("/move", "brightness", 1.0, "brightness", 1.0), "name each axis once"),
         (("/decode", "pc1", 6.1), "give -6 to 6"),
         (("/z", *[0.0] * 15, -57.0), "a point has the number -57; give -10 to 10"),
         (("/decode", "nowhere", 1.0), "unknown axis 'nowhere'; known: loudness"),
         (("/load", "nobody"), "unknown preset 'nobody'; known:"),
         (("/param", "nothing"), "unknown parameter 'nothing'; known:"),
         (("/z", 1.0, 2.0), "16 finite numbers"),
-        (("/z", *[float("nan")] * 16), "16 finite numbers"),
+        (("/z", *[float("nan")] * 16), "latent nan: give a number"),
         (("/protocol", 1), "this server speaks 3"),
         (("/encode", "../run/run.json"), "unknown sound '../run/run.json'; known: tone.wav"),
         (("/encode", "loop"), "unknown sound 'loop'; known:"),
         (("/save", "../out"), "'../out' cannot name a file"),
         (("/render", ""), "'' cannot name a file"),
         (("/path/play", 0.5), "the path is empty"),
-        (("/presets", -1), "ask for 1 to 50"),
-        (("/analysis", "pc1", 100000), "give 2 to 101"),
-        (("/listen", 99999), "give 1 to 65535"),
-        (("/random", 1e30), "cannot be used|abs"),
-        (("/midi", "on"), "/midi cannot be used with 1 such argument; send it 0|1"),
+        (("/presets", -1), "first preset -1: give an integer of at least 0"),
+        (("/presets", 0, 51), "number of presets 51: give an integer from 1 to 50"),
+        (("/presets", 0, 1, 2), "/presets cannot be used with 3 such arguments"),
+        (("/analysis", "pc1", 100000), "100000: give an integer from 2 to 101"),
+        (("/analysis", "pc1", 2, 3), "/analysis cannot be used with 3 such arguments"),
+        (("/listen", 99999), "port 99999: give an integer from 1 to 65535"),
+        (("/near", 3.5), "number of presets 3.5: give an integer from 1 to 50"),
+        (("/near", "\uff13"), "number of presets '\uff13': give an integer"),
+        (("/freeze", 7), "switch 7: give an integer from 0 to 1"),
+        (("/path/knobs", 0.5), "switch 0.5: give an integer from 0 to 1"),
+        (("/random", 0.5), "seed 0.5: give an integer"),
+        (("/midi", "on"), "switch 'on': give an integer from 0 to 1"),
+        (("/protocol", "3"), "protocol 3: this server speaks 3"),
         (("/cc", 1, 2, 3), "controller 2 of channel 1 moves no axis; on channel 16 these do: 3 ("),
         (("/cc", 16, 3, 128), "value 128: give an integer from 0 to 127"),
         (("/cc", 0, 3, 0), "channel 0: give an integer from 1 to 16"),
@@ -259,9 +270,6 @@ def test_what_is_told_is_what_is_saved(client, live):
     ],
 )  # fmt: skip
 def test_mistakes_get_one_clear_line(client, message, says):
-    if message[0] == "/random":
-        assert isinstance(client.ask(*message), dict)
-        return
     address, text = client.ask(*message, until="never")
     assert address == message[0]
     assert says in text
@@ -400,6 +408,16 @@ def test_files_that_were_there_are_not_replaced(live, tmp_path):
 def bundle(tag, *messages):
     parts = [struct.pack(">i", len(m)) + m for m in messages]
     return b"#bundle\0" + struct.pack(">Q", tag) + b"".join(parts)
+
+
+@pytest.mark.parametrize("ratio", [-0.5, 1.5, float("nan"), "0.5"])
+def test_what_is_off_the_path_is_refused(client, ratio):
+    client.ask("/path/add")
+    assert isinstance(client.ask("/random", 1e30), dict)
+    client.ask("/path/add")
+    _, said = client.ask("/path/play", ratio)
+    assert said == f"ratio {ratio!r}: give a number from 0 to 1"
+    client.ask("/path/play", 1)  # whole numbers are numbers
 
 
 def test_bundles_and_replays(client, served):

@@ -121,6 +121,16 @@ def test_state_points_sounds_and_files(live):
     assert json.loads(file[1]) == json.loads(text[1])
 
 
+def test_a_format_that_there_is_not_is_refused(live):
+    asked = {"values": live.known(1).tolist(), "name": "mine"}
+    wrong, right = ask(
+        live, *(post("/api/file", {**asked, "format": name}) for name in ("vital", "own"))
+    )
+    assert wrong[0] == 400
+    assert json.loads(wrong[1])["error"] == "unknown format 'vital'; known: own, json"
+    assert right[0] == 200
+
+
 def test_a_morph_goes_through_its_presets_and_is_rendered(live):
     through = [parent(live, number) for number in (0, 3, 5)]
     param = live.posterior.run.space.params[0]
@@ -359,7 +369,7 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
         (post("/api/similar", {"z": [0.0] * 16}), "cannot be understood"),
         (post("/api/breed", {"parents": []}), "0 parents; breed two presets"),
         (post("/api/breed", {}), "cannot be understood (it has no 'parents')"),
-        (post("/api/point", {}), "has z, knobs, preset, random, path or through"),
+        (post("/api/point", {}), "has one of z, knobs, preset, random, path, through"),
         (post("/api/point", {"through": []}), "a morph through 0 presets: give 2 to 8"),
         (post("/api/point", {"z": [1, 2]}), "16 finite numbers"),
         (post("/api/point", {"z": [0] * 15 + [57]}), "a point has the number 57; give -10 to 10"),
@@ -370,7 +380,7 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
         (post("/api/point", {"preset": 1.5}), "preset number 1.5: give an integer from 0 to"),
         (post("/api/point", {"random": "1"}), "random '1': give an integer"),
         (post("/api/point", {"preset": 0, "to": {"x": 1}}), "unknown axis 'x'; known:"),
-        (post("/api/point", {"preset": 0, "to": 5}), "cannot be understood"),
+        (post("/api/point", {"preset": 0, "to": 5}), "numbers by name is int 5; give"),
         (post("/api/point", {"path": [[0, 0]] * 1000}), "1 to 200 places"),
         (post("/api/point", {"path": [[0, 1e999]]}), "finite"),
         (post("/api/point", [1]), "a JSON object"),
@@ -399,8 +409,23 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
         ),
         (("GET", "/api/ping", {"headers": {"Origin": ""}}), "its own page only"),
         (("DELETE", "/api/point", {}), "Method Not Allowed"),
+        (post("/api/point", b'{"preset": 1, "preset": 2}'), "'preset' is there twice"),
+        (
+            post("/api/point", b'{"preset": 1, "to": {"pc1": 1, "pc1": 2}}'),
+            "'pc1' is there twice",
+        ),
+        (post("/api/point", {"preset": 0, "to": [["pc1", 1]]}), "give a JSON object with one for"),
+        (post("/api/point", {"preset": 0, "lock": {}}), "unknown key of a question 'lock'; known"),
+        (post("/api/point", {"preset": 0, "random": 1}), "not preset and random"),
+        (post("/api/point", {"preset": 0, "sound": "no"}), "sound is str 'no'; give true or"),
+        (post("/api/file", {"values": [], "formats": "json"}), "unknown key of a question"),
+        (post("/api/bank", {"presets": [5]}), "a preset is int 5; give a JSON object"),
+        (post("/api/bank", {"presets": [{"name": 5}]}), "name is int 5; give a text"),
+        (post(search({"name": None}), b"x"), "name is None; give a text"),
+        (post(search() + "&asked={}", b"x"), "send one, 'asked', a JSON object"),
+        (post("/api/search?budget=5", b"x"), "queries budget: send one, 'asked'"),
     ],
-    ids=range(40),
+    ids=range(52),
 )
 def test_mistakes_get_one_clear_line(live, question, says):
     (status, content, _), (after, _, _) = ask(live, question, ("GET", "/api/ping", {}))

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, counted, unknown
+from pyrosynth.errors import InputError, counted, numbers, unknown
 from pyrosynth.explore.chains import smooth_chain
 from pyrosynth.explore.latent_space import LatentSpace, Location
 from pyrosynth.explore.places import Array, Float, Place
@@ -30,6 +30,7 @@ METHODS: tuple[Method, ...] = ("rendered", "sound", "halfway", "latent", "knobs"
 
 GRID = 9  # points of a leg between which a path is straight
 ROUNDS = 3  # times each parameter that turns is looked at again after the others have moved
+ROUNDING = 1e-9  # how far off a path a position may be by it
 STRAIGHT = 0.2  # weight of the distance from a straight line of sounds, against second differences
 
 
@@ -59,6 +60,9 @@ class PresetPath:
 
         Returns:
             Shape (..., n_params).
+
+        Raises:
+            InputError: A position is off the path, or no number.
         """
         if self.method == "latent":
             return self.place(position).values
@@ -93,8 +97,11 @@ class PresetPath:
         return (1 - share) * self.points[before] + share * self.points[after]
 
     def _index(self, position: ArrayLike) -> Float:
-        ratio = np.asarray(position, np.float64) / max(self.n_presets - 1, 1)
-        return np.clip(ratio, 0.0, 1.0) * (len(self.points) - 1)
+        given, last = numbers("positions on a path", position, np.float64), self.n_presets - 1
+        off = given[~((given >= -ROUNDING) & (given <= last + ROUNDING))]
+        if off.size:
+            raise InputError(f"position {off.flat[0]:g} on a path: give a number from 0 to {last}")
+        return np.clip(given / max(last, 1), 0.0, 1.0) * (len(self.points) - 1)
 
 
 def find_path(

@@ -9,7 +9,7 @@ from pyrosynth._version import __version__
 from pyrosynth.audio.descriptors import NAMES as DESCRIPTORS
 from pyrosynth.audio.descriptors import describe
 from pyrosynth.audio.io import save_audio
-from pyrosynth.errors import InputError, counted, integer, unknown
+from pyrosynth.errors import InputError, integer, number, unknown, unrepeated_keys
 from pyrosynth.files import writable, write_bytes
 from pyrosynth.live.controllers import HIGHEST, Controller
 from pyrosynth.live.controls import moved
@@ -26,13 +26,26 @@ def pairs(arguments: Arguments) -> dict[str, float]:
 
     Raises:
         ValueError: There are none, or one of them has no number.
+        InputError: A name is there twice, or what should be a number is none.
     """
     if not arguments or len(arguments) % 2:
         raise ValueError("names and numbers in turn")
-    return {
-        str(name): float(value)
-        for name, value in zip(arguments[::2], arguments[1::2], strict=True)
-    }
+    told = zip(map(str, arguments[::2]), arguments[1::2], strict=True)
+    try:
+        return unrepeated_keys([(name, number(f"'{name}'", value)) for name, value in told])
+    except ValueError as error:
+        raise InputError(f"{error}; name each axis once") from error
+
+
+def switch(arguments: Arguments) -> bool:
+    """Read whether something is to be on.
+
+    Raises:
+        ValueError: There is not one argument.
+        InputError: It is neither 0 nor 1.
+    """
+    (on,) = arguments
+    return bool(integer("switch", on, 0, 1))
 
 
 @message("/ping", "", "/pong", "Protocol and version of the server.")
@@ -42,19 +55,17 @@ def _ping(session: Session, arguments: Arguments) -> list[Answer]:
 
 @message("/protocol", "number", "/protocol", "Ask for a protocol; another than 3 is an error.")
 def _protocol(session: Session, arguments: Arguments) -> list[Answer]:
-    (number,) = arguments
-    if int(number) != PROTOCOL:
-        raise InputError(f"protocol {number}: this server speaks {PROTOCOL}; adapt or change it")
+    (asked,) = arguments
+    if asked != PROTOCOL:
+        raise InputError(f"protocol {asked}: this server speaks {PROTOCOL}; adapt or change it")
     return [("/protocol", [PROTOCOL])]
 
 
 @message("/listen", "port", "/listening", "Send answers to this port of the sender from now on.")
 def _listen(session: Session, arguments: Arguments) -> list[Answer]:
-    port = int(*arguments)
-    if not 1 <= port <= 65535:
-        raise InputError(f"port {port}; give 1 to 65535")
-    session.port = port
-    return [("/listening", [port])]
+    (port,) = arguments
+    session.port = integer("port", port, 1, 65535)
+    return [("/listening", [session.port])]
 
 
 @message(
@@ -98,7 +109,7 @@ def _param(session: Session, arguments: Arguments) -> list[Answer]:
 def _z(session: Session, arguments: Arguments) -> list[Answer]:
     if not arguments:
         return [("/z", session.place.z.tolist())]
-    return session.go(session.live.at([float(a) for a in arguments]))
+    return session.go(session.live.at([number("latent", a) for a in arguments]))
 
 
 @message("/reset", "", "/params /z", "Go to the origin, the middle of all presets.")
@@ -108,13 +119,14 @@ def _reset(session: Session, arguments: Arguments) -> list[Answer]:
 
 @message("/random", "[seed]", "/params /z", "Go to a random but plausible preset.")
 def _random(session: Session, arguments: Arguments) -> list[Answer]:
-    seed = int(*arguments) if arguments else int(np.random.default_rng().integers(2**31))
+    (seed,) = arguments or [int(np.random.default_rng().integers(2**31))]
+    seed = integer("seed", seed)
     return session.go(session.live.random(seed), f"random {seed}")
 
 
 @message("/freeze", "0|1", "/freeze", "Whether /decode keeps the other axes (1, the default).")
 def _freeze(session: Session, arguments: Arguments) -> list[Answer]:
-    session.frozen = bool(int(*arguments))
+    session.frozen = switch(arguments)
     return [("/freeze", [int(session.frozen)])]
 
 
@@ -163,9 +175,8 @@ def _axis(session: Session, arguments: Arguments) -> list[Answer]:
     slow=True,
 )  # fmt: skip
 def _analysis(session: Session, arguments: Arguments) -> list[Answer]:
-    name, n = str(arguments[0]), int(*arguments[1:]) if arguments[1:] else 33
-    if not 2 <= n <= 101:
-        raise InputError(f"{counted(n, 'position')}; give 2 to 101")
+    name, n = (*arguments, 33) if len(arguments) == 1 else arguments
+    name, n = str(name), integer("number of positions", n, 2, 101)
     live = session.live
     positions = np.linspace(FIRST, LAST, n).tolist()
     swept = [live.move(session.place, {name: position}) for position in positions]
@@ -186,12 +197,10 @@ def _analysis(session: Session, arguments: Arguments) -> list[Answer]:
 
 @message("/presets", "[start [n]]", "/presets", "Start, number of all, n (50) names.")
 def _presets(session: Session, arguments: Arguments) -> list[Answer]:
-    start, n = (*map(int, arguments), *(0, PAGE)[len(arguments) :])
+    usual: Arguments = [0, PAGE]
+    start, n = [*arguments, *usual[len(arguments) :]]
+    start, n = integer("first preset", start, 0), integer("number of presets", n, 1, PAGE)
     names = session.live.space.names
-    if start < 0 or not 1 <= n <= PAGE:
-        raise InputError(
-            f"{counted(n, 'preset')} from number {start}; ask for 1 to {PAGE} from 0 on"
-        )
     return [("/presets", [start, len(names), *names[start : start + n]])]
 
 
@@ -211,9 +220,8 @@ def _load(session: Session, arguments: Arguments) -> list[Answer]:
 
 @message("/near", "[n]", "/near", "Name and distance in dB of n (8) presets that sound alike.")
 def _near(session: Session, arguments: Arguments) -> list[Answer]:
-    n = int(*arguments) if arguments else 8
-    if not 1 <= n <= PAGE:
-        raise InputError(f"{counted(n, 'preset')}; ask for 1 to {PAGE}")
+    (n,) = arguments or [8]
+    n = integer("number of presets", n, 1, PAGE)
     return [("/near", list(chain.from_iterable(session.live.near(session.place.z, n))))]
 
 
@@ -258,13 +266,14 @@ def _path_add(session: Session, arguments: Arguments) -> list[Answer]:
 
 @message("/path/knobs", "0|1", "/path/knobs", "Whether the path is straight in knobs, not in z.")
 def _path_knobs(session: Session, arguments: Arguments) -> list[Answer]:
-    session.straight = bool(int(*arguments))
+    session.straight = switch(arguments)
     return [("/path/knobs", [int(session.straight)])]
 
 
 @message("/path/play", "ratio", "/params /z", "Go to where the path is at a ratio from 0 to 1.")
 def _path_play(session: Session, arguments: Arguments) -> list[Answer]:
-    return session.follow_path(float(*arguments))
+    (ratio,) = arguments
+    return session.follow_path(ratio)
 
 
 @message(
@@ -334,7 +343,7 @@ def _note(session: Session, arguments: Arguments) -> list[Answer]:
     "knobs: from now on by /cc channel controller value for each that has changed, first for all.",
 )  # fmt: skip
 def _midi(session: Session, arguments: Arguments) -> list[Answer]:
-    session.tell_midi(bool(int(*arguments)))
+    session.tell_midi(switch(arguments))
     return [("/midi", [int(session.tells_midi)])]
 
 

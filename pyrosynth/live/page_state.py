@@ -12,15 +12,18 @@ import numpy as np
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import Audio, wav_bytes
-from pyrosynth.errors import InputError, PyrosynthError, counted, integer, number
+from pyrosynth.errors import InputError, PyrosynthError, counted, integer, require_type
 from pyrosynth.explore.morphing import PresetPath, find_path
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.live import plane
 from pyrosynth.live.engine import Live
 from pyrosynth.live.protocol import PROTOCOL
+from pyrosynth.live.questions import locked, named_numbers, only
 from pyrosynth.synths.knobs import Reading, grouped
 
 AROUND = 4  # presets that a place on the plane is a mixture of
+PLACES = "z", "knobs", "preset", "random", "path", "through"  # what a point can be asked by
+POINT = *PLACES, "values", "near", "to", "locked", "sound"  # keys of a question for a point
 STARTS = 16  # places that were moved from and are remembered
 LONGEST = 200  # places of a path asked at once
 STOPS, ALONG = 8, 9  # presets that a morph leads through at most, and presets along it
@@ -107,10 +110,11 @@ class PageState:
             of a morph all points.
 
         Raises:
-            InputError: It asks for nothing, or for something that does not exist.
+            InputError: It asks for nothing, for several things, or for something that does not
+                exist.
         """
-        live = self.live
-        if "path" in asked:
+        live, by = self.live, only(asked, "a point", PLACES)
+        if by == "path":
             places = np.asarray(asked["path"], np.float64)
             if places.ndim != 2 or places.shape[1] != 2 or not 1 <= len(places) <= LONGEST:
                 raise InputError(f"a path is 1 to {LONGEST} places of two numbers")
@@ -118,24 +122,20 @@ class PageState:
                 raise InputError("a place on the plane is two finite numbers")
             places = np.clip(places, -FARTHEST, FARTHEST)
             return {"path": [self.mixture(place).tolist() for place in places]}
-        if "through" in asked:
+        if by == "through":
             return {"path": self.morph(asked["through"], locked(asked))}
         on_plane = None
-        if "z" in asked:
+        if by == "z":
             place = self._at(json.dumps([asked["z"], asked.get("values")]))
-        elif "knobs" in asked:
+        elif by == "knobs":
             values = live.checked(asked["knobs"])
             place = live.place_of(values, live.point(asked.get("near", np.zeros(live.space.dim))))
-        elif "preset" in asked:
+        elif by == "preset":
             number = integer("preset number", asked["preset"], 0, len(live.space) - 1)
             place = live.space.place(live.space.names[number])
             on_plane = self.plane[number].tolist()
-        elif "random" in asked:
-            place = live.random(integer("random", asked["random"]))
         else:
-            raise InputError(
-                "a question for a point has z, knobs, preset, random, path or through"
-            )
+            place = live.random(integer("random", asked["random"]))
         step = None
         if "to" in asked:
             step = live.steer(place, named_numbers("position on axis", asked["to"]))
@@ -144,7 +144,9 @@ class PageState:
         told = self.told(held, on_plane if step is None else None)
         if step and live.space.of_sound and np.array_equal(held.values, place.values):
             told["share"] = round(step.share, 3)
-        if asked.get("sound"):
+        wanted = asked.get("sound", False)
+        require_type("sound", wanted, bool, "true or false")
+        if wanted:
             with suppress(PyrosynthError):  # said when the sound alone is asked for
                 sound = live.render(held.values)
                 told["sound"] = self.sound(sound.audio, sound.x)
@@ -242,13 +244,3 @@ class PageState:
     @cached_property
     def _number(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.live.space.names)}
-
-
-def locked(asked: dict[str, Any]) -> dict[str, float]:
-    """Return the native values, by name, that a question wants parameters to keep."""
-    return named_numbers("parameter", asked.get("locked", {}))
-
-
-def named_numbers(kind: str, given: Any) -> dict[str, float]:
-    """Return numbers by name, after making sure that they are some."""
-    return {name: number(f"{kind} '{name}':", value) for name, value in dict(given).items()}

@@ -9,9 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 
-import numpy as np
-
-from pyrosynth.errors import InputError, counted, unknown
+from pyrosynth.errors import InputError, counted, number, unknown
 from pyrosynth.explore.morphing import PresetPath
 from pyrosynth.explore.places import Place
 from pyrosynth.live.controllers import Controller
@@ -168,17 +166,16 @@ class Session:
             )
         self.path.append(place)
 
-    def follow_path(self, ratio: float) -> list[Answer]:
+    def follow_path(self, ratio: Argument) -> list[Answer]:
         """Go to where the path is at a ratio from 0 to 1.
 
         Raises:
-            InputError: The path has no point, or the ratio is not a number.
+            InputError: The path has no point, or the ratio is not a number from 0 to 1.
         """
         if not self.path:
             raise InputError("the path is empty; add points by /path/add")
-        if not np.isfinite(ratio):
-            raise InputError(f"ratio {ratio}; give a number from 0 to 1")
-        space, position = self.live.space, ratio * (len(self.path) - 1)
+        position = number("ratio", ratio, 0, 1) * (len(self.path) - 1)
+        space = self.live.space
         latent = PresetPath.through(space, self.path, "latent").place(position)
         if not self.straight:
             return self.go(latent)

@@ -26,7 +26,8 @@ from pyrosynth.live.connections import BODY_SECONDS, WAIT_SECONDS, Connections, 
 from pyrosynth.live.engine import Live, Sound
 from pyrosynth.live.files import LARGEST_FILE
 from pyrosynth.live.midi import MidiPorts
-from pyrosynth.live.page_state import PageState, locked
+from pyrosynth.live.page_state import POINT, PageState
+from pyrosynth.live.questions import locked, name_of, one_of, question, question_of
 from pyrosynth.live.relatives import children, similar
 from pyrosynth.live.searching import GrowingSearch, in_thread
 
@@ -41,6 +42,7 @@ LARGEST_QUESTION = 2**18  # bytes of a question as JSON
 UPLOADS = 2  # sounds that are read at once
 BUDGET, MOST_RENDERS = 256, 4096  # sounds that a search renders
 MOST_PRESETS = 128  # of a bank
+FORMATS = "own", "json"  # of a preset: that of the synth, or one that any host can play
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -137,11 +139,11 @@ class Site:
         return web.Response(body=self._state, content_type="application/json")
 
     async def _point(self, request: web.Request) -> web.Response:
-        asked = await self._question(request)
+        asked = await self._question(request, *POINT)
         return web.json_response(await asyncio.to_thread(self.page.point, asked))
 
     async def _sound(self, request: web.Request) -> web.Response:
-        asked = await self._question(request)
+        asked = await self._question(request, "values", "pitch", "hold")
         values, note = self.live.checked(asked["values"]), None
         if "pitch" in asked:
             own = self.live.posterior.run.note
@@ -155,8 +157,8 @@ class Site:
 
     async def _search(self, request: web.Request) -> web.StreamResponse:
         """Answer by lines of JSON, whenever there is something new, until the page has gone."""
-        asked = _object(request.query.get("asked", "{}"))
-        name = str(asked.get("name", "the sound"))[:100]
+        asked = question_of(request.query, ("name", "budget", "start", "seed", "locked"))
+        name = name_of(asked, "the sound")
         budget = integer("budget", asked.get("budget", BUDGET), 1, MOST_RENDERS)
         start = self.live.checked(asked["start"]) if "start" in asked else None
         options: dict[str, Any] = {
@@ -183,13 +185,13 @@ class Site:
         return response
 
     async def _similar(self, request: web.Request) -> web.Response:
-        asked = await self._question(request)
+        asked = await self._question(request, "z", "values")
         place = self.live.at(asked["z"], asked["values"])
         found = await asyncio.to_thread(similar, self.page, place)
         return web.json_response({"similar": found})
 
     async def _breed(self, request: web.Request) -> web.Response:
-        asked = await self._question(request)
+        asked = await self._question(request, "parents", "seed", "locked")
         if len(asked["parents"]) != 2:
             raise InputError(f"{len(asked['parents'])} parents; breed two presets")
         first, second = (self.live.at(p["z"], p["values"]) for p in asked["parents"])
@@ -198,24 +200,23 @@ class Site:
         return web.json_response({"children": bred})
 
     async def _bank(self, request: web.Request) -> web.Response:
-        presets = (await self._question(request))["presets"]
+        presets = (await self._question(request, "presets"))["presets"]
         if not 1 <= len(presets) <= MOST_PRESETS:
             raise InputError(f"a bank has 1 to {MOST_PRESETS} presets")
-        named = [(str(p["name"])[:80], self.live.checked(p["values"])) for p in presets]
+        named = [(name_of(p, "preset"), self.live.checked(p["values"])) for p in presets]
         return self._written(*await asyncio.to_thread(self.live.files.bank, named))
 
     async def _file(self, request: web.Request) -> web.Response:
-        asked = await self._question(request)
-        name = str(asked.get("name", ""))[:80] or "preset"
-        values = self.live.checked(asked["values"])
-        if asked.get("format") == "json":
+        asked = await self._question(request, "values", "name", "format")
+        name, values = name_of(asked, "preset"), self.live.checked(asked["values"])
+        if one_of(asked, "format", FORMATS) == "json":
             suffix, content = ".json", self.live.files.text(values, name).encode()
         else:
             suffix, content = await asyncio.to_thread(self.live.files.bank, [(name, values)])
         return self._written(suffix, content)
 
     async def _midi(self, request: web.Request) -> web.Response:
-        values = self.live.checked((await self._question(request))["values"])
+        values = self.live.checked((await self._question(request, "values"))["values"])
         self.midi.tell(values)
         return web.json_response({})
 
@@ -226,8 +227,8 @@ class Site:
     def _told(self, sound: Sound) -> web.Response:
         return web.json_response(self.page.sound(sound.audio, sound.x))
 
-    async def _question(self, request: web.Request) -> dict[str, Any]:
-        return _object(await self._body(request, LARGEST_QUESTION))
+    async def _question(self, request: web.Request, *keys: str) -> dict[str, Any]:
+        return question(await self._body(request, LARGEST_QUESTION), keys)
 
     async def _body(self, request: web.Request, largest: int) -> bytes:
         """Return what a request brings along, in the time that there is for it."""
@@ -243,14 +244,6 @@ class Site:
             raise InputError(f"a request of more than {largest >> 10} KiB; send less")
         self.connections.answers(request.transport)
         return bytes(content)
-
-
-def _object(text: str | bytes) -> dict[str, Any]:
-    """Read a question."""
-    asked = json.loads(text)
-    if not isinstance(asked, dict):
-        raise InputError("a question is a JSON object")
-    return asked
 
 
 async def _protect(request: web.Request, response: web.StreamResponse) -> None:

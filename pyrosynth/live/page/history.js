@@ -107,8 +107,9 @@ const favourites = {
     const presets = this.all();
     $("save-bank").disabled = !presets.length;
     $("favourites").replaceChildren(...presets.map((preset, i) => {
+      const { z, values } = preset;
       const item = listed(
-        preset.name, () => trying(() => visit(() => source.point(preset), preset.name)),
+        preset.name, () => trying(() => visit(() => source.point({ z, values }), preset.name)),
         "Remove", () => trying(async () => this.store(this.all().filter((_, k) => k !== i))),
       );
       leading(item.firstChild, preset);

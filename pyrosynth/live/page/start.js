@@ -101,7 +101,7 @@ function listen() {
   on("add", async () => { map.path.push(now.place); stops.push(now); map.draw(); setPath(); });
   on("walk", walk);
   on("clear", async () => { endPath(); map.clear(); stops = []; setPath(); });
-  on("save", () => save());
+  on("save", () => save("own"));
   on("save-json", () => save("json"));
   on("save-sound", async () => {
     const called = title;
