@@ -55,8 +55,17 @@ MODES = {
     "hang at exit": (30, None),
     "delete home": (31, None),
     "round up": (32, None),
+    "do not wait": (33, None),
+    "write here": (34, ""),
 }  # None where the sound may be done before the damage shows
-REASON = {SEGFAULT: "crashed", HANG: "timed out", NAN: "not finite", SILENCE: "silent"}
+EXIT = MODES["exit"][0]
+REASON = {
+    EXIT: "crashed",
+    SEGFAULT: "crashed",
+    HANG: "timed out",
+    NAN: "not finite",
+    SILENCE: "silent",
+}
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +169,9 @@ def test_all_misbehaviour_in_one_job(faulty, scratch, monkeypatch):
     rendered = render(faulty, values, workers=2)
     reasons = dict(MODES.values())
     for mode, reason in zip(modes, rendered.reason[::3], strict=True):
-        assert reasons[mode] in (reason, None), (mode, reason)
+        # Where a child of an earlier sound holds the connection, an end seems a hang.
+        known = ("crashed", "timed out") if reasons[mode] == "crashed" else (reasons[mode],)
+        assert reason in known or reasons[mode] is None, (mode, reason)
     good = rendered.reason == ""
     assert good[1::3].all()
     assert good[2::3].all()
@@ -216,12 +227,23 @@ def test_a_faulty_sound_costs_only_itself(faulty, workers):
 @pytest.mark.parametrize("isolation", ["load", "fork"])
 def test_a_crash_in_a_forked_child_does_not_end_the_worker(faulty_plugin, isolation):
     synth = synths.load_synth(faulty_plugin, isolation=isolation)
-    faults = {2: SEGFAULT, 5: HANG}
+    faults = {2: SEGFAULT, 4: EXIT, 5: HANG}
     rendered = render(synth, settings(8, faults))
     assert rendered.reason.tolist() == [REASON.get(faults.get(i), "") for i in range(8)]
     np.testing.assert_array_equal(
         rendered.audio[~rendered.failed], render(synth, settings(8)).audio[~rendered.failed]
     )
+
+
+def test_what_a_plugin_writes_where_it_works_is_not_written_over_the_users(
+    faulty_plugin, tmp_path, monkeypatch
+):
+    (tmp_path / "notes.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FAULTY_WRITES_AT_LOAD", "1")
+    synth = synths.load_synth(os.path.relpath(faulty_plugin), isolation="reload")
+    assert render(synth, settings(1, {0: MODES["write here"][0]})).reason.tolist() == [""]
+    assert [(f.name, f.read_text()) for f in tmp_path.iterdir()] == [("notes.txt", "mine")]
 
 
 def test_order_and_number_of_workers_do_not_matter(faulty):

@@ -37,7 +37,8 @@ class Synth(ABC):
         isolations: Those it offers, in the order in which they are to be tried.
         batched: Whether ``render_batch`` is faster than one sound after the other.
         memory_limit: Bytes that a worker process may take beyond what it has when the synth is
-            ready; None for no limit.
+            ready; None for no limit. A synth with one works in an empty folder, where files that
+            it writes do no harm.
         preset_suffix: How the names of files of its own presets end, such as ``".syx"``;
             empty if it has none.
         controllers: The MIDI controllers that its parameters follow if nobody has assigned any, by

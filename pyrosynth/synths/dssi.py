@@ -63,6 +63,7 @@ def probe(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            cwd=home,
             start_new_session=True,
         )
         scratch.adopt(child.pid)

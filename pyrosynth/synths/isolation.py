@@ -19,6 +19,7 @@ from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
 from pyrosynth.synths.sandbox import die_with_parent, zero_new_memory
 
 TEXT_BYTES = 1024  # of an error that a forked child tells
+PLAYED = 87  # exit code of a forked child that has played; a plugin that ends it says 0
 
 
 class Opened(Protocol):
@@ -178,14 +179,14 @@ class IsolatedSynth(Synth):
                     zero_new_memory()
                     with self.new_instance(sample_rate) as instance:
                         memory[:n_bytes] = instance.play(values, note).tobytes()
-                    os._exit(0)
+                    os._exit(PLAYED)
                 except SynthError as error:
                     said = str(error).encode("utf-8", "replace")[:TEXT_BYTES]
                     memory[n_bytes : n_bytes + len(said)] = said
                 finally:
                     os._exit(1)
             _, status = os.waitpid(child, 0)
-            if status:
+            if os.waitstatus_to_exitcode(status) != PLAYED:
                 text = memory[n_bytes:].rstrip(b"\0").decode("utf-8", "replace")
                 raise SynthError(text or f"synth '{self.name}' crashed while playing a note")
             return np.frombuffer(memory[:n_bytes], np.float32)

@@ -188,7 +188,7 @@ class Worker:
         self._pickled.seek(0)
         self._errors.seek(0)
         self._errors.truncate()
-        paths = [path or os.getcwd() for path in sys.path]
+        paths = map(os.path.abspath, sys.path)
         # The kernel would end it with this thread, so only the main thread asks for that; if
         # another one starts it, the guard of the scratch folder suffices.
         in_main = threading.current_thread() is threading.main_thread()

@@ -160,9 +160,11 @@ def main(arguments: list[str]) -> None:
         slots = [Slot(settings, memory, number) for number in range(SLOTS)]
         synth = from_spec(settings.spec)
         limit_resources(synth.memory_limit)
+        if synth.memory_limit is not None:  # a plugin, which may write files where it works
+            os.chdir(os.environ["HOME"])
         gc.freeze()  # what a forked child does not collect, it need not copy
         is_new = True
-        while request := connection.recv(REQUEST.size):
+        while request := _next_request(connection):
             number, size, start = REQUEST.unpack(request)
             _render_batch(settings, synth, slots[number], start, size, is_new)
             connection.send(packed(READY, number))
@@ -177,6 +179,14 @@ def main(arguments: list[str]) -> None:
             connection.send(packed(FAILED, 0, text))
     finally:
         os._exit(0)  # without what the plugin wants to do at the end
+
+
+def _next_request(connection: socket.socket) -> bytes:
+    """Wait for a request; empty if the parent is gone, or a plugin has damaged the connection."""
+    try:
+        return connection.recv(REQUEST.size)
+    except OSError:
+        return b""
 
 
 def _mapped(descriptor: int, size: int) -> Memory:

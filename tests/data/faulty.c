@@ -20,6 +20,7 @@ enum {
     WRITE_EVERYWHERE, READ_EVERYWHERE, LOWER_LIMITS, ALLOCATE, SLEEP, KILL, EXIT, PRINT, ALARM,
     DAEMON, DAEMON_WITHOUT_HOME, END_THREAD, BECOME_ANOTHER,
     TRAP_FLOATS, SEGFAULT_AGAIN, HANG_AT_EXIT, DELETE_HOME, ROUND_UP,
+    DO_NOT_WAIT, WRITE_HERE,
     MODES
 };
 
@@ -54,6 +55,7 @@ static void *wait_for_ever(void *nothing) { pause(); return nothing; }
 __attribute__((constructor)) static void load(void) {
     static pthread_t thread;
     if (getenv("FAULTY_SLEEPS_AT_LOAD")) sleep(1000);
+    if (getenv("FAULTY_WRITES_AT_LOAD")) fclose(fopen("notes.txt", "w"));
     if (getenv("FAULTY_HAS_THREADS")) pthread_create(&thread, 0, wait_for_ever, 0);
 }
 
@@ -132,6 +134,12 @@ static void misbehave(int mode) {
         if (system("rm -rf \"$HOME\"")) {}
         break;
     case ROUND_UP: fesetround(FE_UPWARD); break;
+    case DO_NOT_WAIT:
+        for (int i = 0; i < 4096; i++) fcntl(i, F_SETFL, O_NONBLOCK);
+        break;
+    case WRITE_HERE:
+        if (freopen("notes.txt", "w", stdout)) {}
+        break;
     case BECOME_ANOTHER: execl("/bin/sleep", "sleep", getenv("FAULTY_SLEEPS"), (char *)0); break;
     }
 }

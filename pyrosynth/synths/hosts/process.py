@@ -63,12 +63,12 @@ def ask(
             home / name for name in ("question.json", "answer.json", "complaints.txt")
         )
         question.write_text(json.dumps(arguments), encoding="utf-8")  # too long for a command
-        paths = [entry or os.getcwd() for entry in sys.path]
+        paths = map(os.path.abspath, sys.path)
         with complaints.open("wb") as errors:
             child = subprocess.Popen(
                 [
                     *PYTHON, "-P", "-c", COMMAND,
-                    str(os.getpid()), operation, host, path, question, answer,
+                    str(os.getpid()), operation, host, os.path.abspath(path), question, answer,
                 ],
                 env={
                     **os.environ,
@@ -80,6 +80,7 @@ def ask(
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
+                cwd=home,
                 start_new_session=True,
             )  # fmt: skip
         scratch.adopt(child.pid)
