@@ -232,10 +232,10 @@ def counted(n: int, noun: str) -> str:
     """Return a number with its noun, in the plural with an s unless it is 1.
 
     Example:
-        >>> counted(1, "render"), counted(2, "preset")
-        ('1 render', '2 presets')
+        >>> counted(1, "render"), counted(2000, "preset")
+        ('1 render', '2,000 presets')
     """
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def shown(value: Any, longest: int = 60) -> str:

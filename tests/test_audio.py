@@ -55,6 +55,9 @@ def bad_files(folder):
     (folder / "text.wav").write_text("no sound")
     (folder / "empty.wav").touch()
     soundfile.write(folder / "none.wav", np.zeros(0), RATE)
+    soundfile.write(folder / "cut.ogg", tone(seconds=5), RATE)
+    whole = (folder / "cut.ogg").read_bytes()
+    (folder / "cut.ogg").write_bytes(whole[: len(whole) // 2])
     soundfile.write(folder / "short.wav", tone(seconds=0.01), RATE)
     soundfile.write(folder / "silent.wav", np.zeros(RATE), RATE)
     soundfile.write(folder / "offset.wav", np.full(RATE, 0.3), RATE)
@@ -69,7 +72,8 @@ def bad_files(folder):
         ("missing.wav", "no sound file"),
         ("text.wav", "not a readable sound file"),
         ("empty.wav", "not a readable sound file"),
-        ("none.wav", "lasts 0.000 s"),
+        ("none.wav", "is empty or cut off"),
+        ("cut.ogg", "is empty or cut off"),
         ("short.wav", "lasts 0.010 s"),
         ("silent.wav", "is silent"),
         ("offset.wav", "silent but for a constant offset"),

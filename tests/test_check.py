@@ -299,7 +299,7 @@ def test_a_run_that_has_learnt_the_held_out_presets_is_refused(fitted, tmp_path)
     dataset, posterior, _ = fitted
     seen = dataset.values(dataset.rows("test", human_only=True))
     knows = replace(posterior.bank, values=np.vstack([seen[:1], posterior.bank.values[1:]]))
-    with pytest.raises(DataError, match=r"[1-9] of \d+ held-out presets were learnt by the run"):
+    with pytest.raises(DataError, match=r"the run has learnt [1-9] of \d+ held-out presets"):
         check(Posterior(posterior.run, knows), dataset, tmp_path, **{**FAST, "n_presets": None})
 
 

@@ -390,5 +390,5 @@ def test_augmented_presets_that_sound_like_held_out_ones_are_dropped(path, data,
 def test_nothing_but_silence_is_refused(path, tmp_path):
     store = Store(shutil.copytree(path, tmp_path / "data"), write=True)
     store.write(0, {"status": np.full(59, "silent")})
-    with pytest.raises(DataError, match=r"none of the 59 human presets gave a sound \(.*'silent'"):
+    with pytest.raises(DataError, match=r"of 59 human presets none gave a sound \(.*'silent'"):
         split_human(store, np.zeros((59, 16), np.int64), seed=0)

@@ -190,7 +190,7 @@ def test_the_command_says_what_it_made_and_what_it_left_out(toy, tmp_path, capfd
     assert json.loads(out)["sounds"] == {"toy": 1}
     assert "left out toy/silent.wav: is silent" in err
     assert main([*command, "--hold", "0.5", "--duration", "0.8"]) == 0
-    assert capfd.readouterr().out == f"{tmp_path / 'out'}: 1 sounds: 1 toy\n"
+    assert capfd.readouterr().out == f"{tmp_path / 'out'}: 1 sound: 1 toy\n"
 
 
 @pytest.fixture(scope="module")

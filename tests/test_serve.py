@@ -367,7 +367,7 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
     ("question", "says"),
     [
         (post("/api/similar", {"z": [0.0] * 16}), "cannot be understood"),
-        (post("/api/breed", {"parents": []}), "0 parents; breed two presets"),
+        (post("/api/breed", {"parents": []}), "parents: 0; breed two presets"),
         (post("/api/breed", {}), "cannot be understood (it has no 'parents')"),
         (post("/api/point", {}), "has one of z, knobs, preset, random, path, through"),
         (post("/api/point", {"through": []}), "a morph through 0 presets: give 2 to 8"),
@@ -398,7 +398,7 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
         (post("/api/point", {"preset": 0, "to": {"brightness": "1"}}), "give a number"),
         (post("/api/point", {"preset": 0, "locked": {"level": "1"}}), "give a number"),
         (post("/api/point", {"preset": 0, "locked": {"level": 1e9}}), "outside its range"),
-        (post("/api/bank", {"presets": []}), "a bank has 1 to 128 presets"),
+        (post("/api/bank", {"presets": []}), "presets: 0; a bank has 1 to 128"),
         (post("/api/point", {"preset": 0, "locked": {"no": 1}}), "unknown parameter 'no'"),
         (post(search({"budget": 0}), b"x"), "budget 0: give an integer from 1"),
         (post("/api/search?asked=[]", b"x"), "a JSON object"),

@@ -89,3 +89,16 @@ def hits(pattern):
 def test_a_word_is_gone(pattern):
     there = [hit for hit in hits(pattern) if not hit.startswith(YET.get(pattern, ()))]
     assert not there, f"say {GONE[pattern]}:\n" + "\n".join(there[:20])
+
+
+def test_one_of_a_thing_is_one_in_messages():
+    """Numbers that may be 1 stand before their noun by `pyrosynth.errors.counted` only."""
+    number = r"\{(?:len\([^{}]*\)|n|n_\w+|count|[^{}\"']*:,)\}"
+    no_noun = r"(?!(?:is|was|has|as|this)\b)"
+    pattern = re.compile(f"{number} {no_noun}(?:[a-z-]+ )?{no_noun}[a-z]+s\\b")
+    hits = [
+        f"{file.relative_to(ROOT)}: {found.group()}"
+        for file in sorted((ROOT / "pyrosynth").rglob("*.py"))
+        for found in pattern.finditer(file.read_text(encoding="utf-8"))
+    ]
+    assert not hits, hits

@@ -9,7 +9,7 @@ import benchmarks.outside
 from benchmarks.outside.families import FAMILIES
 from benchmarks.outside.make import make
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import PyrosynthError
+from pyrosynth.errors import PyrosynthError, counted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for file, reason in facts["left_out"].items():
         print(f"left out {file}: {reason}", file=sys.stderr)
     counts = ", ".join(f"{n} {family}" for family, n in facts["sounds"].items())
-    line = f"{given.out}: {sum(facts['sounds'].values())} sounds: {counts}"
+    line = f"{given.out}: {counted(sum(facts['sounds'].values()), 'sound')}: {counts}"
     print(json.dumps({"folder": given.out, **facts}, indent=1) if given.json else line)
     return 0
 

@@ -158,6 +158,11 @@ def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Aud
                 mono, loudest, rate = _decode(opened, said)
         except OSError as error:
             raise InputError(f"cannot read '{said}' ({error.strerror or error})") from error
+    if not len(mono):
+        raise InputError(
+            f"'{said}' is empty or cut off: no sound can be read from it; copy it again, or "
+            "record it anew"
+        )
     if len(mono) < SHORTEST_SECONDS * rate:
         raise InputError(
             f"'{said}' lasts {len(mono) / rate:.3f} s; at least {SHORTEST_SECONDS} s are needed"

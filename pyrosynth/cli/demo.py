@@ -18,7 +18,7 @@ from pyrosynth.audio.closeness import ALIKE, RELATED, TWINS, closeness
 from pyrosynth.audio.example import EXAMPLE, string_and_flute
 from pyrosynth.audio.io import Note, load_audio, save_audio
 from pyrosynth.data.dataset import Dataset, render_dataset
-from pyrosynth.errors import SynthError, unknown
+from pyrosynth.errors import SynthError, counted, unknown
 from pyrosynth.evaluation.check import check
 from pyrosynth.evaluation.scores import BANK, REFERENCE, answer_name
 from pyrosynth.evaluation.tables import check_table
@@ -132,7 +132,7 @@ def _steps(
         source, folder / "data", augmented=size.augmented, note=size.note, seed=seed,
         workers=workers,
     )  # fmt: skip
-    say(f"2/4 fit {MODEL} to {len(data.rows('train'))} sounds")
+    say(f"2/4 fit {MODEL} to {counted(len(data.rows('train')), 'sound')}")
     fit(MODEL, data, folder / "run", steps=size.steps, batch_size=size.batch_size, seed=seed)
     posterior = Posterior.load(folder / "run")
     say(f"3/4 check it on {size.presets} held-out presets, against other methods")

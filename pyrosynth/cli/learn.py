@@ -180,7 +180,7 @@ class _Job:
                 self.say(f"  {counted(n, 'preset')} {source}")
             n_silent = int(gathered.silent.sum())
             n = len(gathered.presets)
-            self.say(f"  {n} distinct presets, {n_silent} of them silent")
+            self.say(f"  {counted(n, 'distinct preset')}, {n_silent} of them silent")
             people = gathered.loud
         else:
             people = None
@@ -292,7 +292,10 @@ class _Job:
             steps = int(np.clip(left / per_step, LEAST_STEPS, MOST_STEPS))
             plan = self._keep(replace(plan, steps=steps))
         n = len(data.rows("train"))
-        self.say(f"4/5 fit {model} to {n} sounds, {plan.steps} steps of {plan.batch_size} presets")
+        self.say(
+            f"4/5 fit {model} to {counted(n, 'sound')}, {counted(plan.steps, 'step')} of "
+            f"{counted(plan.batch_size, 'preset')}"
+        )
         fit(
             model, data, self.folder, steps=plan.steps, warm_up=min(200, plan.steps // 5),
             validate_every=max(10, plan.steps // 12), **common,

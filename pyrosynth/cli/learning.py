@@ -92,7 +92,7 @@ def presets(
 ) -> None:
     """Gather the presets of a synth and of files into one, equal ones once, silent ones marked."""
     from pyrosynth.data.gathering import gather
-    from pyrosynth.errors import InputError
+    from pyrosynth.errors import InputError, counted
     from pyrosynth.files import atomic
     from pyrosynth.synths import load_synth
 
@@ -107,7 +107,11 @@ def presets(
         "presets": n, "silent": n_silent, "sources": found.sources, "skipped": found.skipped,
     }  # fmt: skip
     lines = [f"  {count} {source}" for source, count in found.sources.items()]
-    show(facts, [*lines, f"{out}: {n} distinct presets, {n_silent} of them silent"], as_json)
+    show(
+        facts,
+        [*lines, f"{out}: {counted(n, 'distinct preset')}, {n_silent} of them silent"],
+        as_json,
+    )
     for file, reason in found.skipped.items():
         complain(f"left out {file}: {reason}")
 

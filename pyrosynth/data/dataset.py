@@ -18,6 +18,7 @@ from pyrosynth.data.store import PENDING, Store
 from pyrosynth.errors import (
     DataError,
     InputError,
+    counted,
     numbers,
     one_line,
     reading,
@@ -82,7 +83,7 @@ class Dataset:
         if not store.is_complete(wanted):
             done = int(np.sum(store.read("status") != PENDING))
             raise DataError(
-                f"'{path}' is incomplete ({done} of {wanted} sounds); go on with "
+                f"'{path}' is incomplete ({done} of {counted(wanted, 'sound')}); go on with "
                 f"`pyrosynth render {synth} --out {path} "
                 f"--augmented {store.attribute('augmented')}` and the options of the first run"
             )

@@ -18,6 +18,7 @@ from pyrosynth.errors import (
     InputError,
     SynthError,
     checked_seed,
+    counted,
     integer,
     number,
     read_limited,
@@ -170,8 +171,8 @@ def drawn_presets(
         while len(presets) < n:
             if n_drawn >= MOST_DRAWS * n:
                 raise SynthError(
-                    f"only {len(presets)} of {n_drawn} random settings of '{synth.name}' give a "
-                    "sound; give presets, or --fix the controls that silence it"
+                    f"of {counted(n_drawn, 'random setting')} of '{synth.name}' only "
+                    f"{len(presets)} sounded; give presets, or --fix the controls that silence it"
                 )
             size = min(n, 512)
             learnt, _ = augment(

@@ -22,7 +22,7 @@ from pyrosynth.data.augmentation import PRIORS, Prior, augment
 from pyrosynth.data.location import claimed, location
 from pyrosynth.data.splits import SPLITS, THRESHOLD_DB, alike, cluster, deal
 from pyrosynth.data.store import METADATA, Store
-from pyrosynth.errors import DataError, InputError, checked_seed, integer, unknown
+from pyrosynth.errors import DataError, InputError, checked_seed, counted, integer, unknown
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.executor import Executor, open_executor
 from pyrosynth.synths.params import ParamSpace
@@ -309,7 +309,7 @@ def split_human(store: Store, levels: NDArray[np.int64], seed: int) -> None:
     rows = np.flatnonzero(status == "ok")
     if not len(rows):
         raise DataError(
-            f"none of the {len(status)} human presets gave a sound (the first is "
+            f"of {counted(len(status), 'human preset')} none gave a sound (the first is "
             f"'{status[0]}'); check the synth, then give another folder"
         )
     shape = store.arrays["x"].shape[1:]

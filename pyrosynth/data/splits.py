@@ -99,7 +99,7 @@ def deal(clusters: Int, seed: int) -> Int:
         raise DataError(
             f"only {counted(len(sizes), 'different sound')} among "
             f"{counted(len(clusters), 'preset')}; give at least "
-            f"{len(SPLITS)} presets that sound different and are not one chain"
+            f"{counted(len(SPLITS), 'preset')} that sound different and are not one chain"
         )
     order = np.random.default_rng(seed).permutation(free)
     wanted = max(1, round(HELD_OUT * len(clusters)))

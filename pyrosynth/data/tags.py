@@ -362,7 +362,7 @@ class _Finder:
             return row
         rows = self.rows.get(name, [])
         if len(rows) != 1:
-            some = f"{len(rows)} presets have" if rows else "no preset has"
+            some = f"{counted(len(rows), 'preset')} have" if rows else "no preset has"
             raise InputError(f"{some} the name '{name}'; give the number in column '{ID}'")
         return rows[0]
 

@@ -13,7 +13,7 @@ from pyrosynth._version import __version__
 from pyrosynth.audio.descriptors import NAMES, SoundSummary
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
-from pyrosynth.errors import MOST, DataError, InputError, integer, require_type, unknown
+from pyrosynth.errors import MOST, DataError, InputError, counted, integer, require_type, unknown
 from pyrosynth.evaluation.calibration import Calibration, differing_controls
 from pyrosynth.evaluation.methods import BASELINES, Search, answer_baselines
 from pyrosynth.evaluation.reports import check_figures, check_report
@@ -212,8 +212,8 @@ def _require_unseen(posterior: Posterior, targets: Targets) -> None:
     seen = sum(row.tobytes() in learnt for row in np.ascontiguousarray(targets.values))
     if seen:
         raise DataError(
-            f"{seen} of {len(targets)} held-out presets were learnt by the run, so a check would "
-            "flatter it; give the dataset it was fitted on, or one split alike"
+            f"the run has learnt {seen} of {counted(len(targets), 'held-out preset')}: a check "
+            "would flatter it; give the dataset it was fitted on, or one split alike"
         )
 
 

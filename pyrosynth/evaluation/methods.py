@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset, Rows
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import InputError, counted, unknown
 from pyrosynth.evaluation.runner import Arrays, EvaluationRunner
 from pyrosynth.evaluation.scores import BANK, GUESS, REFERENCE
 from pyrosynth.inference.pool import Pool
@@ -98,7 +98,7 @@ class Search:
         """Which of a method's answers it is."""
         if self.method == "guess":
             return GUESS
-        return f"{'infer, ' if self.method == 'infer' else ''}{self.budget} renders"
+        return f"{'infer, ' if self.method == 'infer' else ''}{counted(self.budget, 'render')}"
 
     def run(
         self,

@@ -281,8 +281,9 @@ def compare_report(
     data = summary["dataset"]
     title = f"Comparison on {data['synth']}, {counted(len(data['learnt']), 'parameter')}"
     lead = (
-        f"{len(order(frame))} methods on one split: {data['train']:,} training "
-        "sounds, one budget for all, every answer rendered by the real synth."
+        f"{counted(len(order(frame)), 'method')} on one split: "
+        f"{counted(data['train'], 'training sound')}, one budget for all, every "
+        "answer rendered by the real synth."
     )
     write_report(path, title, lead, facts, sections)
 

@@ -324,7 +324,7 @@ def _write_report(
         section("Listen", *_examples(posterior, tags, result.steering, examples, renderer)),
     ]  # fmt: skip
     if cost is not None:
-        other, of = cost["beside"], f"{cost['n_presets']} held-out presets"
+        other, of = cost["beside"], f"{counted(cost['n_presets'], 'held-out preset')}"
         share, low, high = (100 * number for number in cost["share"])
         facts[f"distance, beside {other}"] = f"{share:+.1f} %"
         note = (

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pyrosynth.audio.descriptors import UNITS
 from pyrosynth.audio.features import DB, hz_to_mel
+from pyrosynth.errors import counted
 from pyrosynth.explore.result import signed
 from pyrosynth.plots import (
     BLUE,
@@ -193,7 +194,7 @@ def projection(data: "Dataset", color: str, values: NDArray[Any], ax: Axes | Non
         for number, share in zip((1, 2), shares, strict=True)
     ]
     ax.set(xlabel=labels[0], ylabel=labels[1])
-    ax.set_title(f"{len(x):,} presets by {color}", fontsize=11)
+    ax.set_title(f"{counted(len(x), 'preset')} by {color}", fontsize=11)
     ax.set_aspect("equal")
     bare(ax)
     return ax

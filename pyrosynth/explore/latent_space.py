@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.qualities import qualities
-from pyrosynth.errors import InputError, numbers, require_type, unknown
+from pyrosynth.errors import InputError, counted, numbers, require_type, unknown
 from pyrosynth.explore.axes import Axis, LinearAxis, NamedAxis, TagAxis, principal_axes
 from pyrosynth.explore.places import (
     BATCH,
@@ -102,7 +102,8 @@ class LatentSpace:
         """Return one line."""
         synth = self.posterior.run.synth_spec["synth"]
         tags = f", tags {', '.join(self.tags)}" if self.tags else ""
-        return f"<LatentSpace of {synth}: {len(self):,} presets, {self.dim} dimensions{tags}>"
+        size = f"{counted(len(self), 'preset')}, {counted(self.dim, 'dimension')}"
+        return f"<LatentSpace of {synth}: {size}{tags}>"
 
     @property
     def dim(self) -> int:
@@ -270,7 +271,7 @@ class _Computed:
         self.in_bank = np.flatnonzero(bank.human)
         if len(self.in_bank) < 2:
             raise InputError(
-                f"the bank of the run has {len(self.in_bank)} human presets; exploring needs 2"
+                f"the run's bank has {counted(len(self.in_bank), 'human preset')}; give 2 or more"
             )
         self.bank = replace(
             bank,

@@ -216,7 +216,7 @@ def novel_presets(
         InputError: The number is out of range.
     """
     if not 1 <= n <= CANDIDATES // 8:
-        raise InputError(f"{n} novel presets: give 1 to {CANDIDATES // 8}")
+        raise InputError(f"{counted(n, 'novel preset')}: give 1 to {CANDIDATES // 8}")
     space = LatentSpace(posterior)
     drawn = space.sample(CANDIDATES, seed)
     far = np.quantile(np.linalg.norm(space.z, axis=1), EXTREME)

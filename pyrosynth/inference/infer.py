@@ -25,6 +25,7 @@ from pyrosynth.errors import (
     SynthError,
     checked_path,
     checked_seed,
+    counted,
     integer,
     read_json,
     reading,
@@ -182,8 +183,8 @@ def _named(files: Sequence[Path]) -> tuple[dict[Path, str], list[Failed]]:
         if count > 1:
             alike = ", ".join(str(file) for file in names if names[file] == name)
             raise InputError(
-                f"{count} sounds are called '{name}' ({alike}), which names the folder of each; "
-                "rename one or infer them into different folders"
+                f"{counted(count, 'sound')} are called '{name}' ({alike}), which names the folder "
+                "of each; rename one or infer them into different folders"
             )
     return names, failed
 

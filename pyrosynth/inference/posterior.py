@@ -20,7 +20,7 @@ from pyrosynth.audio.tuning import TunedSound, tune
 from pyrosynth.data.bank import Bank
 from pyrosynth.errors import MOST, InputError, SynthError, checked_seed, integer
 
-from pyrosynth.errors import numbers, require_type  # isort: skip
+from pyrosynth.errors import counted, numbers, require_type  # isort: skip
 from pyrosynth.inference.answers import Draws, Match
 from pyrosynth.inference.hearing import Hearing, hear
 from pyrosynth.inference.search import CONSIDERED, guesses, ranked, search
@@ -60,7 +60,7 @@ class Posterior:
 
     def __repr__(self) -> str:
         """Say what was learnt, in a line."""
-        known = f"{len(self.bank):,} known presets" if self.bank else "no bank"
+        known = counted(len(self.bank), "known preset") if self.bank else "no bank"
         return f"Posterior({self.run!r}, {known})"
 
     def _repr_html_(self) -> str:
@@ -181,7 +181,7 @@ class Posterior:
         n_samples = self.run.note.n_samples(self.run.features.sample_rate)
         if sound.shape[-1] != n_samples:
             raise InputError(
-                f"audio has {sound.shape[-1]} samples; the run reads {n_samples} "
+                f"audio has {counted(sound.shape[-1], 'sample')}; the run reads {n_samples:,} "
                 f"({self.run.note.duration_seconds} s at {self.run.features.sample_rate} Hz), "
                 "which audio.fit_length makes"
             )

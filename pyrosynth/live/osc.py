@@ -18,7 +18,7 @@ from copy import copy
 
 from pythonosc.osc_message_builder import BuildError
 
-from pyrosynth.errors import InputError, PyrosynthError, integer, one_line, reason
+from pyrosynth.errors import InputError, PyrosynthError, counted, integer, one_line, reason
 from pyrosynth.explore.places import Place
 from pyrosynth.live.engine import Live
 from pyrosynth.live.messages import MESSAGES
@@ -171,7 +171,8 @@ class OscServer:
         port = self._port(host, address)
         if len(data) > LARGEST:
             self.counts["oversized"] += 1
-            self._complain(host, address, "", f"{len(data)} bytes; send at most {LARGEST}")
+            said = f"{counted(len(data), 'byte')}; send at most {LARGEST}"
+            self._complain(host, address, "", said)
         elif len(port.datagrams) >= QUEUED:
             self.counts["flooding"] += 1
             if host.may_hear():

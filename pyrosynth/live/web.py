@@ -193,7 +193,7 @@ class Site:
     async def _breed(self, request: web.Request) -> web.Response:
         asked = await self._question(request, "parents", "seed", "locked")
         if len(asked["parents"]) != 2:
-            raise InputError(f"{len(asked['parents'])} parents; breed two presets")
+            raise InputError(f"parents: {len(asked['parents'])}; breed two presets")
         first, second = (self.live.at(p["z"], p["values"]) for p in asked["parents"])
         seed = checked_seed(asked.get("seed", 0))
         bred = await asyncio.to_thread(children, self.page, first, second, seed, locked(asked))
@@ -202,7 +202,7 @@ class Site:
     async def _bank(self, request: web.Request) -> web.Response:
         presets = (await self._question(request, "presets"))["presets"]
         if not 1 <= len(presets) <= MOST_PRESETS:
-            raise InputError(f"a bank has 1 to {MOST_PRESETS} presets")
+            raise InputError(f"presets: {len(presets)}; a bank has 1 to {MOST_PRESETS}")
         named = [(name_of(p, "preset"), self.live.checked(p["values"])) for p in presets]
         return self._written(*await asyncio.to_thread(self.live.files.bank, named))
 

@@ -45,7 +45,8 @@ class Dims:
         sizes = len(self.x_shape), len(self.resolution), len(self.tags)
         if sizes[0] != 2 or sizes[1] not in (0, self.n_params) or sizes[2] != len(self.classes):
             raise InputError(
-                f"sizes that do not fit: x_shape {self.x_shape} is (n_mels, n_frames), {sizes[1]} "
-                f"resolutions for {self.n_params} parameters, {len(self.classes)} lists of "
-                f"classes for {counted(sizes[2], 'tag')}; give one of each"
+                f"sizes that do not fit: x_shape {self.x_shape} is (n_mels, n_frames), "
+                f"{counted(sizes[1], 'resolution')} for {counted(self.n_params, 'parameter')}, "
+                f"{counted(len(self.classes), 'list')} of classes for {counted(sizes[2], 'tag')}; "
+                "give one of each"
             )

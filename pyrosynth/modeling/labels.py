@@ -8,7 +8,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, counted
 from pyrosynth.modeling.bijections import LOG_SQRT_2PI, log_normal
 from pyrosynth.modeling.dims import Dims
 
@@ -33,8 +33,8 @@ def places_of_classes(dims: Dims, features: int) -> tuple[Tensor, Tensor]:
     n_tags, most = len(counts), max(counts, default=0)
     if n_tags > features:
         raise InputError(
-            f"{n_tags} tags for a latent of {features} dimensions, one direction each; give a "
-            f"latent of {n_tags} dimensions or more, or fewer tags"
+            f"{counted(n_tags, 'tag')} for a latent of {counted(features, 'dimension')}, one "
+            f"direction each; give a latent of {n_tags} or more, or fewer tags"
         )
     place, classes = torch.zeros(n_tags, most), torch.zeros(n_tags, most, dtype=torch.bool)
     for i, count in enumerate(counts):

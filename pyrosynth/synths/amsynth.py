@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from pyrosynth.errors import InputError, SynthError, read_limited, reading
+from pyrosynth.errors import InputError, SynthError, counted, read_limited, reading
 from pyrosynth.files import whole, write_bytes
 from pyrosynth.synths.amsynth_params import READINGS, SPACE
 from pyrosynth.synths.apt import download, unpack
@@ -257,7 +257,8 @@ def write_bank(path: str | os.PathLike[str], presets: Sequence[Preset]) -> None:
     """
     if len(presets) > BANK_PRESETS:
         raise InputError(
-            f"{len(presets)} presets for one bank file; amsynth reads at most {BANK_PRESETS}"
+            f"{counted(len(presets), 'preset')} for one bank file; amsynth reads at most "
+            f"{BANK_PRESETS}"
         )
     lines = [BANK_HEADER]
     for preset in presets:

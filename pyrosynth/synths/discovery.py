@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import SynthError, checked_seed
+from pyrosynth.errors import SynthError, checked_seed, counted
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.bases import MANY, MOST_BASES, covering, spread_out, still_to_hear, usage_of
 from pyrosynth.synths.catalog import from_spec
@@ -235,8 +235,8 @@ class _Listening:
         loud = np.flatnonzero(reason == "")
         if not len(loud):
             raise SynthError(
-                f"none of {len(values)} settings of '{self.synth.name}' gives a sound at "
-                f"{notes[0].name} (the first is '{reason[0]}'); check that it is an instrument"
+                f"of {counted(len(values), 'setting')} of '{self.synth.name}' none gives a sound "
+                f"at {notes[0].name} (the first is '{reason[0]}'); check that it is an instrument"
             )
         if usage:
             moved = usage.moved[order[loud]]

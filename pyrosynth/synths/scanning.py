@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pyrosynth.errors import PyrosynthError, SynthError
+from pyrosynth.errors import PyrosynthError, SynthError, counted
 from pyrosynth.synths.dssi import NO_SYNTH, DssiSynth, probe, split_label
 from pyrosynth.synths.hosts.formats import (
     DAWDREAMER,
@@ -64,9 +64,11 @@ class Instrument:
         """Describe it in a line: name, format, numbers of controls and presets, path."""
         facts = f"not usable: {self.reason}"
         if not self.reason:
-            presets = f"{self.presets:4} presets" if self.presets is not None else " " * 12
+            presets = "" if self.presets is None else counted(self.presets, "preset")
             option = "" if self.host == OWN else f"  --option host={self.host}"
-            facts = f"{len(self.params):4} controls {presets}  {self.path}{option}"
+            facts = (
+                f"{counted(len(self.params), 'control'):>14} {presets:>14}  {self.path}{option}"
+            )
         return f"{self.name:28} {self.format:5} {facts}"
 
 

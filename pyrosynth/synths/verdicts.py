@@ -156,8 +156,8 @@ def judge(
         )
     if not any(control.use == LEARN for control in controls):
         raise SynthError(
-            f"none of the {len(controls)} controls is heard and safe; the synth may need another "
-            "note or presets, give some"
+            f"of {counted(len(controls), 'control')} none is heard and safe; the synth may need "
+            "another note or presets, give some"
         )
     return tuple(controls)
 

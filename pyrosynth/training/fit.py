@@ -311,11 +311,11 @@ def _taken(data: TrainData | StreamedData, dataset: Dataset, tags: TagTable | No
     """Say where the sounds are during a fit."""
     size = memory_text(memory_of(dataset, tags, data.n_train))
     if isinstance(data, TrainData):
-        return f"{data.n_train:,} sounds are held in memory, {size} (--memory)"
+        return f"held in memory: {counted(data.n_train, 'sound')}, {size} (--memory)"
     held, mixed = memory_text(data.n_bytes), data.buffer_chunks * dataset.chunk_rows
     return (
-        f"{data.n_train:,} sounds, {size}, are read during the fit, {held} at a time (--memory): "
-        f"buffers of up to {mixed:,} sounds"
+        f"read during the fit: {counted(data.n_train, 'sound')}, {size}, {held} at a time "
+        f"(--memory), in buffers of up to {counted(mixed, 'sound')}"
     )
 
 

@@ -103,7 +103,7 @@ function showPosterior({ cloud, halo: intervals }) {
 }
 
 function showCandidates({ candidates, renders }, called) {
-  $("progress").textContent = `${renders} sounds rendered`;
+  $("progress").textContent = `${renders} ${renders === 1 ? "sound" : "sounds"} rendered`;
   const focused = [...$("candidates").children].findIndex((item) => item.contains(document.activeElement));
   $("candidates").replaceChildren(...candidates.map((candidate) => {
     const item = document.createElement("li");

@@ -187,7 +187,7 @@ trying(async () => {
   state = await source.state();
   const { synth, model, names, note } = state;
   $("title").textContent = `${state.run} – pyrosynth`;
-  $("about").textContent = `${synth}, ${names.length} presets, ${model}, note ${note.pitch}`;
+  $("about").textContent = `${synth}, ${counted(names.length)}, ${model}, note ${note.pitch}`;
   document.title = `${state.run} – pyrosynth explorer`;
   for (const slider of state.controls) {
     $(slider.kind === "principal" ? "principal" : "sliders").append(buildSlider(slider));

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.errors import InputError, SynthError
+from pyrosynth.errors import InputError, SynthError, counted
 from pyrosynth.synths.hosts.formats import DAWDREAMER, another_host
 from pyrosynth.synths.hosts.fxp import FxFile, FxPreset
 from pyrosynth.synths.hosts.library import check_library
@@ -170,7 +170,8 @@ class Vst2File(DawDreamerFile):
                     values = instance.controls_of(preset)
                 else:
                     raise InputError(
-                        f"'{path}' holds {len(preset.values)} parameters, {described.name} has {n}"
+                        f"'{path}' holds {counted(len(preset.values), 'parameter')}, "
+                        f"{described.name} has {n}"
                     )
                 programs.append(Program(preset.name or path.stem, values))
         return programs

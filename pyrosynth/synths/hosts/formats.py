@@ -5,7 +5,7 @@ import importlib
 import os
 from pathlib import Path
 
-from pyrosynth.errors import InputError, SynthError, unknown
+from pyrosynth.errors import InputError, SynthError, counted, unknown
 from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile
 from pyrosynth.synths.user_folders import expanded, resolved
 
@@ -134,7 +134,9 @@ def choose(path: Path, classes: list[PluginClass], wanted: str) -> PluginClass:
     if len(found) > 1:
         same = len({c.name for c in found}) < len(found)
         names = ", ".join(f"#{c.id} ({c.name})" if same else f"#{c.name}" for c in found)
-        raise InputError(f"'{path}' holds {len(found)} instruments; add one to the path: {names}")
+        raise InputError(
+            f"'{path}' holds {counted(len(found), 'instrument')}; add one to the path: {names}"
+        )
     if found[0].unusable:
         raise SynthError(f"{found[0].name} in '{path}' {found[0].unusable}")
     return found[0]

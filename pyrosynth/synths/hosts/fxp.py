@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyrosynth.errors import InputError, one_line, read_limited, reading
+from pyrosynth.errors import InputError, counted, one_line, read_limited, reading
 from pyrosynth.files import write_bytes
 
 HEADER = struct.Struct(">4si4si4sii")  # the last is the number of parameters or of presets
@@ -131,7 +131,7 @@ def _header(content: bytes, at: int) -> tuple[bytes, bytes, int, int, int]:
     if kind not in PRESETS and (at or kind not in BANKS):
         raise ValueError(f"it is of the unknown kind {kind!r}")
     if not 0 <= n <= MOST:
-        raise ValueError(f"it says that it holds {n} parts")
+        raise ValueError(f"it says that it holds {counted(n, 'part')}")
     return kind, plugin_id, version, n, at + HEADER.size
 
 
@@ -146,7 +146,7 @@ def _preset(content: bytes, at: int) -> tuple[FxPreset, int]:
         chunk, at = _chunk(content, at)
         return FxPreset(name, chunk=chunk), at
     if len(content) < at + 4 * n:
-        raise ValueError(f"it is cut off: there are fewer than {n} parameters")
+        raise ValueError(f"it is cut off: there are fewer than {counted(n, 'parameter')}")
     return FxPreset(name, struct.unpack_from(f">{n}f", content, at)), at + 4 * n
 
 
@@ -156,5 +156,7 @@ def _chunk(content: bytes, at: int) -> tuple[bytes, int]:
     (size,) = SIZE.unpack_from(content, at)
     at += SIZE.size
     if size <= 0 or len(content) < at + size:
-        raise ValueError(f"it is cut off: {len(content) - at} of {size} bytes of a chunk")
+        raise ValueError(
+            f"it is cut off: {len(content) - at} of {counted(size, 'byte')} of a chunk"
+        )
     return content[at : at + size], at + size
