@@ -6,10 +6,11 @@ from toys import SMALL
 
 from pyrosynth import synths
 from pyrosynth.data.dataset import render_dataset
+from pyrosynth.inference.descent import bounded_minimum, descend_squares
 from pyrosynth.inference.pool import NO_FARTHER_DB, Pool
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.inference.search import TRUST, evolve, move_best, recombine
-from pyrosynth.inference.surrogate import Surrogate, bounded_minimum
+from pyrosynth.inference.surrogate import Surrogate
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.rendering import RenderResult
 from pyrosynth.training.fit import fit
@@ -174,6 +175,32 @@ def test_minimum_between_bounds_is_nearly_that_of_scipy():
     assert ((found >= bounds[0]) & (found <= bounds[1])).all()
     assert (costs(clipped) > costs(lowest) * 1.001).sum() >= 5, "bounds are active"
     assert (costs(found) - costs(lowest)).sum() < 0.6 * (costs(clipped) - costs(lowest)).sum()
+
+
+def test_least_squares_lead_inside_the_ranges_to_where_scipy_ends():
+    from scipy.optimize import least_squares
+
+    goal, fixed = torch.tensor([0.3, 0.6, 1.4]), torch.tensor([False, False, False, True])
+    start = torch.tensor([[0.5, 0.5, 0.5, 0.2], [0.1, 0.9, 0.8, 0.7], [0.9, 0.2, 0.3, 0.4]])
+
+    def residuals(unit):
+        x, y, z, w = unit.T
+        return torch.stack([(2 * x).sin() - goal[0], x * y - goal[1], z - goal[2] + w * x], -1)
+
+    trust = torch.tensor([1e-3, 1e-2, 1.0, 100.0])
+    ends = descend_squares(residuals, start, fixed, trust, 12)
+    once = descend_squares(residuals, start, fixed, trust, 1)
+    assert ((ends >= 0) & (ends <= 1)).all()
+    assert (ends[:, 3] == start[:, 3]).all()
+    costs = [residuals(unit).square().sum(-1) for unit in (start, once, ends)]
+    assert (costs[1] < 0.5 * costs[0]).all()
+    for unit, found in zip(start, costs[2], strict=True):
+
+        def of_three(free, w=unit[3]):
+            return residuals(torch.tensor([[*free, w]], dtype=torch.float64))[0].numpy()
+
+        lowest = least_squares(of_three, unit[:3].numpy(), bounds=(0, 1)).cost * 2
+        assert float(found) < lowest * 1.02 + 1e-4
 
 
 @pytest.mark.parametrize("budget", [0, 1, 5, 40, 300])

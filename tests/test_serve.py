@@ -173,8 +173,8 @@ def test_a_search_grows_and_ends_where_infer_ends(live):
     assert told[0]["target"]["level"] > 0
     growing = [one for one in told if "candidates" in one]
     ways = live.files.upload(sound, "it")
-    # The draws with which two ways were tried out count as well.
-    assert growing[0]["renders"] == 2 * FIRST_EACH + TRIED * (len(ways) - 1)
+    # The draws with which two ways were tried out stand in for guesses.
+    assert growing[0]["renders"] == FIRST_EACH + (FIRST_EACH if len(ways) == 1 else TRIED)
     assert growing[-1]["renders"] + 3 * (len(ways) - 1) == 51
     nearest = [min(c["lsd_db"] for c in one["candidates"]) for one in growing]
     assert nearest == sorted(nearest, reverse=True)
@@ -214,6 +214,12 @@ def test_the_first_candidates_are_six_that_differ_and_wait_for_no_draws(live):
         search = open_search(live.posterior, way, live.search_renderer)
         begin(search, 1)
     assert len(search.pool) == 2 * FIRST_EACH
+    with live.searching:  # of two ways one was tried out: its draws stand in for guesses
+        search = open_search(live.posterior, way, live.search_renderer)
+        search.try_out(TRIED)
+        begin(search, 256, guess=False)
+    assert len(shown(search.pool)) == SHOWN
+    assert set(search.pool.source.tolist()) == {"posterior", "bank"}
 
 
 def test_a_search_keeps_what_is_locked_and_goes_on_from_a_preset(live):

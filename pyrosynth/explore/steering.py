@@ -17,7 +17,7 @@ from torch import Tensor
 from pyrosynth.errors import InputError
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import Array, Float, Place
-from pyrosynth.inference.descent import descend
+from pyrosynth.inference.descent import descend_squares
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.svi import plain_torch
 
@@ -28,9 +28,10 @@ KEPT_NOISE = (0.95, 0.8, 0.5)  # how much of u is kept by draws of the presets t
 DRAWS = 12  # for each of these
 MIXES, CHANGES = 64, 64  # presets between known ones, and such as have a few parameters changed
 CHANGED, CHANGE = 4, 0.15  # parameters that are changed in each, and by how much, in unit values
-DESCENDED = 6  # presets that are moved along the gradient, the best known one among them
+DESCENDED = 3  # presets that are moved by least squares, the best known one among them
 BEST = 4  # known presets that others are made of
-STEPS, RATE = 10, 0.2  # of Adam, on the logits of the unit values
+STEPS = 2  # of least squares
+TRUST = (0.3, 3.0, 30.0)  # cost of a squared unit step, in squared lengths of the step asked for
 ALONG = 16.0  # weight of what is missing along the step, against what is heard besides
 DOUBT = 0.25  # weight of what the model of the sounds does not know
 PRICE = 0.02  # of moving one parameter over its range, in squared lengths of the step
@@ -254,20 +255,24 @@ class Chooser:
 
     def _descend(self, unit: Float) -> Float:
         """Move presets (n, n_learnt) down the expected cost; those of few settings stay."""
-        here = self._tensor(unit)
+        here, start = self._tensor(unit), self._tensor(self.unit[0])
+        weight, direction, missing, price = self._weights
         held = torch.as_tensor(~self.params.gradual, device=here.device)
 
-        def cost(there: Tensor) -> Tensor:
-            z, left = self.model.expect(there)
-            return self._cost(there, z) + self._unsure * left
+        def residuals(there: Tensor) -> Tensor:
+            """Return numbers whose squares add up to the cost."""
+            miss = self.model.expect(there)[0] - self._tensor(self.goal)
+            along = missing**0.5 * (miss @ direction)[:, None]
+            return torch.cat([weight.sqrt() * miss, along, price**0.5 * (there - start)], -1)
 
-        return descend(cost, here, held, STEPS, RATE).double().cpu().numpy()
+        trust = self._tensor(np.multiply(TRUST, price / PRICE))
+        return descend_squares(residuals, here, held, trust, STEPS).double().cpu().numpy()
 
     def _tensor(self, array: NDArray[np.floating]) -> Tensor:
         return torch.as_tensor(array, dtype=torch.float32, device=self.posterior.device)
 
 
-@plain_torch(gradients=True)
+@plain_torch()
 def move(
     space: LatentSpace,
     place: Place,

@@ -223,9 +223,13 @@ class Search:
         self._draws: NDArray[np.float64] | None = None
         self._surrogate = Surrogate(posterior.predict_unit, posterior.device)
 
-    def begin(self, n: int) -> None:
-        """Render the n best guesses and n nearest known presets; to rank draws takes longer."""
-        self._guess(n)
+    def begin(self, n: int, guess: bool = True) -> None:
+        """Render the n nearest known presets and, if asked, the n best guesses.
+
+        Guesses take as long as ten renders, draws longer.
+        """
+        if guess:
+            self._guess(n)
         self._recall(n)
 
     def try_out(self, n_draws: int) -> None:

@@ -8,11 +8,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pyrosynth.audio.features import DB
+from pyrosynth.inference.descent import slopes, stepped
 
 REACH = 0.3  # in unit values: length scale over which what was heard corrects the model
 NUGGET = 1e-3  # added to the covariance of what was heard, which keeps it invertible
-PROBE = 0.02  # in unit values: step of the differences that slopes are computed by
-PASSES = 3  # in which controls that would leave their range are fixed at its end
 
 
 class Surrogate:
@@ -76,22 +75,13 @@ class Surrogate:
         Returns:
             Where the steps end, shape (n_trusts, n, n_params).
         """
-        here, free = self._tensor(unit), np.flatnonzero(~np.asarray(fixed))
-        inwards = torch.where(here[:, free] > 0.5, -PROBE, PROBE)
-        probes = here[:, None].repeat(1, len(free) + 1, 1)
-        probes[:, np.arange(1, len(free) + 1), free] += inwards
-        expected = self._expected(probes, self._tensor(heard))
-        slopes = (expected[:, 1:] - expected[:, :1]) / inwards[..., None]
-        missing = (self._tensor(target) - self._tensor(heard)).flatten(1)
-        scale = DB**2 / missing.shape[1]
-        gradient = scale * (slopes @ missing[..., None])[..., 0]
-        cost = self._tensor(trust)[:, None, None, None] * torch.eye(len(free), device=self._device)
-        curvature = scale * slopes @ slopes.mT + cost
-        gradient = gradient.expand(curvature.shape[:-1])
-        step = bounded_minimum(curvature, gradient, -here[:, free], 1 - here[:, free])
-        there = here.repeat(len(cost), 1, 1)
-        there[..., free] += step
-        return there.clamp(0.0, 1.0).double().cpu().numpy()
+        here, sounds = self._tensor(unit), self._tensor(heard)
+        held = torch.as_tensor(np.asarray(fixed), device=self._device)
+        _, along = slopes(lambda probes: self._expected(probes, sounds), here, held)
+        missing = (self._tensor(target) - sounds).flatten(1)
+        scale = DB / missing.shape[1] ** 0.5
+        there = stepped(here, held, scale * along, scale * missing, self._tensor(trust))
+        return there.double().cpu().numpy()
 
     @torch.no_grad()
     def expected(self, unit: ArrayLike, start: ArrayLike, heard: ArrayLike) -> NDArray[np.float32]:
@@ -134,27 +124,3 @@ class Surrogate:
 
     def _tensor(self, array: ArrayLike) -> Tensor:
         return torch.as_tensor(np.asarray(array, np.float32), device=self._device)
-
-
-def bounded_minimum(curvature: Tensor, gradient: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """Minimise x·Ax/2 − g·x between bounds, fixing at its bound whatever would leave them.
-
-    Args:
-        curvature: Positive definite matrices A, shape (..., n, n).
-        gradient: Vectors g, shape (..., n).
-        lower: Lower bounds, at most 0, which broadcast to (..., n).
-        upper: Upper bounds, at least 0.
-
-    Returns:
-        The minima, shape (..., n), those of many active bounds approximately.
-    """
-    x, free = torch.zeros_like(gradient), torch.ones_like(gradient, dtype=torch.bool)
-    one = torch.eye(gradient.shape[-1], device=gradient.device)
-    for _ in range(PASSES):
-        kept = torch.where(free, 0.0, x)
-        both = free[..., None] & free[..., None, :]
-        rest = torch.where(free, gradient - (curvature @ kept[..., None])[..., 0], kept)
-        x = torch.linalg.solve(torch.where(both, curvature, one), rest)
-        free = free & (x >= lower) & (x <= upper)
-        x = torch.maximum(torch.minimum(x, upper), lower)
-    return x

@@ -79,7 +79,7 @@ class GrowingSearch:
             way, search, pool = hearings[chosen], searches[chosen], searches[chosen].pool
             self._say(self._target(way, pool))
             spent = sum(len(other.pool) for other in searches if other is not search)
-            begin(search, budget - spent)
+            begin(search, budget - spent, guess=len(searches) == 1)
             pool.on_render = lambda n: self._say(self._candidates(pool))
             pool.on_render(0)
             self._say(self._told_by_posterior(pool, seed))
@@ -144,10 +144,16 @@ class GrowingSearch:
         }
 
 
-def begin(search: Search, budget: int) -> None:
-    """Render what a search begins with, until there are enough candidates to show."""
+def begin(search: Search, budget: int, guess: bool = True) -> None:
+    """Render what a search begins with, until there are enough candidates to show.
+
+    Args:
+        search: The search; one of several has been tried out, which took time, and has draws.
+        budget: Sounds that it may render.
+        guess: Whether guesses are among them.
+    """
     for n in range(FIRST_EACH, max(FIRST_EACH, budget // PART) + 1):
-        search.begin(n)
+        search.begin(n, guess)
         if len(shown(search.pool)) == SHOWN:
             break
 
