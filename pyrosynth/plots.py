@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.features import DB, FeatureSpec, hz_to_mel
-from pyrosynth.synths.knobs import native, titles
+from pyrosynth.synths.knobs import NO_READINGS, Reading, native, titles
 from pyrosynth.synths.params import ParamSpace
 
 if TYPE_CHECKING:  # matplotlib takes a third of a second, which those pay who draw with it
@@ -222,6 +222,7 @@ def forest(
     draws: ArrayLike,
     chosen: ArrayLike,
     truth: ArrayLike | None = None,
+    readings: Mapping[str, Reading] = NO_READINGS,
     ax: "Axes | None" = None,
 ) -> "Axes":
     """Show what is known of each control: the draws, the inferred preset, the true one.
@@ -234,6 +235,7 @@ def forest(
         draws: Their native values in each draw, shape (n_draws, n_params).
         chosen: Native values of the inferred preset, shape (n_params,).
         truth: Those of the true preset, where there is one.
+        readings: What people read for native values, by name.
         ax: Where to draw.
     """
     from matplotlib.lines import Line2D
@@ -274,7 +276,7 @@ def forest(
     ax.set_xlabel("from the lowest value or first setting of the control to the highest or last")
     ax.grid(axis="x", color="0.9")
     labels = [
-        native(param, float(value))
+        native(param, float(value), readings)
         for param, value in zip(space.params, np.ravel(np.asarray(chosen)), strict=True)
     ]
     values = ax.secondary_yaxis("right")

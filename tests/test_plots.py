@@ -63,14 +63,16 @@ def test_names_that_people_give_are_drawn_as_they_are(recwarn):
 
 def test_forest():
     draws = np.column_stack([RNG.uniform(20, 20020, 50), np.repeat([0, 2], 25), np.ones(50)])
-    figure = plots.forest(SPACE, draws, [520.0, 1.0, 1.0], truth=[20.0, 2.0, 0.0]).figure
+    readings = {SPACE.params[0].name: Reading("s", 0.01)}
+    shown = plots.forest(SPACE, draws, [520.0, 1.0, 1.0], [20.0, 2.0, 0.0], readings)
+    figure = shown.figure
     ax = figure.axes[0]
     assert [label.get_text() for label in ax.get_yticklabels()] == list(SPACE.names)
     marks = {line.get_marker(): line.get_xdata() for line in ax.lines}
     np.testing.assert_allclose(marks["D"], [0.025, 1 / 2, 3 / 4])  # the middle of a setting
     np.testing.assert_allclose(marks["o"], [0.0, 5 / 6, 1 / 4])
     right = [t.get_text() for child in ax.child_axes for t in child.get_yticklabels()]
-    assert right == ["520 Hz", "saw", "on"]
+    assert right == ["5.2 s", "saw", "on"]
     # Half of the draws have the first of three settings, half the last; all have sync on.
     cells = [c for c in ax.collections if mpl.colors.to_hex(c.get_color()[0]) == "#009e73"]
     shares = [np.ptp(np.array(c.get_segments())[..., 0], axis=1) / 0.9 for c in cells]

@@ -5,6 +5,7 @@ import pytest
 
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.cli.app import main
+from pyrosynth.explore.result import controls
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.presets import preset_array
 from pyrosynth.training import zoo
@@ -47,6 +48,14 @@ def test_it_finds_a_preset_it_has_not_learnt(amsynth):
     assert log_distance(guessed, targets).mean() < known.mean() + 0.3
     silence = np.full_like(targets, np.log(posterior.run.features.floor))
     assert (log_distance(silence, targets) > 2 * distances).all()
+
+
+def test_what_is_explored_is_read_as_the_synth_shows_it():
+    posterior = Posterior.load("amsynth")
+    found = controls(posterior, posterior.bank.values[:3])
+    settings = dict(zip(posterior.run.space.names, np.transpose(found["setting"][1]), strict=True))
+    assert all(text.split()[-1] in {"s", "ms"} for text in settings["amp_decay"])
+    assert all(text.endswith(" octaves") for text in settings["filter_cutoff"])
 
 
 @pytest.mark.parametrize("command", ["check", "axes"])

@@ -109,8 +109,10 @@ def controls(posterior: Posterior, values: Float) -> dict[str, tuple[tuple[str, 
         ``label``, what people call it, and ``gradual``, whether small steps move it.
     """
     space, learnt = posterior.run.space, posterior.learnt(values)
+    readings = posterior.synth.readings
     settings = [
-        [native(*pair) for pair in zip(space.params, row, strict=True)] for row in learnt.tolist()
+        [native(*pair, readings) for pair in zip(space.params, row, strict=True)]
+        for row in learnt.tolist()
     ]
     along = ("position", "param")
     return {

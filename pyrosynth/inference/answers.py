@@ -160,8 +160,9 @@ class Draws:
             "log q": f"{self.log_q.min():.1f} to {self.log_q.max():.1f} nats",
         }
         learnt = self.posterior.learnt(self.values)
-        likeliest = learnt[self.log_q.argmax()]
-        intervals = plots.png(plots.forest(self.posterior.run.space, learnt, likeliest))
+        likeliest, readings = learnt[self.log_q.argmax()], self.posterior.synth.readings
+        shown = plots.forest(self.posterior.run.space, learnt, likeliest, readings=readings)
+        intervals = plots.png(shown)
         picture = report.picture(intervals, "Intervals of each parameter, the likeliest draw", "")
         return report.notebook("Draws of the posterior", facts, picture)
 
