@@ -5,7 +5,7 @@ Every command that writes uses one of three ways:
 - A **file** goes through `atomic` (or `write_bytes`): it is replaced only once the new one is
   whole. A file that people edit, such as one of tags, is never replaced.
 - A **folder written at once**, such as a static site, goes through `whole`: it replaces a folder
-  of its own kind, in which every file was listed when it was written, and nothing else.
+  of its own kind, in which every file is still as it was written, and nothing else.
 - A **folder filled file by file**, such as a run or a check, is opened by `claim`: it must be new,
   empty, or claimed before. It is locked until the block ends, and `require_same` compares the
   settings of this call with those of the first::
@@ -20,6 +20,7 @@ A name that comes from outside becomes a file name by `safe_name`.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -90,19 +91,6 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         new.write_bytes(content)
 
 
-def share(file: str | Path, target: str | Path) -> None:
-    """Put a file at another place too, as a link where that is possible; nothing may change it.
-
-    Raises:
-        InputError: It cannot be written there.
-    """
-    with atomic(target) as new:
-        try:
-            os.link(file, new)
-        except OSError:  # another disk, or one without links
-            shutil.copyfile(file, new)
-
-
 def writable(path: str | Path) -> Path:
     """Make a folder that may hold anything, and make sure that files can be written into it.
 
@@ -121,7 +109,7 @@ def require_ours(path: str | Path, maker: str = "") -> None:
 
     Args:
         path: A file or folder. It may be missing, or a folder that is empty or carries our mark;
-            if the mark lists files, nothing else may be in it.
+            if the mark lists files, nothing else may be in it, and they must be as written.
         maker: The command that is to replace a whole folder; one that another command made, or
             whose mark does not list its files, is refused.
 
@@ -138,12 +126,13 @@ def require_ours(path: str | Path, maker: str = "") -> None:
     if foreign is not None:
         what = f"'{place}' holds '{foreign}'" if foreign else f"'{place}' is a file"
         raise InputError(
-            f"{what}, which pyrosynth did not write; it stays as it is: give a new or empty place"
+            f"{what}, which pyrosynth did not write or somebody changed: it stays; give a new or "
+            "empty place"
         )
 
 
 @contextmanager
-def whole(path: str | Path, maker: str) -> Iterator[Path]:
+def whole(path: str | Path, maker: str, *, keep_changes: bool = True) -> Iterator[Path]:
     """Yield an empty folder that takes the place of ``path`` once the block ends well.
 
     What was at ``path`` stays until then, and stays for good if the block fails.
@@ -152,6 +141,8 @@ def whole(path: str | Path, maker: str) -> Iterator[Path]:
         path: The folder; if it is there, it must be empty or written by `whole`, with no other
             file in it.
         maker: The command that makes it.
+        keep_changes: Whether to replace it later only if no file of it was changed; a damaged
+            file has changed too.
 
     Raises:
         InputError: The place holds something else, is the working folder, or cannot be written.
@@ -165,8 +156,10 @@ def whole(path: str | Path, maker: str) -> Iterator[Path]:
     with atomic(path) as folder:
         folder.mkdir()
         yield folder
-        files = [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
-        mark = {"made_by": f"pyrosynth {maker}", "files": sorted(files)}
+        written = (file for file in sorted(folder.rglob("*")) if file.is_file())
+        files = {str(file.relative_to(folder)): _digest(file) for file in written}
+        listed = files if keep_changes else list(files)
+        mark = {"made_by": f"pyrosynth {maker}", "files": listed}
         (folder / MARK).write_text(json.dumps(mark, indent=1) + "\n")
         require_ours(path, maker=maker)  # the block may have taken hours
 
@@ -228,13 +221,11 @@ def require_same(folder: Path, settings: Mapping[str, Any], *, force: bool = Fal
     mark = _mark(folder)
     asked = json.loads(json.dumps(settings))
     held = mark.get("settings", asked)
-    if not force:
-        found = difference(held, asked)
-        if found:
-            raise InputError(
-                f"'{folder}' was made with {found}; give another folder, or the settings it was "
-                "made with"
-            )
+    if not force and (found := difference(held, asked)):
+        raise InputError(
+            f"'{folder}' was made with {found}; give another folder, or the settings it was made "
+            "with"
+        )
     if force or "settings" not in mark:
         _write_mark(folder, {**mark, "settings": asked})
 
@@ -291,21 +282,30 @@ def _require_maker(folder: Path, maker: str) -> str:
 
 
 def _foreign(folder: Path, in_list: bool) -> str | None:
-    """Return the name of something in a folder that pyrosynth did not write, or None.
+    """Return the name of something that pyrosynth did not write as it is, or None.
 
-    Args:
-        folder: The folder.
-        in_list: Whether all files must be in the list of the mark.
+    Without ``in_list`` a mark without a list lets all files be.
     """
     entries = sorted(entry.name for entry in folder.iterdir() if not PART.fullmatch(entry.name))
     if MARK not in entries:
         return entries[0] if entries else None
     listed = _mark(folder).get("files")
-    if not isinstance(listed, list) and not in_list:
-        return None  # filled file by file: other files stay beside ours
-    known = {MARK, *map(str, listed if isinstance(listed, list) else ())}
-    files = (file.relative_to(folder) for file in folder.rglob("*") if not file.is_dir())
-    return next((str(file) for file in sorted(files) if str(file) not in known), None)
+    if not isinstance(listed, list | dict):
+        if not in_list:
+            return None  # filled file by file: other files stay beside ours
+        listed = []
+    for file in sorted(file for file in folder.rglob("*") if not file.is_dir()):
+        name = str(file.relative_to(folder))
+        ours = name in listed and file.is_file()
+        if isinstance(listed, dict):
+            ours = ours and listed[name] == _digest(file)
+        if not ours and name != MARK:
+            return name
+    return None
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _mark(folder: Path, name: str = MARK) -> dict[str, Any]:
@@ -326,13 +326,11 @@ def _private_folder(target: Path) -> tuple[Path, int]:
     while True:
         room = target.with_name(f".{target.name[:LONGEST_NAME]}.{uuid.uuid4().hex[:12]}.part")
         room.mkdir()
-        try:
+        with suppress(FileNotFoundError):  # taken for a left-over before it was locked
             lock = os.open(room, os.O_RDONLY)
-        except FileNotFoundError:
-            continue  # another process took it for a left-over before it was locked
-        if _locked(lock) and room.exists():
-            return room, lock
-        os.close(lock)
+            if _locked(lock) and room.exists():
+                return room, lock
+            os.close(lock)
 
 
 def _remove_parts(target: Path) -> None:
@@ -393,8 +391,7 @@ def _told(path: Path) -> Path:
 def _leaves(data: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """List the values of nested JSON with dotted keys."""
     if isinstance(data, dict | list) and data:
-        items = data.items() if isinstance(data, dict) else enumerate(data)
-        for name, value in items:
+        for name, value in data.items() if isinstance(data, dict) else enumerate(data):
             yield from _leaves(value, f"{key}.{name}" if key else str(name))
     else:
         yield key, data

@@ -1,5 +1,6 @@
 """Files and folders of results: replaced as a whole, only if they are ours, by one at a time."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -64,6 +65,30 @@ def test_what_was_put_into_our_folder_is_not_replaced(tmp_path):
     with pytest.raises(InputError, match=r"mine\.wav"), files.whole(tmp_path / "site", "test"):
         pytest.fail("the block must not be entered")
     assert tree(tmp_path) == before
+
+
+def test_what_somebody_changed_is_not_replaced(tmp_path):
+    def write():
+        with files.whole(tmp_path / "site", "test") as folder:
+            (folder / "index.html").write_bytes(b"ours")
+
+    write()
+    mark = tmp_path / "site" / files.MARK
+    facts = json.loads(mark.read_text())
+    (tmp_path / "site" / "index.html").write_bytes(FOREIGN)
+    before = tree(tmp_path)
+    for maker in ("test", ""):
+        with pytest.raises(InputError, match=r"'index.html', which .* somebody changed"):
+            files.require_ours(tmp_path / "site", maker=maker)
+    with pytest.raises(InputError, match=r"index\.html"):
+        write()
+    assert tree(tmp_path) == before
+    mark.write_text(json.dumps({**facts, "files": ["index.html"]}))  # of an earlier version
+    for content in (b"1", b"2"):
+        with files.whole(tmp_path / "site", "test", keep_changes=False) as folder:
+            (folder / "index.html").write_bytes(content)
+        assert tree(tmp_path)["site/index.html"] == content
+        (tmp_path / "site" / "index.html").write_bytes(b"damaged")
 
 
 def test_what_comes_while_we_work_is_not_replaced_either(tmp_path):

@@ -309,7 +309,7 @@ def infer_sound(
 
 def _kept(file: Path, folder: Path, made: dict[str, Any]) -> Inferred:
     """Describe a folder that was made earlier."""
-    other = "give another folder, or replace it with --force (force=True)"
+    other = "give another folder, or delete it"
     with reading(InputError, f"'{folder}' holds something else than an inferred preset", other):
         facts = read_json(folder / PRESET)
         score = facts["score"]

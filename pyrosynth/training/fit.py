@@ -3,6 +3,8 @@
 import hashlib
 import inspect
 import json
+import os
+import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -29,7 +31,7 @@ from pyrosynth.errors import (
     require_type,
     unknown,
 )
-from pyrosynth.files import claim, difference, share
+from pyrosynth.files import atomic, claim, difference
 from pyrosynth.modeling import Dims, Variant, build, set_temperature, with_recipe
 from pyrosynth.modeling.recipes import plain, require_runnable
 from pyrosynth.training import svi, zoo
@@ -219,7 +221,7 @@ def _fitted(
         if bank is None:
             Bank.from_dataset(dataset, most=most).save(folder / BANK)
         else:
-            share(bank, folder / BANK)
+            _share(bank, folder / BANK)
         run.save(folder)
     return run
 
@@ -305,6 +307,15 @@ def require_same_contract(run: Run, dataset: Dataset) -> None:
                 f"dataset '{dataset.path}' has another {part} than the run{shown}; give the "
                 "dataset the run was fitted on, or one rendered alike"
             )
+
+
+def _share(file: str | Path, target: Path) -> None:
+    """Put a file at another place too, as a link where that is possible; nothing may change it."""
+    with atomic(target) as new:
+        try:
+            os.link(file, new)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(file, new)
 
 
 def _taken(data: TrainData | StreamedData, dataset: Dataset, tags: TagTable | None) -> str:
