@@ -161,6 +161,8 @@ def write_sound(path, kind):
     elif kind == "nan":
         tone[100] = np.nan
         soundfile.write(path, tone, RATE, subtype="FLOAT")
+    elif kind == "huge":
+        soundfile.write(path, np.float32(1e30) * tone, RATE, subtype="FLOAT")
     elif kind == "silent":
         soundfile.write(path, 0 * tone, RATE)
     elif kind == "clicks":
@@ -180,6 +182,7 @@ def write_sound(path, kind):
         ("text", "not a readable sound file"),
         ("cut", "not a readable sound file"),
         ("nan", "NaN or infinite"),
+        ("huge", "has samples of up to 1e+30, where 1 is full scale"),
         ("silent", "silent"),
         ("clicks", "holds only clicks"),
         ("short", "at least 0.05 s"),

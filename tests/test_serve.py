@@ -373,10 +373,15 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
     ("question", "says"),
     [
         (post("/api/similar", {"z": [0.0] * 16}), "cannot be understood"),
-        (post("/api/breed", {"parents": []}), "parents: 0; breed two presets"),
+        (post("/api/breed", {"parents": []}), "parents: 0 presets; give 2"),
+        (post("/api/breed", {"parents": "ab"}), "parents is str 'ab'; give a list of presets"),
+        (post("/api/breed", {"parents": [1, 2]}), "a preset is int 1; give a JSON object"),
+        (post("/api/point", {"through": {"a": 1}}), "give a list of presets"),
+        (post("/api/point", {"preset": 1, "values": [1]}), "unknown key beside preset 'values'"),
+        (post("/api/point", {"path": [["\uff11", "2"]]}), "places of a path that are no numbers"),
         (post("/api/breed", {}), "cannot be understood (it has no 'parents')"),
         (post("/api/point", {}), "has one of z, knobs, preset, random, path, through"),
-        (post("/api/point", {"through": []}), "a morph through 0 presets: give 2 to 8"),
+        (post("/api/point", {"through": []}), "through: 0 presets; give 2 to 8"),
         (post("/api/point", {"z": [1, 2]}), "16 finite numbers"),
         (post("/api/point", {"z": [0] * 15 + [57]}), "a point has the number 57; give -10 to 10"),
         (post("/api/point", {"preset": 0, "to": {"brightness": 7}}), "give -6 to 6"),
@@ -404,7 +409,7 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
         (post("/api/point", {"preset": 0, "to": {"brightness": "1"}}), "give a number"),
         (post("/api/point", {"preset": 0, "locked": {"level": "1"}}), "give a number"),
         (post("/api/point", {"preset": 0, "locked": {"level": 1e9}}), "outside its range"),
-        (post("/api/bank", {"presets": []}), "presets: 0; a bank has 1 to 128"),
+        (post("/api/bank", {"presets": []}), "presets: 0 presets; give 1 to 128"),
         (post("/api/point", {"preset": 0, "locked": {"no": 1}}), "unknown parameter 'no'"),
         (post(search({"budget": 0}), b"x"), "budget 0: give an integer from 1"),
         (post("/api/search?asked=[]", b"x"), "a JSON object"),
@@ -431,7 +436,7 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
         (post(search() + "&asked={}", b"x"), "send one, 'asked', a JSON object"),
         (post("/api/search?budget=5", b"x"), "queries budget: send one, 'asked'"),
     ],
-    ids=range(52),
+    ids=range(57),
 )
 def test_mistakes_get_one_clear_line(live, question, says):
     (status, content, _), (after, _, _) = ask(live, question, ("GET", "/api/ping", {}))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.audio.io import SILENCE, Audio, checked_audio, load_audio
+from pyrosynth.audio.io import LOUDEST, SILENCE, Audio, checked_audio, load_audio
 from pyrosynth.errors import InputError, counted
 
 FRAME_SECONDS, HOP_SECONDS = 0.04, 0.005  # of levels
@@ -68,10 +68,10 @@ def measure_background(audio: ArrayLike, sample_rate: int) -> Background:
         InputError: The audio is not mono floats, or not finite.
     """
     sound = checked_audio(audio, ndim=1)
-    if not len(sound) or not np.isfinite(sound).all():
+    if not len(sound) or not np.abs(sound).max() <= LOUDEST:
         raise InputError(
             f"audio of {counted(len(sound), 'sample')} has none, "
-            "or NaN or infinite ones; record it again"
+            f"or some that are NaN or beyond {LOUDEST:g}; record it again"
         )
     offset = _offset(sound, sample_rate)
     sound = sound - np.float32(offset) if offset else sound

@@ -24,6 +24,7 @@ NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")  # of 
 SHORTEST_NOTE, LONGEST_NOTE = 0.01, 60.0  # seconds
 WAV_HEADER = 64  # bytes in which libsndfile places what comes before the peaks of a WAV file
 SILENCE = 1e-4  # peak below which a sound counts as silent, -80 dB full scale
+LOUDEST = 1e10  # sample of a sound; integers of 32 bits that were written as floats are below
 SHORTEST_SECONDS = 0.05  # a shorter sound holds less than one analysis window
 LONGEST_SECONDS = 600.0  # of a sound file
 MOST_SAMPLES = 2**26  # of a sound file, over all channels: 256 MiB
@@ -208,6 +209,11 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, float, int]:
                 peak = float(max(block.max(), -block.min()))
                 if not math.isfinite(peak):
                     raise InputError(f"'{name}' contains NaN or infinite samples; export it again")
+                if peak > LOUDEST:
+                    raise InputError(
+                        f"'{name}' has samples of up to {peak:.0e}, where 1 is full scale; export "
+                        "it again"
+                    )
                 loudest = max(loudest, peak)
                 blocks.append(block.mean(axis=1))
     except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, MemoryError) as error:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.background import ABOVE_DB, QUIETEST_SECONDS, measure_background
-from pyrosynth.audio.io import SHORTEST_SECONDS, SILENCE, Audio, Note, checked_audio
+from pyrosynth.audio.io import LOUDEST, SHORTEST_SECONDS, SILENCE, Audio, Note, checked_audio
 from pyrosynth.audio.pitch import PITCHES_HZ
 from pyrosynth.errors import InputError
 
@@ -129,8 +129,10 @@ def tune(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the sound"
         raise InputError(
             f"{name} has shape {sound.shape}; give mono audio of at least {SHORTEST_SECONDS} s"
         )
-    if not np.isfinite(sound).all() or np.abs(sound).max() < SILENCE:
-        raise InputError(f"{name} is silent or has NaN or infinite samples; record it again")
+    if not SILENCE <= np.abs(sound).max() <= LOUDEST:
+        raise InputError(
+            f"{name} is silent, or has samples that are NaN or beyond {LOUDEST:g}; record it again"
+        )
     background = measure_background(sound, sample_rate)
     sound = sound - np.float32(background.offset)
     low = soxr.resample(sound, sample_rate, RATE)

@@ -12,18 +12,26 @@ import numpy as np
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import Audio, wav_bytes
-from pyrosynth.errors import InputError, PyrosynthError, counted, integer, require_type
+from pyrosynth.errors import InputError, PyrosynthError, integer, numbers, require_type
 from pyrosynth.explore.morphing import PresetPath, find_path
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.live import plane
 from pyrosynth.live.engine import Live
 from pyrosynth.live.protocol import PROTOCOL
-from pyrosynth.live.questions import locked, named_numbers, only
+from pyrosynth.live.questions import locked, named_numbers, presets_of, way_of
 from pyrosynth.synths.knobs import Reading, grouped
 
 AROUND = 4  # presets that a place on the plane is a mixture of
-PLACES = "z", "knobs", "preset", "random", "path", "through"  # what a point can be asked by
-POINT = *PLACES, "values", "near", "to", "locked", "sound"  # keys of a question for a point
+ANY = "to", "locked", "sound"
+PLACES = {
+    "z": ("values", *ANY),
+    "knobs": ("near", *ANY),
+    "preset": ANY,
+    "random": ANY,
+    "path": (),
+    "through": ("locked",),
+}  # what a point can be asked by, and what goes with it
+POINT = {*PLACES, *PLACES["z"], *PLACES["knobs"]}  # keys of a question for a point
 STARTS = 16  # places that were moved from and are remembered
 LONGEST = 200  # places of a path asked at once
 STOPS, ALONG = 8, 9  # presets that a morph leads through at most, and presets along it
@@ -113,9 +121,9 @@ class PageState:
             InputError: It asks for nothing, for several things, or for something that does not
                 exist.
         """
-        live, by = self.live, only(asked, "a point", PLACES)
+        live, by = self.live, way_of(asked, "a point", PLACES)
         if by == "path":
-            places = np.asarray(asked["path"], np.float64)
+            places = numbers("places of a path", asked["path"], np.float64)
             if places.ndim != 2 or places.shape[1] != 2 or not 1 <= len(places) <= LONGEST:
                 raise InputError(f"a path is 1 to {LONGEST} places of two numbers")
             if not np.isfinite(places).all():
@@ -123,7 +131,8 @@ class PageState:
             places = np.clip(places, -FARTHEST, FARTHEST)
             return {"path": [self.mixture(place).tolist() for place in places]}
         if by == "through":
-            return {"path": self.morph(asked["through"], locked(asked))}
+            through = presets_of(asked, "through", 2, STOPS)
+            return {"path": self.morph(through, locked(asked))}
         on_plane = None
         if by == "z":
             place = self._at(json.dumps([asked["z"], asked.get("values")]))
@@ -165,10 +174,6 @@ class PageState:
             InputError: These are no presets, or a search is under way.
         """
         live = self.live
-        if not 2 <= len(through) <= STOPS:
-            raise InputError(
-                f"a morph through {counted(len(through), 'preset')}: give 2 to {STOPS}"
-            )
         stops = [live.at(stop["z"], stop["values"]) for stop in through]
         stops = [live.hold(stop, held) for stop in stops]
         legs = len(stops) - 1

@@ -1,10 +1,17 @@
 """Questions of the page: JSON objects that say nothing twice, and nothing unknown."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from pyrosynth.errors import InputError, number, require_type, unknown, unrepeated_keys
+from pyrosynth.errors import (
+    InputError,
+    counted,
+    number,
+    require_type,
+    unknown,
+    unrepeated_keys,
+)
 
 LONGEST_NAME = 80  # characters of a preset's name
 
@@ -46,9 +53,8 @@ def name_of(asked: Mapping[str, Any], otherwise: str) -> str:
     """Return the name of a question, or of a preset in one, of 80 characters at most.
 
     Raises:
-        InputError: It is no text, or the preset is none.
+        InputError: It is no text.
     """
-    require_type("a preset", asked, Mapping, "a JSON object")
     name = asked.get("name", otherwise)
     require_type("name", name, str, "a text")
     return str(name)[:LONGEST_NAME] or otherwise
@@ -77,14 +83,39 @@ def named_numbers(kind: str, given: Any) -> dict[str, float]:
     return {name: number(f"{kind} '{name}':", value) for name, value in given.items()}
 
 
-def only(asked: Mapping[str, Any], what: str, ways: Iterable[str]) -> str:
-    """Return which of several keys, of which there must be one, a question has.
+def presets_of(asked: Mapping[str, Any], key: str, fewest: int, most: int) -> list[dict[str, Any]]:
+    """Return the presets that a question holds, each with its ``values``.
 
     Raises:
-        InputError: It has none of them, or several.
+        InputError: They are too few, too many, or no presets.
+    """
+    presets = asked[key]
+    require_type(key, presets, list, "a list of presets")
+    if not fewest <= len(presets) <= most:
+        wanted = f"{fewest} to {most}" if most > fewest else fewest
+        raise InputError(f"{key}: {counted(len(presets), 'preset')}; give {wanted}")
+    for preset in presets:
+        require_type("a preset", preset, dict, "a JSON object")
+    return list(presets)
+
+
+def way_of(asked: Mapping[str, Any], what: str, ways: Mapping[str, Collection[str]]) -> str:
+    """Return which of several keys, of which there must be one, a question has.
+
+    Args:
+        asked: The question.
+        what: What it asks for.
+        ways: The keys, each with those that go with it.
+
+    Raises:
+        InputError: It has none of them, several, or another key beside it.
     """
     found = [way for way in ways if way in asked]
     if len(found) != 1:
         several = f", not {' and '.join(found)}" if found else ""
         raise InputError(f"a question for {what} has one of {', '.join(ways)}{several}")
-    return found[0]
+    way = found[0]
+    for key in asked:
+        if key not in (way, *ways[way]):
+            raise unknown(f"key beside {way}", key[:LONGEST_NAME], ways[way])
+    return way

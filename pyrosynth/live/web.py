@@ -27,7 +27,7 @@ from pyrosynth.live.engine import Live, Sound
 from pyrosynth.live.files import LARGEST_FILE
 from pyrosynth.live.midi import MidiPorts
 from pyrosynth.live.page_state import POINT, PageState
-from pyrosynth.live.questions import locked, name_of, one_of, question, question_of
+from pyrosynth.live.questions import locked, name_of, one_of, presets_of, question, question_of
 from pyrosynth.live.relatives import children, similar
 from pyrosynth.live.searching import GrowingSearch, in_thread
 
@@ -192,17 +192,15 @@ class Site:
 
     async def _breed(self, request: web.Request) -> web.Response:
         asked = await self._question(request, "parents", "seed", "locked")
-        if len(asked["parents"]) != 2:
-            raise InputError(f"parents: {len(asked['parents'])}; breed two presets")
-        first, second = (self.live.at(p["z"], p["values"]) for p in asked["parents"])
+        parents = presets_of(asked, "parents", 2, 2)
+        first, second = (self.live.at(parent["z"], parent["values"]) for parent in parents)
         seed = checked_seed(asked.get("seed", 0))
         bred = await asyncio.to_thread(children, self.page, first, second, seed, locked(asked))
         return web.json_response({"children": bred})
 
     async def _bank(self, request: web.Request) -> web.Response:
-        presets = (await self._question(request, "presets"))["presets"]
-        if not 1 <= len(presets) <= MOST_PRESETS:
-            raise InputError(f"presets: {len(presets)}; a bank has 1 to {MOST_PRESETS}")
+        asked = await self._question(request, "presets")
+        presets = presets_of(asked, "presets", 1, MOST_PRESETS)
         named = [(name_of(p, "preset"), self.live.checked(p["values"])) for p in presets]
         return self._written(*await asyncio.to_thread(self.live.files.bank, named))
 
