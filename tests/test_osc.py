@@ -242,6 +242,7 @@ def test_what_is_told_is_what_is_saved(client, live):
         (("/encode", "loop"), "unknown sound 'loop'; known:"),
         (("/save", "../out"), "'../out' cannot name a file"),
         (("/render", ""), "'' cannot name a file"),
+        (("/save", "  "), "' ' cannot name a file"),
         (("/path/play", 0.5), "the path is empty"),
         (("/presets", -1), "first preset -1: give an integer of at least 0"),
         (("/presets", 0, 51), "number of presets 51: give an integer from 1 to 50"),
@@ -456,6 +457,27 @@ HOSTILE = [
     bundle(1, bundle(1)[:-1]), bundle(1, b""), bundle(1)[:-1], b"#bundle\0" + b"\xff" * 64,
     b"/z\0\0,i\0\0", b"/" * 4000, bytes(9000),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sent", "says"),
+    [
+        (b"/near\0\0\0,N\0\0", "type tags N; send numbers (i, h, f, d) and text (s)"),
+        (b"/near\0\0\0,[i]\0\0\0\0\0\0\0\1", "type tags [ ]; send numbers"),
+        (b"/load\0\0\0,s\0\0caf\xe9\0\0\0\0", "it is no text in utf-8"),
+    ],
+)
+def test_what_is_not_understood_of_a_datagram_is_said(client, sent, says):
+    client.raw(sent)
+    address, (_, text) = client.hear()
+    assert address == "/error"
+    assert says in text
+
+
+def test_switches_are_numbers_or_true_and_false(client):
+    for tags, on in ((b",T", 1), (b",F", 0)):
+        client.raw(b"/freeze\0" + tags + b"\0\0")
+        assert client.hear() == ("/freeze", [on])
 
 
 def test_whatever_arrives_the_server_answers_the_next_message(client, served):

@@ -42,10 +42,10 @@ def switch(arguments: Arguments) -> bool:
 
     Raises:
         ValueError: There is not one argument.
-        InputError: It is neither 0 nor 1.
+        InputError: It is neither 0 nor 1, nor what OSC has for them, F and T.
     """
     (on,) = arguments
-    return bool(integer("switch", on, 0, 1))
+    return on if isinstance(on, bool) else bool(integer("switch", on, 0, 1))
 
 
 @message("/ping", "", "/pong", "Protocol and version of the server.")
@@ -381,7 +381,7 @@ def _target(session: Session, name: str, suffix: str) -> str:
     """Return where a file of that name may be written."""
     if session.out is None:
         raise InputError("no folder to write into; start the server with --out FOLDER")
-    if not name or len(name) > 80 or not all(c.isalnum() or c in " -_" for c in name):
+    if not name.strip() or len(name) > 80 or not all(c.isalnum() or c in " -_" for c in name):
         raise InputError(f"'{name[:80]}' cannot name a file; use letters, digits, space, - and _")
     file, written = writable(session.out) / f"{name}{suffix}", session.live.files.written
     if file.exists() and file not in written:

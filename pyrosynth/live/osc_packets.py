@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pythonosc.osc_message import OscMessage, ParseError
 from pythonosc.osc_message_builder import OscMessageBuilder
 
+from pyrosynth.errors import reason
 from pyrosynth.live.protocol import Arguments
 
 BUNDLE = b"#bundle\0"
@@ -60,13 +61,17 @@ def _message(data: bytes) -> tuple[str, Arguments]:
     if not data.startswith(b"/"):
         raise Malformed("it begins neither with / nor with #bundle")
     _, comma, tags = data.partition(b"\0,")
-    if comma and not set(tags.partition(b"\0")[0].decode("latin-1")) <= TYPES:
-        raise Malformed("only numbers and text are understood")
+    unknown = set(tags.partition(b"\0")[0].decode("latin-1")) - TYPES if comma else ()
+    if unknown:
+        raise Malformed(
+            f"type tags {' '.join(sorted(unknown))[:20]}; send numbers (i, h, f, d) and text (s)"
+        )
     try:
         message = OscMessage(data)
         arguments = [float(a) if isinstance(a, float) else a for a in message.params]
     except (ParseError, ValueError, IndexError, struct.error) as error:
-        raise Malformed(" ".join(map(str, error.args))) from error
+        why = reason(error) if isinstance(error, UnicodeError) else " ".join(map(str, error.args))
+        raise Malformed(why) from error
     return message.address, arguments
 
 
