@@ -139,6 +139,8 @@ def checked_path(what: str, path: Any) -> Path:
         'run'
     """
     try:
+        if path in ("", b""):  # as of a shell's variable that is not set; it would be "."
+            raise ValueError("it is empty")
         checked = Path(path)
         with suppress(FileNotFoundError, NotADirectoryError):
             os.lstat(checked)

@@ -33,6 +33,13 @@ def test_presets_of_files_are_gathered_once(tmp_path):
     found.save(tmp_path / "bank.json", "trap")
     again = read_presets(trap, tmp_path / "bank.json")
     assert [p.values for p in again] == [p.values for p in found.presets]
+    rows = [{"synth": "trap", "name": p.name, "parameters": p.values} for p in found.presets]
+    (tmp_path / "page.json").write_text(json.dumps(rows))  # a bank that the explorer wrote
+    assert [p.values for p in read_presets(trap, tmp_path / "page.json")] == [
+        p.values for p in found.presets
+    ]
+    with pytest.raises(InputError, match="file of presets '' is no usable path .it is empty."):
+        gather(trap, [""], workers=1, progress=False)
     twice = gather(
         trap, [tmp_path / "bank.json", tmp_path / "one.json"], workers=1, progress=False
     )
@@ -61,7 +68,19 @@ def test_presets_of_files_are_gathered_once(tmp_path):
             "'Level' is there twice",
         ),
         ("wide.csv", "Level," * 100_000, "has the column 'Level' twice"),
-        ("none.json", "[]", "^cannot read a preset from .*none.json' [^']*give JSON with the"),
+        ("none.json", "[]", "there are no presets in .*none.json'"),
+        ("word.json", '"trap"', "no object with an object 'parameters': str 'trap'.; give JSON"),
+        (
+            "one_bad.json",
+            '[{"synth": "trap", "name": "x", "parameters": {}}, null]',
+            "one_bad.json', number 2 .no object with an object 'parameters': None.; give JSON",
+        ),
+        (
+            "text.json",
+            '{"synth": "trap", "presets": [{"parameters": {"Level": "0.5"}}]}',
+            "text.json', number 1 .Level '0.5': give a number",
+        ),
+        ("long.csv", "Level,name\n0.5,x,7\n", "line 2 is no preset .3 cells for 2 columns.; give"),
     ):
         (tmp_path / name).write_text(content)
         with pytest.raises(InputError, match=message):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from pyrosynth.data.csv_files import read_csv
 from pyrosynth.errors import (
     InputError,
     SynthError,
+    checked_path,
     checked_seed,
     counted,
     integer,
@@ -28,7 +28,13 @@ from pyrosynth.errors import (
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.description import legal
-from pyrosynth.synths.presets import LARGEST_FILE, Preset, distinct, preset_array
+from pyrosynth.synths.presets import (
+    LARGEST_FILE,
+    Preset,
+    distinct,
+    preset_array,
+    preset_from_json,
+)
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.synths.subspace import Subspace
 
@@ -101,7 +107,7 @@ def gather(
         own = synth.presets()
     sources = {"of the synth": len(own)} if own else {}
     found, skipped = list(own), {}
-    for given in map(Path, files):
+    for given in [checked_path("file of presets", file) for file in files]:
         inside = sorted(f for f in given.rglob("*") if f.is_file()) if _is_folder(given) else []
         for file in inside or [given]:
             try:
@@ -127,9 +133,9 @@ def read_presets(synth: Synth, path: str | Path) -> list[Preset]:
 
     Args:
         synth: The synth.
-        path: JSON of one preset or of many, as pyrosynth writes them; CSV with a column for each
-            parameter in native values, and ``name`` and ``bank`` if there are any; else a file of
-            the synth's own format.
+        path: JSON of one preset or of many, as pyrosynth and the explorer write them; CSV with a
+            column for each parameter in native values, and ``name`` and ``bank`` if there are
+            any; else a file of the synth's own format.
 
     Raises:
         InputError: There are none in the file, or they name unknown parameters.
@@ -194,14 +200,20 @@ def _is_folder(path: Path) -> bool:
 
 
 def _read_json(synth: Synth, file: Path) -> list[Preset]:
-    """Read presets from JSON, as `Preset.save`, `Gathered.save` and ``explore`` write them."""
+    """Read presets from JSON, as `Preset.save`, `Gathered.save` and the explorer write them."""
     with reading(InputError, f"cannot read presets from '{file}'", "give JSON of presets"):
         data = json.loads(read_limited(file, LARGEST_FILE * 8), object_pairs_hook=unrepeated_keys)
         if isinstance(data, dict) and "presets" in data:
             if data["synth"] != synth.name:
                 raise ValueError(f"they are of '{data['synth']}', not of '{synth.name}'")
-            return [_row_preset(row, row["parameters"], file) for row in data["presets"]]
-    return [Preset.load(file, synth.name)]
+            common = {"synth": synth.name, "name": ""}
+            data = [{**common, **row} if isinstance(row, dict) else row for row in data["presets"]]
+    if isinstance(data, list):
+        return [
+            preset_from_json(one, synth.name, f"'{file}', number {n}", file.name)
+            for n, one in enumerate(data, 1)
+        ]
+    return [preset_from_json(data, synth.name, f"'{file}'", file.stem)]
 
 
 def _read_csv(synth: Synth, file: Path) -> list[Preset]:
@@ -215,18 +227,14 @@ def _read_csv(synth: Synth, file: Path) -> list[Preset]:
         with reading(
             InputError, f"'{file}' line {line} is no preset", "give a number per parameter"
         ):
+            if len(cells) != len(columns):
+                raise ValueError(f"{counted(len(cells), 'cell')} for {len(columns)} columns")
             row = dict(zip(columns, cells, strict=True))
             values = {k: v for k, v in row.items() if k not in ("name", "bank")}
-            presets.append(_row_preset(row, values, file))
+            numbers = {  # Python reads 6_0 as 60, which nobody who writes a table means
+                name: number(name, float(value) if "_" not in value else value)
+                for name, value in values.items()
+                if value.strip()
+            }
+            presets.append(Preset(row.get("name", ""), numbers, row.get("bank") or file.name))
     return presets
-
-
-def _row_preset(row: dict[str, Any], values: dict[str, Any], file: Path) -> Preset:
-    numbers = {  # Python reads 6_0 as 60, which nobody who writes a table means
-        str(name): number(
-            str(name), float(value) if isinstance(value, str) and "_" not in value else value
-        )
-        for name, value in values.items()
-        if not isinstance(value, str) or value.strip()
-    }
-    return Preset(str(row.get("name", "")), numbers, str(row.get("bank") or file.name))

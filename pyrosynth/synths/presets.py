@@ -19,6 +19,7 @@ from pyrosynth.errors import (
     read_limited,
     reading,
     require_type,
+    shown,
     unknown,
     unrepeated_keys,
 )
@@ -26,6 +27,7 @@ from pyrosynth.files import write_bytes
 from pyrosynth.synths.params import ParamSpace
 
 LARGEST_FILE = 2**24  # bytes of a preset file
+KEYS = "give JSON with the keys synth, name and parameters"
 
 
 @dataclass(frozen=True, repr=False)
@@ -138,19 +140,9 @@ class Preset:
                 another synth.
         """
         file = checked_path("preset file", path)
-        keys = "give JSON with the keys synth, name and parameters"
-        with reading(InputError, f"cannot read a preset from '{path}'", keys):
+        with reading(InputError, f"cannot read a preset from '{path}'", KEYS):
             data = json.loads(read_limited(file, LARGEST_FILE), object_pairs_hook=unrepeated_keys)
-            values = {str(name): number(name, v) for name, v in data["parameters"].items()}
-            owner, name = data["synth"], data["name"]
-            if not isinstance(owner, str) or not isinstance(name, str):
-                raise ValueError("synth and name are text")
-            bank = str(data.get("bank", file.stem))
-        if synth is not None and owner != synth:
-            raise InputError(
-                f"'{path}' is a preset of '{owner}', not of '{synth}'; give one of '{synth}'"
-            )
-        return cls(name, values, bank)
+        return preset_from_json(data, synth, f"'{path}'", file.stem)
 
     def __repr__(self) -> str:
         """Say what it is called and where it comes from, in a line."""
@@ -163,6 +155,33 @@ class Preset:
 
         table = pd.Series(dict(self.values), dtype=float).to_frame("value")
         return f"{escape(repr(self))}{table.to_html(border=0, float_format='{:.4g}'.format)}"
+
+
+def preset_from_json(data: Any, synth: str | None, where: str, bank: str) -> Preset:
+    """Read a preset from JSON as `Preset.save` writes it.
+
+    Args:
+        data: The JSON.
+        synth: The synth it must be of; any if left out.
+        where: What an error calls the place it is from, such as a file in quotes.
+        bank: Where it comes from, if it does not say so.
+
+    Raises:
+        InputError: A key is missing, a value is no number, or it is of another synth.
+    """
+    with reading(InputError, f"cannot read a preset from {where}", KEYS):
+        parameters = data.get("parameters") if isinstance(data, dict) else None
+        if not isinstance(parameters, dict):
+            raise ValueError(f"no object with an object 'parameters': {shown(data, 20)}")
+        values = {name: number(name, value) for name, value in parameters.items()}
+        owner, name = data["synth"], data["name"]
+        if not isinstance(owner, str) or not isinstance(name, str):
+            raise ValueError("synth and name are text")
+    if synth is not None and owner != synth:
+        raise InputError(
+            f"{where} is a preset of '{owner}', not of '{synth}'; give one of '{synth}'"
+        )
+    return Preset(name, values, str(data.get("bank", bank)))
 
 
 def preset_array(
