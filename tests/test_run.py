@@ -14,7 +14,8 @@ from toys import SMALL, toy_data
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import DataError, InputError, RunError
-from pyrosynth.modeling import Variant
+from pyrosynth.modeling import Temperature, Variant
+from pyrosynth.modeling.bijections import Permutation
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.training import zoo
 from pyrosynth.training.fit import fit, take_weights
@@ -144,6 +145,18 @@ def test_missing_and_tampered_files(saved, name, damage):
     with pytest.raises(RunError, match=name) as error:
         load_run(path)
     assert "\n" not in str(error.value)
+
+
+def test_an_order_that_is_none_and_a_temperature_below_zero_are_refused(saved):
+    run, path = saved
+    permutation = next(m for m in run.variant.modules() if isinstance(m, Permutation))
+    permutation.order[0] = 10**9
+    run.save(path)
+    with pytest.raises(RunError, match="cannot be rebuilt .an order of features that is none."):
+        load_run(path)
+    for wrong in (Temperature(base=-1.0), Temperature(levels=float("nan")), Temperature(doubt=2)):
+        with pytest.raises(InputError, match="temperature .* give a number"):
+            replace(run, temperature=wrong)
 
 
 def test_no_run_at_all(tmp_path):

@@ -113,6 +113,7 @@ class Permutation(Flow):
         super().__init__()
         self.register_buffer("order", order)
         self.register_buffer("restore", order.argsort())
+        self.register_load_state_dict_post_hook(_require_permutation)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Reorder."""
@@ -121,6 +122,16 @@ class Permutation(Flow):
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Restore the order."""
         return y.index_select(-1, self.restore), y.new_zeros(())
+
+
+def _require_permutation(flow: nn.Module, _: object) -> None:
+    """Make sure that what a permutation has loaded is one; a file may hold anything."""
+    assert isinstance(flow, Permutation)
+    positions = torch.arange(len(flow.order), device=flow.order.device)
+    if not torch.equal(flow.order.sort().values, positions) or not torch.equal(
+        flow.restore, flow.order.argsort()
+    ):
+        raise ValueError("an order of features that is none")
 
 
 class UnitCube(Flow):

@@ -4,9 +4,12 @@ from typing import NamedTuple
 
 from torch import nn
 
+from pyrosynth.errors import number
 from pyrosynth.modeling.bijections import Flow
 from pyrosynth.modeling.mixed import AutoregressiveCategorical
 from pyrosynth.modeling.variant import Variant
+
+LOWEST = 1e-6  # temperature
 
 
 class Temperature(NamedTuple):
@@ -36,7 +39,14 @@ def tempered_parts(variant: Variant) -> dict[str, list[nn.Module]]:
 
 
 def set_temperature(variant: Variant, temperature: Temperature) -> None:
-    """Let a variant draw and score presets at temperatures; at 1 it does so as fitted."""
+    """Let a variant draw and score presets at temperatures; at 1 it does so as fitted.
+
+    Raises:
+        InputError: A temperature is not a positive number, or the share in doubt none.
+    """
+    for name, value in temperature._asdict().items():
+        doubt = name == "doubt"
+        number(f"temperature {name}", value, 0.0 if doubt else LOWEST, 1.0 if doubt else None)
     for name, parts in tempered_parts(variant).items():
         attribute = "doubt" if name == "doubt" else "temperature"
         for part in parts:

@@ -293,7 +293,7 @@ def _require_format(folder: Path, held: Any, made_by: Any) -> None:
         newer = isinstance(held, int) and held > FORMAT
         what = "update pyrosynth" if newer else "fit it again with `pyrosynth fit`"
         raise RunError(
-            f"run '{folder}' has format {held}, written by pyrosynth {made_by}; version "
+            f"run '{folder}' has format {held!r}, written by pyrosynth {made_by}; version "
             f"{__version__} reads format {FORMAT}: {what}"
         )
 
