@@ -80,7 +80,7 @@ def test_presets_of_files_are_gathered_once(tmp_path):
             '{"synth": "trap", "presets": [{"parameters": {"Level": "0.5"}}]}',
             "text.json', number 1 .Level '0.5': give a number",
         ),
-        ("long.csv", "Level,name\n0.5,x,7\n", "line 2 is no preset .3 cells for 2 columns.; give"),
+        ("long.csv", "Level,name\n0.5,x,7\n", "line 2 is no preset .cells: 3, columns: 2.; give"),
     ):
         (tmp_path / name).write_text(content)
         with pytest.raises(InputError, match=message):

@@ -228,7 +228,7 @@ def _read_csv(synth: Synth, file: Path) -> list[Preset]:
             InputError, f"'{file}' line {line} is no preset", "give a number per parameter"
         ):
             if len(cells) != len(columns):
-                raise ValueError(f"{counted(len(cells), 'cell')} for {len(columns)} columns")
+                raise ValueError(f"cells: {len(cells)}, columns: {len(columns)}")
             row = dict(zip(columns, cells, strict=True))
             values = {k: v for k, v in row.items() if k not in ("name", "bank")}
             numbers = {  # Python reads 6_0 as 60, which nobody who writes a table means
