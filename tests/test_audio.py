@@ -248,11 +248,32 @@ def test_memory_of_reading_is_bounded(tmp_path, rate, channels, seconds):
     assert said.isdecimal() == (channels == 1), said
 
 
-@pytest.mark.parametrize("share", [-1.0, -0.995])
+@pytest.mark.parametrize("share", [-1.0, -0.995, -0.9])
 def test_channels_that_cancel_are_named(tmp_path, share):
     soundfile.write(tmp_path / "a.wav", np.stack([tone(), share * tone()], 1), RATE)
     with pytest.raises(InputError, match=r"the channels of '.*a\.wav' cancel each other"):
         load_audio(tmp_path / "a.wav", RATE)
+
+
+def test_one_channel_of_many_does_not_cancel(tmp_path):
+    channels = np.zeros((RATE, 128), np.float32)
+    channels[:, 77] = tone(seconds=1)
+    soundfile.write(tmp_path / "a.wav", channels, RATE, subtype="FLOAT")
+    np.testing.assert_allclose(load_audio(tmp_path / "a.wav", RATE), channels[:, 77] / 128)
+
+
+def test_what_is_above_all_that_is_heard_is_named(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(48000, frequency=18000.0), 48000)
+    assert len(load_audio(tmp_path / "a.wav", 44100))
+    with pytest.raises(InputError, match=r"all of '.*' is above 11025 Hz"):
+        load_audio(tmp_path / "a.wav", 22050)
+
+
+def test_an_offset_may_be_larger_than_the_sound():
+    note = tone() * np.linspace(1, 0, len(tone()), dtype=np.float32)
+    expected = fit_length(note, len(note), RATE)
+    found = fit_length(0.1 * note + np.float32(0.9), len(note), RATE)
+    np.testing.assert_allclose(found, 0.1 * expected, atol=1e-3)
 
 
 def test_any_name_and_open_files_are_read(tmp_path):

@@ -119,6 +119,23 @@ def test_what_cannot_be_used_is_one_message(audio, says):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("hertz", [15, 27.5, 30.87, 2217.5, 3520, 4186])
+def test_pitches_out_of_range_are_none_of_the_range(hertz):
+    time = np.arange(RATE) / RATE
+    sound = sum(np.sin(2 * np.pi * hertz * k * time) / k for k in (1, 2) if k * hertz < RATE / 2)
+    with pytest.raises(InputError, match="the pitch of the sound is not from C1 to B6"):
+        tune((0.2 * sound * np.exp(-time)).astype(np.float32), RATE, Note())
+
+
+@pytest.mark.parametrize("pitch", [24, 25, 94, 95])
+def test_pitches_at_the_ends_of_the_range_are_heard(pitch):
+    time = np.arange(RATE) / RATE
+    hertz = 440 * 2 ** ((pitch - 69) / 12)
+    sound = sum(np.sin(2 * np.pi * hertz * k * time) / k for k in (1, 2))
+    heard = tune((0.2 * sound * np.exp(-time)).astype(np.float32), RATE, Note())
+    assert (heard.note.pitch, heard.sure) == (pitch, True)
+
+
 def test_very_short_and_very_long_recordings():
     assert tune(hum(57, 0.15, before=0, after=0), RATE, NOTE).note.hold_seconds < 0.25
     long = tune(np.tile(hum(57, 8.0, before=0, after=0), 10), RATE, NOTE)

@@ -179,7 +179,7 @@ def _offset(sound: Audio, sample_rate: int) -> float:
     start = [float(sound[0]), float(sound[: max(1, round(START_SECONDS * sample_rate))].mean())]
     there = all(abs(level - offset) < OFFSET_SHARE * abs(offset) for level in start)
     # A recording that is nothing but its offset is left to be called silent by others.
-    return offset if real and there and peak > 2 * abs(offset) else 0.0
+    return offset if real and there and float(np.abs(sound - offset).max()) > SILENCE else 0.0
 
 
 def _onset(sound: Audio, sample_rate: int) -> tuple[int, float]:

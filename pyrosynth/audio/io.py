@@ -28,7 +28,8 @@ LOUDEST = 1e10  # sample of a sound; integers of 32 bits that were written as fl
 SHORTEST_SECONDS = 0.05  # a shorter sound holds less than one analysis window
 LONGEST_SECONDS = 600.0  # of a sound file
 MOST_SAMPLES = 2**26  # of a sound file, over all channels: 256 MiB
-CANCELLED = 0.01  # share of the loudest channel's peak that the mean of channels must keep
+CANCELLED = 0.1  # share of the channels' mean peak that the mean of the channels must keep
+HEARD = 1e-3  # share of a sound's energy that must be left at a lower rate
 MOST_RATE, MOST_CHANNELS = 768_000, 1024  # Hz, and of a file that is written
 SUBTYPES = ("PCM_16", "FLOAT")
 BLOCK = 2**18  # samples decoded at a time, over all channels
@@ -149,14 +150,14 @@ def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Aud
     rate_wanted = checked_rate(sample_rate)
     if not isinstance(file, str | os.PathLike) and hasattr(file, "read"):
         said = "the sound"
-        mono, loudest, rate = _decode(file, said)
+        mono, peaks, rate = _decode(file, said)
     else:
         path, said = checked_path("sound file", file), str(file)
         if not os.path.isfile(path):
             raise InputError(missing_sound(said))
         try:
             with path.open("rb") as opened:
-                mono, loudest, rate = _decode(opened, said)
+                mono, peaks, rate = _decode(opened, said)
         except OSError as error:
             raise InputError(f"cannot read '{said}' ({error.strerror or error})") from error
     if not len(mono):
@@ -169,14 +170,14 @@ def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Aud
             f"'{said}' lasts {len(mono) / rate:.3f} s; at least {SHORTEST_SECONDS} s are needed"
         )
     peak = float(max(mono.max(), -mono.min()))
-    if loudest < SILENCE:
+    if peaks.max() < SILENCE:
         raise InputError(
             f"'{said}' is silent (peak below {20 * math.log10(SILENCE):.0f} dB full scale); "
             "record it louder"
         )
-    if peak < max(SILENCE, CANCELLED * loudest):
+    if peak < max(SILENCE, CANCELLED * float(peaks.mean())):
         raise InputError(
-            f"the channels of '{said}' cancel each other: their mean is nearly silent; turn the "
+            f"the channels of '{said}' cancel each other: little is left in their mean; turn the "
             "phase of one channel over, or keep one channel only"
         )
     if float(mono.max()) - float(mono.min()) < SILENCE:
@@ -184,7 +185,14 @@ def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Aud
             f"'{said}' is silent but for a constant offset; check the input of the recorder"
         )
     if rate != rate_wanted:
-        mono = soxr.resample(mono, rate, rate_wanted)
+        whole = mono
+        mono = soxr.resample(whole, rate, rate_wanted)
+        left = float(np.square(mono).mean()) if len(mono) else 0.0
+        if rate > rate_wanted and left < HEARD * float(np.square(whole).mean()):
+            raise InputError(
+                f"all of '{said}' is above {rate_wanted / 2:g} Hz, where nothing is heard at "
+                f"{rate_wanted} Hz; give a sound below it"
+            )
     return np.ascontiguousarray(mono, np.float32)
 
 
@@ -195,26 +203,25 @@ def missing_sound(name: str | os.PathLike[str]) -> str:
     )
 
 
-def _decode(file: BinaryIO, name: str) -> tuple[Audio, float, int]:
-    """Decode a file; return the mean of its channels, the loudest channel's peak, and the rate."""
+def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int]:
+    """Decode a file; return the mean of its channels, the peak of each, and the rate."""
     import soundfile
 
-    blocks, loudest, n_frames = [], 0.0, 0
+    blocks, peaks, n_frames = [], np.zeros(1, np.float32), 0
     try:
         with _stored(file) as stored, soundfile.SoundFile(stored.fileno(), closefd=False) as sound:
             rate, channels = sound.samplerate, sound.channels
             most = min(MOST_SAMPLES // channels, int(LONGEST_SECONDS * rate))
             while n_frames <= most and len(block := _next_block(sound)):
                 n_frames += len(block)
-                peak = float(max(block.max(), -block.min()))
-                if not math.isfinite(peak):
+                peaks = np.maximum(peaks, np.abs(block).max(axis=0))
+                if not np.isfinite(peaks).all():
                     raise InputError(f"'{name}' contains NaN or infinite samples; export it again")
-                if peak > LOUDEST:
+                if peaks.max() > LOUDEST:
                     raise InputError(
-                        f"'{name}' has samples of up to {peak:.0e}, where 1 is full scale; export "
-                        "it again"
+                        f"'{name}' has samples of up to {peaks.max():.0e}, where 1 is full scale; "
+                        "export it again"
                     )
-                loudest = max(loudest, peak)
                 blocks.append(block.mean(axis=1))
     except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, MemoryError) as error:
         reason = getattr(error, "error_string", error)
@@ -226,7 +233,7 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, float, int]:
             f"'{name}' holds more than {most / rate:g} s of {counted(channels, 'channel')} at "
             f"{rate} Hz, the most that is read; cut it to the note"
         )
-    return np.concatenate(blocks or [np.zeros(0, np.float32)]), loudest, rate
+    return np.concatenate(blocks or [np.zeros(0, np.float32)]), peaks, rate
 
 
 def _stored(file: BinaryIO) -> AbstractContextManager[BinaryIO]:

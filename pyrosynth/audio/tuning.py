@@ -31,6 +31,7 @@ ANALYSED_SECONDS = 6.0  # of a longer sound, for its pitch
 VOICED = 0.4  # share of a sound's energy that must have a pitch
 SURELY_VOICED, SURELY_ONE = 0.8, 0.85  # shares of periodic energy, and of it at one pitch
 LOW_PARTIALS, SURELY_LOW = (0.5, 3.5), 0.05  # multiples of a sure pitch, and their share of energy
+BELOW_ALL, ABOVE_ALL = 0.97, 0.9  # of the lowest and highest pitch: where others are, and seem so
 ONE_NOTE = 0.75  # semitones around the median that belong to the note
 
 DEEPEST_DB, HIGHEST_DB = 45.0, 12.0  # below the loudest frame, whatever the background
@@ -110,7 +111,7 @@ def tune(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the sound"
         The sound at the note, and what was heard.
 
     Raises:
-        InputError: The recording is too short, silent, not finite, or has no pitch from C1 to C7.
+        InputError: The recording is too short, silent, not finite, or has no pitch from C1 to B6.
 
     References:
         Mauch and Dixon, 2014, "pYIN: a fundamental frequency estimator using probabilistic
@@ -139,6 +140,11 @@ def tune(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the sound"
     start, end = _loudest_part(low, background.level)
     low = low[start:end]
     pitch, sure, pitches = _pitch(low, name)
+    if _is_outside(low, pitch):
+        raise InputError(
+            f"the pitch of {name} is not from C1 to B6, where pitches are told apart; give a note "
+            "played in another octave"
+        )
     sure = sure and _has_low_partials(low, pitch)
     let_go, held = _let_go(low)
     nearest = round(pitch)
@@ -251,6 +257,22 @@ def _pitch(audio: Audio, name: str) -> tuple[float, bool, NDArray[np.float64]]:
     steady = float(weight[np.abs(known - median) < 2 * ONE_NOTE].sum() / weight.sum())
     sure = share >= SURELY_VOICED and steady >= SURELY_ONE
     return float(np.average(known[near], weights=weight[near])), sure, pitches
+
+
+def _is_outside(audio: Audio, pitch: float) -> bool:
+    """Return whether a sound is lower or higher than all pitches, of which it merely seems one."""
+    lowest, highest = PITCHES_HZ
+    heard = 440.0 * 2.0 ** ((pitch - 69) / 12)
+    size = max(2 * len(audio), 2 * PITCH_FRAME)
+    power = np.square(np.abs(np.fft.rfft(audio, size)))
+    below = np.fft.rfftfreq(size, 1 / RATE) < ABOVE_ALL * highest
+    if heard < ABOVE_ALL * highest and power[below].sum() < SURELY_LOW / 5 * power.sum():
+        return True
+    # A lower sound seems at the lowest pitch, and repeats itself only later.
+    first, last = (round(share * RATE / lowest) for share in (BELOW_ALL, 1 / BELOW_ALL + 2))
+    again = np.fft.irfft(power)[first:last]
+    near = heard * BELOW_ALL < lowest
+    return bool(near and RATE / (first + again.argmax()) < BELOW_ALL * lowest)
 
 
 def _has_low_partials(audio: Audio, pitch: float) -> bool:
