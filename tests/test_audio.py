@@ -74,7 +74,7 @@ def bad_files(folder):
         ("empty.wav", "not a readable sound file"),
         ("none.wav", "is empty or cut off"),
         ("cut.ogg", "is empty or cut off"),
-        ("short.wav", "lasts 0.010 s"),
+        ("short.wav", "lasts 9.98 ms; at least 50 ms"),
         ("silent.wav", "is silent"),
         ("offset.wav", "silent but for a constant offset"),
         ("nan.wav", "NaN"),

@@ -167,7 +167,8 @@ def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Aud
         )
     if len(mono) < SHORTEST_SECONDS * rate:
         raise InputError(
-            f"'{said}' lasts {len(mono) / rate:.3f} s; at least {SHORTEST_SECONDS} s are needed"
+            f"'{said}' lasts {1000 * len(mono) / rate:.3g} ms; at least "
+            f"{1000 * SHORTEST_SECONDS:g} ms are needed"
         )
     peak = float(max(mono.max(), -mono.min()))
     if peaks.max() < SILENCE:
