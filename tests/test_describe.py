@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from plain import PLAIN
 
 from pyrosynth import synths
 from pyrosynth.audio.io import Note
@@ -83,7 +84,7 @@ def test_ranges_and_steps_follow_the_evidence(described):
 
 def test_few_presets_of_a_large_synth_are_listened_in(tmp_path, monkeypatch):
     monkeypatch.setattr(discovery, "MANY", 1)
-    synth = synths.load_synth("plain:Plain")
+    synth = synths.load_synth(PLAIN)
     probe = describe(
         synth, tmp_path / "synth.json", presets=synth.presets()[:3],
         notes=[Note(60, 100, 0.1, 0.15)], seconds=1e-3, workers=1, progress=False,
@@ -158,7 +159,7 @@ def test_what_another_process_wrote_meanwhile_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(discovery._Listening, "_listen", meanwhile)
     options = {"notes": NOTES, "workers": 1, "seconds": 1e-3, "progress": False}
     with pytest.raises(InputError, match="synth.json' was changed while it was made"):
-        describe(synths.load_synth(TRAP), file, **options)
+        describe(synths.load_synth(PLAIN), file, **options)
     assert file.read_text() == "mine"
 
 

@@ -179,6 +179,11 @@ def test_pitches_where_no_cache_can_be_kept():
         "def refuse(self): raise OSError('read-only')\n"
         "caching.InTreeCacheLocator.ensure_cache_path = refuse\n"
         "caching.UserWideCacheLocator.ensure_cache_path = refuse\n"
+        # Every function is compiled, but for the first of its types only.
+        "import numba\n"
+        "def first(compiled):\n"
+        "    return lambda types, *rest, **more: compiled(types[:1], *rest, **more)\n"
+        "numba.vectorize, numba.guvectorize = map(first, (numba.vectorize, numba.guvectorize))\n"
         "from pyrosynth.audio.tuning import load_librosa\n"
         "print(load_librosa().pyin.__name__)",
         # How well it compiles does not matter.
