@@ -13,6 +13,7 @@ from conftest import FLAGS
 
 from pyrosynth.cli.app import main
 from pyrosynth.cli.options import aside, complain, say
+from pyrosynth.synths.scanning import scan
 
 WAITS = """
 #include <unistd.h>
@@ -52,7 +53,7 @@ def wait_until(true):
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_a_scan_that_is_ended_leaves_nothing_behind(tmp_path, waiting_plugin, number):
-    """Neither the process that loads the plugin, nor its folder."""
+    """Neither the process that loads the plugin, nor its folder, long before the deadline."""
     command = [sys.executable, "-m", "pyrosynth", "scan", str(waiting_plugin), "--seconds", "600"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
@@ -69,6 +70,11 @@ def test_a_scan_that_is_ended_leaves_nothing_behind(tmp_path, waiting_plugin, nu
         assert child.returncode == 128 + number
         assert said.endswith("pyrosynth: interrupted; run the same command again to go on\n")
         assert "Traceback" not in said
+
+
+def test_the_deadline_of_a_scan_holds_for_every_format(waiting_plugin):
+    (found,) = scan([waiting_plugin], seconds=0.2)
+    assert "does not finish loading within 0.2 s" in found.reason
 
 
 def test_a_signal_that_is_ignored_stays_so():

@@ -34,15 +34,16 @@ from pyrosynth.synths.sandbox import (
 )
 from pyrosynth.synths.user_folders import expanded, resolved
 
-PROBE_SECONDS = 20.0
+PROBE_SECONDS = 20.0  # to load a library
 NO_SYNTH = "holds no synth that plays notes"
 
 
-def probe(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+def probe(path: str | os.PathLike[str], seconds: float) -> list[dict[str, Any]]:
     """Describe a plugin library from a child process, which it may kill or hang.
 
     Args:
         path: The library.
+        seconds: Deadline.
 
     Returns:
         One dictionary per synth, as `pyrosynth.synths.ladspa.describe` gives it.
@@ -67,13 +68,13 @@ def probe(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
             start_new_session=True,
         )
         scratch.adopt(child.pid)
-        in_time = has_ended(child, PROBE_SECONDS)
+        in_time = has_ended(child, seconds)
         code = kill_all(child, home)
         text = answer.read_text(encoding="ascii") if answer.exists() else ""
     if not in_time:
         raise SynthError(
-            f"plugin '{file}' does not finish loading within {PROBE_SECONDS:g} s; it may wait "
-            "for a display or a licence"
+            f"plugin '{file}' does not finish loading within {seconds:g} s; it may wait for a "
+            "display or a licence"
         )
     if code or not text:
         cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
@@ -166,7 +167,7 @@ class DssiSynth(IsolatedSynth):
         require_isolation(isolation)
         file, label = split_label(path)
         self.path = resolved(file)
-        labelled = {synth["label"]: synth for synth in probe(self.path)}
+        labelled = {synth["label"]: synth for synth in probe(self.path, PROBE_SECONDS)}
         self.label = label or next(iter(labelled))
         if self.label not in labelled:
             raise unknown(f"synth in '{self.path}'", self.label, labelled)

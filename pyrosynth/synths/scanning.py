@@ -95,9 +95,12 @@ def scan(
     # Importing it fails in a thread that outlives the main one.
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    try:
         for found in pool.map(lambda found: _instruments(found[0], found[1], seconds), files):
             yield from found
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # who interrupts it waits for no plugin
 
 
 def _instruments(file: Path, wanted: str, seconds: float) -> list[Instrument]:
@@ -105,7 +108,7 @@ def _instruments(file: Path, wanted: str, seconds: float) -> list[Instrument]:
     host = OWN
     if suffix_of(file) not in FORMATS:
         if not is_vst2(file):
-            return _dssi(file, wanted)
+            return _dssi(file, wanted, seconds)
         host = DAWDREAMER
     kind = host_of(file, host).format
 
@@ -148,9 +151,9 @@ def _instruments(file: Path, wanted: str, seconds: float) -> list[Instrument]:
     return instruments
 
 
-def _dssi(file: Path, wanted: str) -> list[Instrument]:
+def _dssi(file: Path, wanted: str, seconds: float) -> list[Instrument]:
     try:
-        listed = probe(file)
+        listed = probe(file, seconds)
     except PyrosynthError as error:
         if str(error).endswith(NO_SYNTH):
             return []  # an effect
