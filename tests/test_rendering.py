@@ -57,15 +57,13 @@ MODES = {
     "round up": (32, None),
     "do not wait": (33, None),
     "write here": (34, ""),
+    "be traced": (35, "crashed"),
 }  # None where the sound may be done before the damage shows
-EXIT = MODES["exit"][0]
+EXIT, BE_TRACED = MODES["exit"][0], MODES["be traced"][0]
 REASON = {
-    EXIT: "crashed",
-    SEGFAULT: "crashed",
-    HANG: "timed out",
-    NAN: "not finite",
-    SILENCE: "silent",
-}
+    BE_TRACED: "crashed", EXIT: "crashed", SEGFAULT: "crashed", HANG: "timed out",
+    NAN: "not finite", SILENCE: "silent",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +225,7 @@ def test_a_faulty_sound_costs_only_itself(faulty, workers):
 @pytest.mark.parametrize("isolation", ["load", "fork"])
 def test_a_crash_in_a_forked_child_does_not_end_the_worker(faulty_plugin, isolation):
     synth = synths.load_synth(faulty_plugin, isolation=isolation)
-    faults = {2: SEGFAULT, 4: EXIT, 5: HANG}
+    faults = {1: BE_TRACED, 2: SEGFAULT, 4: EXIT, 5: HANG}
     rendered = render(synth, settings(8, faults))
     assert rendered.reason.tolist() == [REASON.get(faults.get(i), "") for i in range(8)]
     np.testing.assert_array_equal(

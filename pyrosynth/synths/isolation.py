@@ -6,6 +6,7 @@ cleared before the next.
 
 import mmap
 import os
+import signal
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -186,7 +187,10 @@ class IsolatedSynth(Synth):
                 finally:
                     os._exit(1)
             _, status = os.waitpid(child, 0)
-            if os.waitstatus_to_exitcode(status) != PLAYED:
+            if os.WIFSTOPPED(status):  # the plugin has asked that it be traced
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+            if not (os.WIFEXITED(status) and os.WEXITSTATUS(status) == PLAYED):
                 text = memory[n_bytes:].rstrip(b"\0").decode("utf-8", "replace")
                 raise SynthError(text or f"synth '{self.name}' crashed while playing a note")
             return np.frombuffer(memory[:n_bytes], np.float32)

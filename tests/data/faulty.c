@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -20,7 +21,7 @@ enum {
     WRITE_EVERYWHERE, READ_EVERYWHERE, LOWER_LIMITS, ALLOCATE, SLEEP, KILL, EXIT, PRINT, ALARM,
     DAEMON, DAEMON_WITHOUT_HOME, END_THREAD, BECOME_ANOTHER,
     TRAP_FLOATS, SEGFAULT_AGAIN, HANG_AT_EXIT, DELETE_HOME, ROUND_UP,
-    DO_NOT_WAIT, WRITE_HERE,
+    DO_NOT_WAIT, WRITE_HERE, BE_TRACED,
     MODES
 };
 
@@ -136,6 +137,10 @@ static void misbehave(int mode) {
     case ROUND_UP: fesetround(FE_UPWARD); break;
     case DO_NOT_WAIT:
         for (int i = 0; i < 4096; i++) fcntl(i, F_SETFL, O_NONBLOCK);
+        break;
+    case BE_TRACED:
+        ptrace(PTRACE_TRACEME, 0, 0, 0);
+        raise(SIGUSR1);
         break;
     case WRITE_HERE:
         if (freopen("notes.txt", "w", stdout)) {}
