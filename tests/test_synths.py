@@ -27,8 +27,8 @@ def fault(plugin, number, **options):
 
 def test_ports_become_parameters(faulty_plugin):
     kind, frequency, level = DssiSynth(faulty_plugin).param_space.params
-    assert (kind.kind, kind.minimum, kind.maximum, kind.default) == ("stepped", 0, 32, 0)
-    assert kind.resolution == 33
+    assert (kind.kind, kind.minimum, kind.maximum, kind.default) == ("stepped", 0, 35, 0)
+    assert kind.resolution == 36
     assert (frequency.minimum, frequency.maximum) == (50, 5000)
     assert frequency.default == pytest.approx(50 * 100**0.25)
     assert frequency.unit == "logarithmic"
@@ -172,6 +172,20 @@ def test_unknown_names_and_options_are_listed(monkeypatch, tmp_path):
         with pytest.raises(SynthError, match="pyrosynth install amsynth"):
             synths.load_synth("amsynth")
         assert not synths.status()[1][1]
+
+
+def test_labels_and_names_of_ports_must_be_some(tmp_path, faulty_plugin, monkeypatch):
+    content = Path(faulty_plugin).read_bytes()
+    for label, says in ((b"fau/ty", "the label 'fau/ty'"), (b"\0aulty", "the label ''")):
+        file = tmp_path / "a.so"
+        file.write_bytes(content.replace(b"\0faulty\0", b"\0" + label + b"\0"))
+        with pytest.raises(SynthError, match=f"not a usable DSSI plugin.*{says}"):
+            synths.load_synth(file)
+    monkeypatch.setenv("FAULTY_NEVER_ENDS", "1")
+    assert [found.name for found in synths.scan([faulty_plugin])] == ["Faulty"]
+    monkeypatch.setenv("FAULTY_LACKS_A_NAME", "1")
+    with pytest.raises(SynthError, match="port 1 of 'faulty' has no name; get another one"):
+        synths.load_synth(faulty_plugin)
 
 
 @pytest.fixture(scope="module")

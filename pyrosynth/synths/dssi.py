@@ -89,7 +89,7 @@ def probe(path: str | os.PathLike[str], seconds: float) -> list[dict[str, Any]]:
             f"or LV2 version, or try --option host={DAWDREAMER}"
         )
     if isinstance(synths, str):
-        raise SynthError(f"'{file}' is not a usable DSSI plugin: {synths}")
+        raise SynthError(f"'{file}' is not a usable DSSI plugin: {synths}; get another one")
     if not synths:
         raise SynthError(f"plugin '{file}' {NO_SYNTH}")
     return synths
@@ -247,8 +247,9 @@ class DssiSynth(IsolatedSynth):
             descriptors = ladspa.descriptors(self._library.open())
         except (OSError, AttributeError) as error:
             raise SynthError(f"cannot open plugin '{self.path}': {error}") from error
-        labels = [d.ladspa.contents.label.decode("utf-8", "replace") for d in descriptors]
-        dssi = descriptors[labels.index(self.label)]
+        dssi = next((d for d in descriptors if ladspa.label_of(d) == self.label), None)
+        if dssi is None:
+            raise SynthError(f"plugin '{self.path}' has no synth '{self.label}' any more")
         return Instance(dssi, self._controls, self._outputs, sample_rate, self._library.generation)
 
 

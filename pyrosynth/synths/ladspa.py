@@ -128,12 +128,21 @@ def describe(path: str) -> list[dict[str, Any]]:
     Raises:
         OSError: The file cannot be opened as a library.
         AttributeError: It is no DSSI plugin.
+        ValueError: A label or a name of a port is none.
     """
-    synths = []
+    synths: dict[str, dict[str, Any]] = {}  # by label; of equal ones the first is found
     library = C.CDLL(path)
     has_threads = os.path.isdir("/proc/self/task") and len(os.listdir("/proc/self/task")) > 1
     for dssi in descriptors(library):
         ladspa = dssi.ladspa.contents
+        label = label_of(dssi)
+        if not label or "/" in label:
+            raise ValueError(f"a synth in it has the label '{label}', by which it cannot be named")
+        if label in synths:
+            continue
+        unnamed = next((i for i in range(ladspa.n_ports) if ladspa.port_names[i] is None), None)
+        if unnamed is not None:
+            raise ValueError(f"port {unnamed} of '{label}' has no name")
         ports = [
             {
                 "index": i,
@@ -148,10 +157,16 @@ def describe(path: str) -> list[dict[str, Any]]:
         if dssi.run_synth:
             text = {
                 key: (getattr(ladspa, key) or b"").decode("utf-8", "replace")
-                for key in ("label", "name", "maker")
+                for key in ("name", "maker")
             }
-            synths.append({**text, "has_threads": has_threads, "ports": ports})
-    return synths
+            synths[label] = {"label": label, **text, "has_threads": has_threads, "ports": ports}
+    return list(synths.values())
+
+
+def label_of(dssi: Dssi) -> str:
+    """Return the label of a synth; empty if it has none."""
+    label: bytes | None = dssi.ladspa.contents.label
+    return (label or b"").decode("utf-8", "replace")
 
 
 def die_with(parent: int) -> None:
@@ -171,7 +186,7 @@ if __name__ == "__main__":
     answer: list[dict[str, Any]] | str
     try:
         answer = describe(sys.argv[1])
-    except (OSError, AttributeError) as error:
+    except (OSError, AttributeError, ValueError) as error:
         answer = str(error)
     with open(sys.argv[2], "w", encoding="ascii") as file:
         json.dump(answer, file)

@@ -170,9 +170,12 @@ static void run_synth(void *h, unsigned long n, void *events, unsigned long coun
 }
 
 static const int kinds[] = {10, 5, 5, 5};
-static const char *const names[] = {"out", "fault", "frequency", "level"};
+static const char *names[] = {"out", "fault", "frequency", "level"};
 static const Hint hints[] = {{0, 0, 0}, {0x223, 0, MODES - 1}, {0x93, 50, 5000}, {0x1, 0, 0}};
 static const Ladspa ladspa = {1, "faulty", 0, "Faulty", "tests", "none", 4, kinds, names, hints,
     0, instantiate, connect_port, 0, 0, 0, 0, 0, cleanup};
 static const Dssi dssi = {1, &ladspa, 0, 0, 0, 0, run_synth, 0, 0, 0};
-const Dssi *dssi_descriptor(unsigned long i) { return i ? 0 : &dssi; }
+const Dssi *dssi_descriptor(unsigned long i) {
+    if (getenv("FAULTY_LACKS_A_NAME")) names[1] = 0;
+    return i && !getenv("FAULTY_NEVER_ENDS") ? 0 : &dssi;
+}
