@@ -17,6 +17,7 @@ from small import small_run
 
 import pyrosynth as ps
 from pyrosynth.cli.app import main
+from pyrosynth.explore import folder as exploring
 from pyrosynth.inference import infer as inference
 from pyrosynth.training import fit as fitting
 from pyrosynth.training import zoo
@@ -256,15 +257,16 @@ def on_a_full_disk(kilobytes, *arguments):
     """
 
     def limited(begin):
-        def limit(*arguments):
+        def limit(*arguments, **options):
             most = kilobytes * 1024, resource.RLIM_INFINITY
             resource.setrlimit(resource.RLIMIT_FSIZE, most)
-            return begin(*arguments)
+            return begin(*arguments, **options)
 
         return limit
 
     def limit():
-        inference.whole, fitting.claim = limited(inference.whole), limited(fitting.claim)
+        for module, name in ((inference, "whole"), (fitting, "claim"), (exploring, "whole")):
+            setattr(module, name, limited(getattr(module, name)))
 
     done = forked.command(*arguments, before=limit)
     assert done.returncode == 2, done.stderr
@@ -285,6 +287,15 @@ def test_full_disk_while_inferring(here, tmp_path):
     line = on_a_full_disk(100, "infer", here / "run", here / "good.wav", "--out", out, *few)
     assert "cannot write" in line
     assert not list(out.iterdir())
+
+
+def test_full_disk_while_exploring(here, tmp_path):
+    for kilobytes in (2, 24):
+        out = tmp_path / f"out{kilobytes}"
+        few = ["--axes", "0", "--draws", "1", "--workers", "1"]
+        line = on_a_full_disk(kilobytes, "explore", here / "run", "--out", out, *few)
+        assert line.startswith("pyrosynth: cannot write")
+        assert not [file for file in out.rglob("*") if ".part" in file.name]
 
 
 def test_full_disk_while_writing_a_sound(tmp_path):

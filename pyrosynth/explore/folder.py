@@ -97,7 +97,9 @@ class Folder:
         return kind(data) if data.attrs.pop("made", None) == made else None
 
     def _write(self, result: Result, folder: Path, made: str) -> None:
-        result.data.assign_attrs(made=made).to_netcdf(folder / DATA, engine="h5netcdf")
+        # In memory first: HDF5 ends the process if the disk fills while it closes a file.
+        content = result.data.assign_attrs(made=made).to_netcdf(engine="h5netcdf")
+        (folder / DATA).write_bytes(content)
         (folder / PICTURE).write_bytes(png(result.plot()))
         (folder / FACTS).write_text(json.dumps(result.facts(), indent=1) + "\n")
         if isinstance(result, Traversal):
