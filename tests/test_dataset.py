@@ -176,7 +176,7 @@ def test_a_finished_dataset_is_returned_at_once(path):
         ({"params": "32"}, r"learnt\.2"),
         ({"audio": "none"}, 'audio "human", not "none"'),
         ({"prior": "uniform"}, 'prior "broadened", not "uniform"'),
-        ({"presets": bank()[:30]}, "another presets"),
+        ({"presets": bank()[:30]}, "other presets"),
         ({"augmented": 39}, "holds 40 augmented presets, more than the 39 asked for"),
         ({"synth": Other()}, r"synth\.identity"),
     ],

@@ -490,6 +490,10 @@ def test_pipes_that_nobody_writes_to_are_not_awaited(here, tried, tmp_path):
     dataset, voice = open_dataset(here / "data"), load_synth("voice")
     shutil.copytree(here / "run", tmp_path / "run")
     (tmp_path / "run" / "run.json").unlink()
+    for name in ("", "x"):
+        folder = shutil.copytree(here / "data", tmp_path / f"data{name}")
+        (folder / name / "zarr.json").unlink()
+        os.mkfifo(folder / name / "zarr.json")
     names = ("pipe", "pipe.json", "pipe.csv", "pipe.py", "run/run.json")
     for name in names:
         os.mkfifo(tmp_path / name)
@@ -500,10 +504,11 @@ def test_pipes_that_nobody_writes_to_are_not_awaited(here, tried, tmp_path):
         lambda: load_audio(pipe, RATE), lambda: Posterior.load(facts.parent),
         lambda: load_synth(json_pipe), lambda: gather(voice, [csv_pipe], progress=False),
         lambda: gather(voice, [json_pipe], progress=False),
-        lambda: load_synth(f"{pipe}#x"),
+        lambda: load_synth(f"{pipe}#x"), lambda: open_dataset(tmp_path / "data"),
+        lambda: open_dataset(tmp_path / "datax"),
     ):  # fmt: skip
         tried(call, lambda found: 1 / (found is None), "pipe")
-    assert tried.refused >= 12
+    assert tried.refused >= 14
 
 
 def test_http(live, tmp_path):

@@ -19,7 +19,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pyrosynth._version import __version__
 from pyrosynth.data.location import failures, for_zarr, is_remote
-from pyrosynth.errors import DataError, integer, one_line, reading, reason
+from pyrosynth.errors import DataError, integer, one_line, reading, reason, regular_file
 from pyrosynth.files import difference
 
 PENDING = "pending"
@@ -77,15 +77,18 @@ class Store:
             raise DataError(f"no dataset '{path}'; make one with `pyrosynth render SYNTH --out`")
         what = f"'{path}' is not a pyrosynth dataset or its metadata are damaged"
         with reading(DataError, what, "give another folder or render it again"):
+            _require_files(path)
             self.group = zarr.open_group(
                 for_zarr(path), mode="r+" if write else "r", zarr_format=3
             )
             self.contract: dict[str, Any] = self.group.attrs["contract"]  # type: ignore[assignment]
             held = self.group.attrs.get("format", 1)
         if held != FORMAT:
+            newer = isinstance(held, int) and held > FORMAT
+            again = "render it again into another folder with `pyrosynth render`"
             raise DataError(
-                f"'{self.path}' is a dataset of format {held}, this version of pyrosynth reads "
-                f"format {FORMAT}; render it again into another folder with `pyrosynth render`"
+                f"'{self.path}' is a dataset of format {held!r}, this version of pyrosynth reads "
+                f"format {FORMAT}; {'update pyrosynth' if newer else again}"
             )
         with reading(DataError, what, "give another folder or render it again"):
             arrays = {name: self.group[name] for name in VARIABLES if name in self.group}
@@ -174,6 +177,7 @@ class Store:
         try:
             if not (path / METADATA).exists():
                 return False
+            _require_files(path)
             content = json.loads((path / METADATA).read_text(encoding="utf-8"))
             return "format" in content["attributes"] or "contract" in content["attributes"]
         except (FileNotFoundError, NotADirectoryError):
@@ -340,3 +344,11 @@ def _chunks(name: str, shape: tuple[int, ...], chunk_rows: int) -> tuple[int, ..
         return shape
     rows = math.gcd(chunk_rows, AUDIO_ROWS) if name == "audio" else chunk_rows
     return rows, *shape[1:]
+
+
+def _require_files(path: Path) -> None:
+    """Make sure that no metadata on this machine are a pipe, which would be awaited for ever."""
+    if not is_remote(path):
+        for file in (path / METADATA, *(path / name / METADATA for name in VARIABLES)):
+            if file.exists():
+                regular_file(file)
