@@ -28,6 +28,7 @@ MOST = 10**6  # draws, renders of a search, or presets of a step: beyond it memo
 DETAILS = re.compile(r" in [\d.]+m?s, after .*?retry_timeout: \w+|\s*Debug source:.*", re.DOTALL)
 """What object stores tell their makers: how often was tried, and what each part of them said."""
 LARGEST_JSON = 2**26  # bytes
+DEEPEST = 200  # folders of a path: Python makes and removes nested ones by recursion
 LARGEST_SEED = 2**63 - 1  # the largest that both NumPy and torch take
 
 
@@ -142,6 +143,8 @@ def checked_path(what: str, path: Any) -> Path:
         if path in ("", b""):  # as of a shell's variable that is not set; it would be "."
             raise ValueError("it is empty")
         checked = Path(path)
+        if len(checked.parts) > DEEPEST:
+            raise ValueError(f"it is nested {len(checked.parts)} deep, {DEEPEST} at most")
         with suppress(FileNotFoundError, NotADirectoryError):
             os.lstat(checked)
     except (OSError, TypeError, ValueError) as error:

@@ -445,7 +445,9 @@ def test_devices_and_places_that_are_none(refused, here, tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("path", [None, 5, b"run", "a\0b", "\ud800", "x" * 5000], ids=ascii)
+@pytest.mark.parametrize(
+    "path", [None, 5, b"run", "a\0b", "\ud800", "x" * 5000, "d/" * 1500], ids=ascii
+)
 def test_what_is_no_path_is_one_line_in_python_too(here, path):
     data = ps.open_dataset(here / "data")
     for call in (

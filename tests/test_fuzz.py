@@ -504,10 +504,13 @@ def test_pipes_that_nobody_writes_to_are_not_awaited(here, tried, tmp_path):
         lambda: load_audio(pipe, RATE), lambda: Posterior.load(facts.parent),
         lambda: load_synth(json_pipe), lambda: gather(voice, [csv_pipe], progress=False),
         lambda: gather(voice, [json_pipe], progress=False),
-        lambda: load_synth(f"{pipe}#x"), lambda: open_dataset(tmp_path / "data"),
+        lambda: load_synth(f"{pipe}#x"),
+        lambda: open_dataset(tmp_path / "data"),
         lambda: open_dataset(tmp_path / "datax"),
     ):  # fmt: skip
         tried(call, lambda found: 1 / (found is None), "pipe")
+    allow(0.05)
+    assert read_arrays(pipe) is None
     assert tried.refused >= 14
 
 

@@ -146,6 +146,26 @@ def test_closed_standard_streams(here, tmp_path, closed):
     assert (tmp_path / "out/note/report.html").is_file()
 
 
+def test_a_log_on_a_full_disk_costs_no_results(here, tmp_path):
+    folder, _, _ = here
+    infer = ["infer", folder / "run", folder / "note.wav", "--out", tmp_path / "out", *FEW]
+    line = shlex.join([sys.executable, "-m", "pyrosynth", *map(str, infer)])
+    assert subprocess.run(["bash", "-c", f"{line} 2> /dev/full"], check=False).returncode == 0
+    assert (tmp_path / "out/note/report.html").is_file()
+
+
+def test_a_working_folder_that_is_gone_is_one_line(here, tmp_path):
+    line = f"{sys.executable} -m pyrosynth infer {here[0] / 'run'} x.wav --out {tmp_path / 'out'}"
+    (tmp_path / "gone").mkdir()
+    done = subprocess.run(
+        ["bash", "-c", f"cd {tmp_path / 'gone'} && rmdir {tmp_path / 'gone'} && {line}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    says = "pyrosynth: the working folder cannot be read (No such file or directory); change to"
+    assert says in done.stderr
+
+
 @pytest.fixture(scope="module")
 def inferred(here, tmp_path_factory):
     """A short inference in a locale without Unicode, which prints the modules it imported."""

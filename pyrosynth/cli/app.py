@@ -31,10 +31,12 @@ from pyrosynth.cli.options import (
 from pyrosynth.cli.process import (
     end_by_signals,
     leave,
+    log_if_possible,
     open_standard_streams,
     place_torch_cache,
     progress_as_lines,
     received,
+    require_working_folder,
 )
 from pyrosynth.errors import PyrosynthError
 
@@ -117,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Half a second: imports make many objects, and hardly any garbage.
     gc.set_threshold(100_000)
     place_torch_cache()
+    log_if_possible()
     end_by_signals()
     code = _run(sys.argv[1:], ends=True)
     leave(code)
@@ -128,6 +131,7 @@ def _run(given: Sequence[str], *, ends: bool = False) -> int:
     # typer's own class, whichever library it takes it from
     usage_error: Any = typer.BadParameter.__mro__[1]
     try:
+        require_working_folder()
         with progress_as_lines(), results_alone(given):
             command = _command()
             code = command(list(given) or ["--help"], prog_name="pyrosynth", standalone_mode=False)

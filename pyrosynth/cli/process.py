@@ -12,7 +12,29 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from pyrosynth.errors import InputError
+
 received: list[int] = []  # numbers of the signals that have ended the command
+
+
+class _Log(io.TextIOWrapper):
+    """Standard error: where its disk is full, that costs what it says, not the work."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
+
+
+def log_if_possible() -> None:
+    """Let nothing fail because standard error cannot be written."""
+    log = sys.stderr
+    if log is sys.__stderr__ and isinstance(log, io.TextIOWrapper):  # which lives on with it
+        sys.stderr = _Log(log.buffer, log.encoding, log.errors, line_buffering=True)
 
 
 def open_standard_streams() -> None:
@@ -27,6 +49,21 @@ def open_standard_streams() -> None:
     for stream in (sys.stdout, sys.stderr):  # where a locale has no such character
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def require_working_folder() -> None:
+    """Make sure that the folder one works in is there: libraries end the program where it is not.
+
+    Raises:
+        InputError: It was deleted, or may not be read.
+    """
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InputError(
+            f"the working folder cannot be read ({error.strerror}); change to another, such as by "
+            "`cd`, and run the command again"
+        ) from error
 
 
 def end_by_signals() -> None:

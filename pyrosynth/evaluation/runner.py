@@ -28,7 +28,7 @@ from pyrosynth.audio.metrics import (
     mse_n,
     spectral_convergence,
 )
-from pyrosynth.errors import DataError, PyrosynthError, RunError
+from pyrosynth.errors import DataError, PyrosynthError, RunError, regular_file
 from pyrosynth.evaluation.searching import (
     Evolve,
     Search,
@@ -368,8 +368,8 @@ def each(
 def read_arrays(file: Path) -> Arrays | None:
     """Read a cached result; None if it is missing, damaged or changed, and so has to be made."""
     try:
-        content = file.read_bytes()
-    except OSError:
+        content = regular_file(file).read_bytes()
+    except (OSError, ValueError):
         return None
     arrays, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
     if hashlib.sha256(arrays).digest() != digest:
