@@ -70,6 +70,11 @@ class Knobless(Click):
 class Lazy(Synth):
     name = "lazy"
 
+class Talks(Click):
+    def render(self, values, note, sample_rate):
+        raise RuntimeError("word" * 5000)
+
+
 class Fails(Click):
     def presets(self):
         return [ps.Preset("", {"level": 1 / 0})]
@@ -187,6 +192,11 @@ def test_a_method_that_fails_is_one_line_with_file_and_line(here):
     with (
         Renderer(synth, Note(), 22050, workers=1) as renderer,
         pytest.raises(SynthError, match=f"Fails.render {where}IndexError: only integers"),
+    ):
+        renderer.render([[0.5]])
+    with (
+        Renderer(synths.load_synth("clicking:Talks"), Note(), 22050, workers=1) as renderer,
+        pytest.raises(SynthError, match=f"{where}RuntimeError: word.*; correct it"),
     ):
         renderer.render([[0.5]])
 

@@ -36,7 +36,7 @@ def wrap_methods(owner: type) -> None:
 
 def failure(synth: Any, error: Exception) -> str:
     """Say what failed in a worker, and in which line if it is one of the synth's own module."""
-    why = f"{type(error).__name__}: {error}"
+    why = one_line(f"{type(error).__name__}: {error}", LONGEST_REASON)
     line = line_of(error, type(synth).__module__)
     return f"{_where(type(synth), 'render')} fails{line} ({why}); correct it" if line else why
 

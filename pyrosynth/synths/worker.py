@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import SynthError
+from pyrosynth.errors import LONGEST, SynthError
 from pyrosynth.synths.sandbox import (
     PYTHON,
     THREAD_LIMITS,
@@ -282,7 +282,8 @@ class Worker:
     def _error(self, text: str) -> SynthError:
         self._errors.seek(0)
         lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-        last = f"; {lines[-1][:120]}" if lines and lines[-1] not in text else ""
+        room = min(120, LONGEST - len(text) - 30)  # what is to be done must not be cut off
+        last = f"; {lines[-1][:room]}" if room > 0 and lines and lines[-1] not in text else ""
         self.stop()
         return SynthError(f"rendering failed: {text}{last}")
 
