@@ -87,7 +87,9 @@ def test_unknown_names_list_the_known_ones(refused, here, tmp_path):
     [
         (["--set", "hidden"], "'hidden' is not a setting; write KEY=VALUE"),
         (["--set", "hidden=wide"], "FlowReg: hidden 'wide': give an integer from 2 to 1000000"),
-        (["--lr", "fast"], "'--lr'"),
+        (["--lr", "fast"], "(given 'fast'; see pyrosynth fit --help)"),
+        (["--steps=0"], "(given '0'; see pyrosynth fit --help)"),
+        (["--set", "bins=4", "--set", "bins=8"], "setting 'bins' is there twice"),
         (["--device", "abacus"], "device 'abacus'"),
     ],
 )

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -126,6 +127,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def _told(error: Any, given: Sequence[str]) -> str:
+    """Say what was given for the option that an error is about, which typer does not."""
+    options = getattr(getattr(error, "param", None), "opts", ())
+    for text, following in pairwise([*given, ""]):
+        option, equals, value = text.partition("=")
+        if option in options:
+            return f"given '{value if equals else following}'; "
+    return ""
+
+
 def _run(given: Sequence[str], *, ends: bool = False) -> int:
     """Run a command line, with which the program ends or not; return the exit code."""
     # typer's own class, whichever library it takes it from
@@ -144,7 +155,7 @@ def _run(given: Sequence[str], *, ends: bool = False) -> int:
     except usage_error as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "pyrosynth"
-        complain(f"{error.format_message()} (see {command} --help)")
+        complain(f"{error.format_message()} ({_told(error, given)}see {command} --help)")
         return 2
     except RuntimeError as error:
         if not str(error).startswith("Symlink loop"):  # no OSError until Python 3.13

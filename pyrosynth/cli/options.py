@@ -114,6 +114,8 @@ def settings(given: Sequence[str] | None) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not key or not equals:
             raise InputError(f"'{text}' is not a setting; write KEY=VALUE, such as hidden=128")
+        if key in found:
+            raise InputError(f"setting '{key}' is there twice; leave one of them")
         try:
             found[key] = json.loads(value)
         except (ValueError, RecursionError):

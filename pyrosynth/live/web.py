@@ -5,6 +5,7 @@ goes away or a server that is started again loses nothing.
 """
 
 import asyncio
+import errno
 import ipaddress
 import json
 import os
@@ -380,7 +381,9 @@ async def _in_use(host: str, port: int, name: str, error: Exception) -> InputErr
             "--osc-port"
         )
     except (ClientError, TimeoutError, ValueError, KeyError, TypeError):
-        return InputError(f"cannot serve at {where} ({reason(error)}); give another --port, or 0")
+        named = isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES)
+        other = "--port, or 0 for any" if named else "--host"
+        return InputError(f"cannot serve at {where} ({reason(error)}); give another {other}")
 
 
 def run(live: Live, name: str, **options: Any) -> None:
