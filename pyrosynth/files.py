@@ -8,11 +8,7 @@ Every command that writes uses one of three ways:
   of its own kind, in which every file is still as it was written, and nothing else.
 - A **folder filled file by file**, such as a run or a check, is opened by `claim`: it must be new,
   empty, or claimed before. It is locked until the block ends, and `require_same` compares the
-  settings of this call with those of the first::
-
-      with claim(out, "check") as folder:
-          require_same(folder, {"seed": seed, "draws": draws})
-          write_bytes(folder / "table.csv", table)
+  settings of this call with those of the first.
 
 No option lifts these rules: ``--force`` replaces what pyrosynth wrote, and only that. What a
 killed process left half-written is removed by the next call that writes the same file or folder.
@@ -37,6 +33,7 @@ from pyrosynth.errors import InputError, checked_path, one_line, read_json
 MARK = ".pyrosynth.json"  # in every folder of results: who made it, with which settings, its files
 PART = re.compile(r"\..*\.[0-9a-f]{12}\.part", re.DOTALL)
 LONGEST_NAME = 80  # of a file named after something, in characters
+_claimed: dict[int, Path] = {}  # the folders that this process fills, by their locks
 
 
 @contextmanager
@@ -57,6 +54,7 @@ def atomic(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
     if not replace and target.exists():
         raise InputError(taken)
     with _writing(target):
+        _require_in_place(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_parts(target)
         room, lock = _private_folder(target)
@@ -141,8 +139,7 @@ def whole(path: str | Path, maker: str, *, keep_changes: bool = True) -> Iterato
         path: The folder; if it is there, it must be empty or written by `whole`, with no other
             file in it.
         maker: The command that makes it.
-        keep_changes: Whether to replace it later only if no file of it was changed; a damaged
-            file has changed too.
+        keep_changes: Whether it is replaced later only if its files are as they were written.
 
     Raises:
         InputError: The place holds something else, is the working folder, or cannot be written.
@@ -199,8 +196,10 @@ def claim(path: str | Path, maker: str, mark: str = MARK) -> Iterator[Path]:
                     _remove_part(part)
         if mark == MARK and "made_by" not in _mark(folder):
             _write_mark(folder, {**_mark(folder), "made_by": made_by})
+        _claimed[lock] = Path(os.path.realpath(folder))
         yield folder
     finally:
+        _claimed.pop(lock, None)
         os.close(lock)
 
 
@@ -254,20 +253,24 @@ def safe_name(text: str) -> str:
         text: The text; slashes and characters that cannot be printed become ``_``.
 
     Returns:
-        The name, 80 characters at most; it does not begin with a dot.
+        The name, such as ``_my sound`` of ``../my sound``; 80 characters at most, no dot first.
 
     Raises:
         InputError: Nothing is left of it.
-
-    Example:
-        >>> safe_name("../my sound")
-        '_my sound'
     """
     name = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in text)
     name = name.strip().lstrip(".")[:LONGEST_NAME].strip()
     if not name:
         raise InputError(f"'{text}' gives no name for a file; rename it, with a letter or a digit")
     return name
+
+
+def _require_in_place(target: Path) -> None:
+    """Make sure that a folder that was claimed is still there, and no other one of its name."""
+    for lock, folder in list(_claimed.items()):
+        there = folder.is_dir() and os.path.samestat(folder.stat(), os.fstat(lock))
+        if target.is_relative_to(folder) and not there:
+            raise InputError(f"'{folder}' was moved or removed meanwhile; run the command again")
 
 
 def _require_maker(folder: Path, maker: str) -> str:

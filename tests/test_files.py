@@ -146,6 +146,20 @@ def test_a_folder_that_another_command_made_is_not_replaced(tmp_path):
     assert tree(tmp_path / "site") == {k[5:]: v for k, v in before.items() if k.startswith("site")}
 
 
+def test_a_claimed_folder_that_is_replaced_by_another_is_not_written_into(tmp_path):
+    with files.claim(tmp_path / "run", "check") as folder:
+        files.write_bytes(folder / "cache" / "a", b"1")
+        folder.rename(tmp_path / "moved")
+        folder.mkdir()
+        (folder / "table.csv").write_bytes(FOREIGN)
+        with pytest.raises(InputError, match="was moved or removed meanwhile"):
+            files.write_bytes(folder / "table.csv", b"1")
+    assert (tmp_path / "run" / "table.csv").read_bytes() == FOREIGN
+    with files.claim(tmp_path / "moved", "check") as folder:
+        files.write_bytes(folder / "cache" / "a", b"2")
+    files.write_bytes(tmp_path / "run" / "table.csv", b"1")  # nobody fills it any more
+
+
 def test_a_damaged_mark_is_still_ours(tmp_path):
     for content in (b"", b"{", b"[" * 100_000, b"\xff", b"[1]"):
         with files.claim(tmp_path / "run", "fit"):
