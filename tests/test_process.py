@@ -13,6 +13,7 @@ from conftest import FLAGS
 
 from pyrosynth.cli.app import main
 from pyrosynth.cli.options import aside, complain, say
+from pyrosynth.synths.sandbox import Scratch
 from pyrosynth.synths.scanning import scan
 
 WAITS = """
@@ -120,3 +121,11 @@ def test_what_names_hold_is_no_command_of_the_terminal(capsys):
     aside(as_json=False)("a\x1b[2Jb")
     complain("c\x1b[2Jd")
     assert capsys.readouterr() == ("a\\x1b[2Jb\n", "pyrosynth: c\\x1b[2Jd\n")
+
+
+def test_a_temporary_folder_goes_though_its_guard_was_killed():
+    with Scratch() as scratch:
+        (scratch.path / "file").write_bytes(b"1")
+        scratch._guard.kill()
+        scratch._guard.wait()
+    assert not scratch.path.exists()

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,6 +113,7 @@ class Scratch:
         assert self._guard.stdin is not None
         self._guard.stdin.close()
         self._guard.wait()
+        shutil.rmtree(self.path, ignore_errors=True)  # in case somebody has killed the guard
 
 
 def has_ended(process: subprocess.Popen[bytes], seconds: float = 0.0) -> bool:
