@@ -31,6 +31,7 @@ class ObjectStore(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else an answer's content follows its head 40 ms later
     server: ObjectStore
 
     def name(self):
