@@ -14,6 +14,7 @@ from pathlib import Path
 from aiohttp import ClientSession
 
 WAIT = 180.0  # seconds; machines are busy
+LOOK = 0.02  # seconds between two looks at what is waited for
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--mute-audio",
     "--no-first-run", "--remote-debugging-port=0",
@@ -53,7 +54,7 @@ class Browser:
         number = port.read_text().splitlines()[0]
         self.session = ClientSession()
         while not (pages := await self.pages(number)):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(LOOK)
         self.socket = await self.session.ws_connect(
             pages[0]["webSocketDebuggerUrl"], max_msg_size=2**27
         )
@@ -136,7 +137,7 @@ class Browser:
             if time.monotonic() > ends:
                 text = await self.js("document.getElementById('status')?.textContent")
                 raise TimeoutError(f"{expression}; the page says '{text}', errors {self.errors}")
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(LOOK)
 
     async def downloaded(self):
         """Wait for a file to be downloaded; return all that are there."""
@@ -148,7 +149,7 @@ class Browser:
         ends = time.monotonic() + WAIT
         while not condition():
             assert time.monotonic() < ends, "waited too long"
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(LOOK)
 
     async def mouse(self, kind, x, y, pressed=False):
         await self.send(

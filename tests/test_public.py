@@ -27,7 +27,7 @@ SMALLER = {
     "--steps 1000": "--steps 3 --batch-size 32 --set channels=[8,16] --set rank=8",
     "--out found": "--out found --budget 16 --draws 2",
     "--out heard": "--out heard --budget 16 --draws 2",
-    "--out explored": "--out explored --axes 1 --draws 1",
+    "--out explored": "--out explored --axis length --draws 1",
     "--presets 20": "--presets 2 --draws 2 --budget 0",
     "augmented=4000": "augmented=20, note=ps.Note(hold_seconds=0.2, duration_seconds=0.4), "
     "features=ps.FeatureSpec(n_mels=16)",

@@ -163,8 +163,8 @@ def test_bound_is_the_evidence_less_the_divergence():
     elbo = SyncFreeELBO(variant.terms)
     with torch.no_grad():
         bound = torch.stack([elbo.values(variant, batch).sum() for _ in range(600)])
-        z = 16 * (square(200) - 0.5)
-        cell = math.log((16 / 200) ** 2)
+        z = 12 * (square(150) - 0.5)
+        cell = math.log((12 / 150) ** 2)
         scale = variant.log_scale.exp()[:, None]
         sounds = torch.distributions.Normal(variant.expected_x(z)[:, None], scale)
         log_x = sounds.log_prob(batch["x"]).sum((-1, -2))

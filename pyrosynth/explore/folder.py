@@ -188,8 +188,7 @@ def explore(
     settings = {"pyrosynth": __version__, "run": run_hash(posterior), "seed": seed}
     with claim(out, "explore") as path:
         ranking = rank_axes(posterior, seed=seed)
-        swept = list(axes) or [*ranking.data["axis"].values[:n_axes].tolist(), *space.tags]
-        swept = list(dict.fromkeys(swept))
+        swept = list(dict.fromkeys(axes or swept_by_default(ranking, n_axes, space)))
         total = len(swept) + 6 + bool(swept)
         with (
             posterior.renderer(workers, keep_audio=True) as renderer,
@@ -253,6 +252,11 @@ def explore(
         write_bytes(path / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
         explore_report(path / "report.html", space, ranking, traversals, parts)
     return facts
+
+
+def swept_by_default(ranking: AxisRanking, n_axes: int, space: LatentSpace) -> list[str]:
+    """Return the axes that are swept unless some are named: the most audible, and all of tags."""
+    return [*ranking.data["axis"].values[:n_axes].tolist(), *space.tags]
 
 
 def _table(ranking: AxisRanking) -> Any:
