@@ -34,6 +34,7 @@ from pyrosynth.live.engine import WAITING, Live
 from pyrosynth.live.page_state import PageState
 from pyrosynth.live.searching import FIRST_EACH, SHOWN, begin, shown
 from pyrosynth.live.static_site import write_site
+from pyrosynth.synths.voice_params import SPACE
 
 WAIT = 180.0  # seconds; machines are busy
 
@@ -369,6 +370,9 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
     assert {c["values"][index] for c in json.loads(held)["children"]} == {param.maximum}
 
 
+VALUES = [float(value) for value in SPACE.defaults]
+
+
 @pytest.mark.parametrize(
     ("question", "says"),
     [
@@ -394,6 +398,8 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
         (post("/api/point", {"preset": 0, "to": 5}), "numbers by name is int 5; give"),
         (post("/api/point", {"path": [[0, 0]] * 1000}), "1 to 200 places"),
         (post("/api/point", {"path": [[0, 1e999]]}), "finite"),
+        (post("/api/point", {"path": [[0, 10.5]]}), "two finite numbers; give -10 to 10"),
+        (post("/api/sound", {"values": VALUES, "hold": None}), "hold None: give a number of at"),
         (post("/api/point", [1]), "a JSON object"),
         (post("/api/point", b"\xff\x00"), "cannot be understood"),
         (post("/api/point", b" " * 2**19), "more than 256 KiB"),
@@ -436,7 +442,7 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
         (post(search() + "&asked={}", b"x"), "send one, 'asked', a JSON object"),
         (post("/api/search?budget=5", b"x"), "queries budget: send one, 'asked'"),
     ],
-    ids=range(57),
+    ids=range(59),
 )
 def test_mistakes_get_one_clear_line(live, question, says):
     (status, content, _), (after, _, _) = ask(live, question, ("GET", "/api/ping", {}))

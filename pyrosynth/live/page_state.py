@@ -126,9 +126,11 @@ class PageState:
             places = numbers("places of a path", asked["path"], np.float64)
             if places.ndim != 2 or places.shape[1] != 2 or not 1 <= len(places) <= LONGEST:
                 raise InputError(f"a path is 1 to {LONGEST} places of two numbers")
-            if not np.isfinite(places).all():
-                raise InputError("a place on the plane is two finite numbers")
-            places = np.clip(places, -FARTHEST, FARTHEST)
+            if not (np.abs(places) <= FARTHEST).all():
+                raise InputError(
+                    "a place on the plane is two finite numbers; "
+                    f"give -{FARTHEST:g} to {FARTHEST:g}"
+                )
             return {"path": [self.mixture(place).tolist() for place in places]}
         if by == "through":
             through = presets_of(asked, "through", 2, STOPS)

@@ -146,9 +146,11 @@ class Site:
     async def _sound(self, request: web.Request) -> web.Response:
         asked = await self._question(request, "values", "pitch", "hold")
         values, note = self.live.checked(asked["values"]), None
-        if "pitch" in asked:
+        if "pitch" in asked or "hold" in asked:
             own = self.live.posterior.run.note
-            note = self.live.note(asked["pitch"], asked.get("hold", own.hold_seconds))
+            note = self.live.note(
+                asked.get("pitch", own.pitch), asked.get("hold", own.hold_seconds)
+            )
         return self._told(await asyncio.to_thread(self.live.render, values, note))
 
     async def _known(self, request: web.Request) -> web.Response:
