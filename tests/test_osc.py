@@ -462,6 +462,7 @@ HOSTILE = [
 @pytest.mark.parametrize(
     ("sent", "says"),
     [
+        (b"/ping\0\0\0,,\0\0", "type tags ,; send numbers"),
         (b"/near\0\0\0,N\0\0", "type tags N; send numbers (i, h, f, d) and text (s)"),
         (b"/near\0\0\0,[i]\0\0\0\0\0\0\0\1", "type tags [ ]; send numbers"),
         (b"/load\0\0\0,s\0\0caf\xe9\0\0\0\0", "it is no text in utf-8"),

@@ -12,7 +12,7 @@ from pyrosynth.live.protocol import Arguments
 BUNDLE = b"#bundle\0"
 DEEPEST = 8  # bundles within bundles
 IMMEDIATELY = 1  # time tag of a bundle that has none
-TYPES = frozenset(",ifsdhTF")
+TYPES = frozenset("ifsdhTF")  # python-osc logs any other
 
 
 class Malformed(Exception):
