@@ -276,6 +276,15 @@ def test_an_offset_may_be_larger_than_the_sound():
     np.testing.assert_allclose(found, 0.1 * expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("offset", [0.9, -0.5])
+def test_an_offset_leaves_nothing_at_another_rate(tmp_path, offset):
+    note = 0.01 * tone() * np.linspace(1, 0, len(tone()), dtype=np.float32)
+    for name, sound in (("a", note), ("b", note + np.float32(offset))):
+        soundfile.write(tmp_path / f"{name}.wav", sound, RATE, subtype="FLOAT")
+    clean, found = (load_note(tmp_path / f"{name}.wav", 5000, RATE // 2) for name in "ab")
+    np.testing.assert_allclose(found, clean, atol=1e-4)
+
+
 def test_any_name_and_open_files_are_read(tmp_path):
     save_audio(tmp_path / "a.wav", tone(), RATE)
     strange = os.fsencode(tmp_path) + b"/\xff\n.wav"

@@ -29,6 +29,7 @@ SHORTEST_SECONDS = 0.05  # a shorter sound holds less than one analysis window
 LONGEST_SECONDS = 600.0  # of a sound file
 MOST_SAMPLES = 2**26  # of a sound file, over all channels: 256 MiB
 CANCELLED = 0.1  # share of the channels' mean peak that the mean of the channels must keep
+OFFSET = 0.1  # share of the peak from which the median of a sound is an offset
 HEARD = 1e-3  # share of a sound's energy that must be left at a lower rate
 MOST_RATE, MOST_CHANNELS = 768_000, 1024  # Hz, and of a file that is written
 SUBTYPES = ("PCM_16", "FLOAT")
@@ -186,7 +187,9 @@ def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Aud
             f"'{said}' is silent but for a constant offset; check the input of the recorder"
         )
     if rate != rate_wanted:
-        whole = mono
+        middle = np.median(mono)
+        offset = middle if abs(middle) > OFFSET * peak else np.float32(0.0)  # whose edges ring
+        whole = mono - offset
         mono = soxr.resample(whole, rate, rate_wanted)
         left = float(np.square(mono).mean()) if len(mono) else 0.0
         if rate > rate_wanted and left < HEARD * float(np.square(whole).mean()):
@@ -194,6 +197,7 @@ def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Aud
                 f"all of '{said}' is above {rate_wanted / 2:g} Hz, where nothing is heard at "
                 f"{rate_wanted} Hz; give a sound below it"
             )
+        mono += offset
     return np.ascontiguousarray(mono, np.float32)
 
 
