@@ -28,7 +28,7 @@ from pyrosynth.training.run import write_axes
 NAMES = tuple(quality.name for quality in QUALITIES)
 POSITIONS = np.linspace(-2.0, 2.0, 5)  # to which presets are moved, in spreads of the axis
 CHOSEN_AT = np.linspace(-2.0, 2.0, 3)  # the same while one still chooses
-PLACES = (8, 16)  # held-out presets at which directions are chosen, and at which they are measured
+PLACES = (16, 16)  # held-out presets at which directions are chosen, and are measured
 TRUSTED = 0.8  # rank correlation, mean over the places, from which an axis has a name
 WHITENING = (0.0, 1.0, 2.0)  # powers of the spread by which a covariance is divided
 
