@@ -13,6 +13,7 @@ from conftest import FLAGS
 
 from pyrosynth.cli.app import main
 from pyrosynth.cli.options import aside, complain, say
+from pyrosynth.errors import SynthError
 from pyrosynth.synths.sandbox import Scratch
 from pyrosynth.synths.scanning import scan
 
@@ -129,3 +130,20 @@ def test_a_temporary_folder_goes_though_its_guard_was_killed():
         scratch._guard.kill()
         scratch._guard.wait()
     assert not scratch.path.exists()
+
+
+def test_a_folder_with_a_line_break_kills_no_process_by_the_first_line(tmp_path, monkeypatch):
+    folder = tmp_path / "mine\nother"
+    folder.mkdir()
+    environment = {**os.environ, "FOLDER": str(tmp_path / "mine")}
+    with subprocess.Popen(["sleep", "30"], env=environment) as innocent:
+        monkeypatch.setattr("tempfile.tempdir", str(folder))
+        try:
+            with (
+                pytest.raises(SynthError, match="has a line break; name another folder"),
+                Scratch(),
+            ):
+                pass
+            assert innocent.poll() is None
+        finally:
+            innocent.kill()

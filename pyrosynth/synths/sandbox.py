@@ -65,6 +65,11 @@ class Scratch:
 
     def __init__(self) -> None:
         """Make the folder, and start the shell that guards it."""
+        if "\n" in tempfile.gettempdir():  # the guard would look for each line, and kill by it
+            raise SynthError(
+                f"temporary files are in '{tempfile.gettempdir()}', whose name has a line break; "
+                "name another folder by TMPDIR"
+            )
         try:
             self.path = Path(tempfile.mkdtemp(prefix="pyrosynth-"))
         except OSError as error:
