@@ -297,7 +297,7 @@ def _foreign(folder: Path, in_list: bool) -> str | None:
         if not in_list:
             return None  # filled file by file: other files stay beside ours
         listed = []
-    for file in sorted(file for file in folder.rglob("*") if not file.is_dir()):
+    for file in sorted(f for f in folder.rglob("*") if f.is_symlink() or not f.is_dir()):
         name = str(file.relative_to(folder))
         ours = name in listed and file.is_file()
         if isinstance(listed, dict):

@@ -67,6 +67,16 @@ def test_what_was_put_into_our_folder_is_not_replaced(tmp_path):
     assert tree(tmp_path) == before
 
 
+def test_a_link_to_a_folder_that_was_put_into_ours_stays(tmp_path):
+    (tmp_path / "album").mkdir()
+    with files.whole(tmp_path / "site", "test"):
+        pass
+    (tmp_path / "site" / "album").symlink_to("../album")
+    with pytest.raises(InputError, match="'album'"), files.whole(tmp_path / "site", "test"):
+        pytest.fail("the block must not be entered")
+    assert (tmp_path / "site" / "album").is_symlink()
+
+
 def test_what_somebody_changed_is_not_replaced(tmp_path):
     def write():
         with files.whole(tmp_path / "site", "test") as folder:
