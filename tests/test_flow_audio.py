@@ -141,7 +141,7 @@ def test_directions_of_tags_are_a_turn():
     weight = directions.log_weight(axes).exp()
     torch.testing.assert_close(weight.sum(-1), torch.ones(500, 2))
     assert (weight[:, 0, 2] == 0).all()
-    with pytest.raises(InputError, match="2 tags for a latent of 1 dimensions"):
+    with pytest.raises(InputError, match="2 tags for a latent of 1 dimension, "):
         TagDirections(TWO_TAGS, 1)
 
 
