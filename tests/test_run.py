@@ -159,6 +159,15 @@ def test_an_order_that_is_none_and_a_temperature_below_zero_are_refused(saved):
             replace(run, temperature=wrong)
 
 
+def test_parts_of_other_sizes_are_refused(saved):
+    run, path = saved
+    few = replace(run, space=ParamSpace(SPACE.params[:3]))
+    for wrong in (few, replace(run, mean=run.mean[:3])):
+        wrong.save(path)
+        with pytest.raises(RunError, match="of other sizes than those of its model"):
+            load_run(path)
+
+
 def test_no_run_at_all(tmp_path):
     with pytest.raises(RunError, match="no run directory"):
         load_run(tmp_path / "none")

@@ -266,9 +266,12 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
         variant.load_state_dict(weights)
         if not all(tensor.isfinite().all() for tensor in tensors.values()):
             raise ValueError("weights that are not finite")
+        space = ParamSpace.from_json(facts["space"])
+        if len(space) != dims.n_params or tensors["mean"].shape != dims.x_shape:
+            raise ValueError("its parameters or sounds are of other sizes than those of its model")
         return Run(
             variant.to(target).eval(),
-            space=ParamSpace.from_json(facts["space"]),
+            space=space,
             full_space=ParamSpace.from_json(facts["full_space"]),
             features=FeatureSpec.from_json(facts["features"]),
             note=Note(**facts["note"]),
