@@ -161,7 +161,7 @@ def test_coordinates_follow_tags_that_no_straight_line_follows():
     hidden = torch.rand(4000, 2, generator=rng) < 2 / 3
     mask[hidden] = torch.tensor([[True, True, False], [True] * 3])[None].expand(4000, 2, 3)[hidden]
     z = spread * even
-    directions.fit(z[:3000], spread, mask[:3000], steps=600, seed=0)
+    directions.fit(z[:3000], spread, mask[:3000], steps=300, seed=0)
     assert all(p.requires_grad == (name in TURN) for name, p in directions.named_parameters())
     with torch.no_grad():
         axes = directions.axes(z, spread)
@@ -183,7 +183,7 @@ def test_a_fit_finds_the_space_and_its_tags():
     torch.manual_seed(0)
     variant = zoo.load_model("flow_audio")(data.dims, **SMALL["flow_audio"] | {"noise": 0.02})
     options = {"batch_size": 64, "lr": 5e-3, "warm_up": 10, "progress": False}
-    fit(variant, data, steps=300, **options)
+    fit(variant, data, steps=200, **options)
     batch = data.batch(data.valid)
     with torch.no_grad():
         z = variant.posterior(variant.encode(batch["x"])).mean
