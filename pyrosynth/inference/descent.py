@@ -66,7 +66,9 @@ def descend_squares(
 
     for _ in range(steps):
         at_start, along = slopes(of_probes, start, fixed)
-        tried = torch.cat([start[None], stepped(start, fixed, along, -at_start, trust)])
+        gradient = -(along @ at_start[..., None])[..., 0]
+        there = stepped(start, fixed, along @ along.mT, gradient, trust)
+        tried = torch.cat([start[None], there])
         best = of_probes(tried).square().sum(-1).argmin(0)
         start = tried[best, torch.arange(len(start), device=start.device)]
     return start
@@ -94,23 +96,25 @@ def slopes(
     return value[:, 0], (value[:, 1:] - value[:, :1]) / inwards[..., None]
 
 
-def stepped(start: Tensor, fixed: Tensor, along: Tensor, missing: Tensor, trust: Tensor) -> Tensor:
-    """Return where steps end that make up for what is missing, inside the ranges.
+def stepped(
+    start: Tensor, fixed: Tensor, curvature: Tensor, gradient: Tensor, trust: Tensor
+) -> Tensor:
+    """Return where steps of least squares end, inside the ranges.
 
     Args:
         start: Unit values where the steps start, shape (n, n_learnt).
         fixed: Which parameters do not move, shape (n_learnt,).
-        along: Slopes along the free parameters, shape (n, n_free, m).
-        missing: What the steps should add, shape (n, m).
+        curvature: Products of the slopes of the free parameters, shape (n, n_free, n_free).
+        gradient: Products of their slopes and what the step should add, shape (n, n_free).
         trust: Costs of a squared unit step, shape (n_trusts,).
 
     Returns:
         Unit values, shape (n_trusts, n, n_learnt).
     """
     free = ~fixed
-    one = torch.eye(along.shape[1], device=start.device)
-    gradient = (along @ missing[..., None])[..., 0]
-    curvature = along @ along.mT + trust[:, None, None, None] * one
+    curvature = curvature + trust[:, None, None, None] * torch.eye(
+        gradient.shape[-1], device=start.device
+    )
     gradient = gradient.expand(curvature.shape[:-1])
     step = bounded_minimum(curvature, gradient, -start[:, free], 1 - start[:, free])
     there = start.repeat(len(trust), 1, 1)

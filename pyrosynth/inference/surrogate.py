@@ -79,8 +79,9 @@ class Surrogate:
         held = torch.as_tensor(np.asarray(fixed), device=self._device)
         _, along = slopes(lambda probes: self._expected(probes, sounds), here, held)
         missing = (self._tensor(target) - sounds).flatten(1)
-        scale = DB / missing.shape[1] ** 0.5
-        there = stepped(here, held, scale * along, scale * missing, self._tensor(trust))
+        scale = DB**2 / missing.shape[1]
+        gradient = scale * (along @ missing[..., None])[..., 0]
+        there = stepped(here, held, scale * along @ along.mT, gradient, self._tensor(trust))
         return there.double().cpu().numpy()
 
     @torch.no_grad()
