@@ -135,6 +135,10 @@ def test_rendering_from_many_threads_is_the_synths_own_sound(live):
     assert any(live.render(values[0]) is sound for sound in sounds[::6])
 
 
+def test_a_tone_is_heard_and_both_renderers_play_before_they_are_wanted(live):
+    live.warm_up()  # which the server does not wait for, and would not tell of
+
+
 def test_what_is_rendered_is_remembered_up_to_a_limit(live, monkeypatch):
     monkeypatch.setattr(live_module, "KEPT", 2)
     values = [live.space.values(z) for z in live.space.z[10:14]]

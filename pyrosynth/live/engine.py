@@ -138,7 +138,7 @@ class Live:
 
     def warm_up(self) -> None:
         """Start both processes that render, and what finds pitches; it takes some seconds."""
-        tune(np.sin(np.arange(RATE), dtype=np.float32), RATE, self.posterior.run.note)
+        tune(np.sin(np.arange(RATE) / 16, dtype=np.float32), RATE, self.posterior.run.note)
         self.render(self.known(0))
         with self.searching:
             self.search_renderer.render(self.known(0)[None])
