@@ -65,8 +65,10 @@ def test_bank_files_that_amsynth_cannot_hold_are_refused(tmp_path):
 def test_files_of_amsynth_itself_are_read(tmp_path):
     """Single presets, a byte-order mark, and controls of another version, which it skips too."""
     text = "<preset> <name> a b\n<parameter> warp 1\n<parameter> amp_decay 0.5\n"
-    for head in ("amSynth\n", "\ufeffamSynth\r\n", "amSynth1.0preset\n"):
-        (tmp_path / "a.bank").write_text(head + text, encoding="utf-8")
+    for head, end in (
+        ("amSynth\n", "EOF\n"), ("\ufeffamSynth\r\n", "EOF\r\n\n"), ("amSynth1.0preset\n", ""),
+    ):  # fmt: skip
+        (tmp_path / "a.bank").write_text(head + text + end, encoding="utf-8")
         assert read_bank(tmp_path / "a.bank") == [Preset("a b", {"amp_decay": 0.5}, "a.bank")]
 
 
@@ -79,6 +81,8 @@ def test_files_of_amsynth_itself_are_read(tmp_path):
         ("amSynth\n<preset> <name> a\n<parameter> amp_decay nan\n", "line 3"),
         ("amSynth\n<preset> <name> a\n<parameter> amp_decay 1_0\n", "line 3"),
         ("amSynth\n<preset> <name> a\n<parameter> amp_decay\n", "line 3"),
+        ("amSynth\n<preset> <name> a\n<parameter> amp_decay 1\n<para", "cut off: .* '<para'"),
+        ("amSynth\n<preset> <name> a\n<parameter> amp_decay 0.", "cut off"),
     ],
 )
 def test_bad_bank_files_are_refused(tmp_path, content, word):

@@ -221,6 +221,20 @@ def test_a_header_may_lie_about_the_length(tmp_path, claim):
             assert len(load_audio(tmp_path / name, RATE)) <= len(tone())
 
 
+@pytest.mark.parametrize("ending", ["wav", "mp3"])
+def test_a_file_of_which_the_end_is_missing_is_refused(tmp_path, ending):
+    whole, cut = tmp_path / f"a.{ending}", tmp_path / f"b.{ending}"
+    soundfile.write(whole, tone(seconds=3.0), RATE)
+    assert len(load_audio(whole, RATE)) >= len(tone(seconds=3.0))
+    content = whole.read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    for file in (cut, io.BytesIO(cut.read_bytes())):
+        with pytest.raises(InputError, match="is damaged or cut off: of 3.* s only 1.* s can be"):
+            load_audio(file, RATE)
+    cut.write_bytes(content[: round(len(content) * 0.98)])
+    assert len(load_audio(cut, RATE)) > 0.9 * len(tone(seconds=3.0))
+
+
 MEMORY = """
 import resource, sys
 from pyrosynth.audio.io import load_audio

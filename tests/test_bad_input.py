@@ -188,7 +188,7 @@ def write_sound(path, kind):
         ("huge", "has samples of up to 1e+30, where 1 is full scale"),
         ("silent", "silent"),
         ("clicks", "holds only clicks"),
-        ("short", "at least 0.05 s"),
+        ("short", "at least 50 ms"),
     ],
 )
 def test_sounds_that_cannot_be_used(refused, here, tmp_path, kind, message):

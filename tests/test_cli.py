@@ -158,6 +158,14 @@ def test_render_and_fit(call, tmp_path):
     code, out, error = call(*fit, "--seed", "1")
     assert (code, out) == (2, "")
     assert "holds a finished run with seed 0, not 1" in error
+    own = run / "variant.py"
+    written = own.read_bytes()
+    own.write_bytes(written + b"# a change of mine\n")
+    code, out, error = call(*fit, "--seed", "1", "--force")
+    assert (code, out) == (2, "")
+    assert "was changed after the fit, and a new fit would replace it; move it elsewhere" in error
+    assert own.read_bytes() == written + b"# a change of mine\n"
+    own.write_bytes(written)
     assert call(*fit, "--seed", "1", "--force")[0] == 0
 
 

@@ -75,6 +75,10 @@ class Talks(Click):
         raise RuntimeError("word" * 5000)
 
 
+class Lacks(Click):
+    def render(self, values, note, sample_rate):
+        return open("wavetable.wav").read()
+
 class Fails(Click):
     def presets(self):
         return [ps.Preset("", {"level": 1 / 0})]
@@ -192,6 +196,11 @@ def test_a_method_that_fails_is_one_line_with_file_and_line(here):
     with (
         Renderer(synth, Note(), 22050, workers=1) as renderer,
         pytest.raises(SynthError, match=f"Fails.render {where}IndexError: only integers"),
+    ):
+        renderer.render([[0.5]])
+    with (
+        Renderer(synths.load_synth("clicking:Lacks"), Note(), 22050, workers=1) as renderer,
+        pytest.raises(SynthError, match=f"Lacks.render {where}FileNotFoundError: .*wavetable.wav"),
     ):
         renderer.render([[0.5]])
     with (

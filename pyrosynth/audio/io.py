@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import re
 import shutil
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
@@ -30,6 +31,8 @@ LONGEST_SECONDS = 600.0  # of a sound file
 MOST_SAMPLES = 2**26  # of a sound file, over all channels: 256 MiB
 CANCELLED = 0.1  # share of the channels' mean peak that the mean of the channels must keep
 OFFSET = 0.1  # share of the peak from which the median of a sound is an offset
+CUT = 0.9  # share of the frames that it says it has, that must be read of a sound file
+UNKNOWN = 3600  # seconds that no file says it has, unless it does not know
 HEARD = 1e-3  # share of a sound's energy that must be left at a lower rate
 MOST_RATE, MOST_CHANNELS = 768_000, 1024  # Hz, and of a file that is written
 SUBTYPES = ("PCM_16", "FLOAT")
@@ -215,7 +218,7 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int]:
     blocks, peaks, n_frames = [], np.zeros(1, np.float32), 0
     try:
         with _stored(file) as stored, soundfile.SoundFile(stored.fileno(), closefd=False) as sound:
-            rate, channels = sound.samplerate, sound.channels
+            rate, channels, n_said = sound.samplerate, sound.channels, _n_said(sound)
             most = min(MOST_SAMPLES // channels, int(LONGEST_SECONDS * rate))
             while n_frames <= most and len(block := _next_block(sound)):
                 n_frames += len(block)
@@ -238,7 +241,19 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int]:
             f"'{name}' holds more than {most / rate:g} s of {counted(channels, 'channel')} at "
             f"{rate} Hz, the most that is read; cut it to the note"
         )
+    if n_frames and n_frames < CUT * n_said and n_said < UNKNOWN * rate:
+        raise InputError(
+            f"'{name}' is damaged or cut off: of {n_said / rate:.3g} s only {n_frames / rate:.3g} "
+            "s can be read; copy it again, or record it anew"
+        )
     return np.concatenate(blocks or [np.zeros(0, np.float32)]), peaks, rate
+
+
+def _n_said(sound: Any) -> int:
+    """Return the number of frames that a sound file says it has; of a WAV file, in its header."""
+    if cut := re.search(r"^data : (\d+) \(should be (\d+)\)", sound.extra_info, re.MULTILINE):
+        return int(sound.frames * int(cut[1]) / max(int(cut[2]), 1))
+    return int(sound.frames)
 
 
 def _stored(file: BinaryIO) -> AbstractContextManager[BinaryIO]:

@@ -180,7 +180,7 @@ class _Job:
                 self.say(f"  {counted(n, 'preset')} {source}")
             n_silent = int(gathered.silent.sum())
             n = len(gathered.presets)
-            self.say(f"  {counted(n, 'distinct preset')}, {n_silent} of them silent")
+            self.say(f"  {counted(n, 'distinct preset')}, {n_silent} of them without a sound")
             people = gathered.loud
         else:
             people = None

@@ -109,7 +109,7 @@ def presets(
     lines = [f"  {count} {source}" for source, count in found.sources.items()]
     show(
         facts,
-        [*lines, f"{out}: {counted(n, 'distinct preset')}, {n_silent} of them silent"],
+        [*lines, f"{out}: {counted(n, 'distinct preset')}, {n_silent} of them without a sound"],
         as_json,
     )
     for file, reason in found.skipped.items():

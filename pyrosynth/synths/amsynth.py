@@ -29,6 +29,7 @@ PLUGIN_FILE = "amsynth_dssi.so"
 BANK_PRESETS = 128  # amsynth reads no more from one bank file, and writes past its memory if asked
 CONTROLLERS, NO_PARAMETER = 128, "null"  # in its file of controllers
 BANK_HEADER, PRESET_HEADER = "amSynth", "amSynth1.0preset"  # first lines of files
+BANK_END = "EOF"  # last line of a bank
 THREE_SETTINGS = ("keyboard_mode", "freq_mod_osc")  # toggles by the hints of the ports
 
 
@@ -237,6 +238,11 @@ def read_bank(path: str | os.PathLike[str]) -> list[Preset]:
                 )
             if name in known:
                 values[name] = value
+    last = next(line.strip() for line in reversed(lines) if line.strip())
+    if lines[0].strip() == BANK_HEADER and last != BANK_END:
+        raise InputError(
+            f"'{path}' is cut off: its last line is '{last[:60]}', not '{BANK_END}'; copy it again"
+        )
     return presets
 
 
@@ -268,7 +274,7 @@ def write_bank(path: str | os.PathLike[str], presets: Sequence[Preset]) -> None:
             f"<parameter> {name} {np.format_float_scientific(value)}"
             for name, value in zip(SPACE.names, values, strict=True)
         ]
-    write_bytes(Path(path), "\n".join([*lines, "EOF", ""]).encode("utf-8"))
+    write_bytes(Path(path), "\n".join([*lines, BANK_END, ""]).encode("utf-8"))
 
 
 def _legal(preset: Preset) -> Preset:

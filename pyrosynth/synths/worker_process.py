@@ -224,7 +224,9 @@ def _render_batch(
         try:
             values = slot.values[first:last]
             audio = np.asarray(synth.render_batch(values, note, settings.sample_rate))
-        except (SynthError, MemoryError, OSError):
+        except (SynthError, MemoryError, OSError) as error:
+            if isinstance(error, OSError) and synth.memory_limit is None:
+                raise  # of a synth of one's own, whose text says what is missing
             if synth.isolation not in ("load", "fork") and not (is_new and first == start):
                 raise  # perhaps the damage of an earlier sound: to be tried in a new process
             slot.audio[first:last], slot.reason[first:last] = 0.0, CRASHED

@@ -39,7 +39,14 @@ from pyrosynth.training.batches import TrainData
 from pyrosynth.training.capture import seed_noise
 from pyrosynth.training.distributed import Processes, device_of_process, joined, leads
 from pyrosynth.training.memory import memory_text
-from pyrosynth.training.run import BANK, FACTS, Run, load_run, weights_hash
+from pyrosynth.training.run import (
+    BANK,
+    FACTS,
+    Run,
+    load_run,
+    require_own_source,
+    weights_hash,
+)
 from pyrosynth.training.state import settings_of
 from pyrosynth.training.stream import StreamedData, buffer_size, memory_of, training_data
 from pyrosynth.training.tags import STEPS, fit_tags
@@ -159,6 +166,7 @@ def fit(
         place = None if out is None else checked_path("place", out)
         with claim(place, "fit") if place and processes.leads else nullcontext(place) as folder:
             if folder and force and processes.leads:
+                require_own_source(folder)
                 for file in (folder / FACTS, folder / svi.CHECKPOINT):
                     file.unlink(missing_ok=True)
             if folder is not None and processes.of_first((folder / FACTS).exists):

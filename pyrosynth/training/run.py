@@ -20,7 +20,7 @@ from torch import Tensor
 from pyrosynth._version import __version__
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import RunError, checked_path, read_json, reading
+from pyrosynth.errors import InputError, RunError, checked_path, read_json, reading
 from pyrosynth.files import safe_name, write_bytes
 from pyrosynth.modeling import Dims, Temperature, Term, Variant, build, set_temperature
 from pyrosynth.report import notebook
@@ -326,6 +326,24 @@ def _term(term: Term) -> dict[str, Any]:
 def _tensor_files(folder: Path) -> list[str]:
     """Return the weights, and the bank if it has been put beside them."""
     return sorted(file.name for file in folder.glob("*.safetensors"))
+
+
+def require_own_source(folder: Path) -> None:
+    """Make sure that a run's folder holds no file of a variant that somebody has changed.
+
+    Raises:
+        RunError: It does.
+    """
+    source = folder / SOURCE
+    try:
+        written = read_json(folder / FACTS)["files"][SOURCE]
+    except (InputError, KeyError, TypeError):
+        return  # none was written, or nobody knows how
+    if source.is_file() and _sha256(source) != written:
+        raise RunError(
+            f"'{source}' was changed after the fit, and a new fit would replace it; move it "
+            "elsewhere, then fit again"
+        )
 
 
 def _sha256(path: Path) -> str:
