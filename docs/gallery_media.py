@@ -79,9 +79,10 @@ def main() -> None:
         for target, found in zip(targets, done, strict=True):
             target["found"][name] = {
                 "lsd_db": round(found.lsd_db, 2),
-                "closeness": closeness(found.lsd_db),
+                "closeness": closeness(found.lsd_db, found.audible),
                 "play": found.play["name"] if found.play else "",
                 "advice": found.advice,
+                "audible": round(found.audible, 4),
             }
             tuned = Path(found.folder) / "played.wav"
             sound = tuned if tuned.exists() else Path(found.folder) / "render.wav"
@@ -153,7 +154,9 @@ def page(results: Result) -> str:
     names = list(results["synths"])
     lines = [
         f"A distance of up to {TWINS:g} dB is called *twins*, up to {ALIKE:g} dB *alike*, up to "
-        f"{RELATED:g} dB *related*; what is farther is *out of this synth's reach*.\n"
+        f"{RELATED:g} dB *related*; what is farther is *out of this synth's reach*. The snare "
+        "drum is silent in most of its spectrogram, so its distances [weigh more]"
+        "(howto/read_the_checks.md).\n"
     ]
     for name in names:
         found = [target["found"][name] for target in results["targets"]]

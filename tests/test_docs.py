@@ -193,8 +193,8 @@ def test_the_gallery_shows_what_was_found():
         cell, *cells = row.strip("|").split(" | ")
         assert f"**{target['called']}**" in cell
         for name, found in zip(FOUND["synths"], target["found"].values(), strict=True):
-            said = cells.pop(0)
-            assert f"**{found['lsd_db']:.2f} dB**, {closeness(found['lsd_db'])}" in said
+            said, word = cells.pop(0), closeness(found["lsd_db"], found["audible"])
+            assert f"**{found['lsd_db']:.2f} dB**, {word}" in said
             assert f"_static/gallery/{target['name']}-{name}.mp3" in said
             assert (f"play it at {found['play']}" in said) == bool(found["play"])
     distances = [found["lsd_db"] for t in FOUND["targets"] for found in t["found"].values()]

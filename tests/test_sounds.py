@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from pyrosynth.audio.closeness import OUT_OF_REACH, closeness
+from pyrosynth.audio.closeness import FULL, OUT_OF_REACH, closeness, short_advice, weighed
 from pyrosynth.audio.example import plucked_string, save_example, string_and_flute
+from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import load_audio
+from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError
 
 
@@ -43,3 +45,23 @@ def test_words_for_distances_follow_each_other():
     for bad in (-1.0, float("nan")):
         with pytest.raises(InputError, match="distance"):
             closeness(bad)
+    for bad in (-0.1, 1.1, float("nan")):
+        with pytest.raises(InputError, match="share of cells"):
+            closeness(1.0, bad)
+
+
+def test_a_kick_is_not_like_a_hi_hat_because_both_are_short():
+    spec, seconds = FeatureSpec(), np.arange(4 * 22050) / 22050
+    kick = np.sin(2 * np.pi * 50 * seconds) * np.exp(-seconds / 0.03)
+    noise = np.random.default_rng(0).normal(size=len(seconds)) * np.exp(-seconds / 0.01)
+    hat = np.diff(noise, prepend=0)
+    x = spec(np.stack([kick, hat, 0.9 * kick]).astype(np.float32))
+    far, near, share = log_distance(x[1], x[0]), log_distance(x[2], x[0]), spec.audible(x)[0]
+    assert share < 0.05
+    assert closeness(far) == "alike"  # most of both is silence
+    assert closeness(far, share) == OUT_OF_REACH
+    assert closeness(near, share) == "twins"
+    assert f"{far:.2f} dB weigh as much as {weighed(far, share):.1f}" in short_advice(far, share)
+    assert not short_advice(near, share)
+    assert weighed(far, FULL) == weighed(far, 1.0) == far  # longer sounds are as far as they are
+    assert np.isfinite(weighed(far, 0.0))

@@ -303,7 +303,7 @@ def _report(
         row: list[Any] = [file.stem, SWITCH, heard[0]]
         for item, played in zip(answered, heard[1:], strict=True):
             link = (Path(item.folder) / REPORT).relative_to(path.parent).as_posix()
-            said = f"{item.lsd_db:.2f} dB, {closeness(item.lsd_db)}"
+            said = f"{item.lsd_db:.2f} dB, {closeness(item.lsd_db, item.audible)}"
             row += [played, {"href": link, "text": said}]
         rows.append(row)
         pictures += [posterior.features(posterior.listen(one, own_level=True)) for one in files]
@@ -337,8 +337,9 @@ def _report(
             text(
                 "A distance is the mean difference of two spectrograms in dB (LSD): up to "
                 f"{TWINS:g} dB sounds are twins, up to {ALIKE:g} alike, up to {RELATED:g} "
-                "related; two presets of amsynth drawn at random are some 15 dB apart. Each "
-                "report has, in its folder, the preset in the synth's own format."
+                "related, short sounds up to less; two presets of amsynth drawn at random are "
+                "some 15 dB apart. Each report has, in its folder, the preset in the synth's own "
+                "format."
             ),
             text(
                 "Next: play it, with 'pyrosynth serve' and the folder of the run; or find the "

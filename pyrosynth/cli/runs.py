@@ -89,7 +89,7 @@ def infer(
         kept = "" if not item.kept else ", made earlier"
         kept += "" if item.same else " with other settings (--force makes it anew)"
         lines.append(
-            f"{item.folder}: {closeness(item.lsd_db)}, {item.lsd_db:.2f} dB after "
+            f"{item.folder}: {closeness(item.lsd_db, item.audible)}, {item.lsd_db:.2f} dB after "
             f"{counted(item.n_renders, 'render')} ({item.source}){kept}"
         )
         if item.play:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth._version import __version__
+from pyrosynth.audio.closeness import short_advice
 from pyrosynth.audio.io import Audio, load_audio, save_audio
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.tuning import TunedSound
@@ -64,6 +65,8 @@ class Inferred:
             `pyrosynth.audio.tuning.TunedSound.to_json`.
         advice: What to know of the result, such as that the sound is at another pitch than the
             note of the run; empty if there is nothing.
+        audible: Share of the spectrogram in which the sound sounds, which words for distances
+            depend on, see `pyrosynth.audio.closeness.closeness`.
     """
 
     sound: str
@@ -75,6 +78,7 @@ class Inferred:
     same: bool = True
     play: dict[str, Any] | None = None
     advice: str = ""
+    audible: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -257,23 +261,26 @@ def infer_sound(
     sounded = _sounds(renderer.render(drawn.values))
     report(draws)
     space, synth = posterior.run.full_space, posterior.synth
+    audible, lsd = float(posterior.run.features.audible(x)), float(match.lsd[0])
     best = Preset.from_array(space, match.values[0], name, "pyrosynth")
     played = renderer.render(match.values[candidates(match)])  # the best one first
     assert played.audio is not None
     result = Inferred(
-        str(file), str(target), float(match.lsd[0]), str(match.source[0]),
+        str(file), str(target), lsd, str(match.source[0]),
         n_renders,
         play=heard.play,
-        advice=(
-            _faint_advice(posterior, x)
-            or tuning_advice(heard, _off(posterior, heard, match.values[:1], played, renderer))
-        ),
+        advice="; ".join(filter(None, [
+            _faint_advice(audible) if own_level else short_advice(lsd, audible),
+            tuning_advice(heard, _off(posterior, heard, match.values[:1], played, renderer)),
+        ])),
+        audible=audible,
     )  # fmt: skip
     score = {
         "lsd_db": result.lsd_db,
         "log_q": float(posterior.log_prob(match.values[:1], x, seed)[0]),
         "source": result.source,
         "n_renders": result.n_renders,
+        "audible": audible,
     }
     note = posterior.run.note.to_json()
     more: dict[str, Any] = {"play": result.play} if tuned else {}
@@ -317,13 +324,12 @@ def _kept(file: Path, folder: Path, made: dict[str, Any]) -> Inferred:
         return Inferred(
             str(file), str(folder), float(score["lsd_db"]), str(score["source"]),
             int(score["n_renders"]), kept=True, same=same, play=facts.get("play"),
-            advice=str(facts.get("advice", "")),
+            advice=str(facts.get("advice", "")), audible=float(score.get("audible", 1.0)),
         )  # fmt: skip
 
 
-def _faint_advice(posterior: Posterior, x: NDArray[np.float32]) -> str:
+def _faint_advice(share: float) -> str:
     """Say that a sound is too faint for its distance to mean anything."""
-    share = float(posterior.run.features.audible(x))
     if share >= FAINTEST:
         return ""
     return (

@@ -111,7 +111,8 @@ def infer_report(
         RunError: The file cannot be written.
     """
     run, rate = posterior.run, posterior.run.features.sample_rate
-    x = posterior.features(target)
+    x, lsd_db = posterior.features(target), float(match.lsd[0])
+    audible = float(run.features.audible(x))
     chosen = candidates(match, len(np.asarray(audio)))
     heard = [np.asarray(target), *np.asarray(audio)]
     sounds, gains = wav_sources(heard, rate), matched_gains(heard[:2])
@@ -174,7 +175,7 @@ def infer_report(
         section("Use it", *_how_to_load(posterior, files)),
     ]  # fmt: skip
     facts = {
-        "distance (LSD)": f"{match.lsd[0]:.2f} dB: {closeness(float(match.lsd[0]))}",
+        "distance (LSD)": f"{lsd_db:.2f} dB: {closeness(lsd_db, audible)}",
         "sounds rendered": str(match.n_renders),
         "found by": found_by[0],
     }

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pyrosynth.audio.closeness import RELATED, closeness
+from pyrosynth.audio.closeness import OUT_OF_REACH, closeness
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.explore.places import Float, Place
@@ -41,10 +41,12 @@ def similar(page: PageState, place: Place) -> list[dict[str, Any]]:
     order = np.argsort(np.where(itself, np.inf, far), kind="stable")
     near = order[: min(SIMILAR, len(space) - int(itself.sum()))].tolist()
     x = live.render(place.values).x
+    audible = float(live.posterior.run.features.audible(x))
     told = []
     for number, sound in _played(live, space.bank.values[near]):
         lsd = float(log_distance(sound.x, x))
-        word = closeness(lsd) if lsd <= RELATED else "unlike"
+        word = closeness(lsd, audible)
+        word = "unlike" if word == OUT_OF_REACH else word
         told.append({"preset": near[number], "lsd_db": lsd, "closeness": word})
     return sorted(told, key=lambda one: one["lsd_db"])
 

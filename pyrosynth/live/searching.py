@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.closeness import closeness
+from pyrosynth.audio.closeness import closeness, short_advice
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError, PyrosynthError, one_line
 from pyrosynth.explore.places import Float
@@ -84,10 +84,13 @@ class GrowingSearch:
             pool.on_render(0)
             self._say(self._told_by_posterior(pool, seed))
             search.run(budget - spent)
-            off = pool.off[pool.answers()[0][0]]
-            self._say(
-                {"done": True, "says": tuning_advice(way, off if np.isfinite(off) else None)}
+            best = pool.answers()[0][0]
+            off = pool.off[best] if np.isfinite(pool.off[best]) else None
+            told = (
+                short_advice(float(pool.lsd[best]), self._audible(pool)),
+                tuning_advice(way, off),
             )
+            self._say({"done": True, "says": "; ".join(filter(None, told))})
         except Stopped:
             return
         finally:
@@ -118,6 +121,10 @@ class GrowingSearch:
             "says": hearing.says,
         }
 
+    def _audible(self, pool: Pool) -> float:
+        """Return the share of the spectrogram in which the target sounds."""
+        return float(self.live.posterior.run.features.audible(pool.target))
+
     def _candidates(self, pool: Pool) -> dict[str, Any]:
         """Tell the best presets so far, and how many were rendered."""
         chosen = []
@@ -127,7 +134,8 @@ class GrowingSearch:
                 place = self.live.place_of_sound(values, pool.x[i])
                 self._points[i] = {
                     **self.page.told(place), "lsd_db": float(pool.lsd[i]),
-                    "closeness": closeness(float(pool.lsd[i])), "source": str(pool.source[i]),
+                    "closeness": closeness(float(pool.lsd[i]), self._audible(pool)),
+                    "source": str(pool.source[i]),
                 }  # fmt: skip
             # The answer is heard once more at the end, at the note that it is played at.
             chosen.append({**self._points[i], "tuning": tuning(float(pool.off[i]))})

@@ -186,12 +186,14 @@ class _Writer:
         values = preset.array(live.posterior.run.full_space)
         rendered = live.render(values)
         point = self.page.told(live.place_of_sound(values, rendered.x))
+        audible = float(live.posterior.run.features.audible(x))
         called, lsd_db = f"like {folder.name}", float(log_distance(rendered.x, x))
         shown = self.preset(values, called, f"f{number}")
         heard = self.sound(target, x, f"t{number}")
         return {
             **_short(point), **shown, **self.sweep(point, called), "target": folder.name,
-            "play": play, "heard": heard, "lsd_db": lsd_db, "closeness": closeness(lsd_db),
+            "play": play, "heard": heard, "lsd_db": lsd_db,
+            "closeness": closeness(lsd_db, audible),
         }  # fmt: skip
 
     def sweep(self, point: Point, called: str) -> dict[str, int]:
