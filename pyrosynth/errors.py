@@ -29,6 +29,7 @@ DETAILS = re.compile(r" in [\d.]+m?s, after .*?retry_timeout: \w+|\s*Debug sourc
 """What object stores tell their makers: how often was tried, and what each part of them said."""
 LARGEST_JSON = 2**26  # bytes
 DEEPEST = 200  # folders of a path: Python makes and removes nested ones by recursion
+LONGEST_SECONDS = 3600.0  # of waiting for a synth
 LARGEST_SEED = 2**63 - 1  # the largest that both NumPy and torch take
 
 

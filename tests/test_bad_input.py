@@ -73,6 +73,9 @@ def test_unknown_names_list_the_known_ones(refused, here, tmp_path):
     assert "unknown model 'gan'" in refused("models", "gan")
     line = refused("fit", "flow_reg", here / "data", *out, "--set", "depth=3")
     assert "unknown argument of FlowReg 'depth'; known: networks" in line
+    for option, kind in (("--models", "model"), ("--methods", "method")):
+        line = refused("compare", here / "data", *out, option, "mlp , moog")  # blanks are nothing
+        assert f"unknown {kind} 'moog'" in line
     assert "unknown setting of the features 'mels'; known: sample_rate" in refused(
         "render", "voice", *out, "--feature", "mels=3"
     )
@@ -111,7 +114,8 @@ def test_numbers_out_of_range(refused, tmp_path, option):
     "command",
     ["fit --batch-size", "fit --threads", "fit --lr", "infer --budget", "infer --draws",
      "check --draws", "check --budget", "explore --draws", "compare --draws",
-     "compare --seeds"],
+     "compare --seeds", "compare --threads", "learn --threads", "learn --minutes",
+     "scan --seconds"],
 )  # fmt: skip
 def test_numbers_that_no_memory_holds(refused, here, tmp_path, command, number):
     name, option = command.split()
@@ -119,8 +123,11 @@ def test_numbers_that_no_memory_holds(refused, here, tmp_path, command, number):
         "fit": ["flow_reg", here / "data", "--steps", "1"],
         "infer": [here / "run", here / "good.wav", "--workers", "1"],
         "compare": [here / "data", "--models", "mlp"],
+        "learn": [PLAIN, "--workers", "1"],
+        "scan": [tmp_path],
     }.get(name, [here / "run"])
-    line = refused(name, *given, "--out", tmp_path / "out", option, number)
+    given += [] if name == "scan" else ["--out", tmp_path / "out"]
+    line = refused(name, *given, option, number)
     assert option.strip("-").replace("-", "_") in line
     assert number in line or f"{float(number)}" in line
 

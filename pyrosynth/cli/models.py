@@ -19,6 +19,7 @@ from pyrosynth.cli.options import (
     Threads,
     Workers,
     complain,
+    listed,
     opens,
     say,
     settings,
@@ -172,8 +173,8 @@ def compare(
     found = compare_models(
         open_dataset(data),
         out,
-        models=models.split(","),
-        methods=methods.split(","),
+        models=listed(models),
+        methods=listed(methods),
         seeds=seeds,
         n_presets=presets or None,
         draws=draws,

@@ -107,6 +107,11 @@ Options = Annotated[
 ]
 
 
+def listed(text: str) -> list[str]:
+    """Read names with commas between them; blanks around a name do not count."""
+    return [name.strip() for name in text.split(",")]
+
+
 def settings(given: Sequence[str] | None) -> dict[str, Any]:
     """Read ``KEY=VALUE`` settings; a value that is not JSON is text."""
     found: dict[str, Any] = {}

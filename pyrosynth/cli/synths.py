@@ -18,7 +18,7 @@ from pyrosynth.cli.options import (
     settings,
     show,
 )
-from pyrosynth.errors import counted, number, unknown
+from pyrosynth.errors import LONGEST_SECONDS, counted, number, unknown
 
 
 def synths(as_json: Json = False) -> None:
@@ -66,7 +66,7 @@ def scan(
 
     found = list(
         tqdm(
-            library.scan(paths or (), number("seconds", seconds, 0.1)),
+            library.scan(paths or (), number("seconds", seconds, 0.1, LONGEST_SECONDS)),
             desc="instruments",
             unit="",
             disable=None,

@@ -131,6 +131,7 @@ def compare(
     if n_presets is not None:
         n_presets = integer("n_presets", n_presets, 1)
     svi.find_device(device)
+    svi.checked_threads(threads)
     svi.check_precision(training.get("precision"))
     entries = model_entries(models, options or {})
     names = [entry.name for entry in entries]

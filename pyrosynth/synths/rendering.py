@@ -18,7 +18,14 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import InputError, integer, number, numbers, require_type
+from pyrosynth.errors import (
+    LONGEST_SECONDS,
+    InputError,
+    integer,
+    number,
+    numbers,
+    require_type,
+)
 from pyrosynth.synths import Synth, from_spec
 from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.sandbox import Scratch
@@ -111,7 +118,7 @@ class Renderer:
         require_type("note", note, Note, "a Note")
         n_workers = n_cores() if workers is None else integer("workers", workers, 1, MOST_WORKERS)
         sample_rate = integer("sample_rate", sample_rate, 1)
-        timeout_seconds = number("timeout_seconds", timeout_seconds, 1e-3)
+        timeout_seconds = number("timeout_seconds", timeout_seconds, 1e-3, LONGEST_SECONDS)
         self._look_seconds = timeout_seconds / LOOKS
         self.synth, self.note, self.sample_rate = synth, note, sample_rate
         self.keep_audio = keep_audio

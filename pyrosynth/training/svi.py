@@ -333,11 +333,20 @@ class _Validation:
         return torch.stack(sums).sum(0)
 
 
+def checked_threads(n: int | None) -> int | None:
+    """Return a number of torch threads, None for as many as there are.
+
+    Raises:
+        InputError: It is none.
+    """
+    return None if n is None else integer("threads", n, 1, MOST_THREADS)
+
+
 @contextmanager
 def torch_threads(n: int | None) -> Iterator[None]:
     """Use a number of torch threads for a while."""
     before = torch.get_num_threads()
-    torch.set_num_threads(before if n is None else integer("threads", n, 1, MOST_THREADS))
+    torch.set_num_threads(checked_threads(n) or before)
     try:
         yield
     finally:
