@@ -147,6 +147,16 @@ def test_missing_and_tampered_files(saved, name, damage):
     assert "\n" not in str(error.value)
 
 
+def test_the_order_of_the_keys_in_its_facts_is_of_no_meaning(saved):
+    run, path = saved
+    facts = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps(facts, indent=4, sort_keys=True))  # a formatter's
+    again = load_run(path)
+    assert again.variant.dims == run.variant.dims
+    assert again.space == run.space
+    assert weights_hash(again.variant) == weights_hash(run.variant)
+
+
 def test_an_order_that_is_none_and_a_temperature_below_zero_are_refused(saved):
     run, path = saved
     permutation = next(m for m in run.variant.modules() if isinstance(m, Permutation))

@@ -302,8 +302,7 @@ def _require_format(folder: Path, held: Any, made_by: Any) -> None:
 
 
 def _dims(facts: dict[str, Any]) -> Dims:
-    n_params, *others = facts.values()
-    return Dims(n_params, *map(_tuples, others))
+    return Dims(**{name: _tuples(value) for name, value in facts.items()})
 
 
 def _tuples(value: Any) -> Any:
