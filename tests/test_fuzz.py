@@ -38,6 +38,7 @@ from pyrosynth.live.web import Site
 from pyrosynth.synths.amsynth import read_bank, write_bank
 from pyrosynth.synths.amsynth_params import SPACE
 from pyrosynth.synths.catalog import load_synth
+from pyrosynth.synths.discovery import describe
 from pyrosynth.synths.presets import Preset
 from pyrosynth.training.state import TrainingState
 from pyrosynth.training.zoo import load_model, source
@@ -490,10 +491,11 @@ def test_pipes_that_nobody_writes_to_are_not_awaited(here, tried, tmp_path):
     dataset, voice = open_dataset(here / "data"), load_synth("voice")
     shutil.copytree(here / "run", tmp_path / "run")
     (tmp_path / "run" / "run.json").unlink()
-    for name in ("", "x"):
-        folder = shutil.copytree(here / "data", tmp_path / f"data{name}")
-        (folder / name / "zarr.json").unlink()
-        os.mkfifo(folder / name / "zarr.json")
+    inside = ("zarr.json", "x/zarr.json", "x/c/0/0/0", "status/c/0")
+    for i, name in enumerate(inside):
+        folder = shutil.copytree(here / "data", tmp_path / f"data{i}")
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
     names = ("pipe", "pipe.json", "pipe.csv", "pipe.py", "run/run.json")
     for name in names:
         os.mkfifo(tmp_path / name)
@@ -505,13 +507,16 @@ def test_pipes_that_nobody_writes_to_are_not_awaited(here, tried, tmp_path):
         lambda: load_synth(json_pipe), lambda: gather(voice, [csv_pipe], progress=False),
         lambda: gather(voice, [json_pipe], progress=False),
         lambda: load_synth(f"{pipe}#x"),
-        lambda: open_dataset(tmp_path / "data"),
-        lambda: open_dataset(tmp_path / "datax"),
+        lambda: open_dataset(tmp_path / "data0"),
+        lambda: open_dataset(tmp_path / "data1"),
+        lambda: open_dataset(tmp_path / "data2").x([0]),
+        lambda: open_dataset(tmp_path / "data3"),
+        lambda: describe(voice, json_pipe, force=True, progress=False),
     ):  # fmt: skip
         tried(call, lambda found: 1 / (found is None), "pipe")
     allow(0.05)
     assert read_arrays(pipe) is None
-    assert tried.refused >= 14
+    assert tried.refused >= 17
 
 
 def test_http(live, tmp_path):

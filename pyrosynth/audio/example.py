@@ -30,7 +30,7 @@ def save_example(folder: str | Path) -> Path:
     content = wav_bytes(string_and_flute(sample_rate=RATE), RATE, "PCM_16")
     if not file.exists():
         write_bytes(file, content)
-    elif file.read_bytes() != content:
+    elif not file.is_file() or file.read_bytes() != content:
         raise InputError(f"'{file}' is another sound; give another folder for the example")
     return file
 

@@ -18,7 +18,7 @@ from pyrosynth.audio.closeness import ALIKE, RELATED, TWINS, closeness
 from pyrosynth.audio.example import EXAMPLE, string_and_flute
 from pyrosynth.audio.io import Note, load_audio, save_audio
 from pyrosynth.data.dataset import Dataset, render_dataset
-from pyrosynth.errors import SynthError, counted, unknown
+from pyrosynth.errors import SynthError, counted, read_json, unknown
 from pyrosynth.evaluation.check import check
 from pyrosynth.evaluation.scores import BANK, REFERENCE, answer_name
 from pyrosynth.evaluation.tables import check_table
@@ -192,12 +192,10 @@ def _check(
     made = {"runs": runs, "sizes": asdict(size), "seed": seed}
     wanted = json.dumps(made, sort_keys=True)
     try:
-        if stamp.read_text(encoding="utf-8") == wanted:
-            held: dict[str, Any] = json.loads(
-                (folder / "summary.json").read_text(encoding="utf-8")
-            )
+        if read_json(stamp) == json.loads(wanted):
+            held: dict[str, Any] = read_json(folder / "summary.json")
             return held
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         pass
     result = check(
         posterior, data, folder, n_presets=size.presets, draws=size.draws, budget=size.budget,

@@ -14,7 +14,7 @@ from pyrosynth.data.augmentation import Prior
 from pyrosynth.data.location import location
 from pyrosynth.data.render import Job, Kept, build
 from pyrosynth.data.splits import SPLITS
-from pyrosynth.data.store import PENDING, Store
+from pyrosynth.data.store import PENDING, Store, for_zarr
 from pyrosynth.errors import (
     DataError,
     InputError,
@@ -265,7 +265,7 @@ class Dataset:
         """The whole store as a lazy ``xarray.Dataset`` with named parameters."""
         import xarray
 
-        data = xarray.open_zarr(str(self.path), consolidated=False, chunks=None)
+        data = xarray.open_zarr(for_zarr(self.path), consolidated=False, chunks=None)
         texts = ("name", "bank", "origin", "split", "status")
         columns = {name: ("preset", np.array(data[name].values.tolist(), str)) for name in texts}
         rate, hop = self.features.sample_rate, self.features.hop_length

@@ -65,11 +65,6 @@ def failures(path: Path) -> tuple[type[Exception], ...]:
     return OSError, NotImplementedError, BaseError  # some protocols can only be read
 
 
-def for_zarr(path: Path) -> Path | str:
-    """Return a place as Zarr takes it."""
-    return str(path) if is_remote(path) else path
-
-
 @contextmanager
 def claimed(path: Path, maker: str, mark: str) -> Iterator[None]:
     """Open a place that is filled by this process alone; see `pyrosynth.files.claim`.

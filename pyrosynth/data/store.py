@@ -16,9 +16,10 @@ import numpy as np
 import zarr
 from numpy.typing import ArrayLike, NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.storage import LocalStore
 
 from pyrosynth._version import __version__
-from pyrosynth.data.location import failures, for_zarr, is_remote
+from pyrosynth.data.location import failures, is_remote
 from pyrosynth.errors import DataError, integer, one_line, reading, reason, regular_file
 from pyrosynth.files import difference
 
@@ -77,7 +78,6 @@ class Store:
             raise DataError(f"no dataset '{path}'; make one with `pyrosynth render SYNTH --out`")
         what = f"'{path}' is not a pyrosynth dataset or its metadata are damaged"
         with reading(DataError, what, "give another folder or render it again"):
-            _require_files(path)
             self.group = zarr.open_group(
                 for_zarr(path), mode="r+" if write else "r", zarr_format=3
             )
@@ -177,7 +177,8 @@ class Store:
         try:
             if not (path / METADATA).exists():
                 return False
-            _require_files(path)
+            if not is_remote(path):
+                regular_file(path / METADATA)
             content = json.loads((path / METADATA).read_text(encoding="utf-8"))
             return "format" in content["attributes"] or "contract" in content["attributes"]
         except (FileNotFoundError, NotADirectoryError):
@@ -346,9 +347,16 @@ def _chunks(name: str, shape: tuple[int, ...], chunk_rows: int) -> tuple[int, ..
     return rows, *shape[1:]
 
 
-def _require_files(path: Path) -> None:
-    """Make sure that no metadata on this machine are a pipe, which would be awaited for ever."""
-    if not is_remote(path):
-        for file in (path / METADATA, *(path / name / METADATA for name in VARIABLES)):
-            if file.exists():
-                regular_file(file)
+class _Files(LocalStore):
+    """The files of a dataset; one that has become a pipe is refused, not awaited for ever."""
+
+    async def get(self, key: str, *options: Any, **more: Any) -> Any:
+        """Read a file, None if there is none."""
+        if (self.root / key).exists():
+            regular_file(self.root / key)
+        return await super().get(key, *options, **more)
+
+
+def for_zarr(path: Path) -> _Files | str:
+    """Return a place as Zarr takes it."""
+    return str(path) if is_remote(path) else _Files(path)

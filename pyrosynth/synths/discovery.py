@@ -19,12 +19,12 @@ from tqdm.auto import tqdm
 
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import SynthError, checked_seed, counted
+from pyrosynth.errors import SynthError, checked_seed, counted, read_limited
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.bases import MANY, MOST_BASES, covering, spread_out, still_to_hear, usage_of
 from pyrosynth.synths.catalog import from_spec
 from pyrosynth.synths.description import Description, read_description, read_file
-from pyrosynth.synths.presets import Preset, distinct, preset_array
+from pyrosynth.synths.presets import LARGEST_FILE, Preset, distinct, preset_array
 from pyrosynth.synths.rendering import Renderer, n_cores, probe_isolation
 from pyrosynth.synths.unfinished import read_unfinished, write_over, write_unfinished
 from pyrosynth.synths.verdicts import SWEEP, Heard, even_steps, judge, probe_values
@@ -124,7 +124,7 @@ class _Listening:
         progress: bool,
     ) -> None:
         self.synth, self.path, self.seed = synth, path, seed
-        self.file = path.read_bytes() if path.exists() else None
+        self.file = read_limited(path, LARGEST_FILE) if path.exists() else None
         self.workers, self.progress = workers, progress
         self._renderer: Renderer | None = None
         self._key: tuple[str, Note] | None = None

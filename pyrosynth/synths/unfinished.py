@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pyrosynth.errors import InputError, SynthError
+from pyrosynth.errors import InputError, SynthError, read_limited
 from pyrosynth.files import difference, write_bytes
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.description import FORMAT, UNFINISHED, read_description, read_file
+from pyrosynth.synths.presets import LARGEST_FILE
 
 
 def write_over(path: Path, content: bytes, before: bytes | None) -> bytes:
@@ -26,7 +27,7 @@ def write_over(path: Path, content: bytes, before: bytes | None) -> bytes:
     Raises:
         InputError: Another process or a person changed the file, or it cannot be written.
     """
-    if (path.read_bytes() if path.exists() else None) not in (before, content):
+    if (read_limited(path, LARGEST_FILE) if path.exists() else None) not in (before, content):
         raise InputError(
             f"'{path}' was changed while it was made, by hand or by another process, whose work "
             "is kept; wait until that ends, or give another --out"
@@ -80,4 +81,4 @@ def read_unfinished(path: Path, synth: Synth, settings: Mapping[str, Any]) -> di
 
 
 def _digest(held: Any) -> str:
-    return hashlib.sha256(json.dumps(held).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
