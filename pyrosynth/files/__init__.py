@@ -1,0 +1,37 @@
+"""Where results are written: nothing is lost that pyrosynth did not write, nothing is half there.
+
+Every command that writes uses one of three ways:
+
+- A **file** goes through `atomic` (or `write_bytes`): it is replaced only once the new one is
+  whole. A file that people edit, such as one of tags, is never replaced.
+- A **folder written at once**, such as a static site, goes through `whole`: it replaces a folder
+  of its own kind, in which every file is still as it was written, and nothing else.
+- A **folder filled file by file**, such as a run or a check, is opened by `claim`: it must be new,
+  empty, or claimed before. It is locked until the block ends, and `require_same` compares the
+  settings of this call with those of the first::
+
+      with claim(out, "check") as folder:
+          require_same(folder, {"seed": seed, "draws": draws})
+          write_bytes(folder / "table.csv", table)
+
+No option lifts these rules: ``--force`` replaces what pyrosynth wrote, and only that. What a
+killed process left half-written is removed by the next call that writes the same file or folder.
+A name that comes from outside becomes a file name by `safe_name`.
+"""
+
+from pyrosynth.files.folders import MARK, claim, difference, require_ours, require_same, whole
+from pyrosynth.files.writing import LONGEST_NAME, atomic, safe_name, writable, write_bytes
+
+__all__ = [
+    "LONGEST_NAME",
+    "MARK",
+    "atomic",
+    "claim",
+    "difference",
+    "require_ours",
+    "require_same",
+    "safe_name",
+    "whole",
+    "writable",
+    "write_bytes",
+]

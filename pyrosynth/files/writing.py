@@ -1,0 +1,199 @@
+"""Write a file or a folder as a whole or not at all, and turn a failure into one clear error.
+
+The new one is made in a private, locked folder beside its place, and moves there at the end.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pyrosynth.errors import InputError, checked_path
+
+PART = re.compile(r"\..*\.[0-9a-f]{12}\.part", re.DOTALL)  # names of private folders
+LONGEST_NAME = 80  # of a file named after something, in characters
+claimed: dict[int, Path] = {}  # the folders that this process fills, by their locks
+
+
+@contextmanager
+def atomic(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
+    """Yield a private place for a file or folder, which moves to ``path`` if the block ends well.
+
+    Until then, and for good if the block fails, what is at ``path`` stays. The place has the name
+    of ``path``, and nothing is there yet.
+
+    Args:
+        path: Of a file or a folder; missing parents are made.
+        replace: Whether it may replace what is there; else of a file, also if it came meanwhile.
+
+    Raises:
+        InputError: It cannot be written, for example on a full disk, or may not be replaced.
+    """
+    target = Path(os.path.realpath(checked_path("place", path)))
+    taken = f"'{path}' is there already; give another --out, or delete it yourself"
+    if not replace and target.exists():
+        raise InputError(taken)
+    with writing(target):
+        _require_in_place(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_parts(target)
+        room, lock = _private_folder(target)
+        try:
+            new, old = room / "new" / target.name, room / "old" / target.name
+            new.parent.mkdir()
+            old.parent.mkdir()
+            yield new
+            if not new.is_dir():
+                with new.open("rb") as file:
+                    os.fsync(file.fileno())  # on the disk before it takes its name
+            elif target.exists():
+                target.replace(old)
+            if not replace:
+                try:
+                    target.touch(exist_ok=False)
+                except FileExistsError:
+                    raise InputError(taken) from None
+            new.replace(target)
+        finally:
+            _remove_room(room)
+            os.close(lock)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a file atomically: an existing one is replaced only once the new one is whole.
+
+    Raises:
+        InputError: It cannot be written, for example on a full disk.
+    """
+    with atomic(path) as new:
+        new.write_bytes(content)
+
+
+def writable(path: str | Path) -> Path:
+    """Make a folder that may hold anything, and make sure that files can be written into it.
+
+    Raises:
+        InputError: It cannot be made or written.
+    """
+    folder = checked_path("place", path)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    return folder
+
+
+def safe_name(text: str) -> str:
+    """Turn any text, such as the stem of a sound file, into the name of a file or folder.
+
+    Args:
+        text: The text; slashes and characters that cannot be printed become ``_``.
+
+    Returns:
+        The name, 80 characters at most; it does not begin with a dot.
+
+    Raises:
+        InputError: Nothing is left of it.
+
+    Example:
+        >>> safe_name("../my sound")
+        '_my sound'
+    """
+    name = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in text)
+    name = name.strip().lstrip(".")[:LONGEST_NAME].strip()
+    if not name:
+        raise InputError(f"'{text}' gives no name for a file; rename it, with a letter or a digit")
+    return name
+
+
+def _require_in_place(target: Path) -> None:
+    """Make sure that a folder that was claimed is still there, and no other one of its name."""
+    for lock, folder in list(claimed.items()):
+        there = folder.is_dir() and os.path.samestat(folder.stat(), os.fstat(lock))
+        if target.is_relative_to(folder) and not there:
+            raise InputError(f"'{folder}' was moved or removed meanwhile; run the command again")
+
+
+def _private_folder(target: Path) -> tuple[Path, int]:
+    """Make a locked folder beside a target; return it and the lock."""
+    while True:
+        room = target.with_name(f".{target.name[:LONGEST_NAME]}.{uuid.uuid4().hex[:12]}.part")
+        room.mkdir()
+        with suppress(FileNotFoundError):  # taken for a left-over before it was locked
+            lock = os.open(room, os.O_RDONLY)
+            if locked(lock) and room.exists():
+                return room, lock
+            os.close(lock)
+
+
+def _remove_parts(target: Path) -> None:
+    """Remove what killed processes left behind of a target."""
+    stem = f".{target.name[:LONGEST_NAME]}."
+    for entry in target.parent.iterdir():
+        if entry.name.startswith(stem) and PART.fullmatch(entry.name):
+            remove_part(entry)
+
+
+def remove_part(part: Path) -> None:
+    """Remove a half-written part unless a living process is at work on it."""
+    with suppress(OSError):
+        lock = os.open(part, os.O_RDONLY)
+        try:
+            if locked(lock):
+                _remove_room(part)
+        finally:
+            os.close(lock)
+
+
+def _remove_room(room: Path) -> None:
+    """Remove a private folder; what was to be replaced goes back if the new one did not arrive."""
+    for old in (room / "old").iterdir() if (room / "old").is_dir() else ():
+        if not (room.parent / old.name).exists():
+            old.replace(room.parent / old.name)
+    shutil.rmtree(room, ignore_errors=True)
+
+
+def locked(descriptor: int) -> bool:
+    """Lock an open file or folder until it is closed.
+
+    Args:
+        descriptor: Of the file or folder.
+
+    Returns:
+        False if another process has locked it.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:  # a file system without locks has none to wait for
+        return not isinstance(error, BlockingIOError)
+    return True
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failed write into one clear error.
+
+    Args:
+        path: What is written; of a file in a private folder, the error names its place to be.
+
+    Raises:
+        InputError: The block failed with an error of the system.
+    """
+    try:
+        yield
+    except OSError as error:
+        why = "a link to nowhere" if path.is_symlink() and not path.exists() else error.strerror
+        raise InputError(
+            f"cannot write '{_told(path)}' ({why or error}); free space or give another place, "
+            "what was there before is untouched"
+        ) from error
+
+
+def _told(path: Path) -> Path:
+    """Return where a file of a private folder is to lie, which is what the user has asked for."""
+    at = next((i for i, name in enumerate(path.parts) if PART.fullmatch(name)), None)
+    return path if at is None else Path(*path.parts[:at], *path.parts[at + 2 :])
