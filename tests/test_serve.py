@@ -200,6 +200,15 @@ def test_a_search_grows_and_ends_where_infer_ends(live):
     assert set(cloud["halo"]) == set(live.posterior.run.space.names)
 
 
+def test_a_search_for_a_short_sound_says_that_its_distance_weighs_more(live):
+    seconds = np.arange(22050) / 22050
+    kick = np.sin(2 * np.pi * 60 * seconds) * np.exp(-seconds / 0.01)
+    told = news(ask(live, ("POST", search({"budget": 8}), {"data": wav_bytes(kick, 22050)}))[0][1])
+    (answer, *_) = [one for one in told if "candidates" in one][-1]["candidates"]
+    assert answer["closeness"] != closeness(answer["lsd_db"])
+    assert "% of the spectrogram" in told[-1]["says"]
+
+
 def test_the_first_candidates_are_six_that_differ_and_wait_for_no_draws(live):
     needed = set()
     for number in (0, 12, 20):

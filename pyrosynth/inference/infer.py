@@ -270,8 +270,8 @@ def infer_sound(
         n_renders,
         play=heard.play,
         advice="; ".join(filter(None, [
-            _faint_advice(audible) if own_level else short_advice(lsd, audible),
             tuning_advice(heard, _off(posterior, heard, match.values[:1], played, renderer)),
+            _faint_advice(audible) if own_level else short_advice(lsd, audible),
         ])),
         audible=audible,
     )  # fmt: skip

@@ -86,11 +86,9 @@ class GrowingSearch:
             search.run(budget - spent)
             best = pool.answers()[0][0]
             off = pool.off[best] if np.isfinite(pool.off[best]) else None
-            told = (
-                short_advice(float(pool.lsd[best]), self._audible(pool)),
-                tuning_advice(way, off),
-            )
-            self._say({"done": True, "says": "; ".join(filter(None, told))})
+            short = short_advice(float(pool.lsd[best]), self._audible(pool))
+            told = filter(None, (tuning_advice(way, off), short))
+            self._say({"done": True, "says": "; ".join(told)})
         except Stopped:
             return
         finally:
