@@ -39,7 +39,7 @@ from pyrosynth.synths.discovery import describe
 from pyrosynth.synths.presets import Preset, preset_array
 from pyrosynth.synths.rendering import Renderer, n_cores
 from pyrosynth.training.fit import fit
-from pyrosynth.training.svi import checked_threads, find_device
+from pyrosynth.training.svi import checked, find_device
 from pyrosynth.training.zoo import load_model
 
 FOLDER = "learn"  # below the run: what led to it
@@ -127,7 +127,8 @@ def learn(
     seconds = 60 * number("minutes", minutes, 1e-3, 1e5)
     load_model(model)  # what is wrong is said before minutes of work
     find_device(device)
-    checked_threads(threads)
+    if threads is not None:
+        checked("threads", threads)
     folder = Path(out)
     with claim(folder, "fit"):
         pass  # the folder of a run, into which `fit` writes below

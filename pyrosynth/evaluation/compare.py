@@ -131,8 +131,10 @@ def compare(
     if n_presets is not None:
         n_presets = integer("n_presets", n_presets, 1)
     svi.find_device(device)
-    svi.checked_threads(threads)
     svi.check_precision(training.get("precision"))
+    for name, value in {**training, "threads": threads}.items():
+        if name in svi.LIMITS and value is not None:
+            svi.checked(name, value)
     entries = model_entries(models, options or {})
     names = [entry.name for entry in entries]
     if tags is not None and not any(entry.uses_tags for entry in entries):

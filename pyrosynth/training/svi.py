@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyro
 import torch
@@ -35,7 +35,13 @@ if TYPE_CHECKING:
     from pyrosynth.training.stream import StreamedData
 
 CHECKPOINT = "checkpoints/last.safetensors"  # inside the folder of a run
-SMALLEST_LR, LARGEST_LR, MOST_THREADS = 1e-12, 1000.0, 1024
+LIMITS: dict[str, tuple[Any, float, float | None]] = {  # of arguments that commands take, too
+    "steps": (integer, 1, 10**9),
+    "batch_size": (integer, 1, MOST),
+    "lr": (number, 1e-12, 1000.0),
+    "patience": (integer, 1, None),
+    "threads": (integer, 1, 1024),
+}
 LOOKED_AT = 8192  # training sounds that a variant may look at before the first step
 SCORED = 256  # held-out rows that are scored at once, or more where batches are larger
 SCORED_BY_GPU = 4096  # the same on a GPU
@@ -132,16 +138,12 @@ def fit(
         KeyboardInterrupt: The fit was interrupted; a checkpoint has been written.
     """
     target = find_device(device)
-    steps, batch_size = integer("steps", steps, 1), integer("batch_size", batch_size, 1, MOST)
+    steps, batch_size = checked("steps", steps), checked("batch_size", batch_size)
     validate_every = integer("validate_every", validate_every, 1)
     warm_up = integer("warm_up", warm_up, 0)
-    lr, clip, jitter = (
-        number("lr", lr, SMALLEST_LR, LARGEST_LR),
-        number("clip", clip, 0),
-        number("jitter", jitter, 0),
-    )
+    lr, clip, jitter = checked("lr", lr), number("clip", clip, 0), number("jitter", jitter, 0)
     weight_decay, seed = number("weight_decay", weight_decay, 0), checked_seed(seed)
-    patience = None if patience is None else integer("patience", patience, 1)
+    patience = None if patience is None else checked("patience", patience)
     halve_after = None if halve_after is None else integer("halve_after", halve_after, 1)
     if data.n_train == 0:
         raise InputError("there are no training rows; render more presets")
@@ -333,20 +335,21 @@ class _Validation:
         return torch.stack(sums).sum(0)
 
 
-def checked_threads(n: int | None) -> int | None:
-    """Return a number of torch threads, None for as many as there are.
+def checked(name: str, value: Any) -> Any:
+    """Return an argument as a plain number.
 
     Raises:
-        InputError: It is none.
+        InputError: It is out of range.
     """
-    return None if n is None else integer("threads", n, 1, MOST_THREADS)
+    kind, low, high = LIMITS[name]
+    return kind(name, value, low, high)
 
 
 @contextmanager
 def torch_threads(n: int | None) -> Iterator[None]:
     """Use a number of torch threads for a while."""
     before = torch.get_num_threads()
-    torch.set_num_threads(checked_threads(n) or before)
+    torch.set_num_threads(before if n is None else checked("threads", n))
     try:
         yield
     finally:
