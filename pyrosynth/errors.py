@@ -29,7 +29,6 @@ DETAILS = re.compile(r" in [\d.]+m?s, after .*?retry_timeout: \w+|\s*Debug sourc
 """What object stores tell their makers: how often was tried, and what each part of them said."""
 LARGEST_JSON = 2**26  # bytes
 DEEPEST = 200  # folders of a path: Python makes and removes nested ones by recursion
-LONGEST_SECONDS = 3600.0  # of waiting for a synth
 LARGEST_SEED = 2**63 - 1  # the largest that both NumPy and torch take
 
 
@@ -135,14 +134,12 @@ def checked_path(what: str, path: Any) -> Path:
 
     Raises:
         InputError: It is no path, too long, or cannot be reached.
-
-    Example:
-        >>> checked_path("run", "folder/run").name
-        'run'
     """
     try:
         if path in ("", b""):  # as of a shell's variable that is not set; it would be "."
             raise ValueError("it is empty")
+        if "://" in str(path):  # of which Path would drop a slash
+            raise ValueError("it is a URL, where only datasets go")
         checked = Path(path)
         if len(checked.parts) > DEEPEST:
             raise ValueError(f"it is nested {len(checked.parts)} deep, {DEEPEST} at most")

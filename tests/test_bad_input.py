@@ -114,8 +114,8 @@ def test_numbers_out_of_range(refused, tmp_path, option):
     "command",
     ["fit --batch-size", "fit --threads", "fit --lr", "infer --budget", "infer --draws",
      "check --draws", "check --budget", "explore --draws", "compare --draws",
-     "compare --seeds", "compare --threads", "learn --threads", "learn --minutes",
-     "scan --seconds"],
+     "compare --seeds", "compare --threads", "compare --lr", "fit --steps",
+     "learn --threads", "learn --minutes", "scan --seconds"],
 )  # fmt: skip
 def test_numbers_that_no_memory_holds(refused, here, tmp_path, command, number):
     name, option = command.split()
@@ -448,6 +448,22 @@ def test_devices_and_places_that_are_none(refused, here, tmp_path, monkeypatch):
         ["tags", here / "data", "--out", "ftp://host/tags.csv"],
     ):
         assert "URL" in refused(*call)
+    url = "http://host/x"
+    for call in (
+        ["infer", url, here / "good.wav", "--out", "out"],
+        ["infer", here / "run", f"{url}.wav", "--out", "out"],
+        ["explore", here / "run", "--sound", url, "--out", "out"],
+        ["fit", "flow_dis", here / "data", "--out", "out", "--tags", url],
+        ["fit", "mlp", here / "data", "--out", "out", "--start", url],
+        ["fit", f"{url}.py", here / "data", "--out", "out"],
+        ["presets", PLAIN, url, "--out", "out.json"],
+        ["describe", f"{url}.json", "--out", "out.json"],
+        ["serve", here / "run", "--static", url],
+    ):
+        assert f"'{url}" in refused(*call)  # as it was written, with both slashes
+    for call in (ps.Posterior.load, ps.Preset.load):
+        with pytest.raises(ps.errors.InputError, match=f"'{url}'"):
+            call(url)
     assert not contents(tmp_path)
     assert "lr 0.0: give a number from 1e-12" in refused(
         "fit", "mlp", here / "data", "--out", "run", "--lr", "0"

@@ -21,11 +21,11 @@ from pyrosynth._version import __version__
 from pyrosynth.cli import learning, models, runs, synths
 from pyrosynth.cli.options import (
     Json,
+    Out,
     Seed,
     Workers,
     aside,
     complain,
-    local_path,
     results_alone,
     show,
 )
@@ -67,9 +67,7 @@ def options(
 
 
 def demo(
-    out: Annotated[
-        Path, typer.Option("--out", parser=local_path, help="Folder for the results.")
-    ] = Path("demo"),
+    out: Out = Path("demo"),
     synth: Annotated[str, typer.Option(help="amsynth, or voice.")] = "amsynth",
     smoke: Annotated[
         bool, typer.Option("--smoke", help="As little as possible, to see that it runs.")

@@ -16,6 +16,7 @@ from pyrosynth.cli.options import (
     complain,
     json_file,
     local_path,
+    path_option,
     settings,
     show,
 )
@@ -38,9 +39,10 @@ Fix = Annotated[
     typer.Option(metavar="NAME", help="A control to leave at its default; repeatable."),
 ]
 Files = Annotated[
-    list[str] | None,
+    list[Path] | None,
     typer.Argument(
         metavar="[FILE]...",
+        parser=local_path,
         help="Presets, or folders of them: the synth's own files, JSON, CSV.",
     ),
 ]
@@ -119,9 +121,7 @@ def presets(
 def learn(
     synth: Synth,
     files: Files = None,
-    out: Annotated[
-        Path, typer.Option("--out", parser=local_path, help="Folder of the run.")
-    ] = Path("run"),
+    out: Annotated[Path, path_option("--out", help="Folder of the run.")] = Path("run"),
     minutes: Annotated[
         float, typer.Option(min=0.001, help="About how long it may take on this machine.")
     ] = 15.0,

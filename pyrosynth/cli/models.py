@@ -21,6 +21,7 @@ from pyrosynth.cli.options import (
     complain,
     listed,
     opens,
+    path_option,
     say,
     settings,
     show,
@@ -152,7 +153,7 @@ def compare(
         ),
     ] = None,
     outside: Annotated[
-        Path | None, typer.Option(help="Folder of sound files that no preset of the synth made.")
+        Path | None, path_option(help="Folder of sound files that no preset of the synth made.")
     ] = None,
     tags: Tags = None,
     workers: Workers = None,

@@ -28,7 +28,7 @@ def local_path(text: str) -> Path:
     """Read the path of a file or folder on this machine.
 
     Raises:
-        InputError: It is a URL, which would make a folder such as ``s3:`` here.
+        InputError: It is a URL, which would be read as a folder such as ``s3:`` here.
     """
     if "://" in str(text):
         raise InputError(f"'{text}' is a URL, where only datasets go; give a path")
@@ -47,10 +47,12 @@ def json_file(text: str) -> Path:
     return path
 
 
-Out = Annotated[
-    Path,
-    typer.Option("--out", metavar="PATH", parser=local_path, help="Folder for the results."),
-]
+def path_option(*names: str, metavar: str = "PATH", help: str) -> Any:
+    """Declare an option that takes the path of a file or folder on this machine."""
+    return typer.Option(*names, metavar=metavar, parser=local_path, help=help)
+
+
+Out = Annotated[Path, path_option("--out", help="Folder for the results.")]
 Data = Annotated[
     Path,
     typer.Argument(
@@ -83,7 +85,11 @@ Scheduler = Annotated[
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Run = Annotated[
     Path,
-    typer.Argument(metavar="RUN", help="Folder that `fit` wrote, or a pretrained run's name."),
+    typer.Argument(
+        metavar="RUN",
+        parser=local_path,
+        help="Folder that `fit` wrote, or a pretrained run's name.",
+    ),
 ]
 Precision = Annotated[
     str | None,
@@ -95,7 +101,7 @@ Precision = Annotated[
 Threads = Annotated[int | None, typer.Option(min=1, help="Torch threads.")]
 Tags = Annotated[
     Path | None,
-    typer.Option(help="CSV file of tags, such as `tags` writes; else made from the sounds."),
+    path_option(help="CSV file of tags, such as `tags` writes; else made from the sounds."),
 ]
 Options = Annotated[
     list[str] | None,

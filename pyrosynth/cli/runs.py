@@ -20,6 +20,7 @@ from pyrosynth.cli.options import (
     complain,
     dataset_of,
     opens,
+    path_option,
     say,
     show,
 )
@@ -30,8 +31,7 @@ def infer(
     run: Run,
     out: Out,
     sounds: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="SOUND...", readable=False, help="Sound files."),  # asked later
+        list[str] | None, typer.Argument(metavar="SOUND...", help="Sound files.")
     ] = None,
     example: Annotated[
         bool, typer.Option("--example", help="A sound that comes along: a string and a flute.")
@@ -161,11 +161,11 @@ def axes(
     data: DataOfRun = None,
     tags: Annotated[
         Path | None,
-        typer.Option(help="CSV file with the tags of held-out presets; else from the sounds."),
+        path_option(help="CSV file with the tags of held-out presets; else from the sounds."),
     ] = None,
     beside: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="A run fitted alike without tags: what do they cost?"),
+        path_option(metavar="RUN", help="A run fitted alike without tags: what do they cost?"),
     ] = None,
     presets: Annotated[
         int, typer.Option(min=2, help="Held-out presets to render along the axes.")
@@ -251,7 +251,7 @@ def explore(
         str | None, typer.Option(metavar="PRESET", help="Known preset to look around.")
     ] = None,
     sound: Annotated[
-        Path | None, typer.Option(help="Sound file to find the nearest presets of.")
+        Path | None, path_option(help="Sound file to find the nearest presets of.")
     ] = None,
     morph: Annotated[
         list[str] | None,
@@ -323,18 +323,18 @@ def serve(
     ] = None,
     sounds: Annotated[
         list[Path] | None,
-        typer.Option(metavar="DIR", help="Folder whose sounds may be read by OSC; repeatable."),
+        path_option(metavar="DIR", help="Folder whose sounds may be read by OSC; repeatable."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder that files may be written into by OSC."),
+        path_option("--out", metavar="DIR", help="Folder that files may be written into by OSC."),
     ] = None,
     play: Annotated[
         bool, typer.Option("--play", help="Let notes asked for by OSC sound on this machine.")
     ] = False,
     midi_map: Annotated[
         Path | None,
-        typer.Option(
+        path_option(
             "--midi-map",
             metavar="FILE",
             help="Map of MIDI controllers, .toml or the synth's own; written if it is not there.",
@@ -354,7 +354,7 @@ def serve(
     ] = None,
     static: Annotated[
         Path | None,
-        typer.Option("--static", metavar="DIR", help="Write a page that needs no server; end."),
+        path_option("--static", metavar="DIR", help="Write a page that needs no server; end."),
     ] = None,
     presets: Annotated[int, typer.Option(min=1, help="Presets on that page, at most.")] = 200,
     open_: Annotated[

@@ -13,12 +13,12 @@ from pyrosynth.cli.options import (
     Seed,
     Workers,
     complain,
-    local_path,
+    path_option,
     say,
     settings,
     show,
 )
-from pyrosynth.errors import LONGEST_SECONDS, counted, number, unknown
+from pyrosynth.errors import counted, number, unknown
 
 
 def synths(as_json: Json = False) -> None:
@@ -63,6 +63,7 @@ def scan(
     from tqdm.auto import tqdm
 
     from pyrosynth import synths as library
+    from pyrosynth.synths.rendering import LONGEST_SECONDS
 
     found = list(
         tqdm(
@@ -167,9 +168,7 @@ def render(
 
 def tags(
     data: Data,
-    out: Annotated[
-        Path, typer.Option("--out", parser=local_path, help="CSV file to write.")
-    ] = Path("tags.csv"),
+    out: Annotated[Path, path_option("--out", help="CSV file to write.")] = Path("tags.csv"),
     source: Annotated[
         str, typer.Option("--from", help="descriptors of the sounds, or names of the presets.")
     ] = "descriptors",

@@ -15,7 +15,7 @@ from pyrosynth.synths.description import (
     description_from_json,
     read_description,
 )
-from pyrosynth.synths.hosts.formats import OWN, names_plugin
+from pyrosynth.synths.hosts.formats import OWN, URI, names_plugin
 
 __all__ = [
     "ISOLATIONS",
@@ -50,7 +50,8 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
         InputError: The name or an option is unknown, or an option has no such value.
         SynthError: The plugin is missing or not usable.
     """
-    checked_path("synth", name_or_path)
+    if not str(name_or_path).startswith(URI):
+        checked_path("synth", name_or_path)
     text = os.fspath(name_or_path)
     make: Callable[..., Synth]
     if text == "voice":

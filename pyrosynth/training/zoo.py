@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pyrosynth.errors import InputError, RunError, unknown
+from pyrosynth.errors import InputError, RunError, checked_path, unknown
 
 if TYPE_CHECKING:
     from pyrosynth.modeling import Variant
@@ -40,7 +40,7 @@ def load_model(name_or_path: str | Path) -> "type[Variant]":
             variant or several.
     """
     if str(name_or_path).endswith(".py"):
-        return load_copy(Path(name_or_path))
+        return load_copy(checked_path("model file", name_or_path))
     return load_variant(_file(str(name_or_path)), f"pyrosynth.models.{name_or_path}")
 
 
