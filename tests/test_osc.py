@@ -99,6 +99,8 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sounds")
     (folder / "loop").symlink_to(folder / "loop")
     soundfile.write(folder / "tone.wav", 0.3 * np.sin(np.arange(22050) * 0.05), 22050)
+    (folder / "data").mkdir()
+    (folder / "data" / "zarr.json").write_text("{}")  # which is no sound
     return folder
 
 
@@ -466,6 +468,11 @@ HOSTILE = [
         (b"/near\0\0\0,N\0\0", "type tags N; send numbers (i, h, f, d) and text (s)"),
         (b"/near\0\0\0,[i]\0\0\0\0\0\0\0\1", "type tags [ ]; send numbers"),
         (b"/load\0\0\0,s\0\0caf\xe9\0\0\0\0", "it is no text in utf-8"),
+        (b"/load\0\0\0,s\0\0abc", "it has 15 bytes; every text ends with 1 to 4 zeros"),
+        (b"/load\0\0\0,s\0\0abcd", "a part of it is cut off; every text ends"),
+        (b"/load\0\0\0,s\0\0ab\0cdef\0", "something between its parts or behind them"),
+        (b"/load\0\0\0,ss\0abcd\0xyz\0\0\0\0", "something between its parts or behind them"),
+        (b"/near\0\0\0,i\0\0\0\0\0\1\0\0\0\2", "something between its parts or behind them"),
     ],
 )
 def test_what_is_not_understood_of_a_datagram_is_said(client, sent, says):

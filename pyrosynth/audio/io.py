@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -36,6 +37,9 @@ UNKNOWN = 3600  # seconds that no file says it has, unless it does not know
 HEARD = 1e-3  # share of a sound's energy that must be left at a lower rate
 MOST_RATE, MOST_CHANNELS = 768_000, 1024  # Hz, and of a file that is written
 SUBTYPES = ("PCM_16", "FLOAT")
+SUFFIXES = (  # of sound files, by which they are found in a folder
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf",
+)  # fmt: skip
 BLOCK = 2**18  # samples decoded at a time, over all channels
 
 
@@ -202,6 +206,11 @@ def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Aud
             )
         mono += offset
     return np.ascontiguousarray(mono, np.float32)
+
+
+def sound_files(folder: Path) -> list[Path]:
+    """Return what a folder, and those below it, hold under the names of sound files, sorted."""
+    return sorted(file for file in folder.rglob("*.*") if file.suffix.lower() in SUFFIXES)
 
 
 def missing_sound(name: str | os.PathLike[str]) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.background import load_note
 from pyrosynth.audio.features import FeatureSpec, loudest, match_loudness
+from pyrosynth.audio.io import SUFFIXES, sound_files
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.errors import DataError, InputError, checked_path, require_type
 from pyrosynth.synths.params import ParamSpace
@@ -24,7 +25,6 @@ Array = NDArray[np.float32]
 
 INDEX = "index.csv"
 USUAL = 256  # known presets whose loudness is the usual one
-SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff")
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,10 +188,9 @@ def _sound_files(folder: Path) -> list[Path]:
                 f"'{index}' has no column 'file' that can be read ({error!r}); mend or delete it"
             ) from error
     else:
-        found = folder.rglob("*") if folder.is_dir() else ()
-        files = sorted(file for file in found if file.suffix.lower() in SOUND_SUFFIXES)
+        files = sound_files(folder) if folder.is_dir() else []
     if not files:
         raise DataError(
-            f"'{folder}' holds no sound files; give a folder of {', '.join(SOUND_SUFFIXES)} files"
+            f"'{folder}' holds no sound files; give a folder of {', '.join(SUFFIXES)} files"
         )
     return files

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Audio, save_audio
+from pyrosynth.audio.io import Audio, save_audio, sound_files
 from pyrosynth.errors import InputError, unknown
 from pyrosynth.files import writable
 from pyrosynth.inference.hearing import Hearing
@@ -50,8 +50,8 @@ class SessionFiles:
                 raise InputError(f"no folder '{folder}'; give one that exists, with sounds in it")
 
     def sounds(self) -> list[str]:
-        """Return the names of the files in the folders that sounds may be read from."""
-        files = (f.relative_to(folder) for folder in self.folders for f in folder.rglob("*.*"))
+        """Return the names of the sounds in the folders that they may be read from."""
+        files = (f.relative_to(folder) for folder in self.folders for f in sound_files(folder))
         names = {str(file) for file in files if not file.name.startswith(".")}
         return sorted(name for name in names if name.isprintable())  # others cannot be told
 

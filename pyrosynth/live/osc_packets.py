@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from pythonosc.osc_message import OscMessage, ParseError
 from pythonosc.osc_message_builder import OscMessageBuilder
 
-from pyrosynth.errors import reason
+from pyrosynth.errors import counted, reason
 from pyrosynth.live.protocol import Arguments
 
 BUNDLE = b"#bundle\0"
 DEEPEST = 8  # bundles within bundles
 IMMEDIATELY = 1  # time tag of a bundle that has none
 TYPES = frozenset("ifsdhTF")  # python-osc logs any other
+NO_ARGUMENTS = b",\0\0\0"  # which some senders leave out
+PADDED = "every text ends with 1 to 4 zeros, at a multiple of 4 bytes"
 
 
 class Malformed(Exception):
@@ -60,18 +62,27 @@ def _parts(data: bytes, depth: int = 0) -> Iterator[bytes]:
 def _message(data: bytes) -> tuple[str, Arguments]:
     if not data.startswith(b"/"):
         raise Malformed("it begins neither with / nor with #bundle")
-    _, comma, tags = data.partition(b"\0,")
-    unknown = set(tags.partition(b"\0")[0].decode("latin-1")) - TYPES if comma else ()
-    if unknown:
+    if len(data) % 4:
+        raise Malformed(f"it has {counted(len(data), 'byte')}; {PADDED}")
+    _, comma, rest = data.partition(b"\0,")
+    tags = rest.partition(b"\0")[0].decode("latin-1") if comma else ""
+    if unknown := set(tags) - TYPES:
         raise Malformed(
             f"type tags {' '.join(sorted(unknown))[:20]}; send numbers (i, h, f, d) and text (s)"
         )
     try:
         message = OscMessage(data)
         arguments = [float(a) if isinstance(a, float) else a for a in message.params]
+    except UnicodeError as error:
+        raise Malformed(reason(error)) from error
     except (ParseError, ValueError, IndexError, struct.error) as error:
-        why = reason(error) if isinstance(error, UnicodeError) else " ".join(map(str, error.args))
-        raise Malformed(why) from error
+        raise Malformed(f"a part of it is cut off; {PADDED}") from error
+    # Some of what it does not know, python-osc passes over.
+    whole = OscMessageBuilder(message.address)
+    for argument, tag in zip(arguments, tags, strict=True):
+        whole.add_arg(argument, tag)
+    if data not in (again := whole.build().dgram, again.removesuffix(NO_ARGUMENTS)):
+        raise Malformed(f"there is something between its parts or behind them; {PADDED}")
     return message.address, arguments
 
 
