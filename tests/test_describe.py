@@ -12,6 +12,7 @@ from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths import discovery
 from pyrosynth.synths.description import read_description
 from pyrosynth.synths.discovery import describe
+from pyrosynth.synths.unfinished import require_replaceable
 from pyrosynth.synths.verdicts import SWEEP, even_steps
 
 NOTES = tuple(Note(pitch, 100, 0.2, 0.3) for pitch in (60, 36))
@@ -146,6 +147,20 @@ def test_wrong_edits_tell_the_line(described, tmp_path, old, new, message):
     with pytest.raises((InputError, SynthError), match=message) as caught:
         synths.load_synth(mine)
     assert len(str(caught.value)) <= 300
+
+
+def test_what_was_edited_is_not_described_anew(described, tmp_path):
+    _, file, options = described
+    mine, trap = tmp_path / "mine.json", synths.load_synth(TRAP)
+    mine.write_text(json.dumps(json.loads(file.read_text()), sort_keys=True))  # as by a formatter
+    describe(trap, mine, fix=["Wave"], **options)
+    require_replaceable(mine)  # what --force asks, before minutes of work
+    mine.write_text(file.read_text().replace('"default": 0.8', '"default": 0.7'))
+    for _ in range(2):  # also after another call has written it with the edit
+        with pytest.raises(InputError, match="was edited, .* move it elsewhere, or give another"):
+            describe(trap, mine, force=True, **options)
+        describe(trap, mine, fix=["Wave"], **options)
+    assert read_description(mine).controls[0].param.default == 0.7
 
 
 def test_what_another_process_wrote_meanwhile_is_kept(tmp_path, monkeypatch):

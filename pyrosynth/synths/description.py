@@ -36,6 +36,7 @@ LEARN: Literal["learn"] = "learn"  # name of the selection of the controls that 
 Use = Literal["learn", "fix"]
 USES: tuple[Use, ...] = ("learn", "fix")
 UNFINISHED = "unfinished"  # key of what a description that is being made holds so far
+SHA256 = "sha256"  # key of the hash by which edits are noticed
 
 
 @dataclass(frozen=True)
@@ -153,21 +154,37 @@ class Description:
             "dropped": self.dropped,
         }
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, made: bool = False) -> None:
         """Write it to a file with a line for each control, atomically.
+
+        Args:
+            path: The file.
+            made: Whether nobody has edited it, which a hash in the file then tells.
 
         Raises:
             InputError: The file cannot be written.
         """
-        write_bytes(path, self.to_bytes())
+        write_bytes(path, self.to_bytes(made=made))
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self, *, made: bool = False) -> bytes:
         """Return what `save` writes: JSON with a line for each control."""
         data = self.to_json()
+        data |= {SHA256: json_hash(data)} if made else {}
         lines = [f" {json.dumps(key)}: {json.dumps(data[key])}" for key in data if key != "params"]
         controls = ",\n".join(f"  {json.dumps(c, ensure_ascii=False)}" for c in data["params"])
         lines.insert(3, f' "params": [\n{controls}\n ]')
         return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def json_hash(content: Any) -> str:
+    """Return a hash of something JSON-ready; the order of its keys does not count."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def is_as_made(data: Mapping[str, Any]) -> bool:
+    """Say whether nobody has edited the JSON of a finished description."""
+    content = {key: value for key, value in data.items() if key != SHA256}
+    return data.get(SHA256) == json_hash(content)
 
 
 def read_description(path: str | os.PathLike[str]) -> Description:

@@ -23,10 +23,15 @@ from pyrosynth.errors import SynthError, checked_seed, counted, read_limited
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.bases import MANY, MOST_BASES, covering, spread_out, still_to_hear, usage_of
 from pyrosynth.synths.catalog import from_spec
-from pyrosynth.synths.description import Description, read_description, read_file
+from pyrosynth.synths.description import Description, is_as_made, read_description, read_file
 from pyrosynth.synths.presets import LARGEST_FILE, Preset, distinct, preset_array
 from pyrosynth.synths.rendering import Renderer, n_cores, probe_isolation
-from pyrosynth.synths.unfinished import read_unfinished, write_over, write_unfinished
+from pyrosynth.synths.unfinished import (
+    read_unfinished,
+    require_replaceable,
+    write_over,
+    write_unfinished,
+)
 from pyrosynth.synths.verdicts import SWEEP, Heard, even_steps, judge, probe_values
 
 HOLD_SECONDS, DURATION_SECONDS = 1.0, 1.6
@@ -91,13 +96,13 @@ def describe(
     settings = {"seed": seed, "notes": [note.to_json() for note in notes]}
     held: dict[str, Any] = {}
     if path.exists() and force:
-        read_file(path)  # which nothing else is replaced by
+        require_replaceable(path)
     elif path.exists():
         held = read_unfinished(path, synth, settings)
         if not held:
             described = read_description(path).with_use(use, fix)
             if use or fix:
-                described.save(path)
+                described.save(path, made=is_as_made(read_file(path)[0]))
             return described
     began = _cpu_seconds()
     held = held or {"identity": synth.identity(), "settings": settings, "renders": 0}
@@ -107,7 +112,7 @@ def describe(
     finally:
         listening.close()
     described.probe["cpu_seconds"] = round(_cpu_seconds() - began, 1)
-    write_over(path, described.to_bytes(), listening.file)
+    write_over(path, described.to_bytes(made=True), listening.file)
     return described
 
 

@@ -1,6 +1,5 @@
 """The file of a description that is being made, with which an interrupted one goes on."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +8,15 @@ from typing import Any
 from pyrosynth.errors import InputError, SynthError, read_limited
 from pyrosynth.files import difference, write_bytes
 from pyrosynth.synths.base import Synth
-from pyrosynth.synths.description import FORMAT, UNFINISHED, read_description, read_file
+from pyrosynth.synths.description import (
+    FORMAT,
+    SHA256,
+    UNFINISHED,
+    is_as_made,
+    json_hash,
+    read_description,
+    read_file,
+)
 from pyrosynth.synths.presets import LARGEST_FILE
 
 
@@ -38,7 +45,7 @@ def write_over(path: Path, content: bytes, before: bytes | None) -> bytes:
 
 def write_unfinished(path: Path, held: Mapping[str, Any], before: bytes | None) -> bytes:
     """Keep what a description that is being made holds so far, see `write_over`."""
-    content = {"format": FORMAT, UNFINISHED: held, "sha256": _digest(held)}
+    content = {"format": FORMAT, UNFINISHED: held, SHA256: json_hash(held)}
     return write_over(path, (json.dumps(content) + "\n").encode(), before)
 
 
@@ -60,7 +67,7 @@ def read_unfinished(path: Path, synth: Synth, settings: Mapping[str, Any]) -> di
     anew = "describe it anew with --force"
     held: dict[str, Any] = data.get(UNFINISHED, {})
     if UNFINISHED in data:
-        if data.get("sha256") != _digest(held):
+        if data.get(SHA256) != json_hash(held):
             raise InputError(f"'{path}' is unfinished, and not as it was written; {anew}")
         identity, before = held["identity"], held["settings"]
     else:
@@ -80,5 +87,15 @@ def read_unfinished(path: Path, synth: Synth, settings: Mapping[str, Any]) -> di
     return held
 
 
-def _digest(held: Any) -> str:
-    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
+def require_replaceable(path: Path) -> None:
+    """Make sure that what a description holds can be made again.
+
+    Raises:
+        InputError: Somebody has edited it, or it is no description.
+    """
+    data, _ = read_file(path)
+    if not (UNFINISHED in data or is_as_made(data)):
+        raise InputError(
+            f"'{path}' was edited, or is of an earlier version, and --force would replace it; "
+            "move it elsewhere, or give another --out"
+        )
