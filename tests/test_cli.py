@@ -126,7 +126,7 @@ def test_tags_and_a_fit_with_them(call, run, tmp_path):
         "--batch-size",
         "32",
     ]
-    code, out, error = call(*fit, "--tags", file, *settings)
+    code, out, error = call(*fit, "--tags", file, *settings, "--force")  # there is nothing yet
     assert code == 0, error
     assert "no tags were given" not in error
     file.write_text(file.read_text() + "0,,dark,,,\n")

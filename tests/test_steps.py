@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from pathlib import Path
 
 import pyro
@@ -56,6 +57,14 @@ def test_a_fit_is_the_loop_written_out_bit_for_bit(name, unknown):
             torch.nn.utils.clip_grad_norm_(parameters, 20.0)
             optimiser.step()
     assert same_weights(fitted, by_hand)
+
+
+def test_a_fit_does_without_torchs_compiler(tmp_path, monkeypatch):
+    """Importing it takes longer than many a fit."""
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)  # an import fails
+    data = toy_data(n=128)
+    fit(small(data), data, steps=2, out=tmp_path, **QUICK)
+    fit(small(data), data, steps=4, out=tmp_path, resume=True, **QUICK)
 
 
 def test_what_changes_is_read_from_tensors_that_stay():

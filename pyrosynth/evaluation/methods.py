@@ -25,6 +25,7 @@ from pyrosynth.evaluation.scores import BANK, GUESS, REFERENCE
 from pyrosynth.inference.pool import Pool
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.inference.search import evolve
+from pyrosynth.modeling.adamw import AdamW
 from pyrosynth.modeling.networks import MLP, MelEncoder
 from pyrosynth.training.capture import seed_noise
 from pyrosynth.training.run import run_hash
@@ -320,7 +321,7 @@ def _network(
     with torch.random.fork_rng([]):
         seed_noise(seed, torch.device("cpu"))
         network = build(unit.shape[1])
-        optimiser = torch.optim.AdamW(network.parameters(), RATE)
+        optimiser = AdamW(network.parameters(), RATE)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
         steps = tqdm(range(STEPS), desc=label, unit="step", disable=label is None)
         for _ in steps:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from pyrosynth.modeling.adamw import AdamW
 from pyrosynth.modeling.dims import Dims
 from pyrosynth.modeling.labels import Labels, places_of_classes
 from pyrosynth.modeling.networks import MLP
@@ -121,7 +122,7 @@ class TagDirections(nn.Module):
         frozen = [p for p in parameters if not p.requires_grad]
         for parameter in frozen:
             parameter.requires_grad_(True)
-        optimiser = torch.optim.AdamW(parameters, weight_decay=1e-2)
+        optimiser = AdamW(parameters, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser, LEARNING_RATE, total_steps=steps + 1
         )

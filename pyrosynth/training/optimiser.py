@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyrosynth.modeling.adamw import AdamW
+
 SMALL = 65_536  # weights of a tensor
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-class FlatAdamW(torch.optim.AdamW):
+class FlatAdamW(AdamW):
     """AdamW whose small parameters become views of one tensor.
 
     Its state goes out and comes in one parameter at a time, as that of ``torch.optim.AdamW`` does.

@@ -20,7 +20,7 @@ from torch import Tensor
 from pyrosynth._version import __version__
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import InputError, RunError, checked_path, read_json, reading
+from pyrosynth.errors import RunError, checked_path, read_json, reading
 from pyrosynth.files import safe_name, write_bytes
 from pyrosynth.modeling import Dims, Temperature, Term, Variant, build, set_temperature
 from pyrosynth.report import notebook
@@ -336,7 +336,7 @@ def require_own_source(folder: Path) -> None:
     source = folder / SOURCE
     try:
         written = read_json(folder / FACTS)["files"][SOURCE]
-    except (InputError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return  # none was written, or nobody knows how
     if source.is_file() and _sha256(source) != written:
         raise RunError(

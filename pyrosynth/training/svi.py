@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from pyrosynth.errors import MOST, InputError, checked_seed, integer, number, unknown
 from pyrosynth.modeling import Variant
+from pyrosynth.modeling.adamw import AdamW
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.modeling.recipes import plain
 from pyrosynth.training.batches import TrainData, seed_of
@@ -223,13 +224,13 @@ def fit(
     return History(state.rows, state.best_step, stopped, *state.times)
 
 
-def adamw(variant: Variant, lr: float, weight_decay: float) -> torch.optim.AdamW:
+def adamw(variant: Variant, lr: float, weight_decay: float) -> AdamW:
     """Return a fused AdamW whose rate is a tensor, so that a captured step sees it change."""
     parameters, device = list(variant.parameters()), variant.origin.device
     rate = torch.tensor(lr, dtype=torch.float32, device=device)
     if device.type == "cuda":
         return FlatAdamW(parameters, rate, weight_decay=weight_decay)
-    return torch.optim.AdamW(parameters, rate, weight_decay=weight_decay, fused=True)
+    return AdamW(parameters, rate, weight_decay=weight_decay, fused=True)
 
 
 def find_device(name: str) -> torch.device:
