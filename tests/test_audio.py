@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -11,6 +12,7 @@ import pytest
 import soundfile
 
 from pyrosynth.audio.background import fit_length, load_note, measure_background
+from pyrosynth.audio.decoder_notes import decoder_errors
 from pyrosynth.audio.descriptors import describe
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note, load_audio, save_audio, wav_bytes
@@ -219,6 +221,26 @@ def test_a_header_may_lie_about_the_length(tmp_path, claim):
     for name in ("a.wav", "a.flac"):
         with suppress(InputError):
             assert len(load_audio(tmp_path / name, RATE)) <= len(tone())
+
+
+@pytest.mark.parametrize("n_damaged", [1, 40])
+def test_the_decoder_of_mp3_writes_nothing_itself(tmp_path, capfd, n_damaged):
+    """A frame that cannot be decoded costs itself, many of them the file."""
+    file = tmp_path / "a.mp3"
+    soundfile.write(file, tone(seconds=3.0), RATE, format="MP3")
+    content = bytearray(file.read_bytes())
+    frames = [found.start() for found in re.finditer(re.escape(content[:2]), content)]
+    for at in frames[20 : 20 + n_damaged]:
+        content[at + 4 : at + 14] = b"\xff" * 10  # which says how the frame is packed
+    file.write_bytes(content)
+    if n_damaged == 1:
+        assert len(load_audio(file, RATE)) == len(tone(seconds=3.0))
+    else:
+        with pytest.raises(InputError, match="a.mp3' is damaged.*; copy it again"):
+            load_audio(file, RATE)
+    with file.open("rb") as opened, decoder_errors(opened.fileno()):
+        os.write(2, b"[src/libmpg123/layer3.c:x():1] error: no\nNote: no\nof somebody else\n")
+    assert capfd.readouterr().err == "of somebody else\n"
 
 
 @pytest.mark.parametrize("ending", ["wav", "mp3"])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pyrosynth.audio.decoder_notes import decoder_errors
 from pyrosynth.errors import InputError, checked_path, counted, integer, number, numbers, unknown
 from pyrosynth.files import write_bytes
 
@@ -33,6 +34,7 @@ MOST_SAMPLES = 2**26  # of a sound file, over all channels: 256 MiB
 CANCELLED = 0.1  # share of the channels' mean peak that the mean of the channels must keep
 OFFSET = 0.1  # share of the peak from which the median of a sound is an offset
 CUT = 0.9  # share of the frames that it says it has, that must be read of a sound file
+FRAME = 576  # samples that the decoder of MP3 files leaves out with each error
 UNKNOWN = 3600  # seconds that no file says it has, unless it does not know
 HEARD = 1e-3  # share of a sound's energy that must be left at a lower rate
 MOST_RATE, MOST_CHANNELS = 768_000, 1024  # Hz, and of a file that is written
@@ -226,7 +228,11 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int]:
 
     blocks, peaks, n_frames = [], np.zeros(1, np.float32), 0
     try:
-        with _stored(file) as stored, soundfile.SoundFile(stored.fileno(), closefd=False) as sound:
+        with (
+            _stored(file) as stored,
+            decoder_errors(stored.fileno()) as errors,
+            soundfile.SoundFile(stored.fileno(), closefd=False) as sound,
+        ):
             rate, channels, n_said = sound.samplerate, sound.channels, _n_said(sound)
             most = min(MOST_SAMPLES // channels, int(LONGEST_SECONDS * rate))
             while n_frames <= most and len(block := _next_block(sound)):
@@ -254,6 +260,11 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int]:
         raise InputError(
             f"'{name}' is damaged or cut off: of {n_said / rate:.3g} s only {n_frames / rate:.3g} "
             "s can be read; copy it again, or record it anew"
+        )
+    if len(errors) * FRAME > (1 - CUT) * n_frames:
+        raise InputError(
+            f"'{name}' is damaged: {counted(len(errors), 'part')} of it cannot be decoded; copy "
+            "it again, or record it anew"
         )
     return np.concatenate(blocks or [np.zeros(0, np.float32)]), peaks, rate
 
