@@ -305,15 +305,11 @@ def numbers(what: str, values: Any, dtype: Any = None) -> Any:
 
     Raises:
         InputError: They are no real numbers, not of equal lengths, or some are masked.
-
-    Example:
-        >>> numbers("levels", [[1, 2], [3, 4]], float).shape
-        (2, 2)
     """
     import numpy as np
 
     given = values.detach().cpu() if hasattr(values, "detach") else values
-    parts = given if isinstance(given, list | tuple) else [given]
+    parts = [*_parts(given)]
     if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
         raise InputError(
             f"{what}: some are masked, and a mask would be lost; fill them (array.filled), or "
@@ -323,9 +319,20 @@ def numbers(what: str, values: Any, dtype: Any = None) -> Any:
         array = np.asarray(given)
         if array.dtype.kind in "cSUmM":
             raise TypeError(f"they are {array.dtype}")
+        if any(isinstance(part, bool) for part in parts) and (dtype or array.dtype.kind != "b"):
+            raise TypeError("true and false are none")
         return array if dtype is None else array.astype(dtype, copy=False)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{what} that are no numbers ({error}); give numbers") from error
+
+
+def _parts(values: Any) -> Iterator[Any]:
+    """Yield what lists, and those within them, hold."""
+    if isinstance(values, list | tuple):
+        for value in values:
+            yield from _parts(value)
+    else:
+        yield values
 
 
 def integer(name: str, value: Any, low: int | None = None, high: int | None = None) -> int:
@@ -339,10 +346,6 @@ def integer(name: str, value: Any, low: int | None = None, high: int | None = No
 
     Raises:
         InputError: It is no integer, or out of range.
-
-    Example:
-        >>> integer("steps", 5.0, 1)
-        5
     """
     try:
         result = int(value) if float(value).is_integer() else operator.index(value)

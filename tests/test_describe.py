@@ -131,6 +131,7 @@ def test_uses_that_are_asked_for_are_kept(described, tmp_path):
         ('"maximum": 16', '"maximun": 16', "line 12: unknown key 'maximun'"),
         ('"default": 0.8', '"default": "loud"', "line 6: parameter 'Level': default 'loud'"),
         ('"name": "Dead"', '"name": "Level"', "line 10: a second control of the name 'Level'"),
+        ('"silent": 0.0', '"silent": false', "line .*: silent False: give a number from 0 to 1"),
         ('"name": "Dead"', '"name": 3', "line 10: parameter 3: a name is text"),
         ('"format": 1', '"format": 2', "has format 2, this pyrosynth reads 1"),
         ('"format": 1,', "", "no description of a synth; give one"),

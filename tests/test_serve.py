@@ -407,6 +407,11 @@ VALUES = [float(value) for value in SPACE.defaults]
         (post("/api/point", {"preset": 0, "to": 5}), "numbers by name is int 5; give"),
         (post("/api/point", {"path": [[0, 0]] * 1000}), "1 to 200 places"),
         (post("/api/point", {"path": [[0, 1e999]]}), "finite"),
+        (post("/api/point", {"path": [[0, True]]}), "no numbers (true and false are none)"),
+        (post("/api/point", {"z": [False] + [0] * 15}), "true and false are none"),
+        (post("/api/point", {"knobs": [True, *VALUES[1:]]}), "true and false are none"),
+        (post("/api/point", {"preset": True}), "preset number True: give an integer"),
+        (post("/api/point", {"preset": 0, "to": {"brightness": True}}), "True: give a number"),
         (post("/api/point", {"path": [[0, 10.5]]}), "two finite numbers; give -10 to 10"),
         (post("/api/sound", {"values": VALUES, "hold": None}), "hold None: give a number of at"),
         (post("/api/point", [1]), "a JSON object"),
@@ -451,7 +456,7 @@ VALUES = [float(value) for value in SPACE.defaults]
         (post(search() + "&asked={}", b"x"), "send one, 'asked', a JSON object"),
         (post("/api/search?budget=5", b"x"), "queries budget: send one, 'asked'"),
     ],
-    ids=range(59),
+    ids=range(64),
 )
 def test_mistakes_get_one_clear_line(live, question, says):
     (status, content, _), (after, _, _) = ask(live, question, ("GET", "/api/ping", {}))

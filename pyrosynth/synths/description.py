@@ -21,6 +21,8 @@ from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import (
     InputError,
     SynthError,
+    integer,
+    number,
     one_line,
     read_limited,
     unknown,
@@ -61,9 +63,11 @@ class DescribedControl:
     failed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the use."""
+        """Check the use and the evidence."""
         if self.use not in USES:
             raise unknown(f"use of '{self.param.name}'", str(self.use), USES)
+        number("silent", self.silent, 0, 1)
+        integer("failed", self.failed, 0)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as one flat JSON-ready dictionary."""
@@ -92,7 +96,7 @@ class DescribedControl:
             raise InputError("a control without a name; give it one")
         more = {key: data[key] for key in own if key in data}
         if "audible_db" in more:
-            more["audible_db"] = tuple(float(db) for db in more["audible_db"])
+            more["audible_db"] = tuple(number("audible_db", db) for db in more["audible_db"])
         return cls(Param.from_json(dict(data)), **more)
 
 
@@ -247,13 +251,13 @@ def description_from_json(data: Mapping[str, Any]) -> Description:
     """
     controls = []
     names: set[str] = set()
-    for number, control in enumerate(data["params"]):
+    for i, control in enumerate(data["params"]):
         try:
             controls.append(DescribedControl.from_json(control))
             if controls[-1].param.name in names:
                 raise InputError(f"a second control of the name '{controls[-1].param.name}'")
         except (InputError, LookupError, TypeError, ValueError, AttributeError) as error:
-            raise _WrongControl(str(error), number, _key(str(error), control)) from error
+            raise _WrongControl(str(error), i, _key(str(error), control)) from error
         names.add(controls[-1].param.name)
     if not any(control.use == LEARN for control in controls):
         raise InputError("no control has the use 'learn'")
