@@ -12,6 +12,7 @@ import pytest
 from pyrosynth import synths
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
+from pyrosynth.synths import dssi
 from pyrosynth.synths.hosts.formats import choose, split_class
 from pyrosynth.synths.hosts.lv2_files import Bundle
 from pyrosynth.synths.hosts.plugin import Control, PluginClass, distinct_names
@@ -55,9 +56,9 @@ def test_one_source_sounds_the_same_in_every_format(probe, lv2, clap):
     assert (np.abs(through_lv2).max(axis=1) > 1e-3).all()
     assert len(np.unique(through_lv2, axis=0)) == 6
     np.testing.assert_array_equal(clap.render_batch(drawn, NOTE, RATE), through_lv2)
-    dssi = synths.load_synth(probe / "Probe.so", isolation="load")
-    assert dssi.param_space.names == lv2.param_space.names
-    assert np.abs(dssi.render_batch(drawn, NOTE, RATE) - through_lv2).max() <= 1e-7
+    ladspa = synths.load_synth(probe / "Probe.so", isolation="load")
+    assert ladspa.param_space.names == lv2.param_space.names
+    assert np.abs(ladspa.render_batch(drawn, NOTE, RATE) - through_lv2).max() <= 1e-7
 
 
 def test_controls_are_what_the_source_says(lv2, clap):
@@ -172,6 +173,20 @@ def test_a_plugin_is_rebuilt_from_its_spec_and_known_by_its_file(tmp_path, probe
     with (tmp_path / "Probe.lv2" / "Probe.so").open("ab") as file:
         file.write(b"\0")
     assert copied.identity() != lv2.identity()
+
+
+def test_a_worker_takes_what_the_plugin_has_told(probe, lv2, clap, tmp_path, monkeypatch):
+    """To ask it again would take another process, as long to start as the worker."""
+    file = synths.load_synth(probe / "Probe.so")
+    started = tmp_path / "started"
+    (tmp_path / "sitecustomize.py").write_text(f"open({str(started)!r}, 'a').write('.')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for synth in (lv2, clap):
+        with Renderer(synth, NOTE, RATE, workers=1) as renderer:
+            assert renderer.render([values(synth)]).reason.tolist() == [""]
+    assert started.read_text() == ".."
+    monkeypatch.setattr(dssi, "probe", None)
+    assert synths.from_spec(file.spec(), file.told).param_space == file.param_space
 
 
 def test_unusable_plugins_are_told_in_one_line(tmp_path, probe):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import InputError, counted
+from pyrosynth.synths.answers import NOTHING
 from pyrosynth.synths.contract import wrap_methods
 from pyrosynth.synths.knobs import NO_READINGS, Reading
 from pyrosynth.synths.params import ParamSpace
@@ -48,6 +49,8 @@ class Synth(ABC):
         dropped: Controls that its plugin has beside those of ``param_space``, and why they are
             none of the sound.
         readings: What people read for native values that have no unit, by the parameters' names.
+        told: What its plugin has told of itself, by `pyrosynth.synths.answers`, so that it need
+            not be asked again where the synth is rebuilt.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Synth(ABC):
     usual_prior: str = "broadened"
     dropped: Mapping[str, str] = MappingProxyType({})
     readings: Mapping[str, Reading] = NO_READINGS
+    told: Mapping[str, Any] = NOTHING
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Check what the methods of a class of one's own give."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyrosynth.errors import InputError, SynthError, checked_path, reading, require_type, unknown
+from pyrosynth.synths.answers import NOTHING, known
 from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
 from pyrosynth.synths.custom import entry_points, is_class, load_class, made
 from pyrosynth.synths.description import (
@@ -95,11 +96,13 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
     return made(make, options, text)
 
 
-def from_spec(spec: dict[str, Any]) -> Synth:
+def from_spec(spec: dict[str, Any], told: Mapping[str, Any] = NOTHING) -> Synth:
     """Rebuild a synth from what its ``spec`` returned, perhaps on another machine.
 
     Args:
         spec: ``synth`` and the arguments of its class.
+        told: What the synth's plugin is known to tell of itself, such as the ``told`` of a synth
+            with the same plugin; it is not asked for that again.
 
     Returns:
         The synth. An amsynth that is no longer at the stored path is looked for where `load_synth`
@@ -110,7 +113,11 @@ def from_spec(spec: dict[str, Any]) -> Synth:
         SynthError: The plugin is missing or not usable.
     """
     require_type("description of a synth", spec, Mapping, "what its spec() returns")
-    options = dict(spec)
+    with known(told):
+        return _rebuilt(dict(spec))
+
+
+def _rebuilt(options: dict[str, Any]) -> Synth:
     name = options.pop("synth", None)
     if name == "described":
         with reading(InputError, "the description of a synth is damaged", "describe it again"):

@@ -299,6 +299,7 @@ class DescribedSynth(Synth):
         self.isolation, self.isolations = synth.isolation, synth.isolations
         self.batched, self.memory_limit = synth.batched, synth.memory_limit
         self.preset_suffix, self.readings = synth.preset_suffix, synth.readings
+        self.told = synth.told
 
     def spec(self) -> dict[str, Any]:
         """Return the whole description."""

@@ -369,7 +369,7 @@ class _Listening:
 def _with_isolation(synth: Synth, isolation: str | None) -> Synth:
     if isolation is None or isolation == synth.isolation:
         return synth
-    return from_spec({**synth.spec(), "isolation": isolation})
+    return from_spec({**synth.spec(), "isolation": isolation}, synth.told)
 
 
 def _distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import InputError, SynthError, unknown
 from pyrosynth.synths import ladspa
+from pyrosynth.synths.answers import answer
 from pyrosynth.synths.base import Isolation
 from pyrosynth.synths.host import Instance, Library, library
 from pyrosynth.synths.hosts.formats import DAWDREAMER
@@ -167,7 +168,10 @@ class DssiSynth(IsolatedSynth):
         require_isolation(isolation)
         file, label = split_label(path)
         self.path = resolved(file)
-        labelled = {synth["label"]: synth for synth in probe(self.path, PROBE_SECONDS)}
+        question = f"dssi: probe {self.path}"
+        listed = answer(question, lambda: probe(self.path, PROBE_SECONDS))
+        self.told = {question: listed}
+        labelled = {synth["label"]: synth for synth in listed}
         self.label = label or next(iter(labelled))
         if self.label not in labelled:
             raise unknown(f"synth in '{self.path}'", self.label, labelled)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.files import atomic
+from pyrosynth.synths.answers import answer
 from pyrosynth.synths.base import Isolation
 from pyrosynth.synths.hosts.formats import OWN, open_plugin, split_class
 from pyrosynth.synths.hosts.plugin import NO_CONTROLS, Instance, PluginClass, PluginFile
@@ -53,7 +54,9 @@ class PluginSynth(IsolatedSynth):
         place, wanted = split_class(os.fspath(path), host)
         self.host = host
         self.file: PluginFile = open_plugin(place, host)
-        self.described = self._describe(wanted)
+        told = answer(self._question(wanted), lambda: self._ask("describe", wanted))
+        self.described = PluginClass.from_json(told)
+        self.told = {self._question(self.described.id): told}
         self.name = self.described.name.lower()
         self.preset_suffix = self.file.preset_suffix
         has_threads = self.described.has_threads
@@ -169,8 +172,8 @@ class PluginSynth(IsolatedSynth):
         space = self.param_space
         return Preset.from_array(space, np.clip(values, space.minimum, space.maximum), name, bank)
 
-    def _describe(self, wanted: str) -> PluginClass:
-        return PluginClass.from_json(self._ask("describe", wanted))
+    def _question(self, wanted: str) -> str:
+        return f"{self.host}: describe {self.path}#{wanted}"
 
     def _ask(self, operation: str, *arguments: Any) -> Any:
         return ask(operation, self.path, *arguments, host=self.host)

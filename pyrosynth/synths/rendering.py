@@ -131,6 +131,7 @@ class Renderer:
         self._transforms = transform is not None
         settings = WorkerSettings(
             synth.spec(),
+            dict(synth.told),
             synth.batched,
             note,
             sample_rate,
@@ -308,7 +309,9 @@ def probe_isolation(
     identical: dict[str, float] = {}
     seconds: dict[str, float] = {}
     for mode in synth.isolations:
-        probed = from_spec({**spec, "isolation": mode}) if "isolation" in spec else synth
+        probed = (
+            from_spec({**spec, "isolation": mode}, synth.told) if "isolation" in spec else synth
+        )
         shares = []
         began = time.perf_counter()
         for played in notes:

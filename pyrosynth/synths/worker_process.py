@@ -16,7 +16,7 @@ import socket
 import struct
 import traceback
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -55,6 +55,7 @@ class WorkerSettings:
 
     Args:
         spec: The synth, as its ``spec`` gives it.
+        told: What its plugin has told the parent of itself.
         batched: Whether the synth renders all sounds of a batch at once.
         note: What to play; a batch may ask for another of the same length.
         sample_rate: Rate in Hz.
@@ -66,6 +67,7 @@ class WorkerSettings:
     """
 
     spec: dict[str, Any]
+    told: Mapping[str, Any]
     batched: bool
     note: Note
     sample_rate: int
@@ -158,7 +160,7 @@ def main(arguments: list[str]) -> None:
             os.dup2(nothing.fileno(), 0)
         memory = _mapped(shared_number, SLOTS * Slot.n_bytes(settings))
         slots = [Slot(settings, memory, number) for number in range(SLOTS)]
-        synth = from_spec(settings.spec)
+        synth = from_spec(settings.spec, settings.told)
         limit_resources(synth.memory_limit)
         if synth.memory_limit is not None:  # a plugin, which may write files where it works
             os.chdir(os.environ["HOME"])
