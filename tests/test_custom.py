@@ -7,8 +7,12 @@ import pytest
 
 from pyrosynth import synths
 from pyrosynth.audio.io import Note
+from pyrosynth.cli.app import main
+from pyrosynth.cli.learn_summary import controls_lines
+from pyrosynth.data.dataset import open_dataset
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths import custom
+from pyrosynth.synths.discovery import describe
 from pyrosynth.synths.presets import Preset
 from pyrosynth.synths.rendering import Renderer
 
@@ -75,6 +79,21 @@ class Talks(Click):
         raise RuntimeError("word" * 5000)
 
 
+class Hums(Click):
+    random = False
+
+    def presets(self):
+        levels = np.linspace(0.1, 1, 20)
+        return [ps.Preset(f"{level:.2f}", {"level": float(level)}) for level in levels]
+
+    def render(self, values, note, sample_rate):
+        n, hiss = note.n_samples(sample_rate), np.random.default_rng()
+        hum = np.sin(np.arange(n) * values[0]) + 0.02 * self.random * hiss.normal(size=n)
+        return (0.1 * hum).astype(np.float32)
+
+class Hisses(Hums):
+    random = True
+
 class Lacks(Click):
     def render(self, values, note, sample_rate):
         return open("wavetable.wav").read()
@@ -130,6 +149,20 @@ def test_a_class_in_the_working_folder_is_rendered_by_workers(here):
     with Renderer(click, Note(), 22050, workers=1) as renderer:
         rendered = renderer.render([[0.25], [0.5]])
     assert rendered.audio[:, 7].tolist() == [0.25, 0.5]
+
+
+@pytest.mark.parametrize(("name", "said"), [("Hums", False), ("Hisses", True)])
+def test_a_synth_that_plays_a_preset_otherwise_each_time_is_said_to(here, capfd, name, said):
+    options = "--augmented 0 --audio none --hold 0.2 --duration 0.3 --workers 1".split()
+    assert main(["render", f"clicking:{name}", "--out", str(here / "data"), *options]) == 0
+    assert ("one preset rendered twice differs by up to " in capfd.readouterr().out) == said
+    assert (open_dataset(here / "data").repeats_db > 0.2) == said
+    note = Note(60, 100, 0.2, 0.3)
+    described = describe(
+        synths.load_synth(f"clicking:{name}"), here / "synth.json", notes=[note], seconds=0.01,
+        workers=1, progress=False,
+    )  # fmt: skip
+    assert any("rendered twice differs" in line for line in controls_lines(described)) == said
 
 
 def test_an_entry_point_has_a_name(here, monkeypatch):

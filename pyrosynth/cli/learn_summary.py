@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pyrosynth.errors import counted
+from pyrosynth.data.repeats import repeats_line
+from pyrosynth.errors import counted, number
 from pyrosynth.evaluation.scores import REFERENCE
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.description import LEARN, Description
@@ -25,6 +26,7 @@ def controls_lines(description: Description) -> list[str]:
     for why, names in left_out.items():
         shown = ", ".join(names[:LEFT_OUT]) + (", …" if len(names) > LEFT_OUT else "")
         lines.append(f"  left out, {why}: {len(names)} ({shown})")
+    lines += repeats_line(number("noise_db", description.probe.get("noise_db", 0.0)))
     for name, why in description.dropped.items():
         lines.append(f"  no control of the sound, {why}: {name}")
     learnt = (control for control in description.controls if control.use == LEARN)

@@ -132,6 +132,7 @@ def render(
     from pyrosynth.audio.features import FeatureSpec
     from pyrosynth.audio.io import Note
     from pyrosynth.data.dataset import render_dataset
+    from pyrosynth.data.repeats import repeats_line
     from pyrosynth.synths import load_synth
 
     asked = settings(feature)
@@ -156,6 +157,8 @@ def render(
     facts = {"dataset": str(out), "presets": len(data), "usable": usable, "human": human}
     counts = ", ".join(f"{n} {part}" for part, n in human.items())
     lines = [f"{out}: {usable} of {counted(len(data), 'sound')} usable; human presets: {counts}"]
+    facts["repeats_db"] = data.repeats_db
+    lines += repeats_line(data.repeats_db)
     if data.leaks:
         facts["leaks"] = data.leaks
         lines.append(

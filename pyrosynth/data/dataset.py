@@ -19,6 +19,7 @@ from pyrosynth.errors import (
     DataError,
     InputError,
     counted,
+    number,
     numbers,
     one_line,
     reading,
@@ -163,6 +164,11 @@ class Dataset:
         """
         leaks: dict[str, Any] | None = self._store.attribute("leaks")
         return leaks
+
+    @property
+    def repeats_db(self) -> float:
+        """How far apart two sounds of one preset are at most, in dB; 0 if the synth is exact."""
+        return number("repeats_db", self._store.attribute("repeats_db") or 0.0)
 
     @cached_property
     def mean(self) -> NDArray[np.float32]:

@@ -20,6 +20,7 @@ from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.data.augmentation import PRIORS, Prior, augment
 from pyrosynth.data.location import claimed, location
+from pyrosynth.data.repeats import repeats_db
 from pyrosynth.data.splits import SPLITS, THRESHOLD_DB, alike, cluster, deal
 from pyrosynth.data.store import METADATA, Store
 from pyrosynth.errors import DataError, InputError, checked_seed, counted, integer, unknown
@@ -195,6 +196,7 @@ def _fill(
     ) as renderer:
         new = _render(job, store, renderer, human_rows, (0, n_human), "human presets")
         if new or store.attribute("splitting") is None:
+            store.set_attribute("repeats_db", repeats_db(store, renderer, values))
             split_human(store, levels, seed)
         in_train = store.read("split", np.arange(n_human)) == "train"
         train = job.subspace.of(values[in_train])
