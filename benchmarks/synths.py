@@ -145,7 +145,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for i, (name, _, path) in enumerate(text.partition("=") for text in given.runs):
         folder = given.out / f"{name}-{len(parts.get(name, ()))}"
         run, scores = score(
-            Path(path), folder, given.presets, given.methods.split(","), given.workers
+            Path(path),
+            folder,
+            given.presets,
+            [name.strip() for name in given.methods.split(",")],
+            given.workers,
         )
         parts.setdefault(name, []).append(scores)
         by_synth = {key: pd.concat(own, ignore_index=True) for key, own in parts.items()}

@@ -226,6 +226,7 @@ def test_the_common_period_of_a_chord_is_no_sure_pitch(tmp_path):
     assert as_it_is.tuned is None
     assert not brought.tuned.sure
     assert as_it_is.pitch is brought.pitch is None
+    assert "or a chord?): press C4 for what was heard" in as_it_is.says
 
 
 def test_an_unsure_pitch_is_taken_the_way_that_is_met_better(tmp_path):

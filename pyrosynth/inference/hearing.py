@@ -100,9 +100,11 @@ def hear(posterior: "Posterior", path: str | Path) -> list[Hearing]:
     octaves = abs(away - OCTAVE * round(away / OCTAVE)) < OFF_PITCH
     if tuned.sure and not octaves:
         return [brought]
+    if not tuned.sure:
+        says = f"the pitch is not sure ({name}, or a chord?): press {own.name} for what was heard"
+        return [Hearing(as_it_is, says=says), brought]
     kept = f"the sound is at {name}, and the preset plays {name} when {own.name} is pressed"
-    wanted = tuned.note.pitch if tuned.sure else None
-    return [Hearing(as_it_is, says=kept, pitch=wanted), brought]
+    return [Hearing(as_it_is, says=kept, pitch=tuned.note.pitch), brought]
 
 
 def sounding_pitch(audio: Audio, spec: FeatureSpec) -> float | None:
