@@ -164,6 +164,14 @@ def test_what_was_edited_is_not_described_anew(described, tmp_path):
     assert read_description(mine).controls[0].param.default == 0.7
 
 
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1])
+def test_times_that_make_no_sense(tmp_path, seconds):
+    with pytest.raises(InputError, match="seconds .*: give a number of at least 0"):
+        describe(synths.load_synth(PLAIN), tmp_path / "synth.json", seconds=seconds)
+    with pytest.raises(InputError, match="seconds .*: give a number from 0.1 to 3600"):
+        next(synths.scan([tmp_path], seconds))
+
+
 def test_what_another_process_wrote_meanwhile_is_kept(tmp_path, monkeypatch):
     file = tmp_path / "synth.json"
     listen = discovery._Listening._listen

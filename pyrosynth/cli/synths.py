@@ -18,7 +18,7 @@ from pyrosynth.cli.options import (
     settings,
     show,
 )
-from pyrosynth.errors import counted, number, unknown
+from pyrosynth.errors import counted, unknown
 
 
 def synths(as_json: Json = False) -> None:
@@ -63,11 +63,10 @@ def scan(
     from tqdm.auto import tqdm
 
     from pyrosynth import synths as library
-    from pyrosynth.synths.rendering import LONGEST_SECONDS
 
     found = list(
         tqdm(
-            library.scan(paths or (), number("seconds", seconds, 0.1, LONGEST_SECONDS)),
+            library.scan(paths or (), seconds),
             desc="instruments",
             unit="",
             disable=None,

@@ -20,6 +20,7 @@ from pyrosynth.synths.presets import Preset
 
 Isolation = Literal["reuse", "fresh", "reload", "load", "fork"]
 ISOLATIONS: tuple[Isolation, ...] = ("reuse", "fresh", "reload", "load", "fork")
+LONGEST_SECONDS = 3600.0  # that a sound, or an answer of a plugin, is waited for
 
 
 class Synth(ABC):

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import SynthError, checked_seed, counted, read_limited
+from pyrosynth.errors import SynthError, checked_seed, counted, number, read_limited
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.bases import MANY, MOST_BASES, covering, spread_out, still_to_hear, usage_of
 from pyrosynth.synths.catalog import from_spec
@@ -91,7 +91,7 @@ def describe(
         SynthError: No setting of the synth gives a sound, or it has changed since ``out`` was
             begun.
     """
-    seed, path = checked_seed(seed), Path(out)
+    seed, path, seconds = checked_seed(seed), Path(out), number("seconds", seconds, 0)
     synth.param_space.index([*use, *fix])
     settings = {"seed": seed, "notes": [note.to_json() for note in notes]}
     held: dict[str, Any] = {}

@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, integer, number, numbers, require_type
 from pyrosynth.synths import Synth, from_spec
+from pyrosynth.synths.base import LONGEST_SECONDS
 from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.sandbox import Scratch
 from pyrosynth.synths.worker import Worker
@@ -34,7 +35,6 @@ from pyrosynth.synths.worker_process import (
 )
 
 MOST_WORKERS = 1024
-LONGEST_SECONDS = 3600.0  # that a sound, or an answer of a plugin, is waited for
 LOOKS = 8  # how often the parent looks at a worker in the time allowed for a sound
 
 

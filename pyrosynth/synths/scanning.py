@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pyrosynth.errors import PyrosynthError, SynthError, counted
+from pyrosynth.errors import PyrosynthError, SynthError, counted, number
+from pyrosynth.synths.base import LONGEST_SECONDS
 from pyrosynth.synths.dssi import NO_SYNTH, DssiSynth, probe, split_label
 from pyrosynth.synths.hosts.formats import (
     DAWDREAMER,
@@ -86,9 +87,10 @@ def scan(
         The instruments, by file.
 
     Raises:
-        InputError: A path is neither.
+        InputError: A path is neither, or the deadline is not from 0.1 to 3600 s.
         SynthError: There is nothing at a path.
     """
+    seconds = number("seconds", seconds, 0.1, LONGEST_SECONDS)
     files = [file for path in paths for file in _files_at(os.fspath(path))]
     if not paths:
         files = [(file, "") for file in _everywhere()]
