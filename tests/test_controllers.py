@@ -90,6 +90,7 @@ def test_controllers_go_from_end_to_end_of_a_parameter_and_of_an_axis():
     ("text", "says"),
     [
         ("version = 2", "version 2: this reads 1"),
+        ("version = true", "version True: this reads 1"),
         ('version = 1\nsynth = "amsynth"', "it is of synth 'amsynth', the run is of voice"),
         ("version 1", "Expected '='"),
         ('version = 1\nsynth = "voice"\n[axes]\nnowhere = 3', "unknown axis 'nowhere'; known: br"),

@@ -121,7 +121,7 @@ class ControllerMap:
 
     @classmethod
     def _read(cls, given: Mapping[str, Any], synth: Synth, axes: Sequence[str]) -> "ControllerMap":
-        if given.get("version") != VERSION:
+        if given.get("version") != VERSION or given["version"] is True:
             raise InputError(f"version {given.get('version')!r}: this reads {VERSION}")
         if given.get("synth") != synth.name:
             raise InputError(f"it is of synth {given.get('synth')!r}, the run is of {synth.name}")

@@ -232,7 +232,7 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
             f"'{path}' is no description of a synth; give one that `pyrosynth describe SYNTH "
             "--out synth.json` writes, or another --out"
         )
-    if data["format"] != FORMAT:
+    if data["format"] != FORMAT or data["format"] is True:
         raise InputError(
             f"'{path}' has format {data['format']!r}, this pyrosynth reads {FORMAT}; describe the "
             "synth anew"
