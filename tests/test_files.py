@@ -136,6 +136,48 @@ def test_a_claimed_folder_keeps_its_maker_and_its_settings(tmp_path):
     assert (tmp_path / "run" / "notes.txt").read_bytes() == FOREIGN
 
 
+def test_remarks_in_a_table_or_a_page_are_not_written_over(tmp_path):
+    def work(table=b"1", *, dies=False):
+        with files.claim(tmp_path / "out", "check") as folder:
+            files.write_bytes(folder / "table.md", table)
+            with files.claim(folder / "run", "fit") as inner:
+                files.write_bytes(inner / "report.html", table)
+            if dies:
+                raise KeyboardInterrupt
+
+    work()
+    work(b"2")
+    with pytest.raises(KeyboardInterrupt):
+        work(b"3", dies=True)
+    work(b"4")  # what an interrupted command wrote is its own
+    for name in ("table.md", "run/report.html"):
+        file = tmp_path / "out" / name
+        (content, remark) = (file.read_bytes(), file.read_bytes() + FOREIGN)
+        file.write_bytes(remark)
+        with pytest.raises(InputError, match=f"{file.name}' was changed since .* move that file"):
+            work(b"5")
+        assert file.read_bytes() == remark
+        file.write_bytes(content)
+    (tmp_path / "out" / "table.md").unlink()
+    (tmp_path / "out" / "run" / "report.html").unlink()
+    work(b"6")
+    assert (tmp_path / "out" / "table.md").read_bytes() == b"6"
+
+
+def test_what_a_killed_process_wrote_is_not_taken_for_remarks(tmp_path):
+    with files.claim(tmp_path / "out", "check") as folder:
+        files.write_bytes(folder / "table.md", b"1")
+    claim = files.claim(tmp_path / "out", "check")
+    folder = claim.__enter__()
+    mark = (folder / files.MARK).read_bytes()
+    files.write_bytes(folder / "table.md", b"2")
+    claim.__exit__(None, None, None)
+    (folder / files.MARK).write_bytes(mark)  # as it is found if the process is killed there
+    with files.claim(tmp_path / "out", "check") as folder:
+        files.write_bytes(folder / "table.md", b"3")
+    assert (folder / "table.md").read_bytes() == b"3"
+
+
 def test_a_folder_that_another_command_made_is_not_replaced(tmp_path):
     with files.claim(tmp_path / "run", "fit") as folder:
         files.write_bytes(folder / "weights", b"1")

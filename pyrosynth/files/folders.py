@@ -21,8 +21,10 @@ from pyrosynth.files.writing import (
     remove_part,
     write_bytes,
     writing,
+    written,
 )
 
+WRITTEN = "written"  # in a mark: digests of the tables and pages in a folder filled file by file
 MARK = ".pyrosynth.json"  # in every folder of results: who made it, with which settings, its files
 
 
@@ -97,8 +99,8 @@ def claim(path: str | Path, maker: str, mark: str = MARK) -> Iterator[Path]:
             ``zarr.json`` of a dataset, with ``pyrosynth`` among its ``attributes``.
 
     Raises:
-        InputError: It holds something else, it cannot be written, or another process is at work
-            there.
+        InputError: It holds something else, or a table or a page that somebody changed since it
+            was written; it cannot be written, or another process is at work there.
     """
     folder = checked_path("place", path)
     if folder.exists() and not folder.is_dir():
@@ -119,13 +121,37 @@ def claim(path: str | Path, maker: str, mark: str = MARK) -> Iterator[Path]:
             for part in list(folder.rglob("*.part")):
                 if PART.fullmatch(part.name):
                     remove_part(part)
-        if mark == MARK and "made_by" not in _mark(folder):
-            _write_mark(folder, {**_mark(folder), "made_by": made_by})
+        kept = _require_unchanged(folder) if mark == MARK else {}
+        if mark == MARK and (kept or "made_by" not in _mark(folder)):
+            # Without the digests: if this process is killed, nobody shall take what it wrote for
+            # something that somebody changed.
+            held = {key: value for key, value in _mark(folder).items() if key != WRITTEN}
+            _write_mark(folder, {**held, "made_by": made_by})
         claimed[lock] = Path(os.path.realpath(folder))
-        yield folder
+        try:
+            yield folder
+        finally:
+            del claimed[lock]
+            new = {str(f.relative_to(os.path.realpath(folder))): f for f in written.pop(lock, ())}
+            kept |= {name: _digest(file) for name, file in new.items() if file.is_file()}
+            if kept and mark == MARK and folder.is_dir():
+                _write_mark(folder, {**_mark(folder), WRITTEN: dict(sorted(kept.items()))})
     finally:
-        claimed.pop(lock, None)
         os.close(lock)
+
+
+def _require_unchanged(folder: Path) -> dict[str, str]:
+    """Make sure that nobody changed results that people edit; return the digests of them."""
+    held = _mark(folder).get(WRITTEN)
+    digests = held if isinstance(held, dict) else {}
+    for name, digest in digests.items():
+        file = folder / name
+        if file.is_file() and _digest(file) != digest:
+            raise InputError(
+                f"'{file}' was changed since pyrosynth wrote it, so it stays; give another --out, "
+                "or move that file away"
+            )
+    return {name: digest for name, digest in digests.items() if (folder / name).is_file()}
 
 
 def require_same(folder: Path, settings: Mapping[str, Any], *, force: bool = False) -> None:

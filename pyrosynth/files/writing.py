@@ -17,7 +17,9 @@ from pyrosynth.errors import InputError, checked_path
 
 PART = re.compile(r"\..*\.[0-9a-f]{12}\.part", re.DOTALL)  # names of private folders
 LONGEST_NAME = 80  # of a file named after something, in characters
+EDITED = (".csv", ".html", ".md")  # endings of the results that people write their remarks into
 claimed: dict[int, Path] = {}  # the folders that this process fills, by their locks
+written: dict[int, set[Path]] = {}  # what it wrote there of results that people edit
 
 
 @contextmanager
@@ -59,6 +61,7 @@ def atomic(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
                 except FileExistsError:
                     raise InputError(taken) from None
             new.replace(target)
+            _remember(target)
         finally:
             _remove_room(room)
             os.close(lock)
@@ -116,6 +119,14 @@ def _require_in_place(target: Path) -> None:
         there = folder.is_dir() and os.path.samestat(folder.stat(), os.fstat(lock))
         if target.is_relative_to(folder) and not there:
             raise InputError(f"'{folder}' was moved or removed meanwhile; run the command again")
+
+
+def _remember(target: Path) -> None:
+    """Note a file that was written into a claimed folder, for the innermost one."""
+    around = [(lock, folder) for lock, folder in claimed.items() if target.is_relative_to(folder)]
+    if around and target.suffix in EDITED and target.is_file():
+        lock, _ = max(around, key=lambda one: len(one[1].parts))
+        written.setdefault(lock, set()).add(target)
 
 
 def _private_folder(target: Path) -> tuple[Path, int]:
