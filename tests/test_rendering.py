@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import renderings
 from pyrosynth import synths
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
-from pyrosynth.synths.presets import preset_array
+from pyrosynth.synths.presets import Preset, preset_array
 from pyrosynth.synths.rendering import Renderer, probe_isolation
 from pyrosynth.synths.sandbox import starves
 from pyrosynth.synths.worker import START_SECONDS, Worker
@@ -418,6 +419,27 @@ def test_bad_arguments_are_refused(faulty):
         for values in (np.zeros(3), np.zeros((2, 4)), np.full((1, 3), np.nan)):
             with pytest.raises(InputError):
                 renderer.render(values)
+        preset = Preset("a")
+        for given in (preset, [preset]):
+            with pytest.raises(InputError, match=r"values are .*Preset.*; give preset\.array"):
+                renderer.render(given)
+        with pytest.raises(InputError, match="progress is bool True; give the label"):
+            renderer.render(settings(1), progress=True)
+        with pytest.raises(InputError, match="note is int 60; give a Note"):
+            renderer.render(settings(1), note=60)
+    with pytest.raises(InputError, match="transform is str 'mel'; give a function"):
+        Renderer(faulty, NOTE, RATE, transform="mel")
+    for use in (renderer.render, lambda values: next(renderer.stream([(0, values)]))):
+        with pytest.raises(InputError, match="this renderer is closed; open another"):
+            use(settings(1))
+
+
+def test_threads_may_share_a_renderer(faulty):
+    values = settings(18)
+    with Renderer(faulty, NOTE, RATE, workers=2) as renderer, ThreadPoolExecutor(6) as threads:
+        whole = renderer.render(values).audio
+        parts = threads.map(lambda i: renderer.render(values[3 * i : 3 * i + 3]).audio, range(6))
+        np.testing.assert_array_equal(np.concatenate([*parts]), whole)
 
 
 def test_the_voice_sounds_the_same_in_a_worker():

@@ -206,6 +206,9 @@ def checked_values(values: ArrayLike, space: ParamSpace, n_axes: int) -> NDArray
         InputError: They have another shape, are no finite numbers, or lie far outside their
             ranges.
     """
+    rows = values if isinstance(values, Sequence) else [values]
+    if any(isinstance(row, Preset) for row in rows):
+        raise InputError(f"values are {shown(values)}; give preset.array(synth.param_space)")
     array = np.array(space.within(values), order="C")
     if array.ndim != n_axes:
         wanted = "(n_params,)" if n_axes == 1 else "(n, n_params)"

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
+from threading import RLock
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import InputError, integer, number, numbers, require_type
+from pyrosynth.errors import InputError, integer, number, numbers, require_type, shown
 from pyrosynth.synths import Synth, from_spec
 from pyrosynth.synths.base import LONGEST_SECONDS
 from pyrosynth.synths.presets import checked_values
@@ -68,7 +70,7 @@ class Renderer:
     """Worker processes that render sounds; leaving the context ends them.
 
     A crash, a hang or a NaN costs the sound it happens in and no other. Workers do not outlive
-    the process that started them.
+    the process that started them. Threads may share one: `render` and `close` wait for each other.
 
     Attributes:
         workers: The processes, each a `pyrosynth.synths.worker.Worker`.
@@ -119,6 +121,10 @@ class Renderer:
         n_samples = note.n_samples(sample_rate)
         shape, dtype = (0,), "float32"
         if transform is not None:
+            if not callable(transform):
+                raise InputError(
+                    f"transform is {shown(transform)}; give a function of audio, or a FeatureSpec"
+                )
             try:
                 pickle.dumps(transform)
             except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -143,6 +149,7 @@ class Renderer:
         )
         self._scratch = Scratch()
         self.workers = [Worker(settings, self._scratch) for _ in range(n_workers)]
+        self._rendering, self._closed = RLock(), False
 
     def __enter__(self) -> "Renderer":
         """Return the renderer."""
@@ -153,10 +160,12 @@ class Renderer:
         self.close()
 
     def close(self) -> None:
-        """End all workers; nothing of them is left behind."""
-        for worker in self.workers:
-            worker.close()
-        self._scratch.close()
+        """End all workers; nothing of them is left behind, and nothing more can be rendered."""
+        with self._rendering:
+            self._closed = True
+            for worker in self.workers:
+                worker.close()
+            self._scratch.close()
 
     def render(
         self, values: ArrayLike, progress: str | None = None, note: Note | None = None
@@ -172,11 +181,17 @@ class Renderer:
             The sounds, in the same order.
 
         Raises:
-            InputError: The values do not fit the synth, or the note is of another length than the
-                renderer's.
+            InputError: The values do not fit the synth, the note is of another length than the
+                renderer's, or the renderer is closed.
             SynthError: The synth does not load in a worker.
         """
+        with self._rendering:
+            return self._render(values, progress, note)
+
+    def _render(self, values: ArrayLike, progress: str | None, note: Note | None) -> RenderResult:
         array = self._checked(values)
+        require_type("progress", progress, (str, NoneType), "the label of a bar, or None")
+        require_type("note", note, (Note, NoneType), "a Note, or None")
         if note and note.duration_seconds != self.note.duration_seconds:
             raise InputError(
                 f"{note}: this renderer plays notes of {self.note.duration_seconds} s only"
@@ -207,7 +222,7 @@ class Renderer:
             finished.
 
         Raises:
-            InputError: Values do not fit the synth.
+            InputError: Values do not fit the synth, or the renderer is closed.
             SynthError: The synth does not load in a worker.
         """
         keys: dict[int, Any] = {}
@@ -255,6 +270,8 @@ class Renderer:
                     worker.stop()
 
     def _checked(self, values: ArrayLike) -> NDArray[np.float64]:
+        if self._closed:
+            raise InputError("this renderer is closed; open another, as posterior.renderer() does")
         return checked_values(values, self.synth.param_space, 2)
 
     def _blank(self, n: int) -> RenderResult:
