@@ -260,7 +260,6 @@ def test_a_file_of_which_the_end_is_missing_is_refused(tmp_path, ending):
 MEMORY = """
 import resource, sys
 from pyrosynth.audio.io import load_audio
-from pyrosynth.audio.tuning import tune
 from pyrosynth.errors import InputError
 import soundfile, soxr
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
