@@ -1,14 +1,16 @@
-"""A synth for tests that are not about its sound: the controls of the voice, in NumPy.
+"""Synths for tests that are not about their sound: the controls of the voice, in NumPy.
 
-A process that plays it starts in a quarter of the time, since it needs no torch.
+A process that plays one starts in a quarter of the time, since it needs no torch.
 """
 
 import numpy as np
 
 from pyrosynth.synths.base import Synth
+from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.voice_params import SPACE, bank
 
-PLAIN = "plain:Plain"  # what commands call it
+PLAIN, STEPPED = "plain:Plain", "plain:Stepped"  # what commands call them
+LAST = 99  # setting of a control of `Stepped`
 HARMONICS = np.arange(1, 65)
 TABLE = 1024  # samples of one period
 SLOPES = 3.0, 2.0, 1.0, 0.7  # of the harmonics of each wave
@@ -65,3 +67,21 @@ def period(wave, hertz, cutoff, resonance, sample_rate):
     passed = np.where(hertz * HARMONICS < sample_rate / 2, passed, 0.0)
     level = passed * HARMONICS ** -SLOPES[round(wave)]
     return np.fft.irfft([0, *(-1j * level)], TABLE).astype(np.float32) * (TABLE / 2)
+
+
+def stepped(param):
+    """Return a continuous control with a hundred settings instead."""
+    if param.kind != "continuous":
+        return param
+    return Param(
+        param.name, "stepped", param.minimum, param.maximum, param.default, LAST + 1, param.unit
+    )
+
+
+class Stepped(Plain):
+    """The plain synth with no continuous control, as Dexed has none."""
+
+    param_space = ParamSpace(
+        tuple(stepped(param) for param in Plain.param_space.params),
+        Plain.param_space.selections,
+    )

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from plain import Plain
+from plain import LAST, STEPPED
 from small import small_dataset
 from toys import SMALL
 
@@ -14,29 +14,7 @@ from pyrosynth.explore.morphing import smooth_leg
 from pyrosynth.explore.ranking import sensitivity
 from pyrosynth.explore.steering import Chooser
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.training.fit import fit
-
-STEPPED = "test_gradual:Stepped"  # what worker processes import
-LAST = 99
-
-
-def stepped(param):
-    """Return a continuous control with a hundred settings instead."""
-    if param.kind != "continuous":
-        return param
-    return Param(
-        param.name, "stepped", param.minimum, param.maximum, param.default, LAST + 1, param.unit
-    )
-
-
-class Stepped(Plain):
-    """The plain synth with no continuous control, as Dexed has none."""
-
-    param_space = ParamSpace(
-        tuple(stepped(param) for param in Plain.param_space.params),
-        Plain.param_space.selections,
-    )
 
 
 @pytest.fixture(scope="module")

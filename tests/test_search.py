@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from plain import PLAIN
 from small import NOTE
 from toys import SMALL
 
@@ -273,7 +274,7 @@ def test_what_is_kept_of_a_proposal_is_the_setting_that_was_rendered(pool):
 
 def test_a_search_uses_its_whole_budget_whatever_the_controls_are(tmp_path):
     """No control of the DX7 is continuous; a search of 256 renders made 144."""
-    synth = synths.load_synth("voice")
+    synth = synths.load_synth(PLAIN)
     space = synth.param_space
     names = [name for name, one in zip(space.names, space.discrete, strict=True) if one]
     data = render_dataset(
