@@ -31,6 +31,12 @@ ANALYSED_SECONDS = 6.0  # of a longer sound, for its pitch
 VOICED = 0.4  # share of a sound's energy that must have a pitch
 SURELY_VOICED, SURELY_ONE = 0.8, 0.85  # shares of periodic energy, and of it at one pitch
 LOW_PARTIALS, SURELY_LOW = (0.5, 3.5), 0.05  # multiples of a sure pitch, and their share of energy
+# Two notes at a simple interval have only partials of their common period that are multiples of
+# one of these, whatever the interval: a fourth is 3 : 4, a sixth 3 : 5, a third 4 : 5. At least a
+# share of the energy is at each one's own, and hardly any at others: of 0.00006 to 0.010 in dyads,
+# of 0.037 and more in 107 of 109 single instruments; the other two play fifths.
+PERIODS, HIGHEST_PARTIAL = ((2, 3), (2, 5), (3, 5)), 24
+OWN, OTHER = 0.02, 0.015
 BELOW_ALL, ABOVE_ALL = 0.97, 0.9  # of the lowest and highest pitch: where others are, and seem so
 ONE_NOTE = 0.75  # semitones around the median that belong to the note
 
@@ -145,7 +151,7 @@ def tune(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the sound"
             f"the pitch of {name} is not from C1 to B6, where pitches are told apart; give a note "
             "played in another octave"
         )
-    sure = sure and _has_low_partials(low, pitch)
+    sure = sure and _is_one_note(low, pitch)
     let_go, held = _let_go(low)
     nearest = round(pitch)
     hold = min(let_go if held else len(low) / RATE, LONGEST_SECONDS)
@@ -275,12 +281,25 @@ def _is_outside(audio: Audio, pitch: float) -> bool:
     return bool(near and RATE / (first + again.argmax()) < BELOW_ALL * lowest)
 
 
-def _has_low_partials(audio: Audio, pitch: float) -> bool:
-    """Return whether a sound has its lowest partials; a chord has none of its common period."""
+def _is_one_note(audio: Audio, pitch: float) -> bool:
+    """Return whether a sound is at its pitch, and not two or more notes at others.
+
+    A chord has none of the lowest partials of its common period, of two notes most are missing.
+    """
     power = np.square(np.abs(np.fft.rfft(audio)))
     partial = np.fft.rfftfreq(len(audio), 1 / RATE) / (440.0 * 2.0 ** ((pitch - 69) / 12))
     low, high = LOW_PARTIALS
     share = power[(partial > low) & (partial < high)].sum() / power[partial > low].sum()
+    number = np.rint(partial).astype(int)
+    near = (number > 0) & (number <= HIGHEST_PARTIAL) & (np.abs(partial - number) < 0.3)
+    energy = np.bincount(number[near], power[near], HIGHEST_PARTIAL + 1)
+    energy /= energy.sum()
+    numbers = np.arange(HIGHEST_PARTIAL + 1)
+    for one, two in PERIODS:
+        first, second = numbers % one == 0, numbers % two == 0
+        own = min(energy[first & ~second].sum(), energy[second & ~first].sum())
+        if own > OWN and energy[~(first | second)].sum() < OTHER:
+            return False
     return bool(share >= SURELY_LOW)
 
 
