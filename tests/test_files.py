@@ -169,8 +169,8 @@ def test_what_a_killed_process_wrote_is_not_taken_for_remarks(tmp_path):
         files.write_bytes(folder / "table.md", b"1")
     claim = files.claim(tmp_path / "out", "check")
     folder = claim.__enter__()
-    mark = (folder / files.MARK).read_bytes()
     files.write_bytes(folder / "table.md", b"2")
+    mark = (folder / files.MARK).read_bytes()
     claim.__exit__(None, None, None)
     (folder / files.MARK).write_bytes(mark)  # as it is found if the process is killed there
     with files.claim(tmp_path / "out", "check") as folder:

@@ -293,7 +293,7 @@ def _is_one_note(audio: Audio, pitch: float) -> bool:
     number = np.rint(partial).astype(int)
     near = (number > 0) & (number <= HIGHEST_PARTIAL) & (np.abs(partial - number) < 0.3)
     energy = np.bincount(number[near], power[near], HIGHEST_PARTIAL + 1)
-    energy /= energy.sum()
+    energy = energy / energy.sum()
     numbers = np.arange(HIGHEST_PARTIAL + 1)
     for one, two in PERIODS:
         first, second = numbers % one == 0, numbers % two == 0

@@ -9,19 +9,20 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pyrosynth.errors import InputError, checked_path, one_line, read_json
 from pyrosynth.files.writing import (
     PART,
+    Claim,
     atomic,
     claimed,
     locked,
     remove_part,
     write_bytes,
     writing,
-    written,
 )
 
 WRITTEN = "written"  # in a mark: digests of the tables and pages in a folder filled file by file
@@ -122,22 +123,30 @@ def claim(path: str | Path, maker: str, mark: str = MARK) -> Iterator[Path]:
                 if PART.fullmatch(part.name):
                     remove_part(part)
         kept = _require_unchanged(folder) if mark == MARK else {}
-        if mark == MARK and (kept or "made_by" not in _mark(folder)):
-            # Without the digests: if this process is killed, nobody shall take what it wrote for
-            # something that somebody changed.
-            held = {key: value for key, value in _mark(folder).items() if key != WRITTEN}
-            _write_mark(folder, {**held, "made_by": made_by})
-        claimed[lock] = Path(os.path.realpath(folder))
+        if mark == MARK and "made_by" not in _mark(folder):
+            _write_mark(folder, {**_mark(folder), "made_by": made_by})
+        ours = Claim(Path(os.path.realpath(folder)), partial(_without_digests, folder))
+        claimed[lock] = ours
         try:
             yield folder
         finally:
+            new = {str(f.relative_to(ours.folder)): f for f in ours.edited if f.is_file()}
+            if new and mark == MARK:
+                kept |= {name: _digest(file) for name, file in new.items()}
+                with suppress(InputError):  # moved, or a full disk: what was done counts
+                    _write_mark(folder, {**_mark(folder), WRITTEN: dict(sorted(kept.items()))})
             del claimed[lock]
-            new = {str(f.relative_to(os.path.realpath(folder))): f for f in written.pop(lock, ())}
-            kept |= {name: _digest(file) for name, file in new.items() if file.is_file()}
-            if kept and mark == MARK and folder.is_dir():
-                _write_mark(folder, {**_mark(folder), WRITTEN: dict(sorted(kept.items()))})
     finally:
         os.close(lock)
+
+
+def _without_digests(folder: Path) -> None:
+    """Take the digests out of a mark.
+
+    If the process is killed, nobody shall take what it wrote for something that somebody changed.
+    """
+    if WRITTEN in (held := _mark(folder)):
+        _write_mark(folder, {key: value for key, value in held.items() if key != WRITTEN})
 
 
 def _require_unchanged(folder: Path) -> dict[str, str]:

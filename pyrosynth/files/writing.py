@@ -4,13 +4,15 @@ The new one is made in a private, locked folder beside its place, and moves ther
 """
 
 import fcntl
+import filecmp
 import os
 import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyrosynth.errors import InputError, checked_path
@@ -18,8 +20,24 @@ from pyrosynth.errors import InputError, checked_path
 PART = re.compile(r"\..*\.[0-9a-f]{12}\.part", re.DOTALL)  # names of private folders
 LONGEST_NAME = 80  # of a file named after something, in characters
 EDITED = (".csv", ".html", ".md")  # endings of the results that people write their remarks into
-claimed: dict[int, Path] = {}  # the folders that this process fills, by their locks
-written: dict[int, set[Path]] = {}  # what it wrote there of results that people edit
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A folder that this process fills.
+
+    Attributes:
+        folder: The folder.
+        begin: Called before the first of the results that people edit is written.
+        edited: Those of them that were written.
+    """
+
+    folder: Path
+    begin: Callable[[], None]
+    edited: set[Path] = field(default_factory=set)
+
+
+claimed: dict[int, Claim] = {}  # by the locks of the folders
 
 
 @contextmanager
@@ -60,8 +78,8 @@ def atomic(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
                     target.touch(exist_ok=False)
                 except FileExistsError:
                     raise InputError(taken) from None
+            _remember(target, new)
             new.replace(target)
-            _remember(target)
         finally:
             _remove_room(room)
             os.close(lock)
@@ -115,18 +133,23 @@ def safe_name(text: str) -> str:
 
 def _require_in_place(target: Path) -> None:
     """Make sure that a folder that was claimed is still there, and no other one of its name."""
-    for lock, folder in list(claimed.items()):
+    for lock, claim in list(claimed.items()):
+        folder = claim.folder
         there = folder.is_dir() and os.path.samestat(folder.stat(), os.fstat(lock))
         if target.is_relative_to(folder) and not there:
             raise InputError(f"'{folder}' was moved or removed meanwhile; run the command again")
 
 
-def _remember(target: Path) -> None:
-    """Note a file that was written into a claimed folder, for the innermost one."""
-    around = [(lock, folder) for lock, folder in claimed.items() if target.is_relative_to(folder)]
-    if around and target.suffix in EDITED and target.is_file():
-        lock, _ = max(around, key=lambda one: len(one[1].parts))
-        written.setdefault(lock, set()).add(target)
+def _remember(target: Path, new: Path) -> None:
+    """Note a file that is about to change in a claimed folder, for the innermost one."""
+    around = [claim for claim in claimed.values() if target.is_relative_to(claim.folder)]
+    if around and target.suffix in EDITED and new.is_file():
+        if target.is_file() and filecmp.cmp(new, target, shallow=False):
+            return
+        claim = max(around, key=lambda one: len(one.folder.parts))
+        if not claim.edited:
+            claim.begin()
+        claim.edited.add(target)
 
 
 def _private_folder(target: Path) -> tuple[Path, int]:
