@@ -81,7 +81,7 @@ class Folder:
         result = self._kept(name, kind, made)
         if result is None:
             result = make()
-            with whole(self.path / name, "explore", keep_changes=False) as folder:
+            with whole(self.path / name, "explore", remade=(DATA,)) as folder:
                 self._write(result, folder, made)
         self.bar.update()
         return result

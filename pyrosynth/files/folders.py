@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -57,7 +57,7 @@ def require_ours(path: str | Path, maker: str = "") -> None:
 
 
 @contextmanager
-def whole(path: str | Path, maker: str, *, keep_changes: bool = True) -> Iterator[Path]:
+def whole(path: str | Path, maker: str, *, remade: Collection[str] = ()) -> Iterator[Path]:
     """Yield an empty folder that takes the place of ``path`` once the block ends well.
 
     What was at ``path`` stays until then, and stays for good if the block fails.
@@ -66,8 +66,8 @@ def whole(path: str | Path, maker: str, *, keep_changes: bool = True) -> Iterato
         path: The folder; if it is there, it must be empty or written by `whole`, with no other
             file in it.
         maker: The command that makes it.
-        keep_changes: Whether it is replaced later only if its files are as they were written; a
-            damaged file has changed too.
+        remade: Names of files that may be replaced later although they have changed, as they are
+            made anew where they are damaged; all others stay if somebody changed them.
 
     Raises:
         InputError: The place holds something else, is the working folder, or cannot be written.
@@ -82,8 +82,8 @@ def whole(path: str | Path, maker: str, *, keep_changes: bool = True) -> Iterato
         folder.mkdir()
         yield folder
         written = (file for file in sorted(folder.rglob("*")) if file.is_file())
-        files = {str(file.relative_to(folder)): _digest(file) for file in written}
-        listed = files if keep_changes else list(files)
+        files = {str(f.relative_to(folder)): f for f in written}
+        listed = {name: None if name in remade else _digest(f) for name, f in files.items()}
         mark = {"made_by": f"pyrosynth {maker}", "files": listed}
         (folder / MARK).write_text(json.dumps(mark, indent=1) + "\n")
         require_ours(path, maker=maker)  # the block may have taken hours
@@ -237,7 +237,7 @@ def _foreign(folder: Path, in_list: bool) -> str | None:
         name = str(file.relative_to(folder))
         ours = name in listed and file.is_file()
         if isinstance(listed, dict):
-            ours = ours and listed[name] == _digest(file)
+            ours = ours and listed[name] in (None, _digest(file))
         if not ours and name != MARK:
             return name
     return None
