@@ -44,6 +44,9 @@ def test_presets_of_files_are_gathered_once(tmp_path):
         trap, [tmp_path / "bank.json", tmp_path / "one.json"], workers=1, progress=False
     )
     assert len(twice.presets) == 4
+    found.presets[0].save(tmp_path / "own.json")  # does not say of which synth it is
+    (own,) = read_presets(trap, tmp_path / "own.json")
+    assert own.values == found.presets[0].values
     (tmp_path / "wide.csv").write_text(" Level ;name\n0.5;as a spreadsheet\n", "utf-16")
     (wide,) = read_presets(trap, tmp_path / "wide.csv")
     assert wide.values == {"Level": 0.5}
@@ -61,6 +64,7 @@ def test_presets_of_files_are_gathered_once(tmp_path):
             '{"synth": "trap", "name": "warm", "parameters": {"Level": -1e9}}',
             "far.json': preset 'warm': .*'Level' is -1e.09, outside its range from 0 to 1; give",
         ),
+        ("any.json", '{"synth": "", "name": "x", "parameters": {"x": 0}}', "parameter 'x'; known"),
         ("a.fxp", "", "reads no"),
         (
             "again.json",

@@ -70,9 +70,15 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert Preset.load(tmp_path / "x.json") == Preset.load(tmp_path / "x.json", "toy") == preset
     with pytest.raises(InputError, match="of 'toy', not of 'other'"):
         Preset.load(tmp_path / "x.json", "other")
+    with pytest.raises(InputError, match="synth of a preset is int 5; give its name"):
+        preset.save(tmp_path / "x.json", 5)
+    with pytest.raises(InputError, match="synth of a preset is int 5; give its name"):
+        Preset.load(tmp_path / "x.json", 5)
     with pytest.raises(InputError, match="a nan: give a number"):
         Preset("bad", {"a": np.nan}).save(tmp_path / "x.json")
     assert Preset.load(tmp_path / "x.json") == preset
+    preset.save(tmp_path / "x.json")  # of any synth that has its parameters
+    assert Preset.load(tmp_path / "x.json", "toy") == preset
 
 
 def test_values_that_are_no_numbers():

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -118,11 +119,13 @@ class Preset:
 
         Args:
             path: The file; an existing one is replaced.
-            synth: Name of its synth, which `load` can then compare.
+            synth: Name of its synth, which `load` can then compare; without it the preset is taken
+                for one of any synth that has its parameters.
 
         Raises:
             InputError: The file cannot be written, or a value is no finite number.
         """
+        require_type("synth of a preset", synth, str, "its name, such as voice.name")
         values = {name: number(name, value) for name, value in self.values.items()}
         content = {"synth": synth, "name": self.name, "bank": self.bank, "parameters": values}
         write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
@@ -133,13 +136,14 @@ class Preset:
 
         Args:
             path: The file, with the keys ``synth``, ``name`` and ``parameters``.
-            synth: The synth it must be of; any if left out.
+            synth: Name of the synth it must be of, if it says of which it is; any if left out.
 
         Raises:
             InputError: The file is missing, not JSON, lacks a key, holds no numbers, or is of
                 another synth.
         """
         file = checked_path("preset file", path)
+        require_type("synth of a preset", synth, (str, NoneType), "its name, such as voice.name")
         with reading(InputError, f"cannot read a preset from '{path}'", KEYS):
             data = json.loads(read_limited(file, LARGEST_FILE), object_pairs_hook=unrepeated_keys)
         return preset_from_json(data, synth, f"'{path}'", file.stem)
@@ -162,7 +166,7 @@ def preset_from_json(data: Any, synth: str | None, where: str, bank: str) -> Pre
 
     Args:
         data: The JSON.
-        synth: The synth it must be of; any if left out.
+        synth: Name of the synth it must be of, if it says of which it is; any if left out.
         where: What an error calls the place it is from, such as a file in quotes.
         bank: Where it comes from, if it does not say so.
 
@@ -177,7 +181,7 @@ def preset_from_json(data: Any, synth: str | None, where: str, bank: str) -> Pre
         owner, name = data["synth"], data["name"]
         if not isinstance(owner, str) or not isinstance(name, str):
             raise ValueError("synth and name are text")
-    if synth is not None and owner != synth:
+    if synth is not None and owner not in ("", synth):
         raise InputError(
             f"{where} is a preset of '{owner}', not of '{synth}'; give one of '{synth}'"
         )
