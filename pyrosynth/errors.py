@@ -135,8 +135,9 @@ def checked_path(what: str, path: Any) -> Path:
     Raises:
         InputError: It is no path, too long, or cannot be reached.
     """
+    require_type(what, path, (str, os.PathLike), "the path of a file or folder")
     try:
-        if path in ("", b""):  # as of a shell's variable that is not set; it would be "."
+        if path == "":  # as of a shell's variable that is not set; it would be "."
             raise ValueError("it is empty")
         if "://" in str(path):  # of which Path would drop a slash
             raise ValueError("it is a URL, where only datasets go")
@@ -146,9 +147,8 @@ def checked_path(what: str, path: Any) -> Path:
         with suppress(FileNotFoundError, NotADirectoryError):
             os.lstat(checked)
     except (OSError, TypeError, ValueError) as error:
-        why = "it is no text" if isinstance(error, TypeError) else reason(error)
         raise InputError(
-            f"{what} {str(path)!r} is no usable path ({why}); give another"
+            f"{what} {str(path)!r} is no usable path ({reason(error)}); give another"
         ) from error
     return checked
 

@@ -7,7 +7,7 @@ import torch
 import pyrosynth as ps
 from pyrosynth.audio import descriptors, metrics
 from pyrosynth.data.bank import Bank
-from pyrosynth.data.tags import Tag, TagTable, labelled
+from pyrosynth.data.tags import Tag, TagTable, labelled, read_tags
 from pyrosynth.errors import InputError, numbers
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.inference.answers import Draws, Match
@@ -18,6 +18,7 @@ from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.subspace import Subspace
 
 SPACE = ParamSpace((Param("cutoff", maximum=100.0), Param("wave", "toggle", resolution=2)))
+SOUND = np.zeros(2000, np.float32)
 TONE = Tag("tone", ("dark", "bright"))
 VOICE = ps.load_synth("voice")
 BANK = {
@@ -107,6 +108,15 @@ MATCH = {
         (lambda: ps.FeatureSpec.from_json(None), "description of features is None"),
         (lambda: ps.FeatureSpec(floor=1e-300), "floor 1e-300: it is a power; give a number from"),
         (lambda: ps.FeatureSpec()(np.zeros(0)), "holds no samples; give a sound"),
+        (lambda: ps.load_audio(b"RIFF", 22050), "sound file is bytes b'RIFF'; give the path"),
+        (lambda: ps.load_audio(SOUND, 22050), r"sound file is ndarray array\(.*; give the path"),
+        (lambda: ps.save_audio(SOUND, "s.wav", 22050), "file is ndarray .*; give the path of"),
+        (
+            lambda: ps.save_audio("s.mp3", SOUND, 22050),
+            "'s.mp3': WAV is .*; give a name that ends",
+        ),
+        (lambda: ps.save_audio("s", SOUND, 22050), "'s': WAV is what is written; give a name"),
+        (lambda: read_tags({"tone": [1]}, None), r"file of tags is dict .*; give the path"),
         (lambda: ps.FeatureSpec().shape(-5), "n_samples -5: give an integer of at least 0"),
     ],
 )

@@ -191,6 +191,10 @@ def test_integers_and_other_shapes_are_no_audio():
             work((tone() * 32767).astype(np.int16))
         with pytest.raises(InputError, match="has shape"):
             work(np.float32(1))
+    for work in (FeatureSpec(), lambda audio: fit_length(audio, 100, RATE), wav_bytes):
+        for bad in (np.nan, np.inf, 1e300):
+            with pytest.raises(InputError, match="audio contains NaN or infinite samples"):
+                work(np.append(tone().astype(np.float64), bad), *[RATE] * (work is wav_bytes))
 
 
 def flac_without_a_length(path):

@@ -123,7 +123,7 @@ def checked_audio(audio: ArrayLike, what: str = "audio", *, ndim: int | None = N
         The samples, same shape.
 
     Raises:
-        InputError: They are integers, or the shape is another one.
+        InputError: They are integers, NaN or infinite, or the shape is another one.
     """
     samples = numbers(what, audio)
     if samples.dtype.kind != "f":
@@ -134,7 +134,11 @@ def checked_audio(audio: ArrayLike, what: str = "audio", *, ndim: int | None = N
     if samples.ndim < 1 or samples.ndim != (ndim or samples.ndim):
         wanted = "(n_samples,)" if ndim == 1 else "(..., n_samples)"
         raise InputError(f"{what} has shape {samples.shape}; give mono audio of shape {wanted}")
-    return samples.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):
+        sound = samples.astype(np.float32, copy=False)
+    if not np.isfinite(sound).all():
+        raise InputError(f"{what} contains NaN or infinite samples; give finite ones")
+    return sound
 
 
 def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Audio:
@@ -343,13 +347,17 @@ def save_audio(
     """Write audio as a WAV file, atomically.
 
     Args:
-        path: Where to write; an existing file is replaced only once the new one is whole.
+        path: Where to write, a name that ends in ``.wav``; an existing file is replaced only once
+            the new one is whole.
         audio: Samples, shape (n_samples,), or (n_samples, n_channels).
         sample_rate: Rate in Hz.
         subtype: ``FLOAT`` or ``PCM_16``, see `wav_bytes`.
 
     Raises:
-        InputError: The audio is not one, or the file cannot be written, for example on a full
-            disk.
+        InputError: The audio is not one, the name ends otherwise, or the file cannot be written,
+            for example on a full disk.
     """
-    write_bytes(checked_path("file", path), wav_bytes(audio, sample_rate, subtype))
+    file = checked_path("file", path)
+    if file.suffix.lower() != ".wav":
+        raise InputError(f"'{path}': WAV is what is written; give a name that ends in .wav")
+    write_bytes(file, wav_bytes(audio, sample_rate, subtype))

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyrosynth.data.csv_files import read_csv
 from pyrosynth.errors import (
     InputError,
+    checked_path,
     checked_seed,
     counted,
     number,
@@ -303,6 +304,7 @@ def read_tags(path: str | Path, dataset: "Dataset") -> TagTable:
         InputError: The file cannot be read, or a column, a preset or a value is wrong; the
             message says in which line.
     """
+    checked_path("file of tags", path)
     columns, lines = read_csv(path, "tags", (ID, NAME))
     if not {ID, NAME} & set(columns) or len(set(columns)) < len(columns):
         raise InputError(
