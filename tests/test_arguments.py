@@ -76,6 +76,14 @@ MATCH = {
         (lambda: ps.render_dataset("voice", "data"), "synth is str 'voice'; give a synth"),
         (lambda: ps.render_dataset(VOICE, "data", note=60), "note is int 60; give a Note"),
         (lambda: ps.render_dataset(VOICE, "data", presets=["a"]), "one of the presets is str 'a'"),
+        (
+            lambda: ps.render_dataset(VOICE, "data", presets=np.zeros((4, 32))),
+            "presets is ndarray .*; give a list of Preset",
+        ),
+        (
+            lambda: SPACE.select(np.array(["cutoff", "level"])),
+            "unknown parameter 'level'; known: cutoff, wave",
+        ),
         (lambda: ps.fit("npe", "data", "run"), "dataset is str 'data'; give a dataset"),
         (lambda: ps.infer_sounds("run", ["a.wav"], "out"), "posterior is str 'run'"),
         (lambda: ps.check("run", "data", "out"), "posterior is str 'run'"),

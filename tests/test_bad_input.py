@@ -9,6 +9,7 @@ import sys
 
 import forked
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import torch
@@ -19,6 +20,7 @@ import pyrosynth as ps
 from pyrosynth.cli.app import main
 from pyrosynth.explore import folder as exploring
 from pyrosynth.inference import infer as inference
+from pyrosynth.synths.presets import Preset
 from pyrosynth.training import fit as fitting
 from pyrosynth.training import zoo
 
@@ -548,6 +550,59 @@ def test_numbers_that_are_no_preset_no_rate_and_no_features(here):
     for audio in (np.zeros((9, 2000), np.float32), np.zeros((1, 1, 9), np.float32)):
         with pytest.raises(ps.PyrosynthError, match="^audio has shape"):
             ps.save_audio(here / "bad.wav", audio, RATE)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda p, d: p.features(np.full(11025, np.nan)),
+            "audio contains NaN or infinite samples",
+        ),
+        (lambda p, d: p.listen(np.zeros(9)), "sound file is ndarray .*; give the path of a file"),
+        (lambda p, d: p.hear(np.zeros(9)), "sound file is ndarray .*; give the path of a file"),
+        (lambda p, d: p.render(Preset("a")), r"values are Preset .*; give preset\.array"),
+        (lambda p, d: p.refine(x_of(d), 16), "renderer is int 16; give posterior.renderer"),
+        (lambda p, d: p.refine(x_of(d), budget=8, report=True), "report is bool True; give a fun"),
+        (lambda p, d: p.decode(np.zeros(3)), r"latents have shape \(3,\); give \(n, 16\)"),
+        (lambda p, d: p.decode(np.zeros(16)), r"latents have shape \(16,\); give \(n, 16\)"),
+        (lambda p, d: p.decode([]), r"latents have shape \(0,\); give \(n, 16\)"),
+        (lambda p, d: ps.infer_sounds(p, [np.zeros(9)], "o"), "one of the sounds is ndarray"),
+        (lambda p, d: ps.check(p, d, "o", beside=[p]), r"beside is list \[.*; give a dictionary"),
+        (lambda p, d: ps.check(p, d, "o", seed="1"), "seed '1': give an integer from 0"),
+        (lambda p, d: ps.compare(d, "o", models=["mlp"], methods=None), "methods is None; give a"),
+        (lambda p, d: ps.compare(d, "o", models="mpl", methods="all"), "unknown model 'mpl'"),
+        (lambda p, d: ps.compare(d, "o", models="mlp", methods="cam"), "unknown method 'cam'"),
+        (lambda p, d: ps.compare(d, "o", models=None), "models is None; give a list of names"),
+        (
+            lambda p, d: ps.fit("mlp", d, "o", steps=2, bank=p.bank),
+            "file of a bank is Bank .*; gi",
+        ),
+        (
+            lambda p, d: ps.fit("mlp", d, "o", steps=2, bank="no"),
+            "no file 'no' of a bank; give one",
+        ),
+        (lambda p, d: ps.fit("flow_dis", d, "o", tags={"a": [1]}), "file of tags is dict"),
+        (
+            lambda p, d: ps.fit("flow_dis", d, "o", tags=pd.DataFrame()),
+            "file of tags is DataFrame",
+        ),
+        (lambda p, d: ps.Bank.from_dataset("data"), "dataset is str 'data'; give a dataset, such"),
+        (lambda p, d: p.bank.sounds([10**6]), r"positions \[1000000\]: give a list of integers"),
+        (lambda p, d: p.bank.sounds([-1]), r"positions \[-1\]: give a list of integers from 0"),
+        (lambda p, d: p.bank.sounds(["a"]), "positions that are no numbers"),
+    ],
+)
+def test_arguments_beside_a_run_are_one_line(here, tmp_path, monkeypatch, call, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ps.errors.InputError, match=message) as refused:
+        call(ps.Posterior.load(here / "run"), ps.open_dataset(here / "data"))
+    assert len(str(refused.value)) <= 300
+    assert not [file for file in tmp_path.rglob("*") if file.name in ("run.json", "table.csv")]
+
+
+def x_of(dataset):
+    return dataset.x([0])[0]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.features import DB
 from pyrosynth.data.augmentation import MIXED_KINDS
+from pyrosynth.data.rows import existing
 from pyrosynth.errors import (
     InputError,
     RunError,
@@ -142,6 +143,9 @@ class Bank:
         Returns:
             The bank.
         """
+        from pyrosynth.data.dataset import Dataset  # whose libraries a bank does not need
+
+        require_type("dataset", dataset, Dataset, "a dataset, such as open_dataset(folder)")
         rows = dataset.rows("train", human_only=not augmented)
         if most is not None and len(rows) > most:
             human = dataset.rows("train", human_only=True)[:most]
@@ -230,8 +234,11 @@ class Bank:
 
         Returns:
             Features, shape (n, n_mels, n_frames).
+
+        Raises:
+            InputError: There are no such positions.
         """
-        x = self.codes[numbers("positions", found)] @ self.axes
+        x = self.codes[existing("positions", found, len(self))] @ self.axes
         return x.reshape(-1, *self.mean.shape) + self.mean
 
     def save(self, path: str | Path) -> None:

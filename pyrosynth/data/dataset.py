@@ -13,6 +13,7 @@ from pyrosynth.audio.io import Note
 from pyrosynth.data.augmentation import Prior
 from pyrosynth.data.location import location
 from pyrosynth.data.render import Job, Kept, build
+from pyrosynth.data.rows import Rows, existing
 from pyrosynth.data.splits import SPLITS
 from pyrosynth.data.store import PENDING, Store, for_zarr
 from pyrosynth.errors import (
@@ -20,8 +21,6 @@ from pyrosynth.errors import (
     InputError,
     counted,
     number,
-    numbers,
-    one_line,
     reading,
     require_type,
     unknown,
@@ -35,7 +34,6 @@ from pyrosynth.synths.subspace import Subspace
 if TYPE_CHECKING:
     import xarray
 
-Rows = NDArray[np.int64]
 SHOWN = 4  # presets in a notebook
 
 
@@ -248,23 +246,7 @@ class Dataset:
         return self._store.read("bank", self._existing(rows)).tolist()
 
     def _existing(self, rows: ArrayLike) -> Rows:
-        """Return rows as an array, after making sure that there are such rows.
-
-        Raises:
-            InputError: There are not; a mask, for one, is no list of rows.
-        """
-        array = numbers("rows", rows)
-        array = array.astype(np.int64) if array.size == 0 else array
-        if (
-            array.dtype.kind not in "iu"
-            or array.ndim != 1
-            or not ((array >= 0) & (array < len(self))).all()
-        ):
-            raise InputError(
-                f"rows {one_line(repr(rows), 60)}: give a list of integers from 0 to "
-                f"{len(self) - 1}; numpy.flatnonzero makes one of a mask"
-            )
-        return array
+        return existing("rows", rows, len(self))
 
     @property
     def xarray(self) -> "xarray.Dataset":

@@ -23,7 +23,15 @@ from pyrosynth.data.location import claimed, location
 from pyrosynth.data.repeats import repeats_db
 from pyrosynth.data.splits import SPLITS, THRESHOLD_DB, alike, cluster, deal
 from pyrosynth.data.store import METADATA, Store
-from pyrosynth.errors import DataError, InputError, checked_seed, counted, integer, unknown
+from pyrosynth.errors import (
+    DataError,
+    InputError,
+    checked_seed,
+    counted,
+    integer,
+    require_type,
+    unknown,
+)
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.executor import Executor, open_executor
 from pyrosynth.synths.params import ParamSpace
@@ -75,6 +83,7 @@ class Job:
         """
         space = self.synth.param_space
         given = self.synth.presets() if presets is None else presets
+        require_type("presets", given, Sequence, "a list of Preset")
         if not given:
             raise InputError(f"synth '{self.synth.name}' has no presets of its own; give some")
         values = space.from_unit(space.to_unit(preset_array(given, space)))

@@ -13,7 +13,15 @@ from pyrosynth._version import __version__
 from pyrosynth.audio.descriptors import NAMES, SoundSummary
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
-from pyrosynth.errors import MOST, DataError, InputError, counted, integer, require_type, unknown
+from pyrosynth.errors import (
+    MOST,
+    DataError,
+    checked_seed,
+    counted,
+    integer,
+    require_type,
+    unknown,
+)
 from pyrosynth.evaluation.calibration import Calibration, differing_controls
 from pyrosynth.evaluation.methods import BASELINES, Search, answer_baselines
 from pyrosynth.evaluation.reports import check_figures, check_report
@@ -162,7 +170,8 @@ def check(
     """
     if baselines not in KINDS:
         raise unknown("set of baselines", baselines, KINDS)
-    require_seed(seed)
+    require_type("beside", beside, (Mapping, type(None)), "a dictionary of runs by their names")
+    seed = checked_seed(seed)
     draws, budget = integer("draws", draws, 2, MOST), integer("budget", budget, 0, MOST)
     n_presets = None if n_presets is None else integer("n_presets", n_presets, 1)
     others = dict(beside or {})
@@ -188,16 +197,6 @@ def check(
             n_targets = len(runner.targets)
             result = _run(runner, posterior, dataset, others, draws, budget, baselines)
         return _write(posterior, result, folder, budget)
-
-
-def require_seed(seed: int) -> None:
-    """Make sure that a number can seed everything random.
-
-    Raises:
-        InputError: It is negative or needs more than 64 bits.
-    """
-    if not 0 <= seed < 2**64:
-        raise InputError(f"seed {seed}: give a number from 0 to 18446744073709551615")
 
 
 def _require_unseen(posterior: Posterior, targets: Targets) -> None:

@@ -72,8 +72,8 @@ def compare(
     dataset: Dataset,
     out: str | Path,
     *,
-    models: Sequence[str | Path] = ("all",),
-    methods: Sequence[str] = ("all",),
+    models: Sequence[str | Path] | str | Path = ("all",),
+    methods: Sequence[str] | str = ("all",),
     seeds: int = 3,
     n_presets: int | None = 100,
     draws: int = 64,
@@ -98,7 +98,7 @@ def compare(
     Args:
         dataset: What all learn from; its split is that of all.
         out: Folder for the results.
-        models: Names of models, paths of ``.py`` files, or ``all``.
+        models: Names of models, paths of ``.py`` files, or ``all``; or a single one.
         methods: Baselines and searches, see `pyrosynth.evaluation.methods.parse`.
         seeds: Number of fits of each model.
         n_presets: Number of held-out presets, and of outside sounds, picked at random; None for

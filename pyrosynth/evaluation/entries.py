@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.tags import TagTable
-from pyrosynth.errors import InputError, PyrosynthError, unknown
+from pyrosynth.errors import InputError, PyrosynthError, require_type, unknown
 from pyrosynth.modeling import Variant
 from pyrosynth.training import zoo
 from pyrosynth.training.fit import fit
@@ -35,11 +35,14 @@ class ModelEntry:
     uses_tags: bool = False
 
 
-def model_entries(models: Sequence[str | Path], options: Mapping[str, Any]) -> list[ModelEntry]:
+def model_entries(
+    models: Sequence[str | Path] | str | Path, options: Mapping[str, Any]
+) -> list[ModelEntry]:
     """Find models, and deal hyper-parameters to them.
 
     Args:
-        models: Names, or paths of ``.py`` files; ``all`` stands for every name of the zoo.
+        models: Names, or paths of ``.py`` files, or a single one; ``all`` stands for every name
+            of the zoo.
         options: Hyper-parameters by name. ``KEY`` is for each model that takes it,
             ``MODEL.KEY`` for one model, and wins.
 
@@ -51,6 +54,9 @@ def model_entries(models: Sequence[str | Path], options: Mapping[str, Any]) -> l
         InputError: A model is unknown, or there is no such file; two have one name; or no model
             takes an option.
     """
+    models = [models] if isinstance(models, str | Path) else models
+    require_type("models", models, Sequence, "a list of names, or all")
+    require_type("options", options, Mapping, "a dictionary of hyper-parameters")
     listed = zoo.list_models()
     given = [one for model in models for one in (listed if model == "all" else (str(model),))]
     names: dict[str, str] = {}

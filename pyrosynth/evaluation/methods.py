@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset, Rows
-from pyrosynth.errors import InputError, counted, unknown
+from pyrosynth.errors import InputError, counted, require_type, unknown
 from pyrosynth.evaluation.runner import Arrays, EvaluationRunner
 from pyrosynth.evaluation.scores import BANK, GUESS, REFERENCE
 from pyrosynth.inference.pool import Pool
@@ -142,12 +142,12 @@ class Search:
         return runner.evolve(self.start or "scratch", unit, search, self.budget, sigma=sigma, **of)
 
 
-def parse(names: Sequence[str], models: Sequence[str]) -> tuple[list[str], list[Search]]:
+def parse(names: Sequence[str] | str, models: Sequence[str]) -> tuple[list[str], list[Search]]:
     """Read names of baselines and searches.
 
     Args:
-        names: Such as ``median``, ``cma-200``, ``retrieval+cma-200``, ``flow_reg+infer-1000``;
-            ``all`` stands for those of ``ALL_METHODS``, ``none`` for none.
+        names: Such as ``median``, ``cma-200``, ``retrieval+cma-200``, ``flow_reg+infer-1000``, or
+            a single one; ``all`` stands for those of ``ALL_METHODS``, ``none`` for none.
         models: Names of the models that are compared.
 
     Returns:
@@ -156,6 +156,8 @@ def parse(names: Sequence[str], models: Sequence[str]) -> tuple[list[str], list[
     Raises:
         InputError: A name is none of these (the known ones are listed).
     """
+    names = [names] if isinstance(names, str) else names
+    require_type("methods", names, Sequence, "a list of names, all, or none")
     given = [one for name in names for one in {"all": ALL_METHODS, "none": ()}.get(name, (name,))]
     baselines, searches = [], []
     for name in dict.fromkeys(given):

@@ -12,7 +12,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
 
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.qualities import qualities
@@ -253,12 +252,9 @@ class LatentSpace:
             z: Latents, shape (n, latent_dim).
         """
         run, variant = self.posterior.run, self.posterior.variant
-        latents = self._latent(z).split(BATCH)
+        latents = run.latents(z, 2).split(BATCH)
         parts = [run.unstandardise(variant.expected_x(part)) for part in latents]
         return torch.cat(parts).cpu().numpy()
-
-    def _latent(self, z: ArrayLike) -> Tensor:
-        return torch.as_tensor(numbers("latents", z, np.float32), device=self.posterior.device)
 
 
 class _Computed:

@@ -108,7 +108,7 @@ def remainders(posterior: Posterior, values: ArrayLike, z: ArrayLike) -> Float:
     Returns:
         ``u``, shape (..., n_remainder).
     """
-    latent = _tensor(posterior, z)
+    latent = posterior.run.latents(z)
     u = posterior.variant.remainder(_cube(posterior, values), latent)
     return u.double().cpu().numpy()
 
@@ -126,7 +126,7 @@ def values_at(posterior: Posterior, z: ArrayLike, u: ArrayLike | None = None) ->
     Returns:
         Native values of all parameters, shape (..., n_params).
     """
-    variant, latent = posterior.variant, _tensor(posterior, z)
+    variant, latent = posterior.variant, posterior.run.latents(z)
     if u is None:
         v = variant.params_of(latent)
     else:
@@ -165,7 +165,3 @@ def _cube(posterior: Posterior, values: ArrayLike) -> Tensor:
     """Return presets as points of the unit cube, shape (..., n_learnt)."""
     v = posterior.run.space.encode(posterior.learnt(values))
     return torch.as_tensor(v, device=posterior.device)
-
-
-def _tensor(posterior: Posterior, z: ArrayLike) -> Tensor:
-    return torch.as_tensor(numbers("latents", z, np.float32), device=posterior.device)

@@ -247,7 +247,7 @@ class Posterior:
             Native values of all parameters, shape (n, n_params), and features, shape
             (n, n_mels, n_frames).
         """
-        latent = torch.as_tensor(numbers("latents", z, np.float32), device=self.device)
+        latent = self.run.latents(z, 2)
         v = self.variant.params_of(latent).cpu().numpy()
         x = self.run.unstandardise(self.variant.expected_x(latent))
         return self.complete(self.run.space.decode(v)), x.cpu().numpy()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pyrosynth.audio.features import DB
 from pyrosynth.audio.metrics import log_distance
+from pyrosynth.errors import InputError, require_type, shown
 from pyrosynth.inference.answers import Match
 from pyrosynth.inference.descent import descend
 from pyrosynth.inference.pool import Pool
@@ -199,6 +200,9 @@ def search(
     report: Callable[[int], object],
 ) -> Match:
     """Find the preset behind a sound, see `pyrosynth.inference.posterior.Posterior.refine`."""
+    require_type("renderer", renderer, Renderer, "posterior.renderer(); a budget goes by its name")
+    if not callable(report):
+        raise InputError(f"report is {shown(report)}; give a function of the number of sounds")
     pool = Pool(target, posterior.run.full_space, posterior.run.space, renderer, report)
     going = Search(posterior, pool, seed)
     going.run(budget)

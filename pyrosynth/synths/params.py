@@ -310,7 +310,7 @@ class ParamSpace:
         Raises:
             InputError: A name is unknown; the known ones are listed.
         """
-        if which == "all":
+        if isinstance(which, str) and which == "all":
             return self
         if isinstance(which, str):
             which = self.selections.get(which) or tuple(which.split(","))

@@ -195,6 +195,8 @@ def _fitted(
     processes: Processes,
 ) -> Run:
     """Fit a variant and write its run, if there is a folder."""
+    if bank is not None and not checked_path("file of a bank", bank).is_file():
+        raise InputError(f"no file '{bank}' of a bank; give one that Bank.save wrote, or none")
     begun = settings_of(folder / svi.CHECKPOINT) if folder else None
     size = partial(buffer_size, dataset, table, memory, device, begun)
     data = training_data(dataset, table, processes.of_first(size))

@@ -15,12 +15,15 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import RunError, checked_path, read_json, reading
+from pyrosynth.errors import InputError, RunError, checked_path, numbers, read_json, reading
 from pyrosynth.files import safe_name, write_bytes
 from pyrosynth.modeling import Dims, Temperature, Term, Variant, build, set_temperature
 from pyrosynth.report import notebook
@@ -121,6 +124,22 @@ class Run:
     def unstandardise(self, x: Tensor) -> Tensor:
         """Turn what the variant predicts back into log-mel features."""
         return x * self.std + self.mean
+
+    def latents(self, z: ArrayLike, n_axes: int | None = None) -> Tensor:
+        """Return latents on the run's device, after making sure that the variant can read them.
+
+        Args:
+            z: Latents, shape (..., latent_dim).
+            n_axes: Number of axes that they must have; any if left out.
+
+        Raises:
+            InputError: They are no numbers, or of another shape.
+        """
+        latent, dim = numbers("latents", z, np.float32), self.variant.latent_dim
+        if dim and (latent.shape[-1:] != (dim,) or latent.ndim != (n_axes or latent.ndim)):
+            rows = "n" if n_axes else "..."
+            raise InputError(f"latents have shape {latent.shape}; give ({rows}, {dim})")
+        return torch.as_tensor(latent, device=self.mean.device)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the source of the variant, not its name: another process has not loaded it."""
