@@ -25,6 +25,7 @@ from pyrosynth.explore.folder import swept_by_default
 from pyrosynth.explore.morphing import GRID, METHODS, smooth_leg
 from pyrosynth.explore.ranking import sensitivity, title
 from pyrosynth.explore.result import PLAYERS
+from pyrosynth.explore.steering import move
 from pyrosynth.synths.knobs import titles
 from pyrosynth.training.fit import fit
 
@@ -348,13 +349,62 @@ def test_umap_that_is_not_installed(posterior, monkeypatch):
             lambda p: explore.morph(p, [None, None], method="by foot"),
             "known: rendered, sound, halfway",
         ),
-        (lambda p: explore.morph(p, [None, None], steps=1), "give at least 2"),
+        (lambda p: explore.morph(p, [None, None], steps=1), "steps 1: give an integer from 2"),
+        (lambda p: explore.morph(p, None), "presets is None; give two or more, by their names"),
+        (
+            lambda p: explore.morph(p, [None, None], 5),
+            "renderer is int 5; give posterior.renderer",
+        ),
+        (
+            lambda p: explore.traverse(p, ["z1", "z2"]),
+            r"axis is list \['z1', 'z2'\]; give its name",
+        ),
+        (
+            lambda p: explore.traverse(p, "z1", True),
+            "renderer is bool True; give posterior.rendere",
+        ),
+        (lambda p: explore.traverse(p, reach="far"), "reach 'far': give a number"),
+        (lambda p: explore.traverse(p, steps="9"), "steps '9': give an integer from 2"),
+        (lambda p: explore.rank_axes(p, 1), "axes is int 1; give a list of their names"),
+        (lambda p: explore.rank_axes(p, "z0"), "unknown axis 'z0'"),
+        (
+            lambda p: explore.nearest_presets(p, np.zeros((64, 11)), "5"),
+            "k '5': give an integer fr",
+        ),
+        (lambda p: explore.sample_prior(p, 4.5), "n 4.5: give an integer from 1"),
+        (lambda p: explore.sample_prior(p, 4, seed=-1), "seed -1: give an integer from 0"),
+        (
+            lambda p: explore.sample_prior(p, 4, True),
+            "renderer is bool True; give posterior.rende",
+        ),
+        (lambda p: explore.sample_around(p, None, radius="wide"), "radius 'wide': give a number"),
+        (lambda p: explore.novel_presets(p, "2"), "n '2': give an integer from 1 to"),
+        (lambda p: explore.LatentSpace(p).index(None), "preset is None; give the name of a known"),
+        (lambda p: explore.LatentSpace(p).sample("4"), "n '4': give an integer from 1"),
+        (lambda p: explore.LatentSpace(p).values(np.zeros(3)), r"latents have shape \(3,\); give"),
+        (
+            lambda p: explore.LatentSpace(p).expected(np.zeros(16)),
+            r"shape \(16,\); give \(n, 16\)",
+        ),
+        (
+            lambda p: move(explore.LatentSpace(p), "name", np.zeros(16)),
+            "place is str 'name'; give space.place",
+        ),
+        (
+            lambda p: move(
+                explore.LatentSpace(p), explore.LatentSpace(p).place(None), np.zeros(3)
+            ),
+            r"goal of a step have the shape \(3,\); give one of shape \(16\)",
+        ),
         (lambda p: explore.nearest_presets(p, "nothing.wav"), "unknown preset 'nothing.wav'"),
         (lambda p: explore.nearest_presets(p, np.zeros((3, 3))), r"features have shape \(1, 3, 3"),
-        (lambda p: explore.nearest_presets(p, np.zeros((64, 11)), 10**6), "nearest presets among"),
-        (lambda p: explore.sample_around(p, None, 0), "give at least 1"),
-        (lambda p: explore.sample_prior(p, 0), "give at least 1"),
-        (lambda p: explore.novel_presets(p, 10**6), "give 1 to "),
+        (
+            lambda p: explore.nearest_presets(p, np.zeros((64, 11)), 10**6),
+            "k 1000000: give an int",
+        ),
+        (lambda p: explore.sample_around(p, None, 0), "n 0: give an integer from 1"),
+        (lambda p: explore.sample_prior(p, 0), "n 0: give an integer from 1"),
+        (lambda p: explore.novel_presets(p, 10**6), "n 1000000: give an integer from 1 to "),
         (
             lambda p: explore.project(p, method="magic"),
             "unknown projection 'magic'; known: pca, umap",

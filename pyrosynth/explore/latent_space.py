@@ -135,6 +135,7 @@ class LatentSpace:
         Raises:
             InputError: There is none (the kinds that exist are listed), or the run has no tags.
         """
+        require_type("axis", name, str, "its name, such as pc1")
         if name in self.linear_axes:
             return self.linear_axes[name]
         if name in self.named_axes:
@@ -158,6 +159,7 @@ class LatentSpace:
         Raises:
             InputError: There is none of that name; similar ones are listed.
         """
+        require_type("preset", name, str, "the name of a known one")
         if name in self.names:
             return self.names.index(name)
         from difflib import get_close_matches
@@ -203,6 +205,7 @@ class LatentSpace:
             InputError: The name is unknown, the numbers are not a latent of the run, or a preset
                 is given and the variant predicts no sound.
         """
+        require_renderer(renderer)
         if isinstance(where, Place):
             return where
         if isinstance(where, str):
@@ -236,11 +239,18 @@ class LatentSpace:
             z: Latents, shape (..., latent_dim).
             u: What the sounds do not tell, shape (..., n_remainder); None for the most ordinary
                 presets of these sounds.
+
+        Raises:
+            InputError: They have another shape, or are no numbers.
         """
         return values_at(self.posterior, z, u)
 
     def sample(self, n: int, seed: int = 0) -> Place:
-        """Draw places from the model: what people might have made, shapes (n, ...)."""
+        """Draw places from the model: what people might have made, shapes (n, ...).
+
+        Raises:
+            InputError: The number or the seed is no integer, or out of range.
+        """
         z, u = drawn(self.posterior, n, seed)
         return Place(z, u, self.values(z, u))
 
@@ -255,6 +265,16 @@ class LatentSpace:
         latents = run.latents(z, 2).split(BATCH)
         parts = [run.unstandardise(variant.expected_x(part)) for part in latents]
         return torch.cat(parts).cpu().numpy()
+
+
+def require_renderer(renderer: Renderer | None) -> None:
+    """Make sure that an argument is a renderer, or None.
+
+    Raises:
+        InputError: It is something else.
+    """
+    advice = "posterior.renderer(keep_audio=True), or None"
+    require_type("renderer", renderer, (Renderer, type(None)), advice)
 
 
 class _Computed:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, counted, numbers, unknown
+from pyrosynth.errors import MOST, InputError, counted, integer, numbers, require_type, unknown
 from pyrosynth.explore.chains import smooth_chain
 from pyrosynth.explore.latent_space import LatentSpace, Location
 from pyrosynth.explore.places import Array, Float, Place
@@ -113,6 +113,7 @@ def find_path(
 ) -> PresetPath:
     """Find a path through presets; see `morph`."""
     method = usable_method(posterior, method, rendering=renderer is not None)
+    require_type("presets", presets, (Sequence, np.ndarray), "two or more, by their names")
     if len(presets) < 2:
         raise InputError(f"a morph through {counted(len(presets), 'preset')}: give at least 2")
     space = LatentSpace(posterior)
@@ -266,8 +267,7 @@ def morph(
         InputError: A preset or the method are unknown, the variant does not say how presets
             sound, or there are fewer than two presets or steps.
     """
-    if steps < 2:
-        raise InputError(f"{counted(steps, 'step')} from one preset to the next: give at least 2")
+    steps = integer("steps", steps, 2, MOST)
     path = find_path(posterior, presets, method, renderer, steps)
     position = np.linspace(0, len(presets) - 1, (len(presets) - 1) * (steps - 1) + 1)
     values = path.values(position)

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.errors import InputError, counted, numbers
-from pyrosynth.explore.latent_space import LatentSpace, Location
+from pyrosynth.errors import MOST, InputError, checked_seed, integer, number, numbers
+from pyrosynth.explore.latent_space import LatentSpace, Location, require_renderer
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.result import Result, labelled, location_name, rendered_sounds
 from pyrosynth.inference.arviz import distinct_names
@@ -106,11 +106,7 @@ def nearest_presets(posterior: Posterior, sound: str | Path | ArrayLike, k: int 
         x = posterior.features(posterior.listen(sound))
     else:
         x = numbers("features", sound, np.float32)
-    if not 1 <= k < len(space):
-        raise InputError(
-            f"{counted(k, 'nearest preset')} among {counted(len(space), 'preset')}: "
-            f"give 1 to {len(space) - 1}"
-        )
+    k = integer("k", k, 1, len(space) - 1)
     near, lsd = (row[0] for row in space.bank.nearest(x[None], k + (own is not None)))
     near, lsd = near[near != own][:k], lsd[near != own][:k]
     data = _dataset(
@@ -147,10 +143,9 @@ def sample_around(
     Raises:
         InputError: The preset is unknown, or a number is out of range.
     """
-    if n < 1 or radius <= 0:
-        raise InputError(
-            f"{counted(n, 'variation')} within {radius}: give at least 1, and a radius above 0"
-        )
+    n, seed = integer("n", n, 1, MOST), checked_seed(seed)
+    if number("radius", radius) <= 0:
+        raise InputError(f"radius {radius}: give a number above 0")
     space = LatentSpace(posterior)
     center = space.place(at, renderer)
     noise = np.random.default_rng(seed).standard_normal((n, space.dim), np.float32)
@@ -186,8 +181,7 @@ def sample_prior(
     Raises:
         InputError: The number is below 1.
     """
-    if n < 1:
-        raise InputError(f"{counted(n, 'preset')}: give at least 1")
+    n = integer("n", n, 1, MOST)
     space = LatentSpace(posterior)
     places = space.sample(n, seed)
     data = _presets(space, places, renderer, [f"prior sample {i + 1}" for i in range(n)])
@@ -215,8 +209,7 @@ def novel_presets(
     Raises:
         InputError: The number is out of range.
     """
-    if not 1 <= n <= CANDIDATES // 8:
-        raise InputError(f"{counted(n, 'novel preset')}: give 1 to {CANDIDATES // 8}")
+    n = integer("n", n, 1, CANDIDATES // 8)
     space = LatentSpace(posterior)
     drawn = space.sample(CANDIDATES, seed)
     far = np.quantile(np.linalg.norm(space.z, axis=1), EXTREME)
@@ -254,6 +247,7 @@ def _presets(
     space: LatentSpace, places: Place, renderer: Renderer | None, names: Sequence[str]
 ) -> "Dataset":
     """Return the presets at places (n, ...), rendered if there is a renderer."""
+    require_renderer(renderer)
     if renderer is None:
         sounds: dict[str, Any] = {"x": (CELLS, space.expected(places.z))}
     else:

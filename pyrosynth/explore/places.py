@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyro import poutine
 from torch import Tensor
 
-from pyrosynth.errors import numbers
+from pyrosynth.errors import MOST, checked_seed, integer, numbers
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.modeling import noise_from
 from pyrosynth.modeling.distributions import ONE_AT_A_TIME
@@ -148,8 +148,8 @@ def drawn(posterior: Posterior, n: int, seed: int) -> tuple[Array, Float]:
     Returns:
         Latents, shape (n, latent_dim), and what remains, shape (n, n_remainder).
     """
-    variant, parts = posterior.variant, []
-    generator = torch.Generator(posterior.device).manual_seed(seed)
+    variant, parts, n = posterior.variant, [], integer("n", n, 1, MOST)
+    generator = torch.Generator(posterior.device).manual_seed(checked_seed(seed))
     with noise_from(generator):
         for size in np.diff([*range(0, n, BATCH), n]).tolist():
             with ONE_AT_A_TIME, pyro.plate("draws", size, dim=-2):

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.data.labeling import DESCRIBED
-from pyrosynth.explore.latent_space import LatentSpace
+from pyrosynth.errors import checked_seed, integer, require_type
+from pyrosynth.explore.latent_space import LatentSpace, require_renderer
 from pyrosynth.explore.places import Array, Float
 from pyrosynth.explore.result import Result, json_numbers, rendered_sounds
 from pyrosynth.inference.posterior import Posterior
@@ -109,7 +110,8 @@ def rank_axes(
 
     Args:
         posterior: The run.
-        axes: Their names; by default all latent dimensions, principal axes, named ones and tags.
+        axes: Their names, or one; by default all latent dimensions, principal axes, named ones and
+            tags.
         renderer: From ``posterior.renderer()``, to compare what the synth renders; by default what
             the model expects is compared, which takes seconds.
         centers: Number of centers, the origin being the first. An axis does not do the same
@@ -124,10 +126,14 @@ def rank_axes(
     """
     import xarray
 
+    require_renderer(renderer)
+    axes = [axes] if isinstance(axes, str) else axes
+    require_type("axes", axes, (Sequence, type(None)), "a list of their names, or None")
     space = LatentSpace(posterior)
     every = [*space.linear_axes, *space.named_axes, *space.tags]
     names = list(dict.fromkeys(every if axes is None else axes))
-    chosen = np.random.default_rng(seed).permutation(len(space))[: max(0, centers - 1)]
+    chosen = np.random.default_rng(checked_seed(seed)).permutation(len(space))
+    chosen = chosen[: integer("centers", centers, 1) - 1]
     places = [space.place(None), *(space.place(space.names[i]) for i in chosen)]
     kept = np.repeat([[place.u] for place in places], len(POSITIONS), axis=1)
     spread = space.descriptors.std(axis=0)

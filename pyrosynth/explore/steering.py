@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrosynth.errors import InputError
-from pyrosynth.explore.latent_space import LatentSpace
+from pyrosynth.errors import MOST, InputError, checked_seed, integer, require_shapes, require_type
+from pyrosynth.explore.latent_space import LatentSpace, require_renderer
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.inference.descent import descend_squares
 from pyrosynth.synths.rendering import Renderer
@@ -299,8 +299,12 @@ def move(
         The step, and how much of it is heard.
 
     Raises:
-        InputError: The renderer computes no features.
+        InputError: The renderer computes no features, or an argument is of another kind.
     """
+    require_renderer(renderer)
+    require_type("place", place, Place, "space.place(name)")
+    require_shapes("a step", {"goal": (goal, (space.dim,))})
+    budget, seed = integer("budget", budget, 1, MOST), checked_seed(seed)
     if np.array_equal(place.z, goal):
         return Step(place.z, goal, place, False)
     if not space.of_sound or not space.posterior.predicts:

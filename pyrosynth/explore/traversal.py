@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.descriptors import NAMES, UNITS, describe
-from pyrosynth.errors import MOST, InputError, counted
+from pyrosynth.errors import MOST, InputError, checked_seed, integer, number
 from pyrosynth.explore.axes import Axis
 from pyrosynth.explore.latent_space import LatentSpace, Location
 from pyrosynth.explore.places import Array, Float, Place
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 REACH = 4.0  # how far a traversal goes to either side, in spreads of the presets
+FURTHEST = 10.0  # that it may go
 STEPS = 9
 MOVED = 0.02  # share of its range that a parameter of a mapping moves at least
 BAND = (0.05, 0.95)
@@ -150,12 +151,10 @@ def traverse(
     Raises:
         InputError: Axis or preset are unknown, or a number is out of range.
     """
-    if not 0 < reach <= 10 or steps < 2 or not 0 <= draws <= MOST:
-        raise InputError(
-            f"reach {reach}, {counted(steps, 'step')}, {counted(draws, 'draw')}: "
-            "give a reach above 0 and up to 10, "
-            "at least 2 steps, and up to a million draws"
-        )
+    if not 0 < number("reach", reach) <= FURTHEST:
+        raise InputError(f"reach {reach}: give a reach above 0 and up to {FURTHEST:g}")
+    steps, draws = integer("steps", steps, 2, MOST), integer("draws", draws, 0, MOST)
+    seed = checked_seed(seed)
     space = LatentSpace(posterior)
     line, center = space.axis(axis), space.place(at, renderer)
     position = np.linspace(-reach, reach, steps)
