@@ -1,5 +1,6 @@
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -344,6 +345,18 @@ def test_scalars_of_numpy(data, tmp_path):
         note=Note(np.int16(60), 100, np.float64(0.2), 0.3),
     )  # fmt: skip
     assert again.contract == data.contract
+
+
+def test_it_stays_the_same_place_in_another_working_folder(path, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    opened = open_dataset(path.name)
+    (tmp_path / path.name).mkdir()
+    shutil.copytree(path / "name", tmp_path / path.name / "name")  # another dataset, damaged
+    monkeypatch.chdir(tmp_path)
+    for one in (opened, pickle.loads(pickle.dumps(opened))):
+        np.testing.assert_array_equal(one.x([3, 0]), data.x([3, 0]))
+        assert one.names([3]) == data.names([3])
+        assert one.xarray["x"].shape[0] == len(one)
 
 
 def test_it_shows_itself(data):

@@ -46,7 +46,7 @@ class Dataset:
         path: The folder that `render_dataset` made, or its URL.
 
     Attributes:
-        path: The folder.
+        path: The folder, absolute.
         synth_spec: What `pyrosynth.synths.from_spec` rebuilds the synth from.
         full_space: All parameters of the synth.
         space: The learnt parameters.
@@ -93,7 +93,7 @@ class Dataset:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process by the path."""
-        return Dataset, (self.path.absolute(),)
+        return Dataset, (self.path,)
 
     def _repr_html_(self) -> str:
         """Show what it holds in a notebook, with spectrograms and players of some presets."""

@@ -20,16 +20,17 @@ OBJECT_STORES = (
 
 
 def location(path: str | Path) -> Path:
-    """Return a path, or a path of an object store, which has the same methods.
+    """Return an absolute path, or a path of an object store, which has the same methods.
 
     Args:
-        path: A path, or a URL such as ``s3://bucket/data``.
+        path: A path, or a URL such as ``s3://bucket/data``. What a relative one means is settled
+            here: it stays that place if the process moves to another working folder.
 
     Raises:
         InputError: There is no library for such URLs.
     """
     if "://" not in str(path):
-        return checked_path("dataset", path)
+        return checked_path("dataset", path).absolute()
     what = f"'{path}' is no folder or URL that can be used here"
     advice = 'give one such as s3://bucket/data, and install: pip install "pyrosynth[scale]"'
     with reading(InputError, what, advice):

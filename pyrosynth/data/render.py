@@ -265,7 +265,7 @@ def _render(
                 columns["v"] = job.learnt.encode(job.subspace.of(columns["value"]))
                 yield (first, columns), columns["value"]
 
-        for _, n in renderer.stream(chunks(), ChunkWriter(store.path.absolute())):
+        for _, n in renderer.stream(chunks(), ChunkWriter(store.path)):
             bar.update(n)
     return True
 

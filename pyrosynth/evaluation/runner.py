@@ -83,6 +83,10 @@ class EvaluationRunner:
     all_metrics: bool = False
     failures: dict[int, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Settle what a relative folder means."""
+        self.folder = self.folder.absolute()
+
     def render_draws(
         self, posterior: Posterior, draws: int, chosen: Callable[[Float], Sequence[int]]
     ) -> Arrays:
