@@ -7,6 +7,7 @@ import pytest
 from small import small_run
 
 from pyrosynth.cli.app import main
+from pyrosynth.data.bank import Bank
 from pyrosynth.errors import InputError, RunError
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.training import run as runs
@@ -57,6 +58,20 @@ def test_a_run_that_is_there_is_kept_unless_asked(whole, tmp_path):
     assert len(Posterior.load(folder).bank) == 5
     export_run(whole[0], folder, presets=6, force=True)
     assert len(Posterior.load(folder).bank) == 6
+
+
+def test_of_two_exports_to_one_folder_one_says_that_it_lost(whole, tmp_path, monkeypatch):
+    load = Bank.load
+
+    def meanwhile(path):
+        monkeypatch.undo()
+        export_run(whole[0], tmp_path / "small", presets=5)
+        return load(path)
+
+    monkeypatch.setattr(Bank, "load", meanwhile)
+    with pytest.raises(InputError, match="another process was quicker and has written"):
+        export_run(whole[0], tmp_path / "small", presets=6)
+    assert len(Posterior.load(tmp_path / "small").bank) == 5
 
 
 def test_a_path_comes_before_a_name(whole, tmp_path, monkeypatch):

@@ -249,21 +249,22 @@ def test_a_file_is_never_ours(tmp_path):
             files.require_ours(file)
 
 
-def _claim(folder, start, over, answers):
+def _work(way, folder, start, over, answers):
     start.wait()
     try:
-        with files.claim(folder, "test"):
+        with way(folder, "test"):
             over.wait()
             answers.put("won")
     except PyrosynthError as error:
         answers.put(str(error))
 
 
-def test_one_of_ten_processes_wins(tmp_path):
+@pytest.mark.parametrize("way", [files.claim, files.whole])
+def test_one_of_ten_processes_wins(tmp_path, way):
     context = multiprocessing.get_context("fork")
     start, over, answers = context.Event(), context.Event(), context.Queue()
-    given = tmp_path / "new", start, over, answers
-    processes = [context.Process(target=_claim, args=given) for _ in range(10)]
+    given = way, tmp_path / "new", start, over, answers
+    processes = [context.Process(target=_work, args=given) for _ in range(10)]
     for process in processes:
         process.start()
     start.set()
@@ -302,6 +303,17 @@ def test_the_next_call_removes_what_a_kill_left(tmp_path, kind):
     files.write_bytes(target, b"2")
     assert tree(tmp_path) == {"x": b"2"}
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_a_quicker_process_wrote_is_not_replaced(tmp_path):
+    for content in (b"1", b"2"):
+        with files.whole(tmp_path / "x", "test", unless="a") as new:
+            (new / "b").write_bytes(content)
+    with files.whole(tmp_path / "x", "test") as new:
+        (new / "a").write_bytes(b"3")
+    with pytest.raises(InputError, match="another process was quicker and has written"):
+        files.whole(tmp_path / "x", "test", unless="a").__enter__()
+    assert tree(tmp_path)["x/a"] == b"3"
 
 
 def test_a_kill_between_two_renames_loses_nothing(tmp_path):

@@ -57,10 +57,13 @@ def require_ours(path: str | Path, maker: str = "") -> None:
 
 
 @contextmanager
-def whole(path: str | Path, maker: str, *, remade: Collection[str] = ()) -> Iterator[Path]:
+def whole(
+    path: str | Path, maker: str, *, remade: Collection[str] = (), unless: str | None = None
+) -> Iterator[Path]:
     """Yield an empty folder that takes the place of ``path`` once the block ends well.
 
-    What was at ``path`` stays until then, and stays for good if the block fails.
+    What was at ``path`` stays until then, and stays for good if the block fails. Until the block
+    ends, no other process may do the same.
 
     Args:
         path: The folder; if it is there, it must be empty or written by `whole`, with no other
@@ -68,9 +71,12 @@ def whole(path: str | Path, maker: str, *, remade: Collection[str] = ()) -> Iter
         maker: The command that makes it.
         remade: Names of files that may be replaced later although they have changed, as they are
             made anew where they are damaged; all others stay if somebody changed them.
+        unless: Name of a file; a folder that holds it, since another process was quicker, is not
+            replaced.
 
     Raises:
-        InputError: The place holds something else, is the working folder, or cannot be written.
+        InputError: The place holds something else, is the working folder, cannot be written, or
+            another process is writing to it or just has.
     """
     if Path.cwd().is_relative_to(os.path.realpath(path)):
         raise InputError(
@@ -78,7 +84,12 @@ def whole(path: str | Path, maker: str, *, remade: Collection[str] = ()) -> Iter
             "name of another folder"
         )
     require_ours(path, maker=maker)
-    with atomic(path) as folder:
+    with atomic(path, alone=True) as folder:
+        if unless is not None and (Path(path) / unless).exists():
+            raise InputError(
+                f"another process was quicker and has written '{path}'; look at it, or give "
+                "another place"
+            )
         folder.mkdir()
         yield folder
         written = (file for file in sorted(folder.rglob("*")) if file.is_file())

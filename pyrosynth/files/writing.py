@@ -5,10 +5,12 @@ The new one is made in a private, locked folder beside its place, and moves ther
 
 import fcntl
 import filecmp
+import hashlib
 import os
 import re
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +20,7 @@ from pathlib import Path
 from pyrosynth.errors import InputError, checked_path
 
 PART = re.compile(r"\..*\.[0-9a-f]{12}\.part", re.DOTALL)  # names of private folders
+PATIENCE_SECONDS = 0.5  # for who removes a left-over, which takes less
 LONGEST_NAME = 80  # of a file named after something, in characters
 EDITED = (".csv", ".html", ".md")  # endings of the results that people write their remarks into
 
@@ -41,7 +44,7 @@ claimed: dict[int, Claim] = {}  # by the locks of the folders
 
 
 @contextmanager
-def atomic(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
+def atomic(path: str | Path, *, replace: bool = True, alone: bool = False) -> Iterator[Path]:
     """Yield a private place for a file or folder, which moves to ``path`` if the block ends well.
 
     Until then, and for good if the block fails, what is at ``path`` stays. The place has the name
@@ -50,9 +53,12 @@ def atomic(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
     Args:
         path: Of a file or a folder; missing parents are made.
         replace: Whether it may replace what is there; else of a file, also if it came meanwhile.
+        alone: Whether to refuse while another process writes to the same place in this way; else
+            the last one stays.
 
     Raises:
-        InputError: It cannot be written, for example on a full disk, or may not be replaced.
+        InputError: It cannot be written, for example on a full disk, may not be replaced, or
+            another process is writing to it.
     """
     target = Path(os.path.realpath(checked_path("place", path)))
     taken = f"'{path}' is there already; give another --out, or delete it yourself"
@@ -62,7 +68,7 @@ def atomic(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
         _require_in_place(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_parts(target)
-        room, lock = _private_folder(target)
+        room, lock = _private_folder(target, alone)
         try:
             new, old = room / "new" / target.name, room / "old" / target.name
             new.parent.mkdir()
@@ -134,9 +140,8 @@ def safe_name(text: str) -> str:
 def _require_in_place(target: Path) -> None:
     """Make sure that a folder that was claimed is still there, and no other one of its name."""
     for lock, claim in list(claimed.items()):
-        folder = claim.folder
-        there = folder.is_dir() and os.path.samestat(folder.stat(), os.fstat(lock))
-        if target.is_relative_to(folder) and not there:
+        if target.is_relative_to(claim.folder) and not _is_open(claim.folder, lock):
+            folder = claim.folder
             raise InputError(f"'{folder}' was moved or removed meanwhile; run the command again")
 
 
@@ -152,16 +157,36 @@ def _remember(target: Path, new: Path) -> None:
         claim.edited.add(target)
 
 
-def _private_folder(target: Path) -> tuple[Path, int]:
-    """Make a locked folder beside a target; return it and the lock."""
+def _private_folder(target: Path, alone: bool) -> tuple[Path, int]:
+    """Make a locked folder beside a target; return it and the lock.
+
+    Those who want to be alone share one name, so that one of them gets the lock.
+    """
+    end = time.monotonic() + PATIENCE_SECONDS
     while True:
-        room = target.with_name(f".{target.name[:LONGEST_NAME]}.{uuid.uuid4().hex[:12]}.part")
-        room.mkdir()
+        key = hashlib.sha256(os.fsencode(target.name)).hexdigest() if alone else uuid.uuid4().hex
+        room = target.with_name(f".{target.name[:LONGEST_NAME]}.{key[:12]}.part")
+        room.mkdir(exist_ok=alone)
         with suppress(FileNotFoundError):  # taken for a left-over before it was locked
             lock = os.open(room, os.O_RDONLY)
-            if locked(lock) and room.exists():
+            is_ours = locked(lock)
+            if is_ours and _is_open(room, lock) and not any(room.iterdir()):
                 return room, lock
             os.close(lock)
+            if is_ours:
+                remove_part(room)
+            elif alone and time.monotonic() > end:
+                raise InputError(
+                    f"another process is writing to '{target}'; wait until it ends, or give "
+                    "another place"
+                )
+            else:
+                time.sleep(0.02)
+
+
+def _is_open(folder: Path, descriptor: int) -> bool:
+    """Tell whether a descriptor is of the folder that has this name now."""
+    return folder.is_dir() and os.path.samestat(folder.stat(), os.fstat(descriptor))
 
 
 def _remove_parts(target: Path) -> None:

@@ -65,7 +65,7 @@ def export_run(
     synth = {key: value for key, value in run.synth_spec.items() if key != "path"}
     dataset = {key: value for key, value in run.dataset.items() if key != "path"}
     small = replace(run, synth_spec=synth, dataset={**dataset, **exported})
-    with whole(folder, "export") as new:
+    with whole(folder, "export", unless=None if force else FACTS) as new:
         if bank is not None:
             bank.save(new / BANK)
         small.save(new, half=True)
