@@ -208,6 +208,18 @@ def test_infer(call, run, tmp_path):
     assert "made earlier" not in call(*infer, "--seed", "4", "--force")[1]
     assert (folder / "preset.json").stat().st_mtime_ns != before
 
+    again = tmp_path / "again" / "target.wav"  # another sound of this name
+    again.parent.mkdir()
+    soundfile.write(again, soundfile.read(sound)[0][::-1], rate)
+    infer[2] = again
+    for more in ([], ["--seed", "4"]):
+        code, printed, error = call(*infer, *more)
+        assert (code, printed) == (2, ""), "no score of the first sound"
+        assert f"'{folder}' was made earlier from another sound than '{again}'; " in error
+        assert "--force" in error
+    assert call(*infer, "--force")[0] == 0
+    assert "made earlier" in call(*infer)[1]
+
 
 def test_infer_needs_a_sound_or_the_example(call, run, tmp_path):
     code, out, error = call("infer", run, "--out", tmp_path)

@@ -240,7 +240,8 @@ def _infer(
         )  # fmt: skip
 
     found, failed = infer(force=False)
-    return (found, failed) if all(item.same for item in found) else infer(force=True)
+    left = any((folder / Path(one.sound).stem).exists() for one in failed)  # of another sound
+    return infer(force=True) if left or not all(item.same for item in found) else (found, failed)
 
 
 def _verdict(summary: dict[str, Any]) -> list[str]:

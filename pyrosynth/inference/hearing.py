@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.audio.pitch import pitch
 from pyrosynth.audio.tuning import TunedSound
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, SynthError
 from pyrosynth.inference.answers import Match
 from pyrosynth.inference.pool import IN_TUNE, NO_FARTHER_DB, Pool
 from pyrosynth.inference.search import Search
-from pyrosynth.synths.rendering import Renderer
+from pyrosynth.synths.rendering import Renderer, RenderResult
 from pyrosynth.training.svi import plain_torch
 
 if TYPE_CHECKING:
@@ -135,6 +136,57 @@ def off_pitch(audio: Audio, way: Hearing, spec: FeatureSpec) -> float | None:
     """
     heard = None if way.pitch is None else sounding_pitch(audio, spec)
     return None if heard is None or way.pitch is None else heard - way.pitch
+
+
+def off_its_key(
+    posterior: "Posterior",
+    way: Hearing,
+    values: NDArray[np.float64],
+    played: RenderResult,
+    renderer: Renderer,
+) -> float | None:
+    """Return how many semitones a preset sounds above its key, where it is played.
+
+    Args:
+        posterior: The run.
+        way: How the sound was taken.
+        values: Native values, shape (1, n_params).
+        played: The preset at the run's note, with audio.
+        renderer: From ``posterior.renderer(keep_audio=True)``.
+
+    Returns:
+        None where it has no pitch, or none is wanted.
+    """
+    if way.pitch is None:
+        return None
+    run, key = posterior.run, way.key(posterior.run.note)
+    there = played if key == run.note else renderer.render(values, note=key)
+    assert there.audio is not None
+    off = off_pitch(there.audio[0], way, run.features)
+    return None if off is None else off - (key.pitch - run.note.pitch)
+
+
+def play_tuned(posterior: "Posterior", tuned: TunedSound, values: NDArray[np.float64]) -> Audio:
+    """Play a preset at the note that was heard.
+
+    Args:
+        posterior: The run.
+        tuned: The sound, and the note that was heard.
+        values: Native values, shape (n_params,).
+
+    Returns:
+        The sound, shape (n_samples,).
+
+    Raises:
+        SynthError: The synth cannot play it.
+    """
+    rate = posterior.run.features.sample_rate
+    with Renderer(posterior.synth, tuned.note, rate, workers=1, keep_audio=True) as renderer:
+        rendered = renderer.render(values[None])
+    if rendered.failed[0]:
+        raise SynthError(f"the synth {rendered.reason[0]} when it played {tuned.words}")
+    assert rendered.audio is not None
+    return rendered.audio[0]
 
 
 def tuning_advice(way: Hearing, off: float | None) -> str:

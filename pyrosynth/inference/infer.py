@@ -18,12 +18,10 @@ from pyrosynth._version import __version__
 from pyrosynth.audio.closeness import short_advice
 from pyrosynth.audio.io import Audio, load_audio, save_audio
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.audio.tuning import TunedSound
 from pyrosynth.errors import (
     MOST,
     InputError,
     PyrosynthError,
-    SynthError,
     checked_path,
     checked_seed,
     counted,
@@ -32,10 +30,16 @@ from pyrosynth.errors import (
     reading,
     require_type,
 )
-from pyrosynth.files import require_ours, safe_name, whole, writable
+from pyrosynth.files import safe_name, whole, writable
 from pyrosynth.inference.answers import Match
 from pyrosynth.inference.arviz import label_draws, save_groups
-from pyrosynth.inference.hearing import Hearing, off_pitch, refine, tuning_advice
+from pyrosynth.inference.hearing import (
+    Hearing,
+    off_its_key,
+    play_tuned,
+    refine,
+    tuning_advice,
+)
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.inference.report import candidates, infer_report, pitch_section
 from pyrosynth.inference.side_by_side import Tick, side_by_side
@@ -46,6 +50,7 @@ PRESET, SOUND, POSTERIOR = "preset.json", "render.wav", "posterior.nc"
 FAINTEST = 0.01  # share of a sound above the floor; that of 99.8 % of amsynth's presets is larger
 PLAYED, REPORT = "played.wav", "report.html"
 IMPORTED_LATE = ("h5netcdf", "jinja2", "numba", "sklearn.cluster", "sklearn.decomposition")
+SOUND_HASH, FILE_HASH = "sound_sha256", "file_sha256"
 IN_BANK = 8  # presets in the synth's own file: the best, then the draws that sound nearest
 
 
@@ -60,7 +65,7 @@ class Inferred:
         source: What proposed it, see `pyrosynth.inference.search.Match`.
         n_renders: Number of sounds that were rendered to find it.
         kept: Whether the folder was there before and has been left as it was.
-        same: Whether a folder that was kept was made from this sound with these settings.
+        same: Whether a folder that was kept was made with these settings.
         play: Of a sound that was brought to the run's note, the note to play the preset with, see
             `pyrosynth.audio.tuning.TunedSound.to_json`.
         advice: What to know of the result, such as that the sound is at another pitch than the
@@ -232,16 +237,17 @@ def infer_sound(
         What came of it.
 
     Raises:
-        InputError: The sound cannot be used, or the folder cannot be written.
+        InputError: The sound cannot be used, or the folder cannot be written, was made from
+            another sound, or another process is writing to it.
         SynthError: The synth cannot play.
     """
     file, target = checked_path("sound file", path), checked_path("place", folder)
-    name = safe_name(target.name)
-    rate = posterior.run.features.sample_rate
-    recording = load_audio(file, rate)
+    safe_name(target.name)
+    recording = load_audio(file, posterior.run.features.sample_rate)
     made: dict[str, Any] = {
         "pyrosynth": __version__,
-        "sound_sha256": _sha256(recording.tobytes()),
+        SOUND_HASH: hashlib.sha256(recording.tobytes()).hexdigest(),
+        FILE_HASH: _file_sha256(file),
         "run": posterior.run.settings,
         "budget": budget,
         "draws": draws,
@@ -251,7 +257,24 @@ def infer_sound(
         made["own_level"] = True
     if (target / PRESET).is_file() and not force:
         return _kept(file, target, made)
-    require_ours(target, maker="infer")  # before anything is rendered
+    with whole(target, "infer", unless=None if force else PRESET) as new:
+        return _inferred(posterior, file, target, new, renderer, recording, made, report)
+
+
+def _inferred(
+    posterior: Posterior,
+    file: Path,
+    target: Path,
+    new: Path,
+    renderer: Renderer,
+    recording: Audio,
+    made: dict[str, Any],
+    report: Callable[[int], object],
+) -> Inferred:
+    """Infer the preset behind a sound file, and write ``new``, which becomes ``target``."""
+    name, rate = safe_name(target.name), posterior.run.features.sample_rate
+    budget, draws, seed = made["budget"], made["draws"], made["seed"]
+    own_level = "own_level" in made
     if own_level:
         ways = [Hearing(posterior.listen(file, own_level=True))]
     else:
@@ -267,12 +290,13 @@ def infer_sound(
     best = Preset.from_array(space, match.values[0], name, "pyrosynth")
     played = renderer.render(match.values[candidates(match)])  # the best one first
     assert played.audio is not None
+    off = off_its_key(posterior, heard, match.values[:1], played, renderer)
     result = Inferred(
         str(file), str(target), lsd, str(match.source[0]),
         n_renders,
         play=heard.play,
         advice="; ".join(filter(None, [
-            tuning_advice(heard, _off(posterior, heard, match.values[:1], played, renderer)),
+            tuning_advice(heard, off),
             _faint_advice(audible) if own_level else short_advice(lsd, audible),
         ])),
         audible=audible,
@@ -297,37 +321,45 @@ def infer_sound(
     }
     sounds, first = {SOUND: played.audio[0]}, []
     if tuned:
-        sounds[PLAYED] = _play(posterior, tuned, match.values[0])
+        sounds[PLAYED] = play_tuned(posterior, tuned, match.values[0])
         first.append(pitch_section(tuned, recording, sounds[PLAYED], rate))
         files[PLAYED] = f"the same preset at the pitch of the recording: {tuned.words}"
-    with whole(target, "infer") as new:
-        (new / PRESET).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        if synth.write_bank(new / bank, [best, *_nearest(posterior, match, name)]):
-            files[bank] = f"{synth.name}'s own file: the preset, then the nearest draws"
-        for wav, sound in sounds.items():
-            save_audio(new / wav, sound, rate)
-        attrs = {key: json.dumps(value) for key, value in made.items()}
-        save_groups(label_draws(drawn, name, sounded, attrs), new / POSTERIOR)
-        infer_report(
-            new / REPORT, name=name, posterior=posterior, target=audio, match=match,
-            audio=played.audio, draws=drawn, lsd=log_distance(sounded, x), files=files,
-            first=first,
-        )  # fmt: skip
+    (new / PRESET).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    if synth.write_bank(new / bank, [best, *_nearest(posterior, match, name)]):
+        files[bank] = f"{synth.name}'s own file: the preset, then the nearest draws"
+    for wav, sound in sounds.items():
+        save_audio(new / wav, sound, rate)
+    attrs = {key: json.dumps(value) for key, value in made.items()}
+    save_groups(label_draws(drawn, name, sounded, attrs), new / POSTERIOR)
+    infer_report(
+        new / REPORT, name=name, posterior=posterior, target=audio, match=match,
+        audio=played.audio, draws=drawn, lsd=log_distance(sounded, x), files=files,
+        first=first,
+    )  # fmt: skip
     return result
 
 
 def _kept(file: Path, folder: Path, made: dict[str, Any]) -> Inferred:
-    """Describe a folder that was made earlier."""
+    """Describe a folder that was made earlier, of the same sound."""
     other = "give another folder, or delete it"
     with reading(InputError, f"'{folder}' holds something else than an inferred preset", other):
         facts = read_json(folder / PRESET)
-        score = facts["score"]
-        same = facts["made"] == json.loads(json.dumps(made))
-        return Inferred(
+        score, held = facts["score"], facts["made"]
+        asked = json.loads(json.dumps(made))
+        # At another rate the same file is another array; with other remarks inside, another file.
+        same_sound = any(held.get(key) == asked[key] for key in (SOUND_HASH, FILE_HASH))
+        kept = Inferred(
             str(file), str(folder), float(score["lsd_db"]), str(score["source"]),
-            int(score["n_renders"]), kept=True, same=same, play=facts.get("play"),
+            int(score["n_renders"]), kept=True,
+            same={**held, FILE_HASH: ""} == {**asked, FILE_HASH: ""}, play=facts.get("play"),
             advice=str(facts.get("advice", "")), audible=float(score.get("audible", 1.0)),
         )  # fmt: skip
+    if not same_sound:
+        raise InputError(
+            f"'{folder}' was made earlier from another sound than '{file}'; replace it with "
+            "--force (force=True), or give another --out"
+        )
+    return kept
 
 
 def _faint_advice(share: float) -> str:
@@ -338,34 +370,6 @@ def _faint_advice(share: float) -> str:
         f"only {100 * share:.1f} % of the sound lie above the floor of the features, so a small "
         "distance says nothing; leave out own_level (--own-level), or record it louder"
     )
-
-
-def _off(
-    posterior: Posterior,
-    heard: Hearing,
-    values: NDArray[np.float64],
-    played: RenderResult,
-    renderer: Renderer,
-) -> float | None:
-    """Return how many semitones a preset sounds above its key, where it is played."""
-    if heard.pitch is None:
-        return None
-    run, key = posterior.run, heard.key(posterior.run.note)
-    there = played if key == run.note else renderer.render(values, note=key)
-    assert there.audio is not None
-    off = off_pitch(there.audio[0], heard, run.features)
-    return None if off is None else off - (key.pitch - run.note.pitch)
-
-
-def _play(posterior: Posterior, tuned: TunedSound, values: NDArray[np.float64]) -> Audio:
-    """Play a preset at the note that was heard, shape (n_samples,)."""
-    rate = posterior.run.features.sample_rate
-    with Renderer(posterior.synth, tuned.note, rate, workers=1, keep_audio=True) as renderer:
-        rendered = renderer.render(values[None])
-    if rendered.failed[0]:
-        raise SynthError(f"the synth {rendered.reason[0]} when it played {tuned.words}")
-    assert rendered.audio is not None
-    return rendered.audio[0]
 
 
 def _nearest(posterior: Posterior, match: Match, name: str) -> list[Preset]:
@@ -384,8 +388,9 @@ def _sounds(rendered: RenderResult) -> NDArray[np.float32]:
     return np.where(rendered.failed[:, None, None], np.nan, rendered.features)
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _file_sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def to_json(done: Sequence[Inferred], failed: Sequence[Failed]) -> dict[str, Any]:
