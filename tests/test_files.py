@@ -67,6 +67,29 @@ def test_what_was_put_into_our_folder_is_not_replaced(tmp_path):
     assert tree(tmp_path) == before
 
 
+@pytest.mark.parametrize("name", [".DS_Store", "._a", "Thumbs.db", "desktop.ini"])
+def test_what_operating_systems_leave_blocks_nothing(tmp_path, name):
+    site, check = tmp_path / "site", tmp_path / "check"
+    for folder in (site, check):
+        folder.mkdir()
+        (folder / name).write_bytes(FOREIGN)  # in a folder that somebody has looked into
+    for content in (b"1", b"2"):
+        with files.whole(site, "serve") as new:
+            (new / "sounds").mkdir()
+            (new / "sounds" / "a").write_bytes(content)
+        assert (site / "sounds" / "a").read_bytes() == content
+        for place in (site, site / "sounds"):
+            (place / name).write_bytes(FOREIGN)
+        with files.claim(check, "check"):
+            pass
+    assert (check / name).read_bytes() == FOREIGN
+    (site / name).unlink()
+    (site / name).mkdir()
+    (site / name / "mine").write_bytes(FOREIGN)
+    with pytest.raises(InputError, match="mine', which pyrosynth did not write"):
+        files.require_ours(site, "serve")
+
+
 def test_a_link_to_a_folder_that_was_put_into_ours_stays(tmp_path):
     (tmp_path / "album").mkdir()
     with files.whole(tmp_path / "site", "test"):

@@ -5,7 +5,8 @@ Every command that writes uses one of three ways:
 - A **file** goes through `atomic` (or `write_bytes`): it is replaced only once the new one is
   whole. A file that people edit, such as one of tags, is never replaced.
 - A **folder written at once**, such as a static site, goes through `whole`: it replaces a folder
-  of its own kind, in which every file is still as it was written, and nothing else.
+  of its own kind, in which every file is still as it was written, and nothing else. What
+  operating systems leave in folders, such as ``.DS_Store``, does not count, and goes with it.
 - A **folder filled file by file**, such as a run or a check, is opened by `claim`: it must be new,
   empty, or claimed before. It is locked until the block ends, and `require_same` compares the
   settings of this call with those of the first::

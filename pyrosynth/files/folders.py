@@ -26,6 +26,7 @@ from pyrosynth.files.writing import (
 )
 
 WRITTEN = "written"  # in a mark: digests of the tables and pages in a folder filled file by file
+OF_SYSTEM = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.DOTALL)
 MARK = ".pyrosynth.json"  # in every folder of results: who made it, with which settings, its files
 
 
@@ -236,7 +237,11 @@ def _foreign(folder: Path, in_list: bool) -> str | None:
         in_list: Whether all files must be in the list of the mark; else a mark without a list
             lets all of them be.
     """
-    entries = sorted(entry.name for entry in folder.iterdir() if not PART.fullmatch(entry.name))
+    entries = sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if not (PART.fullmatch(entry.name) or _is_of_system(entry))
+    )
     if MARK not in entries:
         return entries[0] if entries else None
     listed = _mark(folder).get("files")
@@ -245,6 +250,8 @@ def _foreign(folder: Path, in_list: bool) -> str | None:
             return None  # filled file by file: other files stay beside ours
         listed = []
     for file in sorted(f for f in folder.rglob("*") if f.is_symlink() or not f.is_dir()):
+        if _is_of_system(file):
+            continue
         name = str(file.relative_to(folder))
         ours = name in listed and file.is_file()
         if isinstance(listed, dict):
@@ -252,6 +259,11 @@ def _foreign(folder: Path, in_list: bool) -> str | None:
         if not ours and name != MARK:
             return name
     return None
+
+
+def _is_of_system(file: Path) -> bool:
+    """Tell whether an operating system left a file when somebody looked into its folder."""
+    return bool(OF_SYSTEM.fullmatch(file.name)) and file.is_file() and not file.is_symlink()
 
 
 def _digest(file: Path) -> str:
