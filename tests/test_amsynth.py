@@ -77,10 +77,10 @@ def test_files_of_amsynth_itself_are_read(tmp_path):
     [
         ("hello\n", "first line"),
         ("", "first line"),
-        ("amSynth\n<preset> <name> a\n<parameter> amp_decay x\n", "line 3"),
-        ("amSynth\n<preset> <name> a\n<parameter> amp_decay nan\n", "line 3"),
-        ("amSynth\n<preset> <name> a\n<parameter> amp_decay 1_0\n", "line 3"),
-        ("amSynth\n<preset> <name> a\n<parameter> amp_decay\n", "line 3"),
+        ("amSynth\n<preset> <name> a\n<parameter> amp_decay x\nEOF\n", "line 3"),
+        ("amSynth\n<preset> <name> a\n<parameter> amp_decay nan\nEOF\n", "line 3"),
+        ("amSynth\n<preset> <name> a\n<parameter> amp_decay 1_0\nEOF\n", "line 3"),
+        ("amSynth\n<preset> <name> a\n<parameter> amp_decay\nEOF\n", "line 3"),
         ("amSynth\n<preset> <name> a\n<parameter> amp_decay 1\n<para", "cut off: .* '<para'"),
         ("amSynth\n<preset> <name> a\n<parameter> amp_decay 0.", "cut off"),
     ],
@@ -91,6 +91,20 @@ def test_bad_bank_files_are_refused(tmp_path, content, word):
         read_bank(tmp_path / "a.bank")
     with pytest.raises(InputError, match="cannot read"):
         read_bank(tmp_path / "missing.bank")
+
+
+def test_of_a_bank_only_the_bad_preset_is_bad(amsynth, tmp_path):
+    write_bank(tmp_path / "a.bank", random_presets(3))
+    good = amsynth.read_bank(tmp_path / "a.bank")
+    lines = (tmp_path / "a.bank").read_text().splitlines()
+    at = lines.index("<preset> <name> sound 1") + 1
+    lines[at] = f"{' '.join(lines[at].split()[:2])} nan"
+    (tmp_path / "a.bank").write_text("\n".join(lines))
+    first, second, third = amsynth.read_each(tmp_path / "a.bank")
+    assert [first, third] == [good[0], good[2]]
+    assert isinstance(second, InputError)
+    assert f"line {at + 1}: " in str(second)
+    assert "of preset 'sound 1' does not set a control to a number; mend it" in str(second)
 
 
 @pytest.mark.plugin

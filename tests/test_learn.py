@@ -91,6 +91,55 @@ def test_presets_of_files_are_gathered_once(tmp_path):
             gather(trap, [tmp_path / name], workers=1, progress=False)
 
 
+def test_a_bad_preset_costs_only_itself(tmp_path, capfd):
+    files = {
+        "good.csv": "name,Level\none,0.5\n",
+        "mixed.csv": "name,Level\ntwo,0.6\nloud,loud\nfar,50\n",
+        "mixed.json": '[{"synth": "trap", "name": "three", "parameters": {"Level": 0.7}}, null]',
+        "bad.csv": "Level\nnan\n",
+        "cut.json": "{",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    call = ["presets", TRAP, *(str(tmp_path / name) for name in files), "--workers", "1"]
+    assert main([*call, "--out", str(tmp_path / "out.json")]) == 2
+    said = capfd.readouterr().err
+    for words in (
+        "mixed.csv' line 3", "mixed.csv': preset 'far'", "mixed.json', number 2",
+        "bad.csv' line 2", "cannot read presets from",
+    ):  # fmt: skip
+        assert said.count(words) == 1
+    trap = synths.load_synth(TRAP)
+    assert [p.name for p in read_presets(trap, tmp_path / "out.json")] == ["one", "two", "three"]
+    with pytest.raises(InputError, match="mixed.csv' line 3"):  # as `learn` does, before the fit
+        gather(trap, [tmp_path / "mixed.csv"], workers=1, progress=False)
+    inside = tmp_path / "folder"
+    inside.mkdir()
+    for name in ("mixed.csv", "cut.json"):
+        (tmp_path / name).rename(inside / name)
+    found = gather(trap, [inside], workers=1, progress=False)
+    assert [p.name for p in found.presets] == ["two"]
+    assert len(found.failed) == 2
+    assert list(found.skipped) == [str(inside / "cut.json")]
+    assert (
+        main(["presets", TRAP, str(tmp_path / "bad.csv"), "--out", str(tmp_path / "b.json")]) == 2
+    )
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_a_setting_between_two_steps_is_told(tmp_path, caplog):
+    trap = synths.load_synth(TRAP)
+    (tmp_path / "a.csv").write_text("name,Wave,Octave\nexact,1,0\nrounded,1.004,0\n")
+    (tmp_path / "b.csv").write_text("name,Wave,Octave\nbetween,1.4,0\nsecond,0.6,0\n")
+    gather(trap, [tmp_path / "a.csv"], workers=1, progress=False)
+    assert not caplog.records
+    gather(trap, [tmp_path / "b.csv"], workers=1, progress=False)
+    (record,) = caplog.records
+    said = record.getMessage()
+    assert "b.csv': preset 'between' sets 'Wave', which has steps, to 1.4: 1 is taken; " in said
+    assert "1 other value" in said
+
+
 def test_names_that_are_not_utf_8_are_kept_as_far_as_they_can_be(tmp_path):
     trap = synths.load_synth(TRAP)
     file = tmp_path / os.fsdecode(b"caf\xe9.csv")

@@ -177,9 +177,12 @@ class _Job:
         file = self.work / PRESETS
         if not file.exists():
             self.say(f"1/5 gather presets of {self.synth.name}")
+            # Strict: who names a file wants it learnt, and mends it sooner than after the fit.
             gathered = gather(self.synth, files, workers=self.workers)
             for path, reason in gathered.skipped.items():
                 self.say(f"  left out {path}: {reason}")
+            for reason in gathered.failed:
+                self.say(f"  left out: {reason}")
             for source, n in gathered.sources.items():
                 self.say(f"  {counted(n, 'preset')} {source}")
             n_silent = int(gathered.silent.sum())

@@ -100,13 +100,16 @@ def presets(
 
     with atomic(out, replace=False) as place:  # what is there may be somebody's work
         loaded = load_synth(synth, **settings(option))
-        found = gather(loaded, files or (), workers=workers)
+        found = gather(loaded, files or (), strict=False, workers=workers)
+        if not found.presets and found.failed:
+            raise InputError(found.failed[0])
         if not found.presets:
             raise InputError(f"'{loaded.name}' has no presets of its own; name files of presets")
         found.save(place, loaded.name)
     n, n_silent = len(found.presets), int(found.silent.sum())
     facts: dict[str, Any] = {
         "presets": n, "silent": n_silent, "sources": found.sources, "skipped": found.skipped,
+        "failed": found.failed,
     }  # fmt: skip
     lines = [f"  {count} {source}" for source, count in found.sources.items()]
     show(
@@ -116,6 +119,10 @@ def presets(
     )
     for file, reason in found.skipped.items():
         complain(f"left out {file}: {reason}")
+    for reason in found.failed:
+        complain(f"left out: {reason}")
+    if found.failed:
+        raise typer.Exit(2)
 
 
 def learn(

@@ -1,10 +1,11 @@
 """Gather the presets of a synth: its own, those in files, or drawn ones where there are none."""
 
 import json
+import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from pyrosynth.errors import (
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.description import legal
+from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import (
     LARGEST_FILE,
     Preset,
@@ -38,10 +40,12 @@ from pyrosynth.synths.presets import (
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.synths.subspace import Subspace
 
+log = logging.getLogger(__name__)
 NOTE = Note(hold_seconds=1.0, duration_seconds=1.5)  # that tells silent presets
 SAMPLE_RATE = 22050
 QUIET = 1e-3  # peak below which a drawn preset counts as silent: -60 dB full scale
 DRAWN = "drawn"  # bank of presets that nobody made
+BETWEEN = 0.05  # of a step, farther from which a value is no rounded setting
 MOST_DRAWS = 20  # settings drawn for one that sounds
 
 
@@ -54,12 +58,14 @@ class Gathered:
         silent: Which have no sound, or fail, shape (n,).
         sources: Number of presets of each source, before equal ones were left out.
         skipped: Files in folders that hold no presets of the synth, and why.
+        failed: What is wrong with single presets, and with files that were named.
     """
 
     presets: list[Preset]
     silent: NDArray[np.bool_]
     sources: dict[str, int]
     skipped: dict[str, str]
+    failed: list[str] = field(default_factory=list)
 
     @property
     def loud(self) -> list[Preset]:
@@ -85,14 +91,19 @@ def gather(
     synth: Synth,
     files: Sequence[str | Path] = (),
     *,
+    strict: bool = True,
     workers: int | None = None,
     progress: bool = True,
 ) -> Gathered:
     """Gather the presets that come with a synth and those in files, and listen to them.
 
+    In a folder lies whatever its owner keeps there: what holds no presets is left out.
+
     Args:
         synth: The synth.
         files: Files of presets, as `read_presets` takes them, or folders of such files.
+        strict: Whether to refuse a file that is named if it or one of its presets is bad; else
+            all that is good is gathered.
         workers: Processes that render; all cores if left out.
         progress: Whether to show a progress bar.
 
@@ -100,32 +111,42 @@ def gather(
         The presets, equal ones once.
 
     Raises:
-        InputError: A file that is named holds no presets of the synth.
+        InputError: A file that is named is bad, and ``strict``.
     """
     own: list[Preset] = []
     with suppress(SynthError):  # such as of amsynth without its banks
         own = synth.presets()
     sources = {"of the synth": len(own)} if own else {}
-    found, skipped = list(own), {}
+    found, skipped, failed = list(own), {}, []
     for given in [checked_path("file of presets", file) for file in files]:
         inside = sorted(f for f in given.rglob("*") if f.is_file()) if _is_folder(given) else []
         for file in inside or [given]:
             try:
-                presets = legal(read_presets(synth, file), synth.param_space)
+                each = _read_each(synth, file)
             except (InputError, SynthError) as error:
-                if not inside:
+                if inside:
+                    skipped[str(file)] = str(error)
+                elif strict:
                     raise
-                skipped[str(file)] = str(error)
+                else:
+                    failed.append(str(error))
                 continue
-            sources[str(file)] = len(presets)
-            found += presets
+            bad = [one for one in each if isinstance(one, InputError)]
+            if bad and strict and not inside:
+                raise bad[0]
+            failed += map(str, bad)
+            good = [one for one in each if isinstance(one, Preset)]
+            sources[str(file)] = len(good)
+            found += legal(good, synth.param_space)
+            if file.suffix.lower() in TABLES:
+                _say_what_moved(str(file), good, synth.param_space)
     presets = distinct(found, synth.param_space) if found else []
     silent = np.zeros(len(presets), bool)
     if presets:
         with Renderer(synth, NOTE, SAMPLE_RATE, workers=workers, keep_audio=False) as renderer:
             values = preset_array(presets, synth.param_space)
             silent = renderer.render(values, "listen" if progress else None).reason != ""
-    return Gathered(presets, silent, sources, skipped)
+    return Gathered(presets, silent, sources, skipped, failed)
 
 
 def read_presets(synth: Synth, path: str | Path) -> list[Preset]:
@@ -140,18 +161,49 @@ def read_presets(synth: Synth, path: str | Path) -> list[Preset]:
     Raises:
         InputError: There are none in the file, or they name unknown parameters.
     """
-    file = Path(path)
-    readers = {".json": _read_json, ".csv": _read_csv}
-    reader = readers.get(file.suffix.lower())
-    presets = synth.read_bank(file) if reader is None else reader(synth, file)
-    if not presets:
-        raise InputError(f"there are no presets in '{path}'")
-    for preset in presets:
-        try:
-            preset.array(synth.param_space)
-        except InputError as error:
-            raise InputError(f"'{file}': {error}") from error
+    presets = []
+    for one in _read_each(synth, Path(path)):
+        if isinstance(one, InputError):
+            raise one
+        presets.append(one)
     return presets
+
+
+def _read_each(synth: Synth, file: Path) -> list[Preset | InputError]:
+    """Read presets as `read_presets` does, with an error in the place of a preset that is bad.
+
+    Raises:
+        InputError: The file as a whole is bad, or each preset in it.
+    """
+    reader = TABLES.get(file.suffix.lower())
+    each = synth.read_each(file) if reader is None else list(reader(synth, file))
+    if not each:
+        raise InputError(f"there are no presets in '{file}'; give a file of presets")
+    for i, one in enumerate(each):
+        if isinstance(one, Preset):
+            try:
+                one.array(synth.param_space)
+            except InputError as error:
+                each[i] = InputError(f"'{file}': {error}")
+    if isinstance(each[0], InputError) and not any(isinstance(one, Preset) for one in each):
+        raise each[0]
+    return each
+
+
+def _say_what_moved(file: str, presets: Sequence[Preset], space: ParamSpace) -> None:
+    """Warn of settings that the synth does not have, which are taken for the nearest ones."""
+    given = preset_array(presets, space)
+    taken = preset_array(legal(presets, space), space)
+    steps = (space.maximum - space.minimum) / np.maximum(space.resolution - 1, 1)
+    moved = np.argwhere(space.discrete & (np.abs(given - taken) > BETWEEN * steps))
+    if len(moved):
+        row, column = moved[0]
+        log.warning(
+            "'%s': preset '%s' sets '%s', which has steps, to %g: "
+            "%g is taken; write the step that is meant%s",
+            file, presets[row].name, space.names[column], given[row, column], taken[row, column],
+            f" ({counted(len(moved) - 1, 'other value')} alike)" if len(moved) > 1 else "",
+        )  # fmt: skip
 
 
 def drawn_presets(
@@ -199,7 +251,7 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not (path / "manifest.ttl").exists()
 
 
-def _read_json(synth: Synth, file: Path) -> list[Preset]:
+def _read_json(synth: Synth, file: Path) -> Iterator[Preset | InputError]:
     """Read presets from JSON, as `Preset.save`, `Gathered.save` and the explorer write them."""
     with reading(InputError, f"cannot read presets from '{file}'", "give JSON of presets"):
         data = json.loads(read_limited(file, LARGEST_FILE * 8), object_pairs_hook=unrepeated_keys)
@@ -208,33 +260,42 @@ def _read_json(synth: Synth, file: Path) -> list[Preset]:
                 raise ValueError(f"they are of '{data['synth']}', not of '{synth.name}'")
             common = {"synth": synth.name, "name": ""}
             data = [{**common, **row} if isinstance(row, dict) else row for row in data["presets"]]
-    if isinstance(data, list):
-        return [
-            preset_from_json(one, synth.name, f"'{file}', number {n}", file.name)
-            for n, one in enumerate(data, 1)
-        ]
-    return [preset_from_json(data, synth.name, f"'{file}'", file.stem)]
+    one_only = not isinstance(data, list)
+    for n, one in enumerate([data] if one_only else data, 1):
+        where, bank = (
+            (f"'{file}'", file.stem) if one_only else (f"'{file}', number {n}", file.name)
+        )
+        try:
+            yield preset_from_json(one, synth.name, where, bank)
+        except InputError as error:
+            yield error
 
 
-def _read_csv(synth: Synth, file: Path) -> list[Preset]:
+def _read_csv(synth: Synth, file: Path) -> Iterator[Preset | InputError]:
     """Read presets from a table, one in each row."""
     columns, lines = read_csv(file, "presets", ("name", *synth.param_space.names))
     twice = next((column for column, n in Counter(columns).items() if n > 1), None)
     if twice is not None:
         raise InputError(f"'{file}' has the column '{twice}' twice; leave one of them")
-    presets = []
     for line, cells in lines:
-        with reading(
-            InputError, f"'{file}' line {line} is no preset", "give a number per parameter"
-        ):
-            if len(cells) != len(columns):
-                raise ValueError(f"cells: {len(cells)}, columns: {len(columns)}")
-            row = dict(zip(columns, cells, strict=True))
-            values = {k: v for k, v in row.items() if k not in ("name", "bank")}
-            numbers = {  # Python reads 6_0 as 60, which nobody who writes a table means
-                name: number(name, float(value) if "_" not in value else value)
-                for name, value in values.items()
-                if value.strip()
-            }
-            presets.append(Preset(row.get("name", ""), numbers, row.get("bank") or file.name))
-    return presets
+        try:
+            yield _preset_of_row(columns, cells, f"'{file}' line {line}", file.name)
+        except InputError as error:
+            yield error
+
+
+def _preset_of_row(columns: list[str], cells: list[str], where: str, bank: str) -> Preset:
+    with reading(InputError, f"{where} is no preset", "give a number per parameter"):
+        if len(cells) != len(columns):
+            raise ValueError(f"cells: {len(cells)}, columns: {len(columns)}")
+        row = dict(zip(columns, cells, strict=True))
+        values = {k: v for k, v in row.items() if k not in ("name", "bank")}
+        numbers = {  # Python reads 6_0 as 60, which nobody who writes a table means
+            name: number(name, float(value) if "_" not in value else value)
+            for name, value in values.items()
+            if value.strip()
+        }
+        return Preset(row.get("name", ""), numbers, row.get("bank") or bank)
+
+
+TABLES = {".json": _read_json, ".csv": _read_csv}  # files that say native values

@@ -100,6 +100,10 @@ class Amsynth(DssiSynth):
         """Read a bank or a single preset, with values as amsynth takes them; see `read_bank`."""
         return [_legal(preset) for preset in read_bank(path)]
 
+    def read_each(self, path: str | os.PathLike[str]) -> list[Preset | InputError]:
+        """Read a bank, of which one preset may be bad; see `Synth.read_each`."""
+        return [one if isinstance(one, InputError) else _legal(one) for one in _read_each(path)]
+
     def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
         """Write presets as a bank file that amsynth loads; see `write_bank`."""
         write_bank(path, presets)
@@ -210,6 +214,16 @@ def read_bank(path: str | os.PathLike[str]) -> list[Preset]:
     Raises:
         InputError: The file is missing, no bank, or sets a control to what is no number.
     """
+    presets = []
+    for one in _read_each(path):
+        if isinstance(one, InputError):
+            raise one
+        presets.append(one)
+    return presets
+
+
+def _read_each(path: str | os.PathLike[str]) -> list[Preset | InputError]:
+    """Read a file as `read_bank` does, with an error in the place of a preset that is bad."""
     file = Path(path)
     with reading(InputError, f"cannot read the bank file '{path}'", "give one of amsynth's"):
         content = read_limited(file, LARGEST_FILE)
@@ -217,9 +231,9 @@ def read_bank(path: str | os.PathLike[str]) -> list[Preset]:
     if not lines or lines[0].strip() not in (BANK_HEADER, PRESET_HEADER):
         raise InputError(
             f"'{path}' is not an amsynth bank: its first line is not '{BANK_HEADER}' or "
-            f"'{PRESET_HEADER}'"
+            f"'{PRESET_HEADER}'; give a file that amsynth wrote, whole"
         )
-    presets: list[Preset] = []
+    presets: list[Preset | InputError] = []
     values: dict[str, float] = {}
     known = set(SPACE.names)
     for number, line in enumerate(lines[1:], 2):
@@ -227,16 +241,22 @@ def read_bank(path: str | os.PathLike[str]) -> list[Preset]:
             values = {}
             presets.append(Preset(line[len("<preset> <name>") :].strip(), values, file.name))
         elif line.startswith("<parameter> "):
+            preset = presets[-1] if presets else Preset("")
+            if isinstance(preset, InputError):
+                continue
             try:
                 _, name, text = line.split()
                 value = math.nan if "_" in text else float(text)
             except ValueError:
                 value = math.nan
             if not math.isfinite(value):
-                raise InputError(
-                    f"'{path}', line {number}: '{line[:60]}' does not set a control to a number"
-                )
-            if name in known:
+                presets[-1:] = [
+                    InputError(
+                        f"'{path}', line {number}: '{line[:60]}' of preset '{preset.name[:60]}' "
+                        "does not set a control to a number; mend it, or copy the file again"
+                    )
+                ]
+            elif name in known:
                 values[name] = value
     last = next(line.strip() for line in reversed(lines) if line.strip())
     if lines[0].strip() == BANK_HEADER and last != BANK_END:

@@ -117,6 +117,16 @@ class Synth(ABC):
             f"synth '{self.name}' reads no '{path}'; give presets as JSON or CSV files"
         )
 
+    def read_each(self, path: str | os.PathLike[str]) -> list[Preset | InputError]:
+        """Read a file as `read_bank` does, with an error in the place of a preset that is bad.
+
+        A format in which one preset can be bad and the next one good overrides this.
+
+        Raises:
+            InputError: The file as a whole is bad.
+        """
+        return list(self.read_bank(path))
+
     def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
         """Write presets in the synth's own format; False if it has none.
 

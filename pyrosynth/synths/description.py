@@ -318,6 +318,13 @@ class DescribedSynth(Synth):
         """Read a file of presets in the synth's own format."""
         return legal(self.synth.read_bank(path), self.param_space)
 
+    def read_each(self, path: str | os.PathLike[str]) -> list[Preset | InputError]:
+        """Read a file of presets in the synth's own format; see `Synth.read_each`."""
+        return [
+            one if isinstance(one, InputError) else legal([one], self.param_space)[0]
+            for one in self.synth.read_each(path)
+        ]
+
     def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
         """Write presets in the synth's own format; False if it has none."""
         return self.synth.write_bank(path, presets)
