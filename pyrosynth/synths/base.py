@@ -50,8 +50,8 @@ class Synth(ABC):
         dropped: Controls that its plugin has beside those of ``param_space``, and why they are
             none of the sound.
         readings: What people read for native values that have no unit, by the parameters' names.
-        told: What its plugin has told of itself, by `pyrosynth.synths.answers`, so that it need
-            not be asked again where the synth is rebuilt.
+        told: What its plugin has told of itself, as `pyrosynth.synths.answers` keeps it, so that
+            it need not be asked again where the synth is rebuilt.
     """
 
     name: str

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import InputError, SynthError, unknown
 from pyrosynth.synths import ladspa
-from pyrosynth.synths.answers import answer
+from pyrosynth.synths.answers import answer, kept
 from pyrosynth.synths.base import Isolation
 from pyrosynth.synths.host import Instance, Library, library
 from pyrosynth.synths.hosts.formats import DAWDREAMER
@@ -169,8 +169,9 @@ class DssiSynth(IsolatedSynth):
         file, label = split_label(path)
         self.path = resolved(file)
         question = f"dssi: probe {self.path}"
-        listed = answer(question, lambda: probe(self.path, PROBE_SECONDS))
-        self.told = {question: listed}
+        files = [self.path]
+        listed = answer(question, files, lambda: probe(self.path, PROBE_SECONDS))
+        self.told = kept(question, files, listed)
         labelled = {synth["label"]: synth for synth in listed}
         self.label = label or next(iter(labelled))
         if self.label not in labelled:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.files import atomic
-from pyrosynth.synths.answers import answer
+from pyrosynth.synths.answers import answer, kept
 from pyrosynth.synths.base import Isolation
 from pyrosynth.synths.hosts.formats import OWN, open_plugin, split_class
 from pyrosynth.synths.hosts.plugin import NO_CONTROLS, Instance, PluginClass, PluginFile
@@ -54,9 +54,10 @@ class PluginSynth(IsolatedSynth):
         place, wanted = split_class(os.fspath(path), host)
         self.host = host
         self.file: PluginFile = open_plugin(place, host)
-        told = answer(self._question(wanted), lambda: self._ask("describe", wanted))
+        files = [self.path]
+        told = answer(self._question(wanted), files, lambda: self._ask("describe", wanted))
         self.described = PluginClass.from_json(told)
-        self.told = {self._question(self.described.id): told}
+        self.told = kept(self._question(self.described.id), files, told)
         self.name = self.described.name.lower()
         self.preset_suffix = self.file.preset_suffix
         has_threads = self.described.has_threads

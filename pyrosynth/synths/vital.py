@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.files import safe_name, whole
-from pyrosynth.synths.answers import answer
+from pyrosynth.synths.answers import answer, kept
 from pyrosynth.synths.isolation import IsolatedSynth
 from pyrosynth.synths.packages import version_of
 from pyrosynth.synths.params import Param, ParamSpace
@@ -90,8 +90,8 @@ class Vital(IsolatedSynth):
         """Read what the controls of the presets are."""
         self.version = package_version()
         question = f"vital: controls of {self.version}"
-        told = answer(question, lambda: _told(self.version))
-        self.told = {question: told}
+        told = answer(question, [], lambda: _told(self.version))
+        self.told = kept(question, [], told)
         self.param_space, self.dropped, self.init = told
         usual = user_folder()
         self.bank = os.path.abspath(os.path.expanduser(bank)) if bank else ""
