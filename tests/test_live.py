@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,7 +14,7 @@ from lively import small_posterior
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.data.labeling import DESCRIBED
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, SynthError
 from pyrosynth.inference.hearing import Hearing
 from pyrosynth.live import engine as live_module
 from pyrosynth.live.controls import LONGEST_STEP
@@ -222,3 +223,18 @@ def test_a_preset_leaves_in_full(live):
     assert list(facts["parameters"]) == list(live.posterior.run.full_space.names)
     several = live.files.bank([(name, live.known(i)) for i, name in enumerate("ab")])[1]
     assert [preset["name"] for preset in json.loads(several)] == ["a", "b"]
+
+
+def test_what_is_being_rendered_ends_when_a_run_is_closed():
+    with Live(small_posterior()[1]) as live:
+        live.render(live.known(0))
+        values = np.repeat(live.known(1)[None], 20_000, axis=0)
+        with ThreadPoolExecutor(1) as pool:
+            rendering = pool.submit(live.search_renderer.render, values)
+            while not live.search_renderer.workers[0].pid:
+                time.sleep(0.01)
+            live.stop()
+            with pytest.raises(SynthError, match="nothing is rendered any more"):
+                rendering.result(10.0)
+        with pytest.raises(SynthError, match="nothing is rendered any more"):
+            live.render(live.known(2))

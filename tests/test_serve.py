@@ -8,7 +8,9 @@ import io
 import json
 import re
 import shutil
+import signal
 import struct
+import time
 import zlib
 from contextlib import suppress
 from types import SimpleNamespace
@@ -33,6 +35,7 @@ from pyrosynth.live import connections, osc, plane, web
 from pyrosynth.live.engine import WAITING, Live
 from pyrosynth.live.page_state import PageState
 from pyrosynth.live.searching import FIRST_EACH, SHOWN, begin, shown
+from pyrosynth.live.server import serve
 from pyrosynth.live.static_site import write_site
 from pyrosynth.synths.voice_params import SPACE
 
@@ -267,6 +270,61 @@ def test_a_search_ends_when_nobody_listens(live, monkeypatch):
 
     asyncio.run(run())
     assert sum(rendered) < 4000
+
+
+def test_a_search_ends_when_its_client_has_left_whatever_it_is_at(live, monkeypatch):
+    """It has told the first candidates, and begins with a thousand guesses and draws."""
+    rendered, render = [], live.search_renderer.render
+
+    def counted(values, *more, **options):
+        rendered.append(len(values))
+        return render(values, *more, **options)
+
+    monkeypatch.setattr(live.search_renderer, "render", counted)
+    sound = wav_bytes(live.render(live.known(2)).audio, 22050)
+
+    async def run():
+        async with TestClient(TestServer(web.Site(live, "small").app())) as client:
+            async with client.post(search({"budget": 4000}), data=sound) as response:
+                while b"cloud" not in await response.content.readline():
+                    pass
+            del rendered[:]
+            async with client.post(search({"budget": 1}), data=sound) as response:  # the next one
+                assert "done" in (await response.text()).splitlines()[-1]
+
+    asyncio.run(run())
+    assert sum(rendered) < 150
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_the_server_ends_at_once_whatever_is_under_way(monkeypatch, waits):
+    """A search, and one that waits for its turn."""
+    said, sound = [], wav_bytes(0.1 * np.sin(np.arange(22050) / 16), 22050)
+
+    async def run(live):
+        serving = asyncio.create_task(serve(live, "small", port=0, osc_port=0, say=said.append))
+        while "Ctrl-C ends it" not in said:
+            await asyncio.sleep(0.01)
+        place = said[0].split()[1]
+        async with ClientSession() as session:
+            asked = search({"budget": 4000})[1:]
+            response = await session.post(f"{place}{asked}", data=sound)
+            while b"cloud" not in await response.content.readline():
+                pass
+            if waits:
+                other = asyncio.create_task(session.post(f"{place}{asked}", data=sound))
+                await asyncio.sleep(0.3)
+            signal.raise_signal(signal.SIGTERM)
+            began = time.monotonic()
+            await serving
+            response.close()
+            if waits:
+                (await other).close()
+            return began
+
+    with Live(small_posterior()[1]) as live:
+        began = asyncio.run(run(live))
+    assert time.monotonic() - began < 3.0
 
 
 def test_a_sound_at_another_pitch_comes_back_with_the_note_to_play(live):
@@ -702,7 +760,7 @@ def test_two_servers_and_ports_in_use_are_one_message_each(live):
         server = TestServer(web.Site(live, "small").app())
         await server.start_server()
         try:
-            await web.serve(live, name, port=server.port, osc_port=0)
+            await serve(live, name, port=server.port, osc_port=0)
         finally:
             await server.close()
 
@@ -714,7 +772,7 @@ def test_two_servers_and_ports_in_use_are_one_message_each(live):
     async def blocked():
         taken = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0)
         async with taken:
-            await web.serve(live, "small", port=taken.sockets[0].getsockname()[1], osc_port=0)
+            await serve(live, "small", port=taken.sockets[0].getsockname()[1], osc_port=0)
 
     with pytest.raises(InputError, match="cannot serve at http://127.*give another --port, or 0"):
         asyncio.run(blocked())
@@ -723,7 +781,7 @@ def test_two_servers_and_ports_in_use_are_one_message_each(live):
 @pytest.mark.parametrize("host", ["x" * 300, "..", "nobody.invalid"])
 def test_a_name_that_no_machine_has_is_one_message(live, host):
     with pytest.raises(InputError, match="cannot serve at .*; give another --host$"):
-        asyncio.run(web.serve(live, "small", host=host, port=0, osc_port=0))
+        asyncio.run(serve(live, "small", host=host, port=0, osc_port=0))
     with pytest.raises(InputError, match="cannot listen for OSC"):
         asyncio.run(osc.listen(live, host, 0))
 
@@ -731,7 +789,7 @@ def test_a_name_that_no_machine_has_is_one_message(live, host):
 def test_ports_that_are_none_are_refused(live):
     for port in (-1, 70000):
         with pytest.raises(InputError, match="from 0 to 65535"):
-            asyncio.run(web.serve(live, "small", port=port, osc_port=0))
+            asyncio.run(serve(live, "small", port=port, osc_port=0))
         with pytest.raises(InputError, match="from 0 to 65535"):
             asyncio.run(osc.listen(live, "127.0.0.1", port))
 
@@ -741,9 +799,7 @@ def test_packed_bodies_are_not_unpacked(live):
 
     async def run():
         said = []
-        serving = asyncio.create_task(
-            web.serve(live, "small", port=0, osc_port=0, say=said.append)
-        )
+        serving = asyncio.create_task(serve(live, "small", port=0, osc_port=0, say=said.append))
         while not any("explorer" in line for line in said):
             await asyncio.sleep(0.05)
         address = said[0].split()[1]

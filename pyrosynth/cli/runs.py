@@ -364,7 +364,7 @@ def serve(
 ) -> None:
     """Play a run live: a web explorer, and OSC for a DAW. The code in RUN is run."""
     try:
-        from pyrosynth.live import web
+        from pyrosynth.live import server
     except ModuleNotFoundError as error:
         raise InputError(
             f"serving needs '{error.name}'; install it: pip install 'pyrosynth[serve]'"
@@ -396,4 +396,4 @@ def serve(
             return
         options = {"host": host, "port": port, "osc_port": osc_port, "allow": allow or ()}
         options |= {"browse": open_, "midi": midi, "say": aside(True)}
-        web.run(live, name, out=str(folder) if folder else None, **options)
+        server.run(live, name, out=str(folder) if folder else None, **options)

@@ -32,6 +32,8 @@ class Pool:
         space: The learnt ones; the others stay at their defaults.
         renderer: Renders, with the features as transform.
         on_render: Called with the number of sounds each time some were rendered.
+        at_once: Sounds that are rendered between two such calls at most; left out for all that
+            were proposed together.
         locked: Unit values of learnt parameters that no proposal changes, by their position.
         off_pitch: Tells how many semitones a sound, shape (n_samples,), is above the pitch that
             is wanted, None if it has no pitch; left out if none is wanted. It needs a renderer
@@ -58,6 +60,7 @@ class Pool:
     locked: Mapping[int, float] = field(default_factory=dict)
     off_pitch: Callable[[Audio], float | None] | None = None
     play: Note | None = None
+    at_once: int | None = None
     unit: NDArray[np.float64] = field(init=False)
     x: NDArray[np.float32] = field(init=False)
     lsd: NDArray[np.float64] = field(init=False)
@@ -104,8 +107,9 @@ class Pool:
         if not len(proposed):
             return np.empty(0)
         fresh = self.fresh(proposed)
-        if len(fresh):
-            self._render(proposed[fresh], source)
+        at_once = self.at_once or max(1, len(fresh))
+        for start in range(0, len(fresh), at_once):
+            self._render(proposed[fresh[start : start + at_once]], source)
         return self.lsd[[self._position[one.tobytes()] for one in proposed]]
 
     def settled(self, unit: ArrayLike) -> NDArray[np.float64]:

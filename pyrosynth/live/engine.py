@@ -5,7 +5,7 @@ Nothing here knows of networks. Every method may be called from any thread.
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock, Semaphore
 from typing import Any
@@ -26,6 +26,7 @@ from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live.controllers import ControllerMap
 from pyrosynth.live.controls import Control, controls
 from pyrosynth.live.files import SessionFiles
+from pyrosynth.live.sounds import Embedding, Sound
 from pyrosynth.live.speaker import Speaker
 from pyrosynth.synths.presets import checked_values
 
@@ -37,34 +38,6 @@ WAITING = 16  # renders that may wait at once
 FURTHEST = 6.0  # largest position on an axis; the presets lie within 3
 LARGEST = 10.0  # coordinate of a latent, unless a known preset is farther out
 ROUNDED = 1.0001  # what rounding may add to a largest number
-
-
-@dataclass(frozen=True, eq=False)
-class Sound:
-    """A sound of the synth.
-
-    Attributes:
-        audio: Shape (n_samples,).
-        x: Its features, shape (n_mels, n_frames).
-    """
-
-    audio: Audio
-    x: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Embedding:
-    """The place of the latent space that a sound was taken to.
-
-    Attributes:
-        place: The preset, and where it is.
-        x: Features of the sound, shape (n_mels, n_frames).
-        lsd_db: Log-spectral distance in dB between the sound and what the synth renders there.
-    """
-
-    place: Place
-    x: Array
-    lsd_db: float
 
 
 class Live:
@@ -128,13 +101,17 @@ class Live:
         self.close()
 
     def close(self) -> None:
-        """End the process that renders, once it has rendered what it is at, and fall silent."""
+        """End the processes that render, and fall silent."""
         if self.speaker:
             self.speaker.close()
-        with self._rendering:
-            self._renderer.close()
-        with self.searching:
-            self.search_renderer.close()
+        self.stop()
+        self._renderer.close()
+        self.search_renderer.close()
+
+    def stop(self) -> None:
+        """Render nothing any more: what is being rendered ends at once by a `SynthError`."""
+        self._renderer.stop()
+        self.search_renderer.stop()
 
     def warm_up(self) -> None:
         """Start both processes that render, and what finds pitches; it takes some seconds."""

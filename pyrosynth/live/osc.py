@@ -142,14 +142,14 @@ class OscServer:
         asyncio.get_running_loop().add_reader(bound, self._drain)
 
     async def close(self) -> None:
-        """Stop listening; what is being worked on is finished first."""
+        """Stop listening; what is being worked on is finished first, what waits is dropped."""
         asyncio.get_running_loop().remove_reader(self.endpoint)
         if self._working:
             self._working.cancel()
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
         if self._tasks:
             await asyncio.wait(self._tasks)
-        for pool in self._pools.values():
-            pool.shutdown()
         self.endpoint.close()
 
     def _drain(self) -> None:

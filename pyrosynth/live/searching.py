@@ -5,8 +5,11 @@ shown was rendered and measured.
 """
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from typing import Any
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +22,18 @@ from pyrosynth.inference.hearing import Hearing, choose, open_search, tuning_adv
 from pyrosynth.inference.pool import IN_TUNE, Pool
 from pyrosynth.inference.search import PART, Search
 from pyrosynth.live.page_state import PageState
+from pyrosynth.synths.worker_process import BATCH_SIZE
 from pyrosynth.training.svi import plain_torch
 
 SHOWN = 6  # candidates
 FIRST_EACH = 3  # guesses and known presets that are rendered first; more if some sound alike
 APART_DB = 0.5  # between two candidates that are shown
 PATIENCE_SECONDS = 60.0  # for the search before this one to end
+LOOK_SECONDS = 0.25  # between two looks whether its turn has come
 CLOUD = 16  # draws of the posterior that are shown on the plane
 HALO = (0.1, 0.9)  # quantiles of the draws, for each parameter
 
+Result = TypeVar("Result")
 Tell = Callable[[dict[str, Any]], bool]
 
 
@@ -40,7 +46,7 @@ class GrowingSearch:
 
     Args:
         page: The page of the run.
-        tell: Called with what is new; returns whether somebody still listens.
+        tell: Called with what is new, which may be nothing; returns whether somebody listens.
     """
 
     def __init__(self, page: PageState, tell: Tell) -> None:
@@ -71,8 +77,10 @@ class GrowingSearch:
             SynthError: The synth cannot play.
         """
         live = self.live
-        if not live.searching.acquire(timeout=PATIENCE_SECONDS):
-            raise InputError("another search is under way; stop it, then drop the sound again")
+        try:
+            self._wait_for_turn()
+        except Stopped:
+            return
         try:
             searches = [self._opened(way, seed, locked or {}, start) for way in hearings]
             chosen = choose(searches, budget)
@@ -94,6 +102,13 @@ class GrowingSearch:
         finally:
             live.searching.release()
 
+    def _wait_for_turn(self) -> None:
+        patience = time.monotonic() + PATIENCE_SECONDS
+        while not self.live.searching.acquire(timeout=LOOK_SECONDS):
+            self._say({})
+            if time.monotonic() > patience:
+                raise InputError("another search is under way; stop it, then drop the sound again")
+
     def _say(self, news: dict[str, Any]) -> None:
         if not self._tell(news):
             raise Stopped
@@ -108,6 +123,8 @@ class GrowingSearch:
         held = unit(posterior.learnt(live.held(run.full_space.defaults, locked)[None]))[0]
         kept = {i: float(held[i]) for i, name in enumerate(run.space.names) if name in locked}
         search = open_search(posterior, way, live.search_renderer, seed, locked=kept)
+        search.pool.at_once = BATCH_SIZE
+        search.pool.on_render = lambda n: self._say({})
         if start is not None:
             search.pool.add(unit(posterior.learnt(start[None])), "model")
         return search
@@ -185,15 +202,22 @@ def tuning(off: float) -> str:
     return f"{100 * abs(off):.0f} cents {'sharp' if off > 0 else 'flat'}"
 
 
-async def in_thread(work: Callable[[Tell], object]) -> AsyncGenerator[dict[str, Any], None]:
-    """Do something in a thread, and yield what it tells; what goes wrong is told as ``error``."""
+async def in_thread(
+    work: Callable[[Tell], object], is_there: Callable[[], bool]
+) -> AsyncGenerator[dict[str, Any], None]:
+    """Do something in a thread, and yield what it tells; what goes wrong is told as ``error``.
+
+    Args:
+        work: What to do.
+        is_there: Asked in that thread, tells whether the client is still there.
+    """
     loop, listening = asyncio.get_running_loop(), True
     told: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
     def tell(news: dict[str, Any]) -> bool:
-        if listening:
+        if listening and news:
             loop.call_soon_threadsafe(told.put_nowait, news)
-        return listening
+        return listening and is_there()
 
     def run() -> None:
         try:
@@ -204,10 +228,25 @@ async def in_thread(work: Callable[[Tell], object]) -> AsyncGenerator[dict[str, 
             if listening:
                 loop.call_soon_threadsafe(told.put_nowait, None)
 
-    running = loop.run_in_executor(None, run)
+    running = asyncio.ensure_future(in_background(run))
     try:
         while (news := await told.get()) is not None:
             yield news
         await running
     finally:
         listening = False
+
+
+async def in_background(work: Callable[..., Result], *given: Any) -> Result:
+    """Do something in a thread of its own, for which the end of the program does not wait."""
+    done: Future[Result] = Future()
+
+    def run() -> None:
+        done.set_running_or_notify_cancel()
+        try:
+            done.set_result(work(*given))
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await asyncio.wrap_future(done)

@@ -1,36 +1,31 @@
-"""The web server: the page of a run and what it asks for, beside the messages by OSC.
+"""The web pages: the explorer of a run, and what it asks for.
 
 The page keeps what it shows; every request says all that is needed to answer it, so a page that
 goes away or a server that is started again loses nothing.
 """
 
 import asyncio
-import errno
 import ipaddress
 import json
-import os
-import signal
-import sys
-import webbrowser
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, web
+from aiohttp import web
 
 from pyrosynth._version import __version__
 from pyrosynth.errors import InputError, PyrosynthError, checked_seed, integer, one_line, reason
-from pyrosynth.live import osc
-from pyrosynth.live.connections import BODY_SECONDS, WAIT_SECONDS, Connections, server_log
-from pyrosynth.live.engine import Live, Sound
+from pyrosynth.live.connections import BODY_SECONDS, WAIT_SECONDS, Connections
+from pyrosynth.live.engine import Live
 from pyrosynth.live.files import LARGEST_FILE
 from pyrosynth.live.midi import MidiPorts
 from pyrosynth.live.page_state import POINT, PageState
 from pyrosynth.live.questions import locked, name_of, one_of, presets_of, question, question_of
 from pyrosynth.live.relatives import children, similar
-from pyrosynth.live.searching import GrowingSearch, in_thread
+from pyrosynth.live.searching import GrowingSearch, in_background, in_thread
+from pyrosynth.live.sounds import Sound
 
 PAGES = Path(__file__).parent / "page"
 FILES = {f"/{file.name}": file for file in sorted(PAGES.glob("*.*"))} | {"/": PAGES / "index.html"}
@@ -173,12 +168,15 @@ class Site:
         self._uploads += 1
         try:
             content = await self._body(request, LARGEST_FILE)
-            hearings = await asyncio.to_thread(self.live.files.upload, content, name)
+            hearings = await in_background(self.live.files.upload, content, name)
         finally:
             self._uploads -= 1
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
-        work = in_thread(lambda tell: GrowingSearch(self.page, tell).run(hearings, **options))
+        work = in_thread(
+            lambda tell: GrowingSearch(self.page, tell).run(hearings, **options),
+            lambda: request.transport is not None,
+        )
         with suppress(ConnectionError):  # the page has stopped it, or has gone
             async with aclosing(work) as told:
                 async for news in told:
@@ -264,133 +262,3 @@ def _is_loopback(name: str) -> bool:
 
 def _say(status: int, text: str) -> web.Response:
     return web.json_response({"error": one_line(text)}, status=status)
-
-
-async def serve(
-    live: Live,
-    name: str,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 8765,
-    osc_port: int = 8766,
-    allow: Collection[str] = (),
-    out: str | None = None,
-    browse: bool = False,
-    midi: MidiPorts | None = None,
-    say: Callable[[str], object] = print,
-) -> None:
-    """Serve a run until it is interrupted or told to stop.
-
-    Args:
-        live: The run.
-        name: What it is called.
-        host: Address to bind to; anything but a loopback address lets other machines in.
-        port: TCP port of the page; 0 for any that is free.
-        osc_port: UDP port of the OSC messages; 0 for any that is free.
-        allow: Names of hosts under which the page may be reached, such as that of a proxy.
-        out: Folder that clients may have files written into; None forbids it.
-        browse: Whether to open the page in the browser, where there is one.
-        midi: Ports by which presets go out and controllers and notes come in.
-        say: Called with each line that tells what goes on.
-
-    Raises:
-        InputError: A port is in use, or the address is none of this machine.
-    """
-    port, stop = integer("port", port, 0, 65535), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Under nohup a closed terminal ends nothing; SIGINT is ignored by whatever & has started.
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            loop.add_signal_handler(number, stop.set)
-    log = server_log()
-    loop.set_exception_handler(
-        lambda _, context: log.error(context["message"], exc_info=context.get("exception"))
-    )
-    site = Site(live, name, (*allow, host), midi)
-    # Bodies are taken as they come: few bytes could unpack to many.
-    runner = web.AppRunner(site.app(), access_log=None, logger=log, auto_decompress=False)
-    await runner.setup()
-    assert runner.server is not None
-    try:
-        try:
-            # Few of those that knock are let in at once, so that files never run out.
-            listening = await loop.create_server(
-                site.connections.watch(runner.server), host, port, backlog=8
-            )
-        except (OSError, UnicodeError) as error:
-            raise await _in_use(host, port, name, error) from error
-        here = listening.sockets[0].getsockname()[:2]
-        closing = loop.create_task(site.connections.close_late_ones())
-        warming = loop.create_task(asyncio.to_thread(_warm_up, live))
-        try:
-            server = await osc.listen(
-                live, host, osc_port, out, stop.set, lambda told: site.midi.tell(told.place.values)
-            )
-            site.midi.start(live, server.session_here)
-            try:
-                say(f"explorer: http://{_place(*here)}/")
-                say(f"OSC: {here[0]}:{server.port} (UDP); see docs/live.md")
-                for line in (*site.midi.lines, live.midi.left_out(list(live.controls))):
-                    if line:
-                        say(one_line(line))
-                if not ipaddress.ip_address(here[0]).is_loopback:
-                    say("anybody who can reach this machine can use it; it knows no passwords")
-                if browse and not await asyncio.to_thread(_opened, f"http://{_place(*here)}/"):
-                    say("there is no browser here; open that address in one")
-                say("Ctrl-C ends it")
-                await stop.wait()
-            finally:
-                await server.close()
-        finally:
-            closing.cancel()
-            warming.cancel()
-            listening.close()
-    finally:
-        await runner.cleanup()
-
-
-def _warm_up(live: Live) -> None:
-    """Start what renders, before it is wanted; what is wrong is said when it is wanted."""
-    with suppress(PyrosynthError):
-        live.warm_up()
-
-
-def _opened(address: str) -> bool:
-    """Open an address in the browser; tell whether there is one with windows."""
-    windows = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")  # one in the terminal would take it over
-    if sys.platform == "linux" and not any(os.environ.get(name) for name in windows):
-        return False
-    return webbrowser.open(address)
-
-
-def _place(host: str, port: int) -> str:
-    """Return a host and a port as they stand in an address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-async def _in_use(host: str, port: int, name: str, error: Exception) -> InputError:
-    """Say why the port cannot be had."""
-    where = f"http://{_place(host, port)}/"
-    try:
-        async with (
-            ClientSession(timeout=ClientTimeout(10)) as session,
-            session.get(f"{where}api/ping") as response,
-        ):
-            served = (await response.json())["run"]
-        same = f"'{name}' is" if served == name else f"another run ('{served}') is"
-        return InputError(
-            f"{same} being served at {where} already; open that, or give another --port and "
-            "--osc-port"
-        )
-    except (ClientError, TimeoutError, ValueError, KeyError, TypeError):
-        named = isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES)
-        other = "--port, or 0 for any" if named else "--host"
-        return InputError(f"cannot serve at {where} ({reason(error)}); give another {other}")
-
-
-def run(live: Live, name: str, **options: Any) -> None:
-    """Serve a run from a program of its own; see ``serve``."""
-    import torch
-
-    torch.set_num_threads(1)  # more of them only wait for each other, in computations this small
-    asyncio.run(serve(live, name, **options))

@@ -20,7 +20,15 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import InputError, integer, number, numbers, require_type, shown
+from pyrosynth.errors import (
+    InputError,
+    SynthError,
+    integer,
+    number,
+    numbers,
+    require_type,
+    shown,
+)
 from pyrosynth.synths import Synth, from_spec
 from pyrosynth.synths.base import LONGEST_SECONDS
 from pyrosynth.synths.presets import checked_values
@@ -38,6 +46,7 @@ from pyrosynth.synths.worker_process import (
 
 MOST_WORKERS = 1024
 LOOKS = 8  # how often the parent looks at a worker in the time allowed for a sound
+LOOK_SECONDS = 0.25  # between two looks, at most
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,8 @@ class Renderer:
         n_workers = n_cores() if workers is None else integer("workers", workers, 1, MOST_WORKERS)
         sample_rate = integer("sample_rate", sample_rate, 1)
         timeout_seconds = number("timeout_seconds", timeout_seconds, 1e-3, LONGEST_SECONDS)
-        self._look_seconds = timeout_seconds / LOOKS
+        self._look_seconds = min(LOOK_SECONDS, timeout_seconds / LOOKS)
+        self._stopped = False
         self.synth, self.note, self.sample_rate = synth, note, sample_rate
         self.keep_audio = keep_audio
         n_samples = note.n_samples(sample_rate)
@@ -159,6 +169,10 @@ class Renderer:
         """Close the renderer."""
         self.close()
 
+    def stop(self) -> None:
+        """Render nothing any more: what another thread renders ends at once by a `SynthError`."""
+        self._stopped = True
+
     def close(self) -> None:
         """End all workers; nothing of them is left behind, and nothing more can be rendered."""
         with self._rendering:
@@ -183,7 +197,7 @@ class Renderer:
         Raises:
             InputError: The values do not fit the synth, the note is of another length than the
                 renderer's, or the renderer is closed.
-            SynthError: The synth does not load in a worker.
+            SynthError: The synth does not load in a worker, or the renderer was stopped.
         """
         with self._rendering:
             return self._render(values, progress, note)
@@ -253,6 +267,8 @@ class Renderer:
         waiting = iter(batches)
         try:
             while True:
+                if self._stopped:
+                    raise SynthError("nothing is rendered any more, as the program is ending")
                 for depth in range(1, SLOTS + 1):
                     for worker in self.workers:
                         if worker.n_batches < depth and (batch := next(waiting, None)) is not None:
