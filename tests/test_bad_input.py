@@ -149,7 +149,11 @@ def test_plugins(refused, faulty_plugin, tmp_path):
     assert "no plugin" in refused("scan", tmp_path / "none.so")
     assert "'pyrosynth synths' lists the synths" in refused("scan", "vital")
     assert str(cut) in refused("scan", cut)
-    assert "is not a usable DSSI plugin" in refused("scan", text)
+    said = refused("scan", text)
+    assert "is not a usable DSSI plugin" in said
+    assert said.count(str(text)) == 1
+    (tmp_path / "a.wav").write_bytes(b"")
+    assert "a.wav' is no plugin by its name; give" in refused("scan", tmp_path / "a.wav")
     assert str(cut) in refused("render", cut, "--out", tmp_path / "data")
     assert "unknown synth in" in refused(
         "render", f"{faulty_plugin}#Moog", "--out", tmp_path / "data"
@@ -412,6 +416,10 @@ def test_runs_that_are_none(refused, here, tmp_path):
     infer = [here / "good.wav", "--out", tmp_path / "out"]
     assert "no run directory" in refused("infer", tmp_path / "none", *infer)
     assert "'run.json' is missing" in refused("infer", here, *infer)
+    packed = shutil.make_archive(str(tmp_path / "run"), "zip", here)
+    assert "run.zip' is a file and a run is a folder; unpack it" in refused(
+        "infer", packed, *infer
+    )
 
 
 def test_a_variant_that_cannot_be(refused, here, tmp_path):

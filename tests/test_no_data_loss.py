@@ -263,3 +263,13 @@ def test_results_of_other_commands_are_not_replaced(here, tmp_path, capsys):
         assert main(arguments(command, here, tmp_path / out, *force)) == 2, command
         assert "was made by `pyrosynth" in capsys.readouterr().err
     assert contents(tmp_path) == before
+
+
+def test_the_folder_of_a_dataset_is_no_place_for_a_run(here, tmp_path, capsys):
+    shutil.copytree(here / "data", tmp_path / "data")
+    before = contents(tmp_path)
+    assert main(arguments("fit", here, tmp_path / "data")) == 2
+    assert (
+        "data' was made by `pyrosynth render`, not by `pyrosynth fit`" in capsys.readouterr().err
+    )
+    assert contents(tmp_path) == before

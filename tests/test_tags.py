@@ -161,6 +161,14 @@ def test_presets_are_found_by_name_as_well(dataset, read):
     assert np.isnan(by_name.labels[4:]).all()
 
 
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_the_index_that_pandas_writes_is_left_out(read, caplog, name):
+    table = read(f"{name},preset,tone: dark/bright\n0,3,1\n1,4,dark\n")
+    assert "the first column has no name and is left out, as an index" in caplog.text
+    assert [str(tag) for tag in table.tags] == ["tone: dark/bright"]
+    assert table.labels[3:5].ravel().tolist() == [1, 0]
+
+
 HEAD = "preset,name,tone: dark/bright\n"
 
 
@@ -171,6 +179,8 @@ HEAD = "preset,name,tone: dark/bright\n"
         ("id,tone: dark/bright\n", "line 1: the columns are id, tone: dark/bright; there must"),
         ("preset,preset,tone: a/b\n", "none twice"),
         ("preset,name\n", "line 1: there is no tag"),
+        ("preset,tone: a/b,\n", "line 1: column 3 has no name; give it one such as"),
+        (",preset,tone: a/b\nloud,3,a\n", "line 2: 'loud' is in a column without a name, and no"),
         ("preset,tone\n", "line 1: tag 'tone: ' is not usable"),
         ("preset,tone: a/b,tone: c/d\n", "line 1: tags tone, tone: each needs a name of its own"),
         (HEAD + "\n0,,dark\n1,,dim\n", "line 4: unknown value of tone 'dim'; known: dark, bright"),

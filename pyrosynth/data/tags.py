@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 OF_ALL = re.compile(r"(z|pc)\d+")  # names of axes that every latent has
 BETWEEN = "|"  # between classes of a cell of which either may hold
+UNNAMED = ("", "Unnamed: 0")  # names of the index that pandas writes, and reads and writes again
 ID, NAME = "preset", "name"  # columns that say which preset a line is about
 MOST_DIGITS = 18  # of the number of a preset
 LabelMask = NDArray[np.bool_]
@@ -311,8 +312,18 @@ def read_tags(path: str | Path, dataset: "Dataset") -> TagTable:
             f"'{path}' line 1: the columns are {', '.join(columns) or 'none'}; there must be "
             f"'{ID}' or '{NAME}', none twice, with a comma, a semicolon or a tab between them"
         )
+    indexed = columns[0] in UNNAMED
+    if indexed:
+        log.warning("'%s': the first column has no name and is left out, as an index", path)
     with _line(path, 1):
-        tags = {i: Tag.parse(c) for i, c in enumerate(columns) if c not in (ID, NAME)}
+        if "" in columns[indexed:]:
+            number = columns.index("", indexed) + 1
+            raise InputError(
+                f"column {number} has no name; give it one such as 'brightness: dark/bright', or "
+                "delete it"
+            )
+        headed = list(enumerate(columns))[indexed:]
+        tags = {i: Tag.parse(column) for i, column in headed if column not in (ID, NAME)}
         if not tags:
             raise InputError("there is no tag; add a column such as 'brightness: dark/bright'")
         label_mask = np.repeat(missing(list(tags.values()))[None], len(dataset), 0)
@@ -323,6 +334,11 @@ def read_tags(path: str | Path, dataset: "Dataset") -> TagTable:
         with _line(path, line):
             if len(cells) != len(columns):
                 raise InputError(f"{counted(len(cells), 'cell')}, the header has {len(columns)}")
+            if indexed and not cells[0].strip().isdecimal():
+                raise InputError(
+                    f"'{one_line(cells[0], 40)}' is in a column without a name, and no number of "
+                    "an index; name the column such as 'brightness: dark/bright', or delete it"
+                )
             said = dict(zip(columns, cells, strict=True))
             row = finder(said.get(ID, "").strip(), said.get(NAME, "").strip())
             if row in first:

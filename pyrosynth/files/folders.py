@@ -27,6 +27,7 @@ from pyrosynth.files.writing import (
 
 WRITTEN = "written"  # in a mark: digests of the tables and pages in a folder filled file by file
 OF_SYSTEM = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.DOTALL)
+DATASET = "zarr.json"  # which marks a dataset
 MARK = ".pyrosynth.json"  # in every folder of results: who made it, with which settings, its files
 
 
@@ -127,9 +128,9 @@ def claim(path: str | Path, maker: str, mark: str = MARK) -> Iterator[Path]:
                 f"another process is writing to '{folder}'; wait until it ends, or give another "
                 "folder"
             )
+        made_by = _require_maker(folder, maker)
         if mark == MARK or "pyrosynth" not in _mark(folder, mark).get("attributes", {}):
             require_ours(folder)
-        made_by = _require_maker(folder, maker)
         with writing(folder):
             for part in list(folder.rglob("*.part")):
                 if PART.fullmatch(part.name):
@@ -222,6 +223,8 @@ def _require_maker(folder: Path, maker: str) -> str:
     """Make sure that no other command made a folder; return what its mark says of its maker."""
     asked = f"pyrosynth {maker}"
     made_by = _mark(folder).get("made_by", asked)
+    if "pyrosynth" in _mark(folder, DATASET).get("attributes", {}):
+        made_by = "pyrosynth render"
     if made_by != asked:
         raise InputError(
             f"'{folder}' was made by `{made_by}`, not by `{asked}`; give another folder"

@@ -90,7 +90,8 @@ def probe(path: str | os.PathLike[str], seconds: float) -> list[dict[str, Any]]:
             f"or LV2 version, or try --option host={DAWDREAMER}"
         )
     if isinstance(synths, str):
-        raise SynthError(f"'{file}' is not a usable DSSI plugin: {synths}; get another one")
+        why = synths.removeprefix(f"{file}: ")
+        raise SynthError(f"'{file}' is not a usable DSSI plugin: {why}; get another one")
     if not synths:
         raise SynthError(f"plugin '{file}' {NO_SYNTH}")
     return synths

@@ -187,9 +187,15 @@ def _files_at(path: str) -> list[tuple[Path, str]]:
             f"no plugin '{path}'; give a plugin, or a folder of plugins ('pyrosynth synths' lists "
             "the synths that need none)"
         )
-    if suffix_of(file) in (*FORMATS, ".so") or not file.is_dir():
+    suffixes = (*FORMATS, ".so")
+    if suffix_of(file) not in suffixes and not file.is_dir():
+        raise SynthError(
+            f"'{path}' is no plugin by its name; give a plugin, which ends in "
+            f"{', '.join(suffixes)}, or a folder of plugins"
+        )
+    if suffix_of(file) in suffixes:
         return [(file, wanted)]
-    return [(found, "") for found in _search(file, (*FORMATS, ".so"))]
+    return [(found, "") for found in _search(file, suffixes)]
 
 
 def _everywhere() -> list[Path]:

@@ -252,6 +252,10 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
         InputError: There is no such device.
     """
     folder, target = run_folder(path), find_device(device)
+    if folder.is_file():
+        raise RunError(
+            f"'{folder}' is a file and a run is a folder; unpack it if it is an archive"
+        )
     if not folder.is_dir():
         named = f", or take a pretrained one: {', '.join(pretrained())}" if pretrained() else ""
         raise RunError(f"no run directory '{folder}'; make one with pyrosynth fit{named}")
