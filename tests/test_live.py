@@ -19,6 +19,7 @@ from pyrosynth.inference.hearing import Hearing
 from pyrosynth.live import engine as live_module
 from pyrosynth.live.controls import LONGEST_STEP
 from pyrosynth.live.engine import Live
+from pyrosynth.synths.presets import Preset
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_moving_sets_one_axis_and_steps_add_up(live):
         live.move(start, {"pc1": 1e30})
     with pytest.raises(InputError, match="unknown axis 'x'; known: loudness, .*z1 to z16"):
         live.move(start, {"x": 1})
-    with pytest.raises(InputError, match="axis 'pc1' at nan: give -6 to 6"):
+    with pytest.raises(InputError, match="axis 'pc1' at nan: give a number"):
         live.move(start, {"pc1": float("nan")})
     with pytest.raises(InputError, match="16 finite numbers"):
         live.point([0.0])
@@ -101,8 +102,56 @@ def test_the_preset_of_a_sound_is_never_farther_from_it_than_the_nearest_known_o
     assert way.audio is sounds[0]
     near = live.near(live.space.z[0], 3)
     assert near[0][1] <= near[2][1]
-    with pytest.raises(InputError, match="ask for at least 1"):
+    with pytest.raises(InputError, match="k 0: give an integer from 1"):
         live.near(live.space.z[0], 0)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda v, p: v.move(p, ["brightness"]),
+            r"to is list \['brightness'\]; give positions by",
+        ),
+        (lambda v, p: v.move(p, {"brightness": "1"}), "axis 'brightness' at '1': give a number"),
+        (lambda v, p: v.move(p, {"pc1": None}, by=True), "axis 'pc1' at None: give a number"),
+        (
+            lambda v, p: v.move("name", {"pc1": 1}),
+            "place is str 'name'; give a Place, as space.pl",
+        ),
+        (lambda v, p: v.steer(p.values, {"pc1": 1}), "place is ndarray .*; give a Place"),
+        (lambda v, p: v.render(p), "values that are no numbers .*'Place'.*; give numbers"),
+        (
+            lambda v, p: v.render(Preset("a")),
+            r"values are Preset.*; give preset.array\(synth.para",
+        ),
+        (lambda v, p: v.render(p.values, 60), "note is int 60; give one of live.note, or None"),
+        (lambda v, p: v.known("x"), "preset number 'x': give an integer from 0 to"),
+        (lambda v, p: v.known(99999), "preset number 99999: give an integer from 0 to"),
+        (lambda v, p: v.known(-1), "preset number -1: give an integer from 0 to"),
+        (lambda v, p: v.near(p.z, "3"), "k '3': give an integer from 1 to"),
+        (lambda v, p: v.near("nobody"), "unknown preset 'nobody'; known: "),
+        (lambda v, p: v.encode("a.wav"), r"ways is str 'a.wav'; give those of posterior.hear\("),
+        (lambda v, p: v.encode(["a.wav"]), "one of the ways is str 'a.wav'; give those of"),
+        (lambda v, p: v.axis(1), "axis is int 1; give its name, such as pc1"),
+        (lambda v, p: v.random(None), "seed None: give an integer"),
+    ],
+)
+def test_arguments_of_another_kind_are_one_line(live, call, message):
+    with pytest.raises(InputError, match=message):
+        call(live, live.random(1))
+
+
+def test_what_is_closed_renders_no_more():
+    posterior = small_posterior()[1]
+    with Live(posterior) as live:
+        place = live.random(1)
+    with pytest.raises(InputError, match="this renderer is closed; open another"):
+        live.render(place.values)
+    renderer = posterior.renderer(1)
+    renderer.close()
+    with pytest.raises(InputError, match="this renderer is closed; open another"):
+        posterior.refine(posterior.features(np.zeros(11025, np.float32)), renderer)
 
 
 def test_a_preset_is_finite_numbers_within_their_ranges(live):

@@ -16,7 +16,15 @@ from numpy.typing import ArrayLike
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.tuning import RATE, tune
-from pyrosynth.errors import InputError, SynthError, counted, integer, number, numbers, unknown
+from pyrosynth.errors import (
+    InputError,
+    SynthError,
+    integer,
+    number,
+    numbers,
+    require_type,
+    unknown,
+)
 from pyrosynth.explore.axes import Axis
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import Array, Float, Place, latents
@@ -146,8 +154,8 @@ class Live:
         return np.clip(checked_values(values, params, 1), params.minimum, params.maximum)
 
     def known(self, number: int) -> Float:
-        """Return the values of a known preset by its number, shape (n_params,)."""
-        return self.space.bank.values[number]
+        """Return the values of a known preset by its number, from 0 on, shape (n_params,)."""
+        return self.space.bank.values[integer("preset number", number, 0, len(self.space) - 1)]
 
     def at(self, z: ArrayLike, values: ArrayLike | None = None) -> Place:
         """Return the place of a latent, and of a preset there that is not the most ordinary one.
@@ -192,7 +200,7 @@ class Live:
             InputError: An axis is unknown (the known ones are listed), a number not finite, or a
                 position farther out; a step ends there.
         """
-        z = self._goal(place.z, to, by)
+        z = self._goal(place, to, by)
         return Place(z, place.u, self.space.values(z, place.u))
 
     def steer(self, place: Place, to: Mapping[str, float]) -> Step:
@@ -205,14 +213,17 @@ class Live:
         Raises:
             InputError: As for `move`.
         """
-        return move(self.space, place, self._goal(place.z, to))
+        return move(self.space, place, self._goal(place, to))
 
-    def _goal(self, z: Array, to: Mapping[str, float], by: bool = False) -> Array:
+    def _goal(self, place: Place, to: Mapping[str, float], by: bool = False) -> Array:
         """Return the latent at positions on axes."""
+        require_type("place", place, Place, "a Place, as space.place(name) is one")
+        require_type("to", to, Mapping, "positions by the names of axes")
+        z = place.z
         for name, wanted in to.items():
-            axis = self.axis(name)
-            goal = float(axis.position(z)) + wanted if by else float(wanted)
-            if not np.isfinite(goal) or not by and abs(goal) > FURTHEST * ROUNDED:
+            axis, goal = self.axis(name), number(f"axis '{name}' at", wanted)
+            goal += float(axis.position(z)) if by else 0.0
+            if not by and abs(goal) > FURTHEST * ROUNDED:
                 raise InputError(f"axis '{name}' at {wanted}: give -{FURTHEST:g} to {FURTHEST:g}")
             z = axis.at(z, np.clip(goal, -FURTHEST, FURTHEST))
         return z
@@ -223,6 +234,7 @@ class Live:
         Raises:
             InputError: There is none of that name; the known ones are listed.
         """
+        require_type("axis", name, str, "its name, such as pc1")
         if name in self.controls:
             return self.controls[name].axis
         try:
@@ -246,9 +258,12 @@ class Live:
             The place, and the way that it was found by.
 
         Raises:
-            InputError: Too many sounds are waiting to be rendered.
+            InputError: Too many sounds are waiting to be rendered, or they are no such ways.
             SynthError: The synth renders none of them.
         """
+        require_type("ways", ways, (list, tuple), "those of posterior.hear(path)")
+        for way in ways:
+            require_type("one of the ways", way, Hearing, "those of posterior.hear(path)")
         found = [(self._embedding(way.audio, seed), way) for way in ways]
         return min(found, key=lambda pair: pair[0].lsd_db)
 
@@ -288,14 +303,13 @@ class Live:
         Returns:
             Their names and log-spectral distances in dB, the nearest first.
         """
-        if not 1 <= n <= len(self.space):
-            raise InputError(f"{counted(n, 'preset')} of {len(self.space)}; ask for at least 1")
-        near, lsd = self.space.bank.nearest(self.space.expected(z[None]), n)
+        at = self.space.locate(z)[None]
+        near, lsd = self.space.bank.nearest(self.space.expected(at), n)
         return [(self.space.names[i], float(d)) for i, d in zip(near[0], lsd[0], strict=True)]
 
     def random(self, seed: int) -> Place:
         """Draw a place from the model."""
-        drawn = self.space.sample(1, abs(seed) % 2**63)
+        drawn = self.space.sample(1, abs(integer("seed", seed)) % 2**63)
         return self.at(drawn.z[0], drawn.values[0])
 
     def hold(self, place: Place, locked: Mapping[str, float]) -> Place:
@@ -348,9 +362,11 @@ class Live:
             InputError: Too many sounds are waiting, or the values do not fit the synth.
             SynthError: The synth crashed, hung, or gave no numbers.
         """
+        preset = checked_values(values, self.posterior.run.full_space, 1)
+        require_type("note", note, (Note, type(None)), "one of live.note, or None")
         played = note or self.posterior.run.note
         pressed = (played.pitch, played.velocity, played.hold_seconds)
-        key = np.array([*values, *pressed], np.float64).tobytes()
+        key = np.array([*preset, *pressed], np.float64).tobytes()
         with self._keeping:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -359,7 +375,7 @@ class Live:
             raise InputError(f"{WAITING} sounds are waiting to be rendered; ask again in a moment")
         try:
             with self._rendering:
-                rendered = self._renderer.render(np.asarray(values)[None], note=note)
+                rendered = self._renderer.render(preset[None], note=note)
         finally:
             self._waiting.release()
         if rendered.failed[0]:

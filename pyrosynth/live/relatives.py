@@ -9,8 +9,9 @@ from pyrosynth.audio.closeness import OUT_OF_REACH, closeness
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.explore.places import Float, Place
-from pyrosynth.live.engine import Live, Sound
+from pyrosynth.live.engine import Live
 from pyrosynth.live.page_state import PageState
+from pyrosynth.live.sounds import Sound
 
 SIMILAR = 8  # presets near another one
 CHILDREN = 4  # of two presets
