@@ -9,6 +9,7 @@ import struct
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -658,3 +659,36 @@ def test_a_port_in_use_is_one_message(live, served):
 
     with pytest.raises(InputError, match=r"cannot listen for OSC on 127.0.0.1:\d+ .*--osc-port"):
         asyncio.run(again())
+
+
+def test_a_server_does_not_talk_to_itself(client, served):
+    port = served.server.port
+    said = f"port {port} is the server's own; give the one at which you listen"
+    assert client.ask("/listen", port) == ["/listen", said]
+    client.settle()
+    received = served.server.counts["received"]
+    served.server._send(served.server.hosts["127.0.0.1"], ("127.0.0.1", port), "/ping", [])
+    client.settle()
+    assert served.server.counts["received"] - received == 2
+    assert served.server.counts["unsent"] == 0
+
+
+@pytest.mark.parametrize("here", ["0.0.0.0", "127.0.0.1"])
+def test_each_address_at_which_a_server_hears_itself_is_its_own(live, here):
+    server = osc.OscServer(live)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server.endpoint:
+        server.endpoint.bind((here, 0))
+        for name in ("127.0.0.1", "127.0.0.2", "192.0.2.1"):
+            own = name == "127.0.0.1" or (name == "127.0.0.2" and here == "0.0.0.0")
+            assert (server._host(name).session.server_port == server.port) == own
+            server.receive(write("/ping", []), (name, server.port))
+            assert bool(server.hosts[name].turns) == (not own)
+
+
+def test_two_servers_that_are_sent_to_each_other_fall_silent(client, served, live, tmp_path):
+    with closing(Served(live, str(tmp_path / "other"))) as other:
+        client.raw(write("/listen", [other.server.port]))
+        time.sleep(0.5)
+        received = other.server.counts["received"]
+        time.sleep(0.5)
+        assert other.server.counts["received"] == received == 1

@@ -64,7 +64,10 @@ def _protocol(session: Session, arguments: Arguments) -> list[Answer]:
 @message("/listen", "port", "/listening", "Send answers to this port of the sender from now on.")
 def _listen(session: Session, arguments: Arguments) -> list[Answer]:
     (port,) = arguments
-    session.port = integer("port", port, 1, 65535)
+    wanted = integer("port", port, 1, 65535)
+    if wanted == session.server_port:
+        raise InputError(f"port {wanted} is the server's own; give the one at which you listen")
+    session.port = wanted
     return [("/listening", [session.port])]
 
 

@@ -14,6 +14,7 @@ import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from copy import copy
 
 from pythonosc.osc_message_builder import BuildError
@@ -131,6 +132,18 @@ class OscServer:
         """The port it listens on."""
         return int(self.endpoint.getsockname()[1])
 
+    def _is_own(self, address: Address) -> bool:
+        """Return whether what is sent to an address comes back here."""
+        here, port = self.endpoint.getsockname()[:2]
+        if address[1] != port:
+            return False
+        if not ipaddress.ip_address(here).is_unspecified:
+            return address[0] == str(here)
+        with socket.socket(self.endpoint.family, socket.SOCK_DGRAM) as trial, suppress(OSError):
+            trial.bind((address[0], 0))  # which only an address of this machine can be
+            return True
+        return False
+
     def session_here(self) -> Session:
         """Return the session of the programs on this machine."""
         name = str(self.endpoint.getsockname()[0])
@@ -167,6 +180,8 @@ class OscServer:
     def receive(self, data: bytes, address: Address) -> None:
         """Put a datagram into the queue of its sender."""
         self.counts["received"] += 1
+        if self._is_own(address):
+            return
         host = self._host(address[0])
         port = self._port(host, address)
         if len(data) > LARGEST:
@@ -238,6 +253,8 @@ class OscServer:
         return sent
 
     def _act(self, host: Host, sender: Address, address: str, arguments: Arguments) -> None:
+        if address == "/error":  # or two servers would go on telling each other for ever
+            return
         known = MESSAGES.get(address)
         if known is None or not known.slow:
             self._finish(host, sender, address, lambda: host.session.answer(address, arguments))
@@ -298,6 +315,7 @@ class OscServer:
         if name not in self.hosts:
             local = _is_local(name)
             session = Session(self.live, self.out, local=local, counts=self.counts)
+            session.server_port = self.port if self._is_own((name, self.port)) else None
             self.hosts[name] = Host(session)
             while len(self.hosts) > HOSTS:
                 _, gone = self.hosts.popitem(last=False)

@@ -87,6 +87,7 @@ class Session:
         tells_midi: Whether what moves the preset is also told as MIDI controllers.
         straight: Whether the path is straight in the parameters instead of the latent space.
         port: Where answers are wanted, instead of where messages come from.
+        server_port: Port of the server at which it would answer itself, None if there is none.
         stopped: Whether the host has asked the server to stop.
     """
 
@@ -108,6 +109,7 @@ class Session:
         self._told: dict[Controller, int] = {}
         self.straight = False
         self.port: int | None = None
+        self.server_port: int | None = None
 
     def answer(self, address: str, arguments: Arguments) -> list[Answer]:
         """Do what a message asks.
