@@ -438,6 +438,12 @@ def test_children_lie_between_their_parents_and_keep_what_is_locked(live):
 
 
 VALUES = [float(value) for value in SPACE.defaults]
+BY_CURL = "send the file or the JSON itself, such as by curl --data-binary @x.wav"
+
+
+def wrapped(path, name, value):
+    """Ask with a body that is not what it should be, and a header that says so."""
+    return "POST", path, {"data": gzip.compress(b"a sound"), "headers": {name: value}}
 
 
 @pytest.mark.parametrize(
@@ -497,7 +503,11 @@ VALUES = [float(value) for value in SPACE.defaults]
             "start it with --allow elsewhere",
         ),
         (("GET", "/api/ping", {"headers": {"Origin": ""}}), "its own page only"),
-        (("DELETE", "/api/point", {}), "Method Not Allowed"),
+        (("DELETE", "/api/point", {}), "DELETE is not answered here; send POST"),
+        (("PUT", "/api/sound/1", {}), "PUT is not answered here; send GET or HEAD"),
+        (wrapped(search(), "Content-Type", "multipart/form-data; boundary=x"), BY_CURL),
+        (wrapped(search(), "Content-Encoding", "gzip"), f"the body is gzip; {BY_CURL}"),
+        (wrapped("/api/point", "Content-Encoding", "gzip"), BY_CURL),
         (post("/api/point", b'{"preset": 1, "preset": 2}'), "'preset' is there twice"),
         (
             post("/api/point", b'{"preset": 1, "to": {"pc1": 1, "pc1": 2}}'),
@@ -514,11 +524,12 @@ VALUES = [float(value) for value in SPACE.defaults]
         (post(search() + "&asked={}", b"x"), "send one, 'asked', a JSON object"),
         (post("/api/search?budget=5", b"x"), "queries budget: send one, 'asked'"),
     ],
-    ids=range(64),
+    ids=range(68),
 )
 def test_mistakes_get_one_clear_line(live, question, says):
-    (status, content, _), (after, _, _) = ask(live, question, ("GET", "/api/ping", {}))
+    (status, content, headers), (after, *_) = ask(live, question, ("GET", "/api/ping", {}))
     text = json.loads(content)["error"]
+    assert ("Allow" in headers) == (status == 405)
     assert 400 <= status < 500
     assert says in text
     assert text.isprintable()

@@ -92,6 +92,11 @@ class Site:
         try:
             refusal = self._refusal(request)
             response = _say(403, refusal) if refusal else await handler(request)
+        except web.HTTPMethodNotAllowed as error:
+            known = sorted(error.allowed_methods)
+            says = f"{error.method[:20]} is not answered here; send {' or '.join(known)}"
+            response = _say(error.status, says)
+            response.headers["Allow"] = ", ".join(known)
         except web.HTTPException as error:
             response = _say(error.status, error.reason)
         except PyrosynthError as error:
@@ -241,6 +246,12 @@ class Site:
                 break
         if size > largest:
             raise InputError(f"a request of more than {largest >> 10} KiB; send less")
+        packed = request.headers.get("Content-Encoding", "identity")
+        if packed != "identity" or request.content_type.startswith("multipart/"):
+            raise InputError(
+                f"the body is {packed[:40] if packed != 'identity' else 'a form (multipart)'}; "
+                "send the file or the JSON itself, such as by curl --data-binary @x.wav"
+            )
         self.connections.answers(request.transport)
         return bytes(content)
 
