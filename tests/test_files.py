@@ -1,5 +1,6 @@
 """Files and folders of results: replaced as a whole, only if they are ours, by one at a time."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -366,6 +367,17 @@ def test_names_are_one_harmless_part_of_a_path(text, tmp_path):
     assert "/" not in name
     assert name[0] != "."
     files.write_bytes(tmp_path / name, b"1")
+
+
+def test_a_machine_without_memory_is_not_taken_for_a_bad_place(tmp_path):
+    for number in (errno.EAGAIN, errno.ENOMEM):
+        with (
+            pytest.raises(
+                InputError, match=r"short of memory.*end other programs.*x' is untouched"
+            ),
+            files.whole(tmp_path / "x", "test"),
+        ):
+            raise OSError(number, os.strerror(number))
 
 
 def test_an_unwritable_place_is_one_line(tmp_path):

@@ -3,6 +3,7 @@
 The new one is made in a private, locked folder beside its place, and moves there at the end.
 """
 
+import errno
 import fcntl
 import filecmp
 import hashlib
@@ -20,6 +21,12 @@ from pathlib import Path
 from pyrosynth.errors import InputError, checked_path
 
 PART = re.compile(r"\..*\.[0-9a-f]{12}\.part", re.DOTALL)  # names of private folders
+SHORT = (
+    errno.EAGAIN,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+)  # what no other place helps against
 PATIENCE_SECONDS = 0.5  # for who removes a left-over, which takes less
 LONGEST_NAME = 80  # of a file named after something, in characters
 EDITED = (".csv", ".html", ".md")  # endings of the results that people write their remarks into
@@ -245,6 +252,11 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in SHORT:
+            raise InputError(
+                f"the machine is short of memory, processes or open files ({error.strerror}); end "
+                f"other programs and run the command again, '{_told(path)}' is untouched"
+            ) from error
         why = "a link to nowhere" if path.is_symlink() and not path.exists() else error.strerror
         raise InputError(
             f"cannot write '{_told(path)}' ({why or error}); free space or give another place, "
