@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.features import DB, FeatureSpec, hz_to_mel
+from pyrosynth.errors import InputError, counted, numbers, require_shapes, require_type
 from pyrosynth.synths.knobs import NO_READINGS, Reading, native, titles
 from pyrosynth.synths.params import ParamSpace
 
@@ -131,8 +132,14 @@ def spectrograms(target: ArrayLike, result: ArrayLike, spec: FeatureSpec, ax: An
         result: Those of the found one.
         spec: What the features are.
         ax: Three axes to draw on.
+
+    Raises:
+        InputError: The sounds have other shapes, or the spec is none.
     """
-    pair = [DB * np.asarray(x, np.float64) for x in (target, result)]
+    require_type("spec", spec, FeatureSpec, "a FeatureSpec, such as run.features")
+    pair = [DB * numbers("features", x, np.float64) for x in (target, result)]
+    shape = ("n_mels", "n_frames")
+    require_shapes("two sounds", {"target": (pair[0], shape), "result": (pair[1], shape)})
     sounds, change = (10 * np.log10(spec.floor), max(p.max() for p in pair)), pair[1] - pair[0]
     axes = new_axes((WIDTH, 3.1), 1, 3, sharey=True) if ax is None else ax
     place = _place(pair[0], spec)
@@ -161,8 +168,15 @@ def gallery(
 
     Returns:
         The axes, shape (n,).
+
+    Raises:
+        InputError: The features have another shape, or there are not as many names.
     """
-    sounds = DB * np.asarray(x, np.float64)
+    sounds = DB * numbers("features", x, np.float64)
+    require_shapes("sounds", {"features": (sounds, ("n", "n_mels", "n_frames"))})
+    if len(names) != len(sounds):
+        n_sounds = counted(len(sounds), "sound")
+        raise InputError(f"{counted(len(names), 'name')} for {n_sounds}; give as many")
     n = max(1, len(sounds))
     axes = np.ravel(new_axes((2.4 * n, 2.1), 1, n, sharey=True) if ax is None else ax)
     for one, sound, name in zip(axes, sounds, names, strict=False):
@@ -302,10 +316,18 @@ def trace(
         curves: Pairs of renders and distance in dB, shape (k, 2), of each search.
         levels: Distances in dB of answers that need no search, drawn as lines.
         ax: Where to draw.
+
+    Raises:
+        InputError: A curve has another shape, or no points.
     """
+    require_type("curves", curves, Mapping, "a dictionary of arrays of shape (k, 2) by search")
+    drawn = {label: numbers("curves", curve, np.float64) for label, curve in curves.items()}
+    for label, curve in drawn.items():
+        if curve.ndim != 2 or curve.shape[1] != 2 or not len(curve):
+            raise InputError(f"curve '{label}' has shape {curve.shape}; give (k, 2), k at least 1")
     ax = ax or new_axes((WIDTH, 3.2))
-    for (label, curve), color in zip(curves.items(), cycle(COLORS), strict=False):
-        renders, best = np.asarray(curve, np.float64).T
+    for (label, curve), color in zip(drawn.items(), cycle(COLORS), strict=False):
+        renders, best = curve.T
         text = f"{label}: {best[-1]:.2f} dB"
         ax.step(renders, best, where="post", color=color, linewidth=2, label=text)
         ax.plot(renders[-1], best[-1], "o", color=color)

@@ -7,7 +7,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from pyrosynth.errors import InputError, numbers
+from pyrosynth.errors import (
+    MOST,
+    InputError,
+    checked_seed,
+    integer,
+    number,
+    numbers,
+    require_shapes,
+    require_type,
+)
 
 Float = NDArray[np.float64]
 
@@ -45,7 +54,8 @@ def interval(
         The statistic of ``values`` and its interval.
 
     Raises:
-        InputError: ``values`` is empty or not a plain list of numbers.
+        InputError: ``values`` is empty or not a plain list of numbers, or an option is out of
+            range.
 
     References:
         Efron and Tibshirani, 1993, "An Introduction to the Bootstrap", chapter 13.
@@ -53,6 +63,9 @@ def interval(
     array = numbers("values", values, np.float64)
     if array.ndim != 1 or not len(array):
         raise InputError(f"values have shape {array.shape}; give one number per sound")
+    if not 0 < number("level", level) < 1:
+        raise InputError(f"level {level}: it is a share; give a number above 0 and below 1")
+    resamples, seed = integer("resamples", resamples, 1, MOST), checked_seed(seed)
     estimate = float(statistic(array, axis=0))
     if len(array) == 1:
         return Interval(estimate, estimate, estimate)
@@ -68,17 +81,23 @@ def paired_difference(first: ArrayLike, second: ArrayLike, **options: Any) -> In
 
     Negative is in favour of ``first`` where lower is better. The options are those of
     ``interval``.
+
+    Raises:
+        InputError: The two are not one number each for the same sounds.
     """
-    difference = numbers("values", first, np.float64) - numbers("values", second, np.float64)
-    return interval(difference, **options)
+    a, b = _pairs(first, second)
+    return interval(a - b, **options)
 
 
 def relative_difference(first: ArrayLike, second: ArrayLike, **options: Any) -> Interval:
     """Return ``mean(first) / mean(second) − 1`` over the same sounds with its interval.
 
     Both means are of the same resampled sounds. The options are those of ``interval``.
+
+    Raises:
+        InputError: The two are not one number each for the same sounds.
     """
-    a, b = numbers("values", first, np.float64), numbers("values", second, np.float64)
+    a, b = _pairs(first, second)
 
     def statistic(sounds: Float, axis: int) -> Float:
         chosen = sounds.astype(np.int64)
@@ -88,8 +107,22 @@ def relative_difference(first: ArrayLike, second: ArrayLike, **options: Any) -> 
 
 
 def share_of_wins(first: ArrayLike, second: ArrayLike) -> float:
-    """Return the share of sounds for which ``first`` is strictly lower than ``second``."""
-    return float(np.mean(numbers("values", first) < numbers("values", second)))
+    """Return the share of sounds for which ``first`` is strictly lower than ``second``.
+
+    Raises:
+        InputError: The two are not one number each for the same sounds.
+    """
+    a, b = _pairs(first, second)
+    return float(np.mean(a < b))
+
+
+def _pairs(first: ArrayLike, second: ArrayLike) -> tuple[Float, Float]:
+    """Return two numbers per sound, each of shape (n,), n at least 1."""
+    a, b = numbers("values", first, np.float64), numbers("values", second, np.float64)
+    require_shapes("the pairs", {"first": (a, ("n",)), "second": (b, ("n",))})
+    if not len(a):
+        raise InputError("there are no pairs; give one number per sound, twice")
+    return a, b
 
 
 class Lead(NamedTuple):
@@ -128,6 +161,7 @@ def against_best(scores: Mapping[Any, ArrayLike], statistic: Callable[..., Any] 
         Wilcoxon, 1945, "Individual comparisons by ranking methods"; Holm, 1979, "A simple
         sequentially rejective multiple test procedure".
     """
+    require_type("scores", scores, Mapping, "a dictionary of one number per sound by method")
     arrays = {name: numbers("values", values, np.float64) for name, values in scores.items()}
     shapes = {name: array.shape for name, array in arrays.items()}
     if len(set(shapes.values())) != 1 or any(len(s) != 1 or not s[0] for s in shapes.values()):
@@ -152,8 +186,13 @@ def holm(p_values: ArrayLike) -> Float:
 
     Returns:
         Corrected ones, shape (m,).
+
+    Raises:
+        InputError: They have another shape, or one is no probability.
     """
     p = numbers("p-values", p_values, np.float64)
+    if p.ndim != 1 or ((p < 0) | (p > 1)).any():
+        raise InputError(f"p-values of shape {p.shape}; give numbers from 0 to 1, one per test")
     order = np.argsort(p, kind="stable")
     steps = p[order] * np.arange(len(p), 0, -1)
     corrected = np.empty_like(p)
@@ -179,14 +218,15 @@ def auc(scores: ArrayLike, positive: ArrayLike) -> float:
     Returns:
         From 0 to 1, the probability that a positive one scores higher than another; NaN if either
         kind is missing.
+
+    Raises:
+        InputError: The two are not one each for the same sounds.
     """
     from sklearn.metrics import roc_auc_score
 
-    of = np.asarray(positive, bool)
-    both = of.any() and not of.all()
-    return (
-        float(roc_auc_score(of, numbers("scores", scores, np.float64))) if both else float("nan")
-    )
+    given, of = numbers("scores", scores, np.float64), np.asarray(positive, bool)
+    require_shapes("the pairs", {"scores": (given, ("n",)), "positive": (of, ("n",))})
+    return float(roc_auc_score(of, given)) if of.any() and not of.all() else float("nan")
 
 
 def spearman(first: ArrayLike, second: ArrayLike) -> Float:
@@ -198,10 +238,18 @@ def spearman(first: ArrayLike, second: ArrayLike) -> Float:
 
     Returns:
         Correlations, shape (...); NaN where one of the two is constant.
+
+    Raises:
+        InputError: They are no numbers, or do not broadcast.
     """
-    a, b = np.broadcast_arrays(
-        numbers("values", first, np.float64), numbers("values", second, np.float64)
-    )
+    a, b = numbers("values", first, np.float64), numbers("values", second, np.float64)
+    try:
+        a, b = np.broadcast_arrays(np.atleast_1d(a), np.atleast_1d(b))
+    except ValueError as error:
+        raise InputError(
+            f"values of shapes {a.shape} and {b.shape} do not belong together; give as many of "
+            "both"
+        ) from error
     known = np.isfinite(a) & np.isfinite(b)
     ranks = []
     for array in (a, b):

@@ -11,6 +11,7 @@ import pytest
 from pyrosynth import plots
 from pyrosynth.audio.descriptors import UNITS
 from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.errors import InputError
 from pyrosynth.evaluation import figures as charts
 from pyrosynth.evaluation.calibration import Calibration
 from pyrosynth.evaluation.scores import HELD_OUT, REFERENCE
@@ -94,6 +95,27 @@ def test_trace():
     assert is_png(ax)
     given = plots.new_axes((5, 3))
     assert plots.trace({"this": [[4, 9.0], [10, 3.5]]}, ax=given) is given  # and on one's own axes
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: plots.spectrograms(x, x[:, :3], FeatureSpec()), r"result of two .* \(64, 3\)"),
+        (
+            lambda x: plots.spectrograms(x[0], x[0], FeatureSpec()),
+            r"target of two sounds .* \(87,",
+        ),
+        (lambda x: plots.spectrograms(x, x, 22050), "spec is int 22050; give a FeatureSpec"),
+        (lambda x: plots.gallery([x[0]], ["a"]), r"features of sounds have the shape \(1, 87\)"),
+        (lambda x: plots.gallery([x, x], ["a"]), "1 name for 2 sounds; give as many"),
+        (lambda x: plots.trace([1, 2]), r"curves is list \[1, 2\]; give a dictionary"),
+        (lambda x: plots.trace({"a": []}), r"curve 'a' has shape \(0,\); give \(k, 2\)"),
+        (lambda x: plots.trace({"a": "b"}), "curves that are no numbers"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line(call, message):
+    with pytest.raises(InputError, match=message):
+        call(np.zeros((64, 87)))
 
 
 def score_table(lsd):

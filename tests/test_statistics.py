@@ -9,11 +9,13 @@ import scipy.stats
 from pyrosynth.errors import InputError
 from pyrosynth.statistics import (
     against_best,
+    auc,
     holm,
     interval,
     paired_difference,
     relative_difference,
     share_of_wins,
+    spearman,
 )
 
 
@@ -134,6 +136,29 @@ def test_equal_and_infinite_scores():
 def test_other_shapes_are_refused(scores):
     with pytest.raises(InputError, match="one number per sound"):
         against_best(scores)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: interval([1.0, 2.0], level=95), "level 95: it is a share; give a number above 0"),
+        (lambda: interval([1.0, 2.0], level="wide"), "level 'wide': give a number"),
+        (lambda: interval([1.0, 2.0], resamples=0), "resamples 0: give an integer from 1"),
+        (lambda: interval([1.0, 2.0], seed=-1), "seed -1: give an integer from 0"),
+        (lambda: paired_difference([1, 2, 3], [1, 2]), r"second .* shape \(2,\); give .* \(3\)"),
+        (lambda: paired_difference([[1, 2]], [[1, 2]]), r"first of the pairs .* shape \(1, 2\)"),
+        (lambda: relative_difference([1, 2], [1, 2, 3]), r"second of the pairs .* shape \(3,\)"),
+        (lambda: share_of_wins([1, 2, 3], [1, 2]), r"second of the pairs .* shape \(2,\)"),
+        (lambda: share_of_wins([], []), "there are no pairs; give one number per sound"),
+        (lambda: auc([1, 2, 3], [True, False]), r"positive of the pairs .* shape \(2,\)"),
+        (lambda: spearman([1, 2, 3], [1, 2]), r"shapes \(3,\) and \(2,\) do not belong together"),
+        (lambda: holm([0.5, 2]), r"p-values of shape \(2,\); give numbers from 0 to 1"),
+        (lambda: against_best([[1, 2]]), r"scores is list \[\[1, 2\]\]; give a dictionary"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
 
 
 def test_nan_is_refused():
