@@ -21,7 +21,7 @@ from pyrosynth.live.midi import MidiPorts
 from pyrosynth.live.searching import in_background
 from pyrosynth.live.web import Site
 
-ENDING_SECONDS = 1.0  # for what is being answered to end
+ENDING_SECONDS = 0.5  # for what is being answered to end by itself, then for it to be cancelled
 
 
 async def serve(
