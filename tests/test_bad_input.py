@@ -6,6 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import forked
 import numpy as np
@@ -595,6 +596,14 @@ def test_numbers_that_are_no_preset_no_rate_and_no_features(here):
             lambda p, d: ps.fit("flow_dis", d, "o", tags=pd.DataFrame()),
             "file of tags is DataFrame",
         ),
+        (
+            lambda p, d: p.run.save(d.path),
+            "was made by `pyrosynth render`, not by `pyrosynth fit`",
+        ),
+        (
+            lambda p, d: p.run.save(mine()),
+            "'mine' holds 'song.wav', which pyrosynth did not write",
+        ),
         (lambda p, d: ps.Bank.from_dataset("data"), "dataset is str 'data'; give a dataset, such"),
         (lambda p, d: p.bank.sounds([10**6]), r"positions \[1000000\]: give a list of integers"),
         (lambda p, d: p.bank.sounds([-1]), r"positions \[-1\]: give a list of integers from 0"),
@@ -607,6 +616,14 @@ def test_arguments_beside_a_run_are_one_line(here, tmp_path, monkeypatch, call, 
         call(ps.Posterior.load(here / "run"), ps.open_dataset(here / "data"))
     assert len(str(refused.value)) <= 300
     assert not [file for file in tmp_path.rglob("*") if file.name in ("run.json", "table.csv")]
+
+
+def mine():
+    """A folder that pyrosynth did not make."""
+    folder = Path("mine")
+    folder.mkdir()
+    (folder / "song.wav").write_bytes(b"mine")
+    return folder
 
 
 def x_of(dataset):

@@ -188,8 +188,10 @@ def test_no_run_at_all(tmp_path):
 def test_unwritable_folder(tmp_path, data):
     (tmp_path / "run").write_text("a file, not a folder")
     run = make_run(zoo.load_model("flow_reg")(data.dims, **SMALL["flow_reg"]), data)
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="is a file, which pyrosynth did not write"):
         run.save(tmp_path / "run")
+    with pytest.raises(InputError, match="cannot write"):
+        run.save(tmp_path / "run" / "below")
 
 
 def in_a_cell(text, names):

@@ -20,7 +20,15 @@ killed process left half-written is removed by the next call that writes the sam
 A name that comes from outside becomes a file name by `safe_name`.
 """
 
-from pyrosynth.files.folders import MARK, claim, difference, require_ours, require_same, whole
+from pyrosynth.files.folders import (
+    MARK,
+    claim,
+    difference,
+    require_kind,
+    require_ours,
+    require_same,
+    whole,
+)
 from pyrosynth.files.writing import LONGEST_NAME, atomic, safe_name, writable, write_bytes
 
 __all__ = [
@@ -29,6 +37,7 @@ __all__ = [
     "atomic",
     "claim",
     "difference",
+    "require_kind",
     "require_ours",
     "require_same",
     "safe_name",

@@ -58,6 +58,26 @@ def require_ours(path: str | Path, maker: str = "") -> None:
         )
 
 
+def require_kind(path: str | Path, maker: str, file: str) -> Path:
+    """Make sure that a folder may be filled without a claim, and return it.
+
+    Args:
+        path: The folder, which may be missing, empty, claimed by the command, or hold the file.
+        maker: The command that makes such folders.
+        file: Name of a file by which such a folder is known.
+
+    Raises:
+        InputError: It holds something else, which is named.
+    """
+    folder = checked_path("place", path)
+    with writing(folder):
+        _require_maker(folder, maker)
+        known = (folder / file).exists()
+    if not known:
+        require_ours(folder)
+    return folder
+
+
 @contextmanager
 def whole(
     path: str | Path, maker: str, *, remade: Collection[str] = (), unless: str | None = None

@@ -66,9 +66,9 @@ def export_run(
     dataset = {key: value for key, value in run.dataset.items() if key != "path"}
     small = replace(run, synth_spec=synth, dataset={**dataset, **exported})
     with whole(folder, "export", unless=None if force else FACTS) as new:
+        small.save(new, half=True)
         if bank is not None:
             bank.save(new / BANK)
-        small.save(new, half=True)
     return folder
 
 

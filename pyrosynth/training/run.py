@@ -24,7 +24,7 @@ from pyrosynth._version import __version__
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, RunError, checked_path, numbers, read_json, reading
-from pyrosynth.files import safe_name, write_bytes
+from pyrosynth.files import require_kind, safe_name, write_bytes
 from pyrosynth.modeling import Dims, Temperature, Term, Variant, build, set_temperature
 from pyrosynth.report import notebook
 from pyrosynth.synths.params import ParamSpace
@@ -156,9 +156,9 @@ class Run:
             half: Whether weights are rounded to 16 bits, which halves the file.
 
         Raises:
-            RunError: A file cannot be written, or the variant's source is not to be found.
+            PyrosynthError: It holds something else, or the variant's source is not to be found.
         """
-        folder, variant = checked_path("place", path), self.variant
+        folder, variant = require_kind(path, "fit", FACTS), self.variant
         source = variant_source(type(variant))
         write_bytes(folder / SOURCE, source.encode())
         tensors = {f"variant.{k}": t for k, t in variant.state_dict().items()}
