@@ -92,7 +92,7 @@ class Live:
         self.midi = ControllerMap.load(midi_map, posterior.synth, list(self.controls))
         self.files = SessionFiles(posterior, folders)
         self._renderer = posterior.renderer(1, keep_audio=True)
-        self._rendering, self._waiting = Lock(), Semaphore(WAITING)
+        self._waiting = Semaphore(WAITING)
         # Searches render in a process of their own, so that keys and sliders never wait for them.
         self.search_renderer, self.searching = posterior.renderer(1, keep_audio=True), Lock()
         self._kept: OrderedDict[bytes, Sound] = OrderedDict()
@@ -374,8 +374,7 @@ class Live:
         if not self._waiting.acquire(blocking=False):
             raise InputError(f"{WAITING} sounds are waiting to be rendered; ask again in a moment")
         try:
-            with self._rendering:
-                rendered = self._renderer.render(preset[None], note=note)
+            rendered = self._renderer.render(preset[None], note=note)
         finally:
             self._waiting.release()
         if rendered.failed[0]:
