@@ -254,6 +254,7 @@ def forest(
     """
     from matplotlib.lines import Line2D
 
+    require_type("space", space, ParamSpace, "a ParamSpace, such as run.space")
     n, y = len(space), np.arange(len(space))
     known = spread(space, draws)
     ax = ax or new_axes((WIDTH, 1.5 + 0.235 * n))

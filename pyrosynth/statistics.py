@@ -16,6 +16,7 @@ from pyrosynth.errors import (
     numbers,
     require_shapes,
     require_type,
+    shown,
 )
 
 Float = NDArray[np.float64]
@@ -65,6 +66,8 @@ def interval(
         raise InputError(f"values have shape {array.shape}; give one number per sound")
     if not 0 < number("level", level) < 1:
         raise InputError(f"level {level}: it is a share; give a number above 0 and below 1")
+    if not callable(statistic):
+        raise InputError(f"statistic is {shown(statistic)}; give a function such as np.mean")
     resamples, seed = integer("resamples", resamples, 1, MOST), checked_seed(seed)
     estimate = float(statistic(array, axis=0))
     if len(array) == 1:

@@ -125,6 +125,7 @@ MATCH = {
         ),
         (lambda: ps.save_audio("s", SOUND, 22050), "'s': WAV is what is written; give a name"),
         (lambda: read_tags({"tone": [1]}, None), r"file of tags is dict .*; give the path"),
+        (lambda: descriptors.describe(SOUND, 22050), "spec is int 22050; give a FeatureSpec"),
         (lambda: ps.FeatureSpec().shape(-5), "n_samples -5: give an integer of at least 0"),
     ],
 )

@@ -580,6 +580,7 @@ def test_numbers_that_are_no_preset_no_rate_and_no_features(here):
         (lambda p, d: ps.check(p, d, "o", beside=[p]), r"beside is list \[.*; give a dictionary"),
         (lambda p, d: ps.check(p, d, "o", seed="1"), "seed '1': give an integer from 0"),
         (lambda p, d: ps.compare(d, "o", models=["mlp"], methods=None), "methods is None; give a"),
+        (lambda p, d: ps.compare(d, "o", models="mlp", methods=[None]), "a method is None; give"),
         (lambda p, d: ps.compare(d, "o", models="mpl", methods="all"), "unknown model 'mpl'"),
         (lambda p, d: ps.compare(d, "o", models="mlp", methods="cam"), "unknown method 'cam'"),
         (lambda p, d: ps.compare(d, "o", models=None), "models is None; give a list of names"),

@@ -396,6 +396,10 @@ def test_umap_that_is_not_installed(posterior, monkeypatch):
             ),
             r"goal of a step have the shape \(3,\); give one of shape \(16\)",
         ),
+        (
+            lambda p: explore.LatentSpace(p).heard(np.zeros(3)),
+            r"features of sounds have the shape \(3,\); give one of shape \(n, 64, 11\)",
+        ),
         (lambda p: explore.nearest_presets(p, "nothing.wav"), "unknown preset 'nothing.wav'"),
         (lambda p: explore.nearest_presets(p, np.zeros((3, 3))), r"features have shape \(1, 3, 3"),
         (

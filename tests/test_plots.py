@@ -108,6 +108,7 @@ def test_trace():
         (lambda x: plots.spectrograms(x, x, 22050), "spec is int 22050; give a FeatureSpec"),
         (lambda x: plots.gallery([x[0]], ["a"]), r"features of sounds have the shape \(1, 87\)"),
         (lambda x: plots.gallery([x, x], ["a"]), "1 name for 2 sounds; give as many"),
+        (lambda x: plots.forest("x", x, x[0]), "space is str 'x'; give a ParamSpace"),
         (lambda x: plots.trace([1, 2]), r"curves is list \[1, 2\]; give a dictionary"),
         (lambda x: plots.trace({"a": []}), r"curve 'a' has shape \(0,\); give \(k, 2\)"),
         (lambda x: plots.trace({"a": "b"}), "curves that are no numbers"),

@@ -429,6 +429,8 @@ def test_bad_arguments_are_refused(faulty):
             renderer.render(settings(1), note=60)
     with pytest.raises(InputError, match="transform is str 'mel'; give a function"):
         Renderer(faulty, NOTE, RATE, transform="mel")
+    with pytest.raises(InputError, match="what transform gives is int 1; give an array"):
+        Renderer(faulty, NOTE, RATE, transform=len)
     for use in (renderer.render, lambda values: next(renderer.stream([(0, values)]))):
         with pytest.raises(InputError, match="this renderer is closed; open another"):
             use(settings(1))

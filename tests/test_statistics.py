@@ -143,6 +143,7 @@ def test_other_shapes_are_refused(scores):
     [
         (lambda: interval([1.0, 2.0], level=95), "level 95: it is a share; give a number above 0"),
         (lambda: interval([1.0, 2.0], level="wide"), "level 'wide': give a number"),
+        (lambda: interval([1.0, 2.0], "mean"), "statistic is str 'mean'; give a function"),
         (lambda: interval([1.0, 2.0], resamples=0), "resamples 0: give an integer from 1"),
         (lambda: interval([1.0, 2.0], seed=-1), "seed -1: give an integer from 0"),
         (lambda: paired_difference([1, 2, 3], [1, 2]), r"second .* shape \(2,\); give .* \(3\)"),

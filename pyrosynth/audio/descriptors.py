@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import checked_audio
+from pyrosynth.errors import require_type
 
 UNITS = {
     "loudness": "dB",
@@ -47,6 +48,7 @@ def describe(audio: ArrayLike, spec: FeatureSpec) -> NDArray[np.float64]:
     References:
         Peeters et al., 2011, "The Timbre Toolbox".
     """
+    require_type("spec", spec, FeatureSpec, "a FeatureSpec, such as run.features")
     sounds = checked_audio(audio)
     flat = sounds.reshape(-1, sounds.shape[-1])
     hz = np.linspace(0.0, spec.sample_rate / 2, spec.n_fft // 2 + 1, dtype=np.float32)

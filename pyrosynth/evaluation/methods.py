@@ -161,6 +161,7 @@ def parse(names: Sequence[str] | str, models: Sequence[str]) -> tuple[list[str],
     given = [one for name in names for one in {"all": ALL_METHODS, "none": ()}.get(name, (name,))]
     baselines, searches = [], []
     for name in dict.fromkeys(given):
+        require_type("a method", name, str, "its name, such as retrieval")
         match = SEARCH.fullmatch(name)
         if name in BASELINES:
             baselines.append(name)

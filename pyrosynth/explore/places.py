@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyro import poutine
 from torch import Tensor
 
-from pyrosynth.errors import MOST, checked_seed, integer, numbers
+from pyrosynth.errors import MOST, checked_seed, integer, numbers, require_shapes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.modeling import noise_from
 from pyrosynth.modeling.distributions import ONE_AT_A_TIME
@@ -69,8 +69,10 @@ def latents_of_sounds(posterior: Posterior, x: ArrayLike) -> Array:
         x: Their features, shape (n, n_mels, n_frames), not standardised.
     """
     variant, run, parts = posterior.variant, posterior.run, []
+    features = numbers("features", x, np.float32)
+    require_shapes("sounds", {"features": (features, ("n", *variant.dims.x_shape))})
     with noise_from(torch.Generator(posterior.device).manual_seed(0)):
-        for part in torch.as_tensor(numbers("features", x, np.float32)).split(BATCH):
+        for part in torch.as_tensor(features).split(BATCH):
             q = variant.posterior(variant.encode(run.standardise(part.to(posterior.device))))
             try:
                 mean = q.mean

@@ -264,6 +264,8 @@ class Live:
         require_type("ways", ways, (list, tuple), "those of posterior.hear(path)")
         for way in ways:
             require_type("one of the ways", way, Hearing, "those of posterior.hear(path)")
+        if not ways:
+            raise InputError("there is no way to take the sound; give those of posterior.hear")
         found = [(self._embedding(way.audio, seed), way) for way in ways]
         return min(found, key=lambda pair: pair[0].lsd_db)
 
@@ -322,14 +324,17 @@ class Live:
         Raises:
             InputError: A parameter is unknown, or a value far outside its range.
         """
+        require_type("place", place, Place, "a Place, as space.place(name) is one")
         if not locked:
             return place
         return self.space.place_of(self.held(place.values, locked), place.z)
 
     def held(self, values: Float, locked: Mapping[str, float]) -> Float:
         """Return a preset, shape (n_params,), with the values that parameters are locked at."""
-        held = np.array(values, np.float64)
-        held[self.posterior.run.full_space.index(list(locked))] = list(locked.values())
+        require_type("locked", locked, Mapping, "native values by the names of parameters")
+        held = checked_values(values, self.posterior.run.full_space, 1)
+        index = self.posterior.run.full_space.index(list(locked))
+        held[index] = [number(f"'{name}' locked at", value) for name, value in locked.items()]
         return self.checked(held)
 
     def note(self, pitch: Any, hold_seconds: Any, velocity: Any = None) -> Note:

@@ -143,6 +143,7 @@ class Renderer:
                     "top level of a module"
                 ) from error
             example = transform(np.zeros((1, n_samples), np.float32))
+            require_type("what transform gives", example, np.ndarray, "an array of NumPy")
             shape, dtype = example.shape[1:], example.dtype.str
         self._transforms = transform is not None
         settings = WorkerSettings(
