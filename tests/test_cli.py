@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -240,6 +241,18 @@ def test_check(call, run, tmp_path, monkeypatch):
     assert json.loads(out)["presets"] == 2
     assert (tmp_path / "report.html").is_file()
     assert (tmp_path / "table.md").read_text().startswith("| answer")
+
+
+def test_a_dataset_that_was_moved_is_asked_for(call, run, tmp_path):
+    data = Path(json.loads((run / "run.json").read_text())["dataset"]["path"])
+    moved = data.rename(tmp_path / "moved")
+    try:
+        code, _, error = call("check", run, "--out", tmp_path / "check")
+    finally:
+        moved.rename(data)
+    assert code == 2
+    assert f"there is no '{data}' any more" in error
+    assert "name it with --data" in error
 
 
 def test_a_reader_that_stops_early_is_no_error():

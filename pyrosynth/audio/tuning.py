@@ -33,10 +33,14 @@ SURELY_VOICED, SURELY_ONE = 0.8, 0.85  # shares of periodic energy, and of it at
 LOW_PARTIALS, SURELY_LOW = (0.5, 3.5), 0.05  # multiples of a sure pitch, and their share of energy
 # Two notes at a simple interval have only partials of their common period that are multiples of
 # one of these, whatever the interval: a fourth is 3 : 4, a sixth 3 : 5, a third 4 : 5. At least a
-# share of the energy is at each one's own, and hardly any at others: of 0.00006 to 0.010 in dyads,
+# share of the energy is at each one's own, and hardly any at others: of 0.00006 to 0.020 in dyads,
 # of 0.037 and more in 107 of 109 single instruments; the other two play fifths.
 PERIODS, HIGHEST_PARTIAL = ((2, 3), (2, 5), (3, 5)), 24
-OWN, OTHER = 0.02, 0.015
+OWN, OTHER = 0.06, 0.025
+# Share of the energy around the lowest partials that is at them, within some semitones: at most
+# 0.63 in seconds and thirds, whose notes the tracker takes in turn, or one between them; at least
+# 0.72 in 202 of 206 single sounds, the others being bells and bars; 0.74 in a vibrato of a tone.
+AROUND, AT_PARTIALS, SURELY_AT = (0.6, 4.5), 0.6, 0.68
 BELOW_ALL, ABOVE_ALL = 0.97, 0.9  # of the lowest and highest pitch: where others are, and seem so
 ONE_NOTE = 0.75  # semitones around the median that belong to the note
 
@@ -151,7 +155,7 @@ def tune(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the sound"
             f"the pitch of {name} is not from C1 to B6, where pitches are told apart; give a note "
             "played in another octave"
         )
-    sure = sure and _is_one_note(low, pitch)
+    sure = sure and _is_one_note(low, pitch) and _share_at_pitches(low, pitches) >= SURELY_AT
     let_go, held = _let_go(low)
     nearest = round(pitch)
     hold = min(let_go if held else len(low) / RATE, LONGEST_SECONDS)
@@ -301,6 +305,29 @@ def _is_one_note(audio: Audio, pitch: float) -> bool:
         if own > OWN and energy[~(first | second)].sum() < OTHER:
             return False
     return bool(share >= SURELY_LOW)
+
+
+def _share_at_pitches(audio: Audio, pitches: NDArray[np.float64]) -> float:
+    """Return the share of the energy around a sound's lowest partials that lies at them.
+
+    Args:
+        audio: At ``RATE``.
+        pitches: MIDI numbers of its frames ``PITCH_HOP`` apart, NaN where there is no pitch.
+    """
+    librosa = load_librosa()
+    size, hop = 2 * PITCH_FRAME, 2 * PITCH_HOP  # twice as many periods tell two notes apart
+    cut = audio[: int(ANALYSED_SECONDS * RATE)]
+    cut = np.pad(cut, (0, max(0, size - len(cut))))
+    power = np.square(np.abs(librosa.stft(cut, n_fft=size, hop_length=hop)))
+    there = pitches[:: hop // PITCH_HOP][: power.shape[1]]
+    voiced = np.isfinite(there)
+    hertz, power = librosa.midi_to_hz(there[voiced]), power[1:, : len(there)][:, voiced]
+    partial = np.fft.rfftfreq(size, 1 / RATE)[1:, None] / hertz
+    around = (partial > AROUND[0]) & (partial < AROUND[1])
+    number = np.maximum(np.rint(partial), 1)
+    width = np.maximum(AT_PARTIALS, 12 * np.log2(1 + 2 * RATE / size / (number * hertz)))
+    there = around & (np.abs(12 * np.log2(partial / number)) < width)
+    return float(power[there].sum() / max(power[around].sum(), SILENCE**4))
 
 
 def _let_go(audio: Audio) -> tuple[float, bool]:

@@ -144,6 +144,11 @@ def dataset_of(run: "FittedRun", given: Path | None) -> "Dataset":
             "the run does not say where its dataset is, since it was packed to be given away; "
             "render the dataset and name it with --data"
         )
+    if not given and "://" not in str(path) and not Path(path).exists():
+        raise InputError(
+            f"there is no '{path}' any more, the dataset the run was fitted on; name it with "
+            "--data"
+        )
     return open_dataset(path)
 
 
