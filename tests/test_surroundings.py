@@ -204,7 +204,7 @@ def test_pitches_where_no_cache_can_be_kept():
         "def first(compiled):\n"
         "    return lambda types, *rest, **more: compiled(types[:1], *rest, **more)\n"
         "numba.vectorize, numba.guvectorize = map(first, (numba.vectorize, numba.guvectorize))\n"
-        "from pyrosynth.audio.tuning import load_librosa\n"
+        "from pyrosynth.audio.pitch_tracking import load_librosa\n"
         "print(load_librosa().pyin.__name__)",
         # How well it compiles does not matter.
         NUMBA_OPT="0",

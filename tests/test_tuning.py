@@ -18,7 +18,8 @@ from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note, save_audio
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.pitch import pitch as yin
-from pyrosynth.audio.tuning import load_librosa, tune
+from pyrosynth.audio.pitch_tracking import load_librosa
+from pyrosynth.audio.tuning import tune
 from pyrosynth.cli.app import main
 from pyrosynth.errors import InputError
 from pyrosynth.inference.hearing import (

@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "io",
         "metrics",
         "pitch",
+        "pitch_tracking",
         "qualities",
         "tuning",
     ),  # fmt: skip

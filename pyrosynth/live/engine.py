@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike
 
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.audio.tuning import RATE, tune
+from pyrosynth.audio.pitch_tracking import RATE
+from pyrosynth.audio.tuning import tune
 from pyrosynth.errors import (
     InputError,
     SynthError,

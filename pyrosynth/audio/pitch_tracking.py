@@ -1,0 +1,194 @@
+"""The pitch of a recording by pYIN, and whether it is beyond doubt that of one note.
+
+The tracker takes a chord for a note at the common period of its notes, or between them; the
+spectrum tells what it was.
+"""
+
+import atexit
+import fcntl
+import shutil
+import tempfile
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyrosynth.audio.io import SILENCE, Audio
+from pyrosynth.audio.pitch import PITCHES_HZ
+from pyrosynth.errors import InputError
+
+RATE = 22050  # Hz, of the analysis
+FRAME, HOP = 1024, 256  # samples of it: levels in frames of 46 ms every 12 ms
+PITCH_FRAME, PITCH_HOP = 2048, 512  # three periods of the lowest pitch, every 23 ms
+STEP = 0.2  # semitones that the tracker tells apart
+ANALYSED_SECONDS = 6.0  # of a longer sound, for its pitch
+VOICED = 0.4  # share of a sound's energy that must have a pitch
+SURELY_VOICED, SURELY_ONE = 0.8, 0.85  # shares of periodic energy, and of it at one pitch
+LOW_PARTIALS, SURELY_LOW = (0.5, 3.5), 0.05  # multiples of a sure pitch, and their share of energy
+# Two notes at a simple interval have only partials of their common period that are multiples of
+# one of these, whatever the interval: a fourth is 3 : 4, a sixth 3 : 5, a third 4 : 5. At least a
+# share of the energy is at each one's own, and hardly any at others: of 0.00006 to 0.020 in dyads,
+# of 0.037 and more in 107 of 109 single instruments; the other two play fifths.
+PERIODS, HIGHEST_PARTIAL = ((2, 3), (2, 5), (3, 5)), 24
+OWN, OTHER = 0.06, 0.025
+# Share of the energy around the lowest partials that is at them, within some semitones: at most
+# 0.63 in seconds and thirds, whose notes the tracker takes in turn, or one between them; at least
+# 0.72 in 202 of 206 single sounds, the others being bells and bars; 0.74 in a vibrato of a tone.
+AROUND, AT_PARTIALS, SURELY_AT = (0.6, 4.5), 0.6, 0.68
+BELOW_ALL, ABOVE_ALL = 0.97, 0.9  # of the lowest and highest pitch: where others are, and seem so
+ONE_NOTE = 0.75  # semitones around the median that belong to the note
+
+
+@cache
+def load_librosa() -> Any:
+    """Import librosa, which compiles functions and keeps them for the next process.
+
+    One process at a time: numba's cache mixes up what two write at once, and whoever reads it
+    later crashes. Where there is no folder that may keep the functions, a temporary one does.
+    """
+    import librosa
+
+    with open(librosa.__file__, "rb") as lock:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            librosa.pyin, librosa.feature.rms  # noqa: B018  it imports them
+        except RuntimeError:
+            import numba
+
+            folder = tempfile.mkdtemp(prefix="pyrosynth-numba-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]
+            librosa.pyin, librosa.feature.rms  # noqa: B018
+    return librosa
+
+
+def levels(audio: Audio, frame: int = FRAME, hop: int = HOP) -> NDArray[np.float64]:
+    """Return the root mean square of each frame of a sound, the middles of frames a hop apart.
+
+    Args:
+        audio: Shape (n_samples,).
+        frame: Samples of a frame.
+        hop: Samples between the middles of two.
+    """
+    librosa = load_librosa()
+    level = librosa.feature.rms(y=audio, frame_length=frame, hop_length=hop)[0]
+    return np.asarray(level, np.float64)
+
+
+def track_pitch(audio: Audio, name: str) -> tuple[float, bool, NDArray[np.float64]]:
+    """Find the pitch of a sound.
+
+    Args:
+        audio: One sound at ``RATE``, shape (n_samples,).
+        name: What errors call it.
+
+    Returns:
+        The pitch as a MIDI number with a fraction; whether it is beyond doubt; and that of each
+        frame ``PITCH_HOP`` samples apart, NaN where there is none.
+
+    Raises:
+        InputError: Too little of the sound is periodic, or its pitch is not from C1 to B6.
+    """
+    pitch, sure, pitches = _pitch(audio, name)
+    if _is_outside(audio, pitch):
+        raise InputError(
+            f"the pitch of {name} is not from C1 to B6, where pitches are told apart; give a note "
+            "played in another octave"
+        )
+    sure = sure and _is_one_note(audio, pitch)
+    return pitch, sure and _share_at_pitches(audio, pitches) >= SURELY_AT, pitches
+
+
+def _pitch(audio: Audio, name: str) -> tuple[float, bool, NDArray[np.float64]]:
+    """Return the pitch of a sound, whether it is sure, and that of each frame, as MIDI numbers."""
+    librosa = load_librosa()
+    cut = audio[: int(ANALYSED_SECONDS * RATE)]
+    cut = np.pad(cut, (0, max(0, 2 * PITCH_FRAME - len(cut))))
+    hz, _, sure = librosa.pyin(
+        cut, fmin=PITCHES_HZ[0], fmax=PITCHES_HZ[1], sr=RATE, frame_length=PITCH_FRAME,
+        hop_length=PITCH_HOP, resolution=STEP,
+    )  # fmt: skip
+    energy = levels(cut, PITCH_FRAME, PITCH_HOP) ** 2
+    voiced = np.isfinite(hz)
+    share = float(energy[voiced].sum() / max(energy.sum(), SILENCE**4))
+    if share < VOICED:
+        raise InputError(
+            f"{name} has no pitch ({100 * share:.0f} % of its energy is periodic, at least "
+            f"{100 * VOICED:.0f} % must be); give one sung, hummed or played note"
+        )
+    pitches = np.full(len(hz), np.nan)
+    pitches[voiced] = librosa.hz_to_midi(hz[voiced])
+    # A frame of which the tracker is not sure at all still has the pitch of its neighbours.
+    weight, known = (energy * (sure + STEP))[voiced], pitches[voiced]
+    order = np.argsort(known, kind="stable")
+    below = weight[order].cumsum()
+    median = known[order][np.searchsorted(below, below[-1] / 2)]
+    near = np.abs(known - median) < ONE_NOTE
+    # Frames of a vibrato or a glide are near it too, so that only jumps of the tracker count.
+    steady = float(weight[np.abs(known - median) < 2 * ONE_NOTE].sum() / weight.sum())
+    sure = share >= SURELY_VOICED and steady >= SURELY_ONE
+    return float(np.average(known[near], weights=weight[near])), sure, pitches
+
+
+def _is_outside(audio: Audio, pitch: float) -> bool:
+    """Return whether a sound is lower or higher than all pitches, of which it merely seems one."""
+    lowest, highest = PITCHES_HZ
+    heard = 440.0 * 2.0 ** ((pitch - 69) / 12)
+    size = max(2 * len(audio), 2 * PITCH_FRAME)
+    power = np.square(np.abs(np.fft.rfft(audio, size)))
+    below = np.fft.rfftfreq(size, 1 / RATE) < ABOVE_ALL * highest
+    if heard < ABOVE_ALL * highest and power[below].sum() < SURELY_LOW / 5 * power.sum():
+        return True
+    # A lower sound seems at the lowest pitch, and repeats itself only later.
+    first, last = (round(share * RATE / lowest) for share in (BELOW_ALL, 1 / BELOW_ALL + 2))
+    again = np.fft.irfft(power)[first:last]
+    near = heard * BELOW_ALL < lowest
+    return bool(near and RATE / (first + again.argmax()) < BELOW_ALL * lowest)
+
+
+def _is_one_note(audio: Audio, pitch: float) -> bool:
+    """Return whether a sound is at its pitch, and not two or more notes at others.
+
+    A chord has none of the lowest partials of its common period, of two notes most are missing.
+    """
+    power = np.square(np.abs(np.fft.rfft(audio)))
+    partial = np.fft.rfftfreq(len(audio), 1 / RATE) / (440.0 * 2.0 ** ((pitch - 69) / 12))
+    low, high = LOW_PARTIALS
+    share = power[(partial > low) & (partial < high)].sum() / power[partial > low].sum()
+    number = np.rint(partial).astype(int)
+    near = (number > 0) & (number <= HIGHEST_PARTIAL) & (np.abs(partial - number) < 0.3)
+    energy = np.bincount(number[near], power[near], HIGHEST_PARTIAL + 1)
+    energy = energy / energy.sum()
+    numbers = np.arange(HIGHEST_PARTIAL + 1)
+    for one, two in PERIODS:
+        first, second = numbers % one == 0, numbers % two == 0
+        own = min(energy[first & ~second].sum(), energy[second & ~first].sum())
+        if own > OWN and energy[~(first | second)].sum() < OTHER:
+            return False
+    return bool(share >= SURELY_LOW)
+
+
+def _share_at_pitches(audio: Audio, pitches: NDArray[np.float64]) -> float:
+    """Return the share of the energy around a sound's lowest partials that lies at them.
+
+    Args:
+        audio: At ``RATE``.
+        pitches: MIDI numbers of its frames ``PITCH_HOP`` apart, NaN where there is no pitch.
+    """
+    librosa = load_librosa()
+    size, hop = 2 * PITCH_FRAME, 2 * PITCH_HOP  # twice as many periods tell two notes apart
+    cut = audio[: int(ANALYSED_SECONDS * RATE)]
+    cut = np.pad(cut, (0, max(0, size - len(cut))))
+    power = np.square(np.abs(librosa.stft(cut, n_fft=size, hop_length=hop)))
+    there = pitches[:: hop // PITCH_HOP][: power.shape[1]]
+    voiced = np.isfinite(there)
+    hertz, power = librosa.midi_to_hz(there[voiced]), power[1:, : len(there)][:, voiced]
+    partial = np.fft.rfftfreq(size, 1 / RATE)[1:, None] / hertz
+    around = (partial > AROUND[0]) & (partial < AROUND[1])
+    number = np.maximum(np.rint(partial), 1)
+    width = np.maximum(AT_PARTIALS, 12 * np.log2(1 + 2 * RATE / size / (number * hertz)))
+    there = around & (np.abs(12 * np.log2(partial / number)) < width)
+    return float(power[there].sum() / max(power[around].sum(), SILENCE**4))
