@@ -165,5 +165,9 @@ def test_steering_begins_where_a_preset_is(run):
     steps = steer(posterior, values, "length", [[-1.0], [2.0]])
     assert steps.shape == (2, *values.shape)
     np.testing.assert_allclose(steps[1], steer(posterior, values, "length", 2.0), rtol=1e-6)
+    with pytest.raises(InputError, match="shape"):
+        steer(posterior, values[0], "length", 1.0)
+    with pytest.raises(InputError, match=r"amounts of shape .* shape \(k, 1\)"):
+        steer(posterior, values, "length", np.zeros(len(values) + 1))
     with pytest.raises(InputError, match="unknown tag 'warmth'"):
         steer(posterior, values, "warmth", 1.0)

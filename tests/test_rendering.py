@@ -436,6 +436,23 @@ def test_bad_arguments_are_refused(faulty):
             use(settings(1))
 
 
+def test_a_forked_process_must_open_its_own_renderer():
+    synth = synths.load_synth("voice")
+    values = synth.presets()[0].array(synth.param_space)[None]
+    with Renderer(synth, Note(60, 100, 0.1, 0.2), 8000, workers=1) as renderer:
+        child = os.fork()
+        if not child:
+            try:
+                with renderer:
+                    renderer.render(values)
+            except InputError as error:
+                os._exit(7 if "belongs to the process that opened it" in str(error) else 1)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        assert not renderer.render(values).failed.any()  # its workers live on
+
+
 def test_threads_may_share_a_renderer(faulty):
     values = settings(18)
     with Renderer(faulty, NOTE, RATE, workers=2) as renderer, ThreadPoolExecutor(6) as threads:

@@ -15,7 +15,7 @@ from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.data.dataset import Dataset, Rows
 from pyrosynth.data.labeling import DESCRIBED
-from pyrosynth.errors import numbers, unknown
+from pyrosynth.errors import InputError, counted, numbers, unknown
 from pyrosynth.evaluation.disentanglement import or_none
 from pyrosynth.evaluation.runner import Arrays, each
 from pyrosynth.explore.axes import TagAxis
@@ -24,6 +24,7 @@ from pyrosynth.explore.places import Array, Place
 from pyrosynth.explore.steering import move
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.statistics import spearman
+from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.rendering import Renderer, RenderResult
 from pyrosynth.training.fit import contract_hash
 from pyrosynth.training.run import run_hash
@@ -233,10 +234,12 @@ def steer(posterior: Posterior, values: ArrayLike, tag: str, amount: ArrayLike) 
         that were not learnt are at their defaults, unless the preset stays as it is.
 
     Raises:
-        InputError: The tag is unknown, or the variant has no tag axes.
+        InputError: The tag is unknown, the variant has no tag axes, or values or amounts have
+            another shape.
     """
     space = LatentSpace(posterior)
-    return _steered(space, space.place_of(numbers("values", values, np.float64)), tag, amount)
+    rows = checked_values(values, posterior.run.full_space, 2)
+    return _steered(space, space.place_of(rows), tag, amount)
 
 
 def _steered(space: LatentSpace, places: Place, tag: str, amount: ArrayLike) -> Float:
@@ -246,7 +249,13 @@ def _steered(space: LatentSpace, places: Place, tag: str, amount: ArrayLike) -> 
         raise unknown("tag", tag, space.tags)
     axis, n = TagAxis(tag, space.posterior), len(places.z)
     amounts = numbers("amounts", amount, np.float64)
-    amounts = np.broadcast_to(amounts, np.broadcast_shapes(amounts.shape, (n,)))
+    try:
+        amounts = np.broadcast_to(amounts, np.broadcast_shapes(amounts.shape, (n,)))
+    except ValueError:
+        raise InputError(
+            f"amounts of shape {amounts.shape} for {counted(n, 'preset')}; give a number, one for "
+            "each, or shape (k, 1) for k steps of each"
+        ) from None
     goals = axis.at(places.z, axis.position(places.z) + amounts)
     goals = np.where(amounts[..., None] == 0, places.z, goals).reshape(-1, n, space.dim)
     moved = [

@@ -160,7 +160,7 @@ class Renderer:
         )
         self._scratch = Scratch()
         self.workers = [Worker(settings, self._scratch) for _ in range(n_workers)]
-        self._rendering, self._closed = RLock(), False
+        self._rendering, self._closed, self._process = RLock(), False, os.getpid()
 
     def __enter__(self) -> "Renderer":
         """Return the renderer."""
@@ -176,6 +176,8 @@ class Renderer:
 
     def close(self) -> None:
         """End all workers; nothing of them is left behind, and nothing more can be rendered."""
+        if os.getpid() != self._process:
+            return  # the workers are the parent's
         with self._rendering:
             self._closed = True
             for worker in self.workers:
@@ -289,6 +291,11 @@ class Renderer:
     def _checked(self, values: ArrayLike) -> NDArray[np.float64]:
         if self._closed:
             raise InputError("this renderer is closed; open another, as posterior.renderer() does")
+        if os.getpid() != self._process:  # which would get the sounds of the other
+            raise InputError(
+                "this renderer belongs to the process that opened it, not to one forked from it; "
+                "open one there, as posterior.renderer(1) does"
+            )
         return checked_values(values, self.synth.param_space, 2)
 
     def _blank(self, n: int) -> RenderResult:
