@@ -1,5 +1,6 @@
 """Worker processes: what goes wrong in a sound costs that sound."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import renderings
 
@@ -434,6 +436,21 @@ def test_bad_arguments_are_refused(faulty):
     for use in (renderer.render, lambda values: next(renderer.stream([(0, values)]))):
         with pytest.raises(InputError, match="this renderer is closed; open another"):
             use(settings(1))
+
+
+def test_a_renderer_that_is_dropped_leaves_nothing_behind(faulty, tmp_path, monkeypatch):
+    def there():
+        own = psutil.Process()
+        return own.num_fds(), len(own.children(recursive=True)), sorted(tmp_path.iterdir())
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = there()
+    for _ in range(2):  # as in a notebook, where a cell that opens one is run again
+        renderer = Renderer(faulty, NOTE, RATE, workers=1)
+        assert not renderer.render(settings(1)).failed.any()
+    del renderer
+    gc.collect()
+    assert there() == before
 
 
 def test_a_forked_process_must_open_its_own_renderer():

@@ -8,6 +8,7 @@ import os
 import pickle
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -33,7 +34,7 @@ from pyrosynth.synths import Synth, from_spec
 from pyrosynth.synths.base import LONGEST_SECONDS
 from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.sandbox import Scratch
-from pyrosynth.synths.worker import Worker
+from pyrosynth.synths.worker import Worker, close_all
 from pyrosynth.synths.worker_process import (
     BATCH_SIZE,
     CRASHED,
@@ -160,6 +161,9 @@ class Renderer:
         )
         self._scratch = Scratch()
         self.workers = [Worker(settings, self._scratch) for _ in range(n_workers)]
+        # A notebook drops a renderer where a cell is run again. At exit the guard does it.
+        self._end = weakref.finalize(self, close_all, self.workers, self._scratch, os.getpid())
+        self._end.atexit = False
         self._rendering, self._closed, self._process = RLock(), False, os.getpid()
 
     def __enter__(self) -> "Renderer":
@@ -176,13 +180,9 @@ class Renderer:
 
     def close(self) -> None:
         """End all workers; nothing of them is left behind, and nothing more can be rendered."""
-        if os.getpid() != self._process:
-            return  # the workers are the parent's
         with self._rendering:
             self._closed = True
-            for worker in self.workers:
-                worker.close()
-            self._scratch.close()
+            self._end()
 
     def render(
         self, values: ArrayLike, progress: str | None = None, note: Note | None = None

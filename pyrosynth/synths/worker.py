@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -286,6 +287,20 @@ class Worker:
         last = f"; {lines[-1][:room]}" if room > 0 and lines and lines[-1] not in text else ""
         self.stop()
         return SynthError(f"rendering failed: {text}{last}")
+
+
+def close_all(workers: Sequence[Worker], scratch: Scratch, process: int) -> None:
+    """End workers and what guards them.
+
+    Args:
+        workers: The workers.
+        scratch: Theirs.
+        process: Number of the process that has started them; one forked from it leaves them be.
+    """
+    if os.getpid() == process:
+        for worker in workers:
+            worker.close()
+        scratch.close()
 
 
 def _cause(code: int) -> str:
