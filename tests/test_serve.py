@@ -253,7 +253,9 @@ def test_a_search_keeps_what_is_locked_and_goes_on_from_a_preset(live):
     np.testing.assert_allclose(first["candidates"][0]["values"], live.known(2))
 
 
-def test_a_search_ends_when_nobody_listens(live, monkeypatch):
+@pytest.mark.parametrize(("left_at", "most"), [(b"target", 4000), (b"cloud", 150)])
+def test_a_search_ends_when_its_client_has_left(live, monkeypatch, left_at, most):
+    """At the first line, or when the first candidates are told and a thousand guesses follow."""
     rendered, render = [], live.search_renderer.render
 
     def counted(values, *more, **options):
@@ -266,36 +268,14 @@ def test_a_search_ends_when_nobody_listens(live, monkeypatch):
     async def run():
         async with TestClient(TestServer(web.Site(live, "small").app())) as client:
             async with client.post(search({"budget": 4000}), data=sound) as response:
-                await response.content.readline()
-            while live.searching.locked():
-                await asyncio.sleep(0.05)
-
-    asyncio.run(run())
-    assert sum(rendered) < 4000
-
-
-def test_a_search_ends_when_its_client_has_left_whatever_it_is_at(live, monkeypatch):
-    """It has told the first candidates, and begins with a thousand guesses and draws."""
-    rendered, render = [], live.search_renderer.render
-
-    def counted(values, *more, **options):
-        rendered.append(len(values))
-        return render(values, *more, **options)
-
-    monkeypatch.setattr(live.search_renderer, "render", counted)
-    sound = wav_bytes(live.render(live.known(2)).audio, 22050)
-
-    async def run():
-        async with TestClient(TestServer(web.Site(live, "small").app())) as client:
-            async with client.post(search({"budget": 4000}), data=sound) as response:
-                while b"cloud" not in await response.content.readline():
+                while left_at not in await response.content.readline():
                     pass
             del rendered[:]
             async with client.post(search({"budget": 1}), data=sound) as response:  # the next one
                 assert "done" in (await response.text()).splitlines()[-1]
 
     asyncio.run(run())
-    assert sum(rendered) < 150
+    assert sum(rendered) < most
 
 
 @pytest.mark.parametrize("waits", [False, True])
