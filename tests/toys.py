@@ -1,6 +1,5 @@
 """Small problems whose answers are known."""
 
-import numpy as np
 import torch
 
 from pyrosynth.data.tags import Tag, labelled
@@ -49,8 +48,8 @@ SMALL = {
 def toy_data(n=512, n_params=4, x_shape=(8, 11), unknown=0.0, seed=0):
     """Sounds that are a smooth function of the parameters plus noise.
 
-    The first parameter says which tone a sound has, the second which size; two labels in three
-    are hidden.
+    The first parameter says which tone a sound has, the second, if there is one, which size; two
+    labels in three are hidden.
 
     Args:
         n: Number of sounds, a quarter of them held out.
@@ -66,8 +65,8 @@ def toy_data(n=512, n_params=4, x_shape=(8, 11), unknown=0.0, seed=0):
     x = torch.cat([v.sin(), (3 * v).cos()], -1) @ mixing
     x = (x + 0.1 * torch.randn(x.shape, generator=rng)).reshape(n, *x_shape)
     known = None if not unknown else torch.rand(n, generator=rng) >= unknown
-    thirds = np.searchsorted([1 / 3, 2 / 3], v[:, 1].numpy())
-    labels = np.stack([v[:, 0].numpy() > 0.5, thirds], 1)
+    tags = TAGS[:n_params]
+    labels = (v[:, :2] * torch.tensor([2, 3])[:n_params]).long().numpy()
     return TrainData(
         x=x.half(),
         levels=levels.to(torch.int16),
@@ -77,6 +76,6 @@ def toy_data(n=512, n_params=4, x_shape=(8, 11), unknown=0.0, seed=0):
         train=torch.arange(n * 3 // 4),
         valid=torch.arange(n * 3 // 4, n),
         has_v=known,
-        tags=TAGS,
-        label_mask=torch.from_numpy(labelled(TAGS, labels).hide(2 / 3, seed).label_mask),
+        tags=tags,
+        label_mask=torch.from_numpy(labelled(tags, labels).hide(2 / 3, seed).label_mask),
     )

@@ -97,9 +97,10 @@ def deal(clusters: Int, seed: int) -> Int:
     free = np.flatnonzero(sizes <= max(2, CHAINED * len(clusters)))
     if len(free) < len(SPLITS):
         raise DataError(
-            f"only {counted(len(sizes), 'different sound')} among "
-            f"{counted(len(clusters), 'preset')}; give at least "
-            f"{counted(len(SPLITS), 'preset')} that sound different and are not one chain"
+            f"the sounds of {counted(len(clusters), 'preset')} make "
+            f"{counted(len(sizes), 'group')} in which each is like the next, and the splits need "
+            f"{counted(len(SPLITS), 'small group')}; vary more parameters, or give fewer presets "
+            "that differ more"
         )
     order = np.random.default_rng(seed).permutation(free)
     wanted = max(1, round(HELD_OUT * len(clusters)))

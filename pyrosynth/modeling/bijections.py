@@ -176,7 +176,7 @@ class Conditioner(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
         """Map (..., n_in) and (..., n_context) to (..., n_out)."""
-        h = x.new_zeros(()) if self.features is None else self.features(x)
+        h = x.new_zeros(self.middle.in_features) if self.features is None else self.features(x)
         if self.context is not None:
             h = h + self.context(context)
         h = nn.functional.silu(h)

@@ -27,7 +27,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyrosynth.errors import InputError
 from pyrosynth.modeling.bijections import Chain, Conditioner, Flow, Permutation, affine
 
 SMALLEST = 1e-3  # least width and height (as a share of the range) and slope of a bin
@@ -44,7 +43,7 @@ class Coupling(Flow):
     """Half of the features reshape the other half; then the halves swap places.
 
     Args:
-        features: Number of features, at least 2.
+        features: Number of features; a single one is reshaped by the context alone.
         n_context: Size of the context; 0 for none.
         hidden: Width of the conditioner.
         n_shape: Numbers the conditioner gives to each reshaped feature.
@@ -52,8 +51,6 @@ class Coupling(Flow):
 
     def __init__(self, features: int, n_context: int, hidden: int, n_shape: int) -> None:
         super().__init__()
-        if features < 2:
-            raise InputError(f"a coupling flow of {features} feature; it needs at least 2")
         self.kept, self.reshaped = features // 2, features - features // 2
         self.net = Conditioner(self.kept, n_context, hidden, self.reshaped * n_shape)
 
@@ -70,17 +67,23 @@ class Coupling(Flow):
             Features and log-derivatives, both of shape (..., reshaped).
         """
 
+    def _shape(self, kept: Tensor, context: Tensor | None) -> Tensor:
+        """Return the conditioner's numbers for points, shape (..., reshaped, n_shape)."""
+        shape = self.net(kept, context).unflatten(-1, (self.reshaped, -1))
+        # What depends on the context alone is the same for every draw.
+        return shape if self.kept else shape.expand(*kept.shape[:-1], *shape.shape[-2:])
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Reshape the second half by the first, then swap."""
         kept, rest = x.split([self.kept, self.reshaped], -1)
-        shape = self.net(kept, context).unflatten(-1, (self.reshaped, -1))
+        shape = self._shape(kept, context)
         rest, ladj = self._map(rest, shape, invert=False)
         return torch.cat([rest, kept], -1), ladj.sum(-1)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Swap back, then undo the reshaping."""
         rest, kept = y.split([self.reshaped, self.kept], -1)
-        shape = self.net(kept, context).unflatten(-1, (self.reshaped, -1))
+        shape = self._shape(kept, context)
         rest, ladj = self._map(rest, shape, invert=True)
         return torch.cat([kept, rest], -1), ladj.sum(-1)
 
@@ -89,7 +92,7 @@ class AffineCoupling(Coupling):
     """Coupling that scales (by e^-2 to e^2) and shifts. It cannot split one mode into two.
 
     Args:
-        features: Number of features, at least 2.
+        features: Number of features; a single one is reshaped by the context alone.
         n_context: Size of the context; 0 for none.
         hidden: Width of the conditioner.
     """
@@ -105,7 +108,7 @@ class SplineCoupling(Coupling):
     """Coupling by monotone rational-quadratic splines, the identity outside the bound.
 
     Args:
-        features: Number of features, at least 2.
+        features: Number of features; a single one is reshaped by the context alone.
         n_context: Size of the context; 0 for none.
         hidden: Width of the conditioner.
         bins: Number of bins of a spline.
@@ -126,13 +129,13 @@ class SplineCoupling(Coupling):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Reshape the second half by the first, then swap."""
-        if kernels_usable(x):
+        if self.kept and kernels_usable(x):
             return self._fused(x, context, invert=False)
         return super().forward(x, context)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Swap back, then undo the reshaping."""
-        if kernels_usable(y):
+        if self.kept and kernels_usable(y):
             return self._fused(y, context, invert=True)
         return super().inverse(y, context)
 
@@ -144,7 +147,7 @@ class SplineCoupling(Coupling):
         from pyrosynth.modeling import coupling_kernels
 
         net, first = self.net, self.net.features
-        assert first is not None  # a coupling keeps a feature or more
+        assert first is not None  # the coupling keeps a feature or more
         given: Tensor = first.bias
         if net.context is not None:
             assert context is not None

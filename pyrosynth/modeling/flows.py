@@ -38,7 +38,7 @@ def coupling_flow(
     """Build a stack of couplings, with the features shuffled after every second one.
 
     Args:
-        features: Number of features, at least 2.
+        features: Number of features.
         n_context: Size of the context; 0 for none.
         n_layers: Number of couplings.
         hidden: Width of each conditioner.
@@ -50,7 +50,7 @@ def coupling_flow(
         The flow, the identity at the start. The shuffles are always the same ones.
 
     Raises:
-        InputError: The kind is unknown, or there are fewer than 2 features.
+        InputError: The kind is unknown.
     """
     if kind not in ("spline", "affine"):
         raise unknown("coupling", kind, ("spline", "affine"))
@@ -116,7 +116,7 @@ def flow_stack(
     """Build a stack of couplings or of autoregressive steps.
 
     Args:
-        features: Number of features, at least 2.
+        features: Number of features.
         n_context: Size of the context; 0 for none.
         n_layers: Number of couplings or steps.
         hidden: Width of each conditioner.
@@ -127,7 +127,7 @@ def flow_stack(
         The flow, the identity at the start.
 
     Raises:
-        InputError: The kind is unknown, or there are fewer than 2 features.
+        InputError: The kind is unknown.
     """
     if kind == "spline" or kind == "affine":
         return coupling_flow(
@@ -152,7 +152,7 @@ def posterior_flow(
     """Build the flow of a posterior: mean and width from the context, then a stack.
 
     Args:
-        features: Number of features, at least 2.
+        features: Number of features.
         n_context: Size of the context.
         n_layers: Number of couplings or autoregressive steps.
         hidden: Width of each conditioner.
@@ -163,7 +163,7 @@ def posterior_flow(
         The flow, the identity at the start.
 
     Raises:
-        InputError: The kind is unknown, or there are fewer than 2 features.
+        InputError: The kind is unknown.
     """
     spread = DiagonalAffine(features, n_context, hidden=hidden)
     shape = flow_stack(
@@ -183,7 +183,7 @@ def regression_flow(
     """Build the flow from a latent to parameters: a stack that ends in the unit cube.
 
     Args:
-        features: Number of features, at least 2.
+        features: Number of features.
         n_layers: Number of couplings or autoregressive steps.
         hidden: Width of each conditioner.
         bins: Bins of a spline.
@@ -193,7 +193,7 @@ def regression_flow(
         The flow, `UnitCube` at the start.
 
     Raises:
-        InputError: The kind is unknown, or there are fewer than 2 features.
+        InputError: The kind is unknown.
     """
     stack = flow_stack(features, n_layers=n_layers, hidden=hidden, bins=bins, kind=kind)
     return Chain([stack, UnitCube()])
