@@ -10,10 +10,12 @@ from toys import SMALL
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.audio.qualities import QUALITIES, qualities
+from pyrosynth.cli.app import main
 from pyrosynth.errors import InputError, RunError
 from pyrosynth.explore.axes import NamedAxis
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.naming import NAMES, directions, keep, name_axes
+from pyrosynth.files import only_writer
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live.controls import controls
 from pyrosynth.statistics import spearman
@@ -105,6 +107,14 @@ def test_axes_are_named_by_what_is_rendered_and_kept_with_the_run(run):
     sliders = controls(space)
     assert sliders["loudness"].ends == ("quiet", "loud")
     assert "length" not in sliders  # an axis that has not earned its name has no slider
+
+
+def test_a_run_that_another_process_writes_to_is_refused_before_the_work(run, capfd):
+    with only_writer(run[0]):
+        assert main(["name", str(run[0]), "--workers", "1"]) == 2
+    printed, error = capfd.readouterr()
+    assert not printed
+    assert f"another process is writing to '{run[0]}'; wait until it ends" in error
 
 
 def test_a_damaged_axis_is_one_line(run):

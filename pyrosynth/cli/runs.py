@@ -209,10 +209,9 @@ def axes(
     ]
     if found.cost:
         share, low, high = (100 * number for number in found.cost["share"])
-        line = (
+        lines.append(
             f"distance beside {found.cost['beside']}: {share:+.1f} % [{low:+.1f} to {high:+.1f}]"
         )
-        lines.append(line)
     show(found.facts, [*lines, opens(out)], as_json)
 
 
@@ -226,12 +225,14 @@ def name(
 ) -> None:
     """Name axes by what they do to rendered sounds, and keep them with RUN. Its code is run."""
     from pyrosynth.explore.naming import TRUSTED, keep, name_axes
+    from pyrosynth.files import only_writer, writable
     from pyrosynth.inference.posterior import Posterior
+    from pyrosynth.training.run import run_folder
 
     posterior = Posterior.load(run, device)
-    with posterior.renderer(workers) as renderer:
+    with only_writer(writable(run_folder(run))), posterior.renderer(workers) as renderer:
         found = name_axes(posterior, dataset_of(posterior.run, data), renderer, seed=seed)
-    kept = keep(posterior, run, found)
+        kept = keep(posterior, run, found)
     lines = [
         f"{one.axis.name}: rank correlation {one.correlation:+.2f}, grows at {one.right:.0%}"
         + ("" if one.correlation >= TRUSTED else "; no name")

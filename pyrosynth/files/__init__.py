@@ -15,6 +15,9 @@ Every command that writes uses one of three ways:
           require_same(folder, {"seed": seed, "draws": draws})
           write_bytes(folder / "table.csv", table)
 
+A folder that is added to later, as a run is by `pyrosynth name`, is kept from others meanwhile by
+`only_writer`.
+
 No option lifts these rules: ``--force`` replaces what pyrosynth wrote, and only that. What a
 killed process left half-written is removed by the next call that writes the same file or folder.
 A name that comes from outside becomes a file name by `safe_name`.
@@ -24,6 +27,7 @@ from pyrosynth.files.folders import (
     MARK,
     claim,
     difference,
+    only_writer,
     require_kind,
     require_ours,
     require_same,
@@ -37,6 +41,7 @@ __all__ = [
     "atomic",
     "claim",
     "difference",
+    "only_writer",
     "require_kind",
     "require_ours",
     "require_same",

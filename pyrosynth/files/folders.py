@@ -123,6 +123,27 @@ def whole(
 
 
 @contextmanager
+def only_writer(path: str | Path) -> Iterator[int]:
+    """Let no other process write to a folder that is there, such as a run; yield the lock.
+
+    Raises:
+        InputError: It cannot be opened, or another process is at work there.
+    """
+    folder = checked_path("place", path)
+    with writing(folder):
+        lock = os.open(folder, os.O_RDONLY)
+    try:
+        if not locked(lock):
+            raise InputError(
+                f"another process is writing to '{folder}'; wait until it ends, or give another "
+                "folder"
+            )
+        yield lock
+    finally:
+        os.close(lock)
+
+
+@contextmanager
 def claim(path: str | Path, maker: str, mark: str = MARK) -> Iterator[Path]:
     """Open a folder of results, filled file by file, for this process alone; yield it.
 
@@ -141,13 +162,7 @@ def claim(path: str | Path, maker: str, mark: str = MARK) -> Iterator[Path]:
         require_ours(folder)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY)
-    try:
-        if not locked(lock):
-            raise InputError(
-                f"another process is writing to '{folder}'; wait until it ends, or give another "
-                "folder"
-            )
+    with only_writer(folder) as lock:
         made_by = _require_maker(folder, maker)
         if mark == MARK or "pyrosynth" not in _mark(folder, mark).get("attributes", {}):
             require_ours(folder)
@@ -169,8 +184,6 @@ def claim(path: str | Path, maker: str, mark: str = MARK) -> Iterator[Path]:
                 with suppress(InputError):  # moved, or a full disk: what was done counts
                     _write_mark(folder, {**_mark(folder), WRITTEN: dict(sorted(kept.items()))})
             del claimed[lock]
-    finally:
-        os.close(lock)
 
 
 def _without_digests(folder: Path) -> None:
