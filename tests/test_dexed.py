@@ -8,6 +8,7 @@ import pytest
 from pyrosynth import synths
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
+from pyrosynth.synths.dexed import cartridges
 from pyrosynth.synths.dx7 import SPACE, read_syx, write_syx
 from pyrosynth.synths.presets import Preset, preset_array
 from pyrosynth.synths.rendering import Renderer
@@ -102,6 +103,14 @@ def test_dexed_plays_in_workers_whatever_was_played_before():
     peaks = np.abs(np.fft.rfft(sounds.audio[0][: int(0.2 * 22050)]))
     assert peaks.argmax() / 0.2 == pytest.approx(261.6, abs=5)
     assert "dexed" not in sys.modules
+
+
+def test_cartridges_of_the_user_are_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    cartridges().mkdir(parents=True)
+    for name in ("a.syx", "ROM1A.SYX"):
+        write_syx(cartridges() / name, drawn(1))
+    assert len(synths.load_synth("dexed").presets()) == 2
 
 
 def test_without_the_package_dexed_says_what_to_install(monkeypatch):

@@ -89,7 +89,7 @@ def test_presets_of_the_user_are_found(synth, tmp_path, monkeypatch):
     folder = tmp_path / ".vst3" / "presets" / synth.described.maker / synth.described.name / "Pads"
     folder.mkdir(parents=True)
     values = synth.param_space.from_unit(0.9 * np.random.default_rng(4).random(17))
-    synth.write_bank(folder / "wide.vstpreset", [Preset.from_array(synth.param_space, values)])
+    synth.write_bank(folder / "wide.VSTPRESET", [Preset.from_array(synth.param_space, values)])
     VstPreset("AB" * 16, b"state").save(folder / "other.vstpreset")
     monkeypatch.setenv("HOME", str(tmp_path))
     *programs, mine = synth.presets()

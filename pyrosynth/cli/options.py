@@ -42,7 +42,7 @@ def json_file(text: str) -> Path:
         InputError: It is a URL, or its name does not end in ``.json``.
     """
     path = local_path(text)
-    if path.suffix != ".json":
+    if path.suffix.lower() != ".json":
         raise InputError(f"'{text}' is to hold JSON; give a name that ends in .json")
     return path
 

@@ -62,9 +62,10 @@ def model_entries(
     names: dict[str, str] = {}
     for model in dict.fromkeys(given):
         path = Path(model)
-        if path.suffix == ".py" and not path.is_file():
+        is_file = path.suffix.lower() == ".py"
+        if is_file and not path.is_file():
             raise InputError(f"no model file '{model}'; give the name of a model or a .py file")
-        if path.suffix != ".py" and model not in listed:
+        if not is_file and model not in listed:
             raise unknown("model", model, (*listed, "all"))
         name = path.stem
         if name in names:
@@ -72,7 +73,7 @@ def model_entries(
                 f"two models are called '{name}' ('{names[name]}' and '{model}'), which names "
                 "the rows and runs of each; rename one file"
             )
-        names[name] = str(path.absolute()) if path.suffix == ".py" else model
+        names[name] = str(path.absolute()) if is_file else model
     if not names:
         raise InputError("there is no model to compare; name some, or all")
     variants = {name: _load(model) for name, model in names.items()}

@@ -246,9 +246,9 @@ class Match:
             InputError: The synth has no file of its own, or the file cannot be written.
         """
         posterior, file = self._run_posterior, checked_path("file", path)
-        if file.suffix == ".wav":
+        if (suffix := file.suffix.lower()) == ".wav":
             save_audio(file, self.audio, posterior.run.features.sample_rate)
-        elif file.suffix == ".json":
+        elif suffix == ".json":
             space, note = posterior.run.full_space, posterior.run.note.to_json()
             name, score = posterior.synth.name, {"lsd_db": float(self.lsd[0])}
             facts = preset_json(self.preset, name, space, note, score=score)

@@ -114,7 +114,7 @@ class ControllerMap:
             return usual
         with reading(InputError, f"'{file}' is no map of controllers", advice):
             content = read_limited(file, LARGEST_FILE).decode("utf-8-sig")
-            if file.suffix != ".toml":
+            if file.suffix.lower() != ".toml":
                 own = synth.read_controllers(content)
                 return cls(synth, {n: Controller(1, c) for n, c in own.items()}, usual.axes)
             return cls._read(tomllib.loads(content), synth, axes)
@@ -161,7 +161,7 @@ class ControllerMap:
             InputError: The synth has no such format, or the file cannot be written.
         """
         file = Path(path)
-        if file.suffix == ".toml":
+        if file.suffix.lower() == ".toml":
             content = self.text()
         else:
             content = self.synth.write_controllers(

@@ -71,7 +71,7 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
         from pyrosynth.synths.vital import Vital
 
         make = Vital
-    elif text.endswith(".json"):
+    elif text.lower().endswith(".json"):
         make = functools.partial(_described, read_description(text))
     elif is_class(text) or text in entry_points():
         make = load_class(entry_points().get(text, text))
@@ -82,7 +82,7 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
     else:
         from pyrosynth.synths.dssi import DssiSynth, split_label
 
-        if os.sep not in text and not split_label(text)[0].endswith(".so"):
+        if os.sep not in text and not split_label(text)[0].lower().endswith(".so"):
             raise unknown(
                 "synth",
                 text,

@@ -56,7 +56,7 @@ class Dexed(Synth):
     def presets(self) -> list[Preset]:
         """Read the cartridges in Dexed's folder; none if Dexed is not installed there."""
         voices = []
-        for file in sorted(cartridges().rglob("*.syx")):
+        for file in sorted(f for f in cartridges().rglob("*") if f.suffix.lower() == ".syx"):
             try:
                 voices += read_syx(file)
             except InputError:

@@ -39,7 +39,7 @@ def load_model(name_or_path: str | Path) -> "type[Variant]":
         InputError: The name is unknown (the known ones are listed), or the file defines no
             variant or several.
     """
-    if str(name_or_path).endswith(".py"):
+    if str(name_or_path).lower().endswith(".py"):
         return load_copy(checked_path("model file", name_or_path))
     return load_variant(_file(str(name_or_path)), f"pyrosynth.models.{name_or_path}")
 

@@ -187,7 +187,8 @@ class Vst3File(PluginFile):
         shares = (Path(share) / "vst3" for share in ("/usr/share", "/usr/local/share"))
         roots = [root / "presets" for root in (expanded("~/.vst3"), *shares)]
         own = Path(described.maker) / described.name
-        return [file for root in roots for file in sorted((root / own).rglob("*.vstpreset"))]
+        found = (file for root in roots for file in sorted((root / own).rglob("*")))
+        return [file for file in found if file.suffix.lower() == self.preset_suffix]
 
     def load_presets(self, path: Path, described: PluginClass) -> list[Program]:
         """Read a ``.vstpreset`` file through the plugin."""
