@@ -6,18 +6,20 @@ matplotlib's object interface is used, so that no global state is touched.
 """
 
 import io
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import cycle
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import NoneType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.features import DB, FeatureSpec, hz_to_mel
-from pyrosynth.errors import InputError, counted, numbers, require_shapes, require_type
-from pyrosynth.synths.knobs import NO_READINGS, Reading, native, titles
+from pyrosynth.errors import InputError, counted, numbers, require_shapes, require_type, shown
+from pyrosynth.synths.knobs import NO_READINGS, Reading, native, places, spread, titles
 from pyrosynth.synths.params import ParamSpace
 
 if TYPE_CHECKING:  # matplotlib takes a third of a second, which those pay who draw with it
@@ -38,8 +40,6 @@ SOUNDS = "BuPu"  # colours of spectrograms, white where there is nothing: pages 
 TICKS_HZ = (100, 500, 1000, 2000, 5000, 10000)
 RANGE_DB = 30.0  # largest difference shown of two spectrograms
 SOUND_DB = 70.0  # below the loudest cell of sounds side by side, what is drawn of them
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of the draws of a control
-MOST_LEVELS = 12  # settings of a control that are shown one by one
 
 
 @cache
@@ -77,13 +77,46 @@ def new_axes(size: tuple[float, float], *shape: int, **options: Any) -> Any:
     return new_figure(size).subplots(*shape, **options)
 
 
+def axes_for(ax: Any, size: tuple[float, float], *shape: int, **options: Any) -> Any:
+    """Return the axes that a caller gave to draw on, or those of a new figure; see `new_axes`.
+
+    Raises:
+        InputError: They are none, or too few.
+    """
+    if ax is None:
+        return new_axes(size, *shape, **options)
+    axes = require_axes(ax, math.prod(shape))
+    return axes if shape else axes[0]
+
+
+def require_axes(ax: Any, n: int) -> NDArray[Any]:
+    """Return the first n axes of what a caller gave, an array or a list of them or one alone.
+
+    Raises:
+        InputError: They are no axes of matplotlib, or fewer.
+    """
+    from matplotlib.axes import Axes
+
+    axes = np.ravel(np.asarray(ax, dtype=object))
+    if len(axes) < n or not all(isinstance(one, Axes) for one in axes):
+        raise InputError(f"ax is {shown(ax)}; give axes of matplotlib, at least {n}, or none")
+    return axes[:n]
+
+
 def png(drawn: Any) -> bytes:
-    """Return a figure, or that of axes or an array of them, as a PNG file's bytes."""
+    """Return a figure, or that of axes or an array of them, as a PNG file's bytes.
+
+    Raises:
+        InputError: It is none of these.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
 
-    figure = drawn if isinstance(drawn, Figure) else np.ravel(np.asarray(drawn))[0].figure
+    first = next(iter(np.ravel(np.asarray(drawn, dtype=object))), None)
+    figure = drawn if isinstance(drawn, Figure) else getattr(first, "figure", None)
+    if not isinstance(figure, Figure):
+        raise InputError(f"a picture is {shown(drawn)}; give a figure of matplotlib, or its axes")
     # Drawn once; `savefig` draws twice, the first time for the layout alone.
     figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
@@ -110,12 +143,18 @@ def mel_image(
         mels: Where its lowest and highest band lie, see `pyrosynth.audio.features.hz_to_mel`.
         limits: The power drawn in the first and in the last colour, in dB.
         cmap: The colours.
+
+    Raises:
+        InputError: The power has another shape, or there are no axes.
     """
     from matplotlib.ticker import MaxNLocator
 
+    (ax,) = require_axes(ax, 1)
+    cells = numbers("power", power)
+    require_shapes("a spectrogram", {"power": (cells, ("n_mels", "n_frames"))})
     low, high = limits
     image = ax.imshow(
-        np.asarray(power), origin="lower", aspect="auto", extent=(0.0, seconds, *mels),
+        cells, origin="lower", aspect="auto", extent=(0.0, seconds, *mels),
         cmap=cmap, vmin=low, vmax=high,
     )  # fmt: skip
     ticks = [hz for hz in TICKS_HZ if mels[0] <= float(hz_to_mel(hz)) <= mels[1]]
@@ -134,14 +173,14 @@ def spectrograms(target: ArrayLike, result: ArrayLike, spec: FeatureSpec, ax: An
         ax: Three axes to draw on.
 
     Raises:
-        InputError: The sounds have other shapes, or the spec is none.
+        InputError: The sounds have other shapes, the spec is none, or there are no three axes.
     """
     require_type("spec", spec, FeatureSpec, "a FeatureSpec, such as run.features")
     pair = [DB * numbers("features", x, np.float64) for x in (target, result)]
     shape = ("n_mels", "n_frames")
     require_shapes("two sounds", {"target": (pair[0], shape), "result": (pair[1], shape)})
     sounds, change = (10 * np.log10(spec.floor), max(p.max() for p in pair)), pair[1] - pair[0]
-    axes = new_axes((WIDTH, 3.1), 1, 3, sharey=True) if ax is None else ax
+    axes = axes_for(ax, (WIDTH, 3.1), 1, 3, sharey=True)
     place = _place(pair[0], spec)
     images = [mel_image(one, p, *place, sounds) for one, p in zip(axes[:2], pair, strict=True)]
     difference = mel_image(axes[2], change, *place, (-RANGE_DB, RANGE_DB), "RdBu_r")
@@ -170,19 +209,21 @@ def gallery(
         The axes, shape (n,).
 
     Raises:
-        InputError: The features have another shape, or there are not as many names.
+        InputError: The features have another shape, or there are not as many names or axes.
     """
     sounds = DB * numbers("features", x, np.float64)
     require_shapes("sounds", {"features": (sounds, ("n", "n_mels", "n_frames"))})
+    require_type("spec", spec, (FeatureSpec, NoneType), "a FeatureSpec, such as run.features")
+    require_type("names", names, (Sequence, np.ndarray), "a list of names")
     if len(names) != len(sounds):
         n_sounds = counted(len(sounds), "sound")
         raise InputError(f"{counted(len(names), 'name')} for {n_sounds}; give as many")
     n = max(1, len(sounds))
-    axes = np.ravel(new_axes((2.4 * n, 2.1), 1, n, sharey=True) if ax is None else ax)
+    axes = np.ravel(axes_for(ax, (2.4 * n, 2.1), 1, n, sharey=True))
     for one, sound, name in zip(axes, sounds, names, strict=False):
         place = _place(sound, spec) if spec else (float(sound.shape[1]), (0.0, 1.0))
         mel_image(one, sound, *place, (sounds.max() - SOUND_DB, sounds.max()))
-        one.set_title(shortened(name, 32), fontsize=8.5)
+        one.set_title(shortened(str(name), 32), fontsize=8.5)
         one.set_xlabel("time (s)" if spec else "time", fontsize=8.5)
         one.tick_params(labelsize=8)
         if spec is None:
@@ -195,40 +236,6 @@ def _place(sound: NDArray[Any], spec: FeatureSpec) -> tuple[float, tuple[float, 
     """Return where a sound ends in seconds, and its lowest and highest mel."""
     bottom, top = (float(mel) for mel in hz_to_mel([spec.fmin, spec.fmax]))
     return sound.shape[1] * spec.hop_length / spec.sample_rate, (bottom, top)
-
-
-class Spread(NamedTuple):
-    """Where draws put each control, from its lowest value or first setting, 0, to the last, 1.
-
-    Attributes:
-        quantiles: Of the draws, shape (5,), see ``QUANTILES``, by the number of the control.
-        shares: Of the draws that have each setting, of controls with few.
-    """
-
-    quantiles: dict[int, Float]
-    shares: dict[int, Float]
-
-
-def spread(space: ParamSpace, draws: ArrayLike) -> Spread:
-    """Return where draws, native values of shape (n_draws, n_params), put each control."""
-    few = _has_few_settings(space)
-    quantiles = np.quantile(space.to_unit(draws), QUANTILES, axis=0)
-    levels = space.levels(draws)
-    shares = {
-        int(i): np.bincount(levels[:, i], minlength=int(space.resolution[i])) / len(levels)
-        for i in np.flatnonzero(few)
-    }
-    return Spread({int(i): quantiles[:, i] for i in np.flatnonzero(~few)}, shares)
-
-
-def places(space: ParamSpace, values: ArrayLike) -> Float:
-    """Return where one preset's native values, shape (n_params,), lie, as ``spread`` has it."""
-    middles = (space.levels(values) + 0.5) / space.resolution
-    return np.where(_has_few_settings(space), middles, space.to_unit(values))
-
-
-def _has_few_settings(space: ParamSpace) -> NDArray[np.bool_]:
-    return space.discrete & (space.resolution <= MOST_LEVELS)
 
 
 def forest(
@@ -251,13 +258,16 @@ def forest(
         truth: Those of the true preset, where there is one.
         readings: What people read for native values, by name.
         ax: Where to draw.
+
+    Raises:
+        InputError: The values have other shapes, or what is given for the space or axes is none.
     """
     from matplotlib.lines import Line2D
 
     require_type("space", space, ParamSpace, "a ParamSpace, such as run.space")
     n, y = len(space), np.arange(len(space))
     known = spread(space, draws)
-    ax = ax or new_axes((WIDTH, 1.5 + 0.235 * n))
+    ax = axes_for(ax, (WIDTH, 1.5 + 0.235 * n))
     ax.hlines(y, 0, 1, color="0.9", linewidth=0.8, zorder=0)
     rows = [*known.quantiles]
     if rows:
@@ -322,11 +332,12 @@ def trace(
         InputError: A curve has another shape, or no points.
     """
     require_type("curves", curves, Mapping, "a dictionary of arrays of shape (k, 2) by search")
+    require_type("levels", levels, (Mapping, NoneType), "a dictionary of distances by answer")
     drawn = {label: numbers("curves", curve, np.float64) for label, curve in curves.items()}
     for label, curve in drawn.items():
         if curve.ndim != 2 or curve.shape[1] != 2 or not len(curve):
             raise InputError(f"curve '{label}' has shape {curve.shape}; give (k, 2), k at least 1")
-    ax = ax or new_axes((WIDTH, 3.2))
+    ax = axes_for(ax, (WIDTH, 3.2))
     for (label, curve), color in zip(drawn.items(), cycle(COLORS), strict=False):
         renders, best = curve.T
         text = f"{label}: {best[-1]:.2f} dB"

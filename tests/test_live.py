@@ -234,6 +234,8 @@ def test_only_sounds_in_the_folders_are_read(live, folder, tmp_path):
         live.files.sound("long.wav")
     with pytest.raises(InputError, match="'text.wav' is not a readable"):
         live.files.sound("text.wav")
+    with pytest.raises(InputError, match="the name of a sound is int 5; give one that sounds"):
+        live.files.sound(5)
     with pytest.raises(InputError, match=r"^'dropped' is not a readable"):
         live.files.upload(b"nothing", "dropped")
     with pytest.raises(InputError, match="no folder"):

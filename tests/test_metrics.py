@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from pyrosynth.audio.features import FeatureSpec, loudest, match_loudness
 from pyrosynth.audio.metrics import (
+    compare_audio,
     log_distance,
     log_magnitude,
     mel_mse,
@@ -13,6 +15,7 @@ from pyrosynth.audio.metrics import (
     mse_n,
     spectral_convergence,
 )
+from pyrosynth.errors import InputError
 
 ALL = (log_distance, log_magnitude, mel_mse, mfcc_distance, mse_n, spectral_convergence)
 
@@ -103,3 +106,23 @@ def test_tensors_in_tensors_out(metric, mels, device):
 def test_equal_ones_have_no_distance(metric, mels):
     assert (metric(mels[0], mels[0]) == 0).all()
     assert (metric(0 * mels[0], 0 * mels[0]) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: log_distance(x, x[:, :3]), r"shapes are \(8, 9\) and \(8, 3\); give"),
+        (lambda x: log_distance(x[0], x[0]), r"shapes are \(9,\) and \(9,\)"),
+        (lambda x: mfcc_distance(torch.ones(2, 8, 9), torch.ones(3, 8, 9)), "shapes are"),
+        (lambda x: log_distance(torch.ones(8, 9), x), "the other is ndarray .*; give two tensors"),
+        (lambda x: mse_n(x, x[0, :3]), r"give \(..., n_params\) twice"),
+        (lambda x: compare_audio("a", x, FeatureSpec()), "sounds that are no numbers"),
+        (lambda x: compare_audio(x, x, 22050), "spec is int 22050; give a FeatureSpec"),
+        (lambda x: loudest(x[0], FeatureSpec()), r"features of shape \(9,\)"),
+        (lambda x: match_loudness("x", 1.0, FeatureSpec()), "audio that are no numbers"),
+        (lambda x: match_loudness(x, 1.0, FeatureSpec()), r"audio has shape \(8, 9\)"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(call, message):
+    with pytest.raises(InputError, match=message):
+        call(np.ones((8, 9)))

@@ -19,6 +19,7 @@ from pyrosynth.synths.knobs import Reading, native, titles
 from pyrosynth.synths.params import Param, ParamSpace
 
 RNG = np.random.default_rng(0)
+PLACE = 1.0, (0.0, 1.0), (-80.0, 0.0)  # of a spectrogram: seconds, mels, limits
 SPACE = ParamSpace(
     (
         Param("cutoff", minimum=20, maximum=20020, default=100, unit="Hz"),
@@ -112,6 +113,40 @@ def test_trace():
         (lambda x: plots.trace([1, 2]), r"curves is list \[1, 2\]; give a dictionary"),
         (lambda x: plots.trace({"a": []}), r"curve 'a' has shape \(0,\); give \(k, 2\)"),
         (lambda x: plots.trace({"a": "b"}), "curves that are no numbers"),
+        (lambda x: plots.trace({"a": x[:2, :2]}, [3]), r"levels is list \[3\]; give a dictionary"),
+        (
+            lambda x: plots.trace({"a": x[:2, :2]}, ax=x),
+            "ax is ndarray .*; give axes of matplotlib, at least 1",
+        ),
+        (lambda x: plots.png([]), r"a picture is list \[\]; give a figure of matplotlib"),
+        (lambda x: plots.png(x), "a picture is ndarray"),
+        (
+            lambda x: plots.mel_image(None, x, *PLACE),
+            "ax is None; give axes of matplotlib, at least 1",
+        ),
+        (
+            lambda x: plots.mel_image(plots.new_axes((1, 1)), x[0], *PLACE),
+            r"power of a spectrogram have the shape \(87,\)",
+        ),
+        (
+            lambda x: plots.spectrograms(x, x, FeatureSpec(), plots.new_axes((1, 1))),
+            "ax is Axes .*; give axes of matplotlib, at least 3",
+        ),
+        (
+            lambda x: plots.gallery([x, x], "ab", ax=plots.new_axes((1, 1))),
+            "give axes of matplotlib, at least 2",
+        ),
+        (lambda x: plots.gallery([x], ["a"], 22050), "spec is int 22050; give a FeatureSpec"),
+        (lambda x: plots.gallery([x], 5), "names is int 5; give a list of names"),
+        (lambda x: plots.forest(SPACE, x[0, :3], x[0, :3]), r"draws have shape \(3,\)"),
+        (
+            lambda x: plots.forest(SPACE, x[:, :3], x[:2, :3]),
+            r"values of one preset have the shape \(2, 3\)",
+        ),
+        (
+            lambda x: charts.calibration(Calibration(x, {}), [], x),
+            "ax is ndarray .*; give axes of matplotlib, at least 3",
+        ),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(call, message):

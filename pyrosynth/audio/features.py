@@ -138,16 +138,16 @@ class FeatureSpec:
 
         Args:
             x: Features, shape (..., n_mels, n_frames).
+
+        Raises:
+            InputError: They are no numbers, or have another shape.
         """
-        power = numbers("features", x, np.float32)
-        if power.ndim < 2:
-            raise InputError(f"features of shape {power.shape}; give (..., n_mels, n_frames)")
-        loud = power > np.log(2 * self.floor)
+        loud = _spectra(x) > np.log(2 * self.floor)
         return np.asarray(loud.mean(axis=(-2, -1)), np.float64)
 
     def power(self, x: ArrayLike) -> Array:
         """Return the power mel spectrogram that ``x`` stands for, the inverse of a call."""
-        power = np.exp(numbers("features", x, np.float32)) - np.float32(self.floor)
+        power = np.exp(_spectra(x)) - np.float32(self.floor)
         return np.maximum(power, np.float32(0.0))
 
     def to_json(self) -> dict[str, Any]:
@@ -167,6 +167,14 @@ class FeatureSpec:
             if name not in known:
                 raise unknown("setting of features", str(name), known)
         return cls(**data)
+
+
+def _spectra(x: ArrayLike) -> Array:
+    """Return features as an array, after making sure of their axes."""
+    spectra: Array = numbers("features", x, np.float32)
+    if spectra.ndim < 2:
+        raise InputError(f"features of shape {spectra.shape}; give (..., n_mels, n_frames)")
+    return spectra
 
 
 def hz_to_mel(hz: ArrayLike) -> NDArray[np.float64]:
@@ -207,7 +215,11 @@ def match_loudness(audio: Audio, power: np.floating, spec: FeatureSpec) -> Audio
 
     Returns:
         Audio, shape (n_samples,).
+
+    Raises:
+        InputError: It is no audio of that shape.
     """
+    audio = checked_audio(audio, ndim=1)
     peak = np.abs(audio).max(initial=0)
     if peak == 0:
         return audio

@@ -2,7 +2,8 @@
 
 All distances work on the last axes, with any leading axes, which broadcast, and compute in double
 precision. They take NumPy arrays and return them, or take tensors of torch and return those, on
-the same device. `compare_audio` computes them, and others, from audio.
+the same device. What has other shapes, or is no numbers, is an `InputError`. `compare_audio`
+computes them, and others, from audio.
 """
 
 from typing import Any, NamedTuple, TypeVar
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from pyrosynth.audio.features import DB, FeatureSpec
 from pyrosynth.audio.pitch import pitch_error
-from pyrosynth.errors import InputError, numbers
+from pyrosynth.errors import InputError, numbers, require_type
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
 
@@ -140,18 +141,35 @@ def mse_n(unit: Array, other: Array) -> Array:
     Returns:
         Ratios, shape (...); infinite where the target is all zeros and the guess is not.
     """
-    xp, (target, guess) = _double(unit, other)
+    xp, (target, guess) = _double(unit, other, n_axes=1)
     error = xp.mean((target - guess) ** 2, axis=-1)
     square = xp.mean(target**2, axis=-1)
     ratio: Array = _ratio(xp, error, square)
     return ratio
 
 
-def _double(*arrays: Any) -> tuple[Any, list[Any]]:
-    """Return the library some arrays are of, NumPy or torch, and them in double precision."""
-    if isinstance(arrays[0], Tensor):
-        return torch, [array.double() for array in arrays]
-    return np, [numbers("sounds", array, np.float64) for array in arrays]
+def _double(first: Any, second: Any, n_axes: int = 2) -> tuple[Any, list[Any]]:
+    """Return the library of two arrays, NumPy or torch, and them in double precision.
+
+    Raises:
+        InputError: They are no numbers, or their last axes, so many, are not of equal lengths.
+    """
+    pair: list[Any]
+    if isinstance(first, Tensor):
+        require_type("the other", second, Tensor, "two tensors, or two arrays of NumPy")
+        pair = [first.double(), second.double()]
+    else:
+        pair = [numbers("sounds", array, np.float64) for array in (first, second)]
+    shapes = [tuple(array.shape) for array in pair]
+    try:
+        np.broadcast_shapes(*(shape[:-n_axes] for shape in shapes))
+        fits = len(shapes[0]) >= n_axes and shapes[0][-n_axes:] == shapes[1][-n_axes:]
+    except ValueError:
+        fits = False
+    if not fits:
+        wanted = "(..., n_mels, n_frames)" if n_axes == 2 else "(..., n_params)"
+        raise InputError(f"the shapes are {shapes[0]} and {shapes[1]}; give {wanted} twice")
+    return torch if isinstance(first, Tensor) else np, pair
 
 
 def _ratio(xp: Any, numerator: Any, denominator: Any) -> Any:
@@ -213,9 +231,14 @@ def compare_audio(
         ``sc`` is infinite for a sound against digital silence.
 
     Raises:
-        InputError: Shapes do not fit, sounds are too short, or samples are NaN or infinite.
+        InputError: Shapes do not fit, sounds are too short or no numbers, samples are NaN or
+            infinite, or the spec is none.
     """
-    first, second = (torch.as_tensor(sounds, dtype=torch.float32) for sounds in (target, audio))
+    first, second = (
+        torch.as_tensor(x if isinstance(x, Tensor) else numbers("sounds", x), dtype=torch.float32)
+        for x in (target, audio)
+    )
+    require_type("spec", spec, FeatureSpec, "a FeatureSpec, such as run.features")
     _check(first, second)
     parts: list[dict[str, Tensor]] = []
     for guess, i in zip(second.split(BLOCK), range(0, len(second), BLOCK), strict=True):

@@ -32,8 +32,8 @@ from pyrosynth.plots import (
     PURPLE,
     RED,
     WIDTH,
+    axes_for,
     bare,
-    new_axes,
 )
 from pyrosynth.statistics import interval
 
@@ -62,7 +62,7 @@ def distances(scores: "DataFrame", ax: Axes | None = None) -> Axes:
         )
         if method != TRUTH
     }
-    ax = ax or new_axes((WIDTH, 0.9 + 0.36 * len(lsd)))
+    ax = axes_for(ax, (WIDTH, 0.9 + 0.36 * len(lsd)))
     for y, (answer, values) in enumerate(lsd.items()):
         low, left, right, high = np.quantile(values, [0.05, 0.25, 0.75, 0.95])
         color = ORANGE if "infer, " in answer else BLUE
@@ -97,7 +97,7 @@ def calibration(found: Calibration, names: Sequence[str], ax: Any = None) -> Any
         ax: Three axes to draw on.
     """
     u, n = found.ranks, len(found.ranks)
-    ax = new_axes((WIDTH, 3.9), 1, 3) if ax is None else ax
+    ax = axes_for(ax, (WIDTH, 3.9), 1, 3)
     ranks, coverage, curves = ax
     _ranks(ranks, u, names)
     for level in LEVELS:
@@ -181,7 +181,7 @@ def descriptors(
     with warnings.catch_warnings():  # a sound of which every draw failed has no interval
         warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
         low, middle, high = np.nanquantile(drawn, [0.05, 0.5, 0.95], axis=0)
-    axes = new_axes((WIDTH, 5.6), 2, 3) if ax is None else ax
+    axes = axes_for(ax, (WIDTH, 5.6), 2, 3)
     for i, (ax, (name, unit)) in enumerate(zip(axes.flat, units.items(), strict=True)):
         x = true[:, i]
         inside = (low[:, i] <= x) & (x <= high[:, i])
@@ -219,7 +219,7 @@ def comparison(frame: "DataFrame", sounds: str, ax: Any = None) -> Any:
     columns = [name for name in styles if name in columns]
     n_models = here[here["answer"].isin(FIRST)]["method"].nunique()
     size = (WIDTH, 1.3 + 0.42 * len(methods))
-    axes = new_axes(size, 1, len(SHOWN), sharey=True) if ax is None else ax
+    axes = axes_for(ax, size, 1, len(SHOWN), sharey=True)
     offsets = dict(zip(columns, np.linspace(-SPREAD, SPREAD, len(columns) + 2)[1:-1], strict=True))
     for ax, (metric, label) in zip(axes, SHOWN.items(), strict=True):
         for row in rows:

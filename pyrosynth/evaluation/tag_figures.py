@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 from pyrosynth.data.labeling import DESCRIBED_UNITS
 from pyrosynth.evaluation.disentanglement import AxisMeasures
 from pyrosynth.evaluation.steering import AMOUNTS, CENTER, DESCRIPTORS, DOWN, UP, Steering
-from pyrosynth.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, bare, new_axes, shortened
+from pyrosynth.plots import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    axes_for,
+    bare,
+    new_axes,
+    shortened,
+)
 
 Float = NDArray[np.float64]
 
@@ -73,7 +84,7 @@ def leakage(measures: AxisMeasures, steering: Steering, ax: Any = None) -> Any:
     """
     tags = measures.tags
     size = (max(AXES_WIDTH, 1.3 * len(tags) + 3.0), 1.5 + 0.42 * len(tags))
-    axes = new_axes(size, 1, 3, width_ratios=(len(tags), len(tags), 5)) if ax is None else ax
+    axes = axes_for(ax, size, 1, 3, width_ratios=(len(tags), len(tags), 5))
     panels = (
         ("axis and descriptor, ρ", tags, measures.correlation),
         ("descriptor and descriptor, ρ", tags, measures.related),
@@ -134,7 +145,7 @@ def before_and_after(found: Steering, chosen: Sequence[int], i: int, ax: Any = N
     """
     own = found.own(i)
     shape = (1, len(chosen))
-    axes = new_axes((AXES_WIDTH, 2.4), *shape, sharex=True, sharey=True) if ax is None else ax
+    axes = axes_for(ax, (AXES_WIDTH, 2.4), *shape, sharex=True, sharey=True)
     axes, reach = np.atleast_1d(axes), 1.0
     for one, k in zip(axes, chosen, strict=True):
         shown = found.descriptors[i, k, [DOWN, CENTER, UP]] / found.spread

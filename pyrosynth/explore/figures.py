@@ -19,10 +19,12 @@ from pyrosynth.plots import (
     PURPLE,
     RED,
     SOUND_DB,
+    axes_for,
     bare,
     mel_image,
     new_axes,
     new_figure,
+    require_axes,
     shortened,
 )
 
@@ -53,8 +55,7 @@ def traversal(data: "Dataset", ax: NDArray[Any] | None = None) -> NDArray[Any]:
     names = DESCRIPTORS if "descriptor" in data else ()
     n, turned = min(data.sizes["position"], STRIP), bool(len(moving(data, gradual=False)))
     title = f"{data.attrs['synth']}: axis {data.attrs['axis']} around {data.attrs['center']}"
-    if ax is None:
-        ax = _rows(title, data, (1, int(turned), n, len(names)))
+    ax = _rows(title, data, (1, int(turned), n, len(names)), ax)
     parameters(data, ax[0])
     if turned:
         settings(data, ax[1])
@@ -79,8 +80,7 @@ def morph(data: "Dataset", ax: NDArray[Any] | None = None) -> NDArray[Any]:
     n, turned = min(data.sizes["position"], STRIP), bool(len(moving(data, gradual=False)))
     title = f"{' → '.join(data['preset'].values)}, method: {data.attrs['method']}"
     has_sounds = "x" in data or "expected" in data
-    if ax is None:
-        ax = _rows(title, data, (1, int(turned), n * has_sounds, 0))
+    ax = _rows(title, data, (1, int(turned), n * has_sounds, 0), ax)
     parameters(data, ax[0])
     if turned:
         settings(data, ax[1])
@@ -93,8 +93,8 @@ def ranking(data: "Dataset", ax: NDArray[Any] | None = None) -> NDArray[Any]:
     """Show the most audible axes: how much one hears of each, and of what."""
     data = data.isel(axis=slice(0, RANKED))
     count = data.sizes["axis"]
-    if ax is None:
-        ax = new_axes((WIDTH, 1.4 + 0.36 * count), 1, 2, sharey=True, width_ratios=(3, 4))
+    size = (WIDTH, 1.4 + 0.36 * count)
+    ax = np.ravel(axes_for(ax, size, 1, 2, sharey=True, width_ratios=(3, 4)))
     effect, change = ax
     y, sounds = np.arange(count), data["sounds"].values
     for source, color in (("rendered", BLUE), ("expected", PALE)):
@@ -137,7 +137,7 @@ def preset_set(data: "Dataset", ax: NDArray[Any] | None = None) -> NDArray[Any]:
         ax = np.ravel(new_axes(size, rows, COLUMNS, sharex=True, sharey=True))
         for panel in ax[n:]:
             panel.set_axis_off()
-    shown = ax[:n]
+    shown = require_axes(ax, n)
     images = _spectrograms(shown, data["x"].values, data)
     for i, panel in enumerate(shown):
         name = str(data["preset"].values[i])
@@ -166,7 +166,7 @@ def projection(data: "Dataset", color: str, values: NDArray[Any], ax: Axes | Non
         values: Of each preset: categories, or numbers.
         ax: Where to draw.
     """
-    ax = ax or new_axes((8.4, 6.4))
+    ax = axes_for(ax, (8.4, 6.4))
     x, y = data["x"].values, data["y"].values
     if values.dtype.kind in "UO":
         kinds, counts = np.unique(values[values != OTHER].astype(str), return_counts=True)
@@ -209,7 +209,7 @@ def moving(data: "Dataset", *, gradual: bool) -> NDArray[np.int64]:
 
 def parameters(data: "Dataset", ax: Axes | None = None) -> Axes:
     """Show the gradual parameters along a traversal or a morph, the first named at its end."""
-    ax = ax or new_axes((WIDTH, 3.2))
+    ax = axes_for(ax, (WIDTH, 3.2))
     unit, position = data["unit"].values, data["position"].values
     order, span = moving(data, gradual=True), float(np.ptp(position)) or 1.0
     ax.plot(position, unit[:, order[SHOWN:]], color="0.85", linewidth=0.8, zorder=0)
@@ -239,7 +239,7 @@ def parameters(data: "Dataset", ax: Axes | None = None) -> Axes:
 def settings(data: "Dataset", ax: Axes | None = None) -> Axes:
     """Show the parameters of few settings that move most, one row each."""
     shown = moving(data, gradual=False)[:SETTINGS]
-    ax = ax or new_axes((WIDTH, 0.6 + HEIGHTS[1] * len(shown)))
+    ax = axes_for(ax, (WIDTH, 0.6 + HEIGHTS[1] * len(shown)))
     position, every = data["position"].values, max(1, data.sizes["position"] // STRIP)
     step = float(np.diff(position)[0]) if len(position) > 1 else 1.0
     unit = data["unit"].values[:, shown].T
@@ -283,8 +283,10 @@ def _apart(places: NDArray[Any], least: float) -> NDArray[Any]:
     return result
 
 
-def _rows(title: str, data: "Dataset", counts: Sequence[int]) -> NDArray[Any]:
-    """Return the axes of a new figure with rows of so many panels; empty rows are left out."""
+def _rows(title: str, data: "Dataset", counts: Sequence[int], ax: Any) -> NDArray[Any]:
+    """Return the axes given, or of a new figure with rows of so many panels, no empty ones."""
+    if ax is not None:
+        return require_axes(ax, sum(counts))
     heights = np.array(HEIGHTS)
     heights[1] *= len(moving(data, gradual=False)[:SETTINGS])
     kept = [i for i, count in enumerate(counts) if count]

@@ -24,10 +24,8 @@ from pyrosynth.plots import (
     RANGE_DB,
     TICKS_HZ,
     VALUES,
-    places,
-    spread,
 )
-from pyrosynth.synths.knobs import NO_READINGS, Reading, native, titles
+from pyrosynth.synths.knobs import NO_READINGS, Reading, native, places, spread, titles
 from pyrosynth.synths.params import ParamSpace
 
 Pair: TypeAlias = tuple[float, float]

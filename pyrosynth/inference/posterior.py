@@ -163,7 +163,8 @@ class Posterior:
 
     def match_loudness(self, audio: Audio) -> Audio:
         """Scale a sound, shape (n_samples,), to the median loudness of the known presets."""
-        return match_loudness(audio, self._usual, self.run.features) if self.bank else audio
+        sound = checked_audio(audio, ndim=1)
+        return match_loudness(sound, self._usual, self.run.features) if self.bank else sound
 
     @cached_property
     def _usual(self) -> np.floating:

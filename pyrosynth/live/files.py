@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Audio, save_audio, sound_files
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import InputError, require_type, unknown
 from pyrosynth.files import writable
 from pyrosynth.inference.hearing import Hearing
 from pyrosynth.inference.posterior import Posterior
@@ -73,6 +73,7 @@ class SessionFiles:
             return _read(file, name, self._posterior)
 
     def _file(self, name: str) -> Path:
+        require_type("the name of a sound", name, str, "one that sounds() lists")
         for folder in self.folders:
             try:
                 file = Path(os.path.realpath(folder / name))  # which takes loops of links

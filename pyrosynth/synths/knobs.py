@@ -1,13 +1,23 @@
-"""The controls of a synth as people read them: parts of the synth, names within them, values."""
+"""The controls of a synth as people read them: parts of the synth, names within them, values.
+
+And where draws put each of them.
+"""
 
 import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pyrosynth.errors import InputError, require_shapes
 from pyrosynth.synths.params import Param, ParamSpace
 
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of the draws of a control
+MOST_LEVELS = 12  # settings of a control that are shown one by one
 OTHERS = "others"  # the part of parameters that share none with any other
 SPELLED_OUT = {
     "damp": "damping", "env": "envelope", "freq": "frequency", "kbd": "keyboard", "lfo": "LFO",
@@ -109,3 +119,49 @@ def _spelled_out(words: list[str]) -> str:
         letters, digits = re.fullmatch(r"(.*?)(\d*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
         found += [SPELLED_OUT.get(letters.lower(), letters), digits]
     return " ".join(part for part in found if part)
+
+
+class Spread(NamedTuple):
+    """Where draws put each control, from its lowest value or first setting, 0, to the last, 1.
+
+    Attributes:
+        quantiles: Of the draws, shape (5,), see ``QUANTILES``, by the number of the control.
+        shares: Of the draws that have each setting, of controls with few.
+    """
+
+    quantiles: dict[int, NDArray[np.float64]]
+    shares: dict[int, NDArray[np.float64]]
+
+
+def spread(space: ParamSpace, draws: ArrayLike) -> Spread:
+    """Return where draws, native values of shape (n_draws, n_params), put each control.
+
+    Raises:
+        InputError: They have another shape, or there are none.
+    """
+    few, unit = _has_few_settings(space), space.to_unit(draws)
+    if unit.ndim != 2 or not len(unit):
+        raise InputError(f"draws have shape {unit.shape}; give (n_draws, n_params), one at least")
+    quantiles = np.quantile(unit, QUANTILES, axis=0)
+    levels = space.levels(draws)
+    shares = {
+        int(i): np.bincount(levels[:, i], minlength=int(space.resolution[i])) / len(levels)
+        for i in np.flatnonzero(few)
+    }
+    return Spread({int(i): quantiles[:, i] for i in np.flatnonzero(~few)}, shares)
+
+
+def places(space: ParamSpace, values: ArrayLike) -> NDArray[np.float64]:
+    """Return where one preset's native values, shape (n_params,), lie, as ``spread`` has it.
+
+    Raises:
+        InputError: They have another shape.
+    """
+    unit = space.to_unit(values)
+    require_shapes("one preset", {"values": (unit, (len(space),))})
+    middles = (space.levels(values) + 0.5) / space.resolution
+    return np.where(_has_few_settings(space), middles, unit)
+
+
+def _has_few_settings(space: ParamSpace) -> NDArray[np.bool_]:
+    return space.discrete & (space.resolution <= MOST_LEVELS)
