@@ -297,6 +297,15 @@ def test_chunks_stream_whole_and_lazily(faulty):
             )
         assert len(found) == 4
 
+        # Whoever would get the sounds of a stream that is under way is refused.
+        half = renderer.stream((i, values[:20]) for i in range(3))
+        keys = [next(half)[0]]
+        with pytest.raises(InputError, match="this renderer is at work on a stream or in another"):
+            renderer.render(values[:5])
+        with pytest.raises(InputError, match="let that end first, or open another"):
+            next(renderer.stream([(0, values[:5])]))
+        assert sorted(keys + [key for key, _ in half]) == [0, 1, 2]
+
         # Someone who stops listening leaves no half-done work for the next one.
         endless = ((i, values[:20]) for i in range(10**9))
         for key, _ in renderer.stream(endless):

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from threading import RLock
+from threading import Lock, RLock
 from types import NoneType
 from typing import Any
 
@@ -21,15 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import (
-    InputError,
-    SynthError,
-    integer,
-    number,
-    numbers,
-    require_type,
-    shown,
-)
+from pyrosynth.errors import InputError, SynthError, integer, number, numbers, require_type, shown
 from pyrosynth.synths import Synth, from_spec
 from pyrosynth.synths.base import LONGEST_SECONDS
 from pyrosynth.synths.presets import checked_values
@@ -80,7 +72,8 @@ class Renderer:
     """Worker processes that render sounds; leaving the context ends them.
 
     A crash, a hang or a NaN costs the sound it happens in and no other. Workers do not outlive
-    the process that started them. Threads may share one: `render` and `close` wait for each other.
+    the process that started them. Threads may share one: `render` and `close` wait for each other,
+    but while a `stream` is under way nothing else is rendered.
 
     Attributes:
         workers: The processes, each a `pyrosynth.synths.worker.Worker`.
@@ -164,7 +157,8 @@ class Renderer:
         # A notebook drops a renderer where a cell is run again. At exit the guard does it.
         self._end = weakref.finalize(self, close_all, self.workers, self._scratch, os.getpid())
         self._end.atexit = False
-        self._rendering, self._closed, self._process = RLock(), False, os.getpid()
+        self._rendering, self._working = RLock(), Lock()
+        self._closed, self._process = False, os.getpid()
 
     def __enter__(self) -> "Renderer":
         """Return the renderer."""
@@ -199,7 +193,7 @@ class Renderer:
 
         Raises:
             InputError: The values do not fit the synth, the note is of another length than the
-                renderer's, or the renderer is closed.
+                renderer's, or the renderer is closed or has a stream under way.
             SynthError: The synth does not load in a worker, or the renderer was stopped.
         """
         with self._rendering:
@@ -239,7 +233,8 @@ class Renderer:
             finished.
 
         Raises:
-            InputError: Values do not fit the synth, or the renderer is closed.
+            InputError: Values do not fit the synth, the renderer is closed, or something else is
+                being rendered, by another thread or by another stream.
             SynthError: The synth does not load in a worker.
         """
         keys: dict[int, Any] = {}
@@ -267,6 +262,11 @@ class Renderer:
         self, batches: Iterable[tuple[Any, NDArray[np.float64]]], note: Note | None = None
     ) -> Iterator[tuple[Any, Slot, int]]:
         """Yield key, slot and size of each batch as it is finished; read it before the next."""
+        if not self._working.acquire(blocking=False):
+            raise InputError(
+                "this renderer is at work on a stream or in another thread; let that end first, "
+                "or open another renderer"
+            )
         waiting = iter(batches)
         try:
             while True:
@@ -287,6 +287,7 @@ class Renderer:
             for worker in self.workers:
                 if worker.n_batches:
                     worker.stop()
+            self._working.release()
 
     def _checked(self, values: ArrayLike) -> NDArray[np.float64]:
         if self._closed:
