@@ -102,6 +102,9 @@ def test_places(run, space):
         ("Wrm Pad", r"unknown preset 'Wrm Pad'; known: .*, … \(\d+ in all\)"),
         ([1.0, 2.0], "give 16 finite numbers"),
         (np.full(16, np.nan), "give 16 finite numbers"),
+        (np.array(["Warm Pad"]), r"a place is ndarray .*'Warm Pad'.*; give one name as text"),
+        (np.array("Warm Pad"), "give one name as text"),
+        (["Warm Pad", "Bells"], "give one name as text"),
     ],
 )
 def test_places_that_are_none(space, where, message):

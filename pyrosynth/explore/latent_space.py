@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.qualities import qualities
-from pyrosynth.errors import InputError, counted, numbers, require_type, unknown
+from pyrosynth.errors import InputError, counted, numbers, require_type, shown, unknown
 from pyrosynth.explore.axes import Axis, LinearAxis, NamedAxis, TagAxis, principal_axes
 from pyrosynth.explore.places import (
     BATCH,
@@ -183,6 +183,10 @@ class LatentSpace:
                 if rendered.features is not None and not rendered.failed[0]:
                     return latents_of_sounds(self.posterior, rendered.features)[0]
             return latents(self.posterior, values[None])[0]
+        if isinstance(where, list | tuple | np.ndarray) and any(
+            isinstance(one, str) for one in np.ravel(np.asarray(where, dtype=object))
+        ):
+            raise InputError(f"a place is {shown(where)}; give one name as text, as str(names[0])")
         z = numbers("latent", where, np.float32)
         if z.shape != (self.dim,) or not np.isfinite(z).all():
             raise InputError(
