@@ -556,6 +556,16 @@ def test_who_may_ask(live):
         assert status == wanted, question
 
 
+def test_who_is_refused_by_name_learns_what_to_do(live):
+    ((_, content, _),) = ask(live, ("GET", "/", {"headers": {"Host": "studio:8765"}}))
+    said = json.loads(content)["error"]
+    assert re.fullmatch(
+        "this server is not to be reached as 'studio'; start it with --allow studio, or open "
+        r"http://127\.0\.0\.1:\d+/",
+        said,
+    )
+
+
 def test_a_sound_that_says_it_is_huge_is_refused_before_it_is_read(live):
     wave = bytearray(wav_bytes(np.zeros(100), 8000))
     struct.pack_into("<I", wave, 40, 2**31)  # length of its data

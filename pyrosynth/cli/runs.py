@@ -319,7 +319,7 @@ def serve(
     allow: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="Name under which a proxy shows the explorer; repeatable."
+            metavar="NAME", help="Host name, also of a proxy, to be opened under; repeatable."
         ),
     ] = None,
     sounds: Annotated[

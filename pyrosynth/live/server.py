@@ -19,7 +19,7 @@ from pyrosynth.live.connections import server_log
 from pyrosynth.live.engine import Live
 from pyrosynth.live.midi import MidiPorts
 from pyrosynth.live.searching import in_background
-from pyrosynth.live.web import Site
+from pyrosynth.live.web import Site, address
 
 ENDING_SECONDS = 0.5  # for what is being answered to end by itself, then for it to be cancelled
 
@@ -89,14 +89,15 @@ async def serve(
             )
             site.midi.start(live, server.session_here)
             try:
-                say(f"explorer: http://{_place(*here)}/")
+                say(f"explorer: http://{address(*here)}/")
                 say(f"OSC: {here[0]}:{server.port} (UDP); see docs/live.md")
                 for line in (*site.midi.lines, live.midi.left_out(list(live.controls))):
                     if line:
                         say(one_line(line))
                 if not ipaddress.ip_address(here[0]).is_loopback:
                     say("anybody who can reach this machine can use it; it knows no passwords")
-                if browse and not await asyncio.to_thread(_opened, f"http://{_place(*here)}/"):
+                    say("from elsewhere: by its address, or by a name that --allow NAME gives")
+                if browse and not await asyncio.to_thread(_opened, f"http://{address(*here)}/"):
                     say("there is no browser here; open that address in one")
                 say("Ctrl-C ends it")
                 await stop.wait()
@@ -125,14 +126,9 @@ def _opened(address: str) -> bool:
     return webbrowser.open(address)
 
 
-def _place(host: str, port: int) -> str:
-    """Return a host and a port as they stand in an address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 async def _in_use(host: str, port: int, name: str, error: Exception) -> InputError:
     """Say why the port cannot be had."""
-    where = f"http://{_place(host, port)}/"
+    where = f"http://{address(host, port)}/"
     try:
         async with (
             ClientSession(timeout=ClientTimeout(10)) as session,

@@ -117,11 +117,11 @@ class Site:
         """
         assert request.transport is not None
         name = urlsplit(f"//{request.host}").hostname or ""
-        here = request.transport.get_extra_info("sockname")[0]
+        here, port = request.transport.get_extra_info("sockname")[:2]
         if not _is_loopback(name) and name not in (here, *self.allow):
             return (
-                f"this server is not to be reached as '{name[:80]}'; open the address it printed, "
-                f"or start it with --allow {name[:80]}"
+                f"this server is not to be reached as '{name[:80]}'; start it with --allow "
+                f"{name[:80]}, or open http://{address(here, port)}/"
             )
         origin = urlsplit(request.headers.get("Origin", f"http://{request.host}"))
         site = request.headers.get("Sec-Fetch-Site", "none")
@@ -262,6 +262,11 @@ async def _protect(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Permissions-Policy"] = "microphone=(self), midi=(self)"
     response.headers.setdefault("Cache-Control", "no-store")
+
+
+def address(host: str, port: int) -> str:
+    """Return a host and a port as they stand in an address of the web."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _is_loopback(name: str) -> bool:
