@@ -187,6 +187,8 @@ def test_hosts_do_not_disturb_each_other_and_answers_go_where_they_are_wanted(
     assert ear.hear()[0] == "/listening"
     client.raw(write("/ping", []))
     assert ear.hear()[0] == "/pong"
+    assert client.ask("/listen", 0) == {"/listening": [0]}  # which a program that left had moved
+    assert "/pong" in client.ask("/ping")
     other.socket.close()
     ear.socket.close()
 
@@ -252,7 +254,7 @@ def test_what_is_told_is_what_is_saved(client, live):
         (("/presets", 0, 1, 2), "/presets cannot be used with 3 such arguments"),
         (("/analysis", "pc1", 100000), "100000: give an integer from 2 to 101"),
         (("/analysis", "pc1", 2, 3), "/analysis cannot be used with 3 such arguments"),
-        (("/listen", 99999), "port 99999: give an integer from 1 to 65535"),
+        (("/listen", 99999), "port 99999: give an integer from 0 to 65535"),
         (("/near", 3.5), "number of presets 3.5: give an integer from 1 to 50"),
         (("/near", "\uff13"), "number of presets '\uff13': give an integer"),
         (("/freeze", 7), "switch 7: give an integer from 0 to 1"),

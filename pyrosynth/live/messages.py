@@ -61,14 +61,19 @@ def _protocol(session: Session, arguments: Arguments) -> list[Answer]:
     return [("/protocol", [PROTOCOL])]
 
 
-@message("/listen", "port", "/listening", "Send answers to this port of the sender from now on.")
+@message(
+    "/listen",
+    "port",
+    "/listening",
+    "Send answers to this port of the sender from now on; 0: to where each message came from.",
+)
 def _listen(session: Session, arguments: Arguments) -> list[Answer]:
     (port,) = arguments
-    wanted = integer("port", port, 1, 65535)
+    wanted = integer("port", port, 0, 65535)
     if wanted == session.server_port:
         raise InputError(f"port {wanted} is the server's own; give the one at which you listen")
-    session.port = wanted
-    return [("/listening", [session.port])]
+    session.port = wanted or None
+    return [("/listening", [wanted])]
 
 
 @message(
