@@ -94,6 +94,19 @@ class Hums(Click):
 class Hisses(Hums):
     random = True
 
+class Some(Click):
+    def render(self, values, note, sample_rate):
+        if values[0] in (0.25, 0.75):
+            raise ValueError(f"no level {values[0]}")
+        return super().render(values, note, sample_rate)
+
+class Many(Some):
+    batched = True
+
+class Told(Click):
+    def __init__(self, voices=1):
+        self.voices = voices
+
 class Lacks(Click):
     def render(self, values, note, sample_rate):
         return open("wavetable.wav").read()
@@ -241,6 +254,36 @@ def test_a_method_that_fails_is_one_line_with_file_and_line(here):
         pytest.raises(SynthError, match=f"{where}RuntimeError: word.*; correct it"),
     ):
         renderer.render([[0.5]])
+
+
+@pytest.mark.parametrize("name", ["Some", "Many"])
+@pytest.mark.parametrize("levels", [[0.25, 0.5, 0.75, 1.0], [0.5, 0.25], [0.75]])
+def test_an_exception_at_a_preset_costs_only_its_sound(here, name, levels):
+    synth, note = (
+        synths.load_synth(f"clicking:{name}"),
+        Note(hold_seconds=0.1, duration_seconds=0.2),
+    )
+    with Renderer(synth, note, 22050, workers=1) as renderer:
+        rendered = renderer.render([[level] for level in levels])
+    lost = [level in (0.25, 0.75) for level in levels]
+    assert rendered.reason.tolist() == ["crashed" if one else "" for one in lost]
+    assert rendered.audio[:, 0].tolist() == [
+        0 if one else level for one, level in zip(lost, levels, strict=True)
+    ]
+
+
+def test_a_class_that_workers_cannot_rebuild_is_refused(here):
+    class Inner(synths.load_synth("clicking:Click").__class__):
+        pass
+
+    with pytest.raises(InputError, match=r"cannot import the class 'Inner' .* such as inner\.py"):
+        Renderer(Inner(), Note(), 22050)
+    told = synths.load_synth("clicking:Told", voices=2)
+    with pytest.raises(InputError, match="'Told' takes voices, of which .*; define its method"):
+        Renderer(told, Note(), 22050)
+    for given, advice in (("clicking.py", "clicking:CLASS"), ("./clicking.py:Told", "g:Told")):
+        with pytest.raises(InputError, match=f"is a Python file; give .*{advice}, the class"):
+            synths.load_synth(given)
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,9 @@ def test_only_sounds_in_the_folders_are_read(live, folder, tmp_path):
     shutil.copy(folder / "tone.wav", os.fsencode(folder) + b"/caf\xe9.wav")  # no UTF-8
     assert "tone.wav" in live.files.sounds()
     assert "\n".join(live.files.sounds()).encode().count(b"caf") == 0
+    assert "link.wav" not in live.files.sounds()
+    shutil.copy(folder / "tone.wav", folder / "flo\u0308te.wav")  # as a Mac spells it
+    assert len(live.files.sound("fl\u00f6te.wav")) == len(live.files.sound("tone.wav"))
     (folder / "text.wav").write_text("no sound")
     n_samples = live.posterior.run.note.n_samples(22050)
     for ways in (

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -51,9 +52,18 @@ class SessionFiles:
 
     def sounds(self) -> list[str]:
         """Return the names of the sounds in the folders that they may be read from."""
-        files = (f.relative_to(folder) for folder in self.folders for f in sound_files(folder))
-        names = {str(file) for file in files if not file.name.startswith(".")}
-        return sorted(name for name in names if name.isprintable())  # others cannot be told
+        return sorted(self._listed())
+
+    def _listed(self) -> dict[str, Path]:
+        """Return the files by the names that `sounds` gives, without links that lead outside."""
+        found = {
+            str(file.relative_to(folder)): Path(os.path.realpath(file))
+            for folder in reversed(self.folders)  # of two with one name, the first folder's
+            for file in sound_files(folder)
+            if not file.name.startswith(".")
+            and Path(os.path.realpath(file)).is_relative_to(folder)
+        }
+        return {name: file for name, file in found.items() if name.isprintable()}
 
     def sound(self, name: str) -> list[Hearing]:
         """Read a sound file of any pitch by its name, from the folders given at the start only.
@@ -81,6 +91,9 @@ class SessionFiles:
                     return file
             except (OSError, ValueError) as error:
                 raise InputError(f"'{name[:80]}' is not the name of a file ({error})") from error
+        for listed, file in self._listed().items():  # files from a Mac spell accents otherwise
+            if unicodedata.normalize("NFC", listed) == unicodedata.normalize("NFC", name):
+                return file
         raise unknown("sound", name[:80], self.sounds()[:20])
 
     def note(self, audio: Audio, pitch: int, folder: Path) -> Path:

@@ -1,5 +1,6 @@
 """The interface of a synth: its controls, and a function from a preset to audio."""
 
+import inspect
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -77,8 +78,24 @@ class Synth(ABC):
         """Return what `pyrosynth.synths.from_spec` needs to rebuild this synth; JSON-ready.
 
         ``synth`` names it, by default as ``module:Class``; the rest are arguments of its class.
+
+        Raises:
+            InputError: Worker processes cannot import the class, or it takes arguments and does
+                not say which it was given.
         """
-        return {"synth": f"{type(self).__module__}:{type(self).__qualname__}"}
+        own = type(self)
+        if own.__module__ == "__main__" or "<locals>" in own.__qualname__:
+            raise InputError(
+                f"worker processes cannot import the class '{own.__name__}' from a notebook, a "
+                "function or the script that runs; put it into a file of its own, such as "
+                f"{own.__name__.lower()}.py, and import it from there"
+            )
+        if own.spec is Synth.spec and (taken := list(inspect.signature(own).parameters)):
+            raise InputError(
+                f"the class '{own.__name__}' takes {', '.join(taken)}, of which worker processes "
+                "are not told; define its method `spec`, which returns them beside 'synth'"
+            )
+        return {"synth": f"{own.__module__}:{own.__qualname__}"}
 
     @abstractmethod
     def identity(self) -> str:

@@ -4,6 +4,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from pyrosynth.errors import InputError, SynthError, checked_path, reading, require_type, unknown
@@ -55,6 +56,12 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
         checked_path("synth", name_or_path)
     text = os.fspath(name_or_path)
     make: Callable[..., Synth]
+    module, _, name = text.partition(":")
+    if module.lower().endswith(".py"):
+        raise InputError(
+            f"'{text}' is a Python file; give {Path(module).stem}:{name or 'CLASS'}, the class in "
+            "it, from the folder of the file"
+        )
     if text == "voice":
         from pyrosynth.synths.voice import Voice
 

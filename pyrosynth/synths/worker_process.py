@@ -16,6 +16,7 @@ import socket
 import struct
 import traceback
 import zlib
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -208,6 +209,15 @@ def _mapped(descriptor: int, size: int) -> Memory:
     return memoryview((ctypes.c_char * size).from_address(address)).cast("B")
 
 
+def _plays(synth: Synth, note: Note, sample_rate: int) -> bool:
+    """Return whether a synth of one's own works at all: whether it plays its defaults."""
+    try:
+        synth.render(synth.param_space.defaults, note, sample_rate)
+    except Exception:
+        return False
+    return True
+
+
 def _render_batch(
     settings: WorkerSettings,
     synth: Synth,
@@ -220,16 +230,24 @@ def _render_batch(
     pitch, velocity, hold = slot.note.tolist()
     note = replace(settings.note, pitch=int(pitch), velocity=int(velocity), hold_seconds=hold)
     step = size if settings.batched else 1
-    for first in range(start, size, step):
-        last = min(first + step, size)
+    spans = deque((first, min(first + step, size)) for first in range(start, size, step))
+    while spans:
+        first, last = spans.popleft()
         slot.at[0] = first
         try:
             values = slot.values[first:last]
             audio = np.asarray(synth.render_batch(values, note, settings.sample_rate))
-        except (SynthError, MemoryError, OSError) as error:
-            if isinstance(error, OSError) and synth.memory_limit is None:
-                raise  # of a synth of one's own, whose text says what is missing
-            if synth.isolation not in ("load", "fork") and not (is_new and first == start):
+        except Exception as error:
+            of_plugin = isinstance(error, SynthError | MemoryError)
+            if synth.memory_limit is None and not of_plugin:
+                if not _plays(synth, note, settings.sample_rate):
+                    raise  # its text says what is wrong with the class, or is missing
+                if last - first > 1:  # to find out which of them it is
+                    spans.extendleft((one, one + 1) for one in reversed(range(first, last)))
+                    continue
+            elif not of_plugin and not isinstance(error, OSError):
+                raise
+            elif synth.isolation not in ("load", "fork") and not (is_new and first == start):
                 raise  # perhaps the damage of an earlier sound: to be tried in a new process
             slot.audio[first:last], slot.reason[first:last] = 0.0, CRASHED
             continue
