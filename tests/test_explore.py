@@ -191,6 +191,35 @@ def test_nearest_presets(posterior, space, tmp_path):
     assert name in by_file.data["preset"].values
 
 
+def test_the_nearest_presets_of_a_sound_at_another_pitch_are_those_at_the_note(
+    run, posterior, folder, tmp_path, capfd
+):
+    time = np.arange(11025) / 22050
+    files = [tmp_path / f"{name}.wav" for name in ("C4", "A4")]
+    for file, semitones in zip(files, (0, 9), strict=True):
+        phase = 2 * np.pi * 261.6256 * 2 ** (semitones / 12) * time
+        saw = 0.3 * sum(np.sin(k * phase) / k for k in range(1, 12))
+        soundfile.write(file, saw, 22050, subtype="FLOAT")
+    at_note, higher = (explore.nearest_presets(posterior, file, 5) for file in files)
+    assert (at_note.heard, at_note.facts()[0].get("play")) == ({"play": None, "advice": ""}, None)
+    (way,) = posterior.hear(files[1])
+    assert higher.heard["play"] == higher.facts()[0]["play"] == way.play
+    as_it_is = posterior.features(posterior.listen(files[1]))
+    far = explore.nearest_presets(posterior, as_it_is, 1).data["lsd"].item()
+    near = higher.data["lsd"].values[0]
+    assert near == pytest.approx(at_note.data["lsd"].values[0], abs=1)
+    assert far > near + 2
+
+    out = tmp_path / "out"
+    asked = ["explore", str(folder / "run"), "--sound", str(files[1]), "--axes", "0"]
+    assert main([*asked, "--out", str(out)]) == 0
+    printed = capfd.readouterr().out
+    assert "dB; play A4, 0." in printed
+    facts = json.loads((out / "facts.json").read_text())
+    assert facts["sound"]["play"]["name"] == facts["nearest"][0]["play"]["name"] == "A4"
+    assert "Of the sound: play A4, 0." in (out / "report.html").read_text()
+
+
 def test_variations(posterior, space, renderer):
     name = space.names[1]
     found = whole(explore.sample_around(posterior, name, 6, renderer, radius=0.1))

@@ -282,6 +282,7 @@ def explore(
 ) -> None:
     """Explore a run: axes, nearby presets, morphs, new presets. The code in RUN is run."""
     from pyrosynth.explore.folder import explore as explore_run
+    from pyrosynth.explore.folder import told
     from pyrosynth.inference.posterior import Posterior
 
     facts = explore_run(
@@ -298,11 +299,7 @@ def explore(
         seed=seed,
         workers=workers,
     )
-    lines = [
-        f"{name}: {row['title']}, {row['effect_db']:.1f} dB; {row['evidence']}"
-        for name, row in facts["traversals"].items()
-    ]
-    show(facts, [*lines, opens(out)], as_json)
+    show(facts, [*told(facts), opens(out)], as_json)
 
 
 def serve(

@@ -11,12 +11,13 @@ from tqdm.auto import tqdm
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import save_audio
-from pyrosynth.errors import MOST, InputError, integer
+from pyrosynth.errors import MOST, InputError, checked_path, integer
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.morphing import Method as Interpolation
 from pyrosynth.explore.morphing import Morph, morph, usable_method
 from pyrosynth.explore.neighbors import (
     PresetSet,
+    heard_words,
     nearest_presets,
     novel_presets,
     sample_around,
@@ -152,7 +153,8 @@ def explore(
             ``facts.json`` and ``report.html``.
         at: The known preset that traversals and variations are around; by default traversals are
             around the origin, variations around the first of ``presets``.
-        sound: A sound file whose nearest presets are looked for, instead of those of ``at``.
+        sound: A sound file of any pitch, whose nearest presets are looked for instead of those of
+            ``at``; what was found has ``sound``, which says what note plays it.
         presets: The known presets to morph through; by default two chosen by ``seed``.
         axes: Axes to sweep; by default the most audible ones, and those of all tags.
         n_axes: How many of the most audible ones.
@@ -181,10 +183,10 @@ def explore(
     if len(through) < 2:
         raise InputError(f"a morph through {through[0]} alone: give at least two presets")
     interpolation = usable_method(posterior, interpolation, rendering=True)
-    if sound is not None:
-        posterior.listen(sound)
-    plane = project(posterior, method=method, seed=seed)
     center = at or through[0]
+    asked = center if sound is None else checked_path("sound file", sound)
+    nearest = nearest_presets(posterior, asked, N_PRESETS)
+    plane = project(posterior, method=method, seed=seed)
     settings = {"pyrosynth": __version__, "run": run_hash(posterior), "seed": seed}
     with claim(out, "explore") as path:
         ranking = rank_axes(posterior, seed=seed)
@@ -216,8 +218,8 @@ def explore(
                 "projection": folder.part("projection", Projection, lambda: plane, method=method),
                 "nearest": folder.part(
                     "nearest", PresetSet,
-                    lambda: nearest_presets(posterior, sound or center, N_PRESETS),
-                    of=str(sound or center), size=Path(sound).stat().st_size if sound else 0,
+                    lambda: nearest,
+                    of=str(asked), found=nearest.facts(), **nearest.heard,
                 ),
                 "variations": folder.part(
                     "variations", PresetSet,
@@ -245,6 +247,7 @@ def explore(
             "ranking": list(ranked.values()),
             "traversals": {axis: {**ranked[axis], **t.facts()} for axis, t in traversals.items()},
             **{name: part.facts() for name, part in parts.items() if name != "projection"},
+            **({"sound": {"file": str(sound), **nearest.heard}} if sound is not None else {}),
         }
         table = _table(ranking).to_csv(index=False)
         write_bytes(path / "ranking.csv", table.encode())
@@ -252,6 +255,19 @@ def explore(
         write_bytes(path / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
         explore_report(path / "report.html", space, ranking, traversals, parts)
     return facts
+
+
+def told(facts: Mapping[str, Any]) -> list[str]:
+    """Say in lines what an exploration found: the axes, and the nearest preset of a sound."""
+    lines = [
+        f"{name}: {row['title']}, {row['effect_db']:.1f} dB; {row['evidence']}"
+        for name, row in facts["traversals"].items()
+    ]
+    if sound := facts.get("sound"):
+        near = facts["nearest"][0]
+        said = f"{sound['file']}: nearest to {near['name']}, {near['lsd_db']:.2f} dB"
+        lines.append("; ".join(filter(None, (said, heard_words(sound)))))
+    return lines
 
 
 def swept_by_default(ranking: AxisRanking, n_axes: int, space: LatentSpace) -> list[str]:
@@ -304,8 +320,11 @@ def explore_report(
     ]  # fmt: skip
     sections.append(section("The presets of the bank on a plane", *pictures))
     for name, (heading, caption) in PARTS.items():
-        drawn = picture(_drawn(path, name, parts[name]), heading, caption)
-        sounds = parts[name].players()
+        part = parts[name]
+        if isinstance(part, PresetSet) and (words := heard_words(part.heard)):
+            caption += f" Of the sound: {words}."
+        drawn = picture(_drawn(path, name, part), heading, caption)
+        sounds = part.players()
         sections.append(section(heading, *([sounds] if sounds else []), drawn))
     facts = {"human presets": f"{len(space):,}", "latent": f"{space.dim} dimensions"}
     lead = (

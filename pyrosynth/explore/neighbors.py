@@ -1,6 +1,7 @@
 """Presets near others: the nearest by sound, variations, draws of the prior, and novel ones."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from pyrosynth.explore.latent_space import LatentSpace, Location, require_render
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.result import Result, labelled, location_name, rendered_sounds
 from pyrosynth.inference.arviz import distinct_names
+from pyrosynth.inference.hearing import tuning_advice
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.presets import Preset
 from pyrosynth.synths.rendering import Renderer
@@ -35,6 +37,8 @@ class PresetSet(Result):
             ``x`` (preset, mel, frame), what was rendered, else what the model expects or the bank
             holds; where there are such, ``audio`` (preset, sample), ``lsd`` to the sound asked
             about, ``nearest``, the known preset that sounds most like it, and ``nearest_lsd``.
+            Of a sound file the attributes have ``play``, JSON of the note that plays it if that is
+            not the run's, and ``advice``, as `pyrosynth.inference.infer.Inferred` has them.
     """
 
     def __len__(self) -> int:
@@ -67,6 +71,12 @@ class PresetSet(Result):
         """Return the names of the presets."""
         return self.data["preset"].values.tolist()
 
+    @property
+    def heard(self) -> dict[str, Any]:
+        """What to know of the sound file asked about, JSON-ready: ``play`` and ``advice``."""
+        attrs = self.data.attrs
+        return {"play": json.loads(attrs.get("play", "null")), "advice": attrs.get("advice", "")}
+
     def facts(self) -> list[dict[str, Any]]:
         """Return one row for each preset, JSON-ready."""
         rows = []
@@ -78,8 +88,17 @@ class PresetSet(Result):
                     row[f"{key}_db"] = number if np.isfinite(number) else None
             if "nearest" in self.data:
                 row["nearest"] = str(self.data["nearest"].values[i])
+            if play := self.heard["play"]:
+                row["play"] = play
             rows.append(row)
         return rows
+
+
+def heard_words(heard: Mapping[str, Any]) -> str:
+    """Say what `PresetSet.heard` holds, such as ``play A4, 3.0 s``; empty if there is nothing."""
+    play = heard["play"]
+    note = f"play {play['name']}, {play['note']['hold_seconds']:.1f} s" if play else ""
+    return "; ".join(filter(None, (note, heard["advice"])))
 
 
 def nearest_presets(posterior: Posterior, sound: str | Path | ArrayLike, k: int = 8) -> PresetSet:
@@ -88,7 +107,8 @@ def nearest_presets(posterior: Posterior, sound: str | Path | ArrayLike, k: int 
     Args:
         posterior: The run.
         sound: The name of a known preset, a sound file, or features (n_mels, n_frames). A name
-            comes before a file.
+            comes before a file. A file is heard as `Posterior.hear` does, at any pitch; where
+            there are two ways to take it, by the one that a known preset is nearer to.
         k: Number of presets.
 
     Returns:
@@ -98,12 +118,16 @@ def nearest_presets(posterior: Posterior, sound: str | Path | ArrayLike, k: int 
         InputError: There are not so many presets, or the sound cannot be used.
     """
     space = LatentSpace(posterior)
-    own = None
+    own, heard = None, {}
     if isinstance(sound, str) and (sound in space.names or not Path(sound).is_file()):
         own = space.index(sound)
         x = space.bank.sounds([own])[0]
     elif isinstance(sound, str | Path):
-        x = posterior.features(posterior.listen(sound))
+        ways = posterior.hear(sound)
+        read = np.stack([posterior.features(way.audio) for way in ways])
+        chosen = int(space.bank.nearest(read)[1][:, 0].argmin())
+        x, way = read[chosen], ways[chosen]
+        heard = {"play": json.dumps(way.play), "advice": tuning_advice(way, None)}
     else:
         x = numbers("features", sound, np.float32)
     k = integer("k", k, 1, len(space) - 1)
@@ -115,7 +139,7 @@ def nearest_presets(posterior: Posterior, sound: str | Path | ArrayLike, k: int 
     )  # fmt: skip
     data["lsd"] = ("preset", lsd.astype(np.float64))
     of = sound if isinstance(sound, str | Path) else "a sound"
-    return PresetSet(data.assign_attrs(of=str(of), what="nearest presets"))
+    return PresetSet(data.assign_attrs(of=str(of), what="nearest presets", **heard))
 
 
 def sample_around(
