@@ -218,17 +218,16 @@ def unrepeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """Build the error for a name that does not exist, with the known ones listed.
-
-    Args:
-        kind: What the name should have named, such as ``"synth"``.
-        name: The name received.
-        known: The names that exist.
-
-    Returns:
-        The error, ready to be raised.
-    """
+    """Build the error for a name of a kind, such as ``"synth"``, that is none of those known."""
     return InputError(f"unknown {kind} '{name}'; known: {', '.join(known) or 'none'}")
+
+
+def checked_name(kind: str, name: Any, known: Iterable[str]) -> str:
+    """Return a name that is one of those known; else raise InputError, see `unknown`."""
+    names = [*known]
+    if not isinstance(name, str) or name not in names:
+        raise unknown(kind, one_line(str(name), 60), names)
+    return name
 
 
 def counted(n: int, noun: str) -> str:

@@ -98,8 +98,10 @@ def require_axes(ax: Any, n: int) -> NDArray[Any]:
     from matplotlib.axes import Axes
 
     axes = np.ravel(np.asarray(ax, dtype=object))
-    if len(axes) < n or not all(isinstance(one, Axes) for one in axes):
+    if not all(isinstance(one, Axes) for one in axes):
         raise InputError(f"ax is {shown(ax)}; give axes of matplotlib, at least {n}, or none")
+    if len(axes) < n:
+        raise InputError(f"ax has {len(axes)}; give axes of matplotlib, at least {n}, or none")
     return axes[:n]
 
 

@@ -343,12 +343,32 @@ def test_projection(posterior, space):
     np.testing.assert_allclose(by_sound[["x", "y"]].to_array().var("preset", ddof=1), 1, rtol=1e-4)
     with pytest.raises(InputError, match="unknown colour 'taste'; known: category, loudness"):
         found.plot("taste")
+    with pytest.raises(InputError, match=r"unknown colour '\[0. 0. .*; known: category, loudness"):
+        found.plot(np.zeros(len(data["x"])))
     # A tag of the same name as a number has no unit: the number is shown.
     tags = {"axis": ["brightness", "taste"]}
     tag = (("preset", "axis"), np.tile([0.0, 1.0], (len(data["x"]), 1)))
     tagged = type(found)(data.assign_coords(tags).assign(tag=tag))
     np.testing.assert_array_equal(tagged.colors("brightness"), found.colors("brightness"))
     np.testing.assert_array_equal(tagged.colors("taste"), 1)
+
+
+def test_results_draw_on_the_axes_given_and_count_those_that_lack(posterior, renderer):
+    names = explore.LatentSpace(posterior).names[:2]
+    for found in (
+        explore.traverse(posterior, "z1", steps=3),
+        explore.morph(posterior, names),
+        explore.rank_axes(posterior, ["z1"]),
+        explore.sample_prior(posterior, 2, renderer),
+    ):
+        n = len(np.ravel(found.plot()))
+        alone, one_less = Figure().subplots(), Figure().subplots(1, n - 1, squeeze=False)
+        for ax in (alone, one_less):
+            few = np.size(ax)
+            with pytest.raises(InputError, match=f"ax has {few}; give .* at least {n}, or none"):
+                found.plot(ax)
+        enough = Figure().subplots(2, -(-n // 2))
+        assert list(np.ravel(found.plot(enough))) == list(np.ravel(enough)[:n])
 
 
 @pytest.mark.parametrize(
@@ -378,6 +398,8 @@ def test_umap_that_is_not_installed(posterior, monkeypatch):
             lambda p: explore.morph(p, [None, None], method="by foot"),
             "known: rendered, sound, halfway",
         ),
+        (lambda p: explore.morph(p, [None, None], method=np.zeros(2)), "unknown method of morph"),
+        (lambda p: explore.project(p, of=np.zeros(2)), "unknown space '.0. 0..'; known: latent"),
         (lambda p: explore.morph(p, [None, None], steps=1), "steps 1: give an integer from 2"),
         (lambda p: explore.morph(p, None), "presets is None; give two or more, by their names"),
         (

@@ -15,6 +15,8 @@ from pyrosynth.errors import InputError
 from pyrosynth.evaluation import figures as charts
 from pyrosynth.evaluation.calibration import Calibration
 from pyrosynth.evaluation.scores import HELD_OUT, REFERENCE
+from pyrosynth.evaluation.steering import Steering
+from pyrosynth.evaluation.tag_figures import steering
 from pyrosynth.synths.knobs import Reading, native, titles
 from pyrosynth.synths.params import Param, ParamSpace
 
@@ -130,7 +132,7 @@ def test_trace():
         ),
         (
             lambda x: plots.spectrograms(x, x, FeatureSpec(), plots.new_axes((1, 1))),
-            "ax is Axes .*; give axes of matplotlib, at least 3",
+            "ax has 1; give axes of matplotlib, at least 3",
         ),
         (
             lambda x: plots.gallery([x, x], "ab", ax=plots.new_axes((1, 1))),
@@ -142,6 +144,10 @@ def test_trace():
         (
             lambda x: plots.forest(SPACE, x[:, :3], x[:2, :3]),
             r"values of one preset have the shape \(2, 3\)",
+        ),
+        (
+            lambda x: steering(Steering(("a", "b"), [], x, x), plots.new_axes((1, 1))),
+            "ax has 1; give axes of matplotlib, at least 2",
         ),
         (
             lambda x: charts.calibration(Calibration(x, {}), [], x),

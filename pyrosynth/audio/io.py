@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.decoder_notes import decoder_errors
-from pyrosynth.errors import InputError, checked_path, counted, integer, number, numbers, unknown
+from pyrosynth.errors import (
+    InputError,
+    checked_name,
+    checked_path,
+    counted,
+    integer,
+    number,
+    numbers,
+)
 from pyrosynth.files import write_bytes
 
 if TYPE_CHECKING:
@@ -325,8 +333,7 @@ def wav_bytes(audio: ArrayLike, sample_rate: int, subtype: str = "PCM_16") -> by
     import soundfile
 
     samples, rate = checked_audio(audio), checked_rate(sample_rate)
-    if subtype not in SUBTYPES:
-        raise unknown("subtype", str(subtype), SUBTYPES)
+    checked_name("subtype", subtype, SUBTYPES)
     if samples.ndim > 2 or samples.shape[1:] > (MOST_CHANNELS,):
         raise InputError(
             f"audio has shape {samples.shape}; give (n_samples,), or (n_samples, n_channels) with "

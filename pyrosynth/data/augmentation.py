@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import InputError, checked_name
 from pyrosynth.synths.params import ParamSpace
 
 Prior = Literal["broadened", "mixture", "uniform"]
@@ -68,8 +68,7 @@ def augment(
     Raises:
         InputError: The prior is unknown, or there are no training presets.
     """
-    if prior not in PRIORS:
-        raise unknown("training prior", prior, PRIORS)
+    checked_name("training prior", prior, PRIORS)
     units = space.to_unit(train_values)
     if not len(units):
         raise InputError("no training presets to augment; give at least one")

@@ -26,11 +26,11 @@ from pyrosynth.data.store import METADATA, Store
 from pyrosynth.errors import (
     DataError,
     InputError,
+    checked_name,
     checked_seed,
     counted,
     integer,
     require_type,
-    unknown,
 )
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.executor import Executor, open_executor
@@ -129,10 +129,8 @@ def build(
     scheduler: str | None = None,
 ) -> None:
     """Make a dataset, complete it, or extend it; see `pyrosynth.data.dataset.render_dataset`."""
-    if job.audio not in KEPT:
-        raise unknown("kind of audio to keep", job.audio, KEPT)
-    if job.prior not in PRIORS:
-        raise unknown("training prior", job.prior, PRIORS)
+    checked_name("kind of audio to keep", job.audio, KEPT)
+    checked_name("training prior", job.prior, PRIORS)
     augmented = integer("augmented", augmented, 0, MOST_PRESETS)
     chunk_rows = integer("chunk_rows", chunk_rows, 1, MOST_CHUNK_ROWS)
     seed = checked_seed(seed)

@@ -16,11 +16,11 @@ from pyrosynth.data.dataset import Dataset
 from pyrosynth.errors import (
     MOST,
     DataError,
+    checked_name,
     checked_seed,
     counted,
     integer,
     require_type,
-    unknown,
 )
 from pyrosynth.evaluation.calibration import Calibration, differing_controls
 from pyrosynth.evaluation.methods import BASELINES, Search, answer_baselines
@@ -168,8 +168,7 @@ def check(
         DataError: The dataset is of another synth, note, parameters or features, it has no
             held-out presets, or a run has learnt some of them.
     """
-    if baselines not in KINDS:
-        raise unknown("set of baselines", baselines, KINDS)
+    checked_name("set of baselines", baselines, KINDS)
     require_type("beside", beside, (Mapping, type(None)), "a dictionary of runs by their names")
     seed = checked_seed(seed)
     draws, budget = integer("draws", draws, 2, MOST), integer("budget", budget, 0, MOST)

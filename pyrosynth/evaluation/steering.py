@@ -15,7 +15,7 @@ from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.data.dataset import Dataset, Rows
 from pyrosynth.data.labeling import DESCRIBED
-from pyrosynth.errors import InputError, counted, numbers, unknown
+from pyrosynth.errors import InputError, checked_name, counted, numbers
 from pyrosynth.evaluation.disentanglement import or_none
 from pyrosynth.evaluation.runner import Arrays, each
 from pyrosynth.explore.axes import TagAxis
@@ -245,8 +245,7 @@ def steer(posterior: Posterior, values: ArrayLike, tag: str, amount: ArrayLike) 
 def _steered(space: LatentSpace, places: Place, tag: str, amount: ArrayLike) -> Float:
     """Move places (n) along the axis of a tag; see `steer`."""
     space.posterior.variant.axes(space.posterior.variant.origin)  # says what it lacks
-    if tag not in space.tags:
-        raise unknown("tag", tag, space.tags)
+    checked_name("tag", tag, space.tags)
     axis, n = TagAxis(tag, space.posterior), len(places.z)
     amounts = numbers("amounts", amount, np.float64)
     try:

@@ -23,6 +23,7 @@ from pyrosynth.plots import (
     axes_for,
     bare,
     new_axes,
+    require_axes,
     shortened,
 )
 
@@ -54,7 +55,7 @@ def tag_axes(
         ax: An axes for each tag to draw on.
     """
     n_tags = len(measures.tags)
-    axes = _panels(n_tags, 2.9) if ax is None else np.ravel(ax)
+    axes = _panels(n_tags, 2.9) if ax is None else require_axes(ax, n_tags)
     for i, one in enumerate(axes):
         known = np.isfinite(descriptors[:, i]).any()
         y = descriptors[:, i] if known else labels[:, i]
@@ -111,7 +112,7 @@ def steering(found: Steering, ax: Any = None) -> Any:
         ax: An axes for each tag to draw on.
     """
     n_tags = len(found.tags)
-    axes = _panels(n_tags, 3.3, sharey=True) if ax is None else np.ravel(ax)
+    axes = _panels(n_tags, 3.3, sharey=True) if ax is None else require_axes(ax, n_tags)
     for i, one in enumerate(axes):
         moved = (found.descriptors[i] - found.descriptors[i][:, [CENTER]]) / found.spread
         own = found.own(i)

@@ -16,7 +16,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import MOST, InputError, counted, integer, numbers, require_type, unknown
+from pyrosynth.errors import (
+    MOST,
+    InputError,
+    checked_name,
+    counted,
+    integer,
+    numbers,
+    require_type,
+)
 from pyrosynth.explore.chains import smooth_chain
 from pyrosynth.explore.latent_space import LatentSpace, Location
 from pyrosynth.explore.places import Array, Float, Place
@@ -145,8 +153,7 @@ def usable_method(posterior: Posterior, method: Method | None, *, rendering: boo
     if method is None:
         without: Method = "sound" if posterior.predicts else "latent"
         return "rendered" if rendering else without
-    if method not in METHODS:
-        raise unknown("method of morphing", method, METHODS)
+    checked_name("method of morphing", method, METHODS)
     if method == "sound" and not posterior.predicts:
         raise InputError(
             f"variant '{type(posterior.variant).__name__}' does not say how a preset sounds; take "

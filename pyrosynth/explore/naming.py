@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from pyrosynth.audio.qualities import QUALITIES, qualities
 from pyrosynth.data.dataset import Dataset
-from pyrosynth.errors import unknown
+from pyrosynth.errors import checked_name
 from pyrosynth.explore.axes import Axis, LinearAxis, NamedAxis
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import Float, Place
@@ -90,8 +90,7 @@ def name_axes(
         InputError: A quality is unknown.
     """
     for name in names:
-        if name not in NAMES:
-            raise unknown("quality", name, NAMES)
+        checked_name("quality", name, NAMES)
     space = LatentSpace(posterior)
     chosen, measured = (
         _places(space, dataset, split, n, seed)

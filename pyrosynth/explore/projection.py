@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.data.labeling import DESCRIBED, DESCRIBED_UNITS
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import InputError, checked_name
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import Array, Float
 from pyrosynth.explore.result import Result
@@ -76,14 +76,12 @@ class Projection(Result):
         Raises:
             InputError: There is nothing of that name; the known ones are listed.
         """
-        if by == "category":
-            return self.data["category"].values
-        for variable, axis in (("number", "name"), ("tag", "axis")):
-            if variable in self.data and by in self.data[axis].values:
-                column: NDArray[Any] = self.data[variable].sel({axis: by}).values
-                return column
-        known = [*self.data["axis"].values] if "tag" in self.data else []
-        raise unknown("colour", by, dict.fromkeys(("category", *self.data["name"].values, *known)))
+        data = self.data
+        columns = {"category": data["category"].values}
+        columns |= zip(data["name"].values, data["number"].values.T, strict=True)
+        for axis, tag in enumerate(data["axis"].values if "tag" in data else ()):
+            columns.setdefault(tag, data["tag"].values[:, axis])
+        return columns[checked_name("colour", by, columns)]
 
     def facts(self) -> dict[str, Any]:
         """Return the coordinates and what is known of each preset, JSON-ready."""
@@ -121,8 +119,7 @@ def project(
     import xarray
 
     for kind, asked, known in (("projection", method, METHODS), ("space", of, SPACES)):
-        if asked not in known:
-            raise unknown(kind, asked, known)
+        checked_name(kind, asked, known)
     space = LatentSpace(posterior)
     points = space.z if of == "latent" else space.bank.codes
     attrs: dict[str, Any] = {"method": method, "of": of}

@@ -24,12 +24,12 @@ from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import (
     InputError,
     SynthError,
+    checked_name,
     counted,
     integer,
     number,
     read_json,
     reading,
-    unknown,
 )
 from pyrosynth.explore.places import Array, Float
 from pyrosynth.files import whole
@@ -89,8 +89,7 @@ def write_site(
     named = [control.name for control in live.controls.values() if control.kind != "principal"]
     chosen_axes = list(named if axes is None else axes)
     for axis in chosen_axes:
-        if axis not in live.controls:
-            raise unknown("axis", axis, tuple(live.controls))
+        checked_name("axis", axis, live.controls)
     page = PageState(live, name)
     state = page.state()
     chosen = sorted(spread_out(page.plane, presets))

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import InputError, checked_name, unknown
 from pyrosynth.modeling.bijections import (
     Chain,
     DiagonalAffine,
@@ -52,8 +52,7 @@ def coupling_flow(
     Raises:
         InputError: The kind is unknown.
     """
-    if kind not in ("spline", "affine"):
-        raise unknown("coupling", kind, ("spline", "affine"))
+    checked_name("coupling", kind, ("spline", "affine"))
     rng = torch.Generator().manual_seed(features)
     order = torch.arange(features)
     flows: list[Flow] = []
@@ -98,8 +97,7 @@ def autoregressive_flow(
     Raises:
         InputError: The kind is unknown.
     """
-    if kind not in ("iaf", "maf"):
-        raise unknown("autoregressive flow", kind, ("iaf", "maf"))
+    checked_name("autoregressive flow", kind, ("iaf", "maf"))
     stack = AutoregressiveStack(features, n_context=n_context, n_layers=n_layers, hidden=hidden)
     return stack if kind == "iaf" else Inverse(stack)
 

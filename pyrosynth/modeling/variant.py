@@ -21,7 +21,7 @@ from pyro import poutine
 from pyro.distributions import TorchDistribution
 from torch import Generator, Tensor, nn
 
-from pyrosynth.errors import InputError, unknown
+from pyrosynth.errors import InputError, checked_name
 from pyrosynth.modeling.bijections import Flow, UnitCube
 from pyrosynth.modeling.dims import Batch, Dims
 from pyrosynth.modeling.distributions import (
@@ -377,8 +377,7 @@ class Variant(nn.Module, ABC):
             InputError: The tag is unknown, or the variant has no axes of tags.
         """
         coordinates = self.axes(z)
-        if tag not in self.dims.tags:
-            raise unknown("tag", tag, self.dims.tags)
+        checked_name("tag", tag, self.dims.tags)
         along = coordinates.new_zeros(coordinates.shape[-1])
         along[self.dims.tags.index(tag)] = 1.0
         step = torch.as_tensor(amount, dtype=z.dtype, device=z.device).unsqueeze(-1)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pyrosynth.audio.io import Audio, Note
-from pyrosynth.errors import InputError, SynthError, unknown
+from pyrosynth.errors import InputError, SynthError, checked_name
 from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
 from pyrosynth.synths.sandbox import die_with_parent, zero_new_memory
 
@@ -202,5 +202,4 @@ def require_isolation(name: str) -> None:
     Raises:
         InputError: There is none.
     """
-    if name not in ISOLATIONS:
-        raise unknown("isolation", str(name), ISOLATIONS)
+    checked_name("isolation", name, ISOLATIONS)

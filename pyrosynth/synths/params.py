@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, counted, integer, number, numbers, reading
+from pyrosynth.errors import InputError, checked_name, counted, integer, number, numbers, reading
 
 from pyrosynth.errors import require_type, unknown  # isort: skip
 
@@ -80,10 +80,8 @@ class Param:
         for label in self.labels:
             require_type(f"parameter '{self.name}': a label", label, str, "text")
         object.__setattr__(self, "labels", tuple(self.labels))
-        if self.kind not in KINDS:
-            raise unknown("parameter kind", self.kind, KINDS)
-        if self.curve not in CURVES:
-            raise unknown("curve of a parameter", self.curve, CURVES)
+        checked_name("parameter kind", self.kind, KINDS)
+        checked_name("curve of a parameter", self.curve, CURVES)
         for name in ("minimum", "maximum", "default"):
             checked = number(f"parameter '{self.name}': {name}", getattr(self, name))
             object.__setattr__(self, name, checked)
