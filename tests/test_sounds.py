@@ -1,13 +1,19 @@
-"""The example sound, and the words for distances."""
+"""The example sound, the words for distances, and what functions of sounds refuse."""
 
 import numpy as np
 import pytest
+import torch
 
+from pyrosynth.audio import background, descriptors, metrics, timbre
 from pyrosynth.audio.closeness import FULL, OUT_OF_REACH, closeness, short_advice, weighed
-from pyrosynth.audio.example import plucked_string, save_example, string_and_flute
-from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import load_audio
+from pyrosynth.audio.example import RATE, plucked_string, save_example, string_and_flute
+from pyrosynth.audio.features import FeatureSpec, loudest, match_loudness
+from pyrosynth.audio.io import Note, load_audio, wav_bytes
 from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.pitch import pitch, pitch_error
+from pyrosynth.audio.pitch_tracking import levels
+from pyrosynth.audio.qualities import qualities
+from pyrosynth.audio.tuning import tune
 from pyrosynth.errors import InputError
 
 
@@ -65,3 +71,87 @@ def test_a_kick_is_not_like_a_hi_hat_because_both_are_short():
     assert not short_advice(near, share)
     assert weighed(far, FULL) == weighed(far, 1.0) == far  # longer sounds are as far as they are
     assert np.isfinite(weighed(far, 0.0))
+
+
+SPEC, NOTE = FeatureSpec(), Note(hold_seconds=0.3, duration_seconds=0.5)
+SOUND = np.sin(np.arange(11025) * 0.06).astype(np.float32)
+SOUNDS = torch.from_numpy(np.stack([SOUND, SOUND]))
+X = SPEC(SOUNDS.numpy())
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: descriptors.describe([], SPEC),
+            r"audio has shape \(0,\); give at least 1 sample",
+        ),
+        (
+            lambda: descriptors.describe_features(X[0], SPEC),
+            r"features of sounds have the shape \(6",
+        ),
+        (lambda: descriptors.describe_features(X[:, :5], SPEC), r"give one of shape \(n, 64, n_f"),
+        (lambda: descriptors.describe_features(X, RATE), "spec is int 44100; give a FeatureSpec"),
+        (lambda: descriptors.attack_seconds(SOUND, 0), "sample_rate 0: give an integer from 1"),
+        (
+            lambda: descriptors.SoundSummary(SPEC)(SOUND),
+            r"give mono audio of shape \(n, n_samples\)",
+        ),
+        (lambda: descriptors.SoundSummary(SPEC).split(X[:, 0]), "no summaries of 64 bands"),
+        (lambda: qualities(X[0], SPEC, NOTE), r"features of sounds have the shape \(64, 11\)"),
+        (lambda: qualities(X, SPEC, 60), "note is int 60; give a Note, such as run.note"),
+        (lambda: tune(SOUND, 22050, 60), "note is int 60; give a Note, such as run.note"),
+        (lambda: tune(SOUND, 0, NOTE), "sample_rate 0: give an integer from 1"),
+        (
+            lambda: background.measure_background(SOUND, "22050"),
+            "sample_rate '22050': give an int",
+        ),
+        (lambda: background.only_clicks(SOUND, -1), "sample_rate -1: give an integer from 1"),
+        (
+            lambda: background.fit_length(SOUND, -1, RATE),
+            "n_samples -1: give an integer of at least",
+        ),
+        (lambda: loudest(X[:, :, :0], SPEC), r"features of shape \(2, 64, 0\); give"),
+        (lambda: match_loudness(SOUND, -1, SPEC), "power -1: give a number of at least 0"),
+        (lambda: weighed("far"), "distance 'far': give a number of at least 0"),
+        (lambda: string_and_flute(60, 0.0), "seconds 0.0: give a number from 0.1 to 60"),
+        (lambda: string_and_flute(60, 1.0, 8000), "sample_rate 8000: give an integer from 11025"),
+        (
+            lambda: wav_bytes(np.zeros((2, 0)), RATE),
+            r"audio has shape \(2, 0\); give .* 1 to 1024",
+        ),
+        (lambda: metrics.compare_audio(None, SOUNDS, SPEC), r"shape \(\); give floats of shape"),
+        (
+            lambda: metrics.multi_scale_distance(SOUNDS, SOUNDS[:, 1:]),
+            r"targets have shape \(2, 11",
+        ),
+        (lambda: metrics.power_spectrum(SOUND, SPEC), "sounds is ndarray .*; give a tensor"),
+        (
+            lambda: metrics.loudness(SOUNDS, SPEC),
+            r"power has shape \(2, 11025\); give \(n, 1025, n_",
+        ),
+        (
+            lambda: pitch(SOUNDS[0], SPEC),
+            r"sounds are torch.float32 of shape \(11025,\); give floats",
+        ),
+        (
+            lambda: pitch_error(SOUNDS, SOUNDS[:, :9000], SPEC),
+            r"sounds \(2, 9000\); give \(n, n_samp",
+        ),
+        (lambda: timbre.Timbre(SPEC, 60), "note is int 60; give a Note"),
+        (
+            lambda: timbre.Timbre(SPEC, NOTE)(SOUNDS[:, :99]),
+            r"\(2, 99\); give at least 220 samples",
+        ),
+        (lambda: levels([]), r"audio has shape \(0,\); give at least 1 sample"),
+    ],
+)
+def test_what_is_no_batch_rate_or_note_is_one_line(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_any_rate_above_zero_can_be_cut():
+    """At 50 Hz a hundredth of a second has no sample to fade over."""
+    assert background.fit_length(SOUND, 100, 50).shape == (100,)
+    assert background.measure_background(SOUND[:1] + 1, 1).onset == 0

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.audio.io import LOUDEST, SILENCE, Audio, checked_audio, load_audio
-from pyrosynth.errors import InputError, counted
+from pyrosynth.audio.io import LOUDEST, SILENCE, Audio, checked_audio, checked_rate, load_audio
+from pyrosynth.errors import InputError, counted, integer
 
 FRAME_SECONDS, HOP_SECONDS = 0.04, 0.005  # of levels
 QUIETEST_SECONDS = 0.1  # the shortest stretch in which a background can be measured
@@ -65,9 +65,9 @@ def measure_background(audio: ArrayLike, sample_rate: int) -> Background:
         The background.
 
     Raises:
-        InputError: The audio is not mono floats, or not finite.
+        InputError: The audio is not mono floats, or not finite, or the rate is none.
     """
-    sound = checked_audio(audio, ndim=1)
+    sound, sample_rate = checked_audio(audio, ndim=1), checked_rate(sample_rate)
     if not len(sound) or not np.abs(sound).max() <= LOUDEST:
         raise InputError(
             f"audio of {counted(len(sound), 'sample')} has none, "
@@ -101,9 +101,9 @@ def only_clicks(audio: ArrayLike, sample_rate: int) -> bool:
         between them, last at most 30 ms.
 
     Raises:
-        InputError: The audio is not mono floats.
+        InputError: The audio is not mono floats, or the rate is none.
     """
-    sound = checked_audio(audio, ndim=1)
+    sound, sample_rate = checked_audio(audio, ndim=1), checked_rate(sample_rate)
     if not len(sound):
         return False
     size = np.abs(sound - np.median(sound))  # without an offset
@@ -151,7 +151,7 @@ def fit_length(audio: ArrayLike, n_samples: int, sample_rate: int) -> Audio:
         Audio, shape (n_samples,).
 
     Raises:
-        InputError: The audio is not mono floats, or not finite.
+        InputError: The audio is not mono floats, or not finite, or the length or rate is none.
 
     Example:
         >>> tone = np.sin(np.arange(1000.0)) * np.linspace(1, 0, 1000)
@@ -159,11 +159,12 @@ def fit_length(audio: ArrayLike, n_samples: int, sample_rate: int) -> Audio:
         >>> bool(np.abs(fit_length(late, 2000, 22050)[:50]).max() > 0.9)
         True
     """
-    sound = checked_audio(audio, ndim=1)
+    sound, sample_rate = checked_audio(audio, ndim=1), checked_rate(sample_rate)
+    n_samples = integer("n_samples", n_samples, 1)
     background = measure_background(sound, sample_rate)
     kept = sound[background.onset : background.onset + n_samples] - np.float32(background.offset)
     if background.onset + n_samples < len(sound):
-        fade = min(len(kept), sample_rate // 100)
+        fade = min(len(kept), max(1, sample_rate // 100))
         kept[-fade:] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
     return np.pad(kept, (0, n_samples - len(kept)))
 
@@ -213,7 +214,9 @@ def _onset(sound: Audio, sample_rate: int) -> tuple[int, float]:
 
 def _click_end(sound: Audio, sample_rate: int) -> int:
     """Return where a click ends with which a sound begins, 0 if it begins with none."""
-    longest, pause = round(CLICK_SECONDS * sample_rate), round(PAUSE_SECONDS * sample_rate)
+    longest, pause = (
+        max(1, round(seconds * sample_rate)) for seconds in (CLICK_SECONDS, PAUSE_SECONDS)
+    )
     power = np.square(sound, dtype=np.float64)
     click, after, rest = np.split(power, [longest, longest + pause])
     if not len(rest) or click.sum() > CLICK_SHARE * rest.sum():

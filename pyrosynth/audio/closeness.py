@@ -1,8 +1,10 @@
 """Words for distances between sounds."""
 
-from math import sqrt
+from math import inf, sqrt
 
-from pyrosynth.errors import InputError
+import numpy as np
+
+from pyrosynth.errors import number
 
 TWINS, ALIKE, RELATED = 1.5, 5.0, 8.0  # largest log-spectral distances in dB of each word
 OUT_OF_REACH = "out of this synth's reach"
@@ -27,11 +29,10 @@ def weighed(lsd_db: float, audible: float = 1.0) -> float:
     Raises:
         InputError: The distance is not a number, or below 0; the share is not from 0 to 1.
     """
-    if not lsd_db >= 0:
-        raise InputError(f"distance {lsd_db}: give a number of at least 0")
-    if not 0 <= audible <= 1:
-        raise InputError(f"share of cells that sound {audible}: give a number from 0 to 1")
-    return lsd_db * sqrt(FULL / min(max(audible, SMALLEST), FULL))
+    if not (isinstance(lsd_db, float | np.floating) and lsd_db == inf):
+        lsd_db = number("distance", lsd_db, 0)
+    share = number("share of cells that sound", audible, 0, 1)
+    return lsd_db * sqrt(FULL / min(max(share, SMALLEST), FULL))
 
 
 def closeness(lsd_db: float, audible: float = 1.0) -> str:

@@ -11,9 +11,9 @@ import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import checked_audio
-from pyrosynth.errors import require_type
+from pyrosynth.audio.features import FeatureSpec, power_of_each, require_spec
+from pyrosynth.audio.io import checked_audio, checked_rate
+from pyrosynth.errors import InputError, require_shapes
 
 UNITS = {
     "loudness": "dB",
@@ -45,11 +45,14 @@ def describe(audio: ArrayLike, spec: FeatureSpec) -> NDArray[np.float64]:
         decibels; 0 is white noise), roll-off, and the time the level takes from a tenth of its
         maximum to nine tenths. All are finite: silence has the level -100 dB and zeros.
 
+    Raises:
+        InputError: The sounds are no audio or hold no samples, or the spec is none.
+
     References:
         Peeters et al., 2011, "The Timbre Toolbox".
     """
-    require_type("spec", spec, FeatureSpec, "a FeatureSpec, such as run.features")
-    sounds = checked_audio(audio)
+    require_spec(spec)
+    sounds = checked_audio(audio, least=1)
     flat = sounds.reshape(-1, sounds.shape[-1])
     hz = np.linspace(0.0, spec.sample_rate / 2, spec.n_fft // 2 + 1, dtype=np.float32)
     rows = [_describe(sound, spec, hz) for sound in flat]
@@ -81,7 +84,16 @@ def _describe(
 
 
 def attack_seconds(sound: NDArray[np.float32], sample_rate: int) -> float:
-    """Return the time the level of a sound takes from 10 % to 90 % of its maximum."""
+    """Return the time the level of a sound takes from 10 % to 90 % of its maximum.
+
+    Args:
+        sound: Mono audio, shape (n_samples,).
+        sample_rate: Rate in Hz.
+
+    Raises:
+        InputError: It is no audio of that shape, or no rate.
+    """
+    sound, sample_rate = checked_audio(sound, ndim=1, least=1), checked_rate(sample_rate)
     window = max(2, int(ATTACK_SECONDS * sample_rate))
     hop = max(1, window // 2)
     padded = np.pad(sound.astype(np.float64) ** 2, (window, 0))
@@ -104,12 +116,21 @@ class SoundSummary:
 
     def __call__(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map audio (n, n_samples) to rows (n, n_mels * n_frames + 6)."""
+        require_spec(self.spec)
+        audio = checked_audio(audio, ndim=2, least=1)
         x = self.spec(audio).reshape(len(audio), -1)
         return np.concatenate([x, describe(audio, self.spec).astype(np.float32)], axis=1)
 
     def split(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Split rows into features (n, n_mels, n_frames) and descriptors (n, 6)."""
         n = len(NAMES)
+        wanted = {"rows": (rows, ("n", f"{self.spec.n_mels} * n_frames + {n}"))}
+        require_shapes("summaries", wanted)
+        if (rows.shape[1] - n) % self.spec.n_mels:
+            raise InputError(
+                f"rows of {rows.shape[1]} numbers are no summaries of {self.spec.n_mels} bands; "
+                "give what a call returns"
+            )
         x = rows[:, :-n].reshape(len(rows), self.spec.n_mels, -1)
         return x, rows[:, -n:].astype(np.float64)
 
@@ -133,8 +154,11 @@ def describe_features(x: ArrayLike, spec: FeatureSpec) -> NDArray[np.float64]:
         1 Hz (by magnitude); the flatness of the mel spectrum in nats, 0 for bands of equal power,
         down to 60 dB below the loudest cell; the mean time of the energy in seconds; and how much
         a cell differs from the one before in nats, after the onset and down to 40 dB.
+
+    Raises:
+        InputError: The features have another shape, or the spec is none.
     """
-    power = spec.power(x)
+    power = power_of_each(x, spec)
     energy = power.sum(1) + SILENT
     share = energy / energy.sum(1, keepdims=True)
     magnitude = np.sqrt(power)

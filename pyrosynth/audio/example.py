@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import wav_bytes
-from pyrosynth.errors import InputError
+from pyrosynth.audio.io import MOST_RATE, wav_bytes
+from pyrosynth.errors import InputError, integer, number
 from pyrosynth.files import writable, write_bytes
 
 EXAMPLE = "string-and-flute"  # what it is called
@@ -47,7 +47,11 @@ def string_and_flute(
 
     Returns:
         Stereo audio, shape (n_samples, 2), peak 0.5.
+
+    Raises:
+        InputError: A number is out of range, see `plucked_string`.
     """
+    pitch = integer("pitch", pitch, 0, 127)
     rng = np.random.default_rng(0)
     frequency = 440.0 * 2.0 ** ((pitch - 69) / 12)
     string = plucked_string(frequency, seconds, sample_rate, rng)
@@ -61,9 +65,19 @@ def plucked_string(
 ) -> NDArray[np.float64]:
     """Pluck a string: a burst of noise runs round a delay line that averages neighbours.
 
+    Args:
+        frequency: Of the lowest partial in Hz, from 20 to a quarter of the rate.
+        seconds: Length, 0.1 to 60.
+        sample_rate: Rate in Hz, at least 11,025.
+        rng: Source of the noise.
+
+    Raises:
+        InputError: A number is out of range.
+
     References:
         Karplus and Strong, 1983, "Digital synthesis of plucked-string and drum timbres".
     """
+    _check(frequency, seconds, sample_rate)
     from scipy.signal import lfilter
 
     period = round(sample_rate / frequency - 0.5)  # the average of two delays by half a sample
@@ -78,7 +92,12 @@ def plucked_string(
 def breathy_flute(
     frequency: float, seconds: float, sample_rate: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Blow a flute: few harmonics, a vibrato that grows, and breath around 3 kHz."""
+    """Blow a flute: few harmonics, a vibrato that grows, and breath around 3 kHz.
+
+    Raises:
+        InputError: A number is out of range, see `plucked_string`.
+    """
+    _check(frequency, seconds, sample_rate)
     from scipy.signal import butter, sosfilt
 
     time = np.arange(int(seconds * sample_rate)) / sample_rate
@@ -89,3 +108,10 @@ def breathy_flute(
     breath = sosfilt(band, rng.standard_normal(len(time)))
     level = np.minimum(time / 0.08, 1.0) * np.clip((seconds - time) / 0.8, 0, 1)
     return np.asarray(level * (0.4 * tone + 0.1 * breath))
+
+
+def _check(frequency: float, seconds: float, sample_rate: int) -> None:
+    """Raise InputError unless the numbers are in the ranges of `plucked_string`."""
+    integer("sample_rate", sample_rate, 11025, MOST_RATE)
+    number("seconds", seconds, 0.1, 60.0)
+    number("frequency", frequency, 20.0, sample_rate / 4)

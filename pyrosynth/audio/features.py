@@ -11,7 +11,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.io import Audio, checked_audio
-from pyrosynth.errors import InputError, integer, number, numbers, require_type, unknown
+from pyrosynth.errors import (
+    InputError,
+    integer,
+    number,
+    numbers,
+    require_shapes,
+    require_type,
+    unknown,
+)
 
 Array = NDArray[np.float32]
 
@@ -146,7 +154,11 @@ class FeatureSpec:
         return np.asarray(loud.mean(axis=(-2, -1)), np.float64)
 
     def power(self, x: ArrayLike) -> Array:
-        """Return the power mel spectrogram that ``x`` stands for, the inverse of a call."""
+        """Return the power mel spectrogram that ``x`` stands for, the inverse of a call.
+
+        Raises:
+            InputError: The features are no numbers, or have another shape.
+        """
         power = np.exp(_spectra(x)) - np.float32(self.floor)
         return np.maximum(power, np.float32(0.0))
 
@@ -172,9 +184,34 @@ class FeatureSpec:
 def _spectra(x: ArrayLike) -> Array:
     """Return features as an array, after making sure of their axes."""
     spectra: Array = numbers("features", x, np.float32)
-    if spectra.ndim < 2:
+    if spectra.ndim < 2 or 0 in spectra.shape[-2:]:
         raise InputError(f"features of shape {spectra.shape}; give (..., n_mels, n_frames)")
     return spectra
+
+
+def power_of_each(x: ArrayLike, spec: FeatureSpec) -> Array:
+    """Return the power mel spectrograms of a batch of sounds, see `FeatureSpec.power`.
+
+    Args:
+        x: Features, shape (n, n_mels, n_frames).
+        spec: How they were computed.
+
+    Raises:
+        InputError: The features have another shape, or the spec is none.
+    """
+    require_spec(spec)
+    power = spec.power(x)
+    require_shapes("sounds", {"features": (power, ("n", spec.n_mels, "n_frames"))})
+    return power
+
+
+def require_spec(spec: Any) -> None:
+    """Make sure that an argument is a `FeatureSpec`.
+
+    Raises:
+        InputError: It is something else.
+    """
+    require_type("spec", spec, FeatureSpec, "a FeatureSpec, such as run.features")
 
 
 def hz_to_mel(hz: ArrayLike) -> NDArray[np.float64]:
@@ -200,12 +237,16 @@ def loudest(x: NDArray[np.float32], spec: FeatureSpec) -> NDArray[np.float32]:
     Args:
         x: Their features, shape (..., n_mels, n_frames).
         spec: What the features are.
+
+    Raises:
+        InputError: They are no features, or the spec is none.
     """
+    require_spec(spec)
     power: NDArray[np.float32] = spec.power(x).sum(axis=-2).max(axis=-1)
     return power
 
 
-def match_loudness(audio: Audio, power: np.floating, spec: FeatureSpec) -> Audio:
+def match_loudness(audio: Audio, power: float | np.floating, spec: FeatureSpec) -> Audio:
     """Bring a sound to the loudness of others; silence stays.
 
     Args:
@@ -217,9 +258,10 @@ def match_loudness(audio: Audio, power: np.floating, spec: FeatureSpec) -> Audio
         Audio, shape (n_samples,).
 
     Raises:
-        InputError: It is no audio of that shape.
+        InputError: It is no audio of that shape, the power is negative, or the spec is none.
     """
-    audio = checked_audio(audio, ndim=1)
+    require_spec(spec)
+    audio, power = checked_audio(audio, ndim=1), np.float32(number("power", power, 0.0))
     peak = np.abs(audio).max(initial=0)
     if peak == 0:
         return audio

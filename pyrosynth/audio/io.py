@@ -23,6 +23,7 @@ from pyrosynth.errors import (
     integer,
     number,
     numbers,
+    require_type,
 )
 from pyrosynth.files import write_bytes
 
@@ -110,6 +111,15 @@ class Note:
         return asdict(self)
 
 
+def require_note(note: Any) -> None:
+    """Make sure that an argument is a `Note`.
+
+    Raises:
+        InputError: It is something else.
+    """
+    require_type("note", note, Note, "a Note, such as run.note")
+
+
 def checked_rate(sample_rate: Any) -> int:
     """Return a sample rate in Hz as a plain integer.
 
@@ -119,13 +129,16 @@ def checked_rate(sample_rate: Any) -> int:
     return integer("sample_rate", sample_rate, 1, MOST_RATE)
 
 
-def checked_audio(audio: ArrayLike, what: str = "audio", *, ndim: int | None = None) -> Audio:
+def checked_audio(
+    audio: ArrayLike, what: str = "audio", *, ndim: int | None = None, least: int = 0
+) -> Audio:
     """Return audio as float32, after making sure that it is audio.
 
     Args:
         audio: Floating-point samples around full scale 1, shape (..., n_samples).
         what: What an error calls it.
         ndim: Number of axes that it must have; any from 1 on if left out.
+        least: Number of samples that each sound must have.
 
     Returns:
         The samples, same shape.
@@ -140,8 +153,12 @@ def checked_audio(audio: ArrayLike, what: str = "audio", *, ndim: int | None = N
             "divided by 32768)"
         )
     if samples.ndim < 1 or samples.ndim != (ndim or samples.ndim):
-        wanted = "(n_samples,)" if ndim == 1 else "(..., n_samples)"
+        wanted = {1: "(n_samples,)", 2: "(n, n_samples)"}.get(ndim or 0, "(..., n_samples)")
         raise InputError(f"{what} has shape {samples.shape}; give mono audio of shape {wanted}")
+    if samples.shape[-1] < least:
+        raise InputError(
+            f"{what} has shape {samples.shape}; give at least {counted(least, 'sample')}"
+        )
     with np.errstate(over="ignore"):
         sound = samples.astype(np.float32, copy=False)
     if not np.isfinite(sound).all():
@@ -224,7 +241,8 @@ def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Aud
 
 def sound_files(folder: Path) -> list[Path]:
     """Return what a folder, and those below it, hold under the names of sound files, sorted."""
-    return sorted(file for file in folder.rglob("*.*") if file.suffix.lower() in SUFFIXES)
+    inside = checked_path("folder of sounds", folder).rglob("*.*")
+    return sorted(file for file in inside if file.suffix.lower() in SUFFIXES)
 
 
 def missing_sound(name: str | os.PathLike[str]) -> str:
@@ -334,10 +352,10 @@ def wav_bytes(audio: ArrayLike, sample_rate: int, subtype: str = "PCM_16") -> by
 
     samples, rate = checked_audio(audio), checked_rate(sample_rate)
     checked_name("subtype", subtype, SUBTYPES)
-    if samples.ndim > 2 or samples.shape[1:] > (MOST_CHANNELS,):
+    if samples.ndim > 2 or not 0 < (*samples.shape, 1)[1] <= MOST_CHANNELS:
         raise InputError(
             f"audio has shape {samples.shape}; give (n_samples,), or (n_samples, n_channels) with "
-            f"at most {MOST_CHANNELS} channels"
+            f"1 to {MOST_CHANNELS} channels"
         )
     content = io.BytesIO()
     soundfile.write(content, samples, rate, subtype=subtype, format="WAV")

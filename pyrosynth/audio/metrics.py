@@ -13,8 +13,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from pyrosynth.audio.features import DB, FeatureSpec
-from pyrosynth.audio.pitch import pitch_error
+from pyrosynth.audio.features import DB, FeatureSpec, require_spec
+from pyrosynth.audio.pitch import pitch_error, require_sounds
 from pyrosynth.errors import InputError, numbers, require_type
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
@@ -163,7 +163,8 @@ def _double(first: Any, second: Any, n_axes: int = 2) -> tuple[Any, list[Any]]:
     shapes = [tuple(array.shape) for array in pair]
     try:
         np.broadcast_shapes(*(shape[:-n_axes] for shape in shapes))
-        fits = len(shapes[0]) >= n_axes and shapes[0][-n_axes:] == shapes[1][-n_axes:]
+        last = [shape[-n_axes:] for shape in shapes]
+        fits = len(last[0]) == n_axes and last[0] == last[1] and 0 not in last[0]
     except ValueError:
         fits = False
     if not fits:
@@ -235,10 +236,12 @@ def compare_audio(
             infinite, or the spec is none.
     """
     first, second = (
-        torch.as_tensor(x if isinstance(x, Tensor) else numbers("sounds", x), dtype=torch.float32)
+        torch.as_tensor(
+            x if isinstance(x, Tensor) else numbers("sounds", x, np.float64), dtype=torch.float32
+        )
         for x in (target, audio)
     )
-    require_type("spec", spec, FeatureSpec, "a FeatureSpec, such as run.features")
+    require_spec(spec)
     _check(first, second)
     parts: list[dict[str, Tensor]] = []
     for guess, i in zip(second.split(BLOCK), range(0, len(second), BLOCK), strict=True):
@@ -280,7 +283,11 @@ def multi_scale_distance(target: Tensor, audio: Tensor) -> Tensor:
 
     Returns:
         Distances, shape (n,), float64.
+
+    Raises:
+        InputError: Shapes do not fit, or sounds are too short.
     """
+    _check(target, audio)
     distance = torch.zeros((), dtype=torch.float64, device=audio.device)
     for n_fft in SCALES:
         # In single precision, as half of the time goes here; the floor hides it.
@@ -305,7 +312,12 @@ def power_spectrum(audio: Tensor, spec: FeatureSpec) -> Tensor:
 
     Returns:
         Power, shape (n, n_fft // 2 + 1, n_frames), float64.
+
+    Raises:
+        InputError: The sounds have another shape, or the spec is none.
     """
+    require_spec(spec)
+    require_sounds(audio)
     return _power(
         torch.stft(
             audio.double(), spec.n_fft, spec.hop_length, window=_window(spec, audio.device),
@@ -327,7 +339,15 @@ def loudness(power: Tensor, spec: FeatureSpec) -> Tensor:
 
     Returns:
         Levels, shape (n, n_frames).
+
+    Raises:
+        InputError: The power has another shape, or the spec is none.
     """
+    require_spec(spec)
+    require_type("power", power, Tensor, "a tensor, such as power_spectrum returns")
+    bins = spec.n_fft // 2 + 1
+    if power.ndim != 3 or power.shape[1] != bins:
+        raise InputError(f"power has shape {tuple(power.shape)}; give (n, {bins}, n_frames)")
     hz = torch.arange(power.shape[-2], device=power.device) * (spec.sample_rate / spec.n_fft)
     f2 = hz.double() ** 2
     low, middle, upper, high = (f**2 for f in (20.598997, 107.65265, 737.86223, 12194.217))
@@ -348,22 +368,24 @@ def loudness_distance(power: Tensor, other: Tensor, spec: FeatureSpec) -> Tensor
 
     Returns:
         Distances, shape (n,).
+
+    Raises:
+        InputError: The powers do not fit each other or the spec.
     """
-    return (loudness(power, spec) - loudness(other, spec)).abs().mean(-1)
+    levels, others = loudness(power, spec), loudness(other, spec)
+    if levels.shape[1] != others.shape[1] or len(levels) not in (1, len(others)):
+        raise InputError(
+            f"powers have the shapes {tuple(power.shape)} and {tuple(other.shape)}; give one twice"
+        )
+    return (levels - others).abs().mean(-1)
 
 
 def _check(target: Tensor, audio: Tensor) -> None:
     """Raise InputError unless the sounds can be compared."""
-    shapes = f"targets have shape {tuple(target.shape)}, sounds {tuple(audio.shape)}"
-    if (
-        target.ndim != 2
-        or target.shape[-1:] != audio.shape[-1:]
-        or len(target) not in (1, len(audio))
-        or not len(audio)
-    ):
-        raise InputError(f"{shapes}; give (n, n_samples) twice, or one target for all")
+    require_sounds(target, audio)
     if audio.shape[1] <= SCALES[0] // 2:
-        raise InputError(f"{shapes}; sounds must be longer than {SCALES[0] // 2} samples")
+        shape = tuple(audio.shape)
+        raise InputError(f"sounds of shape {shape} must be longer than {SCALES[0] // 2} samples")
     if not (target.isfinite().all() and audio.isfinite().all()):
         raise InputError("sounds contain NaN or infinite samples; count a failed one as silence")
 

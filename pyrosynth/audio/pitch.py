@@ -1,12 +1,14 @@
 """The pitch of sounds, frame by frame, and how far one sound's is from another's."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from pyrosynth.audio.features import FeatureSpec
+from pyrosynth.audio.features import FeatureSpec, require_spec
+from pyrosynth.errors import InputError, require_type
 
 PITCHES_HZ = (32.7, 2093.0)  # C1 to C7
 PERIODIC = 0.1  # the threshold of YIN
@@ -35,7 +37,12 @@ def pitch(audio: Tensor, spec: FeatureSpec) -> Tensor:
     References:
         de Cheveigné and Kawahara, 2002, "YIN, a fundamental frequency estimator for speech and
         music".
+
+    Raises:
+        InputError: The sounds are no tensor of that shape, or the spec is none.
     """
+    require_spec(spec)
+    require_sounds(audio)
     frames, half = _frames(audio, spec), spec.n_fft // 2
     low, high = PITCHES_HZ
     shortest = max(int(spec.sample_rate / high), 2)
@@ -77,13 +84,38 @@ def pitch_error(target: Tensor, audio: Tensor, spec: FeatureSpec) -> Tensor:
 
     Returns:
         Errors from 0 to 12, shape (n,).
+
+    Raises:
+        InputError: The sounds are no tensors of one shape, or the spec is none.
     """
+    require_sounds(target, audio)
     goal, guess = pitch(target, spec), pitch(audio, spec)
     error = (12 * (goal / guess).log2()).abs().clamp(max=OCTAVE).nan_to_num(nan=OCTAVE)
     error = error.masked_fill(goal.isnan() & guess.isnan(), 0.0)
     energy = _frames(target, spec).square().sum(-1)
     sounds = energy > AUDIBLE * energy.amax(-1, keepdim=True)
     return (error * sounds).sum(-1) / sounds.sum(-1).clamp(min=1)
+
+
+def require_sounds(*sounds: Any) -> None:
+    """Make sure that sounds can be analysed, and compared with the first of them.
+
+    Raises:
+        InputError: They are no tensors of floats of shape (n, n_samples), or not equally long.
+    """
+    for audio in sounds:
+        require_type("sounds", audio, Tensor, "a tensor of shape (n, n_samples)")
+        if not audio.is_floating_point() or audio.ndim != 2 or not audio.numel():
+            raise InputError(
+                f"sounds are {audio.dtype} of shape {tuple(audio.shape)}; give floats of shape "
+                "(n, n_samples), neither 0"
+            )
+    first, last = (tuple(audio.shape) for audio in (sounds[0], sounds[-1]))
+    if first[1] != last[1] or first[0] not in (1, last[0]):
+        raise InputError(
+            f"targets have shape {first}, sounds {last}; give (n, n_samples) twice, or one target "
+            "for all"
+        )
 
 
 def _frames(audio: Tensor, spec: FeatureSpec) -> Tensor:

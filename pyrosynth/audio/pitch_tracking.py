@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import SILENCE, Audio
+from pyrosynth.audio.io import SILENCE, Audio, checked_audio
 from pyrosynth.audio.pitch import PITCHES_HZ
 from pyrosynth.errors import InputError
 
@@ -72,8 +72,12 @@ def levels(audio: Audio, frame: int = FRAME, hop: int = HOP) -> NDArray[np.float
         audio: Shape (n_samples,).
         frame: Samples of a frame.
         hop: Samples between the middles of two.
+
+    Raises:
+        InputError: It is no audio of that shape.
     """
     librosa = load_librosa()
+    audio = checked_audio(audio, ndim=1, least=1)
     level = librosa.feature.rms(y=audio, frame_length=frame, hop_length=hop)[0]
     return np.asarray(level, np.float64)
 
@@ -90,8 +94,10 @@ def track_pitch(audio: Audio, name: str) -> tuple[float, bool, NDArray[np.float6
         frame ``PITCH_HOP`` samples apart, NaN where there is none.
 
     Raises:
-        InputError: Too little of the sound is periodic, or its pitch is not from C1 to B6.
+        InputError: Too little of the sound is periodic, its pitch is not from C1 to B6, or it is
+            no audio of that shape.
     """
+    audio = checked_audio(audio, name, ndim=1, least=1)
     pitch, sure, pitches = _pitch(audio, name)
     if _is_outside(audio, pitch):
         raise InputError(

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.descriptors import describe_features
-from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.features import FeatureSpec, power_of_each
+from pyrosynth.audio.io import Note, require_note
 
 
 class Quality(NamedTuple):
@@ -61,8 +61,12 @@ def qualities(x: ArrayLike, spec: FeatureSpec, note: Note) -> NDArray[np.float64
         begins, in octaves; the mean time at which the level grows, in seconds; the height of the
         spectrum of the first 0.15 s, in octaves above 1 Hz; and the levels of the last quarter of
         the held note, and after its end, in dB below the loudest frame.
+
+    Raises:
+        InputError: The features have another shape, or the spec or the note is none.
     """
-    power = spec.power(x).astype(np.float64)
+    require_note(note)
+    power = power_of_each(x, spec).astype(np.float64)
     hz, octaves = spec.centers_hz, np.log2(spec.centers_hz)
     seconds = np.arange(power.shape[2]) * (spec.hop_length / spec.sample_rate)
     bands, energy = power.sum(axis=2), power.sum(axis=1)

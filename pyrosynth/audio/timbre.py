@@ -13,8 +13,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pyrosynth.audio.descriptors import LOWEST_DB, ROLL_OFF, attack_seconds
-from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.features import FeatureSpec, require_spec
+from pyrosynth.audio.io import Note, checked_audio, require_note
 
 Float = NDArray[np.float64]
 
@@ -49,13 +49,26 @@ class Timbre:
     Args:
         spec: Rate, window, and mel bands; the hop is a quarter of the window.
         note: The note the sounds play, whose harmonics are looked at.
+
+    Raises:
+        InputError: The spec or the note is none.
     """
 
     spec: FeatureSpec
     note: Note
 
+    def __post_init__(self) -> None:
+        """Check the types."""
+        require_spec(self.spec)
+        require_note(self.note)
+
     def __call__(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map audio (n, n_samples) to numbers (n, len(NAMES)); silence has zeros."""
+        """Map audio (n, n_samples) to numbers (n, len(NAMES)); silence has zeros.
+
+        Raises:
+            InputError: It is no audio of that shape, or lasts less than 10 ms.
+        """
+        audio = checked_audio(audio, ndim=2, least=_window(self.spec.sample_rate))
         return np.array([self._one(sound) for sound in audio], np.float32)
 
     def _one(self, sound: NDArray[np.float32]) -> Float:
@@ -71,16 +84,16 @@ class Timbre:
         hz = np.arange(power.shape[1]) * (spec.sample_rate / spec.n_fft)
         f0 = 440.0 * 2.0 ** ((self.note.pitch - 69) / 12)
         rows = [
-            *spectral(np.sqrt(power), hz),
-            *harmonic(power, f0 * spec.n_fft / spec.sample_rate),
-            *bands(power @ spec.filters.T.astype(np.float64), spec.centers_hz),
+            *_spectral(np.sqrt(power), hz),
+            *_harmonic(power, f0 * spec.n_fft / spec.sample_rate),
+            *_bands(power @ spec.filters.T.astype(np.float64), spec.centers_hz),
         ]
         low, middle, high = np.quantile(rows, (0.25, 0.5, 0.75), axis=1)
         per_frame = np.stack([middle, high - low], axis=1).ravel()
-        return np.concatenate([per_frame, envelope(sound, spec.sample_rate)])
+        return np.concatenate([per_frame, _envelope(sound, spec.sample_rate)])
 
 
-def spectral(magnitude: Float, hz: Float) -> list[Float]:
+def _spectral(magnitude: Float, hz: Float) -> list[Float]:
     """Return the numbers of ``SPECTRAL`` of each frame from magnitudes (n_frames, n_bins)."""
     total = magnitude.sum(axis=1, keepdims=True) + SMALLEST
     share = magnitude / total
@@ -105,7 +118,7 @@ def spectral(magnitude: Float, hz: Float) -> list[Float]:
     ]  # fmt: skip
 
 
-def harmonic(power: Float, bins: float) -> list[Float]:
+def _harmonic(power: Float, bins: float) -> list[Float]:
     """Return the numbers of ``HARMONIC`` of each frame.
 
     Args:
@@ -128,7 +141,7 @@ def harmonic(power: Float, bins: float) -> list[Float]:
     ]
 
 
-def bands(mel: Float, centers_hz: Float) -> list[Float]:
+def _bands(mel: Float, centers_hz: Float) -> list[Float]:
     """Return the numbers of ``BANDS`` of each frame from mel powers (n_frames, n_mels)."""
     octaves = np.log2(1 + centers_hz / 100.0)
     loudness = (mel + SMALLEST) ** 0.3  # Stevens's power law
@@ -139,9 +152,9 @@ def bands(mel: Float, centers_hz: Float) -> list[Float]:
     return [centroid, spread, _slope(np.log(loudness), octaves), _variation(loudness), flatness]
 
 
-def envelope(sound: NDArray[np.float32], sample_rate: int) -> Float:
+def _envelope(sound: NDArray[np.float32], sample_rate: int) -> Float:
     """Return the numbers of ``OF_ENVELOPE`` of a sound."""
-    window = max(2, int(ENVELOPE_SECONDS * sample_rate))
+    window = _window(sample_rate)
     usable = len(sound) // window * window
     level = np.sqrt((sound[:usable].astype(np.float64) ** 2).reshape(-1, window).mean(axis=1))
     time = np.arange(len(level)) * window / sample_rate
@@ -165,6 +178,11 @@ def envelope(sound: NDArray[np.float32], sample_rate: int) -> Float:
             max(20 * np.log10(rms + 1e-12), LOWEST_DB),
         ]
     )
+
+
+def _window(sample_rate: int) -> int:
+    """Return the number of samples of which the envelope has a level."""
+    return max(2, int(ENVELOPE_SECONDS * sample_rate))
 
 
 def _modulation(held: Float, rate: float) -> tuple[float, float]:

@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.background import ABOVE_DB, QUIETEST_SECONDS, measure_background
-from pyrosynth.audio.io import LOUDEST, SHORTEST_SECONDS, SILENCE, Audio, Note, checked_audio
+from pyrosynth.audio.io import (
+    LOUDEST,
+    SHORTEST_SECONDS,
+    SILENCE,
+    Audio,
+    Note,
+    checked_audio,
+    checked_rate,
+    require_note,
+)
 from pyrosynth.audio.pitch_tracking import (
     FRAME,
     HOP,
@@ -102,7 +111,8 @@ def tune(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the sound"
         The sound at the note, and what was heard.
 
     Raises:
-        InputError: The recording is too short, silent, not finite, or has no pitch from C1 to B6.
+        InputError: The recording is too short, silent, not finite, or has no pitch from C1 to B6;
+            or the rate or the note is none.
 
     References:
         Mauch and Dixon, 2014, "pYIN: a fundamental frequency estimator using probabilistic
@@ -116,7 +126,8 @@ def tune(audio: ArrayLike, sample_rate: int, note: Note, name: str = "the sound"
     """
     import soxr
 
-    sound = checked_audio(audio, name, ndim=1)
+    require_note(note)
+    sound, sample_rate = checked_audio(audio, name, ndim=1), checked_rate(sample_rate)
     if len(sound) < SHORTEST_SECONDS * sample_rate:
         raise InputError(
             f"{name} has shape {sound.shape}; give mono audio of at least {SHORTEST_SECONDS} s"
@@ -218,7 +229,7 @@ def _fitted(audio: Audio, rate: int, shift: float, let_go: float | None, note: N
         goals = np.array([0.0, head, note.hold_seconds, note.hold_seconds + seconds - let_go])
         fitted = _joined(moved, cuts * rate / ratio, goals * rate, int(FADE_SECONDS * rate))
     kept = fitted[:wanted].copy()
-    fade = min(len(kept), rate // 100)
+    fade = min(len(kept), max(1, rate // 100))
     kept[-fade:] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
     return np.pad(kept, (0, wanted - len(kept)))
 
