@@ -17,13 +17,17 @@ import torch
 from small import small_run
 from tqdm.auto import tqdm
 
+from pyrosynth.audio.descriptors import describe
+from pyrosynth.audio.qualities import qualities
 from pyrosynth.cli.app import main
 from pyrosynth.cli.process import progress_as_lines
+from pyrosynth.data.dataset import render_dataset
 from pyrosynth.errors import InputError, RunError
 from pyrosynth.inference import side_by_side
 from pyrosynth.inference.arviz import arviz
 from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.inference.posterior import Posterior
+from pyrosynth.synths import load_synth
 from pyrosynth.training.fit import fit
 from pyrosynth.training.run import load_run
 
@@ -293,6 +297,29 @@ def test_torchs_modes_change_nothing(here, mode):
     finally:
         torch.set_default_dtype(torch.float32)
     assert there == plain
+
+
+def test_numpy_that_raises_changes_nothing(here, tmp_path):
+    """A code or a decaying sound that is less than a number can say counts as nothing."""
+    folder, dataset, _ = here
+    decay = np.sin(np.arange(RATE)) * np.exp(-np.arange(RATE) / 150)
+
+    def answers(name):
+        posterior = Posterior.load(folder / "run")
+        x = dataset.x(dataset.rows("test"))[0]
+        fit("mlp", dataset, tmp_path / name, steps=2, batch_size=16, progress=False)
+        spec = posterior.run.features
+        bank = (tmp_path / name / "bank.safetensors").read_bytes()
+        described = describe(decay, spec), qualities(x[None], spec, posterior.run.note)[0]
+        return bank, *np.concatenate(described), *posterior.refine(x, budget=4).lsd
+
+    plain = answers("plain")
+    with np.errstate(all="raise"):
+        assert answers("raising") == plain
+        render_dataset(
+            load_synth("voice"), tmp_path / "data", presets=load_synth("voice").presets()[:8],
+            augmented=8, note=dataset.note, workers=1,
+        )  # fmt: skip
 
 
 # What it is given

@@ -32,6 +32,7 @@ ATTACK = (0.1, 0.9)  # shares of the loudest level between which the attack last
 ATTACK_SECONDS = 0.01  # window of the level; twice as many values per second
 
 
+@np.errstate(under="ignore")
 def describe(audio: ArrayLike, spec: FeatureSpec) -> NDArray[np.float64]:
     """Describe sounds by a few numbers each.
 
@@ -83,6 +84,7 @@ def _describe(
     return [20 * np.log10(rms), *averages, attack_seconds(sound, spec.sample_rate)]
 
 
+@np.errstate(under="ignore")
 def attack_seconds(sound: NDArray[np.float32], sample_rate: int) -> float:
     """Return the time the level of a sound takes from 10 % to 90 % of its maximum.
 
@@ -140,6 +142,7 @@ NOISE_DB, MOTION_DB = 60.0, 40.0  # how far below its peak a sound is heard, in 
 ONSET_SECONDS = 0.3  # at the start, where every sound changes
 
 
+@np.errstate(under="ignore")
 def describe_features(x: ArrayLike, spec: FeatureSpec) -> NDArray[np.float64]:
     """Describe sounds by one number for each tag of ``DESCRIBED``.
 

@@ -112,6 +112,7 @@ class FeatureSpec:
         """Periodic Hann window, shape (n_fft,)."""
         return np.hanning(self.n_fft + 1)[:-1].astype(np.float32)
 
+    @np.errstate(under="ignore")
     def mel(self, audio: ArrayLike) -> Array:
         """Return the power mel spectrogram.
 
@@ -153,6 +154,7 @@ class FeatureSpec:
         loud = _spectra(x) > np.log(2 * self.floor)
         return np.asarray(loud.mean(axis=(-2, -1)), np.float64)
 
+    @np.errstate(under="ignore")
     def power(self, x: ArrayLike) -> Array:
         """Return the power mel spectrogram that ``x`` stands for, the inverse of a call.
 

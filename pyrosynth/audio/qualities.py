@@ -47,6 +47,7 @@ LATE = 0.75  # share of the held note after which its level is the sustain
 TINY = 1e-12
 
 
+@np.errstate(under="ignore")
 def qualities(x: ArrayLike, spec: FeatureSpec, note: Note) -> NDArray[np.float64]:
     """Measure the qualities of sounds.
 

@@ -62,6 +62,7 @@ class Timbre:
         require_spec(self.spec)
         require_note(self.note)
 
+    @np.errstate(under="ignore")
     def __call__(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map audio (n, n_samples) to numbers (n, len(NAMES)); silence has zeros.
 

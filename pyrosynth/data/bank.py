@@ -241,6 +241,7 @@ class Bank:
         x = self.codes[existing("positions", found, len(self))] @ self.axes
         return x.reshape(-1, *self.mean.shape) + self.mean
 
+    @np.errstate(under="ignore")  # of what is less than 16 bits can say
     def save(self, path: str | Path) -> None:
         """Write the bank to one file, atomically; codes and axes keep 16 bits each.
 

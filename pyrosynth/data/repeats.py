@@ -11,6 +11,7 @@ PRESETS = 4  # that are rendered again
 HEARD_DB = 0.1  # from which it is said
 
 
+@np.errstate(under="ignore")  # of what is less than 16 bits can say
 def repeats_db(store: Store, renderer: Renderer, values: NDArray[np.float64]) -> float:
     """Render presets again, and return the largest distance to their sounds in a store.
 

@@ -257,6 +257,7 @@ class Store:
         ranges = zip(edges[:-1], edges[1:], strict=True)
         return [(a, b) for a, b in ranges if pending[a:b].any()]
 
+    @np.errstate(under="ignore")  # of what is less than 16 bits can say
     def write(self, start: int, columns: Mapping[str, ArrayLike]) -> None:
         """Write consecutive rows; ``status``, if among the columns, after all others.
 

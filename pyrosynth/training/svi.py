@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pyro
 import torch
 from torch import Tensor
@@ -52,13 +53,14 @@ CHECK_EVERY = {"cpu": 25, "cuda": 100}
 
 @contextmanager
 def plain_torch(gradients: bool = False) -> Iterator[None]:
-    """Compute in float32, outside inference mode, whatever the caller has asked torch for.
+    """Compute in float32, outside inference mode, whatever the caller asked of torch and NumPy.
 
     Args:
         gradients: Whether gradients are recorded.
     """
     before = torch.get_default_dtype()
-    with torch.inference_mode(False), torch.set_grad_enabled(gradients):
+    usual = np.errstate(under="ignore")
+    with usual, torch.inference_mode(False), torch.set_grad_enabled(gradients):
         if before != torch.float32:
             torch.set_default_dtype(torch.float32)
         try:
