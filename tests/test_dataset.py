@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from plain import PLAIN, Plain
 
 from pyrosynth import synths
@@ -113,6 +114,9 @@ def test_sounds_are_those_of_the_synth(data):
     assert x.dtype == np.float32
     assert DB * np.sqrt(((x - data.features(audio)) ** 2).mean(axis=(1, 2))).max() < 0.01
     assert data.x(rows, np.float16).dtype == np.float16
+    for kind in (torch.float16, "flot", "str", int):
+        with pytest.raises(InputError, match="dtype is .*; give 'float16', 'float32' or"):
+            data.x(rows, kind)
     assert data.audio(rows[1:]).tobytes() == audio[1:].tobytes()
     with pytest.raises(InputError, match="keeps the sound of human presets only"):
         data.audio(rows)

@@ -53,8 +53,15 @@ def test_presets_of_files_are_gathered_once(tmp_path):
     for name, content, message in (
         ("other.json", '{"synth": "moog", "presets": []}', "of 'moog', not of 'trap'"),
         ("empty.json", '{"synth": "trap", "presets": []}', "there are no presets"),
-        ("word.csv", "Level\nloud\n", "could not convert"),
-        ("apart.csv", "Level\n0_5\n", "line 2.*Level '0_5': give a number"),
+        ("word.csv", "Level\nloud\n", "line 2, column 'Level': 'loud' is no number; give a fin"),
+        ("apart.csv", "Level\n0_5\n", "line 2, column 'Level': '0_5' is no number"),
+        (
+            "german.csv",
+            "name;Level\nwarm;0,5\n",
+            "line 2, .* '0,5' .*; write it with a point: 0",
+        ),
+        ("excel.csv", "Name,Level\nwarm,0.5\n", "'Name': 'warm' is no .*; call the column 'name'"),
+        ("pandas.csv", ",Level\n0,0.5\n", "'0' is under no name of a .* to_csv.index=False"),
         ("short.csv", "Level,Boom\n0.5\n", "line 2"),
         ("twice.csv", "Level,Boom,Level\n0.5,1,0.6\n", "the column 'Level' twice"),
         ("strange.csv", "Levle\n0.5\n", "unknown parameter 'Levle'"),
@@ -84,7 +91,7 @@ def test_presets_of_files_are_gathered_once(tmp_path):
             '{"synth": "trap", "presets": [{"parameters": {"Level": "0.5"}}]}',
             "text.json', number 1 .Level '0.5': give a number",
         ),
-        ("long.csv", "Level,name\n0.5,x,7\n", "line 2 is no preset .cells: 3, columns: 2.; give"),
+        ("long.csv", "Level,name\n0.5,x,7\n", "line 2 has 3 cells for 2 columns; give"),
     ):
         (tmp_path / name).write_text(content)
         with pytest.raises(InputError, match=message):

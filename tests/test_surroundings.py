@@ -262,6 +262,13 @@ def test_another_process_unpickles_a_posterior(here):
     np.testing.assert_array_equal(again.values, posterior.sample(x, 4).values)
 
 
+def test_loading_a_run_draws_nothing_from_the_callers_noise(here):
+    folder, *_ = here
+    before = torch.random.get_rng_state()
+    pickle.loads(pickle.dumps(Posterior.load(folder / "run")))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_threads_give_what_a_seed_says(here):
     _, dataset, posterior = here
     x = dataset.x(dataset.rows("test"))[0]

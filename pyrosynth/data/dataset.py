@@ -1,6 +1,7 @@
 """Datasets of rendered presets: made once by a resumable run, then read by rows."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from pyrosynth.errors import (
     number,
     reading,
     require_type,
+    shown,
     unknown,
 )
 from pyrosynth.synths.base import Synth
@@ -34,6 +36,7 @@ from pyrosynth.synths.subspace import Subspace
 if TYPE_CHECKING:
     import xarray
 
+FLOATS = (np.dtype("float16"), np.dtype("float32"), np.dtype("float64"))
 SHOWN = 4  # presets in a notebook
 
 
@@ -203,10 +206,17 @@ class Dataset:
 
         Args:
             rows: Rows in any order, shape (n,).
-            dtype: ``float32``, or ``float16`` as stored for half the memory.
+            dtype: ``float32``, or ``float16`` as stored for half the memory, or ``float64``.
+
+        Raises:
+            InputError: There are no such rows, or the type is another.
         """
-        rows = self._existing(rows)
-        return self._store.read("x", rows, np.empty((len(rows), *self._shape), dtype))
+        rows, kind = self._existing(rows), None
+        with suppress(TypeError):
+            kind = np.dtype(dtype)
+        if kind not in FLOATS:
+            raise InputError(f"dtype is {shown(dtype)}; give 'float16', 'float32' or 'float64'")
+        return self._store.read("x", rows, np.empty((len(rows), *self._shape), kind))
 
     def values(self, rows: ArrayLike) -> NDArray[np.float64]:
         """Return native values of all parameters, shape (n, len(full_space))."""

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -46,6 +47,8 @@ SAMPLE_RATE = 22050
 QUIET = 1e-3  # peak below which a drawn preset counts as silent: -60 dB full scale
 DRAWN = "drawn"  # bank of presets that nobody made
 BETWEEN = 0.05  # of a step, farther from which a value is no rounded setting
+TEXTS = ("name", "bank")  # columns of a table that hold no number
+DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
 MOST_DRAWS = 20  # settings drawn for one that sounds
 
 
@@ -285,17 +288,36 @@ def _read_csv(synth: Synth, file: Path) -> Iterator[Preset | InputError]:
 
 
 def _preset_of_row(columns: list[str], cells: list[str], where: str, bank: str) -> Preset:
-    with reading(InputError, f"{where} is no preset", "give a number per parameter"):
-        if len(cells) != len(columns):
-            raise ValueError(f"cells: {len(cells)}, columns: {len(columns)}")
-        row = dict(zip(columns, cells, strict=True))
-        values = {k: v for k, v in row.items() if k not in ("name", "bank")}
-        numbers = {  # Python reads 6_0 as 60, which nobody who writes a table means
-            name: number(name, float(value) if "_" not in value else value)
-            for name, value in values.items()
-            if value.strip()
-        }
-        return Preset(row.get("name", ""), numbers, row.get("bank") or bank)
+    """Read one row of a table; a parameter whose cell is empty is left out."""
+    if len(cells) != len(columns):
+        raise InputError(
+            f"{where} has {counted(len(cells), 'cell')} for {counted(len(columns), 'column')}; "
+            "give one for each, and write decimals with a point"
+        )
+    row = dict(zip(columns, cells, strict=True))
+    values = {
+        column: _value(column, cell.strip(), where)
+        for column, cell in row.items()
+        if column not in TEXTS and cell.strip()
+    }
+    return Preset(row.get("name", ""), values, row.get("bank") or bank)
+
+
+def _value(column: str, cell: str, where: str) -> float:
+    """Return the number in a cell of a table."""
+    plain = column and "_" not in cell  # Python reads 6_0 as 60, which nobody means
+    with suppress(ValueError, InputError):
+        return number(column, float(cell) if plain else cell)
+    if not column:
+        advice = "leave the column out; pandas does with to_csv(index=False)"
+    elif column.casefold() in TEXTS:
+        advice = f"call the column '{column.casefold()}', in small letters"
+    elif DECIMAL_COMMA.fullmatch(cell):
+        advice = f"write it with a point: {cell.replace(',', '.')}"
+    else:
+        advice = "give a finite number, or leave out a column that is no parameter"
+    said = "is under no name of a parameter" if not column else "is no number"
+    raise InputError(f"{where}, column '{column}': '{cell}' {said}; {advice}")
 
 
 TABLES = {".json": _read_json, ".csv": _read_csv}  # files that say native values

@@ -211,6 +211,7 @@ def _write_facts(folder: Path, facts: dict[str, Any]) -> None:
     write_bytes(folder / FACTS, json.dumps(facts, indent=1).encode())
 
 
+@torch.random.fork_rng([])  # of the weights that a variant is made with
 @plain_torch()
 def _rebuilt(
     source: str, dims: Dims, options: dict[str, Any], state: dict[str, Tensor], others: Any
@@ -236,6 +237,7 @@ def run_folder(path: str | Path) -> Path:
     return PRETRAINED / folder if named else folder
 
 
+@torch.random.fork_rng([])
 @plain_torch()
 def load_run(path: str | Path, device: str = "cpu") -> Run:
     """Read a run directory. The code in its ``variant.py`` is run; nothing is unpickled.
@@ -253,9 +255,7 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
     """
     folder, target = run_folder(path), find_device(device)
     if folder.is_file():
-        raise RunError(
-            f"'{folder}' is a file and a run is a folder; unpack it if it is an archive"
-        )
+        raise RunError(f"'{folder}' is a file, a run is a folder; unpack it if it is an archive")
     if not folder.is_dir():
         named = f", or take a pretrained one: {', '.join(pretrained())}" if pretrained() else ""
         raise RunError(f"no run directory '{folder}'; make one with pyrosynth fit{named}")
@@ -280,7 +280,6 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
             raise RunError(f"'{folder / name}' is not what the fit wrote; restore it or fit again")
     tensors, _ = read_tensors(folder / WEIGHTS, target)
     weights = {k.removeprefix("variant."): t for k, t in tensors.items() if "." in k}
-    made_by = facts.get("pyrosynth", "?")
     with reading(
         RunError, f"run '{folder}' of pyrosynth {made_by} cannot be rebuilt", "fit again"
     ):
