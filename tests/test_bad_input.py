@@ -418,9 +418,7 @@ def test_runs_that_are_none(refused, here, tmp_path):
     assert "no run directory" in refused("infer", tmp_path / "none", *infer)
     assert "'run.json' is missing" in refused("infer", here, *infer)
     packed = shutil.make_archive(str(tmp_path / "run"), "zip", here)
-    assert "run.zip' is a file and a run is a folder; unpack it" in refused(
-        "infer", packed, *infer
-    )
+    assert "run.zip' is a file, a run is a folder; unpack it" in refused("infer", packed, *infer)
 
 
 def test_a_variant_that_cannot_be(refused, here, tmp_path):
