@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
@@ -77,6 +79,19 @@ def test_refine_improves_with_the_budget_and_repeats(fitted, target):
     assert len(np.unique(pool.unit, axis=0)) == 96
     # The distance reported is the distance of the sound that these values make.
     assert log_distance(rendered.features[0], target) == pytest.approx(long.lsd[0], abs=1e-6)
+
+
+def test_a_bank_of_another_synth_or_note_is_refused(fitted):
+    posterior, known = fitted[1], fitted[1].bank
+    own = posterior.run.synth_spec["synth"]
+    Posterior(posterior.run, replace(known, synth=own))
+    for other, said in (
+        (replace(known, synth="dexed"), f"the bank is of 'dexed' .*, the run of '{own}' .*; take"),
+        (replace(known, values=known.values[:, 1:]), "of .a synth. .* parameters, sounds"),
+        ("bank", "bank is str 'bank'; give a bank"),
+    ):
+        with pytest.raises(InputError, match=said):
+            Posterior(posterior.run, other)
 
 
 def test_refine_without_bank_or_with_one_render(fitted, target):

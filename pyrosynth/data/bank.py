@@ -58,6 +58,7 @@ class Bank:
         axes: Orthonormal principal axes, shape (dims, n_mels * n_frames).
         codes: Coordinates on them, shape (n, dims).
         missed: Length of what the axes miss, shape (n,).
+        synth: Name of the synth; empty if it is not known, as of a bank that was read from a file.
 
     Raises:
         InputError: The parts are not those of one bank.
@@ -70,6 +71,7 @@ class Bank:
     axes: Array
     codes: Array
     missed: Array
+    synth: str = ""
 
     def __post_init__(self) -> None:
         """Make sure that the parts are those of one bank."""
@@ -173,6 +175,7 @@ class Bank:
             axes,
             codes,
             missed,
+            str(dataset.synth_spec.get("synth", "")),
         )
 
     def nearest(self, x: ArrayLike, k: int = 1) -> tuple[NDArray[np.int64], Array]:
@@ -223,7 +226,7 @@ class Bank:
         missed = np.sqrt(self.missed[:n] ** 2 + np.einsum("nd,nd->n", dropped, dropped))
         return Bank(
             self.values[:n], self.names[:n], self.rows[:n], self.mean, self.axes[:dims], codes,
-            missed,
+            missed, self.synth,
         )  # fmt: skip
 
     def sounds(self, found: ArrayLike) -> Array:
@@ -280,6 +283,32 @@ class Bank:
                 if not np.isfinite(tensor).all():
                     raise ValueError(f"{name} that are not finite")
             return cls(names=names, **tensors)
+
+
+def require_bank(bank: Any, synth: str, sizes: tuple[int, ...]) -> None:
+    """Make sure that a bank is of the synth, parameters and sounds of a run.
+
+    Args:
+        bank: The bank, or None for none.
+        synth: Name of the run's synth.
+        sizes: Number of all its parameters, and of the bands and frames of its sounds.
+
+    Raises:
+        InputError: It is none, or of another synth or note.
+    """
+    require_type("bank", bank, (Bank, type(None)), "a bank, such as Bank.from_dataset(dataset)")
+    if bank is None:
+        return
+    held = bank.values.shape[1], *bank.mean.shape
+    if held != sizes or (bank.synth or synth) != synth:
+        of_bank, of_run = (
+            f"of '{name or 'a synth'}' ({counted(n, 'parameter')}, sounds of {bands} × {frames})"
+            for name, (n, bands, frames) in ((bank.synth, held), (synth, sizes))
+        )
+        raise InputError(
+            f"the bank is {of_bank}, the run {of_run}; take Posterior.load(folder), or the bank "
+            "of the dataset that the run was fitted on"
+        )
 
 
 def principal_axes(x: Array, dims: int, rng: np.random.Generator) -> Array:

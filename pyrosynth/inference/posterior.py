@@ -17,7 +17,7 @@ from pyrosynth.audio.background import load_note
 from pyrosynth.audio.features import loudest, match_loudness
 from pyrosynth.audio.io import Audio, checked_audio, load_audio
 from pyrosynth.audio.tuning import TunedSound, tune
-from pyrosynth.data.bank import Bank
+from pyrosynth.data.bank import Bank, require_bank
 from pyrosynth.errors import MOST, InputError, SynthError, checked_seed, integer
 
 from pyrosynth.errors import counted, numbers, require_type  # isort: skip
@@ -25,8 +25,7 @@ from pyrosynth.inference.answers import Draws, Match
 from pyrosynth.inference.hearing import Hearing, hear
 from pyrosynth.inference.search import CONSIDERED, guesses, ranked, search
 from pyrosynth.modeling import noise_from
-from pyrosynth.synths import from_spec
-from pyrosynth.synths.base import Synth
+from pyrosynth.synths import Synth, from_spec
 from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.synths.subspace import Subspace
@@ -42,7 +41,7 @@ class Posterior:
 
     Args:
         run: The run; its device is where the variant computes.
-        bank: Known presets, to search from; None leaves them out.
+        bank: Known presets of the same synth and note, to search from; None leaves them out.
 
     Example:
         >>> import pyrosynth as ps
@@ -54,6 +53,7 @@ class Posterior:
 
     def __init__(self, run: Run, bank: Bank | None = None) -> None:
         require_type("run", run, Run, "a run, or take Posterior.load(folder)")
+        require_bank(bank, run.synth_spec.get("synth", ""), (len(run.full_space), *run.mean.shape))
         self.run, self.bank = run, bank
         self.variant, self.device = run.variant, run.mean.device
         self._subspace = Subspace(run.full_space, run.space)
