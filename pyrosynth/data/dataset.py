@@ -211,7 +211,7 @@ class Dataset:
         Raises:
             InputError: There are no such rows, or the type is another.
         """
-        rows, kind = self._existing(rows), None
+        rows, kind = self._existing(rows), np.dtype(object)
         with suppress(TypeError):
             kind = np.dtype(dtype)
         if kind not in FLOATS:
