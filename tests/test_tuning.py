@@ -14,6 +14,7 @@ from hums import hum
 from lively import small_posterior
 
 from pyrosynth.audio.background import fit_length
+from pyrosynth.audio.coverage import coverage_advice
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note, save_audio
 from pyrosynth.audio.metrics import log_distance
@@ -22,14 +23,16 @@ from pyrosynth.audio.pitch_tracking import load_librosa
 from pyrosynth.audio.tuning import tune
 from pyrosynth.cli.app import main
 from pyrosynth.errors import InputError
+from pyrosynth.explore.neighbors import nearest_presets
 from pyrosynth.inference.hearing import (
     Hearing,
     choose,
+    hearing_advice,
     off_pitch,
     open_search,
     refine,
-    tuning_advice,
 )
+from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.inference.pool import NO_FARTHER_DB, Pool
 from pyrosynth.live.searching import shown, tuning
 from pyrosynth.synths import load_synth
@@ -216,6 +219,57 @@ def test_a_sure_pitch_is_brought_to_the_note_and_an_octave_is_taken_both_ways(tm
     assert way.pitch is None
 
 
+def tone(envelope, pitch=60):
+    """Return a steady tone with a level at every quarter of a second."""
+    time = np.arange(len(envelope) * RATE // 4) / RATE
+    hz = 440 * 2 ** ((pitch - 69) / 12)
+    level = np.interp(4 * time, np.arange(len(envelope)), envelope)
+    sound = sum(0.6**k * np.sin(2 * np.pi * k * hz * time) for k in range(1, 6))
+    return (0.2 * level * sound).astype(np.float32)
+
+
+HELD = tone(np.ones(16))
+
+
+@pytest.mark.parametrize(
+    ("recording", "told"),
+    [
+        (tone(np.ones(48)), False),  # held for 12 s
+        (tone(0.9 ** np.arange(48.0)), False),  # dies away for as long
+        (np.concatenate([HELD[:RATE], silence(), HELD[:RATE], silence(), HELD[:RATE]]), False),
+        (np.concatenate([HELD, 0.1 * tone(np.ones(32), 67)]), False),  # faint
+        (np.concatenate([HELD, tone(np.ones(32), 67)]), True),  # another note
+        (np.concatenate([HELD, 0.1 * noise(), 0.1 * noise(), 0.1 * noise()]), True),
+        (tone(np.bartlett(48)), True),  # a swell with its peak at 6 s
+    ],
+)
+def test_what_is_not_used_is_told_if_it_is_much_and_unlike_what_is(recording, told):
+    used = (0, 4 * RATE)
+    advice = coverage_advice(recording, used, FeatureSpec())
+    assert bool(advice) == told
+    later = (len(recording) - 4 * RATE, len(recording))
+    assert not told or coverage_advice(recording[::-1].copy(), later, FeatureSpec())  # before it
+
+
+def test_an_answer_to_a_part_of_a_recording_says_so_wherever_it_is_shown(tmp_path):
+    _, posterior = small_posterior()
+    file = tmp_path / "two.wav"
+    save_audio(file, np.concatenate([HELD, tone(np.ones(32), 67)]), RATE)
+    says = "of its 12.0 s were used, and the rest sounds different; cut the file"
+    for own_level in (False, True):
+        out = tmp_path / str(own_level)
+        (found,), failed = infer_sounds(
+            posterior, [file], out, budget=2, draws=2, own_level=own_level, workers=1
+        )
+        assert not failed
+        assert says in found.advice
+        assert says in (out / "two" / "report.html").read_text()
+        assert says in json.loads((out / "two" / "preset.json").read_text())["advice"]
+    assert says in nearest_presets(posterior, file, 1).heard["advice"]
+    save_audio(file, tone(np.ones(24)), RATE)
+    assert not any(way.coverage for way in posterior.hear(file))
+
+
 def test_the_common_period_of_a_chord_is_no_sure_pitch(tmp_path):
     _, posterior = small_posterior()
     time = np.arange(2 * RATE) / RATE
@@ -297,10 +351,10 @@ def test_of_near_presets_one_that_is_in_tune_comes_first():
         assert answer(0.5, [*range(N_FLAT), -1])[:2] == (10, True)  # however many are nearer
         assert answer(0.5, [0, -1], Hearing(way.audio))[:2] == (-45, True)  # of a drum
     assert [tuning(one) for one in (*off[1:], np.nan)] == ["45 cents flat", "in tune", ""]
-    assert tuning_advice(way, off[0]) == "the preset sounds 45 cents below its key"
+    assert hearing_advice(way, off[0]) == "the preset sounds 45 cents below its key"
     kept = Hearing(way.audio, says="the preset plays C3 when C4 is pressed", pitch=48)
-    assert tuning_advice(kept, off[0]) == f"{kept.says}; the preset sounds 45 cents below that"
-    assert tuning_advice(way, off[2]) == ""
+    assert hearing_advice(kept, off[0]) == f"{kept.says}; the preset sounds 45 cents below that"
+    assert hearing_advice(way, off[2]) == ""
     assert off_pitch(np.zeros(9, np.float32), way, spec) is None
 
 

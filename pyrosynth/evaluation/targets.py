@@ -135,9 +135,9 @@ def held_out(dataset: Dataset, n: int | None = None, seed: int = 0) -> Targets:
 def outside(dataset: Dataset, folder: str | Path, n: int | None = None) -> Targets:
     """Return out-of-domain sounds: those of any folder, which no preset of the synth made.
 
-    Each file is read as `pyrosynth infer` reads it: mono, at the dataset's sample rate, from its
-    onset, cut or padded to the note's length, and brought to the usual loudness of the training
-    presets, as the level of a recording says nothing of a preset.
+    Each file is read mono, at the dataset's sample rate, from its onset, cut or padded to the
+    note's length, and brought to the usual loudness of the training presets, as the level of a
+    recording says nothing of a preset. Unlike `pyrosynth infer` it keeps its pitch.
 
     Args:
         dataset: Its note and features are those the sounds are compared with.

@@ -15,7 +15,7 @@ from pyrosynth.explore.latent_space import LatentSpace, Location, require_render
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.result import Result, labelled, location_name, rendered_sounds
 from pyrosynth.inference.arviz import distinct_names
-from pyrosynth.inference.hearing import tuning_advice
+from pyrosynth.inference.hearing import hearing_advice
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.presets import Preset
 from pyrosynth.synths.rendering import Renderer
@@ -127,7 +127,7 @@ def nearest_presets(posterior: Posterior, sound: str | Path | ArrayLike, k: int 
         read = np.stack([posterior.features(way.audio) for way in ways])
         chosen = int(space.bank.nearest(read)[1][:, 0].argmin())
         x, way = read[chosen], ways[chosen]
-        heard = {"play": json.dumps(way.play), "advice": tuning_advice(way, None)}
+        heard = {"play": json.dumps(way.play), "advice": hearing_advice(way, None)}
     else:
         x = numbers("features", sound, np.float32)
     k = integer("k", k, 1, len(space) - 1)

@@ -16,8 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pyrosynth.audio.background import measure_background
+from pyrosynth.audio.coverage import coverage_advice
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Audio, Note
+from pyrosynth.audio.io import Audio, Note, load_audio
 from pyrosynth.audio.pitch import pitch
 from pyrosynth.audio.tuning import TunedSound
 from pyrosynth.errors import InputError, SynthError
@@ -49,12 +51,14 @@ class Hearing:
         says: What to tell of it, a sentence; empty if there is nothing to tell.
         pitch: Where a preset must sound when the key of the run's note is pressed, a MIDI number;
             None if the sound has no pitch that is sure.
+        coverage: A sentence if much of the recording is not used, see `pyrosynth.audio.coverage`.
     """
 
     audio: Audio
     tuned: TunedSound | None = None
     says: str = ""
     pitch: float | None = None
+    coverage: str = ""
 
     @property
     def play(self) -> dict[str, Any] | None:
@@ -70,12 +74,14 @@ class Hearing:
         return replace(note, pitch=heard.pitch, hold_seconds=hold)
 
 
-def hear(posterior: "Posterior", path: str | Path) -> list[Hearing]:
+def hear(posterior: "Posterior", path: str | Path, *, own_level: bool = False) -> list[Hearing]:
     """Read a sound file of any pitch as a run needs it.
 
     Args:
         posterior: The run.
         path: The file.
+        own_level: Whether the synth itself has played it at the run's note, so that its level and
+            pitch stay.
 
     Returns:
         The ways to take it, one or two.
@@ -83,6 +89,32 @@ def hear(posterior: "Posterior", path: str | Path) -> list[Hearing]:
     Raises:
         InputError: The file cannot be used.
     """
+    if own_level:
+        ways = [Hearing(posterior.listen(path, own_level=True))]
+    else:
+        ways = _ways(posterior, path)
+    spec = posterior.run.features
+    recording = load_audio(path, spec.sample_rate)
+    return [
+        replace(way, coverage=coverage_advice(recording, _used(posterior, way, recording), spec))
+        for way in ways
+    ]
+
+
+def _used(posterior: "Posterior", way: Hearing, recording: Audio) -> tuple[int, int]:
+    """Return the samples of a recording between which a way takes it."""
+    rate, note = posterior.run.features.sample_rate, posterior.run.note
+    if way.tuned is None:
+        onset = measure_background(recording, rate).onset
+        return onset, onset + note.n_samples(rate)
+    begins, ends = way.tuned.onset_seconds, float(way.tuned.times[-1])
+    if not way.tuned.held:  # what is held is brought to the length of the note, as a whole
+        ends = min(ends, begins + note.duration_seconds)
+    return round(begins * rate), round(ends * rate)
+
+
+def _ways(posterior: "Posterior", path: str | Path) -> list[Hearing]:
+    """Return the ways to take a sound of any pitch."""
     own = posterior.run.note
     as_it_is = posterior.listen(path)
     heard = sounding_pitch(as_it_is, posterior.run.features)
@@ -189,13 +221,17 @@ def play_tuned(posterior: "Posterior", tuned: TunedSound, values: NDArray[np.flo
     return rendered.audio[0]
 
 
-def tuning_advice(way: Hearing, off: float | None) -> str:
-    """Say at which pitch a preset sounds, where it is not that of the key.
+def hearing_advice(way: Hearing, off: float | None) -> str:
+    """Say at which pitch a preset sounds, where it is not that of the key, and what was not used.
 
     Args:
         way: How the sound was taken.
         off: Semitones of the preset above the pitch that is wanted, from `off_pitch`.
     """
+    return "; ".join(filter(None, (_tuning_advice(way, off), way.coverage)))
+
+
+def _tuning_advice(way: Hearing, off: float | None) -> str:
     says = "" if way.tuned else way.says
     if off is None or abs(off) <= IN_TUNE:
         return says

@@ -34,11 +34,11 @@ from pyrosynth.files import safe_name, whole, writable
 from pyrosynth.inference.answers import Match
 from pyrosynth.inference.arviz import label_draws, save_groups
 from pyrosynth.inference.hearing import (
-    Hearing,
+    hear,
+    hearing_advice,
     off_its_key,
     play_tuned,
     refine,
-    tuning_advice,
 )
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.inference.report import candidates, infer_report, pitch_section
@@ -275,10 +275,7 @@ def _inferred(
     name, rate = safe_name(target.name), posterior.run.features.sample_rate
     budget, draws, seed = made["budget"], made["draws"], made["seed"]
     own_level = "own_level" in made
-    if own_level:
-        ways = [Hearing(posterior.listen(file, own_level=True))]
-    else:
-        ways = posterior.hear(file)
+    ways = hear(posterior, file, own_level=own_level)
     match, heard, n_renders = refine(posterior, ways, renderer, budget, seed, report)
     audio, tuned = heard.audio, heard.tuned
     x = posterior.features(audio)
@@ -296,7 +293,7 @@ def _inferred(
         n_renders,
         play=heard.play,
         advice="; ".join(filter(None, [
-            tuning_advice(heard, off),
+            hearing_advice(heard, off),
             _faint_advice(audible) if own_level else short_advice(lsd, audible),
         ])),
         audible=audible,
@@ -334,7 +331,7 @@ def _inferred(
     infer_report(
         new / REPORT, name=name, posterior=posterior, target=audio, match=match,
         audio=played.audio, draws=drawn, lsd=log_distance(sounded, x), files=files,
-        first=first,
+        first=first, advice=result.advice,
     )  # fmt: skip
     return result
 

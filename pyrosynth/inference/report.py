@@ -91,6 +91,7 @@ def infer_report(
     files: Mapping[str, str],
     truth: ArrayLike | None = None,
     first: Sequence[Section] = (),
+    advice: str = "",
 ) -> None:
     """Write the report of one sound.
 
@@ -106,6 +107,7 @@ def infer_report(
         files: What else lies in the report's folder: name of each file, and what it is.
         truth: Native values of the true preset, shape (n_params,), where there is one.
         first: Sections to put before the others.
+        advice: What to know of the result, if there is anything.
 
     Raises:
         RunError: The file cannot be written.
@@ -178,6 +180,7 @@ def infer_report(
         "distance (LSD)": f"{lsd_db:.2f} dB: {closeness(lsd_db, audible)}",
         "sounds rendered": str(match.n_renders),
         "found by": found_by[0],
+        **({"what to know": advice} if advice else {}),
     }
     lead = (
         f"The {posterior.synth.name} preset that sounds most like it, and what the model "

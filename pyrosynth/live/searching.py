@@ -18,7 +18,7 @@ from pyrosynth.audio.closeness import closeness, short_advice
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError, PyrosynthError, one_line
 from pyrosynth.explore.places import Float
-from pyrosynth.inference.hearing import Hearing, choose, open_search, tuning_advice
+from pyrosynth.inference.hearing import Hearing, choose, hearing_advice, open_search
 from pyrosynth.inference.pool import IN_TUNE, Pool
 from pyrosynth.inference.search import PART, Search
 from pyrosynth.live.page_state import PageState
@@ -95,7 +95,7 @@ class GrowingSearch:
             best = pool.answers()[0][0]
             off = pool.off[best] if np.isfinite(pool.off[best]) else None
             short = short_advice(float(pool.lsd[best]), self._audible(pool))
-            told = filter(None, (tuning_advice(way, off), short))
+            told = filter(None, (hearing_advice(way, off), short))
             self._say({"done": True, "says": "; ".join(told)})
         except Stopped:
             return
