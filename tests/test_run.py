@@ -172,10 +172,10 @@ def test_an_order_that_is_none_and_a_temperature_below_zero_are_refused(saved):
 def test_parts_of_other_sizes_are_refused(saved):
     run, path = saved
     few = replace(run, space=ParamSpace(SPACE.params[:3]))
-    for wrong in (few, replace(run, mean=run.mean[:3])):
-        wrong.save(path)
+    for name, wrong in (("few", few), ("mean", replace(run, mean=run.mean[:3]))):
+        wrong.save(path / name)
         with pytest.raises(RunError, match="of other sizes than those of its model"):
-            load_run(path)
+            load_run(path / name)
 
 
 def test_no_run_at_all(tmp_path):
@@ -183,6 +183,20 @@ def test_no_run_at_all(tmp_path):
         load_run(tmp_path / "none")
     with pytest.raises(RunError, match="holds no finished fit"):
         load_run(tmp_path)
+
+
+def test_another_run_and_what_is_none_are_not_written_over(saved, tmp_path):
+    run, path = saved
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "run.json").write_text('{"wandb": 1}')
+    other = replace(run, note=replace(run.note, pitch=36))
+    for one, place in ((run, tmp_path / "config"), (other, path), (replace(run, seed=1), path)):
+        held = {file.name: file.read_bytes() for file in place.iterdir()}
+        with pytest.raises(InputError, match="holds another run, or a 'run.json' of something"):
+            one.save(place)
+        assert held == {file.name: file.read_bytes() for file in place.iterdir()}
+    replace(run, axes=({"name": "warmth"},)).save(path)
+    assert load_run(path).axes == ({"name": "warmth"},)
 
 
 def test_unwritable_folder(tmp_path, data):

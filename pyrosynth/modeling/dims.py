@@ -1,6 +1,8 @@
 """The sizes a variant is built for, and the batches it reads."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -50,3 +52,12 @@ class Dims:
                 f"{counted(len(self.classes), 'list')} of classes for {counted(sizes[2], 'tag')}; "
                 "give one of each"
             )
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> "Dims":
+        """Rebuild them from their fields, whose tuples JSON has made lists."""
+        return cls(**{name: _tuples(value) for name, value in facts.items()})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

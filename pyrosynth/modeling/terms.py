@@ -1,7 +1,7 @@
 """The terms of an objective: which sites they count, by which score, with which weight."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 from pyro.distributions import TorchDistribution
@@ -81,6 +81,18 @@ class Term:
         """
         weight = self.weight(step) if callable(self.weight) else self.weight
         return number(f"weight of term '{self.name}' at step {step}", weight)
+
+    def facts(self) -> dict[str, Any]:
+        """Describe it, JSON-ready: what was left at its default is left out."""
+        weight: Any = self.weight
+        if is_dataclass(weight) and not isinstance(weight, type):
+            weight = asdict(weight)
+        elif callable(weight):
+            weight = repr(weight)
+        facts: dict[str, Any] = {"name": self.name, "sites": list(self.sites), "weight": weight}
+        facts |= {"guide": list(self.guide)} if self.guide else {}
+        facts |= {"given": list(self.given)} if self.given is not None else {}
+        return facts | ({"score": self.score.__name__} if self.score else {})
 
 
 def squared_error(distribution: TorchDistribution, value: Tensor) -> Tensor:

@@ -209,10 +209,33 @@ def _mapped(descriptor: int, size: int) -> Memory:
     return memoryview((ctypes.c_char * size).from_address(address)).cast("B")
 
 
+class _WrongSoundError(SynthError):
+    """A synth has returned something else than the sounds that were asked for."""
+
+
+def _sounds(
+    synth: Synth, values: NDArray[np.float64], note: Note, sample_rate: int
+) -> NDArray[np.floating]:
+    """Render presets, and make sure that what comes is sounds, shape (n, n_samples)."""
+    pid = os.getpid()
+    try:
+        audio = np.asarray(synth.render_batch(values, note, sample_rate))
+    finally:
+        if os.getpid() != pid:
+            os._exit(0)  # a child that the plugin forked
+    wanted = len(values), note.n_samples(sample_rate)
+    if audio.shape != wanted or audio.dtype.kind != "f":
+        raise _WrongSoundError(
+            f"{synth.name} returned {audio.dtype} of shape {audio.shape[1:]}; `render` has "
+            f"to return floats around full scale 1, of shape {wanted[1:]}"
+        )
+    return audio
+
+
 def _plays(synth: Synth, note: Note, sample_rate: int) -> bool:
     """Return whether a synth of one's own works at all: whether it plays its defaults."""
     try:
-        synth.render(synth.param_space.defaults, note, sample_rate)
+        _sounds(synth, synth.param_space.defaults[None], note, sample_rate)
     except Exception:
         return False
     return True
@@ -226,7 +249,6 @@ def _render_batch(
     size: int,
     is_new: bool,
 ) -> None:
-    pid = os.getpid()
     pitch, velocity, hold = slot.note.tolist()
     note = replace(settings.note, pitch=int(pitch), velocity=int(velocity), hold_seconds=hold)
     step = size if settings.batched else 1
@@ -235,10 +257,10 @@ def _render_batch(
         first, last = spans.popleft()
         slot.at[0] = first
         try:
-            values = slot.values[first:last]
-            audio = np.asarray(synth.render_batch(values, note, settings.sample_rate))
+            audio = _sounds(synth, slot.values[first:last], note, settings.sample_rate)
         except Exception as error:
             of_plugin = isinstance(error, SynthError | MemoryError)
+            of_plugin &= not isinstance(error, _WrongSoundError)
             if synth.memory_limit is None and not of_plugin:
                 if not _plays(synth, note, settings.sample_rate):
                     raise  # its text says what is wrong with the class, or is missing
@@ -251,14 +273,6 @@ def _render_batch(
                 raise  # perhaps the damage of an earlier sound: to be tried in a new process
             slot.audio[first:last], slot.reason[first:last] = 0.0, CRASHED
             continue
-        if os.getpid() != pid:
-            os._exit(0)  # a child that the plugin forked
-        wanted = slot.audio[first:last].shape
-        if audio.shape != wanted or audio.dtype.kind != "f":
-            raise SynthError(
-                f"{synth.name} returned {audio.dtype} of shape {audio.shape[1:]}; `render` has "
-                f"to return floats around full scale 1, of shape {wanted[1:]}"
-            )
         slot.audio[first:last] = audio
         peak = np.abs(slot.audio[first:last]).max(axis=1)
         slot.reason[first:last] = np.where(peak < SILENCE, SILENT, FINE)

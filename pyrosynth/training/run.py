@@ -11,7 +11,7 @@ Loading a run runs the code in its ``variant.py``: load only runs whose source y
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, RunError, checked_path, numbers, read_json, reading
 from pyrosynth.files import require_kind, safe_name, write_bytes
-from pyrosynth.modeling import Dims, Temperature, Term, Variant, build, set_temperature
+from pyrosynth.modeling import Dims, Temperature, Variant, build, set_temperature
 from pyrosynth.report import notebook
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.training.state import History, read_tensors, write_tensors
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 WEIGHTS, SOURCE, FACTS = "weights.safetensors", "variant.py", "run.json"
 BANK = "bank.safetensors"  # the known presets, which `pyrosynth.data.bank` reads
 FORMAT = 2  # of run directories; those of versions before 0.2 carry no number
+# What two runs have in common that are the same fit, perhaps with other weights or axes.
+SAME = "variant arguments dims space full_space features note seed settings".split()
 PRETRAINED = Path(__file__).parents[1] / "pretrained"  # runs that come with the package, by name
 
 
@@ -156,22 +158,30 @@ class Run:
             half: Whether weights are rounded to 16 bits, which halves the file.
 
         Raises:
-            PyrosynthError: It holds something else, or the variant's source is not to be found.
+            PyrosynthError: It holds something else, such as another run, whose bank would be taken
+                for that of this one; or the variant's source is not to be found.
         """
         folder, variant = require_kind(path, "fit", FACTS), self.variant
-        source = variant_source(type(variant))
+        source, facts = variant_source(type(variant)), self._facts()
+        _require_same(folder, facts)
         write_bytes(folder / SOURCE, source.encode())
         tensors = {f"variant.{k}": t for k, t in variant.state_dict().items()}
         if half:
             tensors = {k: t.half() if t.is_floating_point() else t for k, t in tensors.items()}
         write_tensors(folder / WEIGHTS, {**tensors, "mean": self.mean, "std": self.std}, {})
-        facts: dict[str, Any] = {
+        # The weights, and the bank if it has been put beside them.
+        names = SOURCE, *sorted(file.name for file in folder.glob("*.safetensors"))
+        _write_facts(folder, {**facts, "files": {name: _sha256(folder / name) for name in names}})
+
+    def _facts(self) -> dict[str, Any]:
+        variant = self.variant
+        return {
             "format": FORMAT,
             "pyrosynth": __version__,
             "variant": type(variant).__name__,
             "arguments": variant.hyperparameters(),
             "dims": asdict(variant.dims),
-            "terms": [_term(term) for term in variant.terms],
+            "terms": [term.facts() for term in variant.terms],
             "space": self.space.to_json(),
             "full_space": self.full_space.to_json(),
             "features": self.features.to_json(),
@@ -184,9 +194,27 @@ class Run:
             "temperature": self.temperature._asdict(),
             "conformal_scores": list(self.conformal_scores),
             "axes": list(self.axes),
-            "files": {name: _sha256(folder / name) for name in (SOURCE, *_tensor_files(folder))},
         }
-        _write_facts(folder, facts)
+
+
+def _require_same(folder: Path, facts: dict[str, Any]) -> None:
+    """Make sure that a folder holds no other run, and nobody else's file of that name."""
+    if not (folder / FACTS).exists():
+        return
+    try:
+        held = _which(read_json(folder / FACTS))
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        held = {}  # of another program, or damaged
+    if held != _which(json.loads(json.dumps(facts))):
+        raise InputError(
+            f"'{folder}' holds another run, or a '{FACTS}' of something else; give another folder"
+        )
+
+
+def _which(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what tells a run from another, wherever its data and its plugin lie."""
+    places = {name: {**facts[name], "path": None} for name in ("dataset", "synth")}
+    return {name: facts[name] for name in SAME} | places
 
 
 def write_axes(path: str | Path, axes: Sequence[dict[str, Any]]) -> None:
@@ -283,7 +311,7 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
     with reading(
         RunError, f"run '{folder}' of pyrosynth {made_by} cannot be rebuilt", "fit again"
     ):
-        dims = _dims(facts["dims"])
+        dims = Dims.from_json(facts["dims"])
         variant = build(load_copy(folder / SOURCE), dims, facts["arguments"])
         variant.load_state_dict(weights)
         if not all(tensor.isfinite().all() for tensor in tensors.values()):
@@ -323,32 +351,6 @@ def _require_format(folder: Path, held: Any, made_by: Any) -> None:
         )
 
 
-def _dims(facts: dict[str, Any]) -> Dims:
-    return Dims(**{name: _tuples(value) for name, value in facts.items()})
-
-
-def _tuples(value: Any) -> Any:
-    """Turn lists in lists back into the tuples they were."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
-def _term(term: Term) -> dict[str, Any]:
-    weight = term.weight
-    if is_dataclass(weight) and not isinstance(weight, type):
-        described: Any = asdict(weight)
-    else:
-        described = repr(weight) if callable(weight) else weight
-    facts: dict[str, Any] = {"name": term.name, "sites": list(term.sites), "weight": described}
-    facts |= {"guide": list(term.guide)} if term.guide else {}
-    facts |= {"given": list(term.given)} if term.given is not None else {}
-    return facts | ({"score": term.score.__name__} if term.score else {})
-
-
-def _tensor_files(folder: Path) -> list[str]:
-    """Return the weights, and the bank if it has been put beside them."""
-    return sorted(file.name for file in folder.glob("*.safetensors"))
-
-
 def require_own_source(folder: Path) -> None:
     """Make sure that a run's folder holds no file of a variant that somebody has changed.
 
@@ -373,8 +375,7 @@ def _sha256(path: Path) -> str:
 
 
 def _sha256_of(facts: dict[str, Any]) -> str:
-    text = json.dumps(facts, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def run_hash(posterior: Any) -> str:
