@@ -102,6 +102,8 @@ def test_dexed_plays_in_workers_whatever_was_played_before():
     assert 0.1 < np.abs(sounds.audio[0]).max() < 1.0
     peaks = np.abs(np.fft.rfft(sounds.audio[0][: int(0.2 * 22050)]))
     assert peaks.argmax() / 0.2 == pytest.approx(261.6, abs=5)
+    with pytest.raises(InputError, match="note is int 60; give a Note"):
+        dexed.render(values[0], 60, 22050)
     assert "dexed" not in sys.modules
 
 

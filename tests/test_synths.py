@@ -44,6 +44,15 @@ def test_a_note_has_the_pitch_asked_for(faulty_plugin):
     np.testing.assert_allclose(audio, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("isolation", ["reuse", "fresh", "load"])
+@pytest.mark.parametrize("note", [60, None])
+def test_a_note_that_is_none_is_one_line(faulty_plugin, isolation, note):
+    synth, values = fault(faulty_plugin, 0, isolation=isolation)
+    for render, given in ((synth.render, values), (synth.render_batch, values[None])):
+        with pytest.raises(InputError, match="^note is .*; give a Note"):
+            render(given, note, RATE)
+
+
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize(
     ("isolation", "clean"),

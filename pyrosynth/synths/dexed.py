@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Audio, Note
+from pyrosynth.audio.io import Audio, Note, require_note
 from pyrosynth.errors import InputError
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.dx7 import SPACE, read_syx, voice_bytes, write_syx
@@ -74,6 +74,7 @@ class Dexed(Synth):
 
     def render(self, values: NDArray[np.float64], note: Note, sample_rate: int) -> Audio:
         """Render one note; see `Synth.render`."""
+        require_note(note)
         engine = self._engines.get(sample_rate)
         if engine is None:
             from dexed import DexedSynth

@@ -228,6 +228,7 @@ class DssiSynth(IsolatedSynth):
             Mean of the outputs, shape (n_samples,), float32.
 
         Raises:
+            InputError: Values or note are none.
             SynthError: The plugin gives no instance, or its forked child died.
         """
         scale = np.where(self._per_rate, sample_rate, 1)

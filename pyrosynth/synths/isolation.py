@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pyrosynth.audio.io import Audio, Note
+from pyrosynth.audio.io import Audio, Note, require_note
 from pyrosynth.errors import InputError, SynthError, checked_name
 from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
 from pyrosynth.synths.sandbox import die_with_parent, zero_new_memory
@@ -129,8 +129,10 @@ class IsolatedSynth(Synth):
             Mean of the outputs, shape (n_samples,), float32.
 
         Raises:
+            InputError: The note is something else.
             SynthError: The plugin gives no instance, or its forked child died.
         """
+        require_note(note)
         library = self.library
         with library.lock:
             if self.isolation in ("load", "fork"):

@@ -138,6 +138,7 @@ class PluginSynth(IsolatedSynth):
             Mean of the outputs, shape (n_samples,), float32.
 
         Raises:
+            InputError: Values or note are none.
             SynthError: The plugin gives no instance, or its forked child died.
         """
         return self.play(checked_values(values, self.param_space, 1), note, sample_rate)

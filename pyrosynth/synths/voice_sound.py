@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.io import Note, require_note
 from pyrosynth.synths.voice_controls import (
     CONTROL,
     HOP,
@@ -39,6 +39,7 @@ PULSE = 3  # number of the wave
 
 def synthesize(values: Tensor, note: Note, sample_rate: int, seed: int) -> Tensor:
     """Render one note with each row of values, see `pyrosynth.synths.voice.Voice.synthesize`."""
+    require_note(note)
     constants = constants_of(note, sample_rate, seed, values.device)
     sounds = _sounds(values, constants, note, sample_rate)
     if values.is_cuda or values.requires_grad:
