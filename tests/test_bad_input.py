@@ -541,6 +541,13 @@ def test_numbers_that_are_no_preset_no_rate_and_no_features(here):
     for values in (None, "x", default[:3], default[None], default * np.nan, {"a": 1}):
         with pytest.raises(ps.PyrosynthError):
             voice.render(values, note, RATE)
+    for note_given in (60, None, [60]):
+        for call in (
+            lambda n: voice.render(default, n, RATE),
+            lambda n: voice.render_batch(default[None], n, RATE),
+        ):
+            with pytest.raises(ps.PyrosynthError, match="^note is .*; give a Note"):
+                call(note_given)
     assert posterior.log_likelihood(draws.v, x).shape == (3, *x.shape)
     assert draws.v.shape == (3, len(posterior.run.space))
     for features in ("x", None, [[1.0], [2.0, 3.0]], x.T):
@@ -607,6 +614,21 @@ def test_numbers_that_are_no_preset_no_rate_and_no_features(here):
         (lambda p, d: p.bank.sounds([10**6]), r"positions \[1000000\]: give a list of integers"),
         (lambda p, d: p.bank.sounds([-1]), r"positions \[-1\]: give a list of integers from 0"),
         (lambda p, d: p.bank.sounds(["a"]), "positions that are no numbers"),
+        (
+            lambda p, d: ps.fit(torch.nn.Linear, d, "o"),
+            r"^class Linear is no Variant; inherit from pyrosynth\.modeling\.Variant$",
+        ),
+        (
+            lambda p, d: ps.fit(p.run.variant, d, "o"),
+            r"^model is an object of the class \w+; give the class itself$",
+        ),
+        (lambda p, d: ps.fit(torch.nn.ReLU(), d, "o"), "^model is of type ReLU; give a name, a"),
+        (lambda p, d: ps.compare(d, "o", models=[torch.nn.Linear]), "^models: Linear is no name"),
+        (lambda p, d: ps.compare(d, "o", models=torch.nn.Linear), "^models: Linear is no name"),
+        (
+            lambda p, d: ps.compare(d, "o", models=[p.run.variant]),
+            r"^models: a \w+ is no name; give a list of names or \.py files, or all$",
+        ),
     ],
 )
 def test_arguments_beside_a_run_are_one_line(here, tmp_path, monkeypatch, call, message):

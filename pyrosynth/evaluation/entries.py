@@ -54,8 +54,14 @@ def model_entries(
         InputError: A model is unknown, or there is no such file; two have one name; or no model
             takes an option.
     """
-    models = [models] if isinstance(models, str | Path) else models
+    models = [models] if isinstance(models, str | Path | type | Variant) else models
     require_type("models", models, Sequence, "a list of names, or all")
+    for one in models:
+        if not isinstance(one, str | Path):
+            name = one.__name__ if isinstance(one, type) else f"a {type(one).__name__}"
+            raise InputError(
+                f"models: {name} is no name; give a list of names or .py files, or all"
+            )
     require_type("options", options, Mapping, "a dictionary of hyper-parameters")
     listed = zoo.list_models()
     given = [one for model in models for one in (listed if model == "all" else (str(model),))]

@@ -133,7 +133,7 @@ def fit(
     svi.find_device(device)
     with joined(device) as processes:
         seed = checked_seed(seed)
-        kind = model if isinstance(model, type) else zoo.load_model(model)
+        kind = zoo.load_model(model)
         options, recipe = with_recipe(kind, options or {})
         training = plain({**recipe.training, **training})
         if tags is not None and not kind.uses_tags:

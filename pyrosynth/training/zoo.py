@@ -25,20 +25,22 @@ def list_models() -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in FOLDER.glob("[!_]*.py")))
 
 
-def load_model(name_or_path: str | Path) -> "type[Variant]":
+def load_model(name_or_path: "str | Path | type[Variant]") -> "type[Variant]":
     """Load a variant.
 
     Args:
         name_or_path: A name, or the path of a ``.py`` file that defines one variant. The
-            file's code is run.
+            file's code is run. A class is returned as it is.
 
     Returns:
         The class.
 
     Raises:
-        InputError: The name is unknown (the known ones are listed), or the file defines no
-            variant or several.
+        InputError: The name is unknown (the known ones are listed), the file defines no variant
+            or several, or it is a class or object of something else.
     """
+    if not isinstance(name_or_path, str | Path):
+        return _class(name_or_path)
     if str(name_or_path).lower().endswith(".py"):
         return load_copy(checked_path("model file", name_or_path))
     return load_variant(_file(str(name_or_path)), f"pyrosynth.models.{name_or_path}")
@@ -158,6 +160,22 @@ def variant_source(variant: "type[Variant]") -> str:
     if whole or Path(code.co_filename).is_file() or code.co_filename.startswith(NO_FILE):
         return text
     return _imports(text, names_there) + text
+
+
+def _class(given: Any) -> "type[Variant]":
+    """Return a class that is a variant."""
+    from pyrosynth.modeling import Variant
+
+    if not isinstance(given, type):
+        name = type(given).__name__
+        if isinstance(given, Variant):
+            raise InputError(f"model is an object of the class {name}; give the class itself")
+        raise InputError(f"model is of type {name}; give a name, a .py file or a class")
+    if not issubclass(given, Variant):
+        raise InputError(
+            f"class {given.__name__} is no Variant; inherit from pyrosynth.modeling.Variant"
+        )
+    return given
 
 
 def _file(name: str) -> Path:
