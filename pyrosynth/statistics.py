@@ -1,5 +1,6 @@
 """Bootstrap intervals and paired tests over sounds; rank statistics."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -46,7 +47,8 @@ def interval(
 
     Args:
         values: One number per sound, shape (n,).
-        statistic: Such as ``np.mean`` or ``np.median``; takes an array and ``axis``.
+        statistic: Such as ``np.mean`` or ``np.median``. One without an argument ``axis`` is
+            called for each resample, which takes longer.
         level: Share of the resampled statistics inside the interval.
         resamples: Number of resamples.
         seed: Seed of the resampling.
@@ -69,14 +71,22 @@ def interval(
     if not callable(statistic):
         raise InputError(f"statistic is {shown(statistic)}; give a function such as np.mean")
     resamples, seed = integer("resamples", resamples, 1, MOST), checked_seed(seed)
-    estimate = float(statistic(array, axis=0))
+    vectorized = _takes_axis(statistic)
+    estimate = float(statistic(array, axis=0) if vectorized else statistic(array))
     if len(array) == 1:
         return Interval(estimate, estimate, estimate)
     low, high = stats.bootstrap(
         (array,), statistic, n_resamples=resamples, confidence_level=level, method="percentile",
-        vectorized=True, rng=np.random.default_rng(seed),
+        vectorized=vectorized, rng=np.random.default_rng(seed),
     ).confidence_interval  # fmt: skip
     return Interval(estimate, float(low), float(high))
+
+
+def _takes_axis(statistic: Callable[..., Any]) -> bool:
+    try:
+        return "axis" in inspect.signature(statistic).parameters
+    except ValueError:  # such as of max, which is built in
+        return False
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike, **options: Any) -> Interval:

@@ -1,6 +1,8 @@
 """Intervals and tests against SciPy's, and against examples worked by hand."""
 
+import functools
 import itertools
+import statistics
 
 import numpy as np
 import pytest
@@ -31,6 +33,24 @@ def test_interval_agrees_with_scipy():
         assert ours.high == pytest.approx(theirs.high, abs=0.15)
     assert interval(values, seed=3) == interval(values, seed=3)
     assert str(interval([1.0, 1.0])) == "1.00 [1.00–1.00]"
+
+
+@pytest.mark.parametrize(
+    ("own", "known"),
+    [
+        (lambda v: np.percentile(v, 90), functools.partial(np.percentile, q=90)),
+        (statistics.median, np.median),
+        (max, np.max),
+    ],
+)
+def test_a_statistic_of_ones_own_needs_no_axis(own, known):
+    values = np.random.default_rng(2).gamma(2.0, 3.0, 21)
+    options = {"resamples": 200, "seed": 3}
+    expected = pytest.approx(interval(values, known, **options))
+    assert interval(values, own, **options) == expected
+    assert paired_difference(values, 0 * values, statistic=own, **options) == expected
+    assert interval([2.0], own) == (2.0, 2.0, 2.0)
+    assert against_best({"a": values, "b": values + 1}, own).best == "a"
 
 
 def test_interval_covers_the_truth_as_often_as_it_says():
