@@ -26,7 +26,7 @@ demo: .venv/.package
 # Either process takes half of the tests, in order, so that what a file needs is set up once.
 test: .venv/.dev .venv/.plugins .venv/.outside
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal \
-	  --notebooks docs/tutorials $(ARGS)
+	  --notebooks=docs/tutorials $(ARGS)
 
 check: .venv/.dev
 	$(PY) -m ruff check .
@@ -42,7 +42,7 @@ clean:
 
 # The tutorials: the test executes the notebooks, `make test` does so too.
 docs/tutorials/07_explore_a_bank.ipynb: $(wildcard notebooks/*.ipynb) | .venv/.dev
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -q tests/test_notebooks.py --notebooks docs/tutorials
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q tests/test_notebooks.py --notebooks=docs/tutorials
 
 .venv/.python:
 	@if [ -z "$(PYTHON)" ]; then \

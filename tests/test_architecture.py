@@ -1,6 +1,7 @@
 """What the import contracts of pyproject.toml cannot hold: lengths, names, lightness, models."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,17 @@ def test_no_paths_of_one_machine(text):
     for file in files:
         if file.suffix in suffixes and not any(map(file.is_relative_to, made)):
             assert text not in file.read_text(), file
+
+
+def test_make_test_can_be_run_again(tmp_path):
+    """Once the folder of executed notebooks is there, pytest must not take it for tests."""
+    (recipe,) = re.findall(r"-m pytest (-n .*?)\$\(ARGS\)", (ROOT / "Makefile").read_text(), re.S)
+    options = recipe.replace("\\\n", " ").replace("docs/tutorials", str(tmp_path)).split()
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "--help"], cwd=ROOT, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_public_names():
