@@ -20,6 +20,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -218,8 +219,12 @@ def unrepeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """Build the error for a name of a kind, such as ``"synth"``, that is none of those known."""
-    return InputError(f"unknown {kind} '{name}'; known: {', '.join(known) or 'none'}")
+    """Build the error for a name that is none of those known, of which the nearest come first."""
+    names = [*known]
+    near = [one for one in names if len(name) > 2 and name in one]
+    near += get_close_matches(name, names, cutoff=0.7)
+    listed = ", ".join(dict.fromkeys([*near, *names])) or "none"
+    return InputError(f"unknown {kind} '{name}'; known: {listed}")
 
 
 def checked_name(kind: str, name: Any, known: Iterable[str]) -> str:
@@ -255,13 +260,15 @@ def require_type(what: str, value: Any, kind: type | tuple[type, ...], advice: s
     Args:
         what: What an error calls it.
         value: What was given.
-        kind: The type, or several.
+        kind: The type, or several; a text is a sequence of none, unless it is one of them.
         advice: What to give instead.
 
     Raises:
         InputError: It has another one.
     """
-    if not isinstance(value, kind):
+    kinds = {*kind} if isinstance(kind, tuple) else {kind}
+    text = isinstance(value, str) and str not in kinds and kinds & {Sequence, Iterable}
+    if text or not isinstance(value, kind):
         raise InputError(f"{what} is {shown(value)}; give {advice}")
 
 
@@ -274,10 +281,6 @@ def require_shapes(what: str, arrays: Mapping[str, tuple[Any, Sequence[str | int
 
     Raises:
         InputError: One is no array, or has another shape; the message names it.
-
-    Example:
-        >>> import numpy as np
-        >>> require_shapes("a bank", {"values": (np.ones((3, 2)), ("n", "n_params"))})
     """
     import numpy as np
 
@@ -349,8 +352,8 @@ def integer(name: str, value: Any, low: int | None = None, high: int | None = No
     try:
         result = int(value) if float(value).is_integer() else operator.index(value)
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{name} {value!r}: give an integer{_bounds(low, high)}") from None
-    if isinstance(value, bool | str | bytes) or not _within(result, low, high):
+        result = None
+    if result is None or isinstance(value, bool | str | bytes) or not _within(result, low, high):
         raise InputError(f"{name} {value!r}: give an integer{_bounds(low, high)}")
     return result
 
@@ -371,11 +374,8 @@ def number(name: str, value: Any, low: float | None = None, high: float | None =
         result = float(value)
     except (TypeError, ValueError, OverflowError):
         result = math.nan
-    if (
-        isinstance(value, bool | str | bytes)
-        or not math.isfinite(result)
-        or not _within(result, low, high)
-    ):
+    other = isinstance(value, bool | str | bytes)
+    if other or not math.isfinite(result) or not _within(result, low, high):
         raise InputError(f"{name} {value!r}: give a number{_bounds(low, high)}")
     return result
 

@@ -14,7 +14,9 @@ from pyrosynth.inference.answers import Draws, Match
 from pyrosynth.modeling import Dims, Term
 from pyrosynth.statistics import interval
 from pyrosynth.synths import from_spec
+from pyrosynth.synths.discovery import describe
 from pyrosynth.synths.params import Param, ParamSpace
+from pyrosynth.synths.scanning import scan
 from pyrosynth.synths.subspace import Subspace
 
 SPACE = ParamSpace((Param("cutoff", maximum=100.0), Param("wave", "toggle", resolution=2)))
@@ -48,6 +50,7 @@ MATCH = {
         (lambda: SPACE.select([5]), "unknown parameter selection '5'"),
         (lambda: SPACE.select([]), "unknown parameter selection ''"),
         (lambda: SPACE.index(None), "names of parameters is None"),
+        (lambda: SPACE.index("wave"), "names of parameters is str 'wave'; give a list of names"),
         (lambda: SPACE.encode(SPACE.defaults, 5), "rng is int 5; give numpy.random"),
         (lambda: Subspace(SPACE, "cutoff"), "learnt controls is str 'cutoff'; give a ParamSpace"),
         (lambda: ps.Preset(5), "name of a preset is int 5"),
@@ -76,6 +79,16 @@ MATCH = {
         (lambda: ps.render_dataset("voice", "data"), "synth is str 'voice'; give a synth"),
         (lambda: ps.render_dataset(VOICE, "data", note=60), "note is int 60; give a Note"),
         (lambda: ps.render_dataset(VOICE, "data", presets=["a"]), "one of the presets is str 'a'"),
+        (
+            lambda: ps.render_dataset(VOICE, "data", presets="bank.json"),
+            "^presets is str 'bank.json'; give a list of Preset",
+        ),
+        (lambda: ps.render_dataset(VOICE, "data", presets=[]), "^0 presets were given; give some"),
+        (lambda: [*scan("synth.so")], "^paths is str 'synth.so'; give a list of files"),
+        (
+            lambda: describe(VOICE, "voice.json", use="wave"),
+            "^names of parameters is str 'wave'; give a list of names",
+        ),
         (
             lambda: ps.render_dataset(VOICE, "data", presets=np.zeros((4, 32))),
             "presets is ndarray .*; give a list of Preset",

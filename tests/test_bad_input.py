@@ -69,6 +69,10 @@ def test_unknown_names_list_the_known_ones(refused, here, tmp_path):
     assert "unknown synth to install 'moog'; known: amsynth" in refused("install", "moog")
     line = refused("render", "voice", "--params", "warmth", *out)
     assert "unknown parameter 'warmth'; known: osc1_waveform" in line
+    line = refused("render", "voice", "--params", "cutoff,warmth", *out)
+    assert "unknown parameter 'cutoff'; known: filter_cutoff, osc1_waveform" in line
+    line = refused("render", "voice", "--params", "filter_cutof", *out)
+    assert "unknown parameter 'filter_cutof'; known: filter_cutoff, osc1_waveform" in line
     assert "unknown parameter selection '17'; known: all, 16" in refused(
         "render", "voice", "--params", "17", *out
     )
@@ -79,7 +83,7 @@ def test_unknown_names_list_the_known_ones(refused, here, tmp_path):
     for option, kind in (("--models", "model"), ("--methods", "method")):
         line = refused("compare", here / "data", *out, option, "mlp , moog")  # blanks are nothing
         assert f"unknown {kind} 'moog'" in line
-    assert "unknown setting of the features 'mels'; known: sample_rate" in refused(
+    assert "unknown setting of the features 'mels'; known: n_mels, sample_rate" in refused(
         "render", "voice", *out, "--feature", "mels=3"
     )
     assert "unknown kind of audio to keep 'some'" in refused(

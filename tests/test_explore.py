@@ -401,7 +401,8 @@ def test_umap_that_is_not_installed(posterior, monkeypatch):
         (lambda p: explore.morph(p, [None, None], method=np.zeros(2)), "unknown method of morph"),
         (lambda p: explore.project(p, of=np.zeros(2)), "unknown space '.0. 0..'; known: latent"),
         (lambda p: explore.morph(p, [None, None], steps=1), "steps 1: give an integer from 2"),
-        (lambda p: explore.morph(p, None), "presets is None; give two or more, by their names"),
+        (lambda p: explore.morph(p, None), "presets is None; give a list of two or more, by the"),
+        (lambda p: explore.morph(p, "ab"), "presets is str 'ab'; give a list of two or more, by"),
         (
             lambda p: explore.morph(p, [None, None], 5),
             "renderer is int 5; give posterior.renderer",

@@ -75,7 +75,7 @@ def test_json_round_trip():
 @pytest.mark.parametrize(
     ("action", "word"),
     [
-        (lambda: SPACE.select("wawe"), "known: cutoff, octave, wave, sync"),
+        (lambda: SPACE.select("wawe"), "known: wave, cutoff, octave, sync"),
         (lambda: SPACE.select("16"), "known: all, 2"),
         (lambda: SPACE.to_unit([0, 0, 0]), "last axis must hold 4"),
         (lambda: SPACE.to_unit([0, np.nan, 0, 0]), "'octave' is not a finite number"),

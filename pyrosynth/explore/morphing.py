@@ -121,7 +121,9 @@ def find_path(
 ) -> PresetPath:
     """Find a path through presets; see `morph`."""
     method = usable_method(posterior, method, rendering=renderer is not None)
-    require_type("presets", presets, (Sequence, np.ndarray), "two or more, by their names")
+    require_type(
+        "presets", presets, (Sequence, np.ndarray), "a list of two or more, by their names"
+    )
     if len(presets) < 2:
         raise InputError(f"a morph through {counted(len(presets), 'preset')}: give at least 2")
     space = LatentSpace(posterior)

@@ -92,7 +92,8 @@ def describe(
             begun.
     """
     seed, path, seconds = checked_seed(seed), Path(out), number("seconds", seconds, 0)
-    synth.param_space.index([*use, *fix])
+    for names in (use, fix):
+        synth.param_space.index(names)
     settings = {"seed": seed, "notes": [note.to_json() for note in notes]}
     held: dict[str, Any] = {}
     if path.exists() and force:

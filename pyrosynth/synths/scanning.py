@@ -4,13 +4,13 @@ Each is asked in a child process with a deadline, so that none can take the othe
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pyrosynth.errors import PyrosynthError, SynthError, counted, number
+from pyrosynth.errors import PyrosynthError, SynthError, counted, number, require_type
 from pyrosynth.synths.base import LONGEST_SECONDS
 from pyrosynth.synths.dssi import NO_SYNTH, DssiSynth, probe, split_label
 from pyrosynth.synths.hosts.formats import (
@@ -91,6 +91,7 @@ def scan(
         SynthError: There is nothing at a path.
     """
     seconds = number("seconds", seconds, 0.1, LONGEST_SECONDS)
+    require_type("paths", paths, Iterable, "a list of files and folders")
     files = [file for path in paths for file in _files_at(os.fspath(path))]
     if not paths:
         files = [(file, "") for file in _everywhere()]
