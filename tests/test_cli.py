@@ -222,6 +222,15 @@ def test_infer(call, run, tmp_path):
     assert "made earlier" in call(*infer)[1]
 
 
+def test_infer_says_that_the_run_comes_first(call, run, tmp_path):
+    sound = tmp_path / "sound.wav"
+    soundfile.write(sound, np.zeros(100), 22050)
+    code, out, error = call("infer", sound, run, "--out", tmp_path / "out")
+    assert (code, out) == (2, "")
+    assert f"is a sound; RUN comes first: pyrosynth infer {run} {sound}" in error
+    assert "amsynth" in call("infer", sound, "--out", tmp_path / "out")[2]
+
+
 def test_infer_needs_a_sound_or_the_example(call, run, tmp_path):
     code, out, error = call("infer", run, "--out", tmp_path)
     assert (code, out) == (2, "")

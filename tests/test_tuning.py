@@ -28,6 +28,7 @@ from pyrosynth.inference.hearing import (
     Hearing,
     choose,
     hearing_advice,
+    note_to_play,
     off_pitch,
     open_search,
     refine,
@@ -42,6 +43,15 @@ from pyrosynth.synths.rendering import Renderer
 RATE = 22050
 NOTE = Note(hold_seconds=1.0, duration_seconds=1.5)
 N_FLAT = 12  # presets out of tune that are nearer
+
+
+@pytest.mark.parametrize(
+    ("cents", "says"),
+    [(12.0, ""), (-20.0, ""), (41.6, "heard A3 +42 cents, "), (-50.0, "heard A3 -50 cents, ")],
+)
+def test_what_is_far_from_its_note_is_said(cents, says):
+    found = replace(tune(hum(57, 1.0), RATE, NOTE), cents=cents)
+    assert note_to_play(found.to_json()) == f"{says}play {found.words}"
 
 
 @pytest.mark.parametrize("pitch", [43, 52.3, 60, 69, 84])

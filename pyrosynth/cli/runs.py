@@ -50,17 +50,17 @@ def infer(
 ) -> None:
     """Find the presets behind sounds: one folder per sound. The code in RUN is run."""
     from pyrosynth.audio.example import save_example
-    from pyrosynth.audio.io import missing_sound
+    from pyrosynth.audio.io import SUFFIXES, missing_sound
 
+    if run.suffix.lower() in SUFFIXES and run.is_file():
+        first = next((given for given in sounds or () if not os.path.isfile(given)), "amsynth")
+        raise InputError(f"'{run}' is a sound; RUN comes first: pyrosynth infer {first} {run}")
     asked = [*(sounds or ()), *([save_example(out)] if example else ())]
     if not asked:
         raise InputError("no sound; name a sound file, or give --example for one that comes along")
     there = [sound for sound in asked if os.path.isfile(sound)]
-    missing = [
-        {"sound": str(sound), "error": missing_sound(sound)}
-        for sound in asked
-        if sound not in there
-    ]
+    lost = (str(sound) for sound in asked if sound not in there)
+    missing = [{"sound": sound, "error": missing_sound(sound)} for sound in lost]
     for bad in missing:  # said before anything is loaded
         complain(bad["error"])
     if not there:
@@ -68,6 +68,7 @@ def infer(
             show({"sounds": [], "failed": missing}, [], as_json)
         raise typer.Exit(2)
     from pyrosynth.audio.closeness import closeness
+    from pyrosynth.inference.hearing import note_to_play
     from pyrosynth.inference.infer import infer_sounds, to_json
     from pyrosynth.inference.posterior import Posterior
     from pyrosynth.inference.report import next_steps
@@ -92,9 +93,7 @@ def infer(
             f"{item.folder}: {closeness(item.lsd_db, item.audible)}, {item.lsd_db:.2f} dB after "
             f"{counted(item.n_renders, 'render')} ({item.source}){kept}"
         )
-        if item.play:
-            hold = item.play["note"]["hold_seconds"]
-            lines[-1] += f"; play {item.play['name']}, {hold:.1f} s"
+        lines[-1] += f"; {note_to_play(item.play)}" if item.play else ""
         if item.advice:
             lines.append(f"  {item.advice}")
     if done:

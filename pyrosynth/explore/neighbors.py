@@ -15,7 +15,7 @@ from pyrosynth.explore.latent_space import LatentSpace, Location, require_render
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.result import Result, labelled, location_name, rendered_sounds
 from pyrosynth.inference.arviz import distinct_names
-from pyrosynth.inference.hearing import hearing_advice
+from pyrosynth.inference.hearing import hearing_advice, note_to_play
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.presets import Preset
 from pyrosynth.synths.rendering import Renderer
@@ -97,7 +97,7 @@ class PresetSet(Result):
 def heard_words(heard: Mapping[str, Any]) -> str:
     """Say what `PresetSet.heard` holds, such as ``play A4, 3.0 s``; empty if there is nothing."""
     play = heard["play"]
-    note = f"play {play['name']}, {play['note']['hold_seconds']:.1f} s" if play else ""
+    note = note_to_play(play) if play else ""
     return "; ".join(filter(None, (note, heard["advice"])))
 
 

@@ -221,6 +221,20 @@ def play_tuned(posterior: "Posterior", tuned: TunedSound, values: NDArray[np.flo
     return rendered.audio[0]
 
 
+def note_to_play(play: Mapping[str, Any]) -> str:
+    """Say which note plays what was heard, and how far from that note it was if that is much.
+
+    Args:
+        play: From `TunedSound.to_json`.
+
+    Returns:
+        Such as ``play C3, 1.2 s``.
+    """
+    name, cents = play["name"], play["cents"]
+    heard = f"heard {name} {cents:+.0f} cents, " if abs(cents) > 100 * IN_TUNE else ""
+    return f"{heard}play {name}, {play['note']['hold_seconds']:.1f} s"
+
+
 def hearing_advice(way: Hearing, off: float | None) -> str:
     """Say at which pitch a preset sounds, where it is not that of the key, and what was not used.
 
