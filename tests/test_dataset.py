@@ -404,6 +404,24 @@ def test_augmented_presets_that_sound_like_held_out_ones_are_dropped(path, data,
     assert files(tmp_path / "data") == written
 
 
+def test_an_incomplete_dataset_says_whether_another_process_is_at_it(path, tmp_path):
+    copied = tmp_path / "data"
+    store = Store(shutil.copytree(path, copied), write=True)
+    store.set_attribute("augmented", 1241)
+    store.resize(1300)
+    store.write(0, {"status": np.full(1300, "ok")})
+    with pytest.raises(
+        DataError, match=r"\(1,300 of 1,300 sounds\); go on with `pyrosynth render"
+    ):
+        open_dataset(copied)
+    with claim(copied, "render", METADATA):
+        message = (
+            r"\(1,300 of 1,300 sounds\); another process is rendering it, wait until it ends$"
+        )
+        with pytest.raises(DataError, match=message):
+            open_dataset(copied)
+
+
 def test_nothing_but_silence_is_refused(path, tmp_path):
     store = Store(shutil.copytree(path, tmp_path / "data"), write=True)
     store.write(0, {"status": np.full(59, "silent")})

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.data.augmentation import Prior
-from pyrosynth.data.location import location
+from pyrosynth.data.location import is_claimed, location
 from pyrosynth.data.render import Job, Kept, build
 from pyrosynth.data.rows import Rows, existing
 from pyrosynth.data.splits import SPLITS
@@ -84,10 +84,14 @@ class Dataset:
         wanted = store.attribute("n_human") + store.attribute("augmented")
         if not store.is_complete(wanted):
             done = int(np.sum(store.read("status") != PENDING))
-            raise DataError(
-                f"'{path}' is incomplete ({done} of {counted(wanted, 'sound')}); go on with "
-                f"`pyrosynth render {synth} --out {path} "
+            advice = (
+                f"go on with `pyrosynth render {synth} --out {path} "
                 f"--augmented {store.attribute('augmented')}` and the options of the first run"
+            )
+            if is_claimed(self.path):
+                advice = "another process is rendering it, wait until it ends"
+            raise DataError(
+                f"'{path}' is incomplete ({done:,} of {counted(wanted, 'sound')}); {advice}"
             )
 
     def __repr__(self) -> str:

@@ -4,13 +4,13 @@ An object store has neither folders nor locks, and every object in it is whole o
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pyrosynth.errors import InputError, checked_path, reading
-from pyrosynth.files import claim
+from pyrosynth.files import claim, only_writer
 
 OBJECT_STORES = (
     "s3",
@@ -96,3 +96,12 @@ def claimed(path: Path, maker: str, mark: str) -> Iterator[None]:
             "give a new or empty place"
         )
     yield
+
+
+def is_claimed(path: Path) -> bool:
+    """Tell whether another process fills a place; of an object store that is not known."""
+    try:
+        with nullcontext() if is_remote(path) else only_writer(path):
+            return False
+    except InputError:
+        return True
