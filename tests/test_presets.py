@@ -81,6 +81,13 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert Preset.load(tmp_path / "x.json", "toy") == preset
 
 
+def test_a_folder_is_no_place_for_a_preset(tmp_path):
+    with pytest.raises(
+        InputError, match="^'.*' is a folder, where a file is .*the name of a file$"
+    ):
+        Preset("a", {}).save(tmp_path)
+
+
 def test_values_that_are_no_numbers():
     with pytest.raises(InputError, match=r"'x' has a value that is no number \(\w+: nan\)"):
         Preset("x", {"a": np.nan}).array(SPACE)

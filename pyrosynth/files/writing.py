@@ -257,6 +257,10 @@ def writing(path: Path) -> Iterator[None]:
                 f"the machine is short of memory, processes or open files ({error.strerror}); end "
                 f"other programs and run the command again, '{_told(path)}' is untouched"
             ) from error
+        if isinstance(error, IsADirectoryError):
+            raise InputError(
+                f"'{_told(path)}' is a folder, where a file is written; give the name of a file"
+            ) from error
         why = "a link to nowhere" if path.is_symlink() and not path.exists() else error.strerror
         raise InputError(
             f"cannot write '{_told(path)}' ({why or error}); free space or give another place, "
