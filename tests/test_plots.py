@@ -135,11 +135,12 @@ def test_trace():
             "ax has 1; give axes of matplotlib, at least 3",
         ),
         (
-            lambda x: plots.gallery([x, x], "ab", ax=plots.new_axes((1, 1))),
+            lambda x: plots.gallery([x, x], ["a", "b"], ax=plots.new_axes((1, 1))),
             "give axes of matplotlib, at least 2",
         ),
         (lambda x: plots.gallery([x], ["a"], 22050), "spec is int 22050; give a FeatureSpec"),
         (lambda x: plots.gallery([x], 5), "names is int 5; give a list of names"),
+        (lambda x: plots.gallery([x, x], "ab"), "names is str 'ab'; give a list of names"),
         (lambda x: plots.forest(SPACE, x[0, :3], x[0, :3]), r"draws have shape \(3,\)"),
         (
             lambda x: plots.forest(SPACE, x[:, :3], x[:2, :3]),
@@ -222,7 +223,7 @@ def test_gallery():
     assert [ax.get_title() for ax in axes] == ["a", "b", "a name that is very much longer…"]
     assert axes[0].get_ylabel() == "frequency (Hz)"
     given = plots.new_axes((6, 2), 1, 3)
-    assert list(plots.gallery(x, "abc", ax=given)) == list(given)
+    assert list(plots.gallery(x, ["a", "b", "c"], ax=given)) == list(given)
     assert is_png(axes)
 
 
