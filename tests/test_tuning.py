@@ -133,7 +133,7 @@ def test_what_cannot_be_used_is_one_message(audio, says):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("hertz", [15, 27.5, 30.87, 2217.5, 3520, 4186])
+@pytest.mark.parametrize("hertz", [15, 27.5, 30.87, 2093, 2217.5, 3520, 3768, 3951, 4186, 5920])
 def test_pitches_out_of_range_are_none_of_the_range(hertz):
     time = np.arange(RATE) / RATE
     sound = sum(np.sin(2 * np.pi * hertz * k * time) / k for k in (1, 2) if k * hertz < RATE / 2)
@@ -148,6 +148,18 @@ def test_pitches_at_the_ends_of_the_range_are_heard(pitch):
     sound = sum(np.sin(2 * np.pi * hertz * k * time) / k for k in (1, 2))
     heard = tune((0.2 * sound * np.exp(-time)).astype(np.float32), RATE, Note())
     assert (heard.note.pitch, heard.sure) == (pitch, True)
+
+
+@pytest.mark.parametrize("pitch", [*range(84, 96), 92.79])
+@pytest.mark.parametrize("levels", [[1 / k for k in range(1, 6)], [1, 0.8, 0.5, 0.6, 0, 0.3]])
+def test_a_high_note_is_not_heard_an_octave_low(pitch, levels):
+    time = np.arange(RATE // 2) / RATE
+    hertz = 440 * 2 ** ((pitch - 69) / 12)
+    partials = [(k, a) for k, a in enumerate(levels, 1) if k * hertz < 10500]
+    sound = sum(a * np.sin(2 * np.pi * hertz * k * time) for k, a in partials)
+    heard = tune((0.2 * sound * np.exp(-time)).astype(np.float32), RATE, Note())
+    assert heard.note.pitch + heard.cents / 100 == pytest.approx(pitch, abs=0.25)
+    assert heard.sure
 
 
 def test_very_short_and_very_long_recordings():

@@ -10,8 +10,10 @@ from torch.nn.functional import pad
 from pyrosynth.audio.features import FeatureSpec, require_spec
 from pyrosynth.errors import InputError, require_type
 
-PITCHES_HZ = (32.7, 2093.0)  # C1 to C7
+PITCHES_HZ = (32.7, 2033.0)  # C1 to half a semitone above B6
 PERIODIC = 0.1  # the threshold of YIN
+SHORTEST = 2  # samples of a period
+FINE, TAPS = 8, 8  # parts of a sample for short periods; samples on each side to interpolate from
 AUDIBLE = 1e-6  # share of the loudest frame's energy above which a frame counts, -60 dB
 ROUNDING = 1e-12  # share of a frame's energy below which a difference is none
 OCTAVE = 12.0  # semitones; the largest error
@@ -24,7 +26,9 @@ def pitch(audio: Tensor, spec: FeatureSpec) -> Tensor:
     the difference ``d(τ) = Σ_{j<W} (x_j − x_{j+τ})²``, divided by its mean over the lags 1 to τ;
     the period is the first minimum below 0.1, refined by the parabola through ``d`` around it.
     Where there is none, a frame has no pitch (the paper's fallback, the deepest of all minima,
-    is not used). Frames begin at multiples of the hop; beyond the end is silence.
+    is not used), nor where its pitch is above the highest. Short periods are looked for between
+    the samples as well, or a multiple would be taken where none of the samples is near enough.
+    Frames begin at multiples of the hop; beyond the end is silence.
 
     Args:
         audio: Mono sounds, shape (n, n_samples).
@@ -32,7 +36,7 @@ def pitch(audio: Tensor, spec: FeatureSpec) -> Tensor:
 
     Returns:
         Frequencies in Hz from 32.7 (C1; or of a period of ``W`` samples if that is higher) to
-        2093 (C7), NaN without pitch; shape (n, 1 + n_samples // hop_length), float64.
+        2033 (B6), NaN without pitch or above; shape (n, 1 + n_samples // hop_length), float64.
 
     References:
         de Cheveigné and Kawahara, 2002, "YIN, a fundamental frequency estimator for speech and
@@ -45,7 +49,7 @@ def pitch(audio: Tensor, spec: FeatureSpec) -> Tensor:
     require_sounds(audio)
     frames, half = _frames(audio, spec), spec.n_fft // 2
     low, high = PITCHES_HZ
-    shortest = max(int(spec.sample_rate / high), 2)
+    shortest = max(int(spec.sample_rate / high), SHORTEST)
     longest = min(math.ceil(spec.sample_rate / low), spec.n_fft - half - 1)
     lags = torch.arange(1, longest + 2, device=audio.device)
 
@@ -58,15 +62,53 @@ def pitch(audio: Tensor, spec: FeatureSpec) -> Tensor:
     mean = difference.cumsum(-1) / lags
     normal = torch.where(mean > ROUNDING * energy[..., :1], difference / mean, 1.0)
 
+    at = _first_dip(normal, shortest - 1)
+    lag = at + 1 + _to_minimum(difference, at)
+    # Where a period before it lies between two lags, this is a multiple of that.
+    short = _short_period(difference, energy[..., :1], 2 * spec.sample_rate / high)
+    period = torch.where((short < at) | at.isinf(), short, lag)
+    known = period.isfinite() & (period >= spec.sample_rate / high)
+    return torch.where(known, spec.sample_rate / period, torch.nan)
+
+
+def _short_period(difference: Tensor, energy: Tensor, longest: float) -> Tensor:
+    """Return the period of frames whose period is short, looking between the lags too.
+
+    Args:
+        difference: That of YIN at the lags from 1 sample on, shape (n, n_frames, n_lags).
+        energy: Of the frames, shape (n, n_frames, 1).
+        longest: Period in samples.
+
+    Returns:
+        Periods in samples, infinite where there is none, shape (n, n_frames).
+    """
+    reach = min(math.ceil(longest) + TAPS, difference.shape[-1])
+    near = difference[..., :reach]
+    mirrored = torch.cat([near.flip(-1), torch.zeros_like(energy), near], -1)
+    places = torch.arange(-reach, reach + 1, device=difference.device)
+    lags = torch.arange(1, min(math.ceil(longest), reach) * FINE + 1, device=difference.device)
+    apart = (lags / FINE - places[:, None]).double()
+    kernel = apart.sinc() * (apart / TAPS).sinc() * (apart.abs() < TAPS)  # Lanczos
+    fine = (mirrored @ kernel).clamp_(min=0)
+    mean = fine.cumsum(-1) / lags
+    at = _first_dip(torch.where(mean > ROUNDING * energy, fine / mean, 1.0), SHORTEST * FINE - 1)
+    return (at + 1 + _to_minimum(fine, at)) / FINE
+
+
+def _first_dip(normal: Tensor, start: int) -> Tensor:
+    """Return the first place, from a start on, of a minimum below the threshold, or infinity."""
     inner = normal[..., 1:-1]
     dip = (inner < normal[..., :-2]) & (inner <= normal[..., 2:]) & (inner < PERIODIC)
-    dip &= lags[1:-1] >= shortest
-    lag = torch.where(dip, lags[1:-1], longest + 1).amin(-1)
-    at = (lag - 1).clamp(max=longest - 1)[..., None]  # place of the lag in `lags`
-    before, here, after = (difference.gather(-1, at + k)[..., 0] for k in (-1, 0, 1))
+    places = torch.arange(1, normal.shape[-1] - 1, device=normal.device)
+    return torch.where(dip & (places >= start), places, torch.inf).amin(-1)
+
+
+def _to_minimum(difference: Tensor, at: Tensor) -> Tensor:
+    """Return how far from each place the parabola around it has its minimum, at most 1."""
+    middle = at.clamp(max=difference.shape[-1] - 2).long()[..., None]
+    before, here, after = (difference.gather(-1, middle + k)[..., 0] for k in (-1, 0, 1))
     bend = before - 2 * here + after
-    shift = torch.where(bend > 0, (before - after) / (2 * bend), 0.0).clamp(-1, 1)
-    return torch.where(lag <= longest, spec.sample_rate / (lag + shift), torch.nan)
+    return torch.where(bend > 0, (before - after) / (2 * bend), 0.0).clamp(-1, 1)
 
 
 def pitch_error(target: Tensor, audio: Tensor, spec: FeatureSpec) -> Tensor:

@@ -23,6 +23,7 @@ RATE = 22050  # Hz, of the analysis
 FRAME, HOP = 1024, 256  # samples of it: levels in frames of 46 ms every 12 ms
 PITCH_FRAME, PITCH_HOP = 2048, 512  # three periods of the lowest pitch, every 23 ms
 STEP = 0.2  # semitones that the tracker tells apart
+TRACKED_HZ = (PITCHES_HZ[0], 2093.0)  # beyond the highest, so that a higher one does not seem it
 ANALYSED_SECONDS = 6.0  # of a longer sound, for its pitch
 VOICED = 0.4  # share of a sound's energy that must have a pitch
 SURELY_VOICED, SURELY_ONE = 0.8, 0.85  # shares of periodic energy, and of it at one pitch
@@ -33,6 +34,10 @@ LOW_PARTIALS, SURELY_LOW = (0.5, 3.5), 0.05  # multiples of a sure pitch, and th
 # of 0.037 and more in 107 of 109 single instruments; the other two play fifths.
 PERIODS, HIGHEST_PARTIAL = ((2, 3), (2, 5), (3, 5)), 24
 OWN, OTHER = 0.06, 0.025
+# Where a short period lies between two samples, the tracker may find two or three times as much.
+# Partials that only the longer period has then have less than this share of the energy; the odd
+# ones of 170 single sounds have 0.1 and more.
+MULTIPLES, MISSING = (2, 3), 0.003
 # Share of the energy around the lowest partials that is at them, within some semitones: at most
 # 0.63 in seconds and thirds, whose notes the tracker takes in turn, or one between them; at least
 # 0.72 in 202 of 206 single sounds, the others being bells and bars; 0.74 in a vibrato of a tone.
@@ -114,7 +119,7 @@ def _pitch(audio: Audio, name: str) -> tuple[float, bool, NDArray[np.float64]]:
     cut = audio[: int(ANALYSED_SECONDS * RATE)]
     cut = np.pad(cut, (0, max(0, 2 * PITCH_FRAME - len(cut))))
     hz, _, sure = librosa.pyin(
-        cut, fmin=PITCHES_HZ[0], fmax=PITCHES_HZ[1], sr=RATE, frame_length=PITCH_FRAME,
+        cut, fmin=TRACKED_HZ[0], fmax=TRACKED_HZ[1], sr=RATE, frame_length=PITCH_FRAME,
         hop_length=PITCH_HOP, resolution=STEP,
     )  # fmt: skip
     energy = levels(cut, PITCH_FRAME, PITCH_HOP) ** 2
@@ -133,6 +138,9 @@ def _pitch(audio: Audio, name: str) -> tuple[float, bool, NDArray[np.float64]]:
     below = weight[order].cumsum()
     median = known[order][np.searchsorted(below, below[-1] / 2)]
     near = np.abs(known - median) < ONE_NOTE
+    higher = 12 * np.log2(_lowest_partial(audio, median))
+    known[near] += higher
+    pitches[voiced], median = known, median + higher
     # Frames of a vibrato or a glide are near it too, so that only jumps of the tracker count.
     steady = float(weight[np.abs(known - median) < 2 * ONE_NOTE].sum() / weight.sum())
     sure = share >= SURELY_VOICED and steady >= SURELY_ONE
@@ -141,8 +149,10 @@ def _pitch(audio: Audio, name: str) -> tuple[float, bool, NDArray[np.float64]]:
 
 def _is_outside(audio: Audio, pitch: float) -> bool:
     """Return whether a sound is lower or higher than all pitches, of which it merely seems one."""
-    lowest, highest = PITCHES_HZ
+    lowest, highest = TRACKED_HZ
     heard = 440.0 * 2.0 ** ((pitch - 69) / 12)
+    if heard > PITCHES_HZ[1]:
+        return True
     size = max(2 * len(audio), 2 * PITCH_FRAME)
     power = np.square(np.abs(np.fft.rfft(audio, size)))
     below = np.fft.rfftfreq(size, 1 / RATE) < ABOVE_ALL * highest
@@ -160,14 +170,10 @@ def _is_one_note(audio: Audio, pitch: float) -> bool:
 
     A chord has none of the lowest partials of its common period, of two notes most are missing.
     """
-    power = np.square(np.abs(np.fft.rfft(audio)))
-    partial = np.fft.rfftfreq(len(audio), 1 / RATE) / (440.0 * 2.0 ** ((pitch - 69) / 12))
+    partial, power = _partials(audio, pitch)
     low, high = LOW_PARTIALS
     share = power[(partial > low) & (partial < high)].sum() / power[partial > low].sum()
-    number = np.rint(partial).astype(int)
-    near = (number > 0) & (number <= HIGHEST_PARTIAL) & (np.abs(partial - number) < 0.3)
-    energy = np.bincount(number[near], power[near], HIGHEST_PARTIAL + 1)
-    energy = energy / energy.sum()
+    energy = _energies(partial, power)
     numbers = np.arange(HIGHEST_PARTIAL + 1)
     for one, two in PERIODS:
         first, second = numbers % one == 0, numbers % two == 0
@@ -175,6 +181,26 @@ def _is_one_note(audio: Audio, pitch: float) -> bool:
         if own > OWN and energy[~(first | second)].sum() < OTHER:
             return False
     return bool(share >= SURELY_LOW)
+
+
+def _lowest_partial(audio: Audio, pitch: float) -> int:
+    """Return which partial of a pitch is a sound's own pitch: 1, or of which it has multiples."""
+    energy, numbers = _energies(*_partials(audio, pitch)), np.arange(HIGHEST_PARTIAL + 1)
+    return next((k for k in MULTIPLES if energy[numbers % k > 0].sum() < MISSING), 1)
+
+
+def _partials(audio: Audio, pitch: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the frequencies of a sound's spectrum as multiples of a pitch, and their power."""
+    hertz = 440.0 * 2.0 ** ((pitch - 69) / 12)
+    return np.fft.rfftfreq(len(audio), 1 / RATE) / hertz, np.square(np.abs(np.fft.rfft(audio)))
+
+
+def _energies(partial: NDArray[np.float64], power: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the shares of energy near each partial, shape (1 + HIGHEST_PARTIAL,)."""
+    number = np.rint(partial).astype(int)
+    near = (number > 0) & (number <= HIGHEST_PARTIAL) & (np.abs(partial - number) < 0.3)
+    energy = np.bincount(number[near], power[near], HIGHEST_PARTIAL + 1)
+    return np.asarray(energy / energy.sum())
 
 
 def _share_at_pitches(audio: Audio, pitches: NDArray[np.float64]) -> float:
