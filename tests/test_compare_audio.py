@@ -175,10 +175,10 @@ def test_headings():
 @pytest.mark.parametrize(
     ("target", "audio", "message"),
     [
-        (np.zeros(5000), np.zeros(5000), "give \\(n, n_samples\\) twice"),
+        (np.zeros(5000), np.zeros(5000), "shape \\(5000,\\); give floats of shape"),
         (np.zeros((2, 5000)), np.zeros((3, 5000)), "give \\(n, n_samples\\) twice"),
         (np.zeros((2, 5000)), np.zeros((2, 4000)), "give \\(n, n_samples\\) twice"),
-        (np.zeros((1, 5000)), np.zeros((0, 5000)), "give \\(n, n_samples\\) twice"),
+        (np.zeros((1, 5000)), np.zeros((0, 5000)), "\\(n, n_samples\\), neither 0"),
         (np.zeros((2, 1000)), np.zeros((2, 1000)), "longer than 1024 samples"),
         (np.zeros((1, 5000)), np.full((1, 5000), np.nan), "NaN or infinite"),
     ],
