@@ -7,10 +7,16 @@ import torch
 import pyrosynth as ps
 from pyrosynth.audio import descriptors, metrics
 from pyrosynth.data.bank import Bank
+from pyrosynth.data.gathering import gather, read_presets
+from pyrosynth.data.labeling import descriptor_tags, name_tags
 from pyrosynth.data.tags import Tag, TagTable, labelled, read_tags
 from pyrosynth.errors import InputError, numbers
+from pyrosynth.evaluation import calibration
+from pyrosynth.evaluation.disentanglement import measure
 from pyrosynth.explore.latent_space import LatentSpace
+from pyrosynth.explore.steering import move
 from pyrosynth.inference.answers import Draws, Match
+from pyrosynth.live.static_site import write_site
 from pyrosynth.modeling import Dims, Term
 from pyrosynth.statistics import interval
 from pyrosynth.synths import from_spec
@@ -18,6 +24,7 @@ from pyrosynth.synths.discovery import describe
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.scanning import scan
 from pyrosynth.synths.subspace import Subspace
+from pyrosynth.training.fit import calibrate
 
 SPACE = ParamSpace((Param("cutoff", maximum=100.0), Param("wave", "toggle", resolution=2)))
 SOUND = np.zeros(2000, np.float32)
@@ -187,3 +194,45 @@ def test_masked_values_are_refused(nested):
             take()
     assert numbers("numbers", np.ma.masked_invalid([0.5, 1.0])).tolist() == [0.5, 1.0]
     assert numbers("numbers", torch.ones(2, requires_grad=True)).tolist() == [1.0, 1.0]
+
+
+def test_objects_are_asked_for_where_a_path_or_another_object_is_given():
+    """Functions that take a dataset, a synth, tags, a latent space or a live run."""
+    posterior = ps.Posterior.load("amsynth")
+    rng = np.random.default_rng(0)
+    for wrong, message in (
+        (lambda: descriptor_tags("data"), "dataset is str 'data'; give a dataset, such as open"),
+        (lambda: name_tags("data"), "dataset is str 'data'; give a dataset, such as open"),
+        (lambda: calibrate(posterior.run, "data"), "dataset is str 'data'; give a dataset"),
+        (lambda: measure(posterior.run, "data", None), "dataset is str 'data'; give a dataset"),
+        (lambda: gather("voice"), "synth is str 'voice'; give a synth, such as load_synth"),
+        (lambda: gather(VOICE, "p0.json"), "files is str 'p0.json'; give a list of paths"),
+        (lambda: read_presets("voice", "p.json"), "synth is str 'voice'; give a synth"),
+        (
+            lambda: move(posterior, None, SOUND),
+            r"space is Posterior .*give LatentSpace\(posterior",
+        ),
+        (
+            lambda: write_site(posterior, "amsynth", "site"),
+            r"live is Posterior .*give Live\(Posterior.load",
+        ),
+        (lambda: calibration.ranks(SOUND[None], SOUND, 0), "rng is int 0; give np.random"),
+        (lambda: calibration.ranks(np.zeros((3, 9, 2)), np.zeros((9, 3)), rng), "of ranks"),
+        (lambda: calibration.expected_range(0.9, 0), "n 0: give an integer of at least 1"),
+        (lambda: calibration.coverage_table(np.zeros((4, 2)), "abc"), "ranks of coverage"),
+    ):
+        with pytest.raises(InputError, match=message):
+            wrong()
+
+
+def test_arrays_serve_where_tensors_do():
+    run = ps.Posterior.load("amsynth").run
+    x = np.zeros((2, *run.mean.shape), np.float32)
+    assert torch.equal(run.standardise(x), run.standardise(torch.from_numpy(x)))
+    assert torch.equal(run.unstandardise(x), run.unstandardise(torch.from_numpy(x)))
+
+
+def test_presets_may_be_keys():
+    preset = ps.Preset("warm", {"cutoff": 0.5})
+    assert {preset: 1}[ps.Preset("warm", {"cutoff": 0.5})] == 1
+    assert len({preset, ps.Preset("warm", {"cutoff": 0.6})}) == 2

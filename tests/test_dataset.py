@@ -199,7 +199,7 @@ def test_bad_arguments_are_refused(tmp_path):
         render(tmp_path / "data", audio="some")
     with pytest.raises(InputError, match="unknown training prior 'flat'; known: broadened, m"):
         render(tmp_path / "data", prior="flat")
-    with pytest.raises(InputError, match="no presets"):
+    with pytest.raises(InputError, match="0 presets were given"):
         render(tmp_path / "data", presets=[])
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").touch()

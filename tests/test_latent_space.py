@@ -60,6 +60,8 @@ def test_moving_along_a_line(space, name):
     axis, z = space.axis(name), space.z[:5]
     there = axis.at(z, np.arange(5.0))
     np.testing.assert_allclose(axis.position(there), np.arange(5.0), atol=1e-4)
+    with pytest.raises(InputError, match="latents have shape .*; give"):
+        axis.position(there[:, :-1])
     np.testing.assert_allclose(axis.at(there, axis.position(z)), z, atol=1e-4)
     other = space.axis("pc3" if name == "pc1" else "z4")
     np.testing.assert_allclose(other.position(there), other.position(z), atol=1e-4)

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from small import small_run
 from toys import SMALL
 
 from pyrosynth import synths
@@ -203,6 +204,13 @@ def described(tmp_path):
     )
     Description(trap.name, trap.spec(), trap.identity(), controls).save(tmp_path / "synth.json")
     return tmp_path / "synth.json"
+
+
+def test_a_run_of_fit_is_refused_before_the_work(tmp_path):
+    small_run(tmp_path)
+    with pytest.raises(InputError, match="holds a run that `pyrosynth fit` has made"):
+        stages.learn(synths.load_synth("voice"), tmp_path / "run")
+    assert not (tmp_path / "run" / "learn").exists()
 
 
 def test_a_synth_is_learnt_in_one_command_that_goes_on(described, tmp_path, capfd, monkeypatch):

@@ -334,6 +334,7 @@ def test_axes_of_tags(name):
     u = variant.axes(z)
     torch.testing.assert_close(variant.latent_of(u), z, atol=1e-4, rtol=1e-4)
     brighter = variant.axes(variant.steer(z, "size", -0.7))
+    assert torch.equal(variant.axes(variant.steer(z.numpy(), "size", -0.7)), brighter)
     expected = u - 0.7 * torch.eye(variant.latent_dim)[1]
     torch.testing.assert_close(brighter, expected, atol=1e-4, rtol=1e-4)
     each = variant.axes(variant.steer(z, "tone", torch.arange(3.0)))

@@ -39,6 +39,7 @@ from pyrosynth.synths.discovery import describe
 from pyrosynth.synths.presets import Preset, preset_array
 from pyrosynth.synths.rendering import Renderer, n_cores
 from pyrosynth.training.fit import fit
+from pyrosynth.training.run import FACTS
 from pyrosynth.training.svi import checked, find_device
 from pyrosynth.training.zoo import load_model
 
@@ -130,8 +131,11 @@ def learn(
     if threads is not None:
         checked("threads", threads)
     folder = Path(out)
-    with claim(folder, "fit"):
-        pass  # the folder of a run, into which `fit` writes below
+    with claim(folder, "fit"):  # the folder of a run, into which `fit` writes below
+        if (folder / FACTS).exists() and not (folder / FOLDER).exists():
+            raise InputError(
+                f"'{folder}' holds a run that `pyrosynth fit` has made; give another --out"
+            )
     with claim(folder / FOLDER, "learn") as work:
         made = {
             "synth": synth.identity(), "files": [_content(Path(file)) for file in files],

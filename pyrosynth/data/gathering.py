@@ -25,6 +25,7 @@ from pyrosynth.errors import (
     number,
     read_limited,
     reading,
+    require_type,
     unrepeated_keys,
 )
 from pyrosynth.files import write_bytes
@@ -116,6 +117,8 @@ def gather(
     Raises:
         InputError: A file that is named is bad, and ``strict``.
     """
+    require_type("synth", synth, Synth, "a synth, such as load_synth('voice')")
+    require_type("files", files, Sequence, "a list of paths")
     own: list[Preset] = []
     with suppress(SynthError):  # such as of amsynth without its banks
         own = synth.presets()
@@ -164,6 +167,7 @@ def read_presets(synth: Synth, path: str | Path) -> list[Preset]:
     Raises:
         InputError: There are none in the file, or they name unknown parameters.
     """
+    require_type("synth", synth, Synth, "a synth, such as load_synth('voice')")
     presets = []
     for one in _read_each(synth, Path(path)):
         if isinstance(one, InputError):

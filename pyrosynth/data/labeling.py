@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.tags import Tag, TagTable, labelled
-from pyrosynth.errors import DataError
+from pyrosynth.errors import DataError, require_type
 
 DESCRIBED = (
     Tag("loudness", ("quiet", "medium", "loud")),
@@ -73,6 +73,7 @@ def descriptor_tags(
     Raises:
         DataError: No human preset of the train split has a sound.
     """
+    require_type("dataset", dataset, Dataset, "a dataset, such as open_dataset(folder)")
     described = np.full((len(dataset), len(DESCRIBED)), np.nan)
     rows = dataset.rows("all", human_only=human_only)
     bar = tqdm(
@@ -109,6 +110,7 @@ def name_tags(dataset: Dataset) -> TagTable:
         The table of all presets. A name that speaks for both classes of a tag, or for none, gives
         no label.
     """
+    require_type("dataset", dataset, Dataset, "a dataset, such as open_dataset(folder)")
     labels = np.full((len(dataset), len(NAMED)), np.nan)
     human = np.flatnonzero(dataset.origin == "human")
     for row, name in zip(human.tolist(), dataset.names(human), strict=True):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.descriptors import NAMES
-from pyrosynth.errors import numbers
+from pyrosynth.errors import integer, numbers, require_shapes, require_type
 from pyrosynth.statistics import Interval
 from pyrosynth.training.uncertainty import LEVELS, conformal_scores
 
@@ -156,7 +156,11 @@ def ranks(draws: ArrayLike, truth: ArrayLike, rng: np.random.Generator) -> Float
         Talts et al., 2018, "Validating Bayesian inference algorithms with simulation-based
         calibration".
     """
+    require_type("rng", rng, np.random.Generator, "np.random.default_rng(0)")
     drawn, true = numbers("draws", draws, np.float64), numbers("truth", truth, np.float64)
+    require_shapes(
+        "ranks", {"truth": (true, true.shape), "draws": (drawn, ("n_draws", *true.shape))}
+    )
     below = np.sum(drawn < true, axis=0)
     equal = np.sum(drawn == true, axis=0)
     return (below + rng.random(true.shape) * (equal + 1)) / (len(drawn) + 1)
@@ -260,6 +264,7 @@ def expected_range(level: float, n: int, *, content: float = 0.95) -> Interval:
     """
     from scipy.stats import binom
 
+    n = integer("n", n, 1)
     low, high = binom.ppf([(1 - content) / 2, (1 + content) / 2], n, level) / n
     return Interval(level, float(low), float(high))
 
@@ -271,5 +276,7 @@ def coverage_table(ranks: ArrayLike, names: Sequence[str]) -> list[tuple[str, li
         ranks: From ``ranks``, shape (n, n_names).
         names: What the columns are called.
     """
-    columns = [central_coverage(ranks, level) for level in LEVELS]
+    held = numbers("ranks", ranks, np.float64)
+    require_shapes("coverage", {"ranks": (held, ("n", len(names)))})
+    columns = [central_coverage(held, level) for level in LEVELS]
     return [(name, [float(c[i]) for c in columns]) for i, name in enumerate(names)]

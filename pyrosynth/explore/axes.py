@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from pyrosynth.errors import RunError, numbers, reading
+from pyrosynth.errors import InputError, RunError, numbers, reading
 from pyrosynth.explore.places import Array
 from pyrosynth.inference.posterior import Posterior
 
@@ -30,13 +30,16 @@ class LinearAxis:
 
     def position(self, z: Array) -> Array:
         """Return where latents (..., latent_dim) are along the axis, shape (...)."""
-        along: Array = (z - self.origin) @ self.direction / (self.direction @ self.direction)
+        latent = numbers("latents", z, np.float32)
+        if latent.shape[-1:] != self.origin.shape:
+            raise InputError(f"latents have shape {latent.shape}; give (..., {len(self.origin)})")
+        along: Array = (latent - self.origin) @ self.direction / (self.direction @ self.direction)
         return along
 
     def at(self, z: Array, position: ArrayLike) -> Array:
         """Move latents (..., latent_dim) to positions (...) along the axis, and nowhere else."""
         step = numbers("positions", position, np.float32) - self.position(z)
-        return np.asarray(z + step[..., None] * self.direction, np.float32)
+        return np.asarray(np.asarray(z) + step[..., None] * self.direction, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +71,7 @@ class TagAxis:
 
     @torch.no_grad()
     def _coordinates(self, z: Array) -> Tensor:
-        latent = torch.as_tensor(numbers("latents", z, np.float32), device=self.posterior.device)
-        return self.posterior.variant.axes(latent)
+        return self.posterior.variant.axes(self.posterior.run.latents(z))
 
     @property
     def _column(self) -> int:

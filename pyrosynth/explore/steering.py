@@ -302,6 +302,7 @@ def move(
         InputError: The renderer computes no features, or an argument is of another kind.
     """
     require_renderer(renderer)
+    require_type("space", space, LatentSpace, "LatentSpace(posterior)")
     require_type("place", place, Place, "space.place(name)")
     require_shapes("a step", {"goal": (goal, (space.dim,))})
     budget, seed = integer("budget", budget, 1, MOST), checked_seed(seed)

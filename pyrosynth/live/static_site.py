@@ -30,6 +30,7 @@ from pyrosynth.errors import (
     number,
     read_json,
     reading,
+    require_type,
 )
 from pyrosynth.explore.places import Array, Float
 from pyrosynth.files import whole
@@ -85,7 +86,10 @@ def write_site(
             an answer cannot be read.
         SynthError: The synth renders none of the presets, or not an answer.
     """
+    require_type("live", live, Live, "Live(Posterior.load(folder))")
     integer("presets", presets, 1), integer("moved", moved, 0)
+    if not all(isinstance(pair, Sequence) and len(pair) == 2 for pair in answers):
+        raise InputError("answers are no pairs; give (sound file, folder of its answer) for each")
     named = [control.name for control in live.controls.values() if control.kind != "principal"]
     chosen_axes = list(named if axes is None else axes)
     for axis in chosen_axes:

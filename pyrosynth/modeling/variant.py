@@ -366,7 +366,7 @@ class Variant(nn.Module, ABC):
         """Move latents along the axis of a tag, and keep all other coordinates.
 
         Args:
-            z: Latents, shape (..., latent_dim).
+            z: Latents, shape (..., latent_dim), of torch or NumPy.
             tag: Name of the tag.
             amount: How far, towards the last class; negative towards the first. Shape (...).
 
@@ -376,11 +376,11 @@ class Variant(nn.Module, ABC):
         Raises:
             InputError: The tag is unknown, or the variant has no axes of tags.
         """
-        coordinates = self.axes(z)
+        coordinates = self.axes(torch.as_tensor(z))
         checked_name("tag", tag, self.dims.tags)
         along = coordinates.new_zeros(coordinates.shape[-1])
         along[self.dims.tags.index(tag)] = 1.0
-        step = torch.as_tensor(amount, dtype=z.dtype, device=z.device).unsqueeze(-1)
+        step = torch.as_tensor(amount).to(coordinates).unsqueeze(-1)
         return self.latent_of(coordinates + step * along)
 
     def _no_axes(self) -> InputError:

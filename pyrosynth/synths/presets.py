@@ -59,6 +59,10 @@ class Preset:
             object.__setattr__(self, field_name, text.encode(errors="replace").decode())
         require_type("values of a preset", self.values, Mapping, "a dictionary of numbers by name")
 
+    def __hash__(self) -> int:
+        """Hash name, bank and values, so that presets may be in a set or be keys."""
+        return hash((self.name, self.bank, frozenset(self.values.items())))
+
     def array(self, space: ParamSpace, *, clamp: bool = False) -> NDArray[np.float64]:
         """Return the native values in the order of ``space``, shape (n_params,).
 

@@ -250,6 +250,7 @@ def calibrate(run: Run, dataset: Dataset) -> Run:
     Returns:
         The run with what was found.
     """
+    require_type("dataset", dataset, Dataset, "a dataset, such as open_dataset(folder)")
     rows = dataset.rows("valid", human_only=True)
     variant, device = run.variant, run.mean.device
     if not variant.exact or len(rows) == 0:

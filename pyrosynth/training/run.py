@@ -119,13 +119,13 @@ class Run:
         """Show what was fitted on what in a notebook."""
         return notebook("Run", self.facts())
 
-    def standardise(self, x: Tensor) -> Tensor:
+    def standardise(self, x: Tensor | ArrayLike) -> Tensor:
         """Turn log-mel features (..., n_mels, n_frames) into what the variant reads."""
-        return (x.to(self.mean) - self.mean) / self.std
+        return (torch.as_tensor(x).to(self.mean) - self.mean) / self.std
 
-    def unstandardise(self, x: Tensor) -> Tensor:
+    def unstandardise(self, x: Tensor | ArrayLike) -> Tensor:
         """Turn what the variant predicts back into log-mel features."""
-        return x * self.std + self.mean
+        return torch.as_tensor(x).to(self.mean) * self.std + self.mean
 
     def latents(self, z: ArrayLike, n_axes: int | None = None) -> Tensor:
         """Return latents on the run's device, after making sure that the variant can read them.
