@@ -330,6 +330,13 @@ def test_an_unsure_pitch_is_taken_the_way_that_is_met_better(tmp_path):
             assert ways[choose(searches, budget)] is right
             assert all(search.pool.source.tolist() == tried for search in searches)
         rendered = []
+        for wrong, message in (
+            ([], "ways are no list of Hearing; give what posterior.hear"),
+            ("note.wav", "ways is str 'note.wav'; give what posterior.hear"),
+            (ways[0], "ways is Hearing .*; give what posterior.hear"),
+        ):
+            with pytest.raises(InputError, match=message):
+                refine(posterior, wrong, renderer, 64)
         match, way, spent = refine(posterior, ways, renderer, 64, report=rendered.append)
     assert way is right
     assert spent == sum(rendered) == 64

@@ -41,6 +41,9 @@ def test_a_copied_file_is_a_variant_of_its_own(tmp_path):
     assert variant(Dims(3, (8, 8)), **options).terms[2].at(0) == 3.0
     path.write_text(path.read_text().replace("gamma: float = 3.0", "gamma: float = 4.0"))
     assert zoo.load_model(str(path))(Dims(3, (8, 8)), **options).terms[2].at(0) == 4.0
+    path.write_text(path.read_text().replace("gamma: float = 4.0", "gamma: float"))
+    with pytest.raises(InputError, match="FlowReg needs gamma; give a default, or a value"):
+        zoo.load_model(path)(Dims(3, (8, 8)), **options)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.py"]
 
 

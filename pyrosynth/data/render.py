@@ -85,8 +85,8 @@ class Job:
         given = self.synth.presets() if presets is None else presets
         require_type("presets", given, Sequence, "a list of Preset")
         if not given:
-            own = f"synth '{self.synth.name}' has no presets of its own"
-            raise InputError(f"{own if presets is None else '0 presets were given'}; give some")
+            own = f"synth '{self.synth.name}' has no presets of its own; `learn` draws some"
+            raise InputError(own if presets is None else "0 presets were given; give some")
         values = space.from_unit(space.to_unit(preset_array(given, space)))
         full = self.subspace.complete(self.subspace.of(values))
         return distinct(

@@ -22,7 +22,7 @@ from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Audio, Note, load_audio
 from pyrosynth.audio.pitch import pitch
 from pyrosynth.audio.tuning import TunedSound
-from pyrosynth.errors import InputError, SynthError
+from pyrosynth.errors import InputError, SynthError, integer, require_type
 from pyrosynth.inference.answers import Match
 from pyrosynth.inference.pool import IN_TUNE, NO_FARTHER_DB, Pool
 from pyrosynth.inference.search import Search
@@ -332,7 +332,14 @@ def refine(
 
     Returns:
         The presets, the way that they were found by, and the number of sounds rendered for it.
+
+    Raises:
+        InputError: There is no way, the renderer keeps no audio, or the budget is below 1.
     """
+    require_type("ways", ways, Sequence, "what posterior.hear(path) gives")
+    if not ways or not all(isinstance(way, Hearing) for way in ways):
+        raise InputError("ways are no list of Hearing; give what posterior.hear(path) gives")
+    budget = integer("budget", budget, 1)
     searches = [open_search(posterior, way, renderer, seed, report) for way in ways]
     chosen = choose(searches, budget)
     search = searches[chosen]

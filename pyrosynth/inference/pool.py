@@ -134,7 +134,8 @@ class Pool:
         lsd = np.where(rendered.failed, np.inf, log_distance(rendered.features, self.target))
         off = np.full(len(lsd), np.nan)
         if self.off_pitch:
-            assert rendered.audio is not None
+            if rendered.audio is None:
+                raise InputError("pitches are measured in audio; give renderer(keep_audio=True)")
             nearest = min([*self.lsd, *lsd])
             near = np.isfinite(lsd) & (lsd <= nearest + NO_FARTHER_DB)
             off[near] = self._off(rendered.audio[near])

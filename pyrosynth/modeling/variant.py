@@ -93,6 +93,9 @@ class Variant(nn.Module, ABC):
         signature = inspect.signature(cls.__init__).parameters
         options = {k: p for k, p in signature.items() if p.kind is p.KEYWORD_ONLY}
         given = {k: plain(kwargs.get(k, p.default)) for k, p in options.items()}
+        if lacking := [k for k, value in given.items() if value is inspect.Parameter.empty]:
+            needs = ", ".join(lacking)
+            raise InputError(f"{cls.__name__} needs {needs}; give a default, or a value (--set)")
         require_ranges(cls.__name__, given, options)
         variant.__dict__["_hyperparameters"] = given
         return variant
@@ -393,5 +396,5 @@ class Variant(nn.Module, ABC):
         if not self.has_latent:
             raise InputError(
                 f"variant '{type(self).__name__}' has no latent space; use one that has, such as "
-                "flow_reg"
+                "flow_reg, or pass latent_dim to super().__init__ in one of your own"
             )
