@@ -6,8 +6,9 @@ import torch
 
 import pyrosynth as ps
 from pyrosynth.audio import descriptors, metrics
+from pyrosynth.audio.io import Note
 from pyrosynth.data.bank import Bank
-from pyrosynth.data.gathering import gather, read_presets
+from pyrosynth.data.gathering import drawn_presets, gather, read_presets
 from pyrosynth.data.labeling import descriptor_tags, name_tags
 from pyrosynth.data.tags import Tag, TagTable, labelled, read_tags
 from pyrosynth.errors import InputError, numbers
@@ -22,6 +23,7 @@ from pyrosynth.statistics import interval
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.discovery import describe
 from pyrosynth.synths.params import Param, ParamSpace
+from pyrosynth.synths.rendering import probe_isolation
 from pyrosynth.synths.scanning import scan
 from pyrosynth.synths.subspace import Subspace
 from pyrosynth.training.fit import calibrate
@@ -208,6 +210,11 @@ def test_objects_are_asked_for_where_a_path_or_another_object_is_given():
         (lambda: gather("voice"), "synth is str 'voice'; give a synth, such as load_synth"),
         (lambda: gather(VOICE, "p0.json"), "files is str 'p0.json'; give a list of paths"),
         (lambda: read_presets("voice", "p.json"), "synth is str 'voice'; give a synth"),
+        (lambda: drawn_presets("voice", 4), "synth is str 'voice'; give a synth"),
+        (
+            lambda: probe_isolation("voice", Note(), 22050, []),
+            "synth is str 'voice'; give a synth",
+        ),
         (
             lambda: move(posterior, None, SOUND),
             r"space is Posterior .*give LatentSpace\(posterior",

@@ -145,9 +145,9 @@ class Bank:
         Returns:
             The bank.
         """
-        from pyrosynth.data.dataset import Dataset  # whose libraries a bank does not need
+        from pyrosynth.data.dataset import require_dataset  # whose libraries a bank does not need
 
-        require_type("dataset", dataset, Dataset, "a dataset, such as open_dataset(folder)")
+        require_dataset(dataset)
         rows = dataset.rows("train", human_only=not augmented)
         if most is not None and len(rows) > most:
             human = dataset.rows("train", human_only=True)[:most]

@@ -27,7 +27,7 @@ from pyrosynth.errors import (
     shown,
     unknown,
 )
-from pyrosynth.synths.base import Synth
+from pyrosynth.synths.base import Synth, require_synth
 from pyrosynth.synths.catalog import argument
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import Preset
@@ -280,6 +280,15 @@ class Dataset:
         return data.assign(columns).assign_coords(coords).set_coords(texts)
 
 
+def require_dataset(dataset: Any) -> None:
+    """Make sure that an argument is a `Dataset`.
+
+    Raises:
+        InputError: It is something else.
+    """
+    require_type("dataset", dataset, Dataset, "a dataset, such as open_dataset(folder)")
+
+
 def open_dataset(path: str | Path) -> Dataset:
     """Open a complete dataset.
 
@@ -339,7 +348,7 @@ def render_dataset(
         DataError: The folder holds something else, a dataset of other settings or a larger one,
             or it cannot be written.
     """
-    require_type("synth", synth, Synth, "a synth, such as load_synth('voice')")
+    require_synth(synth)
     require_type("note", note, (Note, type(None)), "a Note")
     require_type("features", features, (FeatureSpec, type(None)), "a FeatureSpec")
     job = Job(

@@ -29,7 +29,7 @@ from pyrosynth.errors import (
     unrepeated_keys,
 )
 from pyrosynth.files import write_bytes
-from pyrosynth.synths.base import Synth
+from pyrosynth.synths.base import Synth, require_synth
 from pyrosynth.synths.description import legal
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import (
@@ -117,7 +117,7 @@ def gather(
     Raises:
         InputError: A file that is named is bad, and ``strict``.
     """
-    require_type("synth", synth, Synth, "a synth, such as load_synth('voice')")
+    require_synth(synth)
     require_type("files", files, Sequence, "a list of paths")
     own: list[Preset] = []
     with suppress(SynthError):  # such as of amsynth without its banks
@@ -167,7 +167,7 @@ def read_presets(synth: Synth, path: str | Path) -> list[Preset]:
     Raises:
         InputError: There are none in the file, or they name unknown parameters.
     """
-    require_type("synth", synth, Synth, "a synth, such as load_synth('voice')")
+    require_synth(synth)
     presets = []
     for one in _read_each(synth, Path(path)):
         if isinstance(one, InputError):
@@ -228,6 +228,7 @@ def drawn_presets(
     Raises:
         SynthError: Hardly any setting gives a sound.
     """
+    require_synth(synth)
     n, seed, space = integer("presets to draw", n, 1), checked_seed(seed), synth.param_space
     part = Subspace(space, space.select(space.usual))
     presets: list[Preset] = []

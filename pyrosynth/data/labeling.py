@@ -11,9 +11,9 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.descriptors import describe_features
-from pyrosynth.data.dataset import Dataset
+from pyrosynth.data.dataset import Dataset, require_dataset
 from pyrosynth.data.tags import Tag, TagTable, labelled
-from pyrosynth.errors import DataError, require_type
+from pyrosynth.errors import DataError
 
 DESCRIBED = (
     Tag("loudness", ("quiet", "medium", "loud")),
@@ -73,7 +73,7 @@ def descriptor_tags(
     Raises:
         DataError: No human preset of the train split has a sound.
     """
-    require_type("dataset", dataset, Dataset, "a dataset, such as open_dataset(folder)")
+    require_dataset(dataset)
     described = np.full((len(dataset), len(DESCRIBED)), np.nan)
     rows = dataset.rows("all", human_only=human_only)
     bar = tqdm(
@@ -110,7 +110,7 @@ def name_tags(dataset: Dataset) -> TagTable:
         The table of all presets. A name that speaks for both classes of a tag, or for none, gives
         no label.
     """
-    require_type("dataset", dataset, Dataset, "a dataset, such as open_dataset(folder)")
+    require_dataset(dataset)
     labels = np.full((len(dataset), len(NAMED)), np.nan)
     human = np.flatnonzero(dataset.origin == "human")
     for row, name in zip(human.tolist(), dataset.names(human), strict=True):

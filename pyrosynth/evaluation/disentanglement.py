@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from pyrosynth.data.dataset import Dataset, Rows
+from pyrosynth.data.dataset import Dataset, Rows, require_dataset
 from pyrosynth.data.tags import TagTable
 from pyrosynth.errors import InputError, numbers, require_type
 from pyrosynth.explore.places import latents_of_sounds
@@ -96,7 +96,7 @@ def measure(run: Run, dataset: Dataset, truth: TagTable, split: str = "test") ->
     Raises:
         InputError: The run has no axes of tags, or the truth lacks one of them.
     """
-    require_type("dataset", dataset, Dataset, "a dataset, such as open_dataset(folder)")
+    require_dataset(dataset)
     require_type("truth", truth, TagTable, "tags, such as read_tags(path, dataset)")
     rows = dataset.rows(split, human_only=True)
     names = run.variant.dims.tags

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from pyrosynth.audio.background import load_note
 from pyrosynth.audio.features import FeatureSpec, loudest, match_loudness
 from pyrosynth.audio.io import SUFFIXES, sound_files
-from pyrosynth.data.dataset import Dataset
-from pyrosynth.errors import DataError, InputError, checked_path, require_type
+from pyrosynth.data.dataset import Dataset, require_dataset
+from pyrosynth.errors import DataError, InputError, checked_path
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.subspace import Subspace
 from pyrosynth.training.fit import contract_hash
@@ -121,7 +121,7 @@ def held_out(dataset: Dataset, n: int | None = None, seed: int = 0) -> Targets:
     Raises:
         DataError: There are none.
     """
-    require_type("dataset", dataset, Dataset, "a dataset, such as open_dataset(folder)")
+    require_dataset(dataset)
     rows = dataset.rows("test", human_only=True)
     if not len(rows):
         raise DataError(f"dataset '{dataset.path}' has no held-out presets; render more presets")

@@ -180,12 +180,13 @@ def infer_report(
         "distance (LSD)": f"{lsd_db:.2f} dB: {closeness(lsd_db, audible)}",
         "sounds rendered": str(match.n_renders),
         "found by": found_by[0],
-        **({"what to know": advice} if advice else {}),
     }
     lead = (
         f"The {posterior.synth.name} preset that sounds most like it, and what the model "
         f"'{type(posterior.variant).__name__}' knows about it."
     )
+    if advice:
+        lead += f" {advice[0].upper()}{advice[1:]}."
     write_report(path, f"{name}: inferred preset", lead, facts, sections)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Audio, Note
-from pyrosynth.errors import InputError, counted
+from pyrosynth.errors import InputError, counted, require_type
 from pyrosynth.synths.answers import NOTHING
 from pyrosynth.synths.contract import wrap_methods
 from pyrosynth.synths.knobs import NO_READINGS, Reading
@@ -189,3 +189,12 @@ class Synth(ABC):
         """Return a table of the controls, as Jupyter shows it."""
         controls = self.param_space._repr_html_()
         return f"<b>{self.name}</b>, isolation {self.isolation}{controls}"
+
+
+def require_synth(synth: Any) -> None:
+    """Make sure that an argument is a `Synth`.
+
+    Raises:
+        InputError: It is something else.
+    """
+    require_type("synth", synth, Synth, "a synth, such as load_synth('voice')")

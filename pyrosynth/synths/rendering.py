@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.io import Note, require_note
 from pyrosynth.errors import InputError, SynthError, integer, number, numbers, require_type, shown
 from pyrosynth.synths import Synth, from_spec
-from pyrosynth.synths.base import LONGEST_SECONDS
+from pyrosynth.synths.base import LONGEST_SECONDS, require_synth
 from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.sandbox import Scratch
 from pyrosynth.synths.worker import Worker, close_all
@@ -93,7 +93,7 @@ class Renderer:
 
     Example:
         >>> from pyrosynth import synths
-        >>> from pyrosynth.audio.io import Note
+        >>> from pyrosynth.audio.io import Note, require_note
         >>> voice = synths.load_synth("voice")
         >>> with Renderer(voice, Note(duration_seconds=3.5), 22050, workers=1) as renderer:
         ...     rendered = renderer.render([voice.param_space.defaults])
@@ -113,8 +113,8 @@ class Renderer:
         keep_audio: bool = True,
     ) -> None:
         """Check the arguments; a worker starts when there is something for it to do."""
-        require_type("synth", synth, Synth, "a synth, such as load_synth('voice')")
-        require_type("note", note, Note, "a Note")
+        require_synth(synth)
+        require_note(note)
         n_workers = n_cores() if workers is None else integer("workers", workers, 1, MOST_WORKERS)
         sample_rate = integer("sample_rate", sample_rate, 1)
         timeout_seconds = number("timeout_seconds", timeout_seconds, 1e-3, LONGEST_SECONDS)
@@ -344,6 +344,7 @@ def probe_isolation(
         ``exact``: the first of the synth's isolations with all sounds identical, None if there
         is none. A sound that failed is not identical.
     """
+    require_synth(synth)
     array = numbers("values", values, np.float64)
     order = np.random.default_rng(seed).permutation(len(array))
     notes = [note] if isinstance(note, Note) else list(note)

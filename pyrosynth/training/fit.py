@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from pyrosynth.data.bank import Bank
-from pyrosynth.data.dataset import Dataset
+from pyrosynth.data.dataset import Dataset, require_dataset
 from pyrosynth.data.labeling import HIDDEN, default_tags
 from pyrosynth.data.tags import TagTable, read_tags
 from pyrosynth.errors import (
@@ -127,7 +127,7 @@ def fit(
         >>> data = ps.open_dataset("data")  # doctest: +SKIP
         >>> run = ps.fit("flow_audio", data, "run", steps=2000)  # doctest: +SKIP
     """
-    require_type("dataset", dataset, Dataset, "a dataset, such as open_dataset(folder)")
+    require_dataset(dataset)
     require_type("options", options, (Mapping, type(None)), "a dictionary of hyper-parameters")
     device = device_of_process(device)
     svi.find_device(device)
@@ -250,7 +250,7 @@ def calibrate(run: Run, dataset: Dataset) -> Run:
     Returns:
         The run with what was found.
     """
-    require_type("dataset", dataset, Dataset, "a dataset, such as open_dataset(folder)")
+    require_dataset(dataset)
     rows = dataset.rows("valid", human_only=True)
     variant, device = run.variant, run.mean.device
     if not variant.exact or len(rows) == 0:
