@@ -39,7 +39,7 @@ from pyrosynth.files import write_bytes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.statistics import interval, relative_difference, spearman
 from pyrosynth.synths.rendering import Renderer
-from pyrosynth.training.run import run_hash
+from pyrosynth.training.identity import run_hash
 
 Float = NDArray[np.float64]
 

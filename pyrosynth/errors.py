@@ -260,15 +260,15 @@ def require_type(what: str, value: Any, kind: type | tuple[type, ...], advice: s
     Args:
         what: What an error calls it.
         value: What was given.
-        kind: The type, or several; a text is a sequence of none, unless it is one of them.
+        kind: The type, or several; a text and an array without axes are sequences of none.
         advice: What to give instead.
 
     Raises:
         InputError: It has another one.
     """
     kinds = {*kind} if isinstance(kind, tuple) else {kind}
-    text = isinstance(value, str) and str not in kinds and kinds & {Sequence, Iterable}
-    if text or not isinstance(value, kind):
+    single = isinstance(value, str) and str not in kinds or getattr(value, "ndim", None) == 0
+    if single and kinds & {Sequence, Iterable} or not isinstance(value, kind):
         raise InputError(f"{what} is {shown(value)}; give {advice}")
 
 
@@ -325,8 +325,7 @@ def numbers(what: str, values: Any, dtype: Any = None) -> Any:
             raise TypeError("true and false are none")
         return array if dtype is None else array.astype(dtype, copy=False)
     except (TypeError, ValueError, OverflowError) as error:
-        odd = next((shown(part) for part in parts if not hasattr(part, "__float__")), error)
-        raise InputError(f"{what} that are no numbers ({odd}); give numbers") from error
+        raise InputError(f"{what} that are no numbers ({error}); give numbers") from error
 
 
 def _parts(values: Any) -> Iterator[Any]:

@@ -267,6 +267,7 @@ def forest(
     from matplotlib.lines import Line2D
 
     require_type("space", space, ParamSpace, "a ParamSpace, such as run.space")
+    require_type("readings", readings, Mapping, "what people read, such as synth.readings")
     n, y = len(space), np.arange(len(space))
     known = spread(space, draws)
     ax = axes_for(ax, (WIDTH, 1.5 + 0.235 * n))
@@ -335,6 +336,8 @@ def trace(
     """
     require_type("curves", curves, Mapping, "a dictionary of arrays of shape (k, 2) by search")
     require_type("levels", levels, (Mapping, NoneType), "a dictionary of distances by answer")
+    if not curves:
+        raise InputError("curves to draw: none; give one or more")
     drawn = {label: numbers("curves", curve, np.float64) for label, curve in curves.items()}
     for label, curve in drawn.items():
         if curve.ndim != 2 or curve.shape[1] != 2 or not len(curve):

@@ -182,6 +182,8 @@ def against_best(scores: Mapping[Any, ArrayLike], statistic: Callable[..., Any] 
     for name, array in arrays.items():
         if np.isnan(array).any():
             raise InputError(f"scores of '{name}' contain NaN; count a failed sound as silence")
+    if not callable(statistic):
+        raise InputError(f"statistic is {shown(statistic)}; give a function such as np.mean")
     best = min(arrays, key=lambda name: float(statistic(arrays[name])))
     others = [name for name in arrays if name != best]
     p_values = holm([_signed_rank(arrays[name], arrays[best]) for name in others])
@@ -237,8 +239,9 @@ def auc(scores: ArrayLike, positive: ArrayLike) -> float:
     """
     from sklearn.metrics import roc_auc_score
 
-    given, of = numbers("scores", scores, np.float64), np.asarray(positive, bool)
+    given, of = numbers("scores", scores, np.float64), numbers("positive", positive)
     require_shapes("the pairs", {"scores": (given, ("n",)), "positive": (of, ("n",))})
+    of = of.astype(bool)
     return float(roc_auc_score(of, given)) if of.any() and not of.all() else float("nan")
 
 

@@ -21,9 +21,10 @@ from pyrosynth.live.static_site import write_site
 from pyrosynth.modeling import Dims, Term
 from pyrosynth.statistics import interval
 from pyrosynth.synths import from_spec
+from pyrosynth.synths.amsynth import read_bank, write_bank
 from pyrosynth.synths.discovery import describe
 from pyrosynth.synths.params import Param, ParamSpace
-from pyrosynth.synths.rendering import probe_isolation
+from pyrosynth.synths.probing import probe_isolation
 from pyrosynth.synths.scanning import scan
 from pyrosynth.synths.subspace import Subspace
 from pyrosynth.training.fit import calibrate
@@ -67,7 +68,7 @@ MATCH = {
         (lambda: ps.Preset("a").array(VOICE), "parameters is Voice .*; give a ParamSpace"),
         (lambda: ps.Preset.from_array(VOICE, [1]), "parameters is Voice .*; give a ParamSpace"),
         (lambda: ps.Preset.from_array(SPACE, "ab"), "values that are no numbers"),
-        (lambda: ps.Preset.from_array(SPACE, [1j, 0]), "no numbers .complex 1j"),
+        (lambda: ps.Preset.from_array(SPACE, [1j, 0]), "no numbers .they are complex128"),
         (lambda: ps.Preset.from_array(SPACE, [np.nan, 0]), "'cutoff' is not a finite number"),
         (lambda: Tag(5, ("a", "b")), "name of a tag is int 5; give text"),
         (lambda: Tag("tone", "dark"), "classes of tag 'tone' is str 'dark'; give a list"),
@@ -225,7 +226,27 @@ def test_objects_are_asked_for_where_a_path_or_another_object_is_given():
         ),
         (lambda: calibration.ranks(SOUND[None], SOUND, 0), "rng is int 0; give np.random"),
         (lambda: calibration.ranks(np.zeros((3, 9, 2)), np.zeros((9, 3)), rng), "of ranks"),
-        (lambda: calibration.expected_range(0.9, 0), "n 0: give an integer of at least 1"),
+        (lambda: calibration.expected_range(0.9, 0), "n 0: give an integer from 1 to"),
+        (lambda: calibration.central_coverage(np.zeros((4, 2)), 90), "level is a share; 90: give"),
+        (lambda: calibration.central_coverage(np.zeros((4, 2)), [0.5, 0.9]), "level is a share;"),
+        (
+            lambda: measure(posterior, None, None),
+            "run is Posterior .*give a run, such as load_run",
+        ),
+        (lambda: calibrate(posterior, None), "run is Posterior .*give a run, such as load_run"),
+        (
+            lambda: describe(VOICE, "v.json", notes="C4"),
+            "notes is str 'C4'; give a Note, or a list",
+        ),
+        (lambda: describe(VOICE, None), "out is None; give the path"),
+        (lambda: drawn_presets(VOICE, 2**70), "presets to draw 1180591620717411303424: give an"),
+        (lambda: write_bank("b", ps.Preset("a", {})), "presets is Preset .*give a list of Preset"),
+        (
+            lambda: write_bank([ps.Preset("a", {})], "b"),
+            "presets is str 'b'; give a list of Preset",
+        ),
+        (lambda: write_bank("b", []), "presets: none; give one or more"),
+        (lambda: read_bank(["b"]), r"bank file is list \['b'\]; give the path"),
         (lambda: calibration.coverage_table(np.zeros((4, 2)), "abc"), "ranks of coverage"),
     ):
         with pytest.raises(InputError, match=message):

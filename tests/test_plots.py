@@ -151,7 +151,7 @@ def test_trace():
             "ax has 1; give axes of matplotlib, at least 2",
         ),
         (
-            lambda x: charts.calibration(Calibration(x, {}), [], x),
+            lambda x: charts.calibration(Calibration(x, {}), ["a"] * x.shape[1], x),
             "ax is ndarray .*; give axes of matplotlib, at least 3",
         ),
     ],

@@ -20,7 +20,8 @@ from pyrosynth import synths
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.presets import Preset, preset_array
-from pyrosynth.synths.rendering import Renderer, probe_isolation
+from pyrosynth.synths.probing import probe_isolation
+from pyrosynth.synths.rendering import Renderer
 from pyrosynth.synths.sandbox import starves
 from pyrosynth.synths.worker import START_SECONDS, Worker
 from pyrosynth.synths.worker_process import TIMED_OUT

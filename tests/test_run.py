@@ -19,7 +19,8 @@ from pyrosynth.modeling.bijections import Permutation
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.training import zoo
 from pyrosynth.training.fit import fit, take_weights
-from pyrosynth.training.run import Run, load_run, weights_hash
+from pyrosynth.training.identity import weights_hash
+from pyrosynth.training.run import Run, load_run
 from pyrosynth.training.state import History
 
 SPACE = ParamSpace(tuple(Param(name, resolution=16) for name in "abcd"))

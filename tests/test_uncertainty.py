@@ -13,7 +13,8 @@ from pyrosynth.inference.posterior import Posterior
 from pyrosynth.modeling import Dims, Temperature, build, set_temperature
 from pyrosynth.training import zoo
 from pyrosynth.training.fit import calibrate, fit
-from pyrosynth.training.run import load_run, run_hash
+from pyrosynth.training.identity import run_hash
+from pyrosynth.training.run import load_run
 from pyrosynth.training.state import score
 from pyrosynth.training.svi import plain_torch
 from pyrosynth.training.uncertainty import (

@@ -144,10 +144,15 @@ class Bank:
 
         Returns:
             The bank.
+
+        Raises:
+            InputError: ``dataset`` is none, or one of the numbers is below 1.
         """
         from pyrosynth.data.dataset import require_dataset  # whose libraries a bank does not need
 
         require_dataset(dataset)
+        dims = integer("dims", dims, 1)
+        most = None if most is None else integer("most", most, 1)
         rows = dataset.rows("train", human_only=not augmented)
         if most is not None and len(rows) > most:
             human = dataset.rows("train", human_only=True)[:most]
@@ -221,7 +226,11 @@ class Bank:
         Args:
             n: Number of presets at most.
             dims: Number of principal axes at most; what the others held counts as missed.
+
+        Raises:
+            InputError: One of the numbers is below 1.
         """
+        n, dims = integer("n", n, 1), integer("dims", dims, 1)
         codes, dropped = self.codes[:n, :dims], self.codes[:n, dims:]
         missed = np.sqrt(self.missed[:n] ** 2 + np.einsum("nd,nd->n", dropped, dropped))
         return Bank(

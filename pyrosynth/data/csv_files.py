@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyrosynth.errors import InputError, read_limited
@@ -56,3 +57,12 @@ def _lines(text: str, separator: str, path: str | Path) -> Iterator[tuple[int, l
             raise InputError(f"'{path}' line {reader.line_num}: {error}; mend the line") from error
         if any(cell.strip() for cell in cells):
             yield reader.line_num, cells
+
+
+@contextmanager
+def line_of_file(path: str | Path, number: int) -> Iterator[None]:
+    """Say in front of an error which line it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"'{path}' line {number}: {error}") from error

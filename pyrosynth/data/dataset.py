@@ -216,7 +216,7 @@ class Dataset:
             InputError: There are no such rows, or the type is another.
         """
         rows, kind = self._existing(rows), np.dtype(object)
-        with suppress(TypeError):
+        with suppress(TypeError, ValueError):
             kind = np.dtype(dtype)
         if kind not in FLOATS:
             raise InputError(f"dtype is {shown(dtype)}; give 'float16', 'float32' or 'float64'")

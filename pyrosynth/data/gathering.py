@@ -16,6 +16,7 @@ from pyrosynth.audio.io import Note
 from pyrosynth.data.augmentation import augment
 from pyrosynth.data.csv_files import read_csv
 from pyrosynth.errors import (
+    MOST,
     InputError,
     SynthError,
     checked_path,
@@ -229,7 +230,7 @@ def drawn_presets(
         SynthError: Hardly any setting gives a sound.
     """
     require_synth(synth)
-    n, seed, space = integer("presets to draw", n, 1), checked_seed(seed), synth.param_space
+    n, seed, space = integer("presets to draw", n, 1, MOST), checked_seed(seed), synth.param_space
     part = Subspace(space, space.select(space.usual))
     presets: list[Preset] = []
     n_drawn = 0

@@ -11,8 +11,8 @@ import hashlib
 import io
 import logging
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.data.csv_files import read_csv
+from pyrosynth.data.csv_files import line_of_file, read_csv
+from pyrosynth.data.rows import PresetFinder
 from pyrosynth.errors import (
     InputError,
     checked_path,
@@ -43,7 +44,6 @@ OF_ALL = re.compile(r"(z|pc)\d+")  # names of axes that every latent has
 BETWEEN = "|"  # between classes of a cell of which either may hold
 UNNAMED = ("", "Unnamed: 0")  # names of the index that pandas writes, and reads and writes again
 ID, NAME = "preset", "name"  # columns that say which preset a line is about
-MOST_DIGITS = 18  # of the number of a preset
 LabelMask = NDArray[np.bool_]
 
 
@@ -273,6 +273,10 @@ def write_tags(path: str | Path, table: TagTable, dataset: "Dataset") -> int:
     Raises:
         InputError: The file cannot be written.
     """
+    from pyrosynth.data.dataset import require_dataset  # whose libraries tags do not need
+
+    require_dataset(dataset)
+    require_type("table", table, TagTable, "tags, such as descriptor_tags(dataset)")
     rows = dataset.rows("all", human_only=True)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -306,6 +310,7 @@ def read_tags(path: str | Path, dataset: "Dataset") -> TagTable:
             message says in which line.
     """
     checked_path("file of tags", path)
+    finder = PresetFinder(dataset)
     columns, lines = read_csv(path, "tags", (ID, NAME))
     if not {ID, NAME} & set(columns) or len(set(columns)) < len(columns):
         raise InputError(
@@ -315,7 +320,7 @@ def read_tags(path: str | Path, dataset: "Dataset") -> TagTable:
     indexed = columns[0] in UNNAMED
     if indexed:
         log.warning("'%s': the first column has no name and is left out, as an index", path)
-    with _line(path, 1):
+    with line_of_file(path, 1):
         if "" in columns[indexed:]:
             number = columns.index("", indexed) + 1
             raise InputError(
@@ -328,10 +333,9 @@ def read_tags(path: str | Path, dataset: "Dataset") -> TagTable:
             raise InputError("there is no tag; add a column such as 'brightness: dark/bright'")
         label_mask = np.repeat(missing(list(tags.values()))[None], len(dataset), 0)
         TagTable(tuple(tags.values()), label_mask[:0])
-    finder = _Finder(dataset)
     first: dict[int, int] = {}
     for line, cells in lines:
-        with _line(path, line):
+        with line_of_file(path, line):
             if len(cells) != len(columns):
                 raise InputError(f"{counted(len(cells), 'cell')}, the header has {len(columns)}")
             if indexed and not cells[0].strip().isdecimal():
@@ -350,51 +354,7 @@ def read_tags(path: str | Path, dataset: "Dataset") -> TagTable:
     return TagTable(tuple(tags.values()), label_mask)
 
 
-class _Finder:
-    """Finds presets by number and name.
-
-    Args:
-        dataset: Where they are.
-    """
-
-    def __init__(self, dataset: "Dataset") -> None:
-        human = np.flatnonzero(dataset.origin == "human")
-        self.n = len(dataset)
-        self.names = dict(zip(human.tolist(), dataset.names(human), strict=True))
-        self.rows: dict[str, list[int]] = {}
-        for row, name in self.names.items():
-            self.rows.setdefault(name.strip(), []).append(row)
-
-    def __call__(self, number: str, name: str) -> int:
-        """Return the row that a number, a name or both stand for."""
-        if number:
-            row = int(number) if number.isdecimal() and len(number) <= MOST_DIGITS else -1
-            if not 0 <= row < self.n:
-                raise InputError(f"there is no preset '{number}'; give 0 to {self.n - 1}")
-            held = self.names.get(row, name).strip()
-            if name and held != name:
-                raise InputError(
-                    f"preset {row} is '{held}', not '{name}'; the tags are of another dataset, or "
-                    "of another line"
-                )
-            return row
-        rows = self.rows.get(name, [])
-        if len(rows) != 1:
-            some = f"{counted(len(rows), 'preset')} have" if rows else "no preset has"
-            raise InputError(f"{some} the name '{name}'; give the number in column '{ID}'")
-        return rows[0]
-
-
 def _cell(tag: Tag, held: LabelMask, possible: LabelMask) -> str:
     """Write what is known of one tag of one preset."""
     left = [name for name, may in zip(tag.classes, held, strict=False) if may]
     return "" if (held == possible).all() else BETWEEN.join(left)
-
-
-@contextmanager
-def _line(path: str | Path, number: int) -> Iterator[None]:
-    """Say in front of an error which line it is about."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"'{path}' line {number}: {error}") from error

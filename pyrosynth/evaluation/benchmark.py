@@ -35,7 +35,8 @@ from pyrosynth.files import write_bytes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.statistics import interval
 from pyrosynth.synths.rendering import Renderer
-from pyrosynth.training.run import load_run, run_hash
+from pyrosynth.training.identity import run_hash
+from pyrosynth.training.run import load_run
 from pyrosynth.training.svi import torch_threads
 
 if TYPE_CHECKING:

@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.descriptors import NAMES
-from pyrosynth.errors import integer, numbers, require_shapes, require_type
+from pyrosynth.errors import (
+    MOST,
+    InputError,
+    integer,
+    number,
+    numbers,
+    require_shapes,
+    require_type,
+)
 from pyrosynth.statistics import Interval
 from pyrosynth.training.uncertainty import LEVELS, conformal_scores
 
@@ -180,7 +188,8 @@ def hpd_levels(log_q: ArrayLike, log_q_truth: ArrayLike, rng: np.random.Generato
     References:
         Hyndman, 1996, "Computing and graphing highest density regions".
     """
-    return ranks(-np.asarray(log_q), -np.asarray(log_q_truth), rng)
+    drawn = numbers("log_q", log_q, np.float64)
+    return ranks(-drawn, -numbers("log_q_truth", log_q_truth, np.float64), rng)
 
 
 def conformal_levels(
@@ -223,7 +232,11 @@ def tarp_levels(
         Lemos et al., 2023, "Sampling-based accuracy testing of posterior estimators for general
         inference" (TARP).
     """
-    drawn, true, points = (numbers("values", a, np.float64) for a in (draws, truth, references))
+    drawn, true = numbers("draws", draws, np.float64), numbers("truth", truth, np.float64)
+    points = numbers("references", references, np.float64)
+    rows = "n", "n_params"
+    shapes = {"truth": (true, rows), "references": (points, rows)}
+    require_shapes("TARP", {**shapes, "draws": (drawn, ("n_draws", *rows))})
     near = np.linalg.norm(drawn - points, axis=-1)
     return ranks(near, np.linalg.norm(true - points, axis=-1), rng)
 
@@ -237,8 +250,11 @@ def central_coverage(ranks: ArrayLike, level: float) -> Float:
 
     Returns:
         Shares, shape (...).
+
+    Raises:
+        InputError: The ranks are no numbers, there are none, or the level is no share.
     """
-    return np.mean(np.abs(np.asarray(ranks) - 0.5) < level / 2, axis=0)
+    return np.mean(np.abs(_uniform("ranks", ranks) - 0.5) < _share("level", level) / 2, axis=0)
 
 
 def region_coverage(levels: ArrayLike, level: float) -> Float:
@@ -250,8 +266,25 @@ def region_coverage(levels: ArrayLike, level: float) -> Float:
 
     Returns:
         Shares, shape (...).
+
+    Raises:
+        InputError: The levels are no numbers, there are none, or the level is no share.
     """
-    return np.mean(np.asarray(levels) < level, axis=0)
+    return np.mean(_uniform("levels", levels) < _share("level", level), axis=0)
+
+
+def _uniform(what: str, values: ArrayLike) -> Float:
+    """Return what is uniform where a posterior is calibrated, at least one for each thing."""
+    array = numbers(what, values, np.float64)
+    if not array.ndim or not len(array):
+        raise InputError(
+            f"{what} have the shape {array.shape}; give one or more of each, (n, ...)"
+        )
+    return array
+
+
+def _share(what: str, value: float) -> float:
+    return number(f"{what} is a share;", value, 0, 1)
 
 
 def expected_range(level: float, n: int, *, content: float = 0.95) -> Interval:
@@ -261,10 +294,17 @@ def expected_range(level: float, n: int, *, content: float = 0.95) -> Interval:
         level: The level, and so the expected coverage.
         n: Number of truths.
         content: Probability of the range.
+
+    Raises:
+        InputError: One of the two is no share, or ``n`` is below 1.
     """
     from scipy.stats import binom
 
-    n = integer("n", n, 1)
+    n, level, content = (
+        integer("n", n, 1, MOST),
+        _share("level", level),
+        _share("content", content),
+    )
     low, high = binom.ppf([(1 - content) / 2, (1 + content) / 2], n, level) / n
     return Interval(level, float(low), float(high))
 

@@ -51,8 +51,7 @@ from pyrosynth.inference.arviz import (
 from pyrosynth.inference.contraction import strongest
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.executor import open_executor
-from pyrosynth.training.fit import contract_hash, require_same_contract
-from pyrosynth.training.run import run_hash
+from pyrosynth.training.identity import contract_hash, require_same_contract, run_hash
 
 if TYPE_CHECKING:
     from arviz import InferenceData

@@ -35,7 +35,7 @@ from pyrosynth.synths import from_spec
 from pyrosynth.synths.executor import open_executor
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training import svi
-from pyrosynth.training.fit import contract_hash
+from pyrosynth.training.identity import contract_hash
 from pyrosynth.training.run import BANK
 
 if TYPE_CHECKING:

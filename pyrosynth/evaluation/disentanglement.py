@@ -96,6 +96,7 @@ def measure(run: Run, dataset: Dataset, truth: TagTable, split: str = "test") ->
     Raises:
         InputError: The run has no axes of tags, or the truth lacks one of them.
     """
+    require_type("run", run, Run, "a run, such as load_run(folder)")
     require_dataset(dataset)
     require_type("truth", truth, TagTable, "tags, such as read_tags(path, dataset)")
     rows = dataset.rows(split, human_only=True)
@@ -167,6 +168,9 @@ def coordinates(
     Raises:
         InputError: The variant has no axes of tags, or knows no latents of presets.
     """
+    require_type("run", run, Run, "a run, such as load_run(folder)")
+    require_dataset(dataset)
+    require_type("rng", rng, (np.random.Generator, type(None)), "np.random.default_rng(seed)")
     if not _hears(run.variant):
         return _of_levels(run, dataset.levels(rows), rng)
     z = torch.as_tensor(latents_of_sounds(Posterior(run), dataset.x(rows)))

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
+from pyrosynth.errors import InputError, counted, numbers, require_shapes, require_type
 from pyrosynth.evaluation.calibration import (
     LEVELS,
     Calibration,
@@ -95,7 +96,17 @@ def calibration(found: Calibration, names: Sequence[str], ax: Any = None) -> Any
         found: The uniform numbers.
         names: What the parameters are called.
         ax: Three axes to draw on.
+
+    Raises:
+        InputError: ``found`` is something else, or there is not one name for each parameter.
     """
+    require_type("found", found, Calibration, "what Calibration.of returns")
+    require_type("names", names, Sequence, "those of the parameters, such as run.space.names")
+    if len(names) != found.ranks.shape[1]:
+        raise InputError(
+            f"{counted(len(names), 'name')} for ranks of {found.ranks.shape[1]} parameters; "
+            "give one for each, such as run.space.names"
+        )
     u, n = found.ranks, len(found.ranks)
     ax = axes_for(ax, (WIDTH, 3.9), 1, 3)
     ranks, coverage, curves = ax
@@ -176,8 +187,18 @@ def descriptors(
         draws: Those of the draws, shape (n_draws, n, n_descriptors); NaN for a failed one.
         units: Unit of each descriptor, in order.
         ax: Axes to draw on, shape (2, 3).
+
+    Raises:
+        InputError: The descriptors are no numbers, or their shapes do not fit each other, or there
+            is not one unit for each.
     """
-    true, drawn = np.asarray(truth, np.float64), np.asarray(draws, np.float64)
+    true, drawn = numbers("truth", truth, np.float64), numbers("draws", draws, np.float64)
+    require_type("units", units, Mapping, "the unit of each descriptor, such as UNITS")
+    shapes = {
+        "truth": (true, ("n", len(units))),
+        "draws": (drawn, ("n_draws", "n", len(units))),
+    }
+    require_shapes("descriptors", shapes)
     with warnings.catch_warnings():  # a sound of which every draw failed has no interval
         warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
         low, middle, high = np.nanquantile(drawn, [0.05, 0.5, 0.95], axis=0)

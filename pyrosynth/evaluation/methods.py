@@ -28,7 +28,7 @@ from pyrosynth.inference.search import evolve
 from pyrosynth.modeling.adamw import AdamW
 from pyrosynth.modeling.networks import MLP, MelEncoder
 from pyrosynth.training.capture import seed_noise
-from pyrosynth.training.run import run_hash
+from pyrosynth.training.identity import run_hash
 
 Float = NDArray[np.float64]
 Array = NDArray[np.float32]

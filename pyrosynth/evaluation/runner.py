@@ -43,7 +43,7 @@ from pyrosynth.files import write_bytes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.inference.side_by_side import Tick, side_by_side
 from pyrosynth.synths.rendering import Renderer, RenderResult
-from pyrosynth.training.run import run_hash
+from pyrosynth.training.identity import run_hash
 
 Float = NDArray[np.float64]
 Arrays = dict[str, NDArray[Any]]

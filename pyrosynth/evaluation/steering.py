@@ -26,8 +26,7 @@ from pyrosynth.inference.posterior import Posterior
 from pyrosynth.statistics import spearman
 from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.rendering import Renderer, RenderResult
-from pyrosynth.training.fit import contract_hash
-from pyrosynth.training.run import run_hash
+from pyrosynth.training.identity import contract_hash, run_hash
 
 Float = NDArray[np.float64]
 

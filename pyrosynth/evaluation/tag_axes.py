@@ -50,8 +50,7 @@ from pyrosynth.report import (
 )
 from pyrosynth.statistics import Interval, paired_difference, relative_difference
 from pyrosynth.synths.rendering import Renderer
-from pyrosynth.training.fit import require_same_contract
-from pyrosynth.training.run import run_hash
+from pyrosynth.training.identity import require_same_contract, run_hash
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -15,10 +15,10 @@ from pyrosynth.audio.background import load_note
 from pyrosynth.audio.features import FeatureSpec, loudest, match_loudness
 from pyrosynth.audio.io import SUFFIXES, sound_files
 from pyrosynth.data.dataset import Dataset, require_dataset
-from pyrosynth.errors import DataError, InputError, checked_path
+from pyrosynth.errors import DataError, InputError, checked_path, integer
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.subspace import Subspace
-from pyrosynth.training.fit import contract_hash
+from pyrosynth.training.identity import contract_hash
 
 Float = NDArray[np.float64]
 Array = NDArray[np.float32]
@@ -151,9 +151,10 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None) -> Targe
     Raises:
         DataError: The folder holds no sound files, or none that can be used.
     """
+    require_dataset(dataset)
     files = _sound_files(checked_path("folder", folder))
     if n is not None:
-        chosen = np.sort(np.random.default_rng(0).permutation(len(files))[:n])
+        chosen = np.sort(np.random.default_rng(0).permutation(len(files))[: integer("n", n, 1)])
         files = [files[i] for i in chosen]
     rate = dataset.features.sample_rate
     n_samples = dataset.note.n_samples(rate)

@@ -31,7 +31,7 @@ from pyrosynth.files import claim, safe_name, whole, write_bytes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.plots import png
 from pyrosynth.report import Section, picture, section, table, write_report
-from pyrosynth.training.run import run_hash
+from pyrosynth.training.identity import run_hash
 
 DATA, FACTS, PICTURE = "data.nc", "facts.json", "picture.png"
 MAPPING, SOUNDS, PRESETS = "mapping.csv", "sounds.wav", "presets.json"
@@ -184,8 +184,6 @@ def explore(
         raise InputError(f"a morph through {through[0]} alone: give at least two presets")
     interpolation = usable_method(posterior, interpolation, rendering=True)
     center = at or through[0]
-    if str(sound) in space.names and not Path(str(sound)).exists():
-        raise InputError(f"'{sound}' is a known preset, no sound file; give it as at (--at)")
     asked = center if sound is None else checked_path("sound file", sound)
     nearest = nearest_presets(posterior, asked, N_PRESETS)
     plane = project(posterior, method=method, seed=seed)

@@ -83,7 +83,18 @@ class PresetPath:
 
     @classmethod
     def through(cls, space: LatentSpace, places: Sequence[Place], method: Method) -> "PresetPath":
-        """Return the straight path through places, in the latent space or in the parameters."""
+        """Return the straight path through places, in the latent space or in the parameters.
+
+        Raises:
+            InputError: There are no places, one is something else, or the method is unknown.
+        """
+        require_type("space", space, LatentSpace, "LatentSpace(posterior)")
+        require_type("places", places, Sequence, "a list of what space.place returns")
+        for place in places:
+            require_type("one of the places", place, Place, "what space.place returns")
+        if not places:
+            raise InputError("a path through 0 places: give at least 1")
+        checked_name("method of morphing", method, METHODS)
         points = [np.concatenate([place.z, place.u]) for place in places]
         if method != "latent":
             values = np.stack([place.values for place in places])
@@ -91,9 +102,7 @@ class PresetPath:
         return cls(space, method, np.stack(points), len(places))
 
     def place(self, position: ArrayLike) -> Place:
-        """Return the place at a position, see ``values``."""
-        if self.method != "latent":
-            return self.space.place_of(self.values(position))
+        """Return the place at a position of a path that is straight in the latent space."""
         z, u = np.split(self.between(position), [self.space.dim], axis=-1)
         latent = z.astype(np.float32)
         return Place(latent, u, self.space.values(latent, u))
@@ -107,14 +116,10 @@ class PresetPath:
         return (1 - share) * self.points[before] + share * self.points[after]
 
     def _index(self, position: ArrayLike) -> Float:
-        last = self.n_presets - 1
-        given = numbers(f"positions on a path from 0 to {last}", position, np.float64)
+        given, last = numbers("positions on a path", position, np.float64), self.n_presets - 1
         off = given[~((given >= -ROUNDING) & (given <= last + ROUNDING))]
         if off.size:
-            raise InputError(
-                f"position {off.flat[0]:g} on a path: give a number from 0, the first of its "
-                f"presets, to {last}, the last"
-            )
+            raise InputError(f"position {off.flat[0]:g} on a path: give a number from 0 to {last}")
         return np.clip(given / max(last, 1), 0.0, 1.0) * (len(self.points) - 1)
 
 
@@ -126,13 +131,13 @@ def find_path(
     steps: int = GRID,
 ) -> PresetPath:
     """Find a path through presets; see `morph`."""
+    space = LatentSpace(posterior)
     method = usable_method(posterior, method, rendering=renderer is not None)
     require_type(
         "presets", presets, (Sequence, np.ndarray), "a list of two or more, by their names"
     )
     if len(presets) < 2:
         raise InputError(f"a morph through {counted(len(presets), 'preset')}: give at least 2")
-    space = LatentSpace(posterior)
     places = [space.place(preset, renderer) for preset in presets]
     straight = PresetPath.through(space, places, method)
     if renderer is not None and method == "rendered":

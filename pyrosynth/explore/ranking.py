@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.data.labeling import DESCRIBED
-from pyrosynth.errors import checked_seed, integer, require_type
+from pyrosynth.errors import InputError, checked_name, checked_seed, integer, require_type
 from pyrosynth.explore.latent_space import LatentSpace, require_renderer
 from pyrosynth.explore.places import Array, Float
 from pyrosynth.explore.result import Result, json_numbers, rendered_sounds
@@ -67,7 +67,13 @@ class AxisRanking(Result):
 
         Args:
             rendered: Of the same run, all of its axes among these.
+
+        Raises:
+            InputError: It is no ranking, or has other axes.
         """
+        require_type("rendered", rendered, AxisRanking, "what rank_axes returns")
+        for axis in rendered.data["axis"].values:
+            checked_name("axis", str(axis), self.data["axis"].values.tolist())
         import xarray
 
         others = self.data.drop_sel(axis=rendered.data["axis"].values)
@@ -131,7 +137,9 @@ def rank_axes(
     require_type("axes", axes, (Sequence, type(None)), "a list of their names, or None")
     space = LatentSpace(posterior)
     every = [*space.linear_axes, *space.named_axes, *space.tags]
-    names = list(dict.fromkeys(every if axes is None else axes))
+    names = list(dict.fromkeys(every if axes is None else (space.axis(one).name for one in axes)))
+    if not names:
+        raise InputError("axes to rank: none; give their names, or None for all")
     chosen = np.random.default_rng(checked_seed(seed)).permutation(len(space))
     chosen = chosen[: integer("centers", centers, 1) - 1]
     places = [space.place(None), *(space.place(space.names[i]) for i in chosen)]

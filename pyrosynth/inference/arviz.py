@@ -9,13 +9,14 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.metrics import log_distance
+from pyrosynth.errors import InputError, checked_path, numbers, require_shapes, require_type
 from pyrosynth.files import write_bytes
 from pyrosynth.inference.answers import Draws
 from pyrosynth.inference.contraction import contraction, correlations, known_points
@@ -111,23 +112,44 @@ def label_groups(
     Returns:
         What each group that is given holds; the dimensions ``chain`` (of length 1) and
         ``draw`` come first.
+
+    Raises:
+        InputError: Names are no texts, or an array has not the axes that it should have.
     """
-    named = {
+    for what, names in (("presets", presets), ("params", params)):
+        require_type(what, names, Sequence, "a list of names")
+        for one in names:
+            require_type(f"one of {what}", one, str, "its name")
+    for what, told in (("coords", coords), ("attrs", attrs)):
+        require_type(what, told, (Mapping, NoneType), "a dictionary by name, or None")
+    named: dict[str, Any] = {
         "preset": distinct_names(presets),
         "param": list(params),
         "other_param": list(params),
-        **{key: np.asarray(value) for key, value in (coords or {}).items()},
+        **(coords or {}),
     }
+    labels = {dim: np.atleast_1d(held) for dim, held in named.items()}
 
-    def group(arrays: Arrays, lead: tuple[str, ...]) -> Group:
+    def group(name: str, arrays: Arrays, lead: tuple[str, ...]) -> Group:
+        require_type(name, arrays, Mapping, "a dictionary of arrays by name")
         variables: dict[str, Any] = {}
-        sizes: dict[str, int] = {}
+        sizes = {dim: len(held) for dim, held in labels.items()} | {"chain": 1}
+        axes: dict[str, NDArray[Any]] = {}
         for key, given in arrays.items():
-            array = np.asarray(given)[None] if "chain" in lead else np.asarray(given)
-            dims = (*lead, *DIMS.get(key, ()))[: array.ndim]
-            variables[key] = (dims, array)
-            sizes |= dict(zip(dims, array.shape, strict=True))
-        axes = {dim: np.asarray(named.get(dim, np.arange(n))) for dim, n in sizes.items()}
+            array = _array(f"{key} of {name}", given)
+            shape = (1, *array.shape) if "chain" in lead else array.shape
+            dims = (*lead, *DIMS.get(key, ()))
+            if not len(lead) <= len(shape) <= len(dims) or any(
+                sizes.setdefault(dim, n) != n for dim, n in zip(dims, shape, strict=False)
+            ):
+                wanted = ", ".join(f"{dim} {sizes.get(dim, '')}".strip() for dim in dims)
+                raise InputError(
+                    f"{key} of {name} has the shape {array.shape}; give an array "
+                    f"({wanted.removeprefix('chain 1, ')})"
+                )
+            dims = dims[: len(shape)]
+            variables[key] = (dims, array.reshape(shape))
+            axes |= {dim: labels.get(dim, np.arange(sizes[dim])) for dim in dims}
         return Group(variables, axes, dict(attrs or {}))
 
     drawn = ("chain", "draw", "preset")
@@ -141,16 +163,40 @@ def label_groups(
         "log_likelihood": (log_likelihood, drawn),
         "sample_stats": (sample_stats, drawn),
     }
-    return {name: group(arrays, lead) for name, (arrays, lead) in given.items() if arrays}
+    return {
+        name: group(name, arrays, lead)
+        for name, (arrays, lead) in given.items()
+        if arrays is not None and not (isinstance(arrays, Mapping) and not arrays)
+    }
+
+
+def _array(what: str, given: Any) -> NDArray[Any]:
+    """Return numbers or texts as an array."""
+    try:
+        array = np.asarray(given)
+    except ValueError:  # lists of differing lengths
+        array = np.empty(0, object)
+    return array if array.dtype.kind in "USb" else numbers(what, given)
 
 
 def inference_data(groups: Mapping[str, Group]) -> "InferenceData":
-    """Turn labelled groups into what ArviZ's functions take."""
+    """Turn labelled groups into what ArviZ's functions take.
+
+    Raises:
+        InputError: They are not what `label_groups` returns.
+    """
     import xarray
 
+    _require_groups(groups)
     return arviz().InferenceData(
         **{name: xarray.Dataset(*group) for name, group in groups.items()}
     )
+
+
+def _require_groups(groups: Any) -> None:
+    require_type("groups", groups, Mapping, "what label_groups returns")
+    for group in groups.values():
+        require_type("one of the groups", group, Group, "what label_groups returns")
 
 
 def label_draws(
@@ -160,14 +206,18 @@ def label_draws(
     attrs: Mapping[str, Any] | None = None,
 ) -> dict[str, Group]:
     """Label draws of one sound, see `pyrosynth.inference.answers.Draws.to_inference_data`."""
+    require_type("draws", draws, Draws, "what posterior.sample(x) returns")
+    require_type("name", name, str, "what the sound is called")
     posterior, x = draws.posterior, draws.x
     likelihood = posterior.log_likelihood(draws.v, x)
     spec = posterior.run.features
     stats = {"log_q": draws.log_q[:, None]}
     predictive, lsd = None, None
     if sounds is not None:
-        predictive = {"x": np.asarray(sounds)[:, None]}
-        lsd = log_distance(np.asarray(sounds), x)
+        played = numbers("sounds", sounds)
+        require_shapes("the draws", {"sounds": (played, (len(draws), *x.shape))})
+        predictive = {"x": played[:, None]}
+        lsd = log_distance(played, x)
         stats["lsd"] = lsd[:, None]
     return label_groups(
         presets=[name],
@@ -223,8 +273,11 @@ def save_groups(groups: Mapping[str, Group], path: str | Path) -> None:
     """Write labelled groups to a netCDF file, atomically; ``arviz.from_netcdf`` reads it.
 
     Raises:
-        InputError: The file cannot be written, for example on a full disk.
+        InputError: The groups are not what `label_groups` returns, or the file cannot be
+            written, for example on a full disk.
     """
+    _require_groups(groups)
+    path = checked_path("path", path)
     import io
 
     import h5netcdf

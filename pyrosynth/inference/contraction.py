@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
-from pyrosynth.errors import numbers
+from pyrosynth.errors import InputError, counted, numbers, require_shapes
 from pyrosynth.synths.params import ParamSpace
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def correlations(v: ArrayLike, lsd: ArrayLike | None = None) -> Float:
     Returns:
         Shape (n_params, n_params); 0 for a control on which all draws agree.
     """
-    return _spearman(_alike(numbers("draws", v, np.float64), lsd))
+    return _spearman(_alike(_draws(v), lsd))
 
 
 def trade_offs(v: ArrayLike, names: Sequence[str], lsd: ArrayLike | None = None) -> list[TradeOff]:
@@ -94,7 +94,9 @@ def trade_offs(v: ArrayLike, names: Sequence[str], lsd: ArrayLike | None = None)
         The eight pairs of greatest correlation, of those that chance alone does not explain
         (Bonferroni over all pairs).
     """
-    draws = _alike(numbers("draws", v, np.float64), lsd)
+    draws = _alike(_draws(v), lsd)
+    if len(names) != draws.shape[1]:
+        raise InputError(f"{counted(len(names), 'name')} for draws of shape {draws.shape}")
     n_pairs = max(1, len(names) * (len(names) - 1) // 2)
     if len(draws) < FEWEST_DRAWS:
         return []
@@ -121,11 +123,19 @@ def known_points(posterior: "Posterior") -> Float | None:
     return posterior.run.space.encode(posterior.learnt(posterior.bank.values)).astype(np.float64)
 
 
+def _draws(v: ArrayLike) -> Float:
+    draws = numbers("draws", v, np.float64)
+    require_shapes("one sound", {"draws": (draws, ("n_draws", "n_params"))})
+    return draws
+
+
 def _alike(v: Float, lsd: ArrayLike | None) -> Float:
     """Return the draws that sound nearest, half of them, where it is known."""
     if lsd is None:
         return v
-    return v[np.argsort(numbers("distances", lsd, np.float64), kind="stable")[: (len(v) + 1) // 2]]
+    far = numbers("distances", lsd, np.float64)
+    require_shapes("the draws", {"distances": (far, (len(v),))})
+    return v[np.argsort(far, kind="stable")[: (len(v) + 1) // 2]]
 
 
 def _spearman(v: Float) -> Float:

@@ -22,10 +22,10 @@ from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Audio, Note, load_audio
 from pyrosynth.audio.pitch import pitch
 from pyrosynth.audio.tuning import TunedSound
-from pyrosynth.errors import InputError, SynthError, integer, require_type
+from pyrosynth.errors import InputError, SynthError, checked_seed, integer, require_type
 from pyrosynth.inference.answers import Match
 from pyrosynth.inference.pool import IN_TUNE, NO_FARTHER_DB, Pool
-from pyrosynth.inference.search import Search
+from pyrosynth.inference.search import Search, require_report
 from pyrosynth.synths.rendering import Renderer, RenderResult
 from pyrosynth.training.svi import plain_torch
 
@@ -89,6 +89,7 @@ def hear(posterior: "Posterior", path: str | Path, *, own_level: bool = False) -
     Raises:
         InputError: The file cannot be used.
     """
+    _require_posterior(posterior)
     if own_level:
         ways = [Hearing(posterior.listen(path, own_level=True))]
     else:
@@ -99,6 +100,12 @@ def hear(posterior: "Posterior", path: str | Path, *, own_level: bool = False) -
         replace(way, coverage=coverage_advice(recording, _used(posterior, way, recording), spec))
         for way in ways
     ]
+
+
+def _require_posterior(posterior: Any) -> None:
+    from pyrosynth.inference.posterior import Posterior  # which imports this file
+
+    require_type("posterior", posterior, Posterior, "Posterior.load(folder)")
 
 
 def _used(posterior: "Posterior", way: Hearing, recording: Audio) -> tuple[int, int]:
@@ -336,10 +343,13 @@ def refine(
     Raises:
         InputError: There is no way, the renderer keeps no audio, or the budget is below 1.
     """
+    _require_posterior(posterior)
+    require_type("renderer", renderer, Renderer, "posterior.renderer(keep_audio=True)")
     require_type("ways", ways, Sequence, "what posterior.hear(path) gives")
     if not ways or not all(isinstance(way, Hearing) for way in ways):
         raise InputError("ways are no list of Hearing; give what posterior.hear(path) gives")
-    budget = integer("budget", budget, 1)
+    require_report(report)
+    budget, seed = integer("budget", budget, 1), checked_seed(seed)
     searches = [open_search(posterior, way, renderer, seed, report) for way in ways]
     chosen = choose(searches, budget)
     search = searches[chosen]

@@ -5,7 +5,7 @@ Every proposal is rendered and counted; what comes out is the best that was hear
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -201,12 +201,21 @@ def search(
 ) -> Match:
     """Find the preset behind a sound, see `pyrosynth.inference.posterior.Posterior.refine`."""
     require_type("renderer", renderer, Renderer, "posterior.renderer(); a budget goes by its name")
-    if not callable(report):
-        raise InputError(f"report is {shown(report)}; give a function of the number of sounds")
+    require_report(report)
     pool = Pool(target, posterior.run.full_space, posterior.run.space, renderer, report)
     going = Search(posterior, pool, seed)
     going.run(budget)
     return going.match()
+
+
+def require_report(report: Any) -> None:
+    """Make sure that what is told of progress is a function.
+
+    Raises:
+        InputError: It is something else.
+    """
+    if not callable(report):
+        raise InputError(f"report is {shown(report)}; give a function of the number of sounds")
 
 
 class Search:

@@ -44,6 +44,8 @@ class Dims:
         require_type("x_shape", self.x_shape, (tuple, list), "(n_mels, n_frames)")
         for size in self.x_shape:
             integer(f"x_shape {self.x_shape!r} with", size, 1)
+        for name in ("resolution", "tags", "classes"):
+            require_type(f"{name} of dims", getattr(self, name), (tuple, list), "a tuple")
         sizes = len(self.x_shape), len(self.resolution), len(self.tags)
         if sizes[0] != 2 or sizes[1] not in (0, self.n_params) or sizes[2] != len(self.classes):
             raise InputError(

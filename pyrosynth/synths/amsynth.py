@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from pyrosynth.errors import InputError, SynthError, counted, read_limited, reading
+from pyrosynth.errors import InputError, SynthError, checked_path, counted, read_limited, reading
 from pyrosynth.files import whole, write_bytes
 from pyrosynth.synths.amsynth_params import READINGS, SPACE
 from pyrosynth.synths.apt import download, unpack
 from pyrosynth.synths.base import Isolation
 from pyrosynth.synths.dssi import DssiSynth
-from pyrosynth.synths.presets import LARGEST_FILE, Preset
+from pyrosynth.synths.presets import LARGEST_FILE, Preset, checked_presets
 from pyrosynth.synths.user_folders import data_home
 
 PLUGIN_FILE = "amsynth_dssi.so"
@@ -224,7 +224,7 @@ def read_bank(path: str | os.PathLike[str]) -> list[Preset]:
 
 def _read_each(path: str | os.PathLike[str]) -> list[Preset | InputError]:
     """Read a file as `read_bank` does, with an error in the place of a preset that is bad."""
-    file = Path(path)
+    file = checked_path("bank file", path)
     with reading(InputError, f"cannot read the bank file '{path}'", "give one of amsynth's"):
         content = read_limited(file, LARGEST_FILE)
     lines = content.decode("utf-8-sig", "replace").splitlines()
@@ -278,9 +278,10 @@ def write_bank(path: str | os.PathLike[str], presets: Sequence[Preset]) -> None:
         presets: At most 128, all that amsynth reads from one file.
 
     Raises:
-        InputError: There are too many presets, one names an unknown control, or the file cannot
-            be written.
+        InputError: There are no presets or too many, one names an unknown control, or the file
+            cannot be written.
     """
+    presets = checked_presets(presets)
     if len(presets) > BANK_PRESETS:
         raise InputError(
             f"{counted(len(presets), 'preset')} for one bank file; amsynth reads at most "
@@ -294,7 +295,7 @@ def write_bank(path: str | os.PathLike[str], presets: Sequence[Preset]) -> None:
             f"<parameter> {name} {np.format_float_scientific(value)}"
             for name, value in zip(SPACE.names, values, strict=True)
         ]
-    write_bytes(Path(path), "\n".join([*lines, BANK_END, ""]).encode("utf-8"))
+    write_bytes(checked_path("bank file", path), "\n".join([*lines, BANK_END, ""]).encode("utf-8"))
 
 
 def _legal(preset: Preset) -> Preset:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Audio, Note
+from pyrosynth.audio.io import Audio, Note, require_note
 from pyrosynth.errors import InputError, counted, require_type
 from pyrosynth.synths.answers import NOTHING
 from pyrosynth.synths.contract import wrap_methods
@@ -198,3 +198,19 @@ def require_synth(synth: Any) -> None:
         InputError: It is something else.
     """
     require_type("synth", synth, Synth, "a synth, such as load_synth('voice')")
+
+
+def checked_notes(notes: Any) -> list[Note]:
+    """Return an argument that is a `Note`, or a sequence of one or more, as a list.
+
+    Raises:
+        InputError: It is something else.
+    """
+    if isinstance(notes, Note):
+        return [notes]
+    require_type("notes", notes, Sequence, "a Note, or a list of them")
+    for note in notes:
+        require_note(note)
+    if not notes:
+        raise InputError("notes: none; give a Note, or a list of them")
+    return list(notes)

@@ -120,6 +120,7 @@ def from_spec(spec: dict[str, Any], told: Mapping[str, Any] = NOTHING) -> Synth:
         SynthError: The plugin is missing or not usable.
     """
     require_type("description of a synth", spec, Mapping, "what its spec() returns")
+    require_type("what is told of a synth", told, Mapping, "the synth's told")
     with known(told):
         return _rebuilt(dict(spec))
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Audio, Note, require_note
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, checked_path
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.dx7 import SPACE, read_syx, voice_bytes, write_syx
 from pyrosynth.synths.packages import version_of
-from pyrosynth.synths.presets import Preset
+from pyrosynth.synths.presets import Preset, checked_presets
 from pyrosynth.synths.user_folders import data_home, expanded
 
 PACKAGE = "dexed-py"
@@ -65,11 +65,11 @@ class Dexed(Synth):
 
     def read_bank(self, path: str | os.PathLike[str]) -> list[Preset]:
         """Read a ``.syx`` file, see `pyrosynth.synths.dx7.read_syx`."""
-        return read_syx(Path(path))
+        return read_syx(checked_path("bank file", path))
 
     def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
         """Write a ``.syx`` file, see `pyrosynth.synths.dx7.write_syx`."""
-        write_syx(path, presets)
+        write_syx(checked_path("bank file", path), checked_presets(presets))
         return True
 
     def render(self, values: NDArray[np.float64], note: Note, sample_rate: int) -> Audio:

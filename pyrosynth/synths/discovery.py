@@ -19,13 +19,14 @@ from tqdm.auto import tqdm
 
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import SynthError, checked_seed, counted, number, read_limited
-from pyrosynth.synths.base import Synth
+from pyrosynth.errors import SynthError, checked_path, checked_seed, counted, number, read_limited
+from pyrosynth.synths.base import Synth, checked_notes, require_synth
 from pyrosynth.synths.bases import MANY, MOST_BASES, covering, spread_out, still_to_hear, usage_of
 from pyrosynth.synths.catalog import from_spec
 from pyrosynth.synths.description import Description, is_as_made, read_description, read_file
 from pyrosynth.synths.presets import LARGEST_FILE, Preset, distinct, preset_array
-from pyrosynth.synths.rendering import Renderer, n_cores, probe_isolation
+from pyrosynth.synths.probing import probe_isolation
+from pyrosynth.synths.rendering import Renderer, n_cores
 from pyrosynth.synths.unfinished import (
     read_unfinished,
     require_replaceable,
@@ -91,10 +92,15 @@ def describe(
         SynthError: No setting of the synth gives a sound, or it has changed since ``out`` was
             begun.
     """
-    seed, path, seconds = checked_seed(seed), Path(out), number("seconds", seconds, 0)
+    require_synth(synth)
+    seed, path, seconds = (
+        checked_seed(seed),
+        checked_path("out", out),
+        number("seconds", seconds, 0),
+    )
     for names in (use, fix):
         synth.param_space.index(names)
-    settings = {"seed": seed, "notes": [note.to_json() for note in notes]}
+    settings = {"seed": seed, "notes": [note.to_json() for note in checked_notes(notes)]}
     held: dict[str, Any] = {}
     if path.exists() and force:
         require_replaceable(path)
@@ -102,7 +108,7 @@ def describe(
         held = read_unfinished(path, synth, settings)
         if not held:
             described = read_description(path).with_use(use, fix)
-            if use or fix:
+            if len(use) or len(fix):
                 described.save(path, made=is_as_made(read_file(path)[0]))
             return described
     began = _cpu_seconds()

@@ -153,7 +153,7 @@ class DssiSynth(IsolatedSynth):
     Args:
         path: The plugin library, with ``#label`` behind it where it holds several synths.
         isolation: What is renewed between two sounds. ``fresh`` suffices for most synths;
-            `pyrosynth.synths.rendering.probe_isolation` tells. ``fork`` is not offered where the
+            `pyrosynth.synths.probing.probe_isolation` tells. ``fork`` is not offered where the
             plugin starts threads when it is loaded.
 
     Attributes:

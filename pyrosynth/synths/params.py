@@ -286,8 +286,7 @@ class ParamSpace:
         require_type("names of parameters", names, Iterable, "a list of names")
         position = {name: i for i, name in enumerate(self.names)}
         for name in names:
-            if name not in position:
-                raise unknown("parameter", name, self.names)
+            checked_name("parameter", name, position)
         return np.array([position[name] for name in names], dtype=np.int64)
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.io import Audio, Note
-from pyrosynth.errors import InputError, SynthError
+from pyrosynth.errors import InputError, SynthError, checked_path
 from pyrosynth.files import atomic
 from pyrosynth.synths.answers import answer, kept
 from pyrosynth.synths.base import Isolation
@@ -18,7 +18,7 @@ from pyrosynth.synths.hosts.plugin import NO_CONTROLS, Instance, PluginClass, Pl
 from pyrosynth.synths.hosts.process import ask
 from pyrosynth.synths.isolation import IsolatedSynth, require_isolation
 from pyrosynth.synths.params import ParamSpace
-from pyrosynth.synths.presets import Preset, checked_values
+from pyrosynth.synths.presets import Preset, checked_presets, checked_values
 
 
 class PluginSynth(IsolatedSynth):
@@ -28,7 +28,7 @@ class PluginSynth(IsolatedSynth):
         path: The plugin, with ``#name`` behind it where it holds several instruments; or the URI
             of an LV2 plugin.
         isolation: What is renewed between two sounds. ``load`` is exact for all plugins known;
-            `pyrosynth.synths.rendering.probe_isolation` finds a cheaper one. ``fork`` is not
+            `pyrosynth.synths.probing.probe_isolation` finds a cheaper one. ``fork`` is not
             offered where the plugin starts threads when it is loaded.
         host: What plays it, one of `pyrosynth.synths.hosts.formats.HOSTS`: ``own``, or
             ``dawdreamer`` for VST2 plugins and for VST3 plugins that the own host cannot load;
@@ -106,9 +106,9 @@ class PluginSynth(IsolatedSynth):
         """Write the first preset in the file or bundle of the format; False if it has none."""
         if not self.preset_suffix:
             return False
-        preset = presets[0]
+        preset = checked_presets(presets)[0]
         values = preset.array(self.param_space).tolist()
-        with atomic(path) as new:
+        with atomic(checked_path("preset file", path)) as new:
             self._ask("save_preset", self.described.to_json(), str(new), preset.name, values)
         return True
 
@@ -119,7 +119,7 @@ class PluginSynth(IsolatedSynth):
             InputError: It is none, is of another synth, or has a value that is no number.
             SynthError: The format has none, or the plugin does not take it.
         """
-        file = Path(path)
+        file = checked_path("preset file", path)
         presets = self._ask("load_presets", self.described.to_json(), str(file.resolve()))
         for name, v in presets:
             if not np.isfinite(v).all():

@@ -196,10 +196,21 @@ def preset_array(
     presets: Sequence[Preset], space: ParamSpace, *, clamp: bool = False
 ) -> NDArray[np.float64]:
     """Stack presets into native values, shape (n_presets, n_params); see `Preset.array`."""
+    return np.stack([preset.array(space, clamp=clamp) for preset in checked_presets(presets)])
+
+
+def checked_presets(presets: Sequence[Preset]) -> list[Preset]:
+    """Return an argument that is a sequence of one or more presets, as a list.
+
+    Raises:
+        InputError: It is something else.
+    """
     require_type("presets", presets, Sequence, "a list of Preset")
     for preset in presets:
         require_type("one of the presets", preset, Preset, "a Preset, such as Preset.load(file)")
-    return np.stack([preset.array(space, clamp=clamp) for preset in presets])
+    if not presets:
+        raise InputError("presets: none; give one or more")
+    return list(presets)
 
 
 def checked_values(values: ArrayLike, space: ParamSpace, n_axes: int) -> NDArray[np.float64]:

@@ -7,9 +7,8 @@ workers, if the synth's isolation is exact; `probe_isolation` finds out.
 import os
 import pickle
 import sys
-import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from threading import Lock, RLock
@@ -21,8 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.io import Note, require_note
-from pyrosynth.errors import InputError, SynthError, integer, number, numbers, require_type, shown
-from pyrosynth.synths import Synth, from_spec
+from pyrosynth.errors import InputError, SynthError, integer, number
+
+from pyrosynth.errors import require_type, shown  # isort: skip
+from pyrosynth.synths import Synth
 from pyrosynth.synths.base import LONGEST_SECONDS, require_synth
 from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.sandbox import Scratch
@@ -237,12 +238,18 @@ class Renderer:
                 being rendered, by another thread or by another stream.
             SynthError: The synth does not load in a worker.
         """
+        require_type("chunks", chunks, Iterable, "pairs of a key and values")
+        if not (finish is None or callable(finish)):
+            raise InputError(f"finish is {shown(finish)}; give a function, or None")
         keys: dict[int, Any] = {}
         missing: dict[int, int] = {}
         results: dict[int, RenderResult] = {}
 
         def batches() -> Iterator[tuple[tuple[int, int], NDArray[np.float64]]]:
-            for index, (key, values) in enumerate(chunks):
+            for index, chunk in enumerate(chunks):
+                if not isinstance(chunk, tuple | list) or len(chunk) != 2:
+                    raise InputError(f"a chunk is {shown(chunk)}; give a key and values")
+                key, values = chunk
                 array = self._checked(values)
                 keys[index], missing[index] = key, len(array)
                 results[index] = self._blank(len(array))
@@ -313,80 +320,6 @@ def n_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def probe_isolation(
-    synth: Synth,
-    note: Note | Sequence[Note],
-    sample_rate: int,
-    values: ArrayLike,
-    seed: int = 0,
-    *,
-    first_exact: bool = False,
-) -> dict[str, Any]:
-    """Find out what must be renewed between two sounds of a synth.
-
-    Each isolation renders the sounds in order and, in a new process, shuffled; a sound that is
-    the same both times does not depend on those before it. A plugin that reads memory it has not
-    written may seem exact with few sounds, or with one note.
-
-    Args:
-        synth: The synth, which is probed with each of its ``isolations``.
-        note: The note to play, or several; all have to be the same.
-        sample_rate: Rate in Hz.
-        values: Native parameter values, shape (n, n_params); the more different the better.
-        seed: Of the shuffling.
-        first_exact: Whether to leave out those after the first that is exact, and further notes
-            of those that are not.
-
-    Returns:
-        ``identical``: share of identical sounds for each isolation; ``seconds``: time per sound;
-        ``exact``: the first of the synth's isolations with all sounds identical, None if there
-        is none. A sound that failed is not identical.
-    """
-    require_synth(synth)
-    array = numbers("values", values, np.float64)
-    order = np.random.default_rng(seed).permutation(len(array))
-    notes = [note] if isinstance(note, Note) else list(note)
-    spec = synth.spec()
-    identical: dict[str, float] = {}
-    seconds: dict[str, float] = {}
-    for mode in synth.isolations:
-        probed = (
-            from_spec({**spec, "isolation": mode}, synth.told) if "isolation" in spec else synth
-        )
-        shares = []
-        began = time.perf_counter()
-        for played in notes:
-            shares.append(_share_identical(probed, played, sample_rate, array, order))
-            if first_exact and shares[-1] < 1.0:
-                break
-        seconds[mode] = (time.perf_counter() - began) / (2 * len(array) * len(shares))
-        identical[mode] = min(shares)
-        if first_exact and identical[mode] == 1.0:
-            break
-    exact = next((mode for mode, share in identical.items() if share == 1.0), None)
-    return {"identical": identical, "seconds": seconds, "exact": exact}
-
-
-def _share_identical(
-    synth: Synth,
-    note: Note,
-    sample_rate: int,
-    values: NDArray[np.float64],
-    order: NDArray[np.int64],
-) -> float:
-    """Return the share of sounds that are the same in order and shuffled, in new processes."""
-    sounds, failed = [], np.zeros(len(values), bool)
-    for turn in (np.arange(len(values)), order):
-        with Renderer(synth, note, sample_rate, workers=1) as renderer:
-            rendered = renderer.render(values[turn])
-        assert rendered.audio is not None
-        sound = np.empty_like(rendered.audio)
-        sound[turn] = rendered.audio
-        failed[turn] |= rendered.failed
-        sounds.append(sound)
-    return float(((sounds[0] == sounds[1]).all(axis=1) & ~failed).mean())
 
 
 def _copy(slot: Slot, rendered: RenderResult, start: int, n: int) -> None:

@@ -24,13 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Audio, Note
-from pyrosynth.errors import InputError, SynthError
+from pyrosynth.errors import InputError, SynthError, checked_path
 from pyrosynth.files import safe_name, whole
 from pyrosynth.synths.answers import answer, kept
 from pyrosynth.synths.isolation import IsolatedSynth
 from pyrosynth.synths.packages import version_of
 from pyrosynth.synths.params import Param, ParamSpace
-from pyrosynth.synths.presets import Preset
+from pyrosynth.synths.presets import Preset, checked_presets
 from pyrosynth.synths.sandbox import PYTHON
 from pyrosynth.synths.user_folders import data_home, expanded
 from pyrosynth.synths.vital_presets import (
@@ -121,14 +121,14 @@ class Vital(IsolatedSynth):
         Raises:
             InputError: It is none of Vital's, or of a newer Vital.
         """
-        return self._read_file(Path(path))[1]
+        return self._read_file(checked_path("preset file", path))[1]
 
     def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
         """Write the first preset as a ``.vital`` file, with all else as its template has it."""
-        preset = presets[0]
+        preset = checked_presets(presets)[0]
         values = preset.array(self.param_space)
         named = dict(zip(self.param_space.names, values.tolist(), strict=True))
-        write_vital(path, self.template(values), named, preset.name)
+        write_vital(checked_path("preset file", path), self.template(values), named, preset.name)
         return True
 
     def with_files(self, files: Sequence[Path], folder: Path) -> "Vital":

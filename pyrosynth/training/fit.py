@@ -21,7 +21,6 @@ from pyrosynth.data.dataset import Dataset, require_dataset
 from pyrosynth.data.labeling import HIDDEN, default_tags
 from pyrosynth.data.tags import TagTable, read_tags
 from pyrosynth.errors import (
-    DataError,
     InputError,
     RunError,
     checked_path,
@@ -38,15 +37,9 @@ from pyrosynth.training import svi, zoo
 from pyrosynth.training.batches import TrainData
 from pyrosynth.training.capture import seed_noise
 from pyrosynth.training.distributed import Processes, device_of_process, joined, leads
+from pyrosynth.training.identity import contract_hash, require_same_contract, weights_hash
 from pyrosynth.training.memory import memory_text
-from pyrosynth.training.run import (
-    BANK,
-    FACTS,
-    Run,
-    load_run,
-    require_own_source,
-    weights_hash,
-)
+from pyrosynth.training.run import BANK, FACTS, Run, load_run, require_own_source
 from pyrosynth.training.state import settings_of
 from pyrosynth.training.stream import StreamedData, buffer_size, memory_of, training_data
 from pyrosynth.training.tags import STEPS, fit_tags
@@ -249,7 +242,11 @@ def calibrate(run: Run, dataset: Dataset) -> Run:
 
     Returns:
         The run with what was found.
+
+    Raises:
+        InputError: ``run`` or ``dataset`` is something else.
     """
+    require_type("run", run, Run, "a run, such as load_run(folder)")
     require_dataset(dataset)
     rows = dataset.rows("valid", human_only=True)
     variant, device = run.variant, run.mean.device
@@ -291,33 +288,6 @@ def take_weights(variant: Variant, other: Variant) -> None:
         found = difference(other.hyperparameters(), variant.hyperparameters())
         why = f"it has {found}" if found else str(error)
         raise ValueError(why if given == wanted else f"it is a {given}, not a {wanted}") from error
-
-
-def contract_hash(dataset: Dataset) -> str:
-    """Return a hash of all that decides what the rows of a dataset hold."""
-    return hashlib.sha256(json.dumps(dataset.contract, sort_keys=True).encode()).hexdigest()
-
-
-def require_same_contract(run: Run, dataset: Dataset) -> None:
-    """Make sure that a dataset is of the synth, note, parameters and features of a run.
-
-    Raises:
-        DataError: It is not; the first difference is named.
-    """
-    parts = {
-        "synth": (run.synth_spec.get("synth"), dataset.synth_spec.get("synth")),
-        "learnt parameters": (list(run.space.names), list(dataset.space.names)),
-        "note": (run.note, dataset.note),
-        "features": (run.features, dataset.features),
-        "parameter space": (run.full_space, dataset.full_space),
-    }
-    for part, (learnt, given) in parts.items():
-        if learnt != given:
-            shown = "" if part == "parameter space" else f" ({given}, the run learnt {learnt})"
-            raise DataError(
-                f"dataset '{dataset.path}' has another {part} than the run{shown}; give the "
-                "dataset the run was fitted on, or one rendered alike"
-            )
 
 
 def _share(file: str | Path, target: Path) -> None:

@@ -121,11 +121,20 @@ class Run:
 
     def standardise(self, x: Tensor | ArrayLike) -> Tensor:
         """Turn log-mel features (..., n_mels, n_frames) into what the variant reads."""
-        return (torch.as_tensor(x).to(self.mean) - self.mean) / self.std
+        return (self._features(x) - self.mean) / self.std
 
     def unstandardise(self, x: Tensor | ArrayLike) -> Tensor:
         """Turn what the variant predicts back into log-mel features."""
-        return torch.as_tensor(x).to(self.mean) * self.std + self.mean
+        return self._features(x) * self.std + self.mean
+
+    def _features(self, x: Tensor | ArrayLike) -> Tensor:
+        array = x if isinstance(x, Tensor) else torch.as_tensor(numbers("features", x, np.float32))
+        if array.shape[-2:] != self.mean.shape:
+            raise InputError(
+                f"features have shape {tuple(array.shape)}; give (..., "
+                f"{self.mean.shape[0]}, {self.mean.shape[1]})"
+            )
+        return array.to(self.mean)
 
     def latents(self, z: ArrayLike, n_axes: int | None = None) -> Tensor:
         """Return latents on the run's device, after making sure that the variant can read them.
@@ -142,6 +151,18 @@ class Run:
             rows = "n" if n_axes else "..."
             raise InputError(f"latents have shape {latent.shape}; give ({rows}, {dim})")
         return torch.as_tensor(latent, device=self.mean.device)
+
+    def unit_values(self, unit: Tensor | ArrayLike) -> Tensor:
+        """Return unit values of the learnt parameters, (..., n_params), with their gradients.
+
+        Raises:
+            InputError: They are no numbers, or of another shape.
+        """
+        given = unit if isinstance(unit, Tensor) else numbers("unit values", unit, np.float32)
+        if given.shape[-1:] != (len(self.space),):
+            shape = tuple(given.shape)
+            raise InputError(f"unit values have shape {shape}; give (..., {len(self.space)})")
+        return torch.as_tensor(given).to(self.mean.device)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the source of the variant, not its name: another process has not loaded it."""
@@ -376,25 +397,3 @@ def _sha256(path: Path) -> str:
 
 def _sha256_of(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def run_hash(posterior: Any) -> str:
-    """Return a hash of all that decides what a run answers."""
-    variant = posterior.variant
-    digest = hashlib.sha256(variant_source(type(variant)).encode())
-    options = {**variant.hyperparameters(), "temperature": posterior.run.temperature}
-    digest.update(json.dumps(options, sort_keys=True).encode())
-    _add_weights(digest, variant)
-    return digest.hexdigest()
-
-
-def weights_hash(variant: Variant) -> str:
-    """Return a hash of the weights of a variant."""
-    digest = hashlib.sha256()
-    _add_weights(digest, variant)
-    return digest.hexdigest()
-
-
-def _add_weights(digest: "hashlib._Hash", variant: Variant) -> None:
-    for name, tensor in sorted(variant.state_dict().items()):
-        digest.update(name.encode() + tensor.cpu().numpy().tobytes())

@@ -243,7 +243,7 @@ def find_device(name: str) -> torch.device:
     """
     try:
         device = torch.device(name)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"unknown device '{name}'; give cpu or cuda") from error
     if device.type not in ("cpu", "cuda") or device.type == "cpu" and device.index:
         raise InputError(f"device '{name}' is not supported; give cpu or cuda")

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pyrosynth.errors import InputError, RunError, checked_path, unknown
+from pyrosynth.errors import InputError, RunError, checked_name, checked_path
 
 if TYPE_CHECKING:
     from pyrosynth.modeling import Variant
@@ -179,8 +179,7 @@ def _class(given: Any) -> "type[Variant]":
 
 
 def _file(name: str) -> Path:
-    if name not in list_models():
-        raise unknown("model", name, list_models())
+    checked_name("model", name, list_models())
     return FOLDER / f"{name}.py"
 
 
