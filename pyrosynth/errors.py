@@ -325,7 +325,8 @@ def numbers(what: str, values: Any, dtype: Any = None) -> Any:
             raise TypeError("true and false are none")
         return array if dtype is None else array.astype(dtype, copy=False)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{what} that are no numbers ({error}); give numbers") from error
+        odd = next((shown(part) for part in parts if not hasattr(part, "__float__")), error)
+        raise InputError(f"{what} that are no numbers ({odd}); give numbers") from error
 
 
 def _parts(values: Any) -> Iterator[Any]:

@@ -68,7 +68,7 @@ MATCH = {
         (lambda: ps.Preset("a").array(VOICE), "parameters is Voice .*; give a ParamSpace"),
         (lambda: ps.Preset.from_array(VOICE, [1]), "parameters is Voice .*; give a ParamSpace"),
         (lambda: ps.Preset.from_array(SPACE, "ab"), "values that are no numbers"),
-        (lambda: ps.Preset.from_array(SPACE, [1j, 0]), "no numbers .they are complex128"),
+        (lambda: ps.Preset.from_array(SPACE, [1j, 0]), "no numbers .complex 1j"),
         (lambda: ps.Preset.from_array(SPACE, [np.nan, 0]), "'cutoff' is not a finite number"),
         (lambda: Tag(5, ("a", "b")), "name of a tag is int 5; give text"),
         (lambda: Tag("tone", "dark"), "classes of tag 'tone' is str 'dark'; give a list"),

@@ -299,9 +299,16 @@ def test_a_path_can_be_entered_anywhere(posterior, space):
     path = explore.find_path(posterior, space.names[:2])
     both = path.values([0.3, 0.9])
     np.testing.assert_allclose(path.values(0.3), both[0])
+    place = path.place([0.3, 0.9])
+    np.testing.assert_array_equal(place.values, both)
+    np.testing.assert_allclose(place.z, space.place_of(both).z, atol=1e-6)
     for off in (-1.0, [0.5, 1.5], np.nan):
-        with pytest.raises(InputError, match="on a path: give a number from 0 to 1"):
-            path.values(off)
+        with pytest.raises(
+            InputError, match="on a path: give a number from 0, .*, to 1, the last"
+        ):
+            path.place(off)
+    with pytest.raises(InputError, match="path from 0 to 1 that are no numbers [(]str 'half'[)]"):
+        path.place("half")
     params = posterior.run.space
     unit = params.to_unit(posterior.learnt(path.values(np.linspace(0, 1, 101))))
     turns = (np.diff(unit[:, params.discrete], axis=0) != 0).sum(axis=0)
@@ -452,7 +459,8 @@ def test_umap_that_is_not_installed(posterior, monkeypatch):
             lambda p: explore.LatentSpace(p).heard(np.zeros(3)),
             r"features of sounds have the shape \(3,\); give one of shape \(n, 64, 11\)",
         ),
-        (lambda p: explore.nearest_presets(p, "nothing.wav"), "unknown preset 'nothing.wav'"),
+        (lambda p: explore.nearest_presets(p, "nothing.wav"), "no sound file 'nothing.wav'"),
+        (lambda p: explore.nearest_presets(p, {}), "a sound is dict {}; give a known preset's"),
         (lambda p: explore.nearest_presets(p, np.zeros((3, 3))), r"features have shape \(1, 3, 3"),
         (
             lambda p: explore.nearest_presets(p, np.zeros((64, 11)), 10**6),
@@ -471,6 +479,31 @@ def test_umap_that_is_not_installed(posterior, monkeypatch):
 def test_bad_input(posterior, call, message):
     with pytest.raises(InputError, match=message):
         call(posterior)
+
+
+def test_what_holds_a_place_is_none_itself(posterior, space):
+    """A file, a match, a path, a set of presets: each error says how to take a place from it."""
+    x = np.zeros(posterior.variant.dims.x_shape, np.float32)
+    match = posterior.refine(x, budget=2)
+    near = explore.nearest_presets(posterior, space.names[0], 2)
+    for where, message in (
+        ("S.wav", "'S.wav' is a sound, .* --sound .in Python nearest_presets"),
+        (Path("S.wav"), "'S.wav' is a sound, .* --sound .in Python nearest_presets"),
+        ("preset.json", "'preset.json' is a file, where the name .* Preset.load"),
+        (match, r"a place is Match .*; give its preset [(]match\.preset"),
+        (explore.find_path(posterior, space.names[:2]), "a place is PresetPath .*; .*path.place"),
+        (near, r"a place is PresetSet .*; give one of its presets, such as near\.presets\(\)\[0"),
+        (near.presets(), r"a place is list .*; give one of them, such as presets\[0\]"),
+        (match.preset.values, r"a place is dict .*; make a preset of it: Preset\(name, values\)"),
+        (posterior, "a place is Posterior .*; give a preset, its name, or a latent"),
+    ):
+        for ask in (
+            lambda at: explore.sample_around(posterior, at, 2),
+            lambda at: explore.traverse(posterior, at=at, steps=3),
+            lambda at: explore.morph(posterior, [space.names[0], at]),
+        ):
+            with pytest.raises(InputError, match=message):
+                ask(where)
 
 
 def test_a_renderer_without_sound(posterior):
@@ -595,7 +628,13 @@ def test_a_folder_of_something_else(run, folder, tmp_path, capfd):
         (["--at", "Nobody"], "unknown preset 'Nobody'; known: "),
         (["--morph", "Nobody"], "unknown preset 'Nobody'; known: "),
         (["--axis", "brightness"], "unknown axis 'brightness'; known: z1 to z16, "),
+        (
+            ["--at", "S.wav"],
+            "'S.wav' is a sound, where the name of a known preset is asked for; --s",
+        ),
+        (["--morph", "S.wav"], "'S.wav' is a sound, where the name of a known preset is asked"),
         (["--sound", "none.wav"], "no sound file 'none.wav'"),
+        (["--sound", "pad 45"], "'pad 45' is a known preset, no sound file; give it as at (--at)"),
         (["--projection", "magic"], "unknown projection 'magic'; known: pca, umap"),
         (["--interpolation", "magic"], "unknown method of morphing 'magic'; known: rendered"),
         (["--axes", "-1"], "'--axes'"),

@@ -5,8 +5,13 @@ A place is a latent, which is what one hears, and what the sound does not tell; 
 Nothing is rendered but a preset that is given together with a renderer.
 """
 
+import os
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property, partial
+from numbers import Number
+from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,6 +19,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from pyrosynth.audio.descriptors import describe_features
+from pyrosynth.audio.io import SUFFIXES
 from pyrosynth.audio.qualities import qualities
 from pyrosynth.errors import InputError, counted, numbers, require_type, shown, unknown
 from pyrosynth.explore.axes import Axis, LinearAxis, NamedAxis, TagAxis, principal_axes
@@ -38,6 +44,11 @@ Location = str | Preset | Place | ArrayLike | None
 """A place: the name of a known preset, any preset, a place, a latent, or the origin."""
 
 LISTED = 12  # names an error lists at most
+HOLDS = {  # what holds presets, by an attribute of it, and how to take one
+    "preset": "its preset (match.preset)",
+    "presets": "one of its presets, such as near.presets()[0]",
+    "place": "what its method `place` returns, such as path.place(0.5)",
+}
 TINY = 1e-6  # least spread of a latent dimension that the presets do not use
 
 
@@ -162,6 +173,9 @@ class LatentSpace:
         require_type("preset", name, str, "the name of a known one")
         if name in self.names:
             return self.names.index(name)
+        suffixes = (*SUFFIXES, ".json", self.posterior.synth.preset_suffix)
+        if (suffix := Path(name).suffix.lower()) and suffix in suffixes:
+            raise InputError(_no_name_but_a_file(name))  # there or not, which clients are not told
         from difflib import get_close_matches
 
         near = get_close_matches(name, self.names, LISTED, 0.5) or self.names[:LISTED]
@@ -183,10 +197,7 @@ class LatentSpace:
                 if rendered.features is not None and not rendered.failed[0]:
                     return latents_of_sounds(self.posterior, rendered.features)[0]
             return latents(self.posterior, values[None])[0]
-        if isinstance(where, list | tuple | np.ndarray) and any(
-            isinstance(one, str) for one in np.ravel(np.asarray(where, dtype=object))
-        ):
-            raise InputError(f"a place is {shown(where)}; give one name as text, as str(names[0])")
+        _require_location(where)
         z = numbers("latent", where, np.float32)
         if z.shape != (self.dim,) or not np.isfinite(z).all():
             raise InputError(
@@ -279,6 +290,42 @@ def require_renderer(renderer: Renderer | None) -> None:
     """
     advice = "posterior.renderer(keep_audio=True), or None"
     require_type("renderer", renderer, (Renderer, type(None)), advice)
+
+
+def _no_name_but_a_file(path: str) -> str:
+    """Say what to do with a file that is given for the name of a known preset."""
+    if Path(path).suffix.lower() in SUFFIXES:
+        return (
+            f"'{path}' is a sound, where the name of a known preset is asked for; --sound (in "
+            "Python nearest_presets) finds the known presets near it, and infer the one behind it"
+        )
+    return (
+        f"'{path}' is a file, where the name of a known preset is asked for; in Python "
+        "Preset.load(file, synth) reads a preset, which is a place as well"
+    )
+
+
+def _require_location(where: Any) -> None:
+    """Make sure that what is neither a name, a preset nor a place may be a latent.
+
+    Raises:
+        InputError: It is something else; the message says how a place is taken from it.
+    """
+    if isinstance(where, os.PathLike):
+        raise InputError(_no_name_but_a_file(os.fspath(where)))
+    if isinstance(where, Mapping):
+        raise InputError(f"a place is {shown(where)}; make a preset of it: Preset(name, values)")
+    for attribute, advice in HOLDS.items():
+        if hasattr(where, attribute):
+            raise InputError(f"a place is {shown(where)}; give {advice}")
+    each = where if isinstance(where, list | tuple | np.ndarray) else ()
+    kinds = {type(one) for one in np.ravel(np.asarray(each, dtype=object))}
+    if str in kinds or np.str_ in kinds:
+        raise InputError(f"a place is {shown(where)}; give one name as text, as str(names[0])")
+    if Preset in kinds:
+        raise InputError(f"a place is {shown(where)}; give one of them, such as presets[0]")
+    if not isinstance(where, list | tuple | Number) and not hasattr(where, "__array__"):
+        raise InputError(f"a place is {shown(where)}; give a preset, its name, or a latent")
 
 
 class _Computed:

@@ -102,7 +102,9 @@ class PresetPath:
         return cls(space, method, np.stack(points), len(places))
 
     def place(self, position: ArrayLike) -> Place:
-        """Return the place at a position of a path that is straight in the latent space."""
+        """Return the place at a position, see ``values``."""
+        if self.method != "latent":
+            return self.space.place_of(self.values(position))
         z, u = np.split(self.between(position), [self.space.dim], axis=-1)
         latent = z.astype(np.float32)
         return Place(latent, u, self.space.values(latent, u))
@@ -116,10 +118,14 @@ class PresetPath:
         return (1 - share) * self.points[before] + share * self.points[after]
 
     def _index(self, position: ArrayLike) -> Float:
-        given, last = numbers("positions on a path", position, np.float64), self.n_presets - 1
+        last = self.n_presets - 1
+        given = numbers(f"positions on a path from 0 to {last}", position, np.float64)
         off = given[~((given >= -ROUNDING) & (given <= last + ROUNDING))]
         if off.size:
-            raise InputError(f"position {off.flat[0]:g} on a path: give a number from 0 to {last}")
+            raise InputError(
+                f"position {off.flat[0]:g} on a path: give a number from 0, the first of its "
+                f"presets, to {last}, the last"
+            )
         return np.clip(given / max(last, 1), 0.0, 1.0) * (len(self.points) - 1)
 
 

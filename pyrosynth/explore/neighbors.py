@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.descriptors import describe_features
+from pyrosynth.audio.io import SUFFIXES
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.errors import MOST, InputError, checked_seed, integer, number, numbers
+from pyrosynth.errors import MOST, InputError, checked_seed, integer, number, numbers, shown
 from pyrosynth.explore.latent_space import LatentSpace, Location, require_renderer
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.result import Result, labelled, location_name, rendered_sounds
@@ -119,7 +120,8 @@ def nearest_presets(posterior: Posterior, sound: str | Path | ArrayLike, k: int 
     """
     space = LatentSpace(posterior)
     own, heard = None, {}
-    if isinstance(sound, str) and (sound in space.names or not Path(sound).is_file()):
+    named = isinstance(sound, str) and Path(sound).suffix.lower() not in SUFFIXES
+    if isinstance(sound, str) and (sound in space.names or (named and not Path(sound).is_file())):
         own = space.index(sound)
         x = space.bank.sounds([own])[0]
     elif isinstance(sound, str | Path):
@@ -128,8 +130,12 @@ def nearest_presets(posterior: Posterior, sound: str | Path | ArrayLike, k: int 
         chosen = int(space.bank.nearest(read)[1][:, 0].argmin())
         x, way = read[chosen], ways[chosen]
         heard = {"play": json.dumps(way.play), "advice": hearing_advice(way, None)}
-    else:
+    elif isinstance(sound, list | tuple) or hasattr(sound, "__array__"):
         x = numbers("features", sound, np.float32)
+    else:
+        raise InputError(
+            f"a sound is {shown(sound)}; give a known preset's name, a sound file, or features"
+        )
     k = integer("k", k, 1, len(space) - 1)
     near, lsd = (row[0] for row in space.bank.nearest(x[None], k + (own is not None)))
     near, lsd = near[near != own][:k], lsd[near != own][:k]

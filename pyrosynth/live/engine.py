@@ -241,8 +241,8 @@ class Live:
         try:
             return self.space.axis(name)
         except InputError:
-            kinds = (*self.controls, *self.space.axis_kinds())
-            raise unknown("axis", name[:80], kinds) from None
+            named = (one for one in self.controls if one not in self.space.linear_axes)
+            raise unknown("axis", name[:80], (*named, *self.space.axis_kinds())) from None
 
     def encode(self, ways: Sequence[Hearing], seed: int = 0) -> tuple[Embedding, Hearing]:
         """Find the preset of a sound: the best of a few that are rendered.
