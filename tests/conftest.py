@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -12,13 +13,18 @@ from pathlib import Path
 # are still looked for where the user has them.
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ.setdefault("XDG_DATA_HOME", str(Path.home() / ".local" / "share"))
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyrosynth-tests"
+CACHES = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+# It outlives the tests, and is the same for all processes that share them.
+CACHE = Path(os.environ.setdefault("PYROSYNTH_TESTS_CACHE", f"{CACHES}/pyrosynth-tests"))
 HOME = tempfile.mkdtemp(prefix="pyrosynth-tests-")
 # Processes find `plain` as well.
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
 os.environ.update(HOME=HOME, XDG_CACHE_HOME=HOME, XDG_CONFIG_HOME=HOME, MPLCONFIGDIR=HOME)
+# The package and the tests are compiled once, not by each of the hundreds of processes.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # What is imported is no garbage, however often one looks; a command does so, too.
 gc.set_threshold(100_000)

@@ -27,7 +27,7 @@ from pyrosynth.synths.worker import START_SECONDS, Worker
 from pyrosynth.synths.worker_process import TIMED_OUT
 
 RATE = 22050
-TIMEOUT = 0.5  # seconds of work for a sound, which takes a hundredth of that
+TIMEOUT = 0.25  # seconds of work for a sound, which takes a hundredth of that
 WAIT = 120.0  # seconds; machines are busy
 NOTE = Note(hold_seconds=0.1, duration_seconds=0.2)
 FINE, SEGFAULT, HANG, NAN, SILENCE, STATE = range(6)  # modes of data/faulty.c
