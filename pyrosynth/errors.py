@@ -218,9 +218,9 @@ def unrepeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+def unknown(kind: str, name: Any, known: Iterable[str]) -> InputError:
     """Build the error for a name that is none of those known, of which the nearest come first."""
-    names = [*known]
+    name, names = one_line(str(name), 60), [*known]
     near = [one for one in names if len(name) > 2 and name in one]
     near += get_close_matches(name, names, cutoff=0.7)
     listed = ", ".join(dict.fromkeys([*near, *names])) or "none"
@@ -231,7 +231,7 @@ def checked_name(kind: str, name: Any, known: Iterable[str]) -> str:
     """Return a name that is one of those known; else raise InputError, see `unknown`."""
     names = [*known]
     if not isinstance(name, str) or name not in names:
-        raise unknown(kind, one_line(str(name), 60), names)
+        raise unknown(kind, name, names)
     return name
 
 

@@ -18,7 +18,7 @@ from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.steering import move
 from pyrosynth.inference.answers import Draws, Match
 from pyrosynth.live.static_site import write_site
-from pyrosynth.modeling import Dims, Term
+from pyrosynth.modeling import Dims, Term, build, regression_flow, with_recipe
 from pyrosynth.statistics import interval
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.amsynth import read_bank, write_bank
@@ -248,6 +248,18 @@ def test_objects_are_asked_for_where_a_path_or_another_object_is_given():
         (lambda: write_bank("b", []), "presets: none; give one or more"),
         (lambda: read_bank(["b"]), r"bank file is list \['b'\]; give the path"),
         (lambda: calibration.coverage_table(np.zeros((4, 2)), "abc"), "ranks of coverage"),
+    ):
+        with pytest.raises(InputError, match=message):
+            wrong()
+
+
+def test_a_variant_is_built_of_a_class_and_a_dictionary():
+    model, dims = ps.load_model("flow_reg"), Dims(4, (8, 8))
+    for wrong, message in (
+        (lambda: build(None, dims, {}), "variant is None; give a class of variants"),
+        (lambda: build(model, dims, None), "options is None; give a dictionary"),
+        (lambda: with_recipe(model, "paper"), "options is str 'paper'; give a dictionary"),
+        (lambda: regression_flow(4, kind=None), "unknown kind of flow 'None'; known: spline"),
     ):
         with pytest.raises(InputError, match=message):
             wrong()

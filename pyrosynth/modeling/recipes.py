@@ -10,7 +10,16 @@ import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 
-from pyrosynth.errors import InputError, PyrosynthError, line_of, one_line, reason, unknown
+from pyrosynth.errors import (
+    InputError,
+    PyrosynthError,
+    line_of,
+    one_line,
+    reason,
+    require_type,
+    shown,
+    unknown,
+)
 from pyrosynth.modeling.dims import DATA
 from pyrosynth.modeling.distributions import ONE_AT_A_TIME, noise_from
 
@@ -122,8 +131,9 @@ def with_recipe(
         The hyper-parameters, those given before those of the recipe; and the recipe.
 
     Raises:
-        InputError: There is no such recipe (the known ones are listed).
+        InputError: There is no such recipe (the known ones are listed), or the options are none.
     """
+    _require_options(options)
     given = dict(options)
     name = given.pop("recipe", None)
     if name is None:
@@ -148,6 +158,9 @@ def build(variant: type[V], dims: "Dims", options: dict[str, Any]) -> V:
     Raises:
         InputError: An argument is unknown (the known ones are listed) or its value unusable.
     """
+    if not (isinstance(variant, type) and hasattr(variant, "recipes")):
+        raise InputError(f"variant is {shown(variant)}; give a class of variants, no object")
+    _require_options(options)
     parameters = inspect.signature(variant.__init__).parameters.values()
     known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     for name in options:
@@ -160,6 +173,10 @@ def build(variant: type[V], dims: "Dims", options: dict[str, Any]) -> V:
         raise
     except Exception as error:
         raise _failed(variant, "start", options, error) from error
+
+
+def _require_options(options: Any) -> None:
+    require_type("options", options, Mapping, "a dictionary of hyper-parameters by name")
 
 
 def _failed(
