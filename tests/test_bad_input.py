@@ -285,6 +285,7 @@ def on_a_full_disk(kilobytes, *arguments):
         return limit
 
     def limit():
+        sys.dont_write_bytecode = True  # Python would keep what it could write of a module
         for module, name in ((inference, "whole"), (fitting, "claim"), (exploring, "whole")):
             setattr(module, name, limited(getattr(module, name)))
 
@@ -328,7 +329,8 @@ from pyrosynth.audio.io import save_audio
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
 save_audio({str(sound)!r}, numpy.zeros(22050, numpy.float32), 22050)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    command = [sys.executable, "-B", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert "InputError: cannot write" in done.stderr
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [before]
 
