@@ -440,13 +440,14 @@ def test_infer_says_what_to_play_and_keeps_what_was_made(tmp_path, capfd):
     infer += ["--out", str(out), "--budget", "12", "--draws", "4", "--workers", "1"]
     assert main(infer) == 0
     printed, _ = capfd.readouterr()
-    assert printed.splitlines()[0].endswith("; play G3, 0.9 s")
+    said = printed.splitlines()[0]
     folder = out / "hum"
     assert sorted(f.name for f in out.iterdir()) == ["hum", "noise"]
     assert "play" not in json.loads((out / "noise" / "preset.json").read_text())
     facts = json.loads((folder / "preset.json").read_text())
     assert facts["note"] == posterior.run.note.to_json()
     assert (facts["play"]["name"], facts["play"]["held"]) == ("G3", True)
+    assert said.endswith(f"; play G3, 0.9 s ({facts['play']['lsd_db']:.2f} dB there)")
     note = Note(**facts["play"]["note"])
     assert note.hold_seconds == pytest.approx(0.9, abs=0.1)
 
@@ -456,14 +457,25 @@ def test_infer_says_what_to_play_and_keeps_what_was_made(tmp_path, capfd):
     for name, played in (("render.wav", posterior.run.note), ("played.wav", note)):
         audio, rate = soundfile.read(folder / name, dtype="float32")
         np.testing.assert_array_equal(audio, synth.render(values, played, rate))
+    assert rate == RATE
+    there = posterior.features(fit_length(audio, posterior.run.note.n_samples(rate), rate))
+    wanted = posterior.features(posterior.listen(tmp_path / "hum.wav"))
+    assert facts["play"]["lsd_db"] == pytest.approx(float(log_distance(there, wanted)), abs=0.01)
     html = (folder / "report.html").read_text()
     assert "played at G3, 0.9 s" in html
+    assert f"Played there, the preset is {facts['play']['lsd_db']:.2f} dB from" in html
     assert "Pitch of the recording over time" in html
 
     kept = {f: f.stat().st_mtime_ns for f in folder.iterdir()}
     one = [*infer[:3], *infer[4:]]
     assert main(one) == 0
     assert "made earlier; play G3, 0.9 s" in capfd.readouterr().out
+    written = (folder / "preset.json").read_bytes()
+    (folder / "preset.json").write_text(json.dumps({**facts, "play": {"name": "G3"}}))
+    assert main(one) == 2
+    assert "holds something else than an inferred preset" in capfd.readouterr().err
+    (folder / "preset.json").write_bytes(written)
+    kept[folder / "preset.json"] = (folder / "preset.json").stat().st_mtime_ns
     assert main([*one, "--own-level"]) == 0
     assert "with other settings" in capfd.readouterr().out
     assert {f: f.stat().st_mtime_ns for f in folder.iterdir()} == kept

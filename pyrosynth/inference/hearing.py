@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pyrosynth.audio.background import measure_background
+from pyrosynth.audio.background import fit_length, measure_background
 from pyrosynth.audio.coverage import coverage_advice
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Audio, Note, load_audio
+from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.pitch import pitch
 from pyrosynth.audio.tuning import TunedSound
 from pyrosynth.errors import InputError, SynthError, checked_seed, integer, require_type
@@ -228,18 +229,35 @@ def play_tuned(posterior: "Posterior", tuned: TunedSound, values: NDArray[np.flo
     return rendered.audio[0]
 
 
+def distance_as_played(posterior: "Posterior", path: str | Path, played: Audio) -> float:
+    """Return how far a preset at the note that was heard is from the recording as it is, in dB.
+
+    The distance at the run's note is to the sound that was transposed to it, and may be smaller:
+    a preset need not sound the same at every key, nor a recording as the synth would transpose it.
+
+    Args:
+        posterior: The run.
+        path: The sound file.
+        played: From `play_tuned`, shape (n_samples,).
+    """
+    rate = posterior.run.features.sample_rate
+    heard = posterior.features(fit_length(played, posterior.run.note.n_samples(rate), rate))
+    return float(log_distance(heard, posterior.features(posterior.listen(path))))
+
+
 def note_to_play(play: Mapping[str, Any]) -> str:
     """Say which note plays what was heard, and how far from that note it was if that is much.
 
     Args:
-        play: From `TunedSound.to_json`.
+        play: From `TunedSound.to_json`; with the distance there, ``lsd_db``, if it was measured.
 
     Returns:
-        Such as ``play C3, 1.2 s``.
+        Such as ``play C3, 1.2 s (4.31 dB there)``.
     """
+    there = f" ({play['lsd_db']:.2f} dB there)" if "lsd_db" in play else ""
     name, cents = play["name"], play["cents"]
     heard = f"heard {name} {cents:+.0f} cents, " if abs(cents) > 100 * IN_TUNE else ""
-    return f"{heard}play {name}, {play['note']['hold_seconds']:.1f} s"
+    return f"{heard}play {name}, {play['note']['hold_seconds']:.1f} s{there}"
 
 
 def hearing_advice(way: Hearing, off: float | None) -> str:

@@ -34,8 +34,10 @@ from pyrosynth.files import safe_name, whole, writable
 from pyrosynth.inference.answers import Match
 from pyrosynth.inference.arviz import label_draws, save_groups
 from pyrosynth.inference.hearing import (
+    distance_as_played,
     hear,
     hearing_advice,
+    note_to_play,
     off_its_key,
     play_tuned,
     refine,
@@ -67,7 +69,7 @@ class Inferred:
         kept: Whether the folder was there before and has been left as it was.
         same: Whether a folder that was kept was made with these settings.
         play: Of a sound that was brought to the run's note, the note to play the preset with, see
-            `pyrosynth.audio.tuning.TunedSound.to_json`.
+            `pyrosynth.audio.tuning.TunedSound.to_json`, and the distance there, ``lsd_db``.
         advice: What to know of the result, such as that the sound is at another pitch than the
             note of the run; empty if there is nothing.
         audible: Share of the spectrogram in which the sound sounds, which words for distances
@@ -288,10 +290,15 @@ def _inferred(
     played = renderer.render(match.values[candidates(match)])  # the best one first
     assert played.audio is not None
     off = off_its_key(posterior, heard, match.values[:1], played, renderer)
+    sounds, first, play = {SOUND: played.audio[0]}, [], heard.play
+    if tuned and play:
+        sounds[PLAYED] = play_tuned(posterior, tuned, match.values[0])
+        play["lsd_db"] = distance_as_played(posterior, file, sounds[PLAYED])
+        first.append(pitch_section(tuned, recording, sounds[PLAYED], rate, play["lsd_db"]))
     result = Inferred(
         str(file), str(target), lsd, str(match.source[0]),
         n_renders,
-        play=heard.play,
+        play=play,
         advice="; ".join(filter(None, [
             hearing_advice(heard, off),
             _faint_advice(audible) if own_level else short_advice(lsd, audible),
@@ -316,10 +323,7 @@ def _inferred(
         SOUND: f"what {synth.name} plays for it",
         POSTERIOR: "draws and what they sound like, for ArviZ",
     }
-    sounds, first = {SOUND: played.audio[0]}, []
     if tuned:
-        sounds[PLAYED] = play_tuned(posterior, tuned, match.values[0])
-        first.append(pitch_section(tuned, recording, sounds[PLAYED], rate))
         files[PLAYED] = f"the same preset at the pitch of the recording: {tuned.words}"
     (new / PRESET).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     if synth.write_bank(new / bank, [best, *_nearest(posterior, match, name)]):
@@ -351,6 +355,7 @@ def _kept(file: Path, folder: Path, made: dict[str, Any]) -> Inferred:
             same={**held, FILE_HASH: ""} == {**asked, FILE_HASH: ""}, play=facts.get("play"),
             advice=str(facts.get("advice", "")), audible=float(score.get("audible", 1.0)),
         )  # fmt: skip
+        _ = note_to_play(kept.play) if kept.play else None  # what a person changed may be no note
     if not same_sound:
         raise InputError(
             f"'{folder}' was made earlier from another sound than '{file}'; replace it with "

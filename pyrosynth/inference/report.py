@@ -254,7 +254,9 @@ def _how_to_load(posterior: Posterior, files: Mapping[str, str]) -> list[Block]:
     return [*blocks, text("In Python:"), {"kind": "code", "text": code}]
 
 
-def pitch_section(tuned: TunedSound, recording: Audio, played: Audio, sample_rate: int) -> Section:
+def pitch_section(
+    tuned: TunedSound, recording: Audio, played: Audio, sample_rate: int, lsd_db: float
+) -> Section:
     """Return the section of a sound that was brought to the run's note.
 
     Args:
@@ -262,6 +264,7 @@ def pitch_section(tuned: TunedSound, recording: Audio, played: Audio, sample_rat
         recording: What was recorded, shape (any,).
         played: The preset found, at the note that was heard, shape (any,).
         sample_rate: Rate in Hz of both.
+        lsd_db: Distance between the two in dB.
     """
     note = tuned.note
     begins = max(0.0, tuned.onset_seconds - BEFORE_SECONDS)
@@ -278,7 +281,8 @@ def pitch_section(tuned: TunedSound, recording: Audio, played: Audio, sample_rat
         text(
             f"Heard: {note.name} {tuned.cents:+.0f} cents, {lasting} {note.hold_seconds:.1f} s. "
             f"The sections below are about the sound at the note of the run; to hear it as it "
-            f"was recorded, play {tuned.words}."
+            f"was recorded, play {tuned.words}. Played there, the preset is {lsd_db:.2f} dB from "
+            "the recording."
         ),
         players(
             [
