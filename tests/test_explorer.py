@@ -140,6 +140,10 @@ GOING = """window.going = 0; {
 }"""  # how much of what was asked of the page is under way
 
 
+# What lasts seconds, so that one can listen to it, is over soon.
+HURRYING = "window.slowly = setTimeout; window.setTimeout = (go, ms) => slowly(go, ms / 20)"
+
+
 async def done(page):
     """Wait until all that was asked of the page, and is no search, is at its end."""
     await page.true("going === 0")
@@ -501,9 +505,11 @@ async def _the_whole_page(tmp_path, servers):
             await page.true(f"{SHOWN} === {json.dumps(names[number])}")
             ends.append(await page.js("now.values"))
             await page.press("#add")
+        await page.js(HURRYING)
         await page.press("#walk")
         await page.true(f"{SHOWN} === 'path 9/9'")
         assert await page.js("now.values") == pytest.approx(ends[1])
+        await page.js("window.setTimeout = slowly")
         await page.press("#clear")
         await done(page)
 
