@@ -66,7 +66,7 @@ def contents(folder):
 def test_unknown_names_list_the_known_ones(refused, here, tmp_path):
     out = ["--out", tmp_path / "out"]
     assert "unknown synth 'moog'; known: voice, amsynth" in refused("render", "moog", *out)
-    assert "unknown synth to install 'moog'; known: amsynth" in refused("install", "moog")
+    assert "unknown synth 'moog'; known: voice, amsynth" in refused("install", "moog")
     line = refused("render", "voice", "--params", "warmth", *out)
     assert "unknown parameter 'warmth'; known: osc1_waveform" in line
     line = refused("render", "voice", "--params", "cutoff,warmth", *out)
@@ -198,7 +198,7 @@ def write_sound(path, kind):
     ("kind", "message"),
     [
         ("missing", "no sound file"),
-        ("folder", "no sound file"),
+        ("folder", "is a folder; name sound files"),
         ("empty", "not a readable sound file"),
         ("text", "not a readable sound file"),
         ("cut", "not a readable sound file"),
@@ -244,13 +244,40 @@ def test_a_sound_that_may_not_be_read_costs_only_itself(here, tmp_path):
     assert [folder.name for folder in (tmp_path / "out").iterdir()] == ["good"]
 
 
-def test_sounds_of_the_same_stem_are_refused_before_any_work(refused, here, tmp_path):
+def test_a_sound_of_the_same_stem_costs_only_itself(refused, here, tmp_path):
     shutil.copy(here / "good.wav", tmp_path / "good.aiff")
-    line = refused(
-        "infer", here / "run", here / "good.wav", tmp_path / "good.aiff", "--out", tmp_path / "out"
-    )
-    assert "2 sounds are called 'good'" in line
-    assert not (tmp_path / "out").exists()
+    shutil.copy(here / "good.wav", tmp_path / "other.wav")
+    few = ["--budget", "2", "--draws", "1", "--workers", "1"]
+    sounds = [here / "good.wav", tmp_path / "good.aiff", tmp_path / "other.wav"]
+    for _ in range(2):  # the second time, what was made is kept
+        line = refused("infer", here / "run", *sounds, "--out", tmp_path / "out", *few)
+        assert f"'{tmp_path / 'good.aiff'}' is called as '{here / 'good.wav'}', whose res" in line
+        assert "infer it into another --out" in line
+        assert sorted(folder.name for folder in (tmp_path / "out").iterdir()) == ["good", "other"]
+
+
+def test_what_is_no_sound_is_told_before_anything_is_loaded(refused, here, tmp_path):
+    for given, message in (
+        (here, f"'{here}' is a folder; name sound files, such as all of one kind: {here}/*.wav"),
+        (here / "run/run.json", "run.json' is JSON, such as a preset, no sound; give what is to"),
+    ):
+        assert message in refused("infer", "none", given, "--out", tmp_path / "out")
+
+
+def test_sounds_are_not_inferred_into_the_folder_of_another_command(refused, here, tmp_path):
+    before = sorted((here / "run").rglob("*"))
+    for more in ([here / "good.wav"], ["--example"]):
+        line = refused("infer", here / "run", *more, "--out", here / "run")
+        assert "was made by `pyrosynth fit`, not by `pyrosynth infer`; give another folder" in line
+    assert sorted((here / "run").rglob("*")) == before
+
+
+def test_a_mistake_is_told_before_a_file_that_is_there_already(refused, tmp_path):
+    file = tmp_path / "there.json"
+    file.write_text("mine")
+    assert "unknown synth 'nosuch'" in refused("presets", "nosuch", "--out", file)
+    assert "no dataset" in refused("tags", tmp_path / "nosuch", "--out", file)
+    assert file.read_text() == "mine"
 
 
 # Outputs

@@ -1,5 +1,6 @@
 """The command line: what each command prints, writes and returns."""
 
+import importlib.metadata
 import json
 import os
 import signal
@@ -88,6 +89,27 @@ def test_synths_and_models(call):
         *zoo.list_models()
     ]
     assert call("models", "flow_reg")[1] == zoo.source("flow_reg")
+
+
+def test_what_install_does_not_fetch_is_said_with_what_to_do(call, monkeypatch):
+    assert call("install", "voice")[:2] == (0, "voice is there already: built in\n")
+    assert "unknown synth 'surge'; known: voice, amsynth, " in call("install", "surge")[2]
+
+    def absent(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", absent)
+    for name in ("dexed", "vital"):
+        code, out, error = call("install", name)
+        assert (code, out) == (2, "")
+        assert f"only amsynth is fetched by this command; {name}: " in error
+        assert f"run pip install 'pyrosynth[{name}]'" in error
+
+
+@pytest.mark.parametrize("option", ["--models", "--methods"])
+def test_an_empty_item_of_a_list_is_called_that(call, run, tmp_path, option):
+    code, _, error = call("compare", run.parent / "data", "--out", tmp_path, option, "mlp, ,cnn")
+    assert (code, "an item of the list 'mlp, ,cnn' is empty; take out" in error) == (2, True)
 
 
 def test_scan(call, faulty_plugin):

@@ -800,7 +800,8 @@ async def _the_static_site(folder, demo):
 
 def test_serve_says_what_is_wrong_in_one_line(tmp_path, capfd):
     for more, says in (
-        (["--sounds", str(tmp_path / "nowhere")], "no folder"),
+        (["--sounds", str(tmp_path / "nowhere")], "nowhere' is not there; give a folder"),
+        (["--host", "localhost:9000"], "its port has an option of its own (--port)"),
         (["--host", "203.0.113.1"], "cannot serve at http://203.0.113.1"),
     ):
         run = str(small_posterior()[0])

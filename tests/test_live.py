@@ -244,8 +244,10 @@ def test_only_sounds_in_the_folders_are_read(live, folder, tmp_path):
         live.files.sound(5)
     with pytest.raises(InputError, match=r"^'dropped' is not a readable"):
         live.files.upload(b"nothing", "dropped")
-    with pytest.raises(InputError, match="no folder"):
+    with pytest.raises(InputError, match="nowhere' is not there; give a folder that the sound"):
         Live(live.posterior, [tmp_path / "nowhere"])
+    with pytest.raises(InputError, match="text.wav' is a file; give the folder that the sound"):
+        Live(live.posterior, [live.files.folders[0] / "text.wav"])
 
 
 def test_a_note_is_rendered_at_its_pitch_and_length(live):

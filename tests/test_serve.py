@@ -793,12 +793,22 @@ def test_two_servers_and_ports_in_use_are_one_message_each(live):
         asyncio.run(blocked())
 
 
-@pytest.mark.parametrize("host", ["x" * 300, "..", "nobody.invalid"])
+@pytest.mark.parametrize("host", ["x" * 300, "nobody.invalid"])
 def test_a_name_that_no_machine_has_is_one_message(live, host):
     with pytest.raises(InputError, match="cannot serve at .*; give another --host$"):
         asyncio.run(serve(live, "small", host=host, port=0, osc_port=0))
     with pytest.raises(InputError, match="cannot listen for OSC"):
         asyncio.run(osc.listen(live, host, 0))
+
+
+@pytest.mark.parametrize("name", ["localhost:9000", "http://localhost", "*", "..", "[::1]", "", 5])
+def test_a_host_is_a_name_or_an_address_alone(live, name):
+    for option in ({"host": name}, {"allow": ["studio.local", name]}):
+        what, given = next(iter(option)), re.escape(repr(str(name)))
+        with pytest.raises(InputError, match=f"{what} {given}: give the name .* its port has an "):
+            asyncio.run(serve(live, "small", port=0, osc_port=0, **option))
+    with pytest.raises(InputError, match="allow is str 'studio'; give a list of names"):
+        asyncio.run(serve(live, "small", port=0, osc_port=0, allow="studio"))
 
 
 def test_ports_that_are_none_are_refused(live):

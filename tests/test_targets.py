@@ -8,7 +8,7 @@ from small import NOTE, small_dataset
 from pyrosynth.audio.background import fit_length
 from pyrosynth.audio.example import string_and_flute
 from pyrosynth.audio.io import load_audio
-from pyrosynth.errors import DataError
+from pyrosynth.errors import DataError, InputError
 from pyrosynth.evaluation.targets import outside
 
 RATE = 22050
@@ -57,6 +57,11 @@ def test_an_index_says_which(dataset, folder):
 
 
 def test_what_cannot_be_used(dataset, folder, tmp_path):
+    with pytest.raises(InputError, match="nothing' is not there; give a folder that the sound"):
+        outside(dataset, tmp_path / "nothing")
+    with pytest.raises(InputError, match="a.wav' is a file; give the folder that the sound files"):
+        outside(dataset, folder / "a.wav")
+    (tmp_path / "nothing").mkdir()
     with pytest.raises(DataError, match="holds no sound files; give a folder of .wav, .flac"):
         outside(dataset, tmp_path / "nothing")
     (folder / "d.wav").write_bytes(b"RIFF")

@@ -8,13 +8,13 @@ import shutil
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.decoder_notes import decoder_errors
+from pyrosynth.audio.sound_files import no_sound
 from pyrosynth.errors import (
     InputError,
     checked_name,
@@ -48,9 +48,6 @@ UNKNOWN = 3600  # seconds that no file says it has, unless it does not know
 HEARD = 1e-3  # share of a sound's energy that must be left at a lower rate
 MOST_RATE, MOST_CHANNELS = 768_000, 1024  # Hz, and of a file that is written
 SUBTYPES = ("PCM_16", "FLOAT")
-SUFFIXES = (  # of sound files, by which they are found in a folder
-    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf",
-)  # fmt: skip
 BLOCK = 2**18  # samples decoded at a time, over all channels
 
 
@@ -192,8 +189,8 @@ def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Aud
         mono, peaks, rate = _decode(file, said)
     else:
         path, said = checked_path("sound file", file), str(file)
-        if not os.path.isfile(path):
-            raise InputError(missing_sound(said))
+        if wrong := no_sound(said):
+            raise InputError(wrong)
         try:
             with path.open("rb") as opened:
                 mono, peaks, rate = _decode(opened, said)
@@ -237,19 +234,6 @@ def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Aud
             )
         mono += offset
     return np.ascontiguousarray(mono, np.float32)
-
-
-def sound_files(folder: Path) -> list[Path]:
-    """Return what a folder, and those below it, hold under the names of sound files, sorted."""
-    inside = checked_path("folder of sounds", folder).rglob("*.*")
-    return sorted(file for file in inside if file.suffix.lower() in SUFFIXES)
-
-
-def missing_sound(name: str | os.PathLike[str]) -> str:
-    """Say that there is no such sound file, and what one may be."""
-    return (
-        f"no sound file '{os.fspath(name)}'; give the path of a WAV, FLAC, OGG, MP3 or AIFF file"
-    )
 
 
 def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int]:

@@ -98,8 +98,8 @@ def presets(
     from pyrosynth.files import atomic
     from pyrosynth.synths import load_synth
 
+    loaded = load_synth(synth, **settings(option))
     with atomic(out, replace=False) as place:  # what is there may be somebody's work
-        loaded = load_synth(synth, **settings(option))
         found = gather(loaded, files or (), strict=False, workers=workers)
         if not found.presets and found.failed:
             raise InputError(found.failed[0])

@@ -114,8 +114,15 @@ Options = Annotated[
 
 
 def listed(text: str) -> list[str]:
-    """Read names with commas between them; blanks around a name do not count."""
-    return [name.strip() for name in text.split(",")]
+    """Read names with commas between them; blanks around a name do not count.
+
+    Raises:
+        InputError: An item is empty.
+    """
+    names = [name.strip() for name in text.split(",")]
+    if "" in names:
+        raise InputError(f"an item of the list '{text}' is empty; take out a comma, or name it")
+    return names
 
 
 def settings(given: Sequence[str] | None) -> dict[str, Any]:

@@ -50,17 +50,19 @@ def infer(
 ) -> None:
     """Find the presets behind sounds: one folder per sound. The code in RUN is run."""
     from pyrosynth.audio.example import save_example
-    from pyrosynth.audio.io import SUFFIXES, missing_sound
+    from pyrosynth.audio.sound_files import SUFFIXES, no_sound
+    from pyrosynth.files import require_maker
 
     if run.suffix.lower() in SUFFIXES and run.is_file():
         first = next((given for given in sounds or () if not os.path.isfile(given)), "amsynth")
         raise InputError(f"'{run}' is a sound; RUN comes first: pyrosynth infer {first} {run}")
+    require_maker(out, "infer")
     asked = [*(sounds or ()), *([save_example(out)] if example else ())]
     if not asked:
         raise InputError("no sound; name a sound file, or give --example for one that comes along")
-    there = [sound for sound in asked if os.path.isfile(sound)]
-    lost = (str(sound) for sound in asked if sound not in there)
-    missing = [{"sound": sound, "error": missing_sound(sound)} for sound in lost]
+    wrong = {str(sound): no_sound(sound) for sound in asked}
+    there = [sound for sound in asked if not wrong[str(sound)]]
+    missing = [{"sound": sound, "error": error} for sound, error in wrong.items() if error]
     for bad in missing:  # said before anything is loaded
         complain(bad["error"])
     if not there:

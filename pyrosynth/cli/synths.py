@@ -18,7 +18,7 @@ from pyrosynth.cli.options import (
     settings,
     show,
 )
-from pyrosynth.errors import counted, unknown
+from pyrosynth.errors import SynthError, counted, unknown
 
 
 def synths(as_json: Json = False) -> None:
@@ -37,10 +37,17 @@ def install(
     force: Annotated[bool, typer.Option("--force", help="Install it again.")] = False,
 ) -> None:
     """Install a synth from the system's packages, without root."""
-    from pyrosynth.synths import amsynth
+    from pyrosynth.synths import amsynth, status
 
     if synth != "amsynth":
-        raise unknown("synth to install", synth, ("amsynth",))
+        for name, available, note in status():
+            if name == synth and not available:
+                raise SynthError(f"only amsynth is fetched by this command; {name}: {note}")
+            if name == synth:
+                say(f"{name} is there already: {note}")
+                return
+        known = [name for name, *_ in status()]
+        raise unknown("synth", synth, (*known, "and the plugins here, by 'pyrosynth scan'"))
     plugin = None if force else amsynth.find()
     if plugin:
         say(f"amsynth is installed already: {plugin}")
@@ -186,8 +193,8 @@ def tags(
 
     if source not in SOURCES:
         raise unknown("source of tags", source, SOURCES)
+    dataset = open_dataset(data)
     with atomic(out, replace=False) as file:  # what is there may be somebody's work
-        dataset = open_dataset(data)
         table = SOURCES[source](dataset).hide(hidden, seed)
         n = write_tags(file, table, dataset)
     labels = table.labels[dataset.rows("all", human_only=True)]

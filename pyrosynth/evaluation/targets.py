@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.background import load_note
 from pyrosynth.audio.features import FeatureSpec, loudest, match_loudness
-from pyrosynth.audio.io import SUFFIXES, sound_files
+from pyrosynth.audio.sound_files import SUFFIXES, folder_of_sounds, sound_files
 from pyrosynth.data.dataset import Dataset, require_dataset
-from pyrosynth.errors import DataError, InputError, checked_path, integer
+from pyrosynth.errors import DataError, InputError, integer
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.subspace import Subspace
 from pyrosynth.training.identity import contract_hash
@@ -149,10 +149,11 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None) -> Targe
         The targets; a file that cannot be used is left out, and named in ``left_out``.
 
     Raises:
+        InputError: There is no such folder, or it is a file.
         DataError: The folder holds no sound files, or none that can be used.
     """
     require_dataset(dataset)
-    files = _sound_files(checked_path("folder", folder))
+    files = _sound_files(folder_of_sounds(folder))
     if n is not None:
         chosen = np.sort(np.random.default_rng(0).permutation(len(files))[: integer("n", n, 1)])
         files = [files[i] for i in chosen]
@@ -189,7 +190,7 @@ def _sound_files(folder: Path) -> list[Path]:
                 f"'{index}' has no column 'file' that can be read ({error!r}); mend or delete it"
             ) from error
     else:
-        files = sound_files(folder) if folder.is_dir() else []
+        files = sound_files(folder)
     if not files:
         raise DataError(
             f"'{folder}' holds no sound files; give a folder of {', '.join(SUFFIXES)} files"

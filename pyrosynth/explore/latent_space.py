@@ -19,8 +19,8 @@ import torch
 from numpy.typing import ArrayLike
 
 from pyrosynth.audio.descriptors import describe_features
-from pyrosynth.audio.io import SUFFIXES
 from pyrosynth.audio.qualities import qualities
+from pyrosynth.audio.sound_files import SUFFIXES
 from pyrosynth.errors import InputError, counted, numbers, require_type, shown, unknown
 from pyrosynth.explore.axes import Axis, LinearAxis, NamedAxis, TagAxis, principal_axes
 from pyrosynth.explore.places import (

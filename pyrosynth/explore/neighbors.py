@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.descriptors import describe_features
-from pyrosynth.audio.io import SUFFIXES
 from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.sound_files import SUFFIXES
 from pyrosynth.errors import MOST, InputError, checked_seed, integer, number, numbers, shown
 from pyrosynth.explore.latent_space import LatentSpace, Location, require_renderer
 from pyrosynth.explore.places import Array, Float, Place

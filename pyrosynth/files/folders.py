@@ -48,7 +48,7 @@ def require_ours(path: str | Path, maker: str = "") -> None:
         if not place.exists():
             return
         if maker:
-            _require_maker(place, maker)
+            require_maker(place, maker)
         foreign = _foreign(place, bool(maker)) if place.is_dir() else ""
     if foreign is not None:
         what = f"'{place}' holds '{foreign}'" if foreign else f"'{place}' is a file"
@@ -71,7 +71,7 @@ def require_kind(path: str | Path, maker: str, file: str) -> Path:
     """
     folder = checked_path("place", path)
     with writing(folder):
-        _require_maker(folder, maker)
+        require_maker(folder, maker)
         known = (folder / file).exists()
     if not known:
         require_ours(folder)
@@ -163,7 +163,7 @@ def claim(path: str | Path, maker: str, mark: str = MARK) -> Iterator[Path]:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with only_writer(folder) as lock:
-        made_by = _require_maker(folder, maker)
+        made_by = require_maker(folder, maker)
         if mark == MARK or "pyrosynth" not in _mark(folder, mark).get("attributes", {}):
             require_ours(folder)
         with writing(folder):
@@ -252,8 +252,12 @@ def difference(held: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _require_maker(folder: Path, maker: str) -> str:
-    """Make sure that no other command made a folder; return what its mark says of its maker."""
+def require_maker(folder: Path, maker: str) -> str:
+    """Make sure that no other command made a folder; return what its mark says of its maker.
+
+    Raises:
+        InputError: Another one did.
+    """
     asked = f"pyrosynth {maker}"
     made_by = _mark(folder).get("made_by", asked)
     if "pyrosynth" in _mark(folder, DATASET).get("attributes", {}):

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -24,13 +23,12 @@ from pyrosynth.errors import (
     PyrosynthError,
     checked_path,
     checked_seed,
-    counted,
     integer,
     read_json,
     reading,
     require_type,
 )
-from pyrosynth.files import safe_name, whole, writable
+from pyrosynth.files import require_maker, safe_name, whole, writable
 from pyrosynth.inference.answers import Match
 from pyrosynth.inference.arviz import label_draws, save_groups
 from pyrosynth.inference.hearing import (
@@ -113,7 +111,8 @@ def infer_sounds(
 
     Args:
         posterior: The run.
-        sounds: Sound files with distinct stems, which name the folders.
+        sounds: Sound files, whose stems name the folders; of several with one stem, the first is
+            inferred, and the others fail.
         out: Folder that the folders go into.
         budget: Sounds to render in the search for the best preset.
         draws: Posterior draws to render and keep beside it.
@@ -130,8 +129,8 @@ def infer_sounds(
         What came of the sounds, and those that failed.
 
     Raises:
-        InputError: Two sounds have the same stem, a number is out of range, or ``out`` cannot
-            be written.
+        InputError: A number is out of range, or ``out`` cannot be written or was made by another
+            command.
     """
     require_type("posterior", posterior, Posterior, "Posterior.load(folder)")
     require_type("sounds", sounds, (list, tuple), "a list of files")
@@ -140,6 +139,7 @@ def infer_sounds(
     budget, draws = integer("budget", budget, 1, MOST), integer("draws", draws, 1, MOST)
     seed = checked_seed(seed)
     files, failed = _named([Path(sound) for sound in sounds])
+    require_maker(Path(out), "infer")
     parent = writable(out)
     opened = partial(
         _opened, posterior, budget=budget, draws=draws, seed=seed,
@@ -189,16 +189,15 @@ def _named(files: Sequence[Path]) -> tuple[dict[Path, str], list[Failed]]:
     failed = []
     for file in files:
         try:
-            names[file] = safe_name(file.stem)
+            name = safe_name(file.stem)
+            if alike := next((one for one in names if names[one] == name and one != file), None):
+                raise InputError(
+                    f"'{file}' is called as '{alike}', whose results go into the folder '{name}'; "
+                    "infer it into another --out"
+                )
+            names[file] = name
         except InputError as error:
             failed.append(Failed(str(file), str(error)))
-    for name, count in Counter(names.values()).items():
-        if count > 1:
-            alike = ", ".join(str(file) for file in names if names[file] == name)
-            raise InputError(
-                f"{counted(count, 'sound')} are called '{name}' ({alike}), which names the folder "
-                "of each; rename one or infer them into different folders"
-            )
     return names, failed
 
 

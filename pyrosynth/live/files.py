@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Audio, save_audio, sound_files
+from pyrosynth.audio.io import Audio, save_audio
+from pyrosynth.audio.sound_files import folder_of_sounds, sound_files
 from pyrosynth.errors import InputError, require_type, unknown
 from pyrosynth.files import writable
 from pyrosynth.inference.hearing import Hearing
@@ -45,10 +46,7 @@ class SessionFiles:
         self.written: set[Path] = set()
         # By folder, those of earlier servers too; the one played last at the end.
         self._notes: dict[Path, OrderedDict[Path, None]] = {}
-        self.folders = [Path(os.path.realpath(folder)) for folder in folders]
-        for folder in self.folders:
-            if not folder.is_dir():
-                raise InputError(f"no folder '{folder}'; give one that exists, with sounds in it")
+        self.folders = [Path(os.path.realpath(folder_of_sounds(one))) for one in folders]
 
     def sounds(self) -> list[str]:
         """Return the names of the sounds in the folders that they may be read from."""

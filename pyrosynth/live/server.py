@@ -4,16 +4,24 @@ import asyncio
 import errno
 import ipaddress
 import os
+import re
 import signal
 import sys
 import webbrowser
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
-from pyrosynth.errors import InputError, PyrosynthError, integer, one_line, reason
+from pyrosynth.errors import (
+    InputError,
+    PyrosynthError,
+    integer,
+    one_line,
+    reason,
+    require_type,
+)
 from pyrosynth.live import osc
 from pyrosynth.live.connections import server_log
 from pyrosynth.live.engine import Live
@@ -21,6 +29,7 @@ from pyrosynth.live.midi import MidiPorts
 from pyrosynth.live.searching import in_background
 from pyrosynth.live.web import Site, address
 
+HOST = re.compile(r"[\w-]+(\.[\w-]+)*\.?")  # a name
 ENDING_SECONDS = 0.5  # for what is being answered to end by itself, then for it to be cancelled
 
 
@@ -52,9 +61,12 @@ async def serve(
         say: Called with each line that tells what goes on.
 
     Raises:
-        InputError: A port is in use, or the address is none of this machine.
+        InputError: A port is in use, the address is none of this machine, or the name of a host is
+            none, such as a URL.
     """
     port, stop = integer("port", port, 0, 65535), asyncio.Event()
+    require_type("allow", allow, Iterable, "a list of names of hosts")
+    host, allow = _host("host", host), [_host("allow", name) for name in allow]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Under nohup a closed terminal ends nothing; SIGINT is ignored by whatever & has started.
@@ -110,6 +122,22 @@ async def serve(
             listening.close()
     finally:
         await runner.cleanup()
+
+
+def _host(what: str, name: str) -> str:
+    """Return the name of a host as browsers write it, or an address of IP.
+
+    Raises:
+        InputError: It is something else, such as a URL or a name with a port.
+    """
+    with suppress(ValueError):
+        return str(ipaddress.ip_address(str(name)))
+    if not isinstance(name, str) or not HOST.fullmatch(name):
+        raise InputError(
+            f"{what} {str(name)!r}: give the name or the address of a host alone, such as "
+            "studio.local; its port has an option of its own (--port), and http:// is left out"
+        )
+    return name.lower()
 
 
 def _warm_up(live: Live) -> None:

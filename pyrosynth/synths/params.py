@@ -298,8 +298,7 @@ class ParamSpace:
         """Return the sub-space of some controls, in this space's order.
 
         Args:
-            which: ``"all"``, the name of one of ``selections``, names separated by commas, or
-                a sequence of names.
+            which: ``"all"``, one of ``selections``, or names, in a sequence or with commas.
 
         Returns:
             The sub-space.
@@ -313,6 +312,10 @@ class ParamSpace:
             which = self.selections.get(which) or tuple(which.split(","))
         require_type("a selection of parameters", which, Iterable, "its name, or a list of names")
         names = [str(name).strip() for name in which]
+        if "" in names:
+            raise InputError(
+                f"a name is empty in {','.join(names)!r}; take out a comma, or name it"
+            )
         if not names or (len(names) == 1 and names[0].isdigit()):
             raise unknown("parameter selection", "".join(names), ("all", *self.selections))
         chosen = sorted(set(self.index(names).tolist()))

@@ -1,0 +1,38 @@
+"""Sound files by their names: what a folder holds of them, and why a path is that of none."""
+
+import os
+from pathlib import Path
+
+from pyrosynth.errors import InputError, checked_path
+
+SUFFIXES = (  # of sound files, by which they are found in a folder
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf",
+)  # fmt: skip
+
+
+def folder_of_sounds(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a folder, or raise InputError if it is none."""
+    folder = checked_path("folder of sounds", path)
+    if not folder.is_dir():
+        what = "is a file; give the folder" if folder.exists() else "is not there; give a folder"
+        raise InputError(f"'{folder}' {what} that the sound files are in")
+    return folder
+
+
+def sound_files(folder: Path) -> list[Path]:
+    """Return what a folder, and those below it, hold under the names of sound files, sorted."""
+    return sorted(file for file in folder.rglob("*.*") if file.suffix.lower() in SUFFIXES)
+
+
+def no_sound(name: str | os.PathLike[str]) -> str:
+    """Say why a path is not that of a sound file, before it is read; empty if it may be one."""
+    path = os.fspath(name)
+    if os.path.isdir(path):
+        return f"'{path}' is a folder; name sound files, such as all of one kind: {path}/*.wav"
+    if not os.path.isfile(path):
+        return f"no sound file '{path}'; give the path of a WAV, FLAC, OGG, MP3 or AIFF file"
+    if path.lower().endswith(".json"):
+        return (
+            f"'{path}' is JSON, such as a preset, no sound; give what is to be heard, a WAV file"
+        )
+    return ""
