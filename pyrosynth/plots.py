@@ -305,7 +305,7 @@ def forest(
     ax.grid(axis="x", color="0.9")
     labels = [
         native(param, float(value), readings)
-        for param, value in zip(space.params, np.ravel(np.asarray(chosen)), strict=True)
+        for param, value in zip(space.params, np.ravel(space.within(chosen)), strict=True)
     ]
     values = ax.secondary_yaxis("right")
     values.set_yticks(y, labels, fontsize=8.5, color=VALUES)

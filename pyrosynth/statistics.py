@@ -54,7 +54,7 @@ def interval(
         seed: Seed of the resampling.
 
     Returns:
-        The statistic of ``values`` and its interval.
+        The statistic of ``values`` and its interval; all NaN if the statistic is.
 
     Raises:
         InputError: ``values`` is empty or not a plain list of numbers, or an option is out of
@@ -73,7 +73,7 @@ def interval(
     resamples, seed = integer("resamples", resamples, 1, MOST), checked_seed(seed)
     vectorized = _takes_axis(statistic)
     estimate = float(statistic(array, axis=0) if vectorized else statistic(array))
-    if len(array) == 1:
+    if len(array) == 1 or np.isnan(estimate):
         return Interval(estimate, estimate, estimate)
     low, high = stats.bootstrap(
         (array,), statistic, n_resamples=resamples, confidence_level=level, method="percentile",
@@ -206,7 +206,7 @@ def holm(p_values: ArrayLike) -> Float:
         InputError: They have another shape, or one is no probability.
     """
     p = numbers("p-values", p_values, np.float64)
-    if p.ndim != 1 or ((p < 0) | (p > 1)).any():
+    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
         raise InputError(f"p-values of shape {p.shape}; give numbers from 0 to 1, one per test")
     order = np.argsort(p, kind="stable")
     steps = p[order] * np.arange(len(p), 0, -1)
@@ -242,6 +242,8 @@ def auc(scores: ArrayLike, positive: ArrayLike) -> float:
     given, of = numbers("scores", scores, np.float64), numbers("positive", positive)
     require_shapes("the pairs", {"scores": (given, ("n",)), "positive": (of, ("n",))})
     of = of.astype(bool)
+    if not np.isfinite(given).all():
+        raise InputError("scores are NaN or infinite; leave those out, or give their ranks")
     return float(roc_auc_score(of, given)) if of.any() and not of.all() else float("nan")
 
 

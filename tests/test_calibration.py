@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
+from pyrosynth.errors import InputError
 from pyrosynth.evaluation.calibration import (
     LEVELS,
     Calibration,
@@ -58,6 +59,27 @@ def test_a_calibrated_posterior_passes_everything():
         assert ((low <= (c := central_coverage(places, level))) & (c <= high)).all()
         assert low <= region_coverage(contents, level) <= high
         assert low <= region_coverage(shares, level) <= high
+
+
+def test_nothing_that_is_no_number_has_a_rank():
+    """A rank among no draws, or of NaN, would be a random number, and so look calibrated."""
+    draws, truth, log_q, log_q_truth, rng = problem()
+    lost = np.where(np.arange(N) == 3, np.nan, log_q_truth)
+    for wrong in (
+        lambda: ranks(draws[:0], truth, rng),
+        lambda: ranks(draws, np.full_like(truth, np.nan), rng),
+        lambda: hpd_levels(log_q, lost, rng),
+        lambda: tarp_levels(draws * np.nan, truth, truth, rng),
+    ):
+        with pytest.raises(InputError, match="are NaN, or there are no draws"):
+            wrong()
+    for wrong in (lost, log_q_truth - 5):
+        with pytest.raises(InputError, match="are not from 0 to 1; give what ranks"):
+            region_coverage(wrong, 0.9)
+        with pytest.raises(InputError, match="are not from 0 to 1; give what ranks"):
+            central_coverage(wrong, 0.9)
+    # A draw that cannot be rendered is farther off than any other.
+    assert ranks(np.full((9, 1), -np.inf), np.zeros(1), rng) > 0.9
 
 
 def test_too_narrow_covers_too_little():

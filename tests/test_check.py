@@ -271,7 +271,10 @@ def test_a_draw_that_cannot_be_rendered_is_silence(fitted, tmp_path):
     np.testing.assert_allclose(rendered["lsd"][0, [1, 3]], expected)
     assert rendered["sc"][0, [1, 3]] == pytest.approx(1)
     assert np.isnan(rendered["descriptors"][0, [1, 3]]).all()
-    assert np.isfinite(Calibration.of(rendered, 4).descriptors).all()
+    assert Calibration.of(rendered, 4).descriptors is None  # the true one did not render again
+    twice = {name: np.concatenate([held, held]) for name, held in rendered.items()}
+    twice["descriptors"][0, -1] = 1.0
+    assert Calibration.of(twice, 4).descriptors.shape == (1, 6)
 
 
 def test_bad_arguments(fitted, tmp_path):

@@ -38,6 +38,16 @@ def wrong(held):
     ]  # fmt: skip
 
 
+def spoilt(array):
+    """Return an array of numbers with other shapes, and with what is no number any more."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not array.ndim:
+        return []
+    return [
+        array[:0], array[None], array[..., :-1], array.T, array + 1j, array.astype(object),
+        torch.tensor(array, requires_grad=True), array.tolist(), np.full_like(array, np.nan),
+    ]  # fmt: skip
+
+
 def calls(folder, dataset, posterior, renderer):
     """Yield public functions, each with arguments that are right, and what is left at hand."""
     run, synth, space = posterior.run, ps.load_synth(PLAIN), posterior.run.space
@@ -116,7 +126,7 @@ def calls(folder, dataset, posterior, renderer):
         (labeling.descriptor_tags, (dataset,)), (tags.Tag, ("a", ("b", "c"))),
         (lambda table, dataset: tags.write_tags(next(new), table, dataset), (table, dataset)),
         (tags.read_tags, (folder / "tags.csv", dataset)),
-        (plots.forest, (space, draws.values[:, :16], draws.values[0, :16])),
+        (plots.forest, (space, posterior.learnt(draws.values), space.defaults)),
         (plots.spectrograms, (x[0], x[0], spec)), (plots.trace, ({"a": np.ones((3, 2))},)),
         (hearing.refine, (posterior, ways, renderer, 2)), (hearing.hear, (posterior, sound)),
         (amsynth.write_bank, (folder / "bank", [ps.Preset("a", {})])),
@@ -146,9 +156,13 @@ def test_a_wrong_argument_is_answered_in_a_line(tmp_path, monkeypatch):
             signature = inspect.signature(function)
             bound = signature.bind(*right)
             function(*bound.args, **bound.kwargs)
-            for name, value in itertools.product(signature.parameters, wrong(held)):
-                if name in FLAGS or signature.parameters[name].kind in VARIADIC:
-                    continue
+            tried = [
+                (name, value)
+                for name, parameter in signature.parameters.items()
+                if name not in FLAGS and parameter.kind not in VARIADIC
+                for value in [*wrong(held), *spoilt(bound.arguments.get(name))]
+            ]
+            for name, value in tried:
                 given = {**bound.arguments, name: value}
                 positional = [
                     given.pop(n)

@@ -203,6 +203,8 @@ class Bank:
                 f"features have shape {sounds.shape}; the bank takes those of sounds, shape "
                 f"(n, {self.mean.shape[0]}, {self.mean.shape[1]})"
             )
+        if not np.isfinite(sounds).all():
+            raise InputError("features are NaN or infinite; leave out the sounds that failed")
         found = np.empty((len(sounds), k), np.int64)
         lsd = np.empty((len(sounds), k), np.float32)
         squares = np.einsum("nd,nd->n", self.codes, self.codes) + self.missed**2

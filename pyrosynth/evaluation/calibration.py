@@ -43,7 +43,8 @@ class Calibration:
             where the model's density is exact, ``highest density`` and, where the run keeps
             conformal scores, ``conformal``, shape (n,) each.
         descriptors: Ranks of the descriptors of the true sounds among those of the draws, shape
-            (n, n_descriptors); None if the sounds were not described.
+            (n, n_descriptors), for the sounds that rendered again; None if there are none, or
+            they were not described.
     """
 
     ranks: Float
@@ -74,10 +75,12 @@ class Calibration:
         joint = {TARP: np.stack(shares, axis=1)}
         descriptors = None
         if "descriptors" in rendered:
-            described = rendered["descriptors"]
+            # Without the true sounds that did not render again: they have no place among draws.
+            again = np.isfinite(rendered["descriptors"][:, -1]).all(axis=-1)
+            described = rendered["descriptors"][again]
             # A draw that cannot be rendered is as far off as can be, not missing.
             of_draws = np.nan_to_num(described[:, :draws], nan=-np.inf).swapaxes(0, 1)
-            descriptors = ranks(of_draws, described[:, -1], rng)
+            descriptors = ranks(of_draws, described[:, -1], rng) if len(described) else None
         log_q = rendered["log_q_true"]
         if np.isfinite(log_q).all():
             drawn = rendered["log_q"].T
@@ -169,6 +172,11 @@ def ranks(draws: ArrayLike, truth: ArrayLike, rng: np.random.Generator) -> Float
     require_shapes(
         "ranks", {"truth": (true, true.shape), "draws": (drawn, ("n_draws", *true.shape))}
     )
+    if not len(drawn) or np.isnan(drawn).any() or np.isnan(true).any():
+        raise InputError(
+            "draws or truth of ranks are NaN, or there are no draws, and any rank would do; leave "
+            "those sounds out, or put -inf for a draw that is as far off as can be"
+        )
     below = np.sum(drawn < true, axis=0)
     equal = np.sum(drawn == true, axis=0)
     return (below + rng.random(true.shape) * (equal + 1)) / (len(drawn) + 1)
@@ -276,6 +284,8 @@ def region_coverage(levels: ArrayLike, level: float) -> Float:
 def _uniform(what: str, values: ArrayLike) -> Float:
     """Return what is uniform where a posterior is calibrated, at least one for each thing."""
     array = numbers(what, values, np.float64)
+    if not ((array >= 0) & (array <= 1)).all():
+        raise InputError(f"{what} are not from 0 to 1; give what ranks or hpd_levels returns")
     if not array.ndim or not len(array):
         raise InputError(
             f"{what} have the shape {array.shape}; give one or more of each, (n, ...)"

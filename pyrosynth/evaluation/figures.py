@@ -199,6 +199,8 @@ def descriptors(
         "draws": (drawn, ("n_draws", "n", len(units))),
     }
     require_shapes("descriptors", shapes)
+    if not drawn.size:
+        raise InputError(f"draws of descriptors have the shape {drawn.shape}; give some")
     with warnings.catch_warnings():  # a sound of which every draw failed has no interval
         warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
         low, middle, high = np.nanquantile(drawn, [0.05, 0.5, 0.95], axis=0)

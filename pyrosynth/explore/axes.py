@@ -39,7 +39,9 @@ class LinearAxis:
     def at(self, z: Array, position: ArrayLike) -> Array:
         """Move latents (..., latent_dim) to positions (...) along the axis, and nowhere else."""
         step = numbers("positions", position, np.float32) - self.position(z)
-        return np.asarray(np.asarray(z) + step[..., None] * self.direction, np.float32)
+        return np.asarray(
+            numbers("latents", z, np.float32) + step[..., None] * self.direction, np.float32
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyro import poutine
 from torch import Tensor
 
-from pyrosynth.errors import MOST, checked_seed, integer, numbers, require_shapes
+from pyrosynth.errors import MOST, InputError, checked_seed, integer, numbers, require_shapes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.modeling import noise_from
 from pyrosynth.modeling.distributions import ONE_AT_A_TIME
@@ -127,14 +127,23 @@ def values_at(posterior: Posterior, z: ArrayLike, u: ArrayLike | None = None) ->
 
     Returns:
         Native values of all parameters, shape (..., n_params).
+
+    Raises:
+        InputError: They are no finite numbers, or their shapes do not fit each other.
     """
     variant, latent = posterior.variant, posterior.run.latents(z)
     if u is None:
         v = variant.params_of(latent)
     else:
         remainder = torch.as_tensor(numbers("remainders", u, np.float64), device=posterior.device)
-        latent = latent.expand(*remainder.shape[:-1], latent.shape[-1])
-        v = variant.params_at(latent, remainder)
+        try:
+            latent = latent.expand(*remainder.shape[:-1], latent.shape[-1])
+            v = variant.params_at(latent, remainder)
+        except (RuntimeError, IndexError) as error:
+            raise InputError(
+                f"remainders have shape {tuple(remainder.shape)}, latents {tuple(latent.shape)}; "
+                "give those of the same places, such as place.z and place.u"
+            ) from error
     return posterior.complete(posterior.run.space.decode(v.cpu().numpy()))
 
 

@@ -32,6 +32,7 @@ from pyrosynth.synths.subspace import Subspace
 from pyrosynth.training.run import BANK, Run, load_run, run_folder
 from pyrosynth.training.svi import plain_torch
 
+LARGEST = 100.0  # magnitude of log-mel features; no number of single precision has a larger log
 USUAL = 256  # known presets whose loudness is the usual one
 Array = NDArray[np.float32]
 
@@ -92,13 +93,9 @@ class Posterior:
     def renderer(self, workers: int | None = None, *, keep_audio: bool = False) -> Renderer:
         """Return worker processes that play the run's note and compute its features."""
         return Renderer(
-            self.synth,
-            self.run.note,
-            self.run.features.sample_rate,
-            workers=workers,
-            transform=self.run.features,
-            keep_audio=keep_audio,
-        )
+            self.synth, self.run.note, self.run.features.sample_rate, workers=workers,
+            transform=self.run.features, keep_audio=keep_audio,
+        )  # fmt: skip
 
     def render(self, values: ArrayLike, workers: int = 1) -> Array:
         """Play presets at the run's note.
@@ -266,6 +263,8 @@ class Posterior:
             Nats, shape (n,).
         """
         rows = checked_values(values, self.synth.param_space, 2)
+        if not len(rows):
+            return np.empty(0, np.float32)
         v = torch.as_tensor(self.run.space.encode(self.learnt(rows)), device=self.device)
         generator = self._generator(seed)
         return self.variant.log_prob_v(v[:, None], self._sound(x), generator)[:, 0].cpu().numpy()
@@ -392,8 +391,9 @@ class Posterior:
             raise InputError(
                 f"features have shape {features.shape}; posterior.features gives one sound {shape}"
             )
-        if not np.isfinite(features).all():
-            raise InputError("features are NaN or infinite; the sound holds such samples")
+        if not (np.abs(features) <= LARGEST).all():
+            why = "NaN, infinite or no logarithms of power"
+            raise InputError(f"features are {why}; take those of posterior.features(audio)")
         return features
 
     def _generator(self, seed: int) -> torch.Generator:

@@ -263,7 +263,7 @@ def log_mixture(y: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
     """
     log_scale = log_scale.expand_as(loc).movedim(0, 1)
     centre = loc.mean(0)  # less is lost to rounding where the numbers are small
-    points = (y - centre).reshape(-1, *y.shape[-2:]).movedim(1, 0)
+    points = (y - centre).reshape(y.shape[:-2].numel(), *y.shape[-2:]).movedim(1, 0)
     loc = (loc - centre).movedim(1, 0)
     precision = (-2 * log_scale).exp()
     # Every point against every component of its row, (batch, points, n_mixture), in one product.

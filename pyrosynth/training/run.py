@@ -130,10 +130,8 @@ class Run:
     def _features(self, x: Tensor | ArrayLike) -> Tensor:
         array = x if isinstance(x, Tensor) else torch.as_tensor(numbers("features", x, np.float32))
         if array.shape[-2:] != self.mean.shape:
-            raise InputError(
-                f"features have shape {tuple(array.shape)}; give (..., "
-                f"{self.mean.shape[0]}, {self.mean.shape[1]})"
-            )
+            shape, (mels, frames) = tuple(array.shape), self.mean.shape
+            raise InputError(f"features have shape {shape}; give (..., {mels}, {frames})")
         return array.to(self.mean)
 
     def latents(self, z: ArrayLike, n_axes: int | None = None) -> Tensor:
@@ -147,6 +145,8 @@ class Run:
             InputError: They are no numbers, or of another shape.
         """
         latent, dim = numbers("latents", z, np.float32), self.variant.latent_dim
+        if not np.isfinite(latent).all():
+            raise InputError("latents are NaN or infinite; give numbers, such as place.z")
         if dim and (latent.shape[-1:] != (dim,) or latent.ndim != (n_axes or latent.ndim)):
             rows = "n" if n_axes else "..."
             raise InputError(f"latents have shape {latent.shape}; give ({rows}, {dim})")
