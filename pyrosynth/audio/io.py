@@ -39,7 +39,6 @@ SILENCE = 1e-4  # peak below which a sound counts as silent, -80 dB full scale
 LOUDEST = 1e10  # sample of a sound; integers of 32 bits that were written as floats are below
 SHORTEST_SECONDS = 0.05  # a shorter sound holds less than one analysis window
 LONGEST_SECONDS = 600.0  # of a sound file
-LOUDEST = 1e12  # magnitude of a sample; the power of a louder sound exceeds single precision
 MOST_SAMPLES = 2**26  # of a sound file, over all channels: 256 MiB
 CANCELLED = 0.1  # share of the channels' mean peak that the mean of the channels must keep
 OFFSET = 0.1  # share of the peak from which the median of a sound is an offset
@@ -163,8 +162,8 @@ def checked_audio(
         raise InputError(f"{what} contains NaN or infinite samples; give finite ones")
     if sound.size and max(sound.max(), -sound.min()) > LOUDEST:
         raise InputError(
-            f"{what} has samples of up to {np.abs(sound).max():.0e}, whose power is no number any "
-            "more; divide it by its peak"
+            f"{what} has samples of up to {np.abs(sound).max():.0e}, where 1 is full scale; "
+            "divide it by its peak"
         )
     return sound
 
