@@ -272,6 +272,44 @@ def test_sounds_are_not_inferred_into_the_folder_of_another_command(refused, her
     assert sorted((here / "run").rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--set", "hiden=3"], "unknown argument of FlowDis 'hiden'; known: "),
+        (["--set", 'hidden="70"'], "FlowDis: hidden '70': give an integer"),
+        (["--lr", "-1"], "lr -1.0: give a number from"),
+        (["--memory", "much"], "memory 'much': give a size such as"),
+        (["--precision", "low"], "precision"),
+        (["--start", "nowhere"], "no run directory 'nowhere'"),
+        (["--out"], "which pyrosynth did not write"),
+    ],
+)
+def test_a_fit_describes_sounds_after_all_else_is_checked(
+    refused, here, tmp_path, monkeypatch, more, message
+):
+    """It may take minutes, and so may what `learn`, `tags` and `compare` do first."""
+
+    def too_early(*given, **options):
+        raise AssertionError("this takes minutes")
+
+    monkeypatch.setattr("pyrosynth.training.fit.default_tags", too_early)
+    monkeypatch.setattr("pyrosynth.cli.learn.gather", too_early)
+    monkeypatch.setattr("pyrosynth.evaluation.compare.claim", too_early)
+    monkeypatch.setattr("pyrosynth.data.labeling.describe_features", too_early)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    out = tmp_path / "mine" if more == ["--out"] else tmp_path / "out"
+    more = [] if more == ["--out"] else more
+    assert message in refused("fit", "flow_dis", here / "data", "--out", out, *more)
+    if "--set" in more:
+        assert message in refused("learn", "voice", "--model", "flow_dis", "--out", out, *more)
+        line = refused("compare", here / "data", "--models", "flow_dis", "--out", out, *more)
+        assert message in line or "unknown hyper-parameter of these models 'hiden'" in line
+        hidden = refused("tags", here / "data", "--out", tmp_path / "t.csv", "--hidden", "70")
+        assert "'--hidden'" in hidden
+        assert "given '70'" in hidden
+
+
 def test_a_mistake_is_told_before_a_file_that_is_there_already(refused, tmp_path):
     file = tmp_path / "there.json"
     file.write_text("mine")

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.cli.demo import MODEL
 from pyrosynth.cli.learn_summary import controls_lines, next_lines, score_lines
@@ -32,12 +33,14 @@ from pyrosynth.errors import InputError, counted, number, read_json, read_limite
 from pyrosynth.evaluation.check import check
 from pyrosynth.files import claim, require_same, write_bytes
 from pyrosynth.inference.posterior import Posterior
+from pyrosynth.modeling import with_recipe
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.description import LEARN, DescribedSynth, Description
 from pyrosynth.synths.discovery import describe
 from pyrosynth.synths.presets import Preset, preset_array
 from pyrosynth.synths.rendering import Renderer, n_cores
+from pyrosynth.training.arguments import new_variant
 from pyrosynth.training.fit import fit
 from pyrosynth.training.run import FACTS
 from pyrosynth.training.svi import checked, find_device
@@ -54,6 +57,7 @@ MOST_STEPS, LEAST_STEPS = 20_000, 20
 LARGEST_PRESETS = 2**28  # bytes of a file of presets
 SEARCH_SECONDS = 1.0  # of the search for one preset, beside its renders
 REPORT_SECONDS = 8.0  # of the report of a check
+USUAL = 32  # parameters of a model that is built to see whether it takes its hyper-parameters
 TRIAL_STEPS, TRIAL_SHARE = 12, 0.03  # of a fit that is measured: fewest, and of the time left
 FEW_PRESETS, DRAWN_BESIDE = 40, 200  # with fewer presets, so many are drawn at random
 FULL_CHECK, SHORT_CHECK = (64, 256), (16, 32)  # draws and renders for each preset
@@ -126,7 +130,11 @@ def learn(
     """
     began = time.monotonic()
     seconds = 60 * number("minutes", minutes, 1e-3, 1e5)
-    load_model(model)  # what is wrong is said before minutes of work
+    note = note or Note()
+    kind = load_model(model)  # what is wrong is said before minutes of work
+    space, shape = synth.param_space, FeatureSpec().shape(note.n_samples(SAMPLE_RATE))
+    usual = replace(space, params=space.params[:USUAL], selections={})
+    new_variant(kind, with_recipe(kind, options or {})[0], usual, shape)
     find_device(device)
     if threads is not None:
         checked("threads", threads)
@@ -140,7 +148,7 @@ def learn(
         made = {
             "synth": synth.identity(), "files": [_content(Path(file)) for file in files],
             "minutes": minutes, "model": model, "options": dict(options or {}),
-            "use": list(use), "fix": list(fix), "note": (note or Note()).to_json(), "seed": seed,
+            "use": list(use), "fix": list(fix), "note": note.to_json(), "seed": seed,
         }  # fmt: skip
         require_same(work, made)
         if (work / RESULT).exists():
@@ -151,7 +159,7 @@ def learn(
                 say(line)
             return held
         synth = synth.with_files([Path(file) for file in files], work / BANK)
-        job = _Job(synth, folder, work, seconds, note or Note(), seed, workers, say, began)
+        job = _Job(synth, folder, work, seconds, note, seed, workers, say, began)
         described, presets = job.describe(files, use, fix)
         data, plan = job.render(described, presets)
         plan = job.fit(data, plan, described, presets, model, dict(options or {}), device, threads)

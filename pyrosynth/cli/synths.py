@@ -181,7 +181,9 @@ def tags(
     source: Annotated[
         str, typer.Option("--from", help="descriptors of the sounds, or names of the presets.")
     ] = "descriptors",
-    hidden: Annotated[float, typer.Option(help="Share of labels to leave out, at random.")] = 0.0,
+    hidden: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of labels to leave out, at random.")
+    ] = 0.0,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:

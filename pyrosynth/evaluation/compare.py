@@ -23,7 +23,7 @@ from pyrosynth.data.labeling import default_tags
 from pyrosynth.data.tags import Tag, TagTable, read_tags
 from pyrosynth.errors import MOST, InputError, integer
 from pyrosynth.evaluation.benchmark import BEST_OF, Benchmark
-from pyrosynth.evaluation.entries import ModelEntry, model_entries
+from pyrosynth.evaluation.entries import ModelEntry, model_entries, require_options
 from pyrosynth.evaluation.methods import parse
 from pyrosynth.evaluation.reports import compare_report, comparison_figures
 from pyrosynth.evaluation.runner import read_arrays, write_arrays
@@ -35,6 +35,7 @@ from pyrosynth.synths import from_spec
 from pyrosynth.synths.executor import open_executor
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training import svi
+from pyrosynth.training.arguments import checked_training
 from pyrosynth.training.identity import contract_hash
 from pyrosynth.training.run import BANK
 
@@ -131,11 +132,9 @@ def compare(
     if n_presets is not None:
         n_presets = integer("n_presets", n_presets, 1)
     svi.find_device(device)
-    svi.check_precision(training.get("precision"))
-    for name, value in {**training, "threads": threads}.items():
-        if name in svi.LIMITS and value is not None:
-            svi.checked(name, value)
+    checked_training(training, threads)
     entries = model_entries(models, options or {})
+    require_options(entries, dataset)
     names = [entry.name for entry in entries]
     if tags is not None and not any(entry.uses_tags for entry in entries):
         raise InputError(

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.tags import TagTable
 from pyrosynth.errors import InputError, PyrosynthError, require_type, unknown
-from pyrosynth.modeling import Variant
+from pyrosynth.modeling import Variant, with_recipe
 from pyrosynth.training import zoo
+from pyrosynth.training.arguments import new_variant, shape_of
 from pyrosynth.training.fit import fit
 
 ONE_AT_A_TIME = threading.Lock()  # in a process: Pyro's effect handlers are those of all threads
@@ -97,6 +98,18 @@ def model_entries(
         ModelEntry(name, model, dealt[name], bool(variant and variant.uses_tags))
         for (name, model), variant in zip(names.items(), variants.values(), strict=True)
     ]
+
+
+def require_options(entries: Sequence[ModelEntry], dataset: Dataset) -> None:
+    """Make sure that models can be built with the hyper-parameters given for them.
+
+    Raises:
+        InputError: One cannot; a model whose code cannot be loaded costs its row only.
+    """
+    for entry in entries:
+        if entry.options and (variant := _load(entry.model)):
+            options, _ = with_recipe(variant, entry.options)
+            new_variant(variant, options, dataset.space, shape_of(dataset))
 
 
 def _load(model: str) -> type[Variant] | None:

@@ -1,7 +1,6 @@
 """From a dataset to a run: a variant is built, fitted, and kept with the presets it read."""
 
 import hashlib
-import inspect
 import json
 import os
 import shutil
@@ -19,7 +18,7 @@ import torch
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset, require_dataset
 from pyrosynth.data.labeling import HIDDEN, default_tags
-from pyrosynth.data.tags import TagTable, read_tags
+from pyrosynth.data.tags import TagTable
 from pyrosynth.errors import (
     InputError,
     RunError,
@@ -28,17 +27,16 @@ from pyrosynth.errors import (
     counted,
     reading,
     require_type,
-    unknown,
 )
 from pyrosynth.files import atomic, claim, difference
-from pyrosynth.modeling import Dims, Variant, build, set_temperature, with_recipe
+from pyrosynth.modeling import Variant, set_temperature, with_recipe
 from pyrosynth.modeling.recipes import plain, require_runnable
 from pyrosynth.training import svi, zoo
+from pyrosynth.training.arguments import checked_tags, checked_training, new_variant, shape_of
 from pyrosynth.training.batches import TrainData
-from pyrosynth.training.capture import seed_noise
 from pyrosynth.training.distributed import Processes, device_of_process, joined, leads
 from pyrosynth.training.identity import contract_hash, require_same_contract, weights_hash
-from pyrosynth.training.memory import memory_text
+from pyrosynth.training.memory import memory_text, parse_memory
 from pyrosynth.training.run import BANK, FACTS, Run, load_run, require_own_source
 from pyrosynth.training.state import settings_of
 from pyrosynth.training.stream import StreamedData, buffer_size, memory_of, training_data
@@ -54,10 +52,6 @@ HASHED = {
     "start": "another run to begin with",
 }
 BANK_BYTES = 4096  # about what a preset takes while a bank is made and written
-# Arguments of a fit that do not change its result, or that are given apart.
-APART = (
-    "seed", "device", "threads", "capture", "initialise", "out", "resume", "progress", "processes",
-)  # fmt: skip
 
 
 def fit(
@@ -135,29 +129,27 @@ def fit(
                 f"model '{said}' uses no tags, but tags were given; leave out --tags (tags), or "
                 "fit a model that uses them, such as flow_dis"
             )
-        table = _tags(tags, dataset, progress and processes.leads) if kind.uses_tags else None
-        shape = dataset.features.shape(dataset.note.n_samples(dataset.features.sample_rate))
-        dims = Dims(
-            len(dataset.space), shape, tuple(dataset.space.resolution.tolist()),
-            *((table.names, table.classes) if table else ()),
-        )  # fmt: skip
-        with torch.random.fork_rng([]), svi.plain_torch():
-            seed_noise(seed, torch.device("cpu"))
-            variant = build(kind, dims, options)
+        arguments = checked_training(training, threads)
+        if memory is not None:
+            parse_memory(memory)
+        table = None if tags is None else checked_tags(tags, dataset)
+        variant = new_variant(kind, options, dataset.space, shape_of(dataset), table, seed)
         require_runnable(variant)
         begun = None if start is None else _begin(variant, start, dataset)
-        settings = {
-            "model": hashlib.sha256(variant_source(kind).encode()).hexdigest(),
-            "options": variant.hyperparameters(),
-            "dataset": contract_hash(dataset),
-            "presets": len(dataset),
-            "tags": table.fingerprint() if table else None,
-            "seed": seed,
-            "start": begun,
-            **_training(training),
-        }
         place = None if out is None else checked_path("place", out)
         with claim(place, "fit") if place and processes.leads else nullcontext(place) as folder:
+            if kind.uses_tags and table is None:  # minutes, so what is wrong is said before
+                table = _default_tags(dataset, progress and processes.leads)
+            settings = {
+                "model": hashlib.sha256(variant_source(kind).encode()).hexdigest(),
+                "options": variant.hyperparameters(),
+                "dataset": contract_hash(dataset),
+                "presets": len(dataset),
+                "tags": table.fingerprint() if table else None,
+                "seed": seed,
+                "start": begun,
+                **arguments,
+            }
             if folder and force and processes.leads:
                 require_own_source(folder)
                 for file in (folder / FACTS, folder / svi.CHECKPOINT):
@@ -311,36 +303,15 @@ def _taken(data: TrainData | StreamedData, dataset: Dataset, tags: TagTable | No
     )
 
 
-def _tags(given: str | Path | TagTable | None, dataset: Dataset, progress: bool) -> TagTable:
-    """Return the tags of a dataset: those given, or those that follow from its sounds."""
-    if given is None:
-        if leads():
-            print(
-                f"no tags were given: they are made from how the presets sound, {HIDDEN:.0%} of "
-                "the labels hidden (--tags takes a file, pyrosynth tags writes one)",
-                file=sys.stderr,
-            )
-        return default_tags(dataset, progress=progress)
-    table = given if isinstance(given, TagTable) else read_tags(given, dataset)
-    if len(table) != len(dataset):
-        raise InputError(
-            f"tags of {counted(len(table), 'preset')} "
-            f"for a dataset of {len(dataset)}; give those of this one"
+def _default_tags(dataset: Dataset, progress: bool) -> TagTable:
+    """Return the tags of a dataset that follow from its sounds."""
+    if leads():
+        print(
+            f"no tags were given: they are made from how the presets sound, {HIDDEN:.0%} of the "
+            "labels hidden (--tags takes a file, pyrosynth tags writes one)",
+            file=sys.stderr,
         )
-    if not isinstance(given, TagTable):
-        table.require_contrast(dataset.rows("train"))
-    return table
-
-
-def _training(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all arguments of the training loop that decide its result."""
-    arguments = inspect.signature(svi.fit).parameters.values()
-    known = {p.name: p.default for p in arguments if p.kind is p.KEYWORD_ONLY}
-    known = {name: default for name, default in known.items() if name not in APART}
-    for name in given:
-        if name not in known:
-            raise unknown("argument of the fit", name, known)
-    return {**known, **given}
+    return default_tags(dataset, progress=progress)
 
 
 def _finished(folder: Path, settings: dict[str, Any], device: str) -> Run:
