@@ -43,7 +43,7 @@ def spoilt(array):
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not array.ndim:
         return []
     return [
-        array[:0], array[None], array[..., :-1], array.T, array + 1j, array.astype(object),
+        array[:0], array[None], array[..., :-1], array + 1j, array.astype(object),
         torch.tensor(array, requires_grad=True), array.tolist(), np.full_like(array, np.nan),
     ]  # fmt: skip
 
