@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from pyrosynth.audio.features import FeatureSpec, require_spec
+from pyrosynth.audio.pitch_tracking import PITCHES_HZ
 from pyrosynth.errors import InputError, require_type
 
-PITCHES_HZ = (32.7, 2033.0)  # C1 to half a semitone above B6
 PERIODIC = 0.1  # the threshold of YIN
 SHORTEST = 2  # samples of a period
 FINE, TAPS = 8, 8  # parts of a sample for short periods; samples on each side to interpolate from

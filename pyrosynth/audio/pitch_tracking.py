@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.io import SILENCE, Audio, checked_audio
-from pyrosynth.audio.pitch import PITCHES_HZ
 from pyrosynth.errors import InputError
 
 RATE = 22050  # Hz, of the analysis
 FRAME, HOP = 1024, 256  # samples of it: levels in frames of 46 ms every 12 ms
 PITCH_FRAME, PITCH_HOP = 2048, 512  # three periods of the lowest pitch, every 23 ms
 STEP = 0.2  # semitones that the tracker tells apart
+PITCHES_HZ = (32.7, 2033.0)  # C1 to half a semitone above B6
 TRACKED_HZ = (PITCHES_HZ[0], 2093.0)  # beyond the highest, so that a higher one does not seem it
 ANALYSED_SECONDS = 6.0  # of a longer sound, for its pitch
 VOICED = 0.4  # share of a sound's energy that must have a pitch
