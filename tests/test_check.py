@@ -160,6 +160,8 @@ def test_again_makes_only_what_is_missing_or_damaged(result, fitted, monkeypatch
     kept = {f: f.read_bytes() for f in result.folder.glob("*.*") if f.suffix != ".nc"}
     damaged = sorted(result.folder.glob("cache/infer-*/*.npz"))[0]
     damaged.write_bytes(damaged.read_bytes()[:100])
+    mine = result.folder / "my notes.txt"
+    mine.write_text("mine")
     scored, score = [], runner.EvaluationRunner._score
 
     def count(self, i, values, x):
@@ -176,6 +178,7 @@ def test_again_makes_only_what_is_missing_or_damaged(result, fitted, monkeypatch
     pd.testing.assert_frame_equal(again.table, result.table)
     for file, content in kept.items():
         assert file.read_bytes() == content, file.name
+    assert mine.read_text() == "mine"
 
 
 def test_other_runs_are_shown_beside(result, fitted):

@@ -601,6 +601,8 @@ def test_the_command(run, folder, space, tmp_path, capfd):
     novel.unlink()
     size = plane.stat().st_size
     plane.write_bytes(plane.read_bytes()[: size // 2])
+    mine = out / "my notes.txt"
+    mine.write_text("mine")
     code, printed, error = call()
     assert code == 0, error
     assert "pc1: " in printed
@@ -610,6 +612,7 @@ def test_the_command(run, folder, space, tmp_path, capfd):
         assert before.pop(remade) < after.pop(remade)
     assert before == after
     assert plane.stat().st_size == size
+    assert mine.read_text() == "mine"
 
 
 def test_a_folder_of_something_else(run, folder, tmp_path, capfd):

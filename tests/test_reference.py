@@ -104,7 +104,7 @@ BIMODAL = {
 
 @pytest.mark.parametrize(
     ("name", "steps", "lr", "n_drawn", "margin"),
-    [("flow_reg", 400, 5e-3, 2000, 0.04), ("flow_matching", 400, 1e-2, 800, 0.05)],
+    [("flow_reg", 200, 1e-2, 2000, 0.04), ("flow_matching", 400, 1e-2, 800, 0.05)],
 )
 def test_bimodal_posterior_is_calibrated(name, steps, lr, n_drawn, margin):
     data = folded_data(22000)

@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import time
+from functools import cache
 
 import numpy as np
 import pyro
@@ -52,13 +53,18 @@ def interrupt(monkeypatch):
     monkeypatch.undo()
 
 
+@cache
+def uninterrupted(unknown):
+    """Return data, what is fitted to them without a stop, and its history."""
+    data = toy_data(n=128, unknown=unknown)
+    whole = small(data)
+    return data, whole, fit(whole, data, steps=25, jitter=0.1, **QUICK)
+
+
 @pytest.mark.parametrize("stop_at", [7, 11, 18])
 @pytest.mark.parametrize("unknown", [0.0, 0.3])
 def test_resuming_is_bit_identical(tmp_path, interrupt, monkeypatch, stop_at, unknown):
-    data = toy_data(n=128, unknown=unknown)
-    whole = small(data)
-    history = fit(whole, data, steps=25, jitter=0.1, **QUICK)
-
+    data, whole, history = uninterrupted(unknown)
     began = time.monotonic()
     stopped = small(data)
     interrupt(stop_at)
