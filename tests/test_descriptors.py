@@ -44,7 +44,12 @@ def test_known_sounds():
     tone, noise, saw = describe(sounds(), SPEC)
     found = dict(zip(NAMES, tone, strict=True))
     assert found["centroid"] == pytest.approx(440, rel=0.1)
-    assert dict(zip(NAMES, noise, strict=True))["flatness"] > -4
+    flatness = NAMES.index("flatness")
+    assert noise[flatness] == pytest.approx(-10 * np.euler_gamma / np.log(10), abs=0.1)  # -2.5
+    click = np.zeros(RATE, np.float32)
+    click[RATE // 2] = 1.0
+    assert describe(click, SPEC)[flatness] == pytest.approx(0, abs=1e-3)
+    assert tone[flatness] < -20
     assert dict(zip(NAMES, saw, strict=True))["attack"] == pytest.approx(0.2, abs=0.02)
     assert len(UNITS) == 6
 

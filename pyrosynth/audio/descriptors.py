@@ -43,8 +43,9 @@ def describe(audio: ArrayLike, spec: FeatureSpec) -> NDArray[np.float64]:
     Returns:
         The numbers in the order of ``NAMES``, in ``UNITS``, shape (..., 6): RMS level of the
         whole sound relative to full scale, spectral centroid, bandwidth, flatness (of power, as
-        decibels; 0 is white noise), roll-off, and the time the level takes from a tenth of its
-        maximum to nine tenths. All are finite: silence has the level -100 dB and zeros.
+        decibels; 0 is a click, whose bins are equal, white noise is -2.5, a tone far below),
+        roll-off, and the time the level takes from a tenth of its maximum to nine tenths. All
+        are finite: silence has the level -100 dB and zeros.
 
     Raises:
         InputError: The sounds are no audio or hold no samples, or the spec is none.
