@@ -79,14 +79,14 @@ def files(folder):
 
 
 def test_a_failing_program_costs_its_own_sound_only(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(players, "TIMEOUT_SECONDS", 3.0)
+    monkeypatch.setattr(players, "TIMEOUT_SECONDS", 1.0)
     toy(*PLAYED)
     made = make_toys(tmp_path / "out")
     assert made["sounds"] == {"toy": 2}
     assert made["left_out"] == {
         "toy/silent.wav": "is silent",
         "toy/crashes.wav": "kills its program (SIGSEGV)",
-        "toy/hangs.wav": "does not end within 3 s",
+        "toy/hangs.wav": "does not end within 1 s",
         "toy/complains.wav": "cannot be rendered: out of strings",
         "toy/forgets.wav": "cannot be rendered: its program wrote nothing",
     }
