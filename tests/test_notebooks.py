@@ -53,7 +53,7 @@ def client(tmp_path_factory):
         patch.setenv("JUPYTER_RUNTIME_DIR", str(home / "runtime"))
         client = NotebookClient(
             nbformat.v4.new_notebook(), timeout=SECONDS, kernel_name="python3",
-            startup_timeout=SECONDS,
+            startup_timeout=SECONDS, shutdown_kernel="immediate",
         )  # fmt: skip
         # The interpreter of these tests, whichever kernels are installed.
         client.create_kernel_manager().kernel_spec.argv[0] = sys.executable
