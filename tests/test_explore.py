@@ -191,15 +191,18 @@ def test_nearest_presets(posterior, space, tmp_path):
     assert name in by_file.data["preset"].values
 
 
+def sawtooth(file, semitones):
+    """Save half a second so far above C4; return the file."""
+    phase = 2 * np.pi * 261.6256 * 2 ** (semitones / 12) * np.arange(11025) / 22050
+    saw = 0.3 * sum(np.sin(k * phase) / k for k in range(1, 12))
+    soundfile.write(file, saw, 22050, subtype="FLOAT")
+    return file
+
+
 def test_the_nearest_presets_of_a_sound_at_another_pitch_are_those_at_the_note(
-    run, posterior, folder, tmp_path, capfd
+    posterior, tmp_path
 ):
-    time = np.arange(11025) / 22050
-    files = [tmp_path / f"{name}.wav" for name in ("C4", "A4")]
-    for file, semitones in zip(files, (0, 9), strict=True):
-        phase = 2 * np.pi * 261.6256 * 2 ** (semitones / 12) * time
-        saw = 0.3 * sum(np.sin(k * phase) / k for k in range(1, 12))
-        soundfile.write(file, saw, 22050, subtype="FLOAT")
+    files = sawtooth(tmp_path / "C4.wav", 0), sawtooth(tmp_path / "A4.wav", 9)
     at_note, higher = (explore.nearest_presets(posterior, file, 5) for file in files)
     assert (at_note.heard, at_note.facts()[0].get("play")) == ({"play": None, "advice": ""}, None)
     (way,) = posterior.hear(files[1])
@@ -209,15 +212,6 @@ def test_the_nearest_presets_of_a_sound_at_another_pitch_are_those_at_the_note(
     near = higher.data["lsd"].values[0]
     assert near == pytest.approx(at_note.data["lsd"].values[0], abs=1)
     assert far > near + 2
-
-    out = tmp_path / "out"
-    asked = ["explore", str(folder / "run"), "--sound", str(files[1]), "--axes", "0"]
-    assert main([*asked, "--out", str(out)]) == 0
-    printed = capfd.readouterr().out
-    assert "dB; play A4, 0." in printed
-    facts = json.loads((out / "facts.json").read_text())
-    assert facts["sound"]["play"]["name"] == facts["nearest"][0]["play"]["name"] == "A4"
-    assert "Of the sound: play A4, 0." in (out / "report.html").read_text()
 
 
 def test_variations(posterior, space, renderer):
@@ -595,20 +589,25 @@ def test_the_command(run, folder, space, tmp_path, capfd):
     assert len(list((tmp_path / "media").glob("*.png"))) == 5
     assert all(soundfile.info(file).frames for file in (tmp_path / "media").glob("*.ogg"))
 
-    # Called again, it goes on: what is there is kept, what is missing or damaged is made again.
+    # Called again, with a sound to be near to: what is there is kept, and what is missing, damaged
+    # or of something else is made again.
     before = {file: file.stat().st_mtime_ns for file in out.rglob("data.nc")}
-    novel, plane = out / "novel" / "data.nc", out / "projection" / "data.nc"
+    novel, plane, nearest = (out / part / "data.nc" for part in ("novel", "projection", "nearest"))
     novel.unlink()
     size = plane.stat().st_size
     plane.write_bytes(plane.read_bytes()[: size // 2])
     mine = out / "my notes.txt"
     mine.write_text("mine")
-    code, printed, error = call()
+    code, printed, error = call("--sound", sawtooth(tmp_path / "A4.wav", 9))
     assert code == 0, error
+    assert "dB; play A4, 0." in printed
+    facts = json.loads((out / "facts.json").read_text())
+    assert facts["sound"]["play"]["name"] == facts["nearest"][0]["play"]["name"] == "A4"
+    assert "Of the sound: play A4, 0." in (out / "report.html").read_text()
     assert "pc1: " in printed
     assert f"Look and listen: open {out / 'report.html'}" in printed
     after = {file: file.stat().st_mtime_ns for file in out.rglob("data.nc")}
-    for remade in (novel, plane):
+    for remade in (novel, plane, nearest):
         assert before.pop(remade) < after.pop(remade)
     assert before == after
     assert plane.stat().st_size == size
