@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
 
 
 def test_report_of_a_run(folder, capsys):
-    command = ["axes", str(folder / "run"), "--out", str(folder / "out"), "--presets", "3"]
+    command = ["axes", str(folder / "run"), "--out", str(folder / "out"), "--presets", "2"]
     command += ["--beside", str(folder / "plain"), "--draws", "2", "--workers", "1", "--json"]
     assert main(command) == 0
     facts = json.loads(capsys.readouterr().out)
@@ -52,7 +52,7 @@ def test_report_of_a_run(folder, capsys):
     assert frame.loc["length", "other_size"] == pytest.approx(max(sizes))
     assert facts["cost"]["beside"] == "FlowReg"
     page = (folder / "out" / "report.html").read_text()
-    assert page.count("<audio") == 5 * 3 * 3
+    assert page.count("<audio") == 5 * 3 * 2
     assert "http" not in page.split("</style>")[1].replace("https://", "http://")
     kept = {file: file.stat().st_mtime_ns for file in (folder / "out").glob("cache/*/*.npz")}
     assert main(command) == 0  # nothing is played again
