@@ -15,6 +15,7 @@ from pyrosynth.errors import InputError, numbers
 from pyrosynth.evaluation import calibration
 from pyrosynth.evaluation.disentanglement import measure
 from pyrosynth.explore.latent_space import LatentSpace
+from pyrosynth.explore.naming import name_axes
 from pyrosynth.explore.steering import move
 from pyrosynth.inference.answers import Draws, Match
 from pyrosynth.live.static_site import write_site
@@ -208,6 +209,8 @@ def test_objects_are_asked_for_where_a_path_or_another_object_is_given():
         (lambda: name_tags("data"), "dataset is str 'data'; give a dataset, such as open"),
         (lambda: calibrate(posterior.run, "data"), "dataset is str 'data'; give a dataset"),
         (lambda: measure(posterior.run, "data", None), "dataset is str 'data'; give a dataset"),
+        (lambda: ps.check(posterior, "data", "out"), "dataset is str 'data'; give a dataset"),
+        (lambda: name_axes(posterior, "data", None), "dataset is str 'data'; give a dataset"),
         (lambda: gather("voice"), "synth is str 'voice'; give a synth, such as load_synth"),
         (lambda: gather(VOICE, "p0.json"), "files is str 'p0.json'; give a list of paths"),
         (lambda: read_presets("voice", "p.json"), "synth is str 'voice'; give a synth"),

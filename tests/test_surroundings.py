@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import forked
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 import soundfile
 import torch
 from small import small_run
+from toys import SMALL
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.descriptors import describe
@@ -23,6 +25,7 @@ from pyrosynth.cli.app import main
 from pyrosynth.cli.process import progress_as_lines
 from pyrosynth.data.dataset import render_dataset
 from pyrosynth.errors import InputError, RunError
+from pyrosynth.evaluation import methods
 from pyrosynth.inference import side_by_side
 from pyrosynth.inference.arviz import arviz
 from pyrosynth.inference.infer import infer_sounds
@@ -280,6 +283,21 @@ def test_threads_give_what_a_seed_says(here):
         np.testing.assert_array_equal(one, other)
 
 
+@contextmanager
+def mode_of_torch(mode):
+    """Compute in a mode of torch, or with double precision where none is asked for."""
+    if mode != "float64":
+        with getattr(torch, mode)():
+            yield
+        return
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 @pytest.mark.parametrize("mode", ["no_grad", "inference_mode", "float64"])
 def test_torchs_modes_change_nothing(here, mode):
     folder, dataset, _ = here
@@ -294,16 +312,28 @@ def test_torchs_modes_change_nothing(here, mode):
         return *posterior.guess(x), *match.lsd, loss, *posterior.log_prob(match.values[:2], x)
 
     plain = answers()
-    try:
-        if mode == "float64":
-            torch.set_default_dtype(torch.float64)
-            there = answers()
-            assert torch.get_default_dtype() == torch.float64
-        else:
-            with getattr(torch, mode)():
-                there = answers()
-    finally:
-        torch.set_default_dtype(torch.float32)
+    with mode_of_torch(mode):
+        there = answers()
+    assert there == plain
+
+
+@pytest.mark.parametrize(
+    ("mode", "model"),
+    [("float64", "flow_audio"), ("inference_mode", "flow_matching"), ("no_grad", "baseline")],
+)
+def test_torchs_modes_change_no_model_or_baseline(here, mode, model, monkeypatch):
+    monkeypatch.setattr(methods, "STEPS", 2)
+    _, dataset, _ = here
+
+    def learnt():
+        if model == "baseline":
+            return methods.mlp(dataset, dataset.x(dataset.rows("test")[:2])).tolist()
+        options = {"options": SMALL[model], "steps": 1, "batch_size": 16, "progress": False}
+        return fit(model, dataset, **options).history["loss"].tolist()
+
+    plain = learnt()
+    with mode_of_torch(mode):
+        there = learnt()
     assert there == plain
 
 

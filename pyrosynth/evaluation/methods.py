@@ -29,6 +29,7 @@ from pyrosynth.modeling.adamw import AdamW
 from pyrosynth.modeling.networks import MLP, MelEncoder
 from pyrosynth.training.capture import seed_noise
 from pyrosynth.training.identity import run_hash
+from pyrosynth.training.svi import plain_torch
 
 Float = NDArray[np.float64]
 Array = NDArray[np.float32]
@@ -309,6 +310,7 @@ def cma_es(pool: Pool, start: ArrayLike, budget: int, seed: int = 0, *, sigma: f
     evolve(pool, unit, np.full(len(unit), sigma), budget - 1, seed, POPULATION)
 
 
+@plain_torch(gradients=True)
 def _network(
     build: Callable[[int], nn.Module],
     dataset: Dataset,

@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.qualities import QUALITIES, qualities
-from pyrosynth.data.dataset import Dataset
+from pyrosynth.data.dataset import Dataset, require_dataset
 from pyrosynth.errors import checked_name
 from pyrosynth.explore.axes import Axis, LinearAxis, NamedAxis
 from pyrosynth.explore.latent_space import LatentSpace
@@ -87,8 +87,9 @@ def name_axes(
         names.
 
     Raises:
-        InputError: A quality is unknown.
+        InputError: A quality is unknown, or an argument is of another type.
     """
+    require_dataset(dataset)
     for name in names:
         checked_name("quality", name, NAMES)
     space = LatentSpace(posterior)

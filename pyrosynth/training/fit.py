@@ -54,6 +54,7 @@ HASHED = {
 BANK_BYTES = 4096  # about what a preset takes while a bank is made and written
 
 
+@svi.plain_torch(gradients=True)
 def fit(
     model: str | Path | type[Variant],
     dataset: Dataset,

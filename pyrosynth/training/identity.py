@@ -4,8 +4,8 @@ import hashlib
 import json
 from typing import Any
 
-from pyrosynth.data.dataset import Dataset
-from pyrosynth.errors import DataError
+from pyrosynth.data.dataset import Dataset, require_dataset
+from pyrosynth.errors import DataError, require_type
 from pyrosynth.modeling import Variant
 from pyrosynth.training.run import Run
 from pyrosynth.training.zoo import variant_source
@@ -13,6 +13,7 @@ from pyrosynth.training.zoo import variant_source
 
 def contract_hash(dataset: Dataset) -> str:
     """Return a hash of all that decides what the rows of a dataset hold."""
+    require_dataset(dataset)
     return hashlib.sha256(json.dumps(dataset.contract, sort_keys=True).encode()).hexdigest()
 
 
@@ -20,8 +21,11 @@ def require_same_contract(run: Run, dataset: Dataset) -> None:
     """Make sure that a dataset is of the synth, note, parameters and features of a run.
 
     Raises:
+        InputError: One of the two is something else.
         DataError: It is not; the first difference is named.
     """
+    require_type("run", run, Run, "a run, such as load_run(folder)")
+    require_dataset(dataset)
     parts = {
         "synth": (run.synth_spec.get("synth"), dataset.synth_spec.get("synth")),
         "learnt parameters": (list(run.space.names), list(dataset.space.names)),
