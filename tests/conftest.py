@@ -27,6 +27,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 # What is imported is no garbage, however often one looks; a command does so, too.
+gc.disable()
 gc.set_threshold(100_000)
 
 import pytest  # noqa: E402
@@ -54,6 +55,7 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_collection_finish():
     gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure():
