@@ -55,6 +55,8 @@ def test_what_is_made_smaller_is_there():
 def test_the_quickstart_runs(few_presets, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("pyrosynth.evaluation.methods.STEPS", 2)
+    for name in ("N_PRESETS", "CENTERS"):  # of what `explore` shows, and of what it measures
+        monkeypatch.setattr(f"pyrosynth.explore.folder.{name}", 2)
     lines = "".join(blocks("bash")).splitlines()
     commands = [shlex.split(smaller(line), comments=True) for line in lines]
     for command in (words for words in commands if words[0] == "pyrosynth"):
