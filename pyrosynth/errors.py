@@ -101,7 +101,7 @@ def reading(failure: Callable[[str], PyrosynthError], what: str, advice: str) ->
         raise failure(f"{what} ({reason(error)}); {advice}") from error
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Say in a few words what an error of a reader means, without its type where that is clear."""
     if isinstance(error, PyrosynthError):
         return str(error)

@@ -1,5 +1,7 @@
 """Arguments of the wrong type, masked or out of range: one line that says what to give."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from pyrosynth.data.tags import Tag, TagTable, labelled, read_tags
 from pyrosynth.errors import InputError, numbers
 from pyrosynth.evaluation import calibration
 from pyrosynth.evaluation.disentanglement import measure
+from pyrosynth.evaluation.entries import attempt
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.naming import name_axes
 from pyrosynth.explore.steering import move
@@ -266,6 +269,16 @@ def test_a_variant_is_built_of_a_class_and_a_dictionary():
     ):
         with pytest.raises(InputError, match=message):
             wrong()
+
+
+def test_a_model_that_ends_the_process_is_one_that_fails():
+    class Leaves(ps.load_model("mlp")):
+        def __init__(self, dims):
+            sys.exit(0)
+
+    with pytest.raises(InputError, match=r"Leaves does not start.*\(SystemExit: 0\); correct its"):
+        build(Leaves, Dims(4, (8, 8)), {})
+    assert attempt(sys.exit).reason == "SystemExit: "
 
 
 def test_arrays_serve_where_tensors_do():

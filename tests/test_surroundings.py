@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 
 import forked
 import numpy as np
@@ -20,11 +21,12 @@ from toys import SMALL
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.descriptors import describe
+from pyrosynth.audio.io import save_audio
 from pyrosynth.audio.qualities import qualities
 from pyrosynth.cli.app import main
 from pyrosynth.cli.process import progress_as_lines
 from pyrosynth.data.dataset import render_dataset
-from pyrosynth.errors import InputError, RunError
+from pyrosynth.errors import InputError, RunError, SynthError
 from pyrosynth.evaluation import methods
 from pyrosynth.inference import side_by_side
 from pyrosynth.inference.arviz import arviz
@@ -335,6 +337,43 @@ def test_torchs_modes_change_no_model_or_baseline(here, mode, model, monkeypatch
     with mode_of_torch(mode):
         there = learnt()
     assert there == plain
+
+
+def test_autocast_changes_nothing(here):
+    _, dataset, posterior = here
+    x = dataset.x(dataset.rows("test"))[0]
+    draws = posterior.sample(x, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        there = posterior.sample(x, 4)
+    np.testing.assert_array_equal(there.values, draws.values)
+    np.testing.assert_array_equal(there.log_q, draws.log_q)
+
+
+def test_a_synth_that_gives_no_sound_is_named_with_the_sound(here, tmp_path, monkeypatch):
+    folder, *_ = here
+    (tmp_path / "dead.py").write_text(
+        "import os\nfrom plain import Plain\n"
+        "class Dead(Plain):\n    def render(self, values, note, sample_rate):\n"
+        "        os._exit(3)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    run = replace(load_run(folder / "run"), synth_spec={"synth": "dead:Dead"})
+    posterior = Posterior(run, replace(Posterior.load(folder / "run").bank, synth="dead:Dead"))
+    for name in ("one", "two"):
+        save_audio(tmp_path / f"{name}.wav", np.sin(np.arange(11025) / 13), 22050)
+    sounds = [tmp_path / "one.wav", tmp_path / "two.wav"]
+    done, failed = infer_sounds(
+        posterior, sounds, tmp_path / "out", budget=4, draws=2, workers=1, progress=False
+    )
+    assert not done
+    for sound, lost in zip(sounds, failed, strict=True):
+        assert lost.error.startswith(f"'{sound}': 'plain' gave no sound for any of 4 presets")
+    x = np.zeros(run.mean.shape, np.float32)
+    with (
+        posterior.renderer(1) as renderer,
+        pytest.raises(SynthError, match="'plain' gave no sound for any of 4 presets"),
+    ):
+        posterior.refine(x, renderer, 4)
 
 
 def test_numpy_that_raises_changes_nothing(here, tmp_path):

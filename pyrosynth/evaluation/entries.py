@@ -145,7 +145,7 @@ def attempt(work: Callable[[], object]) -> Failure | None:
     """Do something; return why it failed, or None."""
     try:
         work()
-    except Exception as error:  # whatever a model's own code does wrong
+    except (Exception, SystemExit) as error:  # whatever a model's own code does wrong
         known = isinstance(error, PyrosynthError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
         return Failure(" ".join(reason.split()), traceback.format_exc())

@@ -360,6 +360,7 @@ def refine(
 
     Raises:
         InputError: There is no way, the renderer keeps no audio, or the budget is below 1.
+        SynthError: No preset that was tried gave a sound.
     """
     _require_posterior(posterior)
     require_type("renderer", renderer, Renderer, "posterior.renderer(keep_audio=True)")
@@ -373,4 +374,4 @@ def refine(
     search = searches[chosen]
     spent = sum(len(other.pool) for other in searches if other is not search)
     search.run(budget - spent)
-    return search.match(), ways[chosen], spent + search.pool.n_renders
+    return search.answer(), ways[chosen], spent + search.pool.n_renders

@@ -178,7 +178,8 @@ def _opened(
             try:
                 return infer_sound(posterior, *place, renderer, **settings, report=tick)
             except (PyrosynthError, MemoryError, OSError) as error:
-                return Failed(str(place[0]), str(error) or "there is not enough memory")
+                sound, why = str(place[0]), str(error) or "there is not enough memory"
+                return Failed(sound, why if sound in why else str(InputError(f"'{sound}': {why}")))
 
         yield infer
 

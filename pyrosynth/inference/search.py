@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pyrosynth.audio.features import DB
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.errors import InputError, require_type, shown
+from pyrosynth.errors import InputError, SynthError, counted, require_type, shown
 from pyrosynth.inference.answers import Match
 from pyrosynth.inference.descent import descend
 from pyrosynth.inference.pool import Pool
@@ -205,7 +205,7 @@ def search(
     pool = Pool(target, posterior.run.full_space, posterior.run.space, renderer, report)
     going = Search(posterior, pool, seed)
     going.run(budget)
-    return going.match()
+    return going.answer()
 
 
 def require_report(report: Any) -> None:
@@ -284,6 +284,21 @@ class Search:
     def match(self) -> Match:
         """Return all presets, the answer first; see `pyrosynth.inference.pool.Pool.answers`."""
         return replace(self.pool.match(), posterior=self.posterior)
+
+    def answer(self) -> Match:
+        """Return what `match` does, where there is an answer.
+
+        Raises:
+            SynthError: No preset that was tried gave a sound.
+        """
+        match = self.match()
+        if not np.isfinite(match.lsd).any():
+            tried = counted(self.pool.n_renders, "preset")
+            raise SynthError(
+                f"'{self.posterior.synth.name}' gave no sound for any of {tried}, so there is no "
+                "answer; play one of its presets to see why"
+            )
+        return match
 
     def _guess(self, n: int) -> None:
         if self._guesses is None or self._guesses[0] < n:

@@ -87,7 +87,7 @@ def require_runnable(variant: "Variant") -> None:
             variant.log_prob_v(*variant.sample_v(batch["x"], 1)[:1], batch["x"])
     except PyrosynthError:  # it says so itself
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _failed(type(variant), "run", variant.hyperparameters(), error) from error
     finally:
         variant.train(training)
@@ -171,7 +171,7 @@ def build(variant: type[V], dims: "Dims", options: dict[str, Any]) -> V:
             return variant(dims, **options).float()
     except PyrosynthError:  # it says so itself
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _failed(variant, "start", options, error) from error
 
 
@@ -180,7 +180,7 @@ def _require_options(options: Any) -> None:
 
 
 def _failed(
-    variant: "type[Variant]", what: str, options: Mapping[str, Any], error: Exception
+    variant: "type[Variant]", what: str, options: Mapping[str, Any], error: BaseException
 ) -> InputError:
     """Build the error for a variant whose code fails: why, in which line, and with what."""
     file = getattr(sys.modules.get(variant.__module__), "__file__", None)

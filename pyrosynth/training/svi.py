@@ -53,14 +53,20 @@ CHECK_EVERY = {"cpu": 25, "cuda": 100}
 
 @contextmanager
 def plain_torch(gradients: bool = False) -> Iterator[None]:
-    """Compute in float32, outside inference mode, whatever the caller asked of torch and NumPy.
+    """Compute in float32, outside inference mode and autocast, whatever the caller asked for.
 
     Args:
         gradients: Whether gradients are recorded.
     """
     before = torch.get_default_dtype()
     usual = np.errstate(under="ignore")
-    with usual, torch.inference_mode(False), torch.set_grad_enabled(gradients):
+    with (
+        usual,
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+        torch.inference_mode(False),
+        torch.set_grad_enabled(gradients),
+    ):
         if before != torch.float32:
             torch.set_default_dtype(torch.float32)
         try:
