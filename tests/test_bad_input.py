@@ -260,6 +260,8 @@ def test_what_is_no_sound_is_told_before_anything_is_loaded(refused, here, tmp_p
     for given, message in (
         (here, f"'{here}' is a folder; name sound files, such as all of one kind: {here}/*.wav"),
         (here / "run/run.json", "run.json' is JSON, such as a preset, no sound; give what is to"),
+        ("kick/*.wav", "no sound file matches 'kick/*.wav'; look at the pattern, and write it w"),
+        ("https://example.com/a.wav", "'https://example.com/a.wav' is a URL; download the sound"),
     ):
         assert message in refused("infer", "none", given, "--out", tmp_path / "out")
 
@@ -278,7 +280,7 @@ def test_sounds_are_not_inferred_into_the_folder_of_another_command(refused, her
         (["--set", "hiden=3"], "unknown argument of FlowDis 'hiden'; known: "),
         (["--set", 'hidden="70"'], "FlowDis: hidden '70': give an integer"),
         (["--lr", "-1"], "lr -1.0: give a number from"),
-        (["--memory", "much"], "memory 'much': give a size such as"),
+        (["--memory", "much"], "memory 'much': give a size with its unit, such as"),
         (["--precision", "low"], "precision"),
         (["--start", "nowhere"], "no run directory 'nowhere'"),
         (["--out"], "which pyrosynth did not write"),
@@ -310,6 +312,31 @@ def test_a_fit_describes_sounds_after_all_else_is_checked(
         assert "given '70'" in hidden
 
 
+def test_slips_are_told_with_what_was_meant(refused, here, tmp_path):
+    data, run, out = here / "data", here / "run", ["--out", tmp_path / "out"]
+    for arguments, message in (
+        (["render", "voice", *out, "--note", "a#3"], "note 'a#3': give the number of a MIDI note, "
+         "such as 58 for A#3"),
+        (["learn", "voice", *out, "--note", "high"], "such as 60 for C4"),
+        (["fit", data, "flow_reg", *out], f"MODEL comes first: pyrosynth fit flow_reg {data}"),
+        (["fit", "flow_reg", run, *out], "run' is no dataset; give a folder that `pyrosynth ren"),
+        (["fit", "mlp", data, *out, "--memory", "2"], "memory '2': give a size with its unit"),
+        (["infer", run, here / "good.wav", "--out", here / "good.wav"], "good.wav' is a file, wh"
+         "ere a folder is wanted"),
+        (["infer", run, here / "good.wav", "--out", here / "good.wav/x"], "good.wav' is a file, "
+         "where a folder is wanted"),
+        (["explore", run, *out, "--axis", "z1,z2"], "'z1,z2' has a comma: give each by itself, "
+         "as in --axis A --axis B"),
+        (["explore", run, *out, "--morph", "a,b"], "'a,b' has a comma: give each by itself"),
+        (["fit", "flow_dis", data, *out, "--tags", here / "good.wav"], "it is no text in utf-8"),
+        (["describe", "voice", "--out", tmp_path / "s.json", "--use", "drive", "--fix", "drive"],
+         "'drive' is named by --use and by --fix"),
+        (["learn", "voice", *out, "--use", "drive", "--fix", "drive"], "'drive' is named by"),
+    ):  # fmt: skip
+        assert message in refused(*arguments)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_mistake_is_told_before_a_file_that_is_there_already(refused, tmp_path):
     file = tmp_path / "there.json"
     file.write_text("mine")
@@ -331,7 +358,7 @@ def test_outputs_that_cannot_be_written(refused, here, tmp_path, command):
         "check": [here / "run"],
     }[command]
     line = refused(command, *given, "--out", tmp_path / "file" / "out")
-    assert "cannot write" in line
+    assert "file' is a file, where a folder is wanted; give the name of a folder" in line
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -412,7 +439,7 @@ def data(here, tmp_path):
 def test_datasets_that_cannot_be_used(refused, here, data, tmp_path):
     fit = ["fit", "flow_reg", "--out", tmp_path / "run", "--steps", "1"]
     assert "no dataset" in refused(*fit, tmp_path / "none")
-    assert "is not a pyrosynth dataset" in refused(*fit, here)
+    assert "is no dataset; give a folder that `pyrosynth render` wrote" in refused(*fit, here)
     (data / "zarr.json").write_text("{}")
     assert "is not a pyrosynth dataset" in refused(*fit, data)
 

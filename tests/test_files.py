@@ -387,7 +387,7 @@ def test_an_unwritable_place_is_one_line(tmp_path):
         lambda: files.claim(tmp_path / "file" / "x", "test").__enter__(),
         lambda: files.whole(tmp_path / "file" / "x", "test").__enter__(),
     ):
-        with pytest.raises(InputError, match=r"cannot write '.*x' \(.*\)"):
+        with pytest.raises(InputError, match="/file' is a file, where a folder is wanted; gi"):
             work()
 
 
@@ -410,7 +410,7 @@ def test_an_error_names_the_place_that_was_asked_for(tmp_path):
         (new / "file").write_bytes(b"")
         with pytest.raises(InputError) as error:
             files.write_bytes(new / "file" / "page", b"page")
-    assert f"cannot write '{tmp_path / 'site' / 'file' / 'page'}'" in str(error.value)
+    assert str(error.value).startswith(f"'{tmp_path / 'site' / 'file'}' is a file, where a folder")
 
 
 def test_messages_are_one_printable_line():

@@ -191,10 +191,9 @@ def test_what_is_no_dataset_is_refused(tmp_path):
     with pytest.raises(DataError, match="no dataset .*render"):
         Store(tmp_path / "nothing")
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(DataError, match="not a pyrosynth dataset"):
-        Store(tmp_path)
-    with pytest.raises(DataError, match="not a pyrosynth dataset"):
-        Store(tmp_path / "notes.txt")
+    for place in (tmp_path, tmp_path / "notes.txt"):
+        with pytest.raises(DataError, match="is no dataset; give a folder that .* render. wrote"):
+            Store(place)
 
 
 def test_a_full_disk_is_one_clear_error_and_what_is_done_stays(store):

@@ -190,12 +190,18 @@ def test_a_damaged_chunk_ends_a_fit_with_one_line(folder, tmp_path):
 
 
 def test_memory_is_written_as_people_do():
-    for text, n in {"2GB": 2e9, "1.5 MiB": 1.5 * 2**20, "500m": 5e8, "12": 12, "3kb": 3e3}.items():
+    for text, n in {
+        "2GB": 2e9,
+        "1.5 MiB": 1.5 * 2**20,
+        "500m": 5e8,
+        "12B": 12,
+        "3kb": 3e3,
+    }.items():
         assert parse_memory(text) == n
     for n in (1, 999, 1000, 123_456, 22_600_123_456, 10**12 + 1):
         assert n <= parse_memory(memory_text(n)) <= 1.001 * n
-    for wrong in ("much", "", "-1GB", "0", 0, "2 G B", "1e9", "99999999TB", None, True):
-        with pytest.raises(InputError, match="give a size such as 2GB"):
+    for wrong in ("much", "", "2", "-1GB", "0", 0, "2 G B", "1e9", "99999999TB", None, True):
+        with pytest.raises(InputError, match="give a size with its unit, such as 2GB"):
             parse_memory(wrong)
     assert 0 < free_memory(CPU) < 2**50
 

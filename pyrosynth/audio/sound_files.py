@@ -29,6 +29,10 @@ def no_sound(name: str | os.PathLike[str]) -> str:
     path = os.fspath(name)
     if os.path.isdir(path):
         return f"'{path}' is a folder; name sound files, such as all of one kind: {path}/*.wav"
+    if "://" in path:
+        return f"'{path}' is a URL; download the sound, and give the path of the file"
+    if set(path) & set("*?") and not os.path.exists(path):
+        return f"no sound file matches '{path}'; look at the pattern, and write it without quotes"
     if not os.path.isfile(path):
         return f"no sound file '{path}'; give the path of a WAV, FLAC, OGG, MP3 or AIFF file"
     if path.lower().endswith(".json"):

@@ -131,6 +131,7 @@ def learn(
     began = time.monotonic()
     seconds = 60 * number("minutes", minutes, 1e-3, 1e5)
     note = note or Note()
+    Description.asked_use(synth.param_space, use, fix)
     kind = load_model(model)  # what is wrong is said before minutes of work
     space, shape = synth.param_space, FeatureSpec().shape(note.n_samples(SAMPLE_RATE))
     usual = replace(space, params=space.params[:USUAL], selections={})

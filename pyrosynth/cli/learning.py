@@ -8,6 +8,7 @@ import typer
 from pyrosynth.cli.options import (
     Device,
     Json,
+    MidiNote,
     Options,
     Seed,
     Threads,
@@ -137,7 +138,7 @@ def learn(
     ] = None,
     use: Use = None,
     fix: Fix = None,
-    note: Annotated[int, typer.Option(help="MIDI note; 60 is C4.")] = 60,
+    note: MidiNote = 60,
     hold: Annotated[float, typer.Option(help="Seconds from note-on to note-off.")] = 3.0,
     duration: Annotated[float, typer.Option(help="Seconds in all.")] = 4.0,
     option: Option = None,

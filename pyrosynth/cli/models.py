@@ -26,6 +26,7 @@ from pyrosynth.cli.options import (
     settings,
     show,
 )
+from pyrosynth.errors import InputError
 
 
 def models(
@@ -85,8 +86,14 @@ def fit(
 ) -> None:
     """Fit a model to a dataset; call it again to go on. The code of a .py MODEL is run."""
     from pyrosynth.data.dataset import open_dataset
+    from pyrosynth.training import zoo
     from pyrosynth.training.distributed import leads
     from pyrosynth.training.fit import fit as fit_model
+
+    if data.name in zoo.list_models() and not data.exists():
+        raise InputError(
+            f"'{data.name}' is a model; MODEL comes first: pyrosynth fit {data.name} {model}"
+        )
 
     training: dict[str, Any] = {
         "steps": steps, "batch_size": batch_size, "lr": lr, "patience": patience,

@@ -47,6 +47,26 @@ def json_file(text: str) -> Path:
     return path
 
 
+def midi_note(text: str) -> int:
+    """Read the number of a MIDI note.
+
+    Raises:
+        InputError: It is no whole number, such as the name of a note; the message says which
+            number a name has.
+    """
+    from pyrosynth.audio.io import Note
+
+    try:
+        return int(text)
+    except ValueError as error:
+        named = {Note(pitch).name: pitch for pitch in range(128)}
+        known = named.get(text.strip().capitalize(), 60)
+        raise InputError(
+            f"note '{text}': give the number of a MIDI note, such as {known} for "
+            f"{Note(known).name}"
+        ) from error
+
+
 def path_option(*names: str, metavar: str = "PATH", help: str) -> Any:
     """Declare an option that takes the path of a file or folder on this machine."""
     return typer.Option(*names, metavar=metavar, parser=local_path, help=help)
@@ -70,6 +90,9 @@ DataOfRun = Annotated[
     typer.Option(
         "--data", metavar="PATH", parser=location, help="Its dataset, if it is no longer there."
     ),
+]
+MidiNote = Annotated[
+    int, typer.Option(metavar="INTEGER", parser=midi_note, help="MIDI note; 60 is C4.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Seed = Annotated[

@@ -9,6 +9,7 @@ from pyrosynth.cli.options import (
     Data,
     DataOut,
     Json,
+    MidiNote,
     Scheduler,
     Seed,
     Workers,
@@ -112,7 +113,7 @@ def render(
     augmented: Annotated[
         int, typer.Option(min=0, help="Presets made from the human training presets, beside them.")
     ] = 20_000,
-    note: Annotated[int, typer.Option(help="MIDI note; 60 is C4.")] = 60,
+    note: MidiNote = 60,
     velocity: Annotated[int, typer.Option(help="MIDI velocity.")] = 100,
     hold: Annotated[float, typer.Option(help="Seconds from note-on to note-off.")] = 3.0,
     duration: Annotated[float, typer.Option(help="Seconds in all.")] = 4.0,

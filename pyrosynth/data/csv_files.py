@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pyrosynth.errors import InputError, read_limited
+from pyrosynth.errors import InputError, read_limited, reason
 
 LARGEST_FILE = 2**28  # bytes
 SEPARATORS = (",", ";", "\t")
@@ -33,9 +33,8 @@ def read_csv(
         wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
         text = content.decode("utf-16" if wide else "utf-8-sig")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"cannot read {what} from '{path}' ({reason}); give a CSV file in UTF-8"
+            f"cannot read {what} from '{path}' ({reason(error)}); give a CSV file in UTF-8"
         ) from error
     header = next((line for line in text.splitlines() if line.strip()), "").replace('"', "")
     separator = next(

@@ -76,6 +76,8 @@ class Store:
         self.path = path
         if not (self.exists(path) or path.exists()):
             raise DataError(f"no dataset '{path}'; make one with `pyrosynth render SYNTH --out`")
+        if not is_remote(path) and not (path / METADATA).exists():
+            raise DataError(f"'{path}' is no dataset; give a folder that `pyrosynth render` wrote")
         what = f"'{path}' is not a pyrosynth dataset or its metadata are damaged"
         with reading(DataError, what, "give another folder or render it again"):
             self.group = zarr.open_group(

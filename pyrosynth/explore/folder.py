@@ -176,6 +176,11 @@ def explore(
     space = LatentSpace(posterior)
     chosen = np.random.default_rng(seed).permutation(len(space))[:2]
     through = list(presets) or [space.names[i] for i in chosen]
+    for option, given in (("--axis", axes), ("--morph", presets)):
+        for name in given:
+            if "," in str(name) and name not in space.names:
+                each = f"{option} A {option} B"
+                raise InputError(f"'{name}' has a comma: give each by itself, as in {each}")
     for name in (*through, *([] if at is None else [at])):
         space.index(name)
     for name in axes:

@@ -261,6 +261,11 @@ def writing(path: Path) -> Iterator[None]:
             raise InputError(
                 f"'{_told(path)}' is a folder, where a file is written; give the name of a file"
             ) from error
+        file = next((one for one in (path, *path.parents) if one.is_file()), None)
+        if isinstance(error, FileExistsError | NotADirectoryError) and file:
+            raise InputError(
+                f"'{_told(file)}' is a file, where a folder is wanted; give the name of a folder"
+            ) from error
         why = "a link to nowhere" if path.is_symlink() and not path.exists() else error.strerror
         raise InputError(
             f"cannot write '{_told(path)}' ({why or error}); free space or give another place, "

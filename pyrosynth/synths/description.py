@@ -127,16 +127,29 @@ class Description:
         learnt = tuple(c.param.name for c in self.controls if c.use == LEARN)
         return ParamSpace(tuple(c.param for c in self.controls), {LEARN: learnt})
 
+    @staticmethod
+    def asked_use(space: ParamSpace, use: Sequence[str], fix: Sequence[str]) -> dict[str, Use]:
+        """Return what is asked for, by control: to learn it, or to leave it at its default.
+
+        Raises:
+            InputError: A name is unknown, or in both lists.
+        """
+        for names in (use, fix):
+            space.index(names)
+        if both := sorted({*use} & {*fix}):
+            raise InputError(
+                f"'{both[0]}' is named by --use and by --fix (use, fix); give one of them"
+            )
+        return {**dict.fromkeys(use, "learn"), **dict.fromkeys(fix, "fix")}
+
     def with_use(self, use: Sequence[str] = (), fix: Sequence[str] = ()) -> "Description":
         """Return a description in which some controls are learnt or left out, as asked.
 
         Raises:
-            InputError: A name is unknown, or no control would be learnt.
+            InputError: A name is unknown or in both lists, or no control would be learnt.
         """
         space = self.space()
-        asked: dict[str, Use] = {name: "learn" for name in use}
-        asked |= {name: "fix" for name in fix}
-        space.index(list(asked))
+        asked = self.asked_use(space, use, fix)
         controls = tuple(
             replace(c, use=asked[c.param.name], why=f"asked for: {asked[c.param.name]}")
             if c.param.name in asked

@@ -98,8 +98,7 @@ def describe(
         checked_path("out", out),
         number("seconds", seconds, 0),
     )
-    for names in (use, fix):
-        synth.param_space.index(names)
+    Description.asked_use(synth.param_space, use, fix)
     settings = {"seed": seed, "notes": [note.to_json() for note in checked_notes(notes)]}
     held: dict[str, Any] = {}
     if path.exists() and force:

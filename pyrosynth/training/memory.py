@@ -9,6 +9,7 @@ import torch
 from pyrosynth.errors import InputError
 
 SHARE = 0.75  # of the free memory that sounds may take; the rest is for the fit itself
+LEAST = 10**6  # bytes that a text means without a unit; 2 is meant to be 2GB
 UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
@@ -30,9 +31,10 @@ def parse_memory(size: int | str) -> int:
     if found:
         power = UNITS.index(f"{found[2].upper()}B" if found[2] else "B")
         n_bytes = int(float(found[1]) * (1024 if found[3] else 1000) ** power)
-        if 1 <= n_bytes < 2**60:
+        slip = isinstance(size, str) and size.strip().isdigit() and n_bytes < LEAST
+        if 1 <= n_bytes < 2**60 and not slip:
             return n_bytes
-    raise InputError(f"memory '{size}': give a size such as 2GB or 500MB")
+    raise InputError(f"memory '{size}': give a size with its unit, such as 2GB or 500MB")
 
 
 def memory_text(n_bytes: int) -> str:
