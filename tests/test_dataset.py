@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import os
 import pickle
 import shutil
@@ -276,29 +277,6 @@ def test_killed_resumed_damaged_and_extended_it_ends_with_the_same_bytes(path, t
 
 
 # Forked when everything is imported, the ten processes begin at once: at the end of the pipe.
-TEN_MAKE = r"""
-import os, sys
-from pathlib import Path
-from pyrosynth.errors import PyrosynthError
-from test_dataset import render
-
-begin, go = os.pipe()
-for _ in range(10):
-    if os.fork() == 0:
-        os.close(go)
-        os.read(begin, 1)
-        try:
-            render(Path(sys.argv[1]), augmented=10)
-            said = "won"
-        except PyrosynthError as error:
-            said = str(error)
-        os.write(1, f"{said}\n".encode())
-        os._exit(0)
-os.close(go)
-sys.exit(any(os.wait()[1] for _ in range(10)))
-"""
-
-
 @pytest.mark.parametrize(
     "part", ["{", '{"zarr_format": 3, "node_type": "group", "attributes": {"format": 2}}']
 )
@@ -310,18 +288,28 @@ def test_a_store_in_the_making_is_another_process(tmp_path, part):
             render(folder, augmented=10)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_of_ten_processes_one_makes_the_dataset(tmp_path):
-    here = Path(__file__).parent
-    done = subprocess.run(
-        [sys.executable, "-c", TEN_MAKE, str(tmp_path / "data")],
-        cwd=here, env={**os.environ, "PYTHONPATH": str(here.parent)},
-        capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    said = done.stdout.splitlines()
-    assert len(said) == 10
-    assert said.count("won") >= 1
-    lines = [line for line in said if line != "won"]
+    context = multiprocessing.get_context("fork")  # what is imported stays imported
+    together, said = context.Barrier(10), context.SimpleQueue()
+
+    def make():
+        together.wait()
+        try:
+            render(tmp_path / "data", augmented=10)
+            said.put("won")
+        except PyrosynthError as error:
+            said.put(str(error))
+
+    processes = [context.Process(target=make) for _ in range(10)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(600)
+        assert process.exitcode == 0
+    answers = [said.get() for _ in processes]
+    assert "won" in answers
+    lines = [answer for answer in answers if answer != "won"]
     assert all("another process is writing to" in line for line in lines), lines
     assert len(open_dataset(tmp_path / "data")) == 69
 
