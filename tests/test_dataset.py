@@ -4,11 +4,8 @@ import os
 import pickle
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -226,37 +223,27 @@ def test_the_prior_changes_the_derived_presets_alone(data, tmp_path):
     assert len(render(tmp_path / "data", augmented=60, prior="uniform")) == 119
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from pyrosynth.data.store import Store
-from test_dataset import render
-
-write = Store.write
-
-def killed(self, start, columns):
-    if start == 32:
-        del columns["status"]  # in the middle of a chunk
-    write(self, start, columns)
-    if start == 32:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-Store.write = killed
-render(Path(sys.argv[1]), augmented=20)
-"""
-
-
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_killed_resumed_damaged_and_extended_it_ends_with_the_same_bytes(path, tmp_path):
     other = tmp_path / "data"
-    here = Path(__file__).parent
-    child = subprocess.run(
-        [sys.executable, "-c", KILLED, str(other)],
-        cwd=here,
-        env={**os.environ, "PYTHONPATH": str(here.parent)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert child.returncode == -signal.SIGKILL, child.stderr
+
+    def make():
+        write = Store.write
+
+        def killed(self, start, columns):
+            if start == 32:
+                del columns["status"]  # in the middle of a chunk
+            write(self, start, columns)
+            if start == 32:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        Store.write = killed
+        render(other, augmented=20)
+
+    process = multiprocessing.get_context("fork").Process(target=make)
+    process.start()
+    process.join(600)
+    assert process.exitcode == -signal.SIGKILL
     (other / "x" / "c" / "2" / "0" / "0.0123.partial").touch()
     assert (32, 48) in Store(other).blocks(0, 79)
     with pytest.raises(DataError, match=r"incomplete \(\d+ of 79 sounds\); go on with `pyrosynth"):
@@ -276,7 +263,6 @@ def test_killed_resumed_damaged_and_extended_it_ends_with_the_same_bytes(path, t
     assert files(other) == files(path)
 
 
-# Forked when everything is imported, the ten processes begin at once: at the end of the pipe.
 @pytest.mark.parametrize(
     "part", ["{", '{"zarr_format": 3, "node_type": "group", "attributes": {"format": 2}}']
 )
