@@ -332,6 +332,9 @@ def test_slips_are_told_with_what_was_meant(refused, here, tmp_path):
         (["describe", "voice", "--out", tmp_path / "s.json", "--use", "drive", "--fix", "drive"],
          "'drive' is named by --use and by --fix"),
         (["learn", "voice", *out, "--use", "drive", "--fix", "drive"], "'drive' is named by"),
+        (["learn", "voice", tmp_path / "none", *out], "none' (No such file or directory); give a"),
+        (["render", "dexed", *out, "--option", "rate=1"], "has no option 'rate'; known: none"),
+        (["infer", run, here / "Good.WAV", *out], f"Good.WAV'; '{here / 'good.wav'}' is there"),
     ):  # fmt: skip
         assert message in refused(*arguments)
     assert not (tmp_path / "out").exists()

@@ -97,6 +97,10 @@ def test_presets_of_files_are_gathered_once(tmp_path):
         (tmp_path / name).write_text(content)
         with pytest.raises(InputError, match=message):
             gather(trap, [tmp_path / name], workers=1, progress=False)
+    with pytest.raises(
+        InputError, match="no file or folder '.*gone'; give one that holds presets"
+    ):
+        gather(trap, [tmp_path / "gone"], workers=1, progress=False)
 
 
 def test_a_bad_preset_costs_only_itself(tmp_path, capfd):

@@ -1,6 +1,7 @@
 """Sound files by their names: what a folder holds of them, and why a path is that of none."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from pyrosynth.errors import InputError, checked_path
@@ -24,9 +25,9 @@ def sound_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*.*") if file.suffix.lower() in SUFFIXES)
 
 
-def no_sound(name: str | os.PathLike[str]) -> str:
+def no_sound(file: str | os.PathLike[str]) -> str:
     """Say why a path is not that of a sound file, before it is read; empty if it may be one."""
-    path = os.fspath(name)
+    path = os.fspath(file)
     if os.path.isdir(path):
         return f"'{path}' is a folder; name sound files, such as all of one kind: {path}/*.wav"
     if "://" in path:
@@ -34,6 +35,11 @@ def no_sound(name: str | os.PathLike[str]) -> str:
     if set(path) & set("*?") and not os.path.exists(path):
         return f"no sound file matches '{path}'; look at the pattern, and write it without quotes"
     if not os.path.isfile(path):
+        folder, name = os.path.split(path)
+        with suppress(OSError, ValueError):
+            for other in os.listdir(folder or "."):
+                if other.casefold() == name.strip().casefold():
+                    return f"no sound file '{path}'; '{os.path.join(folder, other)}' is there"
         return f"no sound file '{path}'; give the path of a WAV, FLAC, OGG, MP3 or AIFF file"
     if path.lower().endswith(".json"):
         return (

@@ -381,5 +381,7 @@ def _content(path: Path) -> str:
         for file in sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]:
             digest.update(read_limited(file, LARGEST_PRESETS))
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the presets in '{path}': {reason(error)}") from error
+        raise InputError(
+            f"cannot read the presets in '{path}' ({reason(error)}); give a file or folder of them"
+        ) from error
     return digest.hexdigest()

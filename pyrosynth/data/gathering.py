@@ -129,6 +129,8 @@ def gather(
         inside = sorted(f for f in given.rglob("*") if f.is_file()) if _is_folder(given) else []
         for file in inside or [given]:
             try:
+                if not file.exists():
+                    raise InputError(f"no file or folder '{file}'; give one that holds presets")
                 each = _read_each(synth, file)
             except (InputError, SynthError) as error:
                 if inside:

@@ -99,7 +99,8 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
     known = inspect.signature(make).parameters
     for option in options:
         if option not in known:
-            raise InputError(f"synth '{text}' has no option '{option}'; known: {', '.join(known)}")
+            listed = ", ".join(known) or "none"
+            raise InputError(f"synth '{text}' has no option '{option}'; known: {listed}")
     return made(make, options, text)
 
 
