@@ -139,7 +139,7 @@ def learn(
     find_device(device)
     if threads is not None:
         checked("threads", threads)
-    folder = Path(out)
+    folder, contents = Path(out), [_content(Path(file)) for file in files]
     with claim(folder, "fit"):  # the folder of a run, into which `fit` writes below
         if (folder / FACTS).exists() and not (folder / FOLDER).exists():
             raise InputError(
@@ -147,7 +147,7 @@ def learn(
             )
     with claim(folder / FOLDER, "learn") as work:
         made = {
-            "synth": synth.identity(), "files": [_content(Path(file)) for file in files],
+            "synth": synth.identity(), "files": contents,
             "minutes": minutes, "model": model, "options": dict(options or {}),
             "use": list(use), "fix": list(fix), "note": note.to_json(), "seed": seed,
         }  # fmt: skip
