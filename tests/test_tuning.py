@@ -484,6 +484,18 @@ def test_infer_says_what_to_play_and_keeps_what_was_made(tmp_path, capfd):
     assert "play" not in json.loads((folder / "preset.json").read_text())
 
 
+@pytest.mark.parametrize("begins", [0.0, np.pi])
+def test_a_wide_vibrato_is_heard_at_its_middle(begins):
+    """As singers have it: a semitone to either side, of which the turns last the longest."""
+    time = np.arange(2 * RATE) / RATE
+    phase = np.cumsum(220 * 2 ** (np.sin(2 * np.pi * 5.5 * time + begins) / 12)) / RATE
+    sung = sum(np.sin(2 * np.pi * k * phase) / k for k in range(1, 30)).astype(np.float32)
+    found = tune(0.2 * sung, RATE, Note(), "sung")
+    assert found.note.pitch == 57
+    assert abs(found.cents) < 12
+    assert found.sure
+
+
 def test_one_process_compiles_at_a_time():
     """What two write into numba's cache at once crashes those that read it, for good."""
     librosa = load_librosa()

@@ -43,7 +43,9 @@ MULTIPLES, MISSING = (2, 3), 0.003
 # 0.72 in 202 of 206 single sounds, the others being bells and bars; 0.74 in a vibrato of a tone.
 AROUND, AT_PARTIALS, SURELY_AT = (0.6, 4.5), 0.6, 0.68
 BELOW_ALL, ABOVE_ALL = 0.97, 0.9  # of the lowest and highest pitch: where others are, and seem so
-ONE_NOTE = 0.75  # semitones around the median that belong to the note
+ONE_NOTE = 0.75  # semitones around the middle that belong to the note, twice that with a vibrato
+TURNS = 4  # times that the middle is taken of what is around it
+AT_MIDDLE = 0.85  # share of the frames of a note around its middle, less than which is a vibrato
 
 
 @cache
@@ -136,9 +138,15 @@ def _pitch(audio: Audio, name: str) -> tuple[float, bool, NDArray[np.float64]]:
     weight, known = (energy * (sure + STEP))[voiced], pitches[voiced]
     order = np.argsort(known, kind="stable")
     below = weight[order].cumsum()
-    median = known[order][np.searchsorted(below, below[-1] / 2)]
-    near = np.abs(known - median) < ONE_NOTE
-    higher = 12 * np.log2(_lowest_partial(audio, median))
+    middle = median = known[order][np.searchsorted(below, below[-1] / 2)]
+    # A wide vibrato is seldom at its middle, and half of its frames lie at either of its turns.
+    for _ in range(TURNS):
+        wide = np.abs(known - middle) < 2 * ONE_NOTE
+        middle = float(np.average(known[wide], weights=weight[wide]))
+    near = np.abs(known - middle) < ONE_NOTE
+    if weight[near].sum() < AT_MIDDLE * weight[wide].sum():
+        near = wide
+    higher = 12 * np.log2(_lowest_partial(audio, middle))
     known[near] += higher
     pitches[voiced], median = known, median + higher
     # Frames of a vibrato or a glide are near it too, so that only jumps of the tracker count.
