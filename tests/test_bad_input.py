@@ -333,6 +333,9 @@ def test_slips_are_told_with_what_was_meant(refused, here, tmp_path):
          "'drive' is named by --use and by --fix"),
         (["learn", "voice", *out, "--use", "drive", "--fix", "drive"], "'drive' is named by"),
         (["learn", "voice", tmp_path / "none", *out], "none' (No such file or directory); give a"),
+        (["fit", "mlp", data, *out, "--set", "batch_size=8"], "but a setting of the fit; give it"
+         " as --batch-size (batch_size=), not by --set"),
+        (["compare", data, *out, "--set", "steps=1"], "give it as --steps (steps=), not by"),
         (["render", "dexed", *out, "--option", "rate=1"], "has no option 'rate'; known: none"),
         (["infer", run, here / "Good.WAV", *out], f"Good.WAV'; '{here / 'good.wav'}' is there"),
     ):  # fmt: skip

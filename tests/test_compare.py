@@ -186,7 +186,8 @@ def test_a_model_that_fails_costs_its_row(given, tmp_path, capfd):
     models = f"npe,flow_reg,{tmp_path / 'broken.py'},{tmp_path / 'sad.py'}"
     small = [f"--set={key}={json.dumps(value)}" for key, value in SMALL["flow_reg"].items()]
     for setting, message in (
-        ("npe.lr=1", "unknown hyper-parameter of these models 'npe.lr'"),
+        ("npe.rl=1", "unknown hyper-parameter of these models 'npe.rl'"),
+        ("npe.lr=1", "'lr' is no hyper-parameter of a model but a setting of the fit"),
         ("npe.bins=0", "NPE"),
     ):
         code = main(

@@ -13,7 +13,7 @@ from pyrosynth.data.tags import TagTable
 from pyrosynth.errors import InputError, PyrosynthError, require_type, unknown
 from pyrosynth.modeling import Variant, with_recipe
 from pyrosynth.training import zoo
-from pyrosynth.training.arguments import new_variant, shape_of
+from pyrosynth.training.arguments import new_variant, require_hyperparameter, shape_of
 from pyrosynth.training.fit import fit
 
 ONE_AT_A_TIME = threading.Lock()  # in a process: Pyro's effect handlers are those of all threads
@@ -90,6 +90,7 @@ def model_entries(
         name, dot, key = option.rpartition(".")
         takers = [n for n in names if _takes(known[n], key, value) and (not dot or n == name)]
         if not takers:
+            require_hyperparameter(key)
             taken = {k for n, keys in known.items() if not dot or n == name for k in keys or ()}
             raise unknown("hyper-parameter of these models", option, sorted(taken))
         for taker in takers:

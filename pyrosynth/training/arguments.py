@@ -16,6 +16,7 @@ from pyrosynth.synths.params import ParamSpace
 from pyrosynth.training import svi
 from pyrosynth.training.capture import seed_noise
 
+OF_THE_FIT = ("steps", "batch_size", "lr", "patience", "precision")  # which commands take too
 # Arguments of a fit that do not change its result, or that are given apart.
 APART = (
     "seed", "device", "threads", "capture", "initialise", "out", "resume", "progress", "processes",
@@ -61,6 +62,9 @@ def new_variant(
     Raises:
         InputError: An option is unknown, or has a value that is not usable.
     """
+    for name in options:
+        if name not in inspect.signature(kind.__init__).parameters:
+            require_hyperparameter(name)
     known = tags.tags if tags else DESCRIBED if kind.uses_tags else ()
     dims = Dims(
         len(space), shape, tuple(space.resolution.tolist()),
@@ -69,6 +73,20 @@ def new_variant(
     with torch.random.fork_rng([]), svi.plain_torch():
         seed_noise(seed, torch.device("cpu"))
         return build(kind, dims, options)
+
+
+def require_hyperparameter(name: str) -> None:
+    """Make sure that a setting that a model does not have is not one of the fit.
+
+    Raises:
+        InputError: It is, and so is given apart.
+    """
+    if name in OF_THE_FIT:
+        option = name.replace("_", "-")
+        raise InputError(
+            f"'{name}' is no hyper-parameter of a model but a setting of the fit; give it as "
+            f"--{option} ({name}=), not by --set (options)"
+        )
 
 
 def shape_of(dataset: Dataset) -> tuple[int, int]:
