@@ -78,7 +78,7 @@ def test_file_opens_with_arviz(tmp_path):
 
 def test_unwritable_place(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="is a file, where a folder is wanted"):
         save_groups(example(), tmp_path / "file" / "check.nc")
 
 

@@ -293,7 +293,7 @@ def test_bad_arguments(fitted, tmp_path):
         with pytest.raises(InputError):
             check(posterior, dataset, tmp_path, **options)
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="is a file, where a folder is wanted"):
         check(posterior, dataset, tmp_path / "file" / "out")
     run = load_run(folder / "run")
     other = type(posterior)(replace(run, note=Note(40)), posterior.bank)

@@ -171,7 +171,7 @@ def test_what_cannot_be_made_is_said(toy, tmp_path, monkeypatch):
         make_toys(tmp_path / "out")
     (tmp_path / "out" / "toy").rmdir()
     (tmp_path / "out" / "toy").touch()
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="is a file, where a folder is wanted"):
         make_toys(tmp_path / "out")
     (tmp_path / "share" / "pyrosynth" / "outside" / "tone" / VERSIONS).unlink()
     with pytest.raises(SynthError, match="is damaged; delete it to have it fetched again"):

@@ -151,7 +151,7 @@ def test_names_are_text(tmp_path):
 
 def test_unwritable_place(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="is a file, where a folder is wanted"):
         write_report(tmp_path / "file" / "r.html", "t", "l", {}, [])
 
 

@@ -148,7 +148,7 @@ def test_a_file_comes_back_as_it_was_written(dataset, tmp_path):
     assert second.startswith("0,")
     assert second.endswith(",small|large")
     assert [f.name for f in file.parent.iterdir()] == ["tags.csv"]
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="is a file, where a folder is wanted"):
         write_tags(file / "below", table, dataset)
 
 
