@@ -148,7 +148,7 @@ def attempt(work: Callable[[], object]) -> Failure | None:
         work()
     except (Exception, SystemExit) as error:  # whatever a model's own code does wrong
         known = isinstance(error, PyrosynthError)
-        reason = str(error) if known else f"{type(error).__name__}: {error}"
+        reason = str(error) if known else f"{type(error).__name__}: {error}".rstrip(": ")
         return Failure(" ".join(reason.split()), traceback.format_exc())
     return None
 
