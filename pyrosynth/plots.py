@@ -269,7 +269,12 @@ def forest(
     require_type("space", space, ParamSpace, "a ParamSpace, such as run.space")
     require_type("readings", readings, Mapping, "what people read, such as synth.readings")
     n, y = len(space), np.arange(len(space))
-    known = spread(space, draws)
+    known, inferred = spread(space, draws), places(space, chosen)
+    true = None if truth is None else places(space, truth)
+    labels = [
+        native(param, float(value), readings)
+        for param, value in zip(space.params, np.ravel(space.within(chosen)), strict=True)
+    ]
     ax = axes_for(ax, (WIDTH, 1.5 + 0.235 * n))
     ax.hlines(y, 0, 1, color="0.9", linewidth=0.8, zorder=0)
     rows = [*known.quantiles]
@@ -290,23 +295,19 @@ def forest(
     if known.shares:
         handles.append(Line2D([], [], color=GREEN, linewidth=5, label="share of each setting"))
     handles.append(Line2D([], [], color=ORANGE, marker="D", linestyle="", label="inferred preset"))
-    ax.plot(places(space, chosen), y, "D", color=ORANGE, markersize=5.5, zorder=4)
-    if truth is not None:
+    ax.plot(inferred, y, "D", color=ORANGE, markersize=5.5, zorder=4)
+    if true is not None:
         ring: dict[str, Any] = {
             "marker": "o", "linestyle": "", "markerfacecolor": "none", "markeredgecolor": "black",
             "markersize": 8,
         }  # fmt: skip
-        ax.plot(places(space, truth), y, markeredgewidth=1.3, zorder=5, **ring)
+        ax.plot(true, y, markeredgewidth=1.3, zorder=5, **ring)
         handles.append(Line2D([], [], label="true preset", **ring))
     ax.set_yticks(y, titles(space), fontsize=9)
     ax.set_ylim(n - 0.4, -0.6)
     ax.set_xlim(-0.03, 1.03)
     ax.set_xlabel("from the lowest value or first setting of the control to the highest or last")
     ax.grid(axis="x", color="0.9")
-    labels = [
-        native(param, float(value), readings)
-        for param, value in zip(space.params, np.ravel(space.within(chosen)), strict=True)
-    ]
     values = ax.secondary_yaxis("right")
     values.set_yticks(y, labels, fontsize=8.5, color=VALUES)
     values.tick_params(length=0)
