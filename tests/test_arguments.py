@@ -28,6 +28,7 @@ from pyrosynth.synths import from_spec
 from pyrosynth.synths.amsynth import read_bank, write_bank
 from pyrosynth.synths.discovery import describe
 from pyrosynth.synths.params import Param, ParamSpace
+from pyrosynth.synths.presets import preset_array
 from pyrosynth.synths.probing import probe_isolation
 from pyrosynth.synths.scanning import scan
 from pyrosynth.synths.subspace import Subspace
@@ -251,7 +252,7 @@ def test_objects_are_asked_for_where_a_path_or_another_object_is_given():
             lambda: write_bank([ps.Preset("a", {})], "b"),
             "presets is str 'b'; give a list of Preset",
         ),
-        (lambda: write_bank("b", []), "presets: none; give one or more"),
+        (lambda: preset_array([], SPACE), "presets: none; give one or more"),
         (lambda: read_bank(["b"]), r"bank file is list \['b'\]; give the path"),
         (lambda: calibration.coverage_table(np.zeros((4, 2)), "abc"), "ranks of coverage"),
     ):

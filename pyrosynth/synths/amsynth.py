@@ -278,10 +278,10 @@ def write_bank(path: str | os.PathLike[str], presets: Sequence[Preset]) -> None:
         presets: At most 128, all that amsynth reads from one file.
 
     Raises:
-        InputError: There are no presets or too many, one names an unknown control, or the file
+        InputError: There are too many presets, one names an unknown control, or the file
             cannot be written.
     """
-    presets = checked_presets(presets)
+    presets = checked_presets(presets, 0)  # an empty bank is one as well
     if len(presets) > BANK_PRESETS:
         raise InputError(
             f"{counted(len(presets), 'preset')} for one bank file; amsynth reads at most "

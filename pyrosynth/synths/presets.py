@@ -199,8 +199,8 @@ def preset_array(
     return np.stack([preset.array(space, clamp=clamp) for preset in checked_presets(presets)])
 
 
-def checked_presets(presets: Sequence[Preset]) -> list[Preset]:
-    """Return an argument that is a sequence of one or more presets, as a list.
+def checked_presets(presets: Sequence[Preset], least: int = 1) -> list[Preset]:
+    """Return an argument that is a sequence of so many presets at least, as a list.
 
     Raises:
         InputError: It is something else.
@@ -208,7 +208,7 @@ def checked_presets(presets: Sequence[Preset]) -> list[Preset]:
     require_type("presets", presets, Sequence, "a list of Preset")
     for preset in presets:
         require_type("one of the presets", preset, Preset, "a Preset, such as Preset.load(file)")
-    if not presets:
+    if len(presets) < least:
         raise InputError("presets: none; give one or more")
     return list(presets)
 
