@@ -77,8 +77,8 @@ def test_json_round_trip():
     [
         (lambda: SPACE.select("wawe"), "known: wave, cutoff, octave, sync"),
         (lambda: SPACE.select("16"), "known: all, 2"),
-        (lambda: SPACE.select("cutoff,"), "a name in 'cutoff,' is empty; take out a comma"),
-        (lambda: SPACE.select(""), "a name in '' is empty"),
+        (lambda: SPACE.select("cutoff,"), "a name is empty in 'cutoff,'; take out a comma"),
+        (lambda: SPACE.select(""), "a name is empty in ''"),
         (lambda: SPACE.to_unit([0, 0, 0]), "last axis must hold 4"),
         (lambda: SPACE.to_unit([0, np.nan, 0, 0]), "'octave' is not a finite number"),
         (lambda: ParamSpace((SPACE.params[0],) * 2), "share a name"),
