@@ -139,7 +139,10 @@ def test_a_server_plays_a_synth_and_follows_faders(jack, tmp_path):
                 until(lambda: heard == live.midi.values(np.array(now["/params"][1::2])))
                 for message in map(control, heard, heard.values()):
                     faders.send(message)  # as a DAW sends back what it receives
-            assert osc.ask("/move", axis, 0.0) == now
+            again = osc.ask("/move", axis, 0.0)
+            # The last of the faders may have come after that: to where it was, but for rounding.
+            assert again["/z"] == pytest.approx(now["/z"], abs=1e-6)
+            assert again["/params"] == now["/params"]
 
             # faders go away, come back; the server goes on
             with mido.open_output(name) as faders:
