@@ -28,6 +28,7 @@ from pyrosynth.cli.process import progress_as_lines
 from pyrosynth.data.dataset import render_dataset
 from pyrosynth.errors import InputError, RunError, SynthError
 from pyrosynth.evaluation import methods
+from pyrosynth.explore import sample_prior, traverse
 from pyrosynth.inference import side_by_side
 from pyrosynth.inference.arviz import arviz
 from pyrosynth.inference.infer import infer_sounds
@@ -374,6 +375,12 @@ def test_a_synth_that_gives_no_sound_is_named_with_the_sound(here, tmp_path, mon
         pytest.raises(SynthError, match="'plain' gave no sound for any of 4 presets"),
     ):
         posterior.refine(x, renderer, 4)
+    for nothing in (traverse, sample_prior):
+        with (
+            posterior.renderer(1, keep_audio=True) as renderer,
+            pytest.raises(SynthError, match=r"none of \d+ presets gave a sound .*; play one"),
+        ):
+            nothing(posterior, renderer=renderer)
 
 
 def test_numpy_that_raises_changes_nothing(here, tmp_path):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, SynthError, counted
 from pyrosynth.explore.latent_space import Location
 from pyrosynth.explore.places import Float
 from pyrosynth.inference.posterior import Posterior
@@ -137,9 +137,15 @@ def rendered_sounds(rendered: RenderResult, dim: str) -> dict[str, tuple[tuple[s
 
     Raises:
         InputError: The renderer computes no features.
+        SynthError: None of several presets gave a sound, so that there is nothing to show.
     """
     if rendered.features is None:
         raise InputError("exploring needs features; use posterior.renderer()")
+    if len(rendered.failed) > 1 and rendered.failed.all():
+        raise SynthError(
+            f"none of {counted(len(rendered.failed), 'preset')} gave a sound (the synth "
+            f"{rendered.reason[0]} on the first); play one of its presets to see why"
+        )
     failed = rendered.failed[:, None, None]
     variables: dict[str, tuple[tuple[str, ...], Any]] = {
         "x": ((dim, "mel", "frame"), np.where(failed, np.float32(np.nan), rendered.features)),
