@@ -19,6 +19,9 @@ from small import small_run
 
 import pyrosynth as ps
 from pyrosynth.cli.app import main
+from pyrosynth.cli.options import settings
+from pyrosynth.data.gathering import read_presets
+from pyrosynth.errors import InputError
 from pyrosynth.explore import folder as exploring
 from pyrosynth.inference import infer as inference
 from pyrosynth.synths.presets import Preset
@@ -96,6 +99,7 @@ def test_unknown_names_list_the_known_ones(refused, here, tmp_path):
     ("option", "message"),
     [
         (["--set", "hidden"], "'hidden' is not a setting; write KEY=VALUE"),
+        (["--set", " = 3"], "' = 3' is not a setting; write KEY=VALUE"),
         (["--set", "hidden=wide"], "FlowReg: hidden 'wide': give an integer from 2 to 1000000"),
         (["--lr", "fast"], "(given 'fast'; see pyrosynth fit --help)"),
         (["--steps=0"], "(given '0'; see pyrosynth fit --help)"),
@@ -257,7 +261,9 @@ def test_a_sound_of_the_same_stem_costs_only_itself(refused, here, tmp_path):
 
 
 def test_what_is_no_sound_is_told_before_anything_is_loaded(refused, here, tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
     for given, message in (
+        (tmp_path / "pipe.wav", "pipe.wav' is no file but a pipe or a device; write the sound"),
         (here, f"'{here}' is a folder; name sound files, such as all of one kind: {here}/*.wav"),
         (here / "run/run.json", "run.json' is JSON, such as a preset, no sound; give what is to"),
         ("kick/*.wav", "no sound file matches 'kick/*.wav'; look at the pattern, and write it w"),
@@ -776,3 +782,10 @@ def test_links_that_lead_nowhere_are_one_line(refused, here, tmp_path):
         ("serve", here / "run", "--sounds", tmp_path / "loop"),
     ):
         assert len(refused(*call)) <= 320
+
+
+def test_blanks_around_a_setting_and_tables_without_a_header(tmp_path):
+    assert settings(["n_mels = 128", "kind= spline "]) == {"n_mels": 128, "kind": "spline"}
+    (tmp_path / "bare.csv").write_text("lead,0.1,0.2,0.1\nbass,0.3,0.2,0.1\n")
+    with pytest.raises(InputError, match="begins with lead, 0.1, 0.2, 0.1, of which none is 'na"):
+        read_presets(ps.load_synth(PLAIN), tmp_path / "bare.csv")

@@ -189,6 +189,7 @@ def test_a_model_that_fails_costs_its_row(given, tmp_path, capfd):
         ("npe.rl=1", "unknown hyper-parameter of these models 'npe.rl'"),
         ("npe.lr=1", "'lr' is no hyper-parameter of a model but a setting of the fit"),
         ("npe.bins=0", "NPE"),
+        ("vae.beta=2", "'vae.beta' is one of the model 'vae', which is not compared; compare it"),
     ):
         code = main(
             ["compare", str(dataset.path), "--out", str(tmp_path / "out"), "--models", models,

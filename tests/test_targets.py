@@ -56,6 +56,17 @@ def test_an_index_says_which(dataset, folder):
         outside(dataset, folder)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("between", [",", ";"])
+def test_an_index_is_read_as_a_spreadsheet_writes_it(dataset, folder, encoding, between):
+    text = f"note{between}file\n60{between}more/b.flac\n61\n"
+    (folder / "index.csv").write_text(text, encoding=encoding)
+    targets = outside(dataset, folder)
+    assert targets.names == ["more/b"]
+    line = f"{folder / 'index.csv'}, line 3"
+    assert targets.left_out == {line: f"'{folder / 'index.csv'}' line 3 names no file"}
+
+
 def test_what_cannot_be_used(dataset, folder, tmp_path):
     with pytest.raises(InputError, match="nothing' is not there; give a folder that the sound"):
         outside(dataset, tmp_path / "nothing")

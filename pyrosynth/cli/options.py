@@ -152,7 +152,7 @@ def settings(given: Sequence[str] | None) -> dict[str, Any]:
     """Read ``KEY=VALUE`` settings; a value that is not JSON is text."""
     found: dict[str, Any] = {}
     for text in given or ():
-        key, equals, value = text.partition("=")
+        key, equals, value = (part.strip() for part in text.partition("="))
         if not key or not equals:
             raise InputError(f"'{text}' is not a setting; write KEY=VALUE, such as hidden=128")
         if key in found:

@@ -24,6 +24,7 @@ from pyrosynth.errors import (
     counted,
     integer,
     number,
+    one_line,
     read_limited,
     reading,
     require_type,
@@ -285,6 +286,13 @@ def _read_json(synth: Synth, file: Path) -> Iterator[Preset | InputError]:
 def _read_csv(synth: Synth, file: Path) -> Iterator[Preset | InputError]:
     """Read presets from a table, one in each row."""
     columns, lines = read_csv(file, "presets", ("name", *synth.param_space.names))
+    known = {"name", *synth.param_space.names}
+    if not known & set(columns) and any(re.fullmatch(r"[-+\d.]+", one) for one in columns):
+        held = one_line(", ".join(columns), 80)
+        raise InputError(
+            f"'{file}' begins with {held}, of which none is 'name' or a parameter of "
+            f"{synth.name}; let the first line name the columns"
+        )
     twice = next((column for column, n in Counter(columns).items() if n > 1), None)
     if twice is not None:
         raise InputError(f"'{file}' has the column '{twice}' twice; leave one of them")

@@ -89,6 +89,11 @@ def model_entries(
     for option, value in sorted(options.items(), key=lambda item: "." in item[0]):
         name, dot, key = option.rpartition(".")
         takers = [n for n in names if _takes(known[n], key, value) and (not dot or n == name)]
+        if dot and name not in names:
+            raise InputError(
+                f"the setting '{option}' is one of the model '{name}', which is not compared; "
+                "compare it as well, or leave the setting out"
+            )
         if not takers:
             require_hyperparameter(key)
             taken = {k for n, keys in known.items() if not dot or n == name for k in keys or ()}

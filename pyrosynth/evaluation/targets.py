@@ -1,6 +1,5 @@
 """Target sounds that presets are to be found for, and what is known of them."""
 
-import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -14,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from pyrosynth.audio.background import load_note
 from pyrosynth.audio.features import FeatureSpec, loudest, match_loudness
 from pyrosynth.audio.sound_files import SUFFIXES, folder_of_sounds, sound_files
+from pyrosynth.data.csv_files import read_csv
 from pyrosynth.data.dataset import Dataset, require_dataset
-from pyrosynth.errors import DataError, InputError, integer
+from pyrosynth.errors import DataError, InputError, integer, one_line
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.subspace import Subspace
 from pyrosynth.training.identity import contract_hash
@@ -23,7 +23,7 @@ from pyrosynth.training.identity import contract_hash
 Float = NDArray[np.float64]
 Array = NDArray[np.float32]
 
-INDEX = "index.csv"
+INDEX, FILE = "index.csv", "file"
 USUAL = 256  # known presets whose loudness is the usual one
 
 
@@ -153,13 +153,13 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None) -> Targe
         DataError: The folder holds no sound files, or none that can be used.
     """
     require_dataset(dataset)
-    files = _sound_files(folder_of_sounds(folder))
+    files, left_out = _sound_files(folder_of_sounds(folder))
     if n is not None:
         chosen = np.sort(np.random.default_rng(0).permutation(len(files))[: integer("n", n, 1)])
         files = [files[i] for i in chosen]
     rate = dataset.features.sample_rate
     n_samples = dataset.note.n_samples(rate)
-    sounds, left_out = {}, {}
+    sounds = {}
     known = dataset.x(dataset.rows("train", human_only=True)[:USUAL])
     usual = np.median(loudest(known, dataset.features))
     for file in files:
@@ -178,21 +178,29 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None) -> Targe
     return Targets(dataset, ids, names, x, None, audio, {"outside": True}, left_out)
 
 
-def _sound_files(folder: Path) -> list[Path]:
-    """Return the sound files of a folder, by its index if it has one."""
+def _sound_files(folder: Path) -> tuple[list[Path], dict[str, str]]:
+    """Return the sound files of a folder, by its index if it has one, and its unusable lines."""
     index = folder / INDEX
+    bad: dict[str, str] = {}
     if index.is_file():
-        try:
-            with index.open(encoding="utf-8", newline="") as lines:
-                files = [folder / row["file"] for row in csv.DictReader(lines)]
-        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        columns, lines = read_csv(index, "sounds", (FILE,))
+        if FILE not in columns:
+            held = one_line(", ".join(columns) or "none", 80)
             raise DataError(
-                f"'{index}' has no column 'file' that can be read ({error!r}); mend or delete it"
-            ) from error
+                f"'{index}' has no column '{FILE}' (its columns are {held}); name the column of "
+                "the paths so, or delete the file"
+            )
+        files, column = [], columns.index(FILE)
+        for number, cells in lines:
+            name = cells[column].strip() if column < len(cells) else ""
+            if name:
+                files.append(folder / name)
+            else:
+                bad[f"{index}, line {number}"] = f"'{index}' line {number} names no file"
     else:
         files = sound_files(folder)
     if not files:
         raise DataError(
             f"'{folder}' holds no sound files; give a folder of {', '.join(SUFFIXES)} files"
         )
-    return files
+    return files, bad
