@@ -108,6 +108,23 @@ def test_of_a_bank_only_the_bad_preset_is_bad(amsynth, tmp_path):
 
 
 @pytest.mark.plugin
+def test_a_damaged_bank_beside_good_ones_is_left_out(amsynth, tmp_path, monkeypatch, caplog):
+    good, cut, odd = (tmp_path / name for name in ("good", "cut", "odd"))
+    write_bank(good, [Preset("one", {}), Preset("two", {})])
+    cut.write_bytes(good.read_bytes()[:200])
+    odd.write_text(
+        good.read_text().replace("<parameter> amp_attack ", "<parameter> amp_attack x", 1)
+    )
+    monkeypatch.setattr("pyrosynth.synths.amsynth.bank_files", lambda plugin: [cut, good, odd])
+    assert [preset.name for preset in amsynth.presets()] == ["one", "two", "two"]
+    assert len(caplog.messages) == 2
+    assert "cut' is cut off" in caplog.messages[0]
+    assert "odd', line 3" in caplog.messages[1]
+    monkeypatch.setattr("pyrosynth.synths.amsynth.bank_files", lambda plugin: [cut])
+    with pytest.raises(SynthError, match="no preset banks beside"):
+        amsynth.presets()
+
+
 def test_the_table_agrees_with_the_ports_and_the_banks(amsynth):
     ports = DssiSynth(amsynth.path).param_space
     assert ports.names == SPACE.names

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from plain import PLAIN
 from small import small_run
 from toys import SMALL
 
@@ -12,7 +13,7 @@ from pyrosynth import synths
 from pyrosynth.cli import learn as stages
 from pyrosynth.cli.app import main
 from pyrosynth.data.gathering import drawn_presets, gather, read_presets
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.description import DescribedControl, Description
 from pyrosynth.synths.dx7 import SPACE, write_syx
 from pyrosynth.synths.presets import Preset
@@ -266,3 +267,18 @@ def test_a_synth_is_learnt_in_one_command_that_goes_on(described, tmp_path, capf
     assert main([*call[:3], str(tmp_path / "new"), "--model", "flow_moog"]) == 2
     assert "flow_moog" in capfd.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_presets_of_a_synth_that_cannot_be_read_are_named(tmp_path, monkeypatch):
+    synth, why = synths.load_synth(PLAIN), "'bank.syx' is missing; put it beside the class"
+    synth.presets()[0].save(tmp_path / "one.json", synth.name)
+
+    def missing(self):
+        raise SynthError(why)
+
+    monkeypatch.setattr(type(synth), "presets", missing)
+    found = gather(synth, workers=1, progress=False)
+    assert (found.presets, found.failed) == ([], [why])
+    found = gather(synth, [tmp_path / "one.json"], workers=1, progress=False)
+    assert found.skipped == {"the presets of plain": why}
+    assert len(found.presets) == 1

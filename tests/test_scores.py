@@ -231,9 +231,11 @@ def test_options_are_dealt_to_those_that_take_them(tmp_path):
     assert found["flow_reg"] == {"hidden": 8, "rank": 2, "recipe": "paper"}
     assert found["npe"] == {"hidden": 4}
     assert found["broken"] == {"hidden": 8, "rank": 2, "recipe": "paper"}
-    for options in ({"nothing": 1}, {"npe.rank": 1}, {"flow_dis.rank": 1}):
+    for options in ({"nothing": 1}, {"npe.rank": 1}):
         with pytest.raises(InputError, match="unknown hyper-parameter"):
             model_entries(("flow_reg", "npe"), options)
+    with pytest.raises(InputError, match="'flow_dis.rank' is one of the model 'flow_dis', which"):
+        model_entries(("flow_reg", "npe"), {"flow_dis.rank": 1})
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,14 @@ def test_an_index_is_read_as_a_spreadsheet_writes_it(dataset, folder, encoding, 
     assert targets.left_out == {line: f"'{folder / 'index.csv'}' line 3 names no file"}
 
 
+def test_an_index_may_name_sounds_elsewhere(dataset, folder, tmp_path):
+    (tmp_path / "listed").mkdir()
+    index = tmp_path / "listed" / "index.csv"
+    index.write_text(f"file\n{folder / 'a.wav'}\n")
+    (name,) = outside(dataset, tmp_path / "listed").names
+    assert (tmp_path / "listed" / name).resolve() == folder.resolve() / "a"
+
+
 def test_what_cannot_be_used(dataset, folder, tmp_path):
     with pytest.raises(InputError, match="nothing' is not there; give a folder that the sound"):
         outside(dataset, tmp_path / "nothing")

@@ -122,10 +122,17 @@ def gather(
     require_synth(synth)
     require_type("files", files, Sequence, "a list of paths")
     own: list[Preset] = []
-    with suppress(SynthError):  # such as of amsynth without its banks
+    skipped: dict[str, str] = {}
+    failed: list[str] = []
+    try:
         own = synth.presets()
+    except SynthError as error:  # such as of amsynth without its banks, beside which files will do
+        if files:
+            skipped[f"the presets of {synth.name}"] = str(error)
+        else:
+            failed.append(str(error))
     sources = {"of the synth": len(own)} if own else {}
-    found, skipped, failed = list(own), {}, []
+    found = list(own)
     for given in [checked_path("file of presets", file) for file in files]:
         inside = sorted(f for f in given.rglob("*") if f.is_file()) if _is_folder(given) else []
         for file in inside or [given]:

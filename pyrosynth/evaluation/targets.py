@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -173,7 +174,8 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None) -> Targe
     audio = np.stack(list(sounds.values()))
     hashes = [hashlib.sha256(sound.tobytes()).digest() for sound in audio]
     ids = np.array([int.from_bytes(digest[:7], "big") for digest in hashes], np.int64)
-    names = [file.relative_to(folder).with_suffix("").as_posix() for file in sounds]
+    # An index may name sounds that lie elsewhere.
+    names = [Path(os.path.relpath(file, folder)).with_suffix("").as_posix() for file in sounds]
     x = np.stack([dataset.features(sound) for sound in audio])
     return Targets(dataset, ids, names, x, None, audio, {"outside": True}, left_out)
 

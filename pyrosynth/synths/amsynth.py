@@ -6,6 +6,7 @@ this package; `install` fetches it.
 
 import hashlib
 import json
+import logging
 import math
 import os
 import shutil
@@ -24,6 +25,8 @@ from pyrosynth.synths.base import Isolation
 from pyrosynth.synths.dssi import DssiSynth
 from pyrosynth.synths.presets import LARGEST_FILE, Preset, checked_presets
 from pyrosynth.synths.user_folders import data_home
+
+log = logging.getLogger(__name__)
 
 PLUGIN_FILE = "amsynth_dssi.so"
 BANK_PRESETS = 128  # amsynth reads no more from one bank file, and writes past its memory if asked
@@ -84,12 +87,23 @@ class Amsynth(DssiSynth):
     def presets(self) -> list[Preset]:
         """Read all presets of the bank files that come with the plugin.
 
-        Values are as amsynth takes them: clamped to the range, steps rounded.
+        Values are as amsynth takes them: clamped to the range, steps rounded. What is damaged is
+        left out, and named in the log.
 
         Raises:
             SynthError: There is no bank file beside the plugin.
         """
-        presets = [_legal(p) for file in bank_files(self.path) for p in read_bank(file)]
+        presets = []
+        for file in bank_files(self.path):
+            try:
+                each = _read_each(file)
+            except InputError as error:
+                each = [error]
+            for one in each:
+                if isinstance(one, InputError):
+                    log.warning("left out: %s", one)
+                else:
+                    presets.append(_legal(one))
         if not presets:
             raise SynthError(
                 f"no preset banks beside '{self.path}'; run 'pyrosynth install amsynth'"
