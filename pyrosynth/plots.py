@@ -273,7 +273,7 @@ def forest(
     true = None if truth is None else places(space, truth)
     labels = [
         native(param, float(value), readings)
-        for param, value in zip(space.params, np.ravel(space.within(chosen)), strict=True)
+        for param, value in zip(space.params, space.within(chosen), strict=True)
     ]
     ax = axes_for(ax, (WIDTH, 1.5 + 0.235 * n))
     ax.hlines(y, 0, 1, color="0.9", linewidth=0.8, zorder=0)

@@ -21,6 +21,7 @@ from pyrosynth.explore.places import latents_of_sounds
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.modeling import Variant
 from pyrosynth.statistics import auc, spearman
+from pyrosynth.training.identity import require_run
 from pyrosynth.training.run import Run
 
 Float = NDArray[np.float64]
@@ -96,7 +97,7 @@ def measure(run: Run, dataset: Dataset, truth: TagTable, split: str = "test") ->
     Raises:
         InputError: The run has no axes of tags, or the truth lacks one of them.
     """
-    require_type("run", run, Run, "a run, such as load_run(folder)")
+    require_run(run)
     require_dataset(dataset)
     require_type("truth", truth, TagTable, "tags, such as read_tags(path, dataset)")
     rows = dataset.rows(split, human_only=True)
@@ -168,7 +169,7 @@ def coordinates(
     Raises:
         InputError: The variant has no axes of tags, or knows no latents of presets.
     """
-    require_type("run", run, Run, "a run, such as load_run(folder)")
+    require_run(run)
     require_dataset(dataset)
     require_type("rng", rng, (np.random.Generator, type(None)), "np.random.default_rng(seed)")
     if not _hears(run.variant):

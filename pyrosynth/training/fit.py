@@ -35,7 +35,12 @@ from pyrosynth.training import svi, zoo
 from pyrosynth.training.arguments import checked_tags, checked_training, new_variant, shape_of
 from pyrosynth.training.batches import TrainData
 from pyrosynth.training.distributed import Processes, device_of_process, joined, leads
-from pyrosynth.training.identity import contract_hash, require_same_contract, weights_hash
+from pyrosynth.training.identity import (
+    contract_hash,
+    require_run,
+    require_same_contract,
+    weights_hash,
+)
 from pyrosynth.training.memory import memory_text, parse_memory
 from pyrosynth.training.run import BANK, FACTS, Run, load_run, require_own_source
 from pyrosynth.training.state import settings_of
@@ -239,7 +244,7 @@ def calibrate(run: Run, dataset: Dataset) -> Run:
     Raises:
         InputError: ``run`` or ``dataset`` is something else.
     """
-    require_type("run", run, Run, "a run, such as load_run(folder)")
+    require_run(run)
     require_dataset(dataset)
     rows = dataset.rows("valid", human_only=True)
     variant, device = run.variant, run.mean.device

@@ -11,6 +11,15 @@ from pyrosynth.training.run import Run
 from pyrosynth.training.zoo import variant_source
 
 
+def require_run(run: Any) -> None:
+    """Make sure that an argument is a `Run`.
+
+    Raises:
+        InputError: It is something else.
+    """
+    require_type("run", run, Run, "a run, such as load_run(folder)")
+
+
 def contract_hash(dataset: Dataset) -> str:
     """Return a hash of all that decides what the rows of a dataset hold."""
     require_dataset(dataset)
@@ -24,7 +33,7 @@ def require_same_contract(run: Run, dataset: Dataset) -> None:
         InputError: One of the two is something else.
         DataError: It is not; the first difference is named.
     """
-    require_type("run", run, Run, "a run, such as load_run(folder)")
+    require_run(run)
     require_dataset(dataset)
     parts = {
         "synth": (run.synth_spec.get("synth"), dataset.synth_spec.get("synth")),
