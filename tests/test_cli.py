@@ -112,10 +112,12 @@ def test_an_empty_item_of_a_list_is_called_that(call, run, tmp_path, option):
     assert (code, "an item of the list 'mlp, ,cnn' is empty; take out" in error) == (2, True)
 
 
-def test_scan(call, faulty_plugin):
+def test_scan(call, faulty_plugin, tmp_path):
     code, out, _ = call("scan", faulty_plugin)
     assert code == 0
     assert "stepped" in out
+    code, out, error = call("scan", faulty_plugin, tmp_path / "missing.so")
+    assert (code, "Faulty" in out, "no plugin" in error) == (2, True, True)
     (synth,) = json.loads(call("scan", faulty_plugin, "--json")[1])["synths"]
     assert [p["name"] for p in synth["params"]]
 

@@ -124,6 +124,15 @@ def test_links_that_lead_nowhere_or_back_cost_only_themselves(tmp_path, faulty_p
     assert "loop.so" in bad.reason
 
 
+def test_a_path_without_a_plugin_costs_only_itself(tmp_path, faulty_plugin):
+    foreign, missing = tmp_path / "x.dll", tmp_path / "missing" / "x.clap"
+    foreign.touch()
+    other, none, good = synths.scan([foreign, faulty_plugin, missing])
+    assert good.name == "Faulty"
+    assert f"'{foreign}' is no plugin by its name" in other.reason
+    assert f"no plugin '{missing}'; give a plugin" in none.reason
+
+
 def test_a_label_is_told_from_a_path(tmp_path, faulty_plugin):
     folder = tmp_path / "a#b"
     folder.mkdir()

@@ -158,9 +158,10 @@ def test_an_effect_is_refused(tmp_path, plugin):
 
 def test_what_is_no_plugin_is_refused_in_a_line(plugin, tmp_path):
     cases = {}
-    for name in ("text", "cut", "other", "empty", "library"):
+    elsewhere = {"other": "aarch64-linux", "mac": "MacOS"}
+    for name in ("text", "cut", "other", "mac", "empty", "library"):
         bundle = tmp_path / f"{name}.vst3"
-        machine = "aarch64-linux" if name == "other" else "x86_64-linux"
+        machine = elsewhere.get(name, "x86_64-linux")
         (bundle / "Contents" / machine).mkdir(parents=True)
         cases[name] = bundle, bundle / "Contents" / machine / f"{name}.so"
     cases["text"][1].write_text("not a library\n")
@@ -174,6 +175,7 @@ def test_what_is_no_plugin_is_refused_in_a_line(plugin, tmp_path):
         "text": "not a plugin",
         "cut": "cut short",
         "other": "no library for x86_64-linux, only for aarch64-linux",
+        "mac": "no library for x86_64-linux, only for MacOS",
         "empty": "no library for x86_64-linux",
         "library": "is no VST3 plugin: .*ModuleEntry",
     }

@@ -84,17 +84,20 @@ def scan(
         seconds: Deadline for each question to a plugin.
 
     Yields:
-        The instruments, by file.
+        The instruments, by file; first a path at which there is no plugin, with the reason.
 
     Raises:
-        InputError: A path is neither, or the deadline is not from 0.1 to 3600 s.
-        SynthError: There is nothing at a path.
+        InputError: A path is something else, or the deadline is not from 0.1 to 3600 s.
     """
     seconds = number("seconds", seconds, 0.1, LONGEST_SECONDS)
     require_type("paths", paths, Iterable, "a list of files and folders")
-    files = [file for path in paths for file in _files_at(os.fspath(path))]
-    if not paths:
-        files = [(file, "") for file in _everywhere()]
+    files = [] if paths else [(file, "") for file in _everywhere()]
+    for path in paths:
+        text = os.fspath(path)
+        try:
+            files += _files_at(text)
+        except SynthError as error:
+            yield Instrument(text, "", text, presets=None, reason=str(error))
     # Importing it fails in a thread that outlives the main one.
     from concurrent.futures import ThreadPoolExecutor
 

@@ -28,6 +28,7 @@ from pyrosynth.synths.user_folders import expanded
 
 AUDIO_CLASS = b"Audio Module Class"
 READ_RATE = 44100  # at which presets are read
+MACHINES = "*-*", "MacOS"  # folders of a bundle that hold its library for a kind of machine
 
 
 class Vst3File(PluginFile):
@@ -61,7 +62,9 @@ class Vst3File(PluginFile):
         others = sorted((contents / machine).glob("*.so"))
         if library.is_file() or len(others) == 1:
             return library if library.is_file() else others[0]
-        held = sorted(folder.name for folder in contents.glob("*-*") if folder.is_dir())
+        held = sorted(
+            folder.name for glob in MACHINES for folder in contents.glob(glob) if folder.is_dir()
+        )
         found = f"only for {', '.join(held)}" if held and machine not in held else "nor for others"
         raise SynthError(
             f"VST3 bundle '{self.path}' holds no library for {machine}, {found}; install the "
