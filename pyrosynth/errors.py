@@ -6,8 +6,7 @@
     ├── DataError     a dataset is missing, damaged or made under another contract
     └── RunError      a run directory is missing, damaged or does not fit
 
-Every message is one line of at most 300 printable characters: the value received, the rule, and
-the next step. The command line prints it and exits with code 2.
+Every message is a line of at most 300 printable characters: the value, the rule, the next step.
 """
 
 import json
@@ -28,6 +27,7 @@ LONGEST = 300  # characters of a message
 MOST = 10**6  # draws, renders of a search, or presets of a step: beyond it memory runs out
 DETAILS = re.compile(r" in [\d.]+m?s, after .*?retry_timeout: \w+|\s*Debug source:.*", re.DOTALL)
 """What object stores tell their makers: how often was tried, and what each part of them said."""
+URL = re.compile(r"[a-z][\w+.-]*://", re.IGNORECASE)  # how one begins
 LARGEST_JSON = 2**26  # bytes
 DEEPEST = 200  # folders of a path: Python makes and removes nested ones by recursion
 LARGEST_SEED = 2**63 - 1  # the largest that both NumPy and torch take
@@ -140,7 +140,7 @@ def checked_path(what: str, path: Any) -> Path:
     try:
         if path == "":  # as of a shell's variable that is not set; it would be "."
             raise ValueError("it is empty")
-        if "://" in str(path):  # of which Path would drop a slash
+        if URL.match(str(path)):  # of which Path would drop a slash
             raise ValueError("it is a URL, where only datasets go")
         checked = Path(path)
         if len(checked.parts) > DEEPEST:

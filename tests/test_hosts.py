@@ -153,7 +153,7 @@ def test_presets_go_out_and_come_back(tmp_path, lv2, clap):
     ):
         clap.read_bank(tmp_path / "of.clapstate")
     empty = bundle(tmp_path / "empty.lv2").path
-    with pytest.raises(InputError, match="holds no preset for urn:pyrosynth:probe"):
+    with pytest.raises(InputError, match="holds no preset for https://pyrosynth.example/probe"):
         lv2.read_bank(empty)
 
 

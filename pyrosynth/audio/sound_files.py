@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from pyrosynth.errors import InputError, checked_path
+from pyrosynth.errors import URL, InputError, checked_path
 
 SUFFIXES = (  # of sound files, by which they are found in a folder
     ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf",
@@ -30,7 +30,7 @@ def no_sound(file: str | os.PathLike[str]) -> str:
     path = os.fspath(file)
     if os.path.isdir(path):
         return f"'{path}' is a folder; name sound files, such as all of one kind: {path}/*.wav"
-    if "://" in path:
+    if URL.match(path):
         return f"'{path}' is a URL; download the sound, and give the path of the file"
     if set(path) & set("*?") and not os.path.exists(path):
         return f"no sound file matches '{path}'; look at the pattern, and write it without quotes"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from pyrosynth.data.location import location
-from pyrosynth.errors import LARGEST_SEED, InputError, one_line
+from pyrosynth.errors import LARGEST_SEED, URL, InputError, one_line
 
 if TYPE_CHECKING:
     from pyrosynth.data.dataset import Dataset
@@ -28,9 +28,12 @@ def local_path(text: str) -> Path:
     """Read the path of a file or folder on this machine.
 
     Raises:
-        InputError: It is a URL, which would be read as a folder such as ``s3:`` here.
+        InputError: It is empty, which would be the working folder, or a URL, which would be read
+            as a folder such as ``s3:`` here.
     """
-    if "://" in str(text):
+    if not str(text):
+        raise InputError("a path is empty, as of a variable that is not set; give a path")
+    if URL.match(str(text)):
         raise InputError(f"'{text}' is a URL, where only datasets go; give a path")
     return Path(text)
 
@@ -39,11 +42,26 @@ def json_file(text: str) -> Path:
     """Read the path of a JSON file to write, which other commands know by its name.
 
     Raises:
-        InputError: It is a URL, or its name does not end in ``.json``.
+        InputError: It is no path, or its name does not end in ``.json``.
     """
+    return _ending(text, ".json")
+
+
+def csv_file(text: str) -> Path:
+    """Read the path of a CSV file to write, which other programs know by its name.
+
+    Raises:
+        InputError: It is no path, or its name does not end in ``.csv``.
+    """
+    return _ending(text, ".csv")
+
+
+def _ending(text: str, suffix: str) -> Path:
     path = local_path(text)
-    if path.suffix.lower() != ".json":
-        raise InputError(f"'{text}' is to hold JSON; give a name that ends in .json")
+    if path.suffix.lower() != suffix:
+        raise InputError(
+            f"'{text}' is to hold {suffix[1:].upper()}; give a name that ends in {suffix}"
+        )
     return path
 
 
@@ -174,7 +192,7 @@ def dataset_of(run: "FittedRun", given: Path | None) -> "Dataset":
             "the run does not say where its dataset is, since it was packed to be given away; "
             "render the dataset and name it with --data"
         )
-    if not given and "://" not in str(path) and not Path(path).exists():
+    if not given and not URL.match(str(path)) and not Path(path).exists():
         raise InputError(
             f"there is no '{path}' any more, the dataset the run was fitted on; name it with "
             "--data"

@@ -14,7 +14,7 @@ from pyrosynth.cli.options import (
     Seed,
     Workers,
     complain,
-    path_option,
+    csv_file,
     say,
     settings,
     show,
@@ -178,7 +178,9 @@ def render(
 
 def tags(
     data: Data,
-    out: Annotated[Path, path_option("--out", help="CSV file to write.")] = Path("tags.csv"),
+    out: Annotated[Path, typer.Option("--out", parser=csv_file, help="CSV file to write.")] = Path(
+        "tags.csv"
+    ),
     source: Annotated[
         str, typer.Option("--from", help="descriptors of the sounds, or names of the presets.")
     ] = "descriptors",

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pyrosynth.errors import InputError, checked_path, reading
+from pyrosynth.errors import URL, InputError, checked_path, reading
 from pyrosynth.files import claim, only_writer
 
 OBJECT_STORES = (
@@ -29,7 +29,7 @@ def location(path: str | Path) -> Path:
     Raises:
         InputError: There is no library for such URLs.
     """
-    if "://" not in str(path):
+    if not URL.match(str(path)):
         return checked_path("dataset", path).absolute()
     what = f"'{path}' is no folder or URL that can be used here"
     advice = 'give one such as s3://bucket/data, and install: pip install "pyrosynth[scale]"'

@@ -1,7 +1,7 @@
 // What DPF is to know of the test synth in probe.cpp.
 #define DISTRHO_PLUGIN_BRAND "pyrosynth"
 #define DISTRHO_PLUGIN_NAME "Probe"
-#define DISTRHO_PLUGIN_URI "urn:pyrosynth:probe"
+#define DISTRHO_PLUGIN_URI "https://pyrosynth.example/probe"
 #define DISTRHO_PLUGIN_CLAP_ID "pyrosynth.probe"
 #define DISTRHO_PLUGIN_BRAND_ID Pyro
 #define DISTRHO_PLUGIN_UNIQUE_ID Prob
