@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from plain import PLAIN
+from plain import PLAIN, Plain
 from small import small_run
 from toys import SMALL
 
@@ -20,6 +21,7 @@ from pyrosynth.audio.closeness import closeness
 from pyrosynth.cli.app import main
 from pyrosynth.inference.arviz import arviz
 from pyrosynth.synths import load_synth
+from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import Preset
 from pyrosynth.training import zoo
 
@@ -112,6 +114,32 @@ def test_an_empty_item_of_a_list_is_called_that(call, run, tmp_path, option):
     assert (code, "an item of the list 'mlp, ,cnn' is empty; take out" in error) == (2, True)
 
 
+CHANGES = [
+    ({"name": "other"}, "name of its parameter '{name}' is 'other', it was '{name}'"),
+    ({"maximum": 2.0}, "maximum of its parameter '{name}' is 2.0, it was 1.0"),
+    (
+        {"curve": "logarithmic", "minimum": 0.5, "default": 0.5},
+        "minimum of its parameter '{name}'",
+    ),
+    (None, "it has 31 parameters, it had 32"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), CHANGES, ids=["name", "range", "curve", "number"])
+def test_a_run_does_not_answer_with_parameters_that_have_changed(
+    call, run, tmp_path, monkeypatch, change, said
+):
+    params = [*Plain.param_space.params]
+    which = next(i for i, p in enumerate(params) if (p.kind, p.maximum) == ("continuous", 1.0))
+    param = params[which]
+    params[which : which + 1] = [] if change is None else [replace(param, **change)]
+    monkeypatch.setattr(Plain, "param_space", ParamSpace(tuple(params)))
+    sound, out = run.parent / "target.wav", tmp_path / "answers"
+    code, _, error = call("infer", run, sound, "--out", out, "--budget", 1, "--workers", 1)
+    assert (code, "synth 'plain' has changed since it was rendered: " in error) == (2, True)
+    assert said.format(name=param.name) in error
+
+
 def test_scan(call, faulty_plugin, tmp_path):
     code, out, _ = call("scan", faulty_plugin)
     assert code == 0
@@ -130,6 +158,7 @@ def test_tags_and_a_fit_with_them(call, run, tmp_path):
     facts = json.loads(out)
     assert facts["presets"] == len(file.read_text().splitlines()) - 1
     assert set(facts["labels"]["length"]) == {"short", "medium", "long"}
+    assert "a name that ends in .csv" in call("tags", data, "--out", tmp_path / "tags.xlsx")[2]
     code, out, error = call(*write)
     assert (code, out) == (2, "")
     assert "is there already; give another --out, or delete it" in error

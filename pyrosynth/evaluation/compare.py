@@ -146,7 +146,8 @@ def compare(
     if outside_sounds is not None:
         targets[OUTSIDE] = outside(dataset, outside_sounds, n_presets)
     given = tags if tags is None or isinstance(tags, TagTable) else read_tags(tags, dataset)
-    synth, rate = from_spec(dataset.synth_spec), dataset.features.sample_rate
+    synth = from_spec(dataset.synth_spec, space=dataset.full_space)
+    rate = dataset.features.sample_rate
     n_jobs = bool(baselines) + seeds * len(entries) + len(searches)
     with (
         claim(out, "compare") as folder,

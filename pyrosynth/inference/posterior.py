@@ -88,7 +88,7 @@ class Posterior:
     @cached_property
     def synth(self) -> Synth:
         """The synth that was learnt."""
-        return from_spec(self.run.synth_spec)
+        return from_spec(self.run.synth_spec, space=self.run.full_space)
 
     def renderer(self, workers: int | None = None, *, keep_audio: bool = False) -> Renderer:
         """Return worker processes that play the run's note and compute its features."""

@@ -7,7 +7,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pyrosynth.errors import InputError, SynthError, checked_path, reading, require_type, unknown
+from pyrosynth.errors import (
+    InputError,
+    SynthError,
+    checked_path,
+    one_line,
+    reading,
+    require_type,
+    unknown,
+)
 from pyrosynth.synths.answers import NOTHING, known
 from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
 from pyrosynth.synths.custom import entry_points, is_class, load_class, made
@@ -18,6 +26,7 @@ from pyrosynth.synths.description import (
     read_description,
 )
 from pyrosynth.synths.hosts.formats import OWN, URI, names_plugin
+from pyrosynth.synths.params import ParamSpace
 
 __all__ = [
     "ISOLATIONS",
@@ -28,6 +37,9 @@ __all__ = [
     "names",
     "status",
 ]
+
+# What a native value of a parameter depends on.
+MEANING = "name", "kind", "minimum", "maximum", "resolution", "labels", "curve"
 
 
 def names() -> tuple[str, ...]:
@@ -104,13 +116,16 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
     return made(make, options, text)
 
 
-def from_spec(spec: dict[str, Any], told: Mapping[str, Any] = NOTHING) -> Synth:
+def from_spec(
+    spec: dict[str, Any], told: Mapping[str, Any] = NOTHING, *, space: ParamSpace | None = None
+) -> Synth:
     """Rebuild a synth from what its ``spec`` returned, perhaps on another machine.
 
     Args:
         spec: ``synth`` and the arguments of its class.
         told: What the synth's plugin is known to tell of itself, such as the ``told`` of a synth
             with the same plugin; it is not asked for that again.
+        space: The parameters that it had, if presets of that time are to be played.
 
     Returns:
         The synth. An amsynth that is no longer at the stored path is looked for where `load_synth`
@@ -118,12 +133,32 @@ def from_spec(spec: dict[str, Any], told: Mapping[str, Any] = NOTHING) -> Synth:
 
     Raises:
         InputError: The description is not one of a synth.
-        SynthError: The plugin is missing or not usable.
+        SynthError: The plugin is missing or not usable, or has other parameters now.
     """
     require_type("description of a synth", spec, Mapping, "what its spec() returns")
     require_type("what is told of a synth", told, Mapping, "the synth's told")
     with known(told):
-        return _rebuilt(dict(spec))
+        synth = _rebuilt(dict(spec))
+    if space is not None:
+        _require_same_values(synth, space)
+    return synth
+
+
+def _require_same_values(synth: Synth, space: ParamSpace) -> None:
+    """Make sure that native values mean to a synth what they meant when a space was learnt."""
+    differs = ""
+    if len(synth.param_space) != len(space):
+        differs = f"it has {len(synth.param_space)} parameters, it had {len(space)}"
+    for now, before in zip(synth.param_space.params, space.params, strict=False):
+        for field in MEANING:
+            new, old = getattr(now, field), getattr(before, field)
+            if new != old and not differs:
+                differs = f"{field} of its parameter '{before.name}' is {new!r}, it was {old!r}"
+    if differs:
+        raise SynthError(
+            f"synth '{synth.name}' has changed since it was rendered: {one_line(differs, 120)}; "
+            "put back what was rendered then, or render and fit again"
+        )
 
 
 def _rebuilt(options: dict[str, Any]) -> Synth:
