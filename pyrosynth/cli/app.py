@@ -7,6 +7,7 @@ how), 130 after Ctrl-C (143, 129: SIGTERM, SIGHUP); whatever else fails is a bug
 
 import gc
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -86,6 +87,8 @@ def demo(
         show(facts, [], as_json)
 
 
+# What some write for two hyphens.
+DASH = re.compile("[\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}]|-[a-z]", re.IGNORECASE)
 COMMANDS = (
     synths.synths, synths.install, synths.scan, synths.render, synths.tags,
     learning.describe, learning.presets, learning.learn,
@@ -127,6 +130,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _told(error: Any, given: Sequence[str]) -> str:
     """Say what was given for the option that an error is about, which typer does not."""
+    for text in given:
+        if DASH.match(text):
+            return f"'{text}': an option begins with two hyphens, such as --out; "
     options = getattr(getattr(error, "param", None), "opts", ())
     for text, following in pairwise([*given, ""]):
         option, equals, value = text.partition("=")
