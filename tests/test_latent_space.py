@@ -66,6 +66,8 @@ def test_moving_along_a_line(space, name):
     other = space.axis("pc3" if name == "pc1" else "z4")
     np.testing.assert_allclose(other.position(there), other.position(z), atol=1e-4)
     assert axis.at(z[0], [-1.0, 0.0, 1.0]).shape == (3, z.shape[1])
+    with pytest.raises(InputError, match="positions that are not finite"):
+        axis.at(z, np.nan)
 
 
 def test_axes_of_tags(run, tmp_path):
@@ -81,6 +83,8 @@ def test_axes_of_tags(run, tmp_path):
     wanted = posterior.variant.steer(torch.as_tensor(z), "brightness", 1.5)
     np.testing.assert_allclose(there, wanted.detach().numpy(), atol=1e-4)
     assert axis.at(z[0], [-1.0, 2.0]).shape == (2, z.shape[1])
+    with pytest.raises(InputError, match="positions that are not finite"):
+        axis.at(z[0], [-1.0, np.inf])
     with pytest.raises(InputError, match=r"unknown axis 'warmth'; known: z1 to z16, .*brightness"):
         space.axis("warmth")
 

@@ -130,10 +130,12 @@ def test_a_bad_preset_costs_only_itself(tmp_path, capfd):
     inside.mkdir()
     for name in ("mixed.csv", "cut.json"):
         (tmp_path / name).rename(inside / name)
+    (inside / "link.json").symlink_to("nowhere")
+    os.mkfifo(inside / "pipe")
     found = gather(trap, [inside], workers=1, progress=False)
     assert [p.name for p in found.presets] == ["two"]
     assert len(found.failed) == 2
-    assert list(found.skipped) == [str(inside / "cut.json")]
+    assert [*found.skipped] == [str(inside / n) for n in ("cut.json", "link.json", "pipe")]
     assert (
         main(["presets", TRAP, str(tmp_path / "bad.csv"), "--out", str(tmp_path / "b.json")]) == 2
     )

@@ -134,7 +134,7 @@ def gather(
     sources = {"of the synth": len(own)} if own else {}
     found = list(own)
     for given in [checked_path("file of presets", file) for file in files]:
-        inside = sorted(f for f in given.rglob("*") if f.is_file()) if _is_folder(given) else []
+        inside = sorted(f for f in given.rglob("*") if not f.is_dir()) if _is_folder(given) else []
         for file in inside or [given]:
             try:
                 if not file.exists():

@@ -14,6 +14,13 @@ from pyrosynth.explore.places import Array
 from pyrosynth.inference.posterior import Posterior
 
 
+def _positions(given: ArrayLike) -> Array:
+    positions: Array = numbers("positions", given, np.float32)
+    if not np.isfinite(positions).all():
+        raise InputError("positions that are not finite; give numbers, 0 is the axis's origin")
+    return positions
+
+
 @dataclass(frozen=True, eq=False)
 class LinearAxis:
     """A straight axis of the latent space.
@@ -38,7 +45,7 @@ class LinearAxis:
 
     def at(self, z: Array, position: ArrayLike) -> Array:
         """Move latents (..., latent_dim) to positions (...) along the axis, and nowhere else."""
-        step = numbers("positions", position, np.float32) - self.position(z)
+        step = _positions(position) - self.position(z)
         return np.asarray(
             numbers("latents", z, np.float32) + step[..., None] * self.direction, np.float32
         )
@@ -64,9 +71,7 @@ class TagAxis:
     def at(self, z: Array, position: ArrayLike) -> Array:
         """Move latents (..., latent_dim) to positions (...) along the axis, and nowhere else."""
         coordinates = self._coordinates(z)
-        goal = torch.as_tensor(
-            numbers("positions", position, np.float32), device=coordinates.device
-        )
+        goal = torch.as_tensor(_positions(position), device=coordinates.device)
         coordinates = coordinates.expand(*goal.shape, coordinates.shape[-1]).clone()
         coordinates[..., self._column] = goal
         return self.posterior.variant.latent_of(coordinates).cpu().numpy()
