@@ -11,6 +11,7 @@ from pyrosynth.errors import (
     InputError,
     SynthError,
     checked_path,
+    counted,
     one_line,
     reading,
     require_type,
@@ -148,7 +149,7 @@ def _require_same_values(synth: Synth, space: ParamSpace) -> None:
     """Make sure that native values mean to a synth what they meant when a space was learnt."""
     differs = ""
     if len(synth.param_space) != len(space):
-        differs = f"it has {len(synth.param_space)} parameters, it had {len(space)}"
+        differs = f"it has {counted(len(synth.param_space), 'parameter')}, it had {len(space)}"
     for now, before in zip(synth.param_space.params, space.params, strict=False):
         for field in MEANING:
             new, old = getattr(now, field), getattr(before, field)
