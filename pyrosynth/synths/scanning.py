@@ -30,6 +30,7 @@ from pyrosynth.synths.params import Param
 from pyrosynth.synths.user_folders import expanded, resolved
 
 SECONDS = 20.0  # for one question to a plugin
+LOOK_SECONDS = 0.25  # between two looks for a signal
 LARGEST_DEPTH = 6  # of folders below those that are searched
 
 
@@ -99,12 +100,14 @@ def scan(
         except SynthError as error:
             yield Instrument(text, "", text, presets=None, reason=str(error))
     # Importing it fails in a thread that outlives the main one.
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor, wait
 
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
-        for found in pool.map(lambda found: _instruments(found[0], found[1], seconds), files):
-            yield from found
+        for asked in [pool.submit(_instruments, *file, seconds) for file in files]:
+            while wait([asked], LOOK_SECONDS).not_done:
+                pass  # Python sees a signal that came just before a wait only after it
+            yield from asked.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # who interrupts it waits for no plugin
 
