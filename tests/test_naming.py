@@ -1,9 +1,12 @@
 """Qualities of sounds, and axes that are named by them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from plain import PLAIN
+from small import NOTE as SMALL_NOTE
 from small import small_dataset
 from toys import SMALL
 
@@ -11,6 +14,7 @@ from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.audio.qualities import QUALITIES, qualities
 from pyrosynth.cli.app import main
+from pyrosynth.data.dataset import render_dataset
 from pyrosynth.errors import InputError, RunError
 from pyrosynth.explore.axes import NamedAxis
 from pyrosynth.explore.latent_space import LatentSpace
@@ -19,6 +23,7 @@ from pyrosynth.files import only_writer
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live.controls import controls
 from pyrosynth.statistics import spearman
+from pyrosynth.synths import load_synth
 from pyrosynth.training.fit import fit
 
 SPEC, NOTE = FeatureSpec(), Note(hold_seconds=1.0, duration_seconds=2.0)
@@ -115,6 +120,18 @@ def test_a_run_that_another_process_writes_to_is_refused_before_the_work(run, ca
     printed, error = capfd.readouterr()
     assert not printed
     assert f"another process is writing to '{run[0]}'; wait until it ends" in error
+
+
+def test_a_dataset_that_is_not_rendered_alike_is_refused(run, tmp_path, capfd):
+    synth = load_synth(PLAIN)
+    for params, difference in (("all", "learnt parameters"), ("16", "note")):
+        folder = tmp_path / params
+        render_dataset(
+            synth, folder, presets=synth.presets()[:40], params=params, augmented=0,
+            note=replace(SMALL_NOTE, pitch=72), workers=1,
+        )  # fmt: skip
+        assert main(["name", str(run[0]), "--data", str(folder), "--workers", "1"]) == 2
+        assert f"has another {difference} than the run" in capfd.readouterr().err
 
 
 def test_a_damaged_axis_is_one_line(run):

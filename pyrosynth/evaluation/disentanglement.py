@@ -14,14 +14,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from pyrosynth.data.dataset import Dataset, Rows, require_dataset
+from pyrosynth.data.dataset import Dataset, Rows
 from pyrosynth.data.tags import TagTable
 from pyrosynth.errors import InputError, numbers, require_type
 from pyrosynth.explore.places import latents_of_sounds
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.modeling import Variant
 from pyrosynth.statistics import auc, spearman
-from pyrosynth.training.identity import require_run
+from pyrosynth.training.identity import require_same_contract
 from pyrosynth.training.run import Run
 
 Float = NDArray[np.float64]
@@ -96,9 +96,9 @@ def measure(run: Run, dataset: Dataset, truth: TagTable, split: str = "test") ->
 
     Raises:
         InputError: The run has no axes of tags, or the truth lacks one of them.
+        DataError: The dataset is of another synth, note, parameters or features than the run.
     """
-    require_run(run)
-    require_dataset(dataset)
+    require_same_contract(run, dataset)
     require_type("truth", truth, TagTable, "tags, such as read_tags(path, dataset)")
     rows = dataset.rows(split, human_only=True)
     names = run.variant.dims.tags
@@ -168,9 +168,9 @@ def coordinates(
 
     Raises:
         InputError: The variant has no axes of tags, or knows no latents of presets.
+        DataError: The dataset is of another synth, note, parameters or features than the run.
     """
-    require_run(run)
-    require_dataset(dataset)
+    require_same_contract(run, dataset)
     require_type("rng", rng, (np.random.Generator, type(None)), "np.random.default_rng(seed)")
     if not _hears(run.variant):
         return _of_levels(run, dataset.levels(rows), rng)

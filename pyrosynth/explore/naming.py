@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.qualities import QUALITIES, qualities
-from pyrosynth.data.dataset import Dataset, require_dataset
+from pyrosynth.data.dataset import Dataset
 from pyrosynth.errors import checked_name
 from pyrosynth.explore.axes import Axis, LinearAxis, NamedAxis
 from pyrosynth.explore.latent_space import LatentSpace
@@ -23,6 +23,7 @@ from pyrosynth.explore.steering import move
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.statistics import spearman
 from pyrosynth.synths.rendering import Renderer
+from pyrosynth.training.identity import require_same_contract
 from pyrosynth.training.run import write_axes
 
 NAMES = tuple(quality.name for quality in QUALITIES)
@@ -74,8 +75,9 @@ def name_axes(
 
     Args:
         posterior: The run.
-        dataset: The dataset it was fitted on. Directions come from its training presets that are
-            in the run's bank, are chosen at held-out ones of ``valid``, and measured at ``test``.
+        dataset: The dataset it was fitted on, or one rendered alike. Directions come from its
+            training presets that are in the run's bank, are chosen at held-out ones of ``valid``,
+            and measured at ``test``.
         renderer: From ``posterior.renderer()``.
         names: Of the qualities; all by default.
         places: Numbers of presets to choose at, and to measure at.
@@ -88,8 +90,9 @@ def name_axes(
 
     Raises:
         InputError: A quality is unknown, or an argument is of another type.
+        DataError: The dataset is of another synth, note, parameters or features than the run.
     """
-    require_dataset(dataset)
+    require_same_contract(posterior.run, dataset)
     for name in names:
         checked_name("quality", name, NAMES)
     space = LatentSpace(posterior)
