@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from runpy import run_path
 
@@ -19,6 +20,7 @@ from benchmarks.morph_smoothness import bend
 from pyrosynth import explore
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.cli.app import main
+from pyrosynth.data.bank import Bank
 from pyrosynth.errors import InputError
 from pyrosynth.explore.chains import even_chain
 from pyrosynth.explore.folder import swept_by_default
@@ -28,6 +30,7 @@ from pyrosynth.explore.result import PLAYERS
 from pyrosynth.explore.steering import move
 from pyrosynth.synths.knobs import titles
 from pyrosynth.training.fit import fit
+from pyrosynth.training.run import load_run
 
 
 @pytest.fixture(scope="module")
@@ -624,6 +627,52 @@ def test_a_folder_of_something_else(run, folder, tmp_path, capfd):
     code = main(["explore", str(folder / "run"), "--out", str(out), "--axis", "z1"])
     assert (code, mine.read_text()) == (2, "keep")
     assert "which pyrosynth did not write" in capfd.readouterr().err.splitlines()[-1]
+
+
+ODD = """
+from plain import Plain
+from pyrosynth.errors import InputError
+
+class Odd(Plain):
+    silent = False
+
+    def render(self, values, note, sample_rate):
+        return (float("nan") if self.silent else 1.0) * super().render(values, note, sample_rate)
+
+    def write_bank(self, path, presets):
+        if "variations" in str(path):
+            raise InputError("no bank of variations")
+        return False
+
+class Silent(Odd):
+    silent = True
+"""
+
+
+def test_a_part_that_cannot_be_made_costs_only_itself(run, folder, tmp_path, capfd, monkeypatch):
+    for number in ("N_PRESETS", "CENTERS"):
+        monkeypatch.setattr(f"pyrosynth.explore.folder.{number}", 3)
+    (tmp_path / "odd_synths.py").write_text(ODD)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("Odd", "Silent"):
+        synth = f"odd_synths:{name}"
+        other = replace(load_run(folder / "run"), synth_spec={"synth": synth})
+        other.save(tmp_path / name)
+        bank = Bank.load(folder / "run" / "bank.safetensors")
+        replace(bank, synth=synth).save(tmp_path / name / "bank.safetensors")
+    more = ["--axis", "pc1", "--draws", "1", "--workers", "1", "--interpolation", "knobs"]
+    out = tmp_path / "out"
+    code = main(["explore", str(tmp_path / "Odd"), "--out", str(out), *more])
+    assert code == 2
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert said == "pyrosynth: variations is left out: no bank of variations"
+    assert {"morph", "prior", "novel", "nearest"} <= {p.name for p in out.iterdir()}
+    assert not (out / "variations").exists()
+    page = (out / "report.html").read_text()
+    assert "Novel presets" in page
+    assert "Variations of a preset" not in page
+    code = main(["explore", str(tmp_path / "Silent"), "--out", str(tmp_path / "none"), *more])
+    assert (code, "gave a sound" in capfd.readouterr().err.splitlines()[-1]) == (2, True)
 
 
 @pytest.mark.parametrize(

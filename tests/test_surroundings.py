@@ -383,6 +383,60 @@ def test_a_synth_that_gives_no_sound_is_named_with_the_sound(here, tmp_path, mon
             nothing(posterior, renderer=renderer)
 
 
+ODD = '''
+import builtins
+import os
+
+from pyrosynth.training.zoo import load_model
+
+
+class Odd(load_model("flow_reg")):
+    """A model that cannot take every sound."""
+
+    def encode(self, x):
+        if os.environ.get("ODD") and float(x.mean()) > 0.3:
+            raise getattr(builtins, os.environ["ODD"])("too much")
+        return super().encode(x)
+'''
+
+
+@pytest.mark.parametrize("fault", ["ValueError", "SystemExit"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_model_that_fails_at_a_sound_costs_only_this_one(
+    here, tmp_path, monkeypatch, fault, workers
+):
+    _, dataset, posterior = here
+    (tmp_path / "odd.py").write_text(ODD)
+    run = fit(
+        tmp_path / "odd.py", dataset, tmp_path / "run", options=SMALL["flow_reg"], steps=2,
+        batch_size=16, progress=False,
+    )  # fmt: skip
+    monkeypatch.setenv("ODD", fault)
+    odd = Posterior.load(tmp_path / "run")
+    quiet, loud = np.zeros_like(dataset.mean) + dataset.mean, dataset.mean + dataset.std
+    assert np.isfinite(odd.sample(quiet, 2).values).all()
+    line = next(i for i, text in enumerate(ODD.splitlines(), 1) if "raise" in text)
+    told = (
+        rf"the model fails in line {line} of '.*(odd|variant).py' \(.*too much\); correct its code"
+    )
+    with pytest.raises(InputError, match=told):
+        odd.sample(loud, 2)
+    rows = dataset.rows("all")[:40]
+    means = run.standardise(torch.from_numpy(dataset.x(rows))).mean((1, 2)).numpy()
+    names = []
+    for name, row in (("a", rows[means.argmin()]), ("b", rows[means.argmax()])):
+        save_audio(tmp_path / f"{name}.wav", dataset.audio([row])[0], RATE)
+        names.append(tmp_path / f"{name}.wav")
+    assert means.min() < 0.3 < means.max()
+    done, failed = infer_sounds(
+        odd, [names[1], names[0]], tmp_path / "out", budget=32, draws=32, workers=workers,
+        own_level=True, progress=False,
+    )  # fmt: skip
+    assert [found.sound for found in done] == [str(names[0])]
+    assert [lost.sound for lost in failed] == [str(names[1])]
+    assert f"'{names[1]}': the model fails in line {line} of" in failed[0].error
+
+
 def test_numpy_that_raises_changes_nothing(here, tmp_path):
     """A code or a decaying sound that is less than a number can say counts as nothing."""
     folder, dataset, _ = here

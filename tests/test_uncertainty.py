@@ -16,7 +16,7 @@ from pyrosynth.training.fit import calibrate, fit
 from pyrosynth.training.identity import run_hash
 from pyrosynth.training.run import load_run
 from pyrosynth.training.state import score
-from pyrosynth.training.svi import plain_torch
+from pyrosynth.training.torch_modes import plain_torch
 from pyrosynth.training.uncertainty import (
     conformal_quantile,
     conformal_scores,

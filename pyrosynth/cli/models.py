@@ -18,13 +18,13 @@ from pyrosynth.cli.options import (
     Tags,
     Threads,
     Workers,
-    complain,
     listed,
     opens,
     path_option,
     say,
     settings,
     show,
+    tell_failures,
 )
 from pyrosynth.errors import InputError
 
@@ -202,10 +202,7 @@ def compare(
         opens(out),
     ]
     show(found.summary, lines, as_json)
-    for what, reason in found.failures.items():
-        complain(f"{what}: {reason}")
-    if found.failures:
-        raise typer.Exit(2)
+    tell_failures(f"{what}: {reason}" for what, reason in found.failures.items())
 
 
 def export(

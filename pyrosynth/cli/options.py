@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from functools import partial
@@ -243,6 +243,15 @@ def opens(folder: Path) -> str:
 def complain(message: str) -> None:
     """Print an error, in one printable line of at most 300 characters."""
     say(f"pyrosynth: {one_line(message)}", sys.stderr)
+
+
+def tell_failures(reasons: Iterable[str]) -> None:
+    """Print why parts of a job failed; if there are any, the command ends with exit code 2."""
+    told = [*reasons]
+    for why in told:
+        complain(why)
+    if told:
+        raise typer.Exit(2)
 
 
 def printable(text: str) -> str:

@@ -23,6 +23,7 @@ from pyrosynth.cli.options import (
     path_option,
     say,
     show,
+    tell_failures,
 )
 from pyrosynth.errors import InputError, counted
 
@@ -150,10 +151,7 @@ def check(
     )
     lines = [(out / "table.md").read_text(encoding="utf-8").rstrip(), opens(out)]
     show(found.summary, lines, as_json)
-    for reason in found.failures:
-        complain(reason)
-    if found.failures:
-        raise typer.Exit(2)
+    tell_failures(found.failures)
 
 
 def axes(
@@ -301,6 +299,7 @@ def explore(
         workers=workers,
     )
     show(facts, [*told(facts), opens(out)], as_json)
+    tell_failures(facts["failed"].values())
 
 
 def serve(

@@ -29,7 +29,7 @@ from pyrosynth.modeling.adamw import AdamW
 from pyrosynth.modeling.networks import MLP, MelEncoder
 from pyrosynth.training.capture import seed_noise
 from pyrosynth.training.identity import run_hash
-from pyrosynth.training.svi import plain_torch
+from pyrosynth.training.torch_modes import plain_torch
 
 Float = NDArray[np.float64]
 Array = NDArray[np.float32]

@@ -17,7 +17,7 @@ from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.steering import SoundModel
 from pyrosynth.synths.rendering import Renderer
-from pyrosynth.training.svi import plain_torch
+from pyrosynth.training.torch_modes import plain_torch
 
 RENDERED = (8, 8, 8)  # presets rendered for each step, in rounds
 PROPOSED = 48  # presets of each kind that these are chosen from

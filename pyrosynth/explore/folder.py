@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +11,8 @@ from tqdm.auto import tqdm
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import save_audio
-from pyrosynth.errors import MOST, InputError, checked_path, integer
+from pyrosynth.errors import MOST, InputError, SynthError, checked_path, integer
+from pyrosynth.explore.exploration_report import PICTURE, part_of, write_exploration
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.morphing import Method as Interpolation
 from pyrosynth.explore.morphing import Morph, morph, usable_method
@@ -27,27 +28,16 @@ from pyrosynth.explore.projection import Method, Projection, project
 from pyrosynth.explore.ranking import AxisRanking, rank_axes
 from pyrosynth.explore.result import Result
 from pyrosynth.explore.traversal import Traversal, traverse
-from pyrosynth.files import claim, safe_name, whole, write_bytes
+from pyrosynth.files import claim, whole, write_bytes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.plots import png
-from pyrosynth.report import Section, picture, section, table, write_report
 from pyrosynth.training.identity import run_hash
 
-DATA, FACTS, PICTURE = "data.nc", "facts.json", "picture.png"
+DATA, FACTS = "data.nc", "facts.json"
 MAPPING, SOUNDS, PRESETS = "mapping.csv", "sounds.wav", "presets.json"
 N_PRESETS = 8
 CENTERS = 16  # around which the swept axes are rendered, to name them
 PAUSE_SECONDS = 0.25  # between the sounds of one file
-PLAYED = 5  # sounds of a traversal in the report
-LISTED = 12  # axes in its table
-COLORS = ("category", "brightness", "length")
-PARTS = {
-    "nearest": ("Nearest presets by sound", "As the bank keeps their sounds."),
-    "variations": ("Variations of a preset", "Small random steps in the latent space, rendered."),
-    "morph": ("A morph", "From preset to preset, rendered."),
-    "prior": ("New presets", "Drawn from the prior of the latent, rendered."),
-    "novel": ("Novel presets", "Plausible ones that sound unlike all known presets, rendered."),
-}
 
 R = TypeVar("R", bound=Result)
 
@@ -61,14 +51,20 @@ class Folder:
         posterior: The run.
         settings: What everything depends on.
         bar: Counts the parts.
+
+    Attributes:
+        failed: Why a part could not be made, by its name.
+        rendered: Whether the synth gave a sound for any part.
     """
 
     path: Path
     posterior: Posterior
     settings: Mapping[str, Any]
     bar: "tqdm[Any]"
+    failed: dict[str, str] = field(default_factory=dict)
+    rendered: bool = False
 
-    def part(self, name: str, kind: type[R], make: Callable[[], R], **settings: Any) -> R:
+    def part(self, name: str, kind: type[R], make: Callable[[], R], **settings: Any) -> R | None:
         """Return a part: that of an earlier call with the same settings, else a new one.
 
         Args:
@@ -76,14 +72,26 @@ class Folder:
             kind: Its class.
             make: Computes it.
             **settings: What it depends on beside those of the folder.
+
+        Returns:
+            The part, None if it failed.
+
+        Raises:
+            PyrosynthError: A second part failed before the synth gave a sound for any.
         """
         self.bar.set_postfix_str(name)
         made = json.dumps({**self.settings, **settings}, sort_keys=True)
         result = self._kept(name, kind, made)
-        if result is None:
-            result = make()
-            with whole(self.path / name, "explore", remade=(DATA,)) as folder:
-                self._write(result, folder, made)
+        try:
+            if result is None:
+                result = make()
+                with whole(self.path / name, "explore", remade=(DATA,)) as folder:
+                    self._write(result, folder, made)
+            self.rendered |= "reason" in result.data
+        except (SynthError, InputError) as error:  # such as of a place where no preset sounds
+            if self.failed and not self.rendered:
+                raise
+            self.failed[name], result = f"{name} is left out: {error}", None
         self.bar.update()
         return result
 
@@ -166,11 +174,13 @@ def explore(
         progress: Whether to show a progress bar.
 
     Returns:
-        What was found, JSON-ready.
+        What was found, JSON-ready. A part that cannot be made costs only itself; ``failed`` says
+        why, by the names of the parts.
 
     Raises:
         InputError: A preset, an axis or the sound cannot be used, a number is out of range, or
             the folder holds something else or cannot be written.
+        SynthError: The synth gives no sound for any part.
     """
     n_axes, draws = integer("n_axes", n_axes, 0), integer("draws", draws, 0, MOST)
     space = LatentSpace(posterior)
@@ -204,9 +214,9 @@ def explore(
             tqdm(total=total, desc="explore", unit="part", disable=not progress) as bar,
         ):
             folder = Folder(path, posterior, settings, bar)
-            traversals = {
+            sweeps = {
                 axis: folder.part(
-                    _part_of(axis), Traversal,
+                    part_of(axis), Traversal,
                     lambda axis=axis: traverse(  # type: ignore[misc]
                         posterior, axis, renderer, at=at, draws=draws, seed=seed
                     ),
@@ -220,8 +230,8 @@ def explore(
                     lambda: rank_axes(posterior, swept, renderer, centers=CENTERS, seed=seed),
                     of=swept, centers=CENTERS,
                 )  # fmt: skip
-                ranking = ranking.updated(rendered)
-            parts: dict[str, Result] = {
+                ranking = ranking if rendered is None else ranking.updated(rendered)
+            made: dict[str, Result | None] = {
                 "projection": folder.part("projection", Projection, lambda: plane, method=method),
                 "nearest": folder.part(
                     "nearest", PresetSet,
@@ -247,6 +257,8 @@ def explore(
                     lambda: novel_presets(posterior, N_PRESETS, renderer, seed=seed),
                 ),
             }  # fmt: skip
+        traversals = {axis: sweep for axis, sweep in sweeps.items() if sweep is not None}
+        parts = {name: part for name, part in made.items() if part is not None}
         ranked = {row["axis"]: row for row in ranking.facts()}
         facts = {
             "presets": len(space),
@@ -255,12 +267,13 @@ def explore(
             "traversals": {axis: {**ranked[axis], **t.facts()} for axis, t in traversals.items()},
             **{name: part.facts() for name, part in parts.items() if name != "projection"},
             **({"sound": {"file": str(sound), **nearest.heard}} if sound is not None else {}),
+            "failed": folder.failed,
         }
         table = _table(ranking).to_csv(index=False)
         write_bytes(path / "ranking.csv", table.encode())
         write_bytes(path / "ranking.png", png(ranking.plot()))
         write_bytes(path / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
-        explore_report(path / "report.html", space, ranking, traversals, parts)
+        write_exploration(path / "report.html", space, ranking, traversals, parts)
     return facts
 
 
@@ -270,7 +283,7 @@ def told(facts: Mapping[str, Any]) -> list[str]:
         f"{name}: {row['title']}, {row['effect_db']:.1f} dB; {row['evidence']}"
         for name, row in facts["traversals"].items()
     ]
-    if sound := facts.get("sound"):
+    if (sound := facts.get("sound")) and "nearest" in facts:
         near = facts["nearest"][0]
         said = f"{sound['file']}: nearest to {near['name']}, {near['lsd_db']:.2f} dB"
         lines.append("; ".join(filter(None, (said, heard_words(sound)))))
@@ -288,111 +301,3 @@ def _table(ranking: AxisRanking) -> Any:
 
     rows = [{**row, **row.pop("change")} for row in ranking.facts()]
     return pd.DataFrame(rows).drop(columns="monotony")
-
-
-def explore_report(
-    path: Path,
-    space: LatentSpace,
-    ranking: AxisRanking,
-    traversals: Mapping[str, Traversal],
-    parts: Mapping[str, Result],
-) -> None:
-    """Write the report of an exploration.
-
-    Figures of parts that were drawn already, in the folders beside it, are taken from there.
-
-    Args:
-        path: The HTML file.
-        space: The latent space of the run.
-        ranking: All axes.
-        traversals: Those that were rendered, by axis.
-        parts: The other parts, by the names of their folders.
-
-    Raises:
-        InputError: The file cannot be written.
-    """
-    synth, model = space.posterior.synth.name, type(space.posterior.variant).__name__
-    titles = dict(zip(ranking.data["axis"].values, ranking.data["title"].values, strict=True))
-    sections = [_ranking(path, ranking)]
-    sections += [
-        _traversal(path, axis, titles[axis], result) for axis, result in traversals.items()
-    ]
-    plane = parts["projection"]
-    pictures = [
-        picture(
-            _drawn(path, "projection", plane) if color == COLORS[0] else png(plane.plot(color)),  # type: ignore[call-arg]
-            f"Presets by {color}", f"Coloured by {color}.",
-        )
-        for color in (*COLORS, *space.tags)
-    ]  # fmt: skip
-    sections.append(section("The presets of the bank on a plane", *pictures))
-    for name, (heading, caption) in PARTS.items():
-        part = parts[name]
-        if isinstance(part, PresetSet) and (words := heard_words(part.heard)):
-            caption += f" Of the sound: {words}."
-        drawn = picture(_drawn(path, name, part), heading, caption)
-        sounds = part.players()
-        sections.append(section(heading, *([sounds] if sounds else []), drawn))
-    facts = {"human presets": f"{len(space):,}", "latent": f"{space.dim} dimensions"}
-    lead = (
-        f"What the latent space of the model '{model}' holds: axes along which sounds change, and "
-        f"presets near, between and beyond those that people made for {synth}, rendered by the "
-        "synth itself."
-    )
-    write_report(path, f"{synth} explored", lead, facts, sections)
-
-
-def _ranking(path: Path, ranking: AxisRanking) -> Section:
-    rows = [
-        [row["axis"], row["title"], f"{row['effect_db']:.1f}", row["sounds"], row["evidence"]]
-        for row in ranking.facts()[:LISTED]
-    ]
-    return section(
-        "What one can turn",
-        picture(
-            _drawn(path, "", ranking, "ranking.png"),
-            "Audible effect of the axes and what they change",
-            "Each axis from −2 to 2 around the origin and some presets: as the synth renders it "
-            "(dark), or as the model expects it to sound (pale). z: a dimension of the latent; "
-            "pc: a principal axis of the presets.",
-        ),
-        table(
-            ("axis", "title", "effect dB", "sounds", "evidence"), rows,
-            note="Spreads are standard deviations of all presets.",
-        ),
-    )  # fmt: skip
-
-
-def _traversal(path: Path, axis: str, title: str, result: Traversal) -> Section:
-    data = result.data
-    every = np.linspace(0, data.sizes["position"] - 1, PLAYED).round().astype(int)
-    sounds = Traversal(data.isel(position=every)).players()
-    mapping = result.mapping()
-    return section(
-        f"Axis {axis}: {title}",
-        *([sounds] if sounds else []),
-        picture(
-            _drawn(path, _part_of(axis), result),
-            f"Parameters, spectrograms and descriptors along {axis}",
-            "Above: the parameters that move most. Below: descriptors of what the synth renders "
-            "(line), and the 5 % to 95 % of the same sweep from latents drawn from the posterior "
-            "of the sound in the middle.",
-        ),
-        table(
-            ("macro", *mapping.columns[2:]),
-            [[f"{row['macro']:.2f}", *(f"{row[k]:.4g}" for k in mapping.columns[2:])]
-             for row in mapping.to_dict("records")],
-            folded="Mapping for the macro knob of a host (native values)",
-        ),
-    )  # fmt: skip
-
-
-def _part_of(axis: str) -> str:
-    """Return the name of the folder of the traversal of an axis."""
-    return safe_name(f"traversal-{axis}")
-
-
-def _drawn(path: Path, part: str, result: Result, name: str = PICTURE) -> bytes:
-    """Return the picture of a part from its file, else draw it."""
-    file = path.parent / part / name
-    return file.read_bytes() if file.is_file() else png(result.plot())

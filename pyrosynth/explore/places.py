@@ -21,7 +21,7 @@ from pyrosynth.errors import MOST, InputError, checked_seed, integer, numbers, r
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.modeling import noise_from
 from pyrosynth.modeling.distributions import ONE_AT_A_TIME
-from pyrosynth.training.svi import plain_torch
+from pyrosynth.training.torch_modes import plain_torch
 
 Array = NDArray[np.float32]
 Float = NDArray[np.float64]

@@ -19,7 +19,7 @@ from pyrosynth.explore.latent_space import LatentSpace, require_renderer
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.inference.descent import descend_squares
 from pyrosynth.synths.rendering import Renderer
-from pyrosynth.training.svi import plain_torch
+from pyrosynth.training.torch_modes import plain_torch
 
 BUDGET, EACH = 16, 8  # sounds rendered for a step, and of them at once
 NEIGHBOURS = 24  # known presets around the goal that come into question

@@ -28,7 +28,7 @@ from pyrosynth.inference.answers import Match
 from pyrosynth.inference.pool import IN_TUNE, NO_FARTHER_DB, Pool
 from pyrosynth.inference.search import Search, require_report
 from pyrosynth.synths.rendering import Renderer, RenderResult
-from pyrosynth.training.svi import plain_torch
+from pyrosynth.training.torch_modes import plain_torch
 
 if TYPE_CHECKING:
     from pyrosynth.inference.posterior import Posterior

@@ -30,7 +30,7 @@ from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.synths.subspace import Subspace
 from pyrosynth.training.run import BANK, Run, load_run, run_folder
-from pyrosynth.training.svi import plain_torch
+from pyrosynth.training.torch_modes import plain_torch
 
 LARGEST = 100.0  # magnitude of log-mel features; no number of single precision has a larger log
 USUAL = 256  # known presets whose loudness is the usual one
@@ -108,14 +108,14 @@ class Posterior:
             Sounds, shape (n, n_samples).
 
         Raises:
-            SynthError: The synth crashed, hung or gave a sound that is not finite.
+            SynthError: The synth failed on a preset, told by its number; `renderer` goes on.
         """
         rate = self.run.features.sample_rate
         with Renderer(self.synth, self.run.note, rate, workers=workers) as renderer:
             rendered = renderer.render(values)
-        if rendered.failed.any():
-            reason = rendered.reason[rendered.failed][0]
-            raise SynthError(f"{self.synth.name} {reason} on a preset")
+        if (failed := np.flatnonzero(rendered.failed)).size:
+            first, said = failed[0], f"{self.synth.name} {rendered.reason[failed[0]]} on preset"
+            raise SynthError(f"{said} {first} of {len(rendered.failed)}; leave it out")
         assert rendered.audio is not None
         return rendered.audio
 

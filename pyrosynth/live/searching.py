@@ -23,7 +23,7 @@ from pyrosynth.inference.pool import IN_TUNE, Pool
 from pyrosynth.inference.search import PART, Search
 from pyrosynth.live.page_state import PageState
 from pyrosynth.synths.worker_process import BATCH_SIZE
-from pyrosynth.training.svi import plain_torch
+from pyrosynth.training.torch_modes import plain_torch
 
 SHOWN = 6  # candidates
 FIRST_EACH = 3  # guesses and known presets that are rendered first; more if some sound alike

@@ -1,11 +1,12 @@
 """Ranges of the hyper-parameters that variants share: what no model can be built with."""
 
+import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import Parameter
 from typing import Any
 
-from pyrosynth.errors import MOST, InputError, integer, number
+from pyrosynth.errors import MOST, InputError, integer, number, shown
 
 MOST_LAYERS = 1000
 LARGEST_WEIGHT = 1e9
@@ -56,9 +57,16 @@ def require_ranges(
             for each layer is wanted; ``latent_dim`` may be None unless it is annotated ``int``.
 
     Raises:
-        InputError: A value has another type, or lies outside its range.
+        InputError: A value has another type, lies outside its range, or is nothing for JSON.
     """
     for name, value in options.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"{owner}: {name} is {shown(value)}, which a run cannot store; give numbers, "
+                "texts, lists or None, and make of them in the constructor what it needs"
+            ) from None
         check, wanted = RANGES.get(name), signature[name]
         if check is None or (
             name == "latent_dim" and value is None and wanted.annotation is not int

@@ -126,8 +126,11 @@ class Amsynth(DssiSynth):
     def read_controllers(self, content: str) -> dict[str, int]:
         """Read ``~/.config/amsynth/controllers``: a parameter's name for each controller."""
         lines = content.split()
-        if len(lines) != CONTROLLERS or not {*lines} <= {*SPACE.names, NO_PARAMETER}:
-            raise InputError(f"it has not a parameter of amsynth for each of {CONTROLLERS}")
+        for number, name in enumerate(lines, 1):
+            if name not in {*SPACE.names, NO_PARAMETER}:
+                raise InputError(f"its line {number}, '{name}', is no parameter of amsynth")
+        if len(lines) != CONTROLLERS:
+            raise InputError(f"it has {len(lines)} lines, not one for each of {CONTROLLERS}")
         return {name: number for number, name in enumerate(lines) if name != NO_PARAMETER}
 
     def write_controllers(self, controllers: Mapping[str, int]) -> str:

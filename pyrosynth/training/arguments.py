@@ -15,6 +15,7 @@ from pyrosynth.modeling import Dims, Variant, build
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.training import svi
 from pyrosynth.training.capture import seed_noise
+from pyrosynth.training.torch_modes import plain_torch
 
 OF_THE_FIT = ("steps", "batch_size", "lr", "patience", "precision")  # which commands take too
 # Arguments of a fit that do not change its result, or that are given apart.
@@ -70,7 +71,7 @@ def new_variant(
         len(space), shape, tuple(space.resolution.tolist()),
         tuple(tag.name for tag in known), tuple(tag.classes for tag in known),
     )  # fmt: skip
-    with torch.random.fork_rng([]), svi.plain_torch():
+    with torch.random.fork_rng([]), plain_torch():
         seed_noise(seed, torch.device("cpu"))
         return build(kind, dims, options)
 

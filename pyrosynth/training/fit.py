@@ -46,6 +46,7 @@ from pyrosynth.training.run import BANK, FACTS, Run, load_run, require_own_sourc
 from pyrosynth.training.state import settings_of
 from pyrosynth.training.stream import StreamedData, buffer_size, memory_of, training_data
 from pyrosynth.training.tags import STEPS, fit_tags
+from pyrosynth.training.torch_modes import plain_torch
 from pyrosynth.training.uncertainty import find_temperature, scores_of
 from pyrosynth.training.zoo import variant_source
 
@@ -59,7 +60,7 @@ HASHED = {
 BANK_BYTES = 4096  # about what a preset takes while a bank is made and written
 
 
-@svi.plain_torch(gradients=True)
+@plain_torch(gradients=True)
 def fit(
     model: str | Path | type[Variant],
     dataset: Dataset,
@@ -227,7 +228,7 @@ def _fitted(
     return run
 
 
-@svi.plain_torch()
+@plain_torch()
 def calibrate(run: Run, dataset: Dataset) -> Run:
     """Fit the temperatures of a run to its validation presets, and keep their conformal scores.
 

@@ -29,7 +29,8 @@ from pyrosynth.modeling import Dims, Temperature, Variant, build, set_temperatur
 from pyrosynth.report import notebook
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.training.state import History, read_tensors, write_tensors
-from pyrosynth.training.svi import find_device, plain_torch
+from pyrosynth.training.svi import find_device
+from pyrosynth.training.torch_modes import plain_torch
 from pyrosynth.training.zoo import load_copy, load_source, variant_source
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 WEIGHTS, SOURCE, FACTS = "weights.safetensors", "variant.py", "run.json"
 BANK = "bank.safetensors"  # the known presets, which `pyrosynth.data.bank` reads
+AGAIN = "fit again with --force (force=True)"  # what helps a damaged run
 FORMAT = 2  # of run directories; those of versions before 0.2 carry no number
 # What two runs have in common that are the same fit, perhaps with other weights or axes.
 SAME = "variant arguments dims space full_space features note seed settings".split()
@@ -249,7 +251,7 @@ def write_axes(path: str | Path, axes: Sequence[dict[str, Any]]) -> None:
         RunError: The folder is no run, or cannot be written.
     """
     folder = run_folder(path)
-    with reading(RunError, f"'{folder / FACTS}' is damaged", "fit again"):
+    with reading(RunError, f"'{folder / FACTS}' is damaged", AGAIN):
         facts = read_json(folder / FACTS)
         facts.pop("sha256")
     _write_facts(folder, {**facts, "axes": list(axes)})
@@ -313,25 +315,23 @@ def load_run(path: str | Path, device: str = "cpu") -> Run:
             f"'{folder}' holds no finished fit ('{FACTS}' is missing); give the folder of a run, "
             "or call the same fit again"
         )
-    with reading(RunError, f"'{folder / FACTS}' is damaged", "fit again"):
+    with reading(RunError, f"'{folder / FACTS}' is damaged", AGAIN):
         facts = read_json(folder / FACTS)
         held, made_by = facts.get("format", 1), facts.get("pyrosynth", "?")
     _require_format(folder, held, made_by)
-    with reading(RunError, f"'{folder / FACTS}' is damaged", "fit again"):
+    with reading(RunError, f"'{folder / FACTS}' is damaged", AGAIN):
         expected = facts.pop("sha256")
         files = {safe_name(name): digest for name, digest in facts["files"].items()}
     if _sha256_of(facts) != expected:
-        raise RunError(f"'{folder / FACTS}' was changed after the fit; restore it or fit again")
+        raise RunError(f"'{folder / FACTS}' was changed after the fit; restore it, or {AGAIN}")
     for name, digest in files.items():
         if not (folder / name).is_file():
-            raise RunError(f"'{folder / name}' is missing; the run is incomplete, fit again")
+            raise RunError(f"'{folder / name}' is missing; the run is incomplete, {AGAIN}")
         if _sha256(folder / name) != digest:
-            raise RunError(f"'{folder / name}' is not what the fit wrote; restore it or fit again")
+            raise RunError(f"'{folder / name}' is not what the fit wrote; restore it, or {AGAIN}")
     tensors, _ = read_tensors(folder / WEIGHTS, target)
     weights = {k.removeprefix("variant."): t for k, t in tensors.items() if "." in k}
-    with reading(
-        RunError, f"run '{folder}' of pyrosynth {made_by} cannot be rebuilt", "fit again"
-    ):
+    with reading(RunError, f"run '{folder}' of pyrosynth {made_by} cannot be rebuilt", AGAIN):
         dims = Dims.from_json(facts["dims"])
         variant = build(load_copy(folder / SOURCE), dims, facts["arguments"])
         variant.load_state_dict(weights)

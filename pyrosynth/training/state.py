@@ -216,7 +216,7 @@ class TrainingState:
         """Say how to go on."""
         if self.path is None:
             return "nothing was saved, since no folder was given (out=...)"
-        return f"give resume=True to go on ('{self.path}')"
+        return f"the same fit into the same folder goes on ('{self.path}')"
 
 
 def settings_of(path: Path) -> dict[str, Any] | None:

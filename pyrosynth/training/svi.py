@@ -14,7 +14,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pyro
 import torch
 from torch import Tensor
@@ -31,6 +30,7 @@ from pyrosynth.training.distributed import ALONE, Processes
 from pyrosynth.training.optimiser import FlatAdamW
 from pyrosynth.training.state import History, Row, TrainingState
 from pyrosynth.training.step import Step
+from pyrosynth.training.torch_modes import plain_torch
 from pyrosynth.training.uncertainty import FEWEST, coverage_error, shares_denser, watched
 
 if TYPE_CHECKING:
@@ -49,31 +49,6 @@ SCORED = 256  # held-out rows that are scored at once, or more where batches are
 SCORED_BY_GPU = 4096  # the same on a GPU
 # Steps between two looks at the loss; each look waits for the device.
 CHECK_EVERY = {"cpu": 25, "cuda": 100}
-
-
-@contextmanager
-def plain_torch(gradients: bool = False) -> Iterator[None]:
-    """Compute in float32, outside inference mode and autocast, whatever the caller asked for.
-
-    Args:
-        gradients: Whether gradients are recorded.
-    """
-    before = torch.get_default_dtype()
-    usual = np.errstate(under="ignore")
-    with (
-        usual,
-        torch.autocast("cpu", enabled=False),
-        torch.autocast("cuda", enabled=False),
-        torch.inference_mode(False),
-        torch.set_grad_enabled(gradients),
-    ):
-        if before != torch.float32:
-            torch.set_default_dtype(torch.float32)
-        try:
-            yield
-        finally:
-            if before != torch.float32:
-                torch.set_default_dtype(before)
 
 
 @plain_torch(gradients=True)

@@ -8,7 +8,7 @@ from pyrosynth.data.tags import TagTable
 from pyrosynth.errors import InputError
 from pyrosynth.modeling import AudioCoordinates, TagDirections
 from pyrosynth.training.run import Run
-from pyrosynth.training.svi import plain_torch
+from pyrosynth.training.torch_modes import plain_torch
 
 STEPS = 4000  # of the fit of the coordinates
 ROWS = 100_000  # sounds whose latents are computed at most

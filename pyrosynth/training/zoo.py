@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import linecache
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _BESIDE = Path(__file__).parents[1] / "models"  # in a wheel
 FOLDER = _BESIDE if _BESIDE.is_dir() else Path(__file__).parents[2] / "models"  # in a checkout
 NO_FILE = "<pyrosynth"  # how the names of sources begin that came without a file
+COPY = "pyrosynth_variant_"  # how the names of modules begin that a file of a model has become
 
 
 def list_models() -> tuple[str, ...]:
@@ -104,7 +106,7 @@ def load_variant(path: Path, module: str) -> "type[Variant]":
 
 def load_source(source: str) -> "type[Variant]":
     """Load a variant from its source code, which is run."""
-    module = f"pyrosynth_variant_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
+    module = COPY + hashlib.sha256(source.encode()).hexdigest()[:16]
     if module not in sys.modules:
         name = f"{NO_FILE} {module}>"
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
@@ -117,17 +119,22 @@ def _defined(module: str, where: str) -> "type[Variant]":
     """Return the one variant that a module defines."""
     from pyrosynth.modeling import Variant  # torch, which a list of the models can do without
 
-    found = [
+    held = {
         value
         for value in vars(sys.modules[module]).values()
-        if isinstance(value, type)
-        and issubclass(value, Variant)
-        and value.__module__ == module
-        and not inspect.isabstract(value)
-    ]
+        if isinstance(value, type) and issubclass(value, Variant) and value.__module__ == module
+    }
+    found = [value for value in held if not inspect.isabstract(value)]
     if len(found) != 1:
-        listed = ", ".join(value.__name__ for value in found) or "none"
-        raise InputError(f"'{where}' must define exactly one complete variant; found: {listed}")
+        lacking = "; ".join(
+            f"{value.__name__} lacks {', '.join(sorted(value.__abstractmethods__))}"
+            for value in held.difference(found)
+        )
+        listed = ", ".join(sorted(value.__name__ for value in found)) or lacking
+        raise InputError(
+            f"'{where}' must define exactly one complete variant; found: "
+            f"{listed or 'none, no class of it derives from pyrosynth.modeling.Variant'}"
+        )
     return found[0]
 
 
@@ -135,8 +142,14 @@ def load_copy(path: Path) -> "type[Variant]":
     """Load a variant under a module name made of the file's content, so never a stale one."""
     if not path.is_file():
         raise InputError(f"no variant file '{path}'; give the name of a model or a .py file")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return load_variant(path, f"pyrosynth_variant_{digest[:16]}")
+    return load_variant(path, COPY + hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+
+
+def place_in(error: BaseException) -> str:
+    """Say in which line of a model's file an error arose; empty if it came from elsewhere."""
+    stack = traceback.walk_tb(error.__traceback__)
+    own = [(at, line) for at, line in stack if str(at.f_globals.get("__name__")).startswith(COPY)]
+    return f"line {own[-1][1]} of '{own[-1][0].f_code.co_filename}'" if own else ""
 
 
 def variant_source(variant: "type[Variant]") -> str:
