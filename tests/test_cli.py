@@ -212,6 +212,11 @@ def test_render_and_fit(call, tmp_path):
     code, out, error = call(*fit, "--seed", "1")
     assert (code, out) == (2, "")
     assert "holds a finished run with seed 0, not 1" in error
+    facts = (run / "run.json").read_bytes()
+    (run / "run.json").write_text("{")
+    assert "run.json' is damaged" in call(*fit)[2]
+    assert "; fit again with --force (force=True)" in call(*fit)[2]
+    (run / "run.json").write_bytes(facts)
     own = run / "variant.py"
     written = own.read_bytes()
     own.write_bytes(written + b"# a change of mine\n")

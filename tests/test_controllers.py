@@ -138,6 +138,19 @@ def test_a_synth_without_a_file_of_its_own_says_so(tmp_path):
 
 
 @pytest.mark.plugin
+def test_a_line_of_amsynths_controllers_that_cannot_be_used_is_told(tmp_path):
+    file, amsynth = tmp_path / "controllers", load_synth("amsynth")
+    file.write_text("null\n" * 5 + "osc1_wavefrom\n" + "null\n" * 122)
+    with pytest.raises(
+        InputError, match="its line 6, 'osc1_wavefrom', is no parameter of amsynth"
+    ):
+        ControllerMap.load(file, amsynth, AXES)
+    file.write_text("null\n" * 127)
+    with pytest.raises(InputError, match="it has 127 lines, not one for each of 128 controllers"):
+        ControllerMap.load(file, amsynth, AXES)
+
+
+@pytest.mark.plugin
 def test_amsynth_plays_what_its_controllers_say(tmp_path):
     """The file of controllers is read by amsynth, which then turns its knobs by our messages."""
     synth = load_synth("amsynth")

@@ -375,6 +375,8 @@ def test_a_synth_that_gives_no_sound_is_named_with_the_sound(here, tmp_path, mon
         pytest.raises(SynthError, match="'plain' gave no sound for any of 4 presets"),
     ):
         posterior.refine(x, renderer, 4)
+    with pytest.raises(SynthError, match="plain .* on preset 0 of 2; leave it out"):
+        posterior.render(posterior.bank.values[:2])
     for nothing in (traverse, sample_prior):
         with (
             posterior.renderer(1, keep_audio=True) as renderer,

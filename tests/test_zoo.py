@@ -50,10 +50,10 @@ def test_a_copied_file_is_a_variant_of_its_own(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "found: none"),
+        ("class Lone:\n    pass\n", "found: none, no class of it derives from .*Variant"),
         (
             "from pyrosynth.modeling import Variant\nclass Half(Variant):\n    pass\n",
-            "found: none",
+            "found: Half, which lacks guide",
         ),
         ("def broken(:\n", "cannot be run: SyntaxError"),
         ("import pyrosynth_not_there\n", "cannot be run: ModuleNotFoundError"),
@@ -68,6 +68,24 @@ def test_files_that_are_no_variant(tmp_path, text, message):
         zoo.load_model(path)
     assert "\n" not in str(error.value)
     assert set(sys.modules) - modules == set() or "found" in message
+
+
+def test_a_second_name_of_a_variant_is_no_second_variant(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(zoo.source("flow_reg") + "\n\nmodel = FlowReg\n")
+    assert zoo.load_model(path).__name__ == "FlowReg"
+
+
+def test_hyper_parameters_that_a_run_cannot_store_are_refused(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import torch\nfrom pyrosynth.training.zoo import load_model\n"
+        "class Mine(load_model('flow_reg')):\n"
+        "    def __init__(self, dims, *, activation=torch.nn.ReLU):\n"
+        "        super().__init__(dims)\n"
+    )
+    with pytest.raises(InputError, match="Mine: activation is type .*ReLU.*, which a run cannot"):
+        zoo.load_model(path)(Dims(3, (8, 8)))
 
 
 def test_missing_file(tmp_path):

@@ -130,7 +130,8 @@ class Amsynth(DssiSynth):
             if name not in {*SPACE.names, NO_PARAMETER}:
                 raise InputError(f"its line {number}, '{name}', is no parameter of amsynth")
         if len(lines) != CONTROLLERS:
-            raise InputError(f"it has {len(lines)} lines, not one for each of {CONTROLLERS}")
+            held = counted(len(lines), "line")
+            raise InputError(f"it has {held}, not one for each of {CONTROLLERS} controllers")
         return {name: number for number, name in enumerate(lines) if name != NO_PARAMETER}
 
     def write_controllers(self, controllers: Mapping[str, int]) -> str:

@@ -127,7 +127,7 @@ def _defined(module: str, where: str) -> "type[Variant]":
     found = [value for value in held if not inspect.isabstract(value)]
     if len(found) != 1:
         lacking = "; ".join(
-            f"{value.__name__} lacks {', '.join(sorted(value.__abstractmethods__))}"
+            f"{value.__name__}, which lacks {', '.join(sorted(value.__abstractmethods__))}"
             for value in held.difference(found)
         )
         listed = ", ".join(sorted(value.__name__ for value in found)) or lacking
