@@ -18,9 +18,11 @@ import soundfile
 from lively import small_posterior
 from pythonosc.osc_message import OscMessage
 
+from pyrosynth.audio.descriptors import NAMES
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import InputError
-from pyrosynth.live import files, osc
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.live import connections, files, osc
+from pyrosynth.live.analysis import CURVES
 from pyrosynth.live.engine import Live
 from pyrosynth.live.messages import MESSAGES
 from pyrosynth.live.osc_packets import write
@@ -480,9 +482,103 @@ HOSTILE = [
 )
 def test_what_is_not_understood_of_a_datagram_is_said(client, sent, says):
     client.raw(sent)
-    address, (_, text) = client.hear()
+    address, (about, text) = client.hear()
     assert address == "/error"
+    assert about == sent[:5].decode()  # the message that is meant
     assert says in text
+
+
+@pytest.mark.parametrize(
+    ("bad", "about", "says"),
+    [
+        (b"/load\0\0\0,b\0\0\0\0\0\4abcd", "/load", "no message here takes type tags b; send num"),
+        (b"/near\0\0\0,m\0\0\0\0\0\1", "/near", "no message here takes type tags m; send numb"),
+        (b"/near\0\0\0,Q\0\0what is.", "/near", "no message here takes type tags Q; send numbe"),
+        (b"/load\0\0\0,s\0\0\xff\xfe\0\0", "/load", "it is no text in utf-8; send text in UTF-8"),
+        (b"/load\0\0\0,s\0\0abcd", "/load", "a part of it is cut off"),
+        (b"/l\xffd\0\0\0\0,s\0\0abc\0", "/l\ufffdd", "it is no text in utf-8"),
+        (b"load\0\0\0\0", "", "not an OSC message: it begins neither with / nor with #bundle"),
+        (b"#bundle\0\0\0\0\0", "", "not an OSC message: a bundle without a time tag"),
+        (bundle(1, b"")[:-1], "", "a bundle whose sizes do not fit; what is behind that is lost"),
+    ],
+)  # fmt: skip
+def test_of_a_bundle_only_the_message_that_is_bad_is_refused(client, live, bad, about, says):
+    name = live.space.names[3]
+    client.raw(bundle(1, write("/load", [name]), bad, bundle(1, bad), write("/state", [])))
+    heard = [client.hear() for _ in range(5)]
+    assert [address for address, _ in heard] == ["/params", "/z", "/error", "/error", "/state"]
+    assert [heard[2][1][0], heard[3][1][0]] == [about, about]
+    assert says in heard[2][1][1]
+    assert heard[-1][1][-2] == name
+    counts = client.ask("/stats")["/stats"]
+    assert dict(zip(counts[::2], counts[1::2], strict=True))["malformed"] == 2
+
+
+def test_before_a_size_that_does_not_fit_messages_are_done(client):
+    client.raw(bundle(1, write("/ping", [])) + b"\0\0\1\0" + write("/state", []))
+    assert client.hear()[0] == "/pong"
+    address, (about, _) = client.hear()
+    assert (address, about) == ("/error", "")
+    client.raw(b"/error\0\0,b\0\0")  # which would be answered for ever
+    client.settle()
+
+
+RAISED = [
+    RuntimeError("wants\nlouder"),
+    ValueError("wants louder"),
+    KeyError("louder"),
+    SystemExit(5),
+]
+
+
+@pytest.mark.parametrize("raised", RAISED, ids=lambda raised: type(raised).__name__)
+def test_whatever_a_model_raises_its_message_is_answered(
+    client, live, monkeypatch, caplog, raised
+):
+    def sample_v(*_, **__):
+        raise raised
+
+    connections.server_log().filters[0]._last = -connections.LOG_SECONDS
+    with monkeypatch.context() as patch:
+        patch.setattr(type(live.posterior.variant), "sample_v", sample_v)
+        address, text = client.ask("/encode", "tone.wav")
+    assert address == "/encode"
+    assert "\n" not in text
+    told = f"{type(raised).__name__}: {' '.join(str(raised).split())}"
+    assert text == f"the code of the run or the synth raised {told}; try another sound or preset"
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "OSC /encode ['tone.wav'] of 127.0.0.1 failed" in line
+    counts = client.ask("/stats")["/stats"]
+    assert dict(zip(counts[::2], counts[1::2], strict=True))["errors"] == 1
+    assert "/encoded" in client.ask("/encode", "tone.wav")
+
+
+def test_an_analysis_tells_what_sounds_and_where_nothing_does(client, live, monkeypatch):
+    client.ask("/load", live.space.names[0])
+    place, render = live.space.place(live.space.names[0]), live.render
+    bad = [live.move(place, {"pc1": position}).values for position in (-4.0, 2.0)]
+
+    def crashing(values, note=None):
+        if any(np.allclose(values, one) for one in bad):
+            raise SynthError("the synth crashed; try another preset")
+        return render(values, note)
+
+    client.raw(write("/analysis", ["pc1", 5]))
+    whole = [client.hear() for _ in range(len(NAMES) + CURVES + 1)]
+    monkeypatch.setattr(live, "render", crashing)
+    client.raw(write("/analysis", ["pc1", 5]))
+    gaps = [client.hear() for _ in range(len(whole) + 1)]
+    assert gaps.pop(-2) == (
+        "/error",
+        ["/analysis", "no sound on 'pc1' at -4, 2, NaN in the curves: the synth crashed; try "
+         "another preset"],
+    )  # fmt: skip
+    for (address, told), (also, expected) in zip(gaps, whole, strict=True):
+        assert (address, told[:3]) == (also, expected[:3])
+        if "descriptor" in told:
+            assert np.isnan(told[3:]).tolist() == [True, False, False, True, False]
+            expected[3], expected[6] = np.nan, np.nan
+        np.testing.assert_array_equal(told[3:], expected[3:])
 
 
 def test_switches_are_numbers_or_true_and_false(client):

@@ -205,6 +205,38 @@ def test_a_search_grows_and_ends_where_infer_ends(live):
     assert set(cloud["halo"]) == set(live.posterior.run.space.names)
 
 
+@pytest.mark.parametrize("raised", [RuntimeError("wants louder"), ValueError("wants louder")])
+def test_whatever_a_model_raises_a_search_ends_with_a_line(live, monkeypatch, caplog, raised):
+    def sample_v(*_, **__):
+        raise raised
+
+    connections.server_log().filters[0]._last = -connections.LOG_SECONDS
+    sound = wav_bytes(live.render(live.known(2)).audio, 22050)
+    asked = {"budget": 12, "name": "mine.wav"}
+    with monkeypatch.context() as patch:
+        patch.setattr(type(live.posterior.variant), "sample_v", sample_v)
+        ((status, content, _),) = ask(live, ("POST", search(asked), {"data": sound}))
+    told = f"{type(raised).__name__}: wants louder; try another sound or preset"
+    assert (status, news(content)[-1]) == (
+        200, {"error": f"the code of the run or the synth raised {told}"}
+    )  # fmt: skip
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "a search for 'mine.wav' of 127.0.0.1 failed" in line
+    ((_, content, _),) = ask(live, ("POST", search(asked), {"data": sound}))
+    assert news(content)[-1]["done"]
+
+
+def test_a_model_that_raises_is_said_whatever_is_asked(live, monkeypatch):
+    def raising(*_, **__):
+        raise RuntimeError("wants louder")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(live.posterior.variant), "params_of", raising)
+        ((status, content, _),) = ask(live, post("/api/point", {"z": [0.1] * live.space.dim}))
+    assert status == 500
+    assert "raised RuntimeError: wants louder; try" in json.loads(content)["error"]
+
+
 def test_a_search_for_a_short_sound_says_that_its_distance_weighs_more(live):
     seconds = np.arange(22050) / 22050
     kick = np.sin(2 * np.pi * 60 * seconds) * np.exp(-seconds / 0.01)

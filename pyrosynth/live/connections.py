@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pyrosynth.errors import one_line
+from pyrosynth.errors import PyrosynthError, one_line
 
 MOST = 128  # connections at once; fewer where a process may open few files
 SHARE = 3  # part of the files that a process may open, for connections
@@ -117,3 +117,18 @@ def server_log() -> logging.Logger:
     if not log.filters:
         log.addFilter(OncePerMinute())
     return log
+
+
+def failure(error: BaseException, asked: str) -> str:
+    """Say in a line why something that a client asked for has failed.
+
+    Args:
+        error: What was raised. An error that says itself what to do is told as it is; another
+            one comes from the code of the run or the synth, and is in the log too.
+        asked: What was asked for and by whom, for the log.
+    """
+    if isinstance(error, PyrosynthError):
+        return str(error)
+    server_log().error("%s failed", asked, exc_info=error)
+    raised = one_line(f"{type(error).__name__}: {error}".rstrip(": "), 160)
+    return f"the code of the run or the synth raised {raised}; try another sound or preset"

@@ -6,30 +6,23 @@ from pathlib import Path
 import numpy as np
 
 from pyrosynth._version import __version__
-from pyrosynth.audio.descriptors import NAMES as DESCRIPTORS
-from pyrosynth.audio.descriptors import describe
 from pyrosynth.audio.io import save_audio
 from pyrosynth.errors import InputError, integer, number, unknown, unrepeated_keys
 from pyrosynth.files import writable, write_bytes
+from pyrosynth.live.analysis import sweep
 from pyrosynth.live.controllers import HIGHEST, Controller
-from pyrosynth.live.controls import moved
 from pyrosynth.live.protocol import MESSAGES as MESSAGES
 from pyrosynth.live.protocol import PROTOCOL, Answer, Arguments, Session, message
 
 PAGE = 50  # presets named in one answer, at most
-CURVES = 6  # parameters whose curves an analysis gives
-FIRST, LAST = -4.0, 4.0  # positions an analysis goes through
 
 
 def pairs(arguments: Arguments) -> dict[str, float]:
     """Read names and numbers in turn.
 
     Raises:
-        ValueError: There are none, or one of them has no number.
         InputError: A name is there twice, or what should be a number is none.
     """
-    if not arguments or len(arguments) % 2:
-        raise ValueError("names and numbers in turn")
     told = zip(map(str, arguments[::2]), arguments[1::2], strict=True)
     try:
         return unrepeated_keys([(name, number(f"'{name}'", value)) for name, value in told])
@@ -41,7 +34,6 @@ def switch(arguments: Arguments) -> bool:
     """Read whether something is to be on.
 
     Raises:
-        ValueError: There is not one argument.
         InputError: It is neither 0 nor 1, nor what OSC has for them, F and T.
     """
     (on,) = arguments
@@ -179,28 +171,15 @@ def _axis(session: Session, arguments: Arguments) -> list[Answer]:
 @message(
     "/analysis", "axis [n]", "/curve ... /analysed",
     "Sweep an axis from -4 to 4 in n (33) steps through the current point: /curve axis parameter "
-    "name value ..., then /curve axis descriptor name value ... of what the synth renders.",
+    "name value ..., then /curve axis descriptor name value ... of what the synth renders, NaN "
+    "where it gives no sound; an /error names these positions.",
     slow=True,
 )  # fmt: skip
 def _analysis(session: Session, arguments: Arguments) -> list[Answer]:
     name, n = (*arguments, 33) if len(arguments) == 1 else arguments
     name, n = str(name), integer("number of positions", n, 2, 101)
-    live = session.live
-    positions = np.linspace(FIRST, LAST, n).tolist()
-    swept = [live.move(session.place, {name: position}) for position in positions]
-    values = np.stack([place.values for place in swept])
-    names = live.posterior.run.full_space.names
-    shown = moved(live.space, values)[:CURVES]
-    answers: list[Answer] = [
-        ("/curve", [name, "parameter", p, *values[:, names.index(p)].tolist()]) for p in shown
-    ]
-    spec = live.posterior.run.features
-    described = np.array([describe(live.render(row).audio, spec) for row in values])
-    answers += [
-        ("/curve", [name, "descriptor", d, *described[:, i].tolist()])
-        for i, d in enumerate(DESCRIPTORS)
-    ]
-    return [*answers, ("/analysed", [name, n])]
+    curves = sweep(session.live, session.place, name, n)
+    return [*curves, ("/analysed", [name, n])]
 
 
 @message("/presets", "[start [n]]", "/presets", "Start, number of all, n (50) names.")
@@ -323,8 +302,6 @@ def _save(session: Session, arguments: Arguments) -> list[Answer]:
 def _note(session: Session, arguments: Arguments) -> list[Answer]:
     live, own = session.live, session.live.posterior.run.note
     usual: Arguments = [own.pitch, own.velocity, own.hold_seconds]
-    if not arguments:
-        raise ValueError("a pitch")
     pitch, velocity, hold = [*arguments, *usual[len(arguments) :]]
     if velocity == 0:
         pitch = live.note(pitch, hold).pitch

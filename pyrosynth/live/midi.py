@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from pyrosynth.errors import InputError, PyrosynthError
+from pyrosynth.errors import InputError, reason
 from pyrosynth.explore.places import Float
 from pyrosynth.live.controllers import Controller
 from pyrosynth.live.engine import Live
@@ -177,8 +177,9 @@ class MidiPorts:
 
     def _played(self, note: "asyncio.Future[None]") -> None:
         self._n_notes -= 1
-        if not note.cancelled() and isinstance(error := note.exception(), PyrosynthError):
-            self._loop.call_exception_handler({"message": f"a note cannot be played: {error}"})
+        if not note.cancelled() and (error := note.exception()):
+            said = f"a note cannot be played: {reason(error)}"
+            self._loop.call_exception_handler({"message": said})
 
 
 def _listed(kind: str, name: str) -> list[str]:

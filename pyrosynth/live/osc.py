@@ -19,11 +19,12 @@ from copy import copy
 
 from pythonosc.osc_message_builder import BuildError
 
-from pyrosynth.errors import InputError, PyrosynthError, counted, integer, one_line, reason
+from pyrosynth.errors import InputError, counted, integer, one_line, reason
 from pyrosynth.explore.places import Place
+from pyrosynth.live.connections import failure
 from pyrosynth.live.engine import Live
 from pyrosynth.live.messages import MESSAGES
-from pyrosynth.live.osc_packets import IMMEDIATELY, Malformed, read, write
+from pyrosynth.live.osc_packets import IMMEDIATELY, Malformed, Part, Sent, read, write
 from pyrosynth.live.protocol import Answer, Arguments, Session
 
 LARGEST = 8192  # bytes of a datagram
@@ -70,7 +71,7 @@ class Port:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.datagrams: deque[bytes] = deque()
-        self.messages: deque[tuple[str, Arguments]] = deque()  # of the datagram worked on
+        self.messages: deque[Part] = deque()  # of the datagram worked on
         self.bundles: deque[bytes] = deque(maxlen=REMEMBERED)  # digests of those with a time tag
 
 
@@ -230,20 +231,15 @@ class OscServer:
         """Answer one message of the port whose turn it is."""
         port = host.turns.popleft()
         if not port.messages and port.datagrams:
-            port.messages.extend(self._read(host, port, port.datagrams.popleft()))
+            port.messages.extend(self._read(port, port.datagrams.popleft()))
         if port.messages:
-            self._act(host, port.address, *port.messages.popleft())
+            self._act(host, port.address, port.messages.popleft())
         if port.messages or port.datagrams:
             host.turns.append(port)
 
-    def _read(self, host: Host, port: Port, data: bytes) -> list[tuple[str, Arguments]]:
-        """Return the messages of a datagram that is good and new."""
-        try:
-            tag, sent = read(data)
-        except Malformed as error:
-            self.counts["malformed"] += 1
-            self._complain(host, port.address, "", f"not an OSC message: {error}")
-            return []
+    def _read(self, port: Port, data: bytes) -> list[Part]:
+        """Return the messages of a datagram that is new."""
+        tag, sent = read(data)
         if tag != IMMEDIATELY:
             digest = hashlib.blake2b(data, digest_size=16).digest()
             if digest in port.bundles:
@@ -252,12 +248,17 @@ class OscServer:
             port.bundles.append(digest)
         return sent
 
-    def _act(self, host: Host, sender: Address, address: str, arguments: Arguments) -> None:
+    def _act(self, host: Host, sender: Address, part: Part) -> None:
+        address, arguments = (part.address, []) if isinstance(part, Malformed) else part
         if address == "/error":  # or two servers would go on telling each other for ever
+            return
+        if isinstance(part, Malformed):
+            self.counts["malformed"] += 1
+            self._complain(host, sender, address, str(part))
             return
         known = MESSAGES.get(address)
         if known is None or not known.slow:
-            self._finish(host, sender, address, lambda: host.session.answer(address, arguments))
+            self._finish(host, sender, part, lambda: host.session.answer(address, arguments))
         elif self._slow[lane := known.lane] >= PENDING[lane] or (
             host.slow[lane] >= PENDING[lane] // 2
         ):
@@ -272,7 +273,7 @@ class OscServer:
             host.slow[lane] += 1
             self._slow[lane] += 1
             task = asyncio.get_running_loop().create_task(
-                self._later(host, sender, address, answer, session, began_at)
+                self._later(host, sender, part, answer, session, began_at)
             )
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -281,22 +282,22 @@ class OscServer:
         self,
         host: Host,
         sender: Address,
-        address: str,
+        part: Sent,
         answer: "asyncio.Future[list[Answer]]",
         session: Session,
         began_at: Place,
     ) -> None:
         """Tell the answer to a slow message, which may have led the session elsewhere."""
         await asyncio.wait([answer])
-        lane = MESSAGES[address].lane
+        lane = MESSAGES[part[0]].lane
         host.slow[lane] -= 1
         self._slow[lane] -= 1
         if session.place is not began_at:
             host.session.place, host.session.name = session.place, session.name
-        self._finish(host, sender, address, answer.result)
+        self._finish(host, sender, part, answer.result)
 
     def _finish(
-        self, host: Host, sender: Address, address: str, answer: Callable[[], list[Answer]]
+        self, host: Host, sender: Address, part: Sent, answer: Callable[[], list[Answer]]
     ) -> None:
         try:
             for reply in answer():
@@ -306,8 +307,9 @@ class OscServer:
             self.counts["answered"] += 1
             if host.session.local:
                 self._moved(host.session)
-        except PyrosynthError as error:
-            self._complain(host, sender, address, str(error))
+        except (Exception, SystemExit) as error:  # whatever the code of a run or a synth does
+            asked = f"{part[0]} {part[1]}"[:120]
+            self._complain(host, sender, part[0], failure(error, f"OSC {asked} of {sender[0]}"))
         if host.session.stopped:
             self.stop()
 
@@ -336,10 +338,10 @@ class OscServer:
         return host.ports[number]
 
     def _complain(self, host: Host, sender: Address, address: str, text: str) -> None:
-        self.counts["errors"] += 1
         self._send(host, sender, "/error", [address[:80], one_line(text)])
 
     def _send(self, host: Host, sender: Address, address: str, arguments: Arguments) -> None:
+        self.counts["errors"] += address == "/error"
         try:
             content = write(address, arguments)
         except BuildError:

@@ -29,7 +29,8 @@ class Message:
 
     Attributes:
         address: Such as ``/load``.
-        arguments: Names of the arguments; those in square brackets may be left out, dots repeat.
+        arguments: Names of the arguments; those in square brackets may be left out, dots repeat
+            all of them.
         answers: Addresses of the messages it is answered by.
         does: What it does, for the documentation.
         run: Does it.
@@ -45,6 +46,14 @@ class Message:
     run: Callable[["Session", Arguments], list[Answer]]
     slow: bool = False
     lane: str = "work"
+
+    def takes(self, n: int) -> bool:
+        """Whether it can be sent with a number of arguments."""
+        names = self.arguments.replace("[", " ").replace("]", " ").split()
+        needed = self.arguments.partition("[")[0].split()
+        if "..." in names:
+            return n % (len(names) - 1) == 0 and n >= len(needed) - 1
+        return len(needed) <= n <= len(names)
 
 
 MESSAGES: dict[str, Message] = {}
@@ -120,16 +129,13 @@ class Session:
         if address not in MESSAGES:
             raise unknown("message", address[:80], MESSAGES)
         known = MESSAGES[address]
-        try:
-            if arguments and not known.arguments:
-                raise ValueError("arguments")
-            return known.run(self, arguments)
-        except (ValueError, TypeError, IndexError, OverflowError) as error:
+        if not known.takes(len(arguments)):
             wanted = f" {known.arguments}" if known.arguments else " without arguments"
             raise InputError(
                 f"{address} cannot be used with "
                 f"{counted(len(arguments), 'such argument')}; send it{wanted}"
-            ) from error
+            )
+        return known.run(self, arguments)
 
     def go(self, place: Place, name: str | None = None) -> list[Answer]:
         """Go to a place; say what is there."""

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from pyrosynth.audio.closeness import closeness, short_advice
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.errors import InputError, PyrosynthError, one_line
+from pyrosynth.errors import InputError
 from pyrosynth.explore.places import Float
 from pyrosynth.inference.hearing import Hearing, choose, hearing_advice, open_search
 from pyrosynth.inference.pool import IN_TUNE, Pool
 from pyrosynth.inference.search import PART, Search
+from pyrosynth.live.connections import failure
 from pyrosynth.live.page_state import PageState
 from pyrosynth.synths.worker_process import BATCH_SIZE
 from pyrosynth.training.torch_modes import plain_torch
@@ -203,13 +204,14 @@ def tuning(off: float) -> str:
 
 
 async def in_thread(
-    work: Callable[[Tell], object], is_there: Callable[[], bool]
+    work: Callable[[Tell], object], is_there: Callable[[], bool], asked: str
 ) -> AsyncGenerator[dict[str, Any], None]:
     """Do something in a thread, and yield what it tells; what goes wrong is told as ``error``.
 
     Args:
         work: What to do.
         is_there: Asked in that thread, tells whether the client is still there.
+        asked: What it is and for whom, for the log.
     """
     loop, listening = asyncio.get_running_loop(), True
     told: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
@@ -222,8 +224,8 @@ async def in_thread(
     def run() -> None:
         try:
             work(tell)
-        except PyrosynthError as error:
-            tell({"error": one_line(str(error))})
+        except (Exception, SystemExit) as error:  # whatever the code of a run or a synth does
+            tell({"error": failure(error, asked)})
         finally:
             if listening:
                 loop.call_soon_threadsafe(told.put_nowait, None)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from aiohttp import web
+from aiohttp import ClientError, web
 
 from pyrosynth._version import __version__
 from pyrosynth.errors import InputError, PyrosynthError, checked_seed, integer, one_line, reason
-from pyrosynth.live.connections import BODY_SECONDS, WAIT_SECONDS, Connections
+from pyrosynth.live.connections import BODY_SECONDS, WAIT_SECONDS, Connections, failure
 from pyrosynth.live.engine import Live
 from pyrosynth.live.files import LARGEST_FILE
 from pyrosynth.live.midi import MidiPorts
@@ -103,6 +103,10 @@ class Site:
             response = _say(400, str(error))
         except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
             response = _say(400, f"a question that cannot be understood ({reason(error)})")
+        except (ConnectionError, ClientError, web.RequestPayloadError):  # the page has gone
+            raise
+        except (Exception, SystemExit) as error:  # whatever the code of a run or a synth does
+            response = _say(500, failure(error, f"{request.path} of {request.remote}"))
         finally:
             if request.transport is not None and not request.transport.is_closing():
                 self.connections.waits(request.transport, WAIT_SECONDS)
@@ -181,6 +185,7 @@ class Site:
         work = in_thread(
             lambda tell: GrowingSearch(self.page, tell).run(hearings, **options),
             lambda: request.transport is not None,
+            f"a search for '{name}' of {request.remote}",
         )
         with suppress(ConnectionError):  # the page has stopped it, or has gone
             async with aclosing(work) as told:
