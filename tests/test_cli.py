@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from toys import SMALL
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.closeness import closeness
+from pyrosynth.cli import options
 from pyrosynth.cli.app import main
 from pyrosynth.inference.arviz import arviz
 from pyrosynth.synths import load_synth
@@ -278,6 +280,50 @@ def test_infer(call, run, tmp_path):
         assert "--force" in error
     assert call(*infer, "--force")[0] == 0
     assert "made earlier" in call(*infer)[1]
+
+
+def commands(printed):
+    """Return the commands of pyrosynth at the ends of lines, as a shell reads their words."""
+    lines = (line.partition(": pyrosynth ") for line in printed.splitlines())
+    return [shlex.split(command) for _, found, command in lines if found]
+
+
+@pytest.mark.parametrize("stem", ["my run; $HOME", "-run"])
+def test_commands_that_are_printed_can_be_typed(call, run, tmp_path, monkeypatch, stem):
+    monkeypatch.chdir(tmp_path)
+    data, out = f"{stem}.data", f"{stem}.run"
+    ((_, model, place, _, _),) = commands(call(*RENDER, f"--out={data}")[1])
+    assert (model, Path(place)) == ("flow_audio", tmp_path / data)
+    fit = ["fit", "flow_reg", place, f"--out={out}", "--steps", "1", "--batch-size", "32"]
+    infer, check = commands(call(*fit, *SETTINGS)[1])
+    settings = ["--budget", "2", "--draws", "2", "--workers", "1"]
+    code, printed, error = call(*infer, *settings)
+    assert code == 0, error
+    (serve,) = commands(printed)
+    assert [serve[0], Path(serve[1]), serve[2]] == ["serve", Path(out), "--open"]
+    assert [check[0], Path(check[1]), *check[2:]] == ["check", Path(out), "--out", "check"]
+    sound = "./" + f"{stem}.wav"
+    soundfile.write(sound, np.zeros(100), 22050)
+    (turned,) = commands(call("infer", sound, infer[1], "--out", "found")[2])
+    assert [Path(word) for word in turned] == [Path("infer"), Path(out), Path(sound)]
+    assert not any(word[1].startswith("-") for word in (infer, check, serve, turned))
+
+
+def test_infer_proposes_to_play_only_what_can_be_played(call, run, tmp_path, monkeypatch):
+    infer = ["infer", run, run.parent / "target.wav", "--out", tmp_path, "--budget", "2"]
+    infer += ["--draws", "2", "--workers", "1"]
+    assert "pyrosynth serve" in call(*infer)[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(options, "find_spec", lambda name: None)
+        assert "pyrosynth serve" not in call(*infer)[1]
+    dataset = json.loads((run / "run.json").read_text())["dataset"]["path"]
+    fit = ["fit", "mlp", dataset, "--out", tmp_path / "mlp", "--steps", "1"]
+    assert call(*fit)[0] == 0
+    infer[1], infer[4] = tmp_path / "mlp", tmp_path / "found"
+    code, printed, error = call(*infer)
+    assert code == 0, error
+    assert "pyrosynth serve" not in printed
+    assert call("serve", tmp_path / "mlp", "--port", "0", "--osc-port", "0")[0] == 2
 
 
 def test_infer_says_that_the_run_comes_first(call, run, tmp_path):

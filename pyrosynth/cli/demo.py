@@ -3,7 +3,6 @@
 Every stage keeps what it made below the folder of the demonstration and uses it again.
 """
 
-import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from pyrosynth import plots, synths
 from pyrosynth.audio.closeness import ALIKE, RELATED, TWINS, closeness
 from pyrosynth.audio.example import EXAMPLE, string_and_flute
 from pyrosynth.audio.io import Note, load_audio, save_audio
+from pyrosynth.cli.options import plays
 from pyrosynth.data.dataset import Dataset, render_dataset
 from pyrosynth.errors import SynthError, counted, read_json, unknown
 from pyrosynth.evaluation.check import check
@@ -151,10 +151,8 @@ def _steps(
     report = top / REPORT
     lines = _verdict(summary)
     _report(report, posterior, lines, summary, found)
-    for line in (*lines, f"Look and listen: open {report}"):
+    for line in (*lines, f"Look and listen: open {report}", *plays(posterior, folder / "run")):
         say(line)
-    if importlib.util.find_spec("aiohttp"):
-        say(f"To play it and change it: pyrosynth serve {folder / 'run'} --open")
     return {
         "report": str(report),
         "synth": source.name,

@@ -7,6 +7,7 @@ from typing import Any
 from pyrosynth.data.repeats import repeats_line
 from pyrosynth.errors import counted, number
 from pyrosynth.evaluation.scores import REFERENCE
+from pyrosynth.files import typed
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.description import LEARN, Description
 
@@ -67,7 +68,7 @@ def next_lines(
     lines += [
         f"to learn other controls: edit {description} and learn that file, or --use "
         "and --fix names",
-        f"next: pyrosynth infer {folder} SOUND.wav --out found",
+        f"next: pyrosynth infer {typed(folder)} SOUND.wav --out found",
     ]
     return lines
 

@@ -21,6 +21,7 @@ from pyrosynth.cli.options import (
     settings,
     show,
 )
+from pyrosynth.files import atomic, typed, writable
 
 Synth = Annotated[
     str,
@@ -64,7 +65,6 @@ def describe(
 ) -> None:
     """Listen to a synth's controls: which are heard, safe, worth learning; call it to go on."""
     from pyrosynth.cli.learn_summary import controls_lines
-    from pyrosynth.files import writable
     from pyrosynth.synths import load_synth
     from pyrosynth.synths.discovery import describe as describe_synth
 
@@ -79,7 +79,8 @@ def describe(
         kind = p.kind if p.kind == "continuous" else f"{p.kind} {p.resolution}"
         span = f"{p.minimum:g} to {p.maximum:g} {p.unit}".strip()
         lines.append(f"{p.name:28}{c.use:7}{kind:16}{span:22}{c.why}")
-    lines += [*controls_lines(described), f"{out}: edit it, or learn it: pyrosynth learn {out}"]
+    lines += controls_lines(described)
+    lines.append(f"{out}: edit it, or learn it: pyrosynth learn {typed(out)}")
     show(described.to_json(), lines, as_json)
 
 
@@ -96,7 +97,6 @@ def presets(
     """Gather the presets of a synth and of files into one, equal ones once, silent ones marked."""
     from pyrosynth.data.gathering import gather
     from pyrosynth.errors import InputError, counted
-    from pyrosynth.files import atomic
     from pyrosynth.synths import load_synth
 
     loaded = load_synth(synth, **settings(option))

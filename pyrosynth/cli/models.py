@@ -27,6 +27,7 @@ from pyrosynth.cli.options import (
     tell_failures,
 )
 from pyrosynth.errors import InputError
+from pyrosynth.files import typed
 
 
 def models(
@@ -91,9 +92,8 @@ def fit(
     from pyrosynth.training.fit import fit as fit_model
 
     if data.name in zoo.list_models() and not data.exists():
-        raise InputError(
-            f"'{data.name}' is a model; MODEL comes first: pyrosynth fit {data.name} {model}"
-        )
+        command = f"pyrosynth fit {data.name} {typed(model)}"
+        raise InputError(f"'{data.name}' is a model; MODEL comes first: {command}")
 
     training: dict[str, Any] = {
         "steps": steps, "batch_size": batch_size, "lr": lr, "patience": patience,
@@ -118,8 +118,8 @@ def fit(
     last = run.training.rows[-1] if run.training.rows else {}
     facts = {"run": str(out), "best_step": run.training.best_step, "last": last}
     lines = [f"{out} is fitted: {run.training.summary()}"]
-    lines.append(f"Find the preset of a sound: pyrosynth infer {out} --example --out found")
-    lines.append(f"See how good it is: pyrosynth check {out} --out check")
+    lines.append(f"Find the preset of a sound: pyrosynth infer {typed(out)} --example --out found")
+    lines.append(f"See how good it is: pyrosynth check {typed(out)} --out check")
     show(facts, lines, as_json)
 
 

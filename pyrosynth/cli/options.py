@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -15,9 +16,11 @@ import typer
 
 from pyrosynth.data.location import location
 from pyrosynth.errors import LARGEST_SEED, URL, InputError, one_line
+from pyrosynth.files import typed
 
 if TYPE_CHECKING:
     from pyrosynth.data.dataset import Dataset
+    from pyrosynth.inference.posterior import Posterior
     from pyrosynth.training.run import Run as FittedRun
 
 
@@ -238,6 +241,13 @@ def results_alone(arguments: Sequence[str]) -> Iterator[None]:
 def opens(folder: Path) -> str:
     """Say which file of a folder of results to open."""
     return f"Look and listen: open {folder / 'report.html'}"
+
+
+def plays(posterior: "Posterior", run: Path) -> list[str]:
+    """Say how to play a run, in a line; in none where that takes what is not there."""
+    if not (posterior.variant.has_latent and posterior.bank and find_spec("aiohttp")):
+        return []
+    return [f"To play it and change it: pyrosynth serve {typed(run)} --open"]
 
 
 def complain(message: str) -> None:

@@ -21,11 +21,13 @@ from pyrosynth.cli.options import (
     dataset_of,
     opens,
     path_option,
+    plays,
     say,
     show,
     tell_failures,
 )
 from pyrosynth.errors import InputError, counted
+from pyrosynth.files import claim, only_writer, require_maker, require_ours, typed, writable
 
 
 def infer(
@@ -52,11 +54,11 @@ def infer(
     """Find the presets behind sounds: one folder per sound. The code in RUN is run."""
     from pyrosynth.audio.example import save_example
     from pyrosynth.audio.sound_files import SUFFIXES, no_sound
-    from pyrosynth.files import require_maker
 
     if run.suffix.lower() in SUFFIXES and run.is_file():
         first = next((given for given in sounds or () if not os.path.isfile(given)), "amsynth")
-        raise InputError(f"'{run}' is a sound; RUN comes first: pyrosynth infer {first} {run}")
+        command = f"pyrosynth infer {typed(first)} {typed(run)}"
+        raise InputError(f"'{run}' is a sound; RUN comes first: {command}")
     require_maker(out, "infer")
     asked = [*(sounds or ()), *([save_example(out)] if example else ())]
     if not asked:
@@ -101,7 +103,7 @@ def infer(
             lines.append(f"  {item.advice}")
     if done:
         lines += next_steps(posterior.synth, Path(done[0].folder))
-        lines.append(f"To play it and change it: pyrosynth serve {run} --open")
+        lines += plays(posterior, run)
     if done or as_json:
         facts = to_json(done, failed)
         show({**facts, "failed": [*missing, *facts["failed"]]}, lines, as_json)
@@ -224,7 +226,6 @@ def name(
 ) -> None:
     """Name axes by what they do to rendered sounds, and keep them with RUN. Its code is run."""
     from pyrosynth.explore.naming import TRUSTED, keep, name_axes
-    from pyrosynth.files import only_writer, writable
     from pyrosynth.inference.posterior import Posterior
     from pyrosynth.training.run import run_folder
 
@@ -367,7 +368,6 @@ def serve(
         raise InputError(
             f"serving needs '{error.name}'; install it: pip install 'pyrosynth[serve]'"
         ) from error
-    from pyrosynth.files import claim, require_ours, writable
     from pyrosynth.inference.posterior import Posterior
     from pyrosynth.live.engine import Live
     from pyrosynth.live.midi import MidiPorts

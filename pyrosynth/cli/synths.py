@@ -20,6 +20,7 @@ from pyrosynth.cli.options import (
     show,
 )
 from pyrosynth.errors import SynthError, counted, unknown
+from pyrosynth.files import atomic, typed
 
 
 def synths(as_json: Json = False) -> None:
@@ -172,7 +173,7 @@ def render(
             f"  dropped from training: {counted(data.leaks['dropped'], 'augmented preset')} that "
             "sound like a human preset of valid or test"
         )
-    lines.append(f"Fit a model to them: pyrosynth fit flow_audio {out} --out run")
+    lines.append(f"Fit a model to them: pyrosynth fit flow_audio {typed(out)} --out run")
     show(facts, lines, as_json)
 
 
@@ -194,7 +195,6 @@ def tags(
     from pyrosynth.data.dataset import open_dataset
     from pyrosynth.data.labeling import SOURCES
     from pyrosynth.data.tags import write_tags
-    from pyrosynth.files import atomic
 
     if source not in SOURCES:
         raise unknown("source of tags", source, SOURCES)

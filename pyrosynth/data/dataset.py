@@ -27,6 +27,7 @@ from pyrosynth.errors import (
     shown,
     unknown,
 )
+from pyrosynth.files import typed
 from pyrosynth.synths.base import Synth, require_synth
 from pyrosynth.synths.catalog import argument
 from pyrosynth.synths.params import ParamSpace
@@ -85,7 +86,7 @@ class Dataset:
         if not store.is_complete(wanted):
             done = int(np.sum(store.read("status") != PENDING))
             advice = (
-                f"go on with `pyrosynth render {synth} --out {path} "
+                f"go on with `pyrosynth render {typed(synth)} --out {typed(path)} "
                 f"--augmented {store.attribute('augmented')}` and the options of the first run"
             )
             if is_claimed(self.path):

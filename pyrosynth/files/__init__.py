@@ -34,7 +34,14 @@ from pyrosynth.files.folders import (
     require_same,
     whole,
 )
-from pyrosynth.files.writing import LONGEST_NAME, atomic, safe_name, writable, write_bytes
+from pyrosynth.files.writing import (
+    LONGEST_NAME,
+    atomic,
+    safe_name,
+    typed,
+    writable,
+    write_bytes,
+)
 
 __all__ = [
     "LONGEST_NAME",
@@ -48,6 +55,7 @@ __all__ = [
     "require_ours",
     "require_same",
     "safe_name",
+    "typed",
     "whole",
     "writable",
     "write_bytes",

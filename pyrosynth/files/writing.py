@@ -9,6 +9,7 @@ import filecmp
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import tempfile
 import time
@@ -142,6 +143,20 @@ def safe_name(text: str) -> str:
     if not name:
         raise InputError(f"'{text}' gives no name for a file; rename it, with a letter or a digit")
     return name
+
+
+def typed(name: str | Path) -> str:
+    """Return a name, such as that of a folder, as one types it into a command in a shell.
+
+    Args:
+        name: The name; one that begins with a hyphen would be taken for an option.
+
+    Example:
+        >>> typed("my run"), typed("-run")
+        ("'my run'", './-run')
+    """
+    text = str(name)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def _require_in_place(target: Path) -> None:
