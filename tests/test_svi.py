@@ -14,7 +14,7 @@ from toys import SMALL, toy_data
 
 from pyrosynth.errors import InputError, RunError
 from pyrosynth.modeling import SyncFreeELBO, Term, build
-from pyrosynth.training import zoo
+from pyrosynth.training import svi, zoo
 from pyrosynth.training.batches import TrainData, seed_of
 from pyrosynth.training.state import read_tensors, settings_of
 from pyrosynth.training.svi import CHECKPOINT, fit
@@ -68,7 +68,7 @@ def test_resuming_is_bit_identical(tmp_path, interrupt, monkeypatch, stop_at, un
     began = time.monotonic()
     stopped = small(data)
     interrupt(stop_at)
-    with pytest.raises(KeyboardInterrupt, match="resume"):
+    with pytest.raises(KeyboardInterrupt, match="the same fit into the same folder goes on"):
         fit(stopped, data, steps=25, jitter=0.1, out=tmp_path, **QUICK)
     monkeypatch.undo()
     half = read_tensors(tmp_path / CHECKPOINT)[1]["times"]
@@ -88,6 +88,19 @@ def test_resuming_is_bit_identical(tmp_path, interrupt, monkeypatch, stop_at, un
     interrupt(1)
     fit(third, data, steps=25, jitter=0.1, out=tmp_path, resume=True, **QUICK)
     assert same_weights(third, whole)
+
+
+def test_interrupt_in_the_last_validation_is_heard(tmp_path, monkeypatch):
+    score = svi._Validation.__call__
+
+    def pressed(validation, *arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        return score(validation, *arguments)
+
+    data = toy_data(n=64)
+    monkeypatch.setattr(svi._Validation, "__call__", pressed)
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 3; the same fit"):
+        fit(small(data), data, steps=3, out=tmp_path, **QUICK)
 
 
 def test_interrupt_without_a_folder_says_so(interrupt):

@@ -196,9 +196,9 @@ def fit(
             if stop or (validate and (over or state.due())):
                 state.save()
             if stop:
-                raise KeyboardInterrupt(
-                    f"stopped after step {state.step}; {state.how_to_resume()}"
-                )
+                break
+        if processes.any(bool(pressed)):  # perhaps while the last step was validated
+            raise KeyboardInterrupt(f"stopped after step {state.step}; {state.how_to_resume()}")
     variant.load_state_dict(state.best)
     variant.eval()
     if isinstance(optimiser, FlatAdamW):
