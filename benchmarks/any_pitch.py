@@ -27,6 +27,7 @@ from pyrosynth.audio.background import fit_length
 from pyrosynth.audio.io import Audio, Note, load_audio, save_audio
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.tuning import tune
+from pyrosynth.cli.process import run_program
 from pyrosynth.errors import InputError
 from pyrosynth.inference.hearing import Hearing, refine
 from pyrosynth.inference.posterior import Posterior
@@ -232,4 +233,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -13,6 +13,7 @@ import numpy as np
 
 import pyrosynth as ps
 from pyrosynth.audio.metrics import log_distance
+from pyrosynth.cli.process import run_program
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 STEP = 4 / 127  # of a control, 3 % of its range
@@ -60,4 +61,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -21,6 +21,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyrosynth.audio.example import save_example
+from pyrosynth.audio.sound_files import no_sound
+from pyrosynth.cli.process import run_program
+from pyrosynth.errors import InputError
+from pyrosynth.training.run import load_run
 from tests.browser import Browser
 
 TIMES = 15  # each gesture is made so often
@@ -109,6 +113,9 @@ def main() -> None:
     parser.add_argument("sounds", nargs="*", type=Path, help="what to drop; the example without")
     given = parser.parse_args()
     sounds = given.sounds or [save_example(Path(tempfile.mkdtemp()))]
+    load_run(given.run)  # what is wrong is said before a browser is started
+    for why in filter(None, map(no_sound, sounds)):
+        raise InputError(why)
     command = [sys.executable, "-m", "pyrosynth", "serve", given.run, "--port", "0"]
     print(f"load {os.getloadavg()[0]:.1f}, {len(os.sched_getaffinity(0))} cores; milliseconds")
     server = subprocess.Popen([*command, "--osc-port", "0"], stderr=subprocess.PIPE, text=True)
@@ -129,4 +136,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from pyrosynth.cli.process import run_program
 from pyrosynth.errors import InputError
 from pyrosynth.evaluation.compare import provenance
 from pyrosynth.modeling import PAPER_TRAINING, Batch, Dims, Variant, build, with_recipe
@@ -291,4 +292,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

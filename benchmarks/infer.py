@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from pyrosynth.audio.io import save_audio
+from pyrosynth.cli.process import run_program
 from pyrosynth.evaluation.compare import provenance
 from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.inference.posterior import Posterior
@@ -128,4 +129,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

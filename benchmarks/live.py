@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pyrosynth.cli.process import run_program
 from pyrosynth.inference.hearing import Hearing
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live import osc
@@ -162,4 +163,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.timbre import NAMES, Timbre
+from pyrosynth.cli.process import run_program
 from pyrosynth.errors import InputError
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.morphing import METHODS, Method, find_path
@@ -235,4 +236,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

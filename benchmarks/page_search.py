@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from pyrosynth.cli.process import run_program
 from pyrosynth.errors import InputError
 from pyrosynth.inference.hearing import Hearing, refine
 from pyrosynth.inference.posterior import Posterior
@@ -66,4 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

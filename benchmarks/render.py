@@ -18,6 +18,7 @@ import numpy as np
 
 from pyrosynth import synths
 from pyrosynth.audio.io import Note
+from pyrosynth.cli.process import run_program
 from pyrosynth.synths.presets import distinct, preset_array
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.synths.sandbox import private_home
@@ -83,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -13,7 +13,6 @@ of them do. What was rendered and fitted stays in the folder, for the next call.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from tqdm import tqdm
 
 from pyrosynth.audio.io import Note
 from pyrosynth.cli.options import settings
+from pyrosynth.cli.process import run_program
 from pyrosynth.data.dataset import Dataset, render_dataset
 from pyrosynth.evaluation.calibration import central_coverage, hpd_levels, ranks, tarp_levels
 from pyrosynth.modeling import Dims, Variant, build, set_temperature, with_recipe
@@ -128,4 +128,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -31,6 +31,7 @@ from benchmarks.scaling_figures import Facts, draw
 from benchmarks.train import noise
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
+from pyrosynth.cli.process import run_program
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset, open_dataset, render_dataset
 from pyrosynth.data.splits import cluster
@@ -253,4 +254,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

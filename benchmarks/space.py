@@ -29,6 +29,7 @@ from tqdm.auto import tqdm
 from benchmarks.morph_smoothness import STEPS, bend, compared, roughness, summary
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.timbre import Timbre
+from pyrosynth.cli.process import run_program
 from pyrosynth.data.dataset import Dataset, open_dataset
 from pyrosynth.evaluation.compare import provenance
 from pyrosynth.explore.latent_space import LatentSpace
@@ -241,4 +242,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pyrosynth.cli.process import run_program
 from pyrosynth.data.dataset import open_dataset
 from pyrosynth.data.store import PENDING, VARIABLES, Store
 from pyrosynth.modeling.elbo import SyncFreeELBO
@@ -120,7 +121,8 @@ def peak() -> str:
     return memory_text(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Make a dataset, or measure one."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(required=True, dest="command")
     making = commands.add_parser("make")
@@ -140,3 +142,7 @@ if __name__ == "__main__":
     else:
         torch.manual_seed(0)
         measure(given.data, given.memory, given.model, given.batch_size, given.steps, given.device)
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from pyrosynth.cli.process import run_program
 from pyrosynth.data.dataset import open_dataset
 from pyrosynth.data.tags import Tag, labelled
 from pyrosynth.modeling import Variant, build
@@ -215,4 +216,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

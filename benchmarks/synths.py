@@ -26,6 +26,7 @@ import pandas as pd
 from scipy.stats import kendalltau, wilcoxon
 
 from pyrosynth.cli.demo import MODEL
+from pyrosynth.cli.process import run_program
 from pyrosynth.data.dataset import open_dataset
 from pyrosynth.evaluation.benchmark import RUNS
 from pyrosynth.evaluation.compare import compare
@@ -162,4 +163,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -21,6 +21,7 @@ from pyrosynth.audio.background import fit_length
 from pyrosynth.audio.io import Audio, Note
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.tuning import tune
+from pyrosynth.cli.process import run_program
 from pyrosynth.errors import InputError
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.presets import preset_array
@@ -103,4 +104,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
+from pyrosynth.cli.process import run_program
 from pyrosynth.errors import InputError
 from pyrosynth.evaluation.compare import provenance
 from pyrosynth.synths.voice import Voice
@@ -184,4 +185,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

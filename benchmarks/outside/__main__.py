@@ -9,7 +9,8 @@ import benchmarks.outside
 from benchmarks.outside.families import FAMILIES
 from benchmarks.outside.make import make
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import PyrosynthError, counted
+from pyrosynth.cli.process import run_program
+from pyrosynth.errors import counted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,18 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, help="Programs that run at once.")
     parser.add_argument("--json", action="store_true", help="Print one JSON document.")
     given = parser.parse_args(arguments)
-    try:
-        facts = make(
-            given.out,
-            Note(given.note, given.velocity, given.hold, given.duration),
-            sample_rate=given.rate,
-            families=[name.strip() for name in given.families.split(",")],
-            each=given.each,
-            workers=given.workers,
-        )
-    except PyrosynthError as error:
-        print(f"benchmarks.outside: {error}", file=sys.stderr)
-        return 2
+    facts = make(
+        given.out,
+        Note(given.note, given.velocity, given.hold, given.duration),
+        sample_rate=given.rate,
+        families=[name.strip() for name in given.families.split(",")],
+        each=given.each,
+        workers=given.workers,
+    )
     for file, reason in facts["left_out"].items():
         print(f"left out {file}: {reason}", file=sys.stderr)
     counts = ", ".join(f"{n} {family}" for family, n in facts["sounds"].items())
@@ -50,4 +47,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

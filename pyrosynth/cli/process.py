@@ -10,9 +10,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
-from pyrosynth.errors import InputError
+from pyrosynth.cli.options import complain
+from pyrosynth.errors import InputError, PyrosynthError
 
 received: list[int] = []  # numbers of the signals that have ended the command
 
@@ -98,6 +99,19 @@ def leave(code: int) -> None:
     except OSError:
         return
     os._exit(code)
+
+
+def run_program(main: Callable[[], int | None]) -> NoReturn:
+    """Run a program that uses the package, such as a benchmark, and end with its exit code.
+
+    A mistake that one can put right is told in one line, with the exit code 2, as by a command.
+    """
+    try:
+        code = main()
+    except PyrosynthError as error:
+        complain(str(error))
+        code = 2
+    sys.exit(code)
 
 
 def place_torch_cache() -> None:
