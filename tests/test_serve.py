@@ -30,7 +30,7 @@ from pyrosynth.audio.io import load_audio, save_audio, wav_bytes
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.qualities import QUALITIES
 from pyrosynth.data.labeling import DESCRIBED
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, SynthError
 from pyrosynth.inference.hearing import TRIED, Hearing, open_search, refine
 from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.live import connections, osc, plane, web
@@ -778,6 +778,22 @@ def test_a_static_site_replaces_nothing_of_others(live, tmp_path, monkeypatch):
         with pytest.raises(InputError, match="is the folder that this command runs in"):
             write_site(live, "small", name, presets=2, moved=0, progress=False)
     assert (folder / "index.html").is_file()
+
+
+def test_a_static_site_tells_presets_without_a_sound(live, tmp_path, monkeypatch):
+    render, called = live.render, []
+
+    def second_fails(values, *arguments, **options):
+        called.append(values)
+        if len(called) == 2:
+            raise SynthError("the synth crashed")
+        return render(values, *arguments, **options)
+
+    monkeypatch.setattr(live, "render", second_fails)
+    facts = write_site(live, "small", tmp_path / "site", presets=3, moved=0, progress=False)
+    assert facts["presets"] == 2
+    (silent,) = facts["failed"]
+    assert np.array_equal(live.space.values[live.space.index(silent)], called[1])
 
 
 def test_who_goes_away_while_a_sound_is_rendered_takes_nothing_along(live):

@@ -59,7 +59,7 @@ def write_site(
     steps: Sequence[float] = STEPS,
     answers: Sequence[tuple[str | Path, str | Path]] = (),
     progress: bool = True,
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Write the page of a run to a folder, which appears complete.
 
     Presets are chosen so that they cover the plane, and those that the sliders move so that they
@@ -79,7 +79,8 @@ def write_site(
         progress: Whether to show a progress bar.
 
     Returns:
-        The numbers of ``presets``, presets ``moved``, ``answers`` and ``sounds`` in it.
+        The numbers of ``presets``, presets ``moved``, ``answers`` and ``sounds`` in it; and
+        ``failed``, the names of the presets that the synth cannot render, which are left out.
 
     Raises:
         InputError: The folder holds something else or cannot be written, a control is unknown, or
@@ -135,6 +136,7 @@ def write_site(
     return {
         "presets": len(points), "moved": len(writer.sweeps), "answers": len(found),
         "sounds": n_sounds,
+        "failed": [live.space.names[i] for i in chosen if i not in kept],
     }  # fmt: skip
 
 
