@@ -104,6 +104,24 @@ def test_presets_of_files_are_gathered_once(tmp_path):
         gather(trap, [tmp_path / "gone"], workers=1, progress=False)
 
 
+def test_a_folder_without_presets_says_why_of_each_file(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("trap_synth.TrapSynth.presets", lambda self: [])
+    folder, out = tmp_path / "presets", tmp_path / "out.json"
+    folder.mkdir()
+    (folder / "a.csv").write_text("Levle\n0.5\n")
+    (folder / "b.txt").write_text("mine")
+    assert main(["presets", TRAP, str(folder), "--out", str(out), "--workers", "1"]) == 2
+    first, second, last = capfd.readouterr().err.splitlines()
+    assert first.startswith(f"pyrosynth: left out {folder / 'a.csv'}: ")
+    assert "unknown parameter 'Levle'" in first
+    assert second.startswith(f"pyrosynth: left out {folder / 'b.txt'}: ")
+    assert last == "pyrosynth: 'trap' has no presets among these files; name files of presets"
+    assert main(["presets", TRAP, "--out", str(out), "--workers", "1"]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line == "pyrosynth: 'trap' has no presets of its own; name files of presets"
+    assert not out.exists()
+
+
 def test_a_bad_preset_costs_only_itself(tmp_path, capfd):
     files = {
         "good.csv": "name,Level\none,0.5\n",
@@ -264,6 +282,13 @@ def test_a_synth_is_learnt_in_one_command_that_goes_on(described, tmp_path, capf
     facts = json.loads(capfd.readouterr().out)
     assert facts["lines"] == last
     assert sorted(facts["learnt"]) == sorted(LEARNT)
+    moved = run.rename(tmp_path / "moved run")
+    assert main([*call[:3], str(moved), *call[4:]]) == 0
+    said = capfd.readouterr().out.splitlines()
+    assert said[:-2] == last[:-2]
+    assert said[-2].startswith(f"to learn other controls: edit {moved / 'learn' / 'synth.json'} ")
+    assert said[-1] == f"next: pyrosynth infer '{moved}' SOUND.wav --out found"
+    moved.rename(run)
     assert main([*call, "--seed", "1"]) == 2
     assert "was made with seed 0, not 1" in capfd.readouterr().err
     assert main([*call[:3], str(tmp_path / "new"), "--model", "flow_moog"]) == 2

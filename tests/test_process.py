@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import FLAGS
 
-from pyrosynth.cli.app import main
+from pyrosynth.cli.app import COMMANDS, GO_ON, main
 from pyrosynth.cli.options import aside, complain, say
 from pyrosynth.errors import SynthError
 from pyrosynth.synths.sandbox import Scratch
@@ -70,8 +70,48 @@ def test_a_scan_that_is_ended_leaves_nothing_behind(tmp_path, waiting_plugin, nu
         assert child.returncode == -number
     else:
         assert child.returncode == 128 + number
-        assert said.endswith("pyrosynth: interrupted; run the same command again to go on\n")
+        assert said.endswith("pyrosynth: interrupted; run the same command again to begin anew\n")
         assert "Traceback" not in said
+
+
+def test_a_scan_that_is_interrupted_has_listed_what_it_found(faulty_plugin, waiting_plugin):
+    command = [sys.executable, "-m", "pyrosynth", "scan", str(faulty_plugin), str(waiting_plugin)]
+    with subprocess.Popen(
+        [*command, "--seconds", "30"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as child:  # fmt: skip
+        first = child.stdout.readline()
+        child.send_signal(signal.SIGINT)
+        said = child.communicate(timeout=300)[1]
+    assert str(faulty_plugin) in first
+    assert child.returncode == 130
+    assert said.endswith("pyrosynth: interrupted; run the same command again to begin anew\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        ("fit flow_reg data --out run", "to go on"),
+        ("fit flow_reg data --out run --force", "to begin anew"),
+        ("infer run a.wav --out found", "to go on"),
+        ("name run", "to begin anew"),
+        ("presets voice", "to begin anew"),
+        ("serve run --static page", "to begin anew"),
+        ("", "to begin anew"),
+    ],
+)
+def test_an_interrupted_command_says_whether_it_goes_on(command, what, monkeypatch, capfd):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(main.__globals__, "_command", interrupted)
+    assert main(command.split()) == 130
+    line = f"pyrosynth: interrupted; run the same command again {what}\n"
+    assert capfd.readouterr().err == line
+
+
+def test_the_commands_that_go_on_are_commands():
+    assert set(GO_ON) <= {command.__name__ for command in COMMANDS}
 
 
 def test_the_deadline_of_a_scan_holds_for_every_format(waiting_plugin):

@@ -95,6 +95,10 @@ COMMANDS = (
     models.models, models.fit, models.compare, models.export,
     runs.infer, runs.check, runs.axes, runs.name, runs.explore, runs.serve, demo,
 )  # fmt: skip
+# Those that continue where they were interrupted, unless --force tells them to begin anew.
+GO_ON = (
+    "render", "describe", "learn", "fit", "compare", "infer", "check", "axes", "explore", "demo",
+)  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
 
@@ -173,7 +177,9 @@ def _run(given: Sequence[str], *, ends: bool = False) -> int:
     except (KeyboardInterrupt, typer.Abort):
         if ends:  # a further Ctrl-C changes nothing
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        complain("interrupted; run the same command again to go on")
+        goes_on = given[:1] and given[0] in GO_ON and "--force" not in given
+        what = "to go on" if goes_on else "to begin anew"
+        complain(f"interrupted; run the same command again {what}")
         code = 128 + received[0] if received else INTERRUPTED
         if ends:  # at once: the interpreter's own end can be interrupted, too
             os._exit(code)

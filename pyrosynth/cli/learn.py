@@ -18,7 +18,7 @@ import numpy as np
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Note
 from pyrosynth.cli.demo import MODEL
-from pyrosynth.cli.learn_summary import controls_lines, next_lines, score_lines
+from pyrosynth.cli.learn_summary import advice_lines, controls_lines, next_lines, score_lines
 from pyrosynth.data.dataset import Dataset, render_dataset
 from pyrosynth.data.gathering import (
     DRAWN,
@@ -154,11 +154,8 @@ def learn(
         require_same(work, made)
         if (work / RESULT).exists():
             with reading(InputError, f"'{work / RESULT}' is damaged", "delete it"):
-                held: dict[str, Any] = read_json(work / RESULT)
-                lines = [str(line) for line in held["lines"]]
-            for line in lines:
-                say(line)
-            return held
+                held = read_json(work / RESULT)
+                return _told({**held, "lines": list(map(str, held["lines"]))}, folder, say)
         synth = synth.with_files([Path(file) for file in files], work / BANK)
         job = _Job(synth, folder, work, seconds, note, seed, workers, say, began)
         described, presets = job.describe(files, use, fix)
@@ -166,7 +163,7 @@ def learn(
         plan = job.fit(data, plan, described, presets, model, dict(options or {}), device, threads)
         result = job.check(data, plan, described, device)
         write_bytes(work / RESULT, (json.dumps(result, indent=1) + "\n").encode())
-        return result
+        return _told(result, folder, say)
 
 
 @dataclass
@@ -335,7 +332,7 @@ class _Job:
     def check(
         self, data: Dataset, plan: Plan, synth: DescribedSynth, device: str
     ) -> dict[str, Any]:
-        """Check the run, and say what came of it."""
+        """Check the run, and return what came of it, which is kept wherever the run goes."""
         posterior = Posterior.load(self.folder, device)
         self.say(f"5/5 check it on up to {counted(plan.checked, 'preset')} it has not seen")
         summary = check(
@@ -347,12 +344,9 @@ class _Job:
         lines = [
             *score_lines(summary),
             *controls_lines(synth.description),
-            *next_lines(self.folder, self.work / SYNTH, synth, summary, drawn, self.seconds / 60),
+            *advice_lines(synth, summary, drawn, self.seconds / 60),
         ]
-        for line in lines:
-            self.say(line)
         return {
-            "run": str(self.folder),
             "synth": synth.name,
             "plan": asdict(plan),
             "presets": len(data.rows("all", human_only=True)),
@@ -362,6 +356,14 @@ class _Job:
             "left_out": {c.param.name: c.why for c in controls if c.use != LEARN},
             "lines": lines,
         }
+
+
+def _told(result: dict[str, Any], folder: Path, say: Callable[[str], object]) -> dict[str, Any]:
+    """Say what came of it, and what to do next where the run is now."""
+    lines = [*result["lines"], *next_lines(folder, folder / FOLDER / SYNTH)]
+    for line in lines:
+        say(line)
+    return {"run": str(folder), **result, "lines": lines}
 
 
 def _described(synth: Synth, description: Description) -> DescribedSynth:

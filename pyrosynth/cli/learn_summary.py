@@ -48,15 +48,10 @@ def score_lines(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def next_lines(
-    folder: Path,
-    description: Path,
-    synth: Synth,
-    summary: Mapping[str, Any],
-    drawn: float,
-    minutes: float,
+def advice_lines(
+    synth: Synth, summary: Mapping[str, Any], drawn: float, minutes: float
 ) -> list[str]:
-    """Say what to do next with a run, given its folder and the file of the synth's description."""
+    """Say what would make a run better."""
     lines = []
     if drawn > 0.5:
         lines.append(
@@ -65,12 +60,16 @@ def next_lines(
         )
     if _best(summary)["wins"] < GOOD:
         lines.append(f"to learn better: another --out, and --minutes {3 * minutes:g}")
-    lines += [
+    return lines
+
+
+def next_lines(folder: Path, description: Path) -> list[str]:
+    """Say what to do next with a run, given its folder and the file of the synth's description."""
+    return [
         f"to learn other controls: edit {description} and learn that file, or --use "
         "and --fix names",
         f"next: pyrosynth infer {typed(folder)} SOUND.wav --out found",
     ]
-    return lines
 
 
 def _best(summary: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -102,10 +102,15 @@ def presets(
     loaded = load_synth(synth, **settings(option))
     with atomic(out, replace=False) as place:  # what is there may be somebody's work
         found = gather(loaded, files or (), strict=False, workers=workers)
-        if not found.presets and found.failed:
-            raise InputError(found.failed[0])
+        left_out = [f"left out {file}: {reason}" for file, reason in found.skipped.items()]
+        left_out += [f"left out: {reason}" for reason in found.failed]
         if not found.presets:
-            raise InputError(f"'{loaded.name}' has no presets of its own; name files of presets")
+            if len(left_out) == len(found.failed) == 1:
+                raise InputError(found.failed[0])
+            for line in left_out:
+                complain(line)
+            where = "among these files" if files else "of its own"
+            raise InputError(f"'{loaded.name}' has no presets {where}; name files of presets")
         found.save(place, loaded.name)
     n, n_silent = len(found.presets), int(found.silent.sum())
     facts: dict[str, Any] = {
@@ -118,10 +123,8 @@ def presets(
         [*lines, f"{out}: {counted(n, 'distinct preset')}, {n_silent} of them without a sound"],
         as_json,
     )
-    for file, reason in found.skipped.items():
-        complain(f"left out {file}: {reason}")
-    for reason in found.failed:
-        complain(f"left out: {reason}")
+    for line in left_out:
+        complain(line)
     if found.failed:
         raise typer.Exit(2)
 

@@ -73,24 +73,19 @@ def scan(
 
     from pyrosynth import synths as library
 
-    found = list(
-        tqdm(
-            library.scan(paths or (), seconds),
-            desc="instruments",
-            unit="",
-            disable=None,
-        )
-    )
+    found, scanned = [], library.scan(paths or (), seconds)
+    for instrument in tqdm(scanned, desc="instruments", unit="", disable=None):
+        found.append(instrument)
+        if not (as_json or (paths and instrument.reason)):
+            with tqdm.external_write_mode():
+                say(instrument.line())  # at once: who interrupts the rest has what was found
     lines = []
-    for instrument in found:
-        if not (paths and instrument.reason):
-            lines.append(instrument.line())
-        if paths and len(found) == 1:
-            lines += [
-                f"  {p.name:28}{p.kind:12}{p.minimum:g} to {p.maximum:g}, default {p.default:g}"
-                f"{f' {p.unit}' if p.unit else ''}{f' ({p.group})' if p.group else ''}"
-                for p in instrument.params
-            ]
+    if paths and len(found) == 1:
+        lines = [
+            f"  {p.name:28}{p.kind:12}{p.minimum:g} to {p.maximum:g}, default {p.default:g}"
+            f"{f' {p.unit}' if p.unit else ''}{f' ({p.group})' if p.group else ''}"
+            for p in found[0].params
+        ]
     if not found:
         lines = ["no instrument there; 'pyrosynth synths' lists those that need no plugin"]
     if lines or as_json:
