@@ -4,7 +4,10 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import torch
 from small import small_run
+
+from pyrosynth.training.run import load_run
 
 
 @cache
@@ -15,3 +18,15 @@ def small_posterior():
     )  # in the home of the tests, which goes at their end
     _, posterior = small_run(folder)
     return folder / "run", posterior
+
+
+@cache
+def other_run():
+    """Return the folder of another run, of the same name and the same parameters."""
+    folder = Path(tempfile.mkdtemp(dir=Path.home()))
+    small_run(folder)
+    run = load_run(folder / "run")
+    with torch.no_grad():
+        next(run.variant.parameters()).mul_(1.001)
+    run.save(folder / "run")
+    return folder / "run"

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from browser import REFUSING, WAIT, Browser, chromium
 from hums import hum
-from lively import small_posterior
+from lively import other_run, small_posterior
 from ports import free_port
 
 from pyrosynth.cli.app import main
@@ -34,8 +34,8 @@ def _browser():
 class Server:
     """`pyrosynth serve` in a process of its own."""
 
-    def __init__(self, port):
-        run = small_posterior()[0]
+    def __init__(self, port, run=None):
+        run = run or small_posterior()[0]
         # A browser that notes what it is to open.
         self.opened = run.parent / "opened"
         browser = run.parent / "browser"
@@ -689,6 +689,64 @@ async def _relatives(page, names):
     await page.true("breeding.born > document.querySelectorAll('#children li').length")
     await page.press("#undo")
     await page.true(f"{SHOWN} === {json.dumps(names[1])}")
+
+
+def test_what_is_kept_is_kept_for_one_run(tmp_path):
+    """Two runs in folders of one name, one after the other at one address."""
+    asyncio.run(_what_is_kept())
+
+
+KEPT = (
+    "[...document.querySelectorAll('#favourites li')].map((item) => item.firstChild.textContent)"
+)
+
+
+async def _what_is_kept():
+    port = free_port()
+    served = [Server(port)]
+    try:
+        async with Browser() as page:
+            await page.open(served[0].address)
+            await page.press("#keep")
+            assert await page.js(KEPT) == [await page.js(SHOWN)]
+            await page.true("location.hash !== ''")
+            link = await page.js("location.hash")
+            served.pop().end()
+            served.append(Server(port, other_run()))
+            await page.true(f"{STATUS}.startsWith('Another run is served here now')")
+            await page.open(served[0].address + "?")
+            assert (await page.js("state.run"), await page.js(KEPT)) == ("run", [])
+            assert await page.js("document.getElementById('save-bank').disabled")
+
+            # What was kept by the name alone stays, where it can be of this run.
+            short, far = {"name": "short", "values": [1, 2], "z": [0]}, {"name": "far"}
+            point = await page.js("({ z: now.z, values: now.values })")
+            far |= {**point, "values": [1e9, *point["values"][1:]]}
+            old = json.dumps([short, {"name": "mine", **point}, far])
+            await page.js(f"localStorage.setItem('pyrosynth kept run', {json.dumps(old)})")
+            await page.reload()
+            assert await page.js(KEPT) == ["mine"]
+            await page.press("#random")
+            await page.true(f"{SHOWN}.startsWith('random')")
+            await page.press("#keep")
+            assert (await page.js(KEPT))[0] == "mine"
+            assert await page.js("localStorage.getItem('pyrosynth kept run')") == old
+
+            # One that does not fit costs only itself.
+            await page.js(
+                "favourites.store([...favourites.all(), { name: 'short', values: [1], z: [] }])"
+            )
+            await page.press("#save-bank")
+            (bank,) = await page.downloaded()
+            assert [one["name"] for one in json.loads(bank.read_text())][0] == "mine"
+            await page.true(f"{STATUS}.startsWith(\"The bank is without 'short' (values have\")")
+
+            await page.js(f"location.hash = {json.dumps(link)}")
+            await page.true(f"{STATUS}.includes(\"this link is of another run called 'run'\")")
+            assert not page.errors
+    finally:
+        for server in served:
+            server.end()
 
 
 def test_the_static_site_opens_without_a_server(tmp_path):

@@ -16,14 +16,14 @@ import time
 import zlib
 from contextlib import suppress
 from types import SimpleNamespace
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import numpy as np
 import pytest
 import soundfile
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
-from lively import small_posterior
+from lively import other_run, small_posterior
 
 from pyrosynth.audio.closeness import closeness
 from pyrosynth.audio.io import load_audio, save_audio, wav_bytes
@@ -33,6 +33,7 @@ from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.inference.hearing import TRIED, Hearing, open_search, refine
 from pyrosynth.inference.infer import infer_sounds
+from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live import connections, osc, plane, web
 from pyrosynth.live.engine import WAITING, Live
 from pyrosynth.live.page_state import PageState
@@ -393,6 +394,34 @@ def test_notes_knobs_locks_and_banks(live):
     assert json.loads(moved)["positions"]["brightness"] == pytest.approx(2.0, abs=1e-3)
     assert json.loads(drawn)["values"][0] == turned[0]
     assert (status, headers["X-Suffix"], len(json.loads(bank))) == (200, ".json", 2)
+
+
+def test_a_preset_that_does_not_fit_costs_only_itself_of_a_bank(live, monkeypatch):
+    good = [{"name": name, "values": live.known(i).tolist()} for i, name in enumerate("ab")]
+    bad = [
+        {"name": "short", "values": [1, 2]}, {"name": "text", "values": ["x"] * len(SPACE)},
+        {"name": "nothing"}, {"name": "é; far", "values": [1e9, *live.known(0).tolist()[1:]]},
+    ]  # fmt: skip
+    mixed, none = {"presets": [good[0], *bad, good[1]]}, {"presets": bad}
+    (status, bank, headers), (refused, said, _), (*_, whole) = ask(
+        live, *(post("/api/bank", asked) for asked in (mixed, none, {"presets": good}))
+    )
+    assert [preset["name"] for preset in json.loads(bank)] == ["a", "b"]
+    left_out = unquote(headers["X-Left-Out"])
+    assert left_out.startswith("'short' (values have shape (2,);")
+    assert "'nothing' (it has no 'values'); 'é; far' (parameter '" in left_out
+    assert (status, refused, whole["X-Left-Out"]) == (200, 400, "")
+    assert "no preset fits this run and synth: 'short' (val" in json.loads(said)["error"]
+
+    def write_bank(file, presets):
+        if any(preset.name == "b" for preset in presets):
+            raise ValueError("b is too long")
+        return bool(file.write_text(" ".join(preset.name for preset in presets)))
+
+    monkeypatch.setattr(live.posterior.synth, "write_bank", write_bank)
+    ((status, bank, headers),) = ask(live, post("/api/bank", mixed))
+    assert (status, bank) == (200, b"a")
+    assert unquote(headers["X-Left-Out"]).endswith("; 'b' (b is too long)")
 
 
 def test_a_point_comes_with_its_sound_where_that_is_wanted_and_can_be_had(live):
@@ -820,18 +849,23 @@ def test_who_goes_away_while_a_sound_is_rendered_takes_nothing_along(live):
 
 
 def test_two_servers_and_ports_in_use_are_one_message_each(live):
-    async def run(name, first):
+    async def run(name, other=live):
         server = TestServer(web.Site(live, "small").app())
         await server.start_server()
         try:
-            await serve(live, name, port=server.port, osc_port=0)
+            await serve(other, name, port=server.port, osc_port=0)
         finally:
             await server.close()
 
     with pytest.raises(InputError, match="^'small' is being served at http://127.* already"):
-        asyncio.run(run("small", True))
+        asyncio.run(run("small"))
     with pytest.raises(InputError, match=r"^another run \('small'\) is being served at"):
-        asyncio.run(run("other", True))
+        asyncio.run(run("other"))
+    with (
+        Live(Posterior.load(other_run())) as other,
+        pytest.raises(InputError, match=r"^another run \('small'\) is being served at"),
+    ):
+        asyncio.run(run("small", other))
 
     async def blocked():
         taken = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0)

@@ -20,6 +20,7 @@ from pyrosynth.live.engine import Live
 from pyrosynth.live.protocol import PROTOCOL
 from pyrosynth.live.questions import locked, named_numbers, presets_of, way_of
 from pyrosynth.synths.knobs import Reading, grouped
+from pyrosynth.training.identity import run_hash
 
 AROUND = 4  # presets that a place on the plane is a mixture of
 ANY = "to", "locked", "sound"
@@ -47,10 +48,16 @@ class PageState:
         live: The run.
         name: What it is called.
         sends_midi: Whether the page is to tell where it is, for the synth's own knobs.
+
+    Attributes:
+        identity: The run's name, a hash that tells it from others of that name, and the version.
     """
 
     def __init__(self, live: Live, name: str, *, sends_midi: bool = False) -> None:
-        self.live, self.name, self.sends_midi = live, name, sends_midi
+        self.live, self.sends_midi = live, sends_midi
+        self.identity = {
+            "run": name, "hash": run_hash(live.posterior)[:16], "pyrosynth": __version__,
+        }  # fmt: skip
         # A slider that is dragged asks from where it began, again and again.
         self._at = lru_cache(STARTS)(lambda asked: live.at(*json.loads(asked)))
 
@@ -69,8 +76,7 @@ class PageState:
         live = self.live
         run, space, readings = live.posterior.run, live.space, live.posterior.synth.readings
         return {
-            "run": self.name,
-            "pyrosynth": __version__,
+            **self.identity,
             "protocol": PROTOCOL,
             "sends_midi": self.sends_midi,
             "model": type(run.variant).__name__,

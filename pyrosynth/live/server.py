@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import webbrowser
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -91,7 +91,7 @@ async def serve(
                 site.connections.watch(runner.server), host, port, backlog=8
             )
         except (OSError, UnicodeError) as error:
-            raise await _in_use(host, port, name, error) from error
+            raise await _in_use(host, port, site.page.identity, error) from error
         here = listening.sockets[0].getsockname()[:2]
         closing = loop.create_task(site.connections.close_late_ones())
         warming = loop.create_task(in_background(_warm_up, live))
@@ -154,7 +154,7 @@ def _opened(address: str) -> bool:
     return webbrowser.open(address)
 
 
-async def _in_use(host: str, port: int, name: str, error: Exception) -> InputError:
+async def _in_use(host: str, port: int, ours: Mapping[str, str], error: Exception) -> InputError:
     """Say why the port cannot be had."""
     where = f"http://{address(host, port)}/"
     try:
@@ -162,13 +162,14 @@ async def _in_use(host: str, port: int, name: str, error: Exception) -> InputErr
             ClientSession(timeout=ClientTimeout(10)) as session,
             session.get(f"{where}api/ping") as response,
         ):
-            served = (await response.json())["run"]
-        same = f"'{name}' is" if served == name else f"another run ('{served}') is"
+            served = await response.json()
+        same = all(served.get(part) == ours[part] for part in ("run", "hash"))
+        which = f"'{ours['run']}' is" if same else f"another run ('{served['run']}') is"
         return InputError(
-            f"{same} being served at {where} already; open that, or give another --port and "
+            f"{which} being served at {where} already; open that, or give another --port and "
             "--osc-port"
         )
-    except (ClientError, TimeoutError, ValueError, KeyError, TypeError):
+    except (ClientError, TimeoutError, ValueError, LookupError, TypeError, AttributeError):
         named = isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES)
         other = "--port, or 0 for any" if named else "--host"
         return InputError(f"cannot serve at {where} ({reason(error)}); give another {other}")

@@ -11,15 +11,15 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from aiohttp import ClientError, web
 
-from pyrosynth._version import __version__
 from pyrosynth.errors import InputError, PyrosynthError, checked_seed, integer, one_line, reason
 from pyrosynth.live.connections import BODY_SECONDS, WAIT_SECONDS, Connections, failure
 from pyrosynth.live.engine import Live
 from pyrosynth.live.files import LARGEST_FILE
+from pyrosynth.live.kept import kept_bank
 from pyrosynth.live.midi import MidiPorts
 from pyrosynth.live.page_state import POINT, PageState
 from pyrosynth.live.questions import locked, name_of, one_of, presets_of, question, question_of
@@ -138,7 +138,7 @@ class Site:
         return web.FileResponse(FILES[request.path])
 
     async def _ping(self, request: web.Request) -> web.Response:
-        return web.json_response({"run": self.page.name, "pyrosynth": __version__})
+        return web.json_response(self.page.identity)
 
     async def _get_state(self, request: web.Request) -> web.Response:
         return web.Response(body=self._state, content_type="application/json")
@@ -212,8 +212,8 @@ class Site:
     async def _bank(self, request: web.Request) -> web.Response:
         asked = await self._question(request, "presets")
         presets = presets_of(asked, "presets", 1, MOST_PRESETS)
-        named = [(name_of(p, "preset"), self.live.checked(p["values"])) for p in presets]
-        return self._written(*await asyncio.to_thread(self.live.files.bank, named))
+        written = await asyncio.to_thread(kept_bank, self.live, presets)
+        return self._written(*written)
 
     async def _file(self, request: web.Request) -> web.Response:
         asked = await self._question(request, "values", "name", "format")
@@ -229,8 +229,8 @@ class Site:
         self.midi.tell(values)
         return web.json_response({})
 
-    def _written(self, suffix: str, content: bytes) -> web.Response:
-        headers = {"X-Suffix": suffix}
+    def _written(self, suffix: str, content: bytes, left_out: str = "") -> web.Response:
+        headers = {"X-Suffix": suffix, "X-Left-Out": quote(left_out)}
         return web.Response(body=content, content_type="application/octet-stream", headers=headers)
 
     def _told(self, sound: Sound) -> web.Response:

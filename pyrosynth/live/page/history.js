@@ -40,7 +40,7 @@ let keeping = null; // what will put all into the address soon
 function keepInAddress() {
   if (!source.canFind) return;
   clearTimeout(keeping);
-  const asked = new URLSearchParams({ run: state.run, name: title, z: shortened(now.z), values: shortened(now.values) });
+  const asked = new URLSearchParams({ run: state.run, of: state.hash, name: title, z: shortened(now.z), values: shortened(now.values) });
   filters.keep(asked);
   for (const name of locks) asked.append("locked", name); // one each: names may hold anything
   history.replaceState(null, "", `#${asked}`);
@@ -58,9 +58,10 @@ async function restoreFromAddress(address = location) {
   if (!asked.has("values") || !source.canFind) return;
   const numbers = (name) => (asked.get(name) ?? "").split(",").map(Number);
   const values = numbers("values");
-  if (asked.get("run") !== state.run || values.length !== state.params.length) {
+  const [run, hash] = [asked.get("run"), asked.get("of") ?? state.hash]; // older links tell no hash
+  if (run !== state.run || hash !== state.hash || values.length !== state.params.length) {
     if (now) keepInAddress();
-    throw new Told(`this link is of the run '${asked.get("run")}', not of '${state.run}'`);
+    throw new Told(run === state.run ? `this link is of another run called '${run}'` : `this link is of the run '${run}', not of '${state.run}'`);
   }
   filters.restore(asked);
   await visit(async () => {
@@ -73,19 +74,35 @@ async function restoreFromAddress(address = location) {
   }, asked.get("name") || "from a link");
 }
 
+/** Return what this browser keeps under a name; nothing if that is no list. */
+function stored(name) {
+  try {
+    const presets = JSON.parse(localStorage.getItem(name));
+    return Array.isArray(presets) ? presets : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Whether a preset may be one of this run: it has its numbers, and they are in their ranges. */
+function isOfRun({ z, values }) {
+  if (z?.length !== state.latent_dim || values?.length !== state.params.length) return false;
+  return state.params.every(({ min, max }, i) => {
+    const rounding = (max - min) / 1000;
+    return values[i] >= min - rounding && values[i] <= max + rounding;
+  });
+}
+
 /** Presets that are kept in this browser, for each run. */
 const favourites = {
-  all() {
-    try {
-      return JSON.parse(localStorage.getItem(`pyrosynth kept ${state.run}`)) || [];
-    } catch {
-      return [];
-    }
-  },
+  name() { return `pyrosynth kept ${state.hash}`; },
+
+  /** Return those of this run. Before, all runs of one name kept theirs together. */
+  all() { return stored(this.name()) ?? (stored(`pyrosynth kept ${state.run}`) ?? []).filter(isOfRun); },
 
   store(presets) {
     try {
-      localStorage.setItem(`pyrosynth kept ${state.run}`, JSON.stringify(presets));
+      localStorage.setItem(this.name(), JSON.stringify(presets));
     } catch {
       throw new Told("this browser keeps nothing for pages; download the preset instead");
     }

@@ -83,7 +83,8 @@ class Server {
 
   async bank(presets) {
     const response = await this.question("api/bank", { presets });
-    return { blob: await response.blob(), suffix: response.headers.get("X-Suffix") };
+    const leftOut = decodeURIComponent(response.headers.get("X-Left-Out") ?? "");
+    return { blob: await response.blob(), suffix: response.headers.get("X-Suffix"), leftOut };
   }
 
   known(number, options) {

@@ -92,8 +92,9 @@ function listen() {
   on("redo", () => undoing.step(1));
   on("keep", async () => favourites.add(title, now));
   on("save-bank", async () => {
-    const { blob, suffix } = await source.bank(favourites.all());
+    const { blob, suffix, leftOut } = await source.bank(favourites.all());
     download(URL.createObjectURL(blob), `kept${suffix}`);
+    if (leftOut) say(`The bank is without ${leftOut}`, true);
   });
   for (const [id, factor] of [["enlarge", STEP], ["reduce", 1 / STEP]]) on(id, async () => map.view.enlarge(factor));
   on("whole", async () => map.view.go([0.5, 0.5], 1));
@@ -172,8 +173,8 @@ async function watch() {
   for (;;) {
     await new Promise((resolve) => { setTimeout(resolve, gone ? 700 : 2500); });
     try {
-      const { run } = await source.ping();
-      if (gone) say(run === state.run ? "The server is back." : "Another run is served here now; load the page again.", run !== state.run);
+      const { hash } = await source.ping();
+      if (gone) say(hash === state.hash ? "The server is back." : "Another run is served here now; load the page again.", hash !== state.hash);
       gone = false;
     } catch {
       // Said each time: a question that could not be answered may have said otherwise.
