@@ -459,6 +459,11 @@ def test_datasets_that_cannot_be_used(refused, here, data, tmp_path):
     assert "is not a pyrosynth dataset" in refused(*fit, data)
 
 
+def test_presets_of_a_page_that_is_not_written_are_refused(refused, here):
+    line = refused("serve", here / "run", "--presets", "5")
+    assert "--presets is of the page that --static writes; give that option, too" in line
+
+
 def test_an_interrupted_dataset_says_how_to_go_on(refused, data, tmp_path):
     meta = json.loads((data / "zarr.json").read_text())
     meta["attributes"]["augmented"] += 10

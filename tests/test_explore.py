@@ -385,7 +385,7 @@ def test_categories(name, kind):
 
 def test_umap_that_is_not_installed(posterior, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "umap", None)
-    with pytest.raises(InputError, match="pip install umap-learn"):
+    with pytest.raises(InputError, match=r"umap-learn, or take --projection pca \(method"):
         explore.project(posterior, method="umap")
 
 

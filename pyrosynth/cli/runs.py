@@ -355,7 +355,7 @@ def serve(
         Path | None,
         path_option("--static", metavar="DIR", help="Write a page that needs no server; end."),
     ] = None,
-    presets: Annotated[int, typer.Option(min=1, help="Presets on that page, at most.")] = 200,
+    presets: Annotated[int | None, typer.Option(min=1, help="Presets on it, else 200.")] = None,
     open_: Annotated[
         bool, typer.Option("--open", help="Open the explorer in the browser, where there is one.")
     ] = False,
@@ -375,6 +375,8 @@ def serve(
     if static is not None:
         require_ours(static)  # before minutes of work
         writable(static.resolve().parent)
+    elif presets is not None:
+        raise InputError("--presets is of the page that --static writes; give that option, too")
     name = run.resolve().name
     place = nullcontext() if out is None else claim(out.resolve(), "serve")
     with (
@@ -385,7 +387,7 @@ def serve(
         if static is not None:
             from pyrosynth.live.static_site import write_site
 
-            facts = write_site(live, name, static, presets=presets)
+            facts = write_site(live, name, static, presets=presets or 200)
             say(
                 f"{static}: {counted(facts['presets'], 'preset')}, {facts['moved']} of them with "
                 f"sliders, {counted(facts['sounds'], 'sound')}"

@@ -195,7 +195,7 @@ def _umap(points: Array, seed: int) -> Float:
     except ImportError as error:
         raise InputError(
             "a projection by umap needs the package umap-learn; pip install umap-learn, or take "
-            "method='pca'"
+            "--projection pca (method='pca')"
         ) from error
     plane: Float = umap.UMAP(random_state=seed, n_jobs=1).fit_transform(points)
     return plane
