@@ -17,16 +17,20 @@ import pytest
 import soundfile
 from lively import small_posterior
 from pythonosc.osc_message import OscMessage
+from small import small_dataset
+from toys import SMALL
 
 from pyrosynth.audio.descriptors import NAMES
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
+from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live import connections, files, osc
 from pyrosynth.live.analysis import CURVES
 from pyrosynth.live.engine import Live
 from pyrosynth.live.messages import MESSAGES
 from pyrosynth.live.osc_packets import write
 from pyrosynth.live.protocol import Session
+from pyrosynth.training.fit import fit
 
 WAIT = 120.0  # seconds; machines are busy
 
@@ -551,6 +555,46 @@ def test_whatever_a_model_raises_its_message_is_answered(
     counts = client.ask("/stats")["/stats"]
     assert dict(zip(counts[::2], counts[1::2], strict=True))["errors"] == 1
     assert "/encoded" in client.ask("/encode", "tone.wav")
+
+
+ODD = """
+import os
+
+from pyrosynth.training.zoo import load_model
+
+
+class Odd(load_model("flow_reg")):
+    def encode(self, x):
+        if "ODD" in os.environ:
+            raise RuntimeError("wants louder")
+        return super().encode(x)
+"""
+
+
+def test_a_model_of_ones_own_that_fails_is_named_with_its_line(
+    folder, tmp_path, monkeypatch, caplog
+):
+    (tmp_path / "odd.py").write_text(ODD)
+    fit(
+        tmp_path / "odd.py", small_dataset(tmp_path), tmp_path / "run", options=SMALL["flow_reg"],
+        steps=2, batch_size=16, progress=False,
+    )  # fmt: skip
+    connections.server_log().filters[0]._last = -connections.LOG_SECONDS
+    with (
+        Live(Posterior.load(tmp_path / "run"), [folder]) as live,
+        closing(Served(live, None)) as served,
+    ):
+        client = Client(served.server.port)
+        monkeypatch.setenv("ODD", "1")
+        address, text = client.ask("/encode", "tone.wav")
+        monkeypatch.delenv("ODD")
+        assert "/encoded" in client.ask("/encode", "tone.wav")
+        client.socket.close()
+    assert address == "/encode"
+    assert "the model fails in line 10 of" in text
+    assert "wants louder" in text
+    (line,) = [record.getMessage() for record in caplog.records if "OSC" in record.getMessage()]
+    assert "OSC /encode ['tone.wav'] of 127.0.0.1 failed" in line
 
 
 def test_an_analysis_tells_what_sounds_and_where_nothing_does(client, live, monkeypatch):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyrosynth.errors import PyrosynthError, one_line
+from pyrosynth.training.zoo import place_in
 
 MOST = 128  # connections at once; fewer where a process may open few files
 SHARE = 3  # part of the files that a process may open, for connections
@@ -123,12 +124,13 @@ def failure(error: BaseException, asked: str) -> str:
     """Say in a line why something that a client asked for has failed.
 
     Args:
-        error: What was raised. An error that says itself what to do is told as it is; another
-            one comes from the code of the run or the synth, and is in the log too.
+        error: What was raised. What comes from the code of the run or the synth is in the log too.
         asked: What was asked for and by whom, for the log.
     """
-    if isinstance(error, PyrosynthError):
+    told = isinstance(error, PyrosynthError)  # it says itself what to do
+    if not told or (error.__cause__ and place_in(error.__cause__)):
+        server_log().error("%s failed", asked, exc_info=error)
+    if told:
         return str(error)
-    server_log().error("%s failed", asked, exc_info=error)
     raised = one_line(f"{type(error).__name__}: {error}".rstrip(": "), 160)
     return f"the code of the run or the synth raised {raised}; try another sound or preset"

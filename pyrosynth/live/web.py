@@ -100,7 +100,7 @@ class Site:
         except web.HTTPException as error:
             response = _say(error.status, error.reason)
         except PyrosynthError as error:
-            response = _say(400, str(error))
+            response = _say(400, failure(error, f"{request.path} of {request.remote}"))
         except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
             response = _say(400, f"a question that cannot be understood ({reason(error)})")
         except (ConnectionError, ClientError, web.RequestPayloadError):  # the page has gone
