@@ -514,7 +514,7 @@ def test_a_variant_that_predicts_no_sound(run, tmp_path):
         progress=False,
     )  # fmt: skip
     posterior = ps.Posterior.load(tmp_path / "run")
-    with pytest.raises(InputError, match="take method='latent'"):
+    with pytest.raises(InputError, match=r"take --interpolation latent \(method='latent'\)"):
         explore.morph(posterior, [None, np.ones(5)], method="sound")
     found = explore.morph(posterior, [None, np.ones(5)], steps=3)
     assert found.data.attrs["method"] == "latent"

@@ -176,7 +176,8 @@ def usable_method(posterior: Posterior, method: Method | None, *, rendering: boo
     if method == "sound" and not posterior.predicts:
         raise InputError(
             f"variant '{type(posterior.variant).__name__}' does not say how a preset sounds; take "
-            "method='latent', or a variant with an invertible regression flow, such as flow_reg"
+            "--interpolation latent (method='latent'), or a variant with an invertible regression "
+            "flow, such as flow_reg"
         )
     if method == "rendered" and not rendering:
         raise InputError("a morph of rendered presets needs a renderer, or take method='sound'")
