@@ -89,6 +89,9 @@ def test_hyper_parameters_that_a_run_cannot_store_are_refused(tmp_path):
 
 
 def test_missing_file(tmp_path):
+    (tmp_path / "mine.txt").write_text(zoo.source("flow_reg"))
+    with pytest.raises(InputError, match="is a file, but a file of a model ends in .py"):
+        zoo.load_model(str(tmp_path / "mine.txt"))
     with pytest.raises(InputError, match="no variant file"):
         zoo.load_model(tmp_path / "none.py")
 

@@ -192,6 +192,8 @@ def _class(given: Any) -> "type[Variant]":
 
 
 def _file(name: str) -> Path:
+    if name not in list_models() and Path(name).is_file():
+        raise InputError(f"'{name}' is a file, but a file of a model ends in .py; rename it")
     checked_name("model", name, list_models())
     return FOLDER / f"{name}.py"
 
