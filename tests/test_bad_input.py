@@ -353,11 +353,12 @@ def test_slips_are_told_with_what_was_meant(refused, here, tmp_path):
 
 
 def test_a_mistake_is_told_before_a_file_that_is_there_already(refused, tmp_path):
-    file = tmp_path / "there.json"
-    file.write_text("mine")
-    assert "unknown synth 'nosuch'" in refused("presets", "nosuch", "--out", file)
-    assert "no dataset" in refused("tags", tmp_path / "nosuch", "--out", file)
-    assert file.read_text() == "mine"
+    files = [tmp_path / "there.json", tmp_path / "there.csv"]
+    for file in files:
+        file.write_text("mine")
+    assert "unknown synth 'nosuch'" in refused("presets", "nosuch", "--out", files[0])
+    assert "no dataset" in refused("tags", tmp_path / "nosuch", "--out", files[1])
+    assert [file.read_text() for file in files] == ["mine", "mine"]
 
 
 # Outputs

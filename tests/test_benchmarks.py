@@ -27,6 +27,8 @@ def test_a_mistake_is_told_in_one_line(call, tmp_path, monkeypatch, capfd):
     name, *arguments = call.split()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [name, *arguments])
+    for module in [one for one in sys.modules if one.startswith(f"benchmarks.{name}")]:
+        monkeypatch.delitem(sys.modules, module)  # another test has imported it
     with pytest.raises(SystemExit) as ended:
         runpy.run_module(f"benchmarks.{name}", run_name="__main__")
     printed, error = capfd.readouterr()

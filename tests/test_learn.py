@@ -112,7 +112,7 @@ def test_a_folder_without_presets_says_why_of_each_file(tmp_path, monkeypatch, c
     (folder / "b.txt").write_text("mine")
     assert main(["presets", TRAP, str(folder), "--out", str(out), "--workers", "1"]) == 2
     first, second, last = capfd.readouterr().err.splitlines()
-    assert first.startswith(f"pyrosynth: left out {folder / 'a.csv'}: ")
+    assert first.startswith(f"pyrosynth: left out: '{folder / 'a.csv'}': ")
     assert "unknown parameter 'Levle'" in first
     assert second.startswith(f"pyrosynth: left out {folder / 'b.txt'}: ")
     assert last == "pyrosynth: 'trap' has no presets among these files; name files of presets"

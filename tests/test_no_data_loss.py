@@ -129,7 +129,7 @@ def test_foreign_folders_are_refused_and_kept(here, foreign, capsys, command, fo
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c != "infer"])
 def test_one_foreign_file_is_enough(here, tmp_path, capsys, command):
     for name in ("report.html", "x/y"):
-        out = tmp_path / name[0]
+        out = tmp_path / f"{name[0]}.csv"  # as tags are called
         (out / name).parent.mkdir(parents=True)
         (out / name).write_bytes(b"mine")
         before = contents(out)
@@ -157,7 +157,7 @@ def test_a_file_that_comes_while_a_command_works_stays(
     here, tmp_path, capsys, command, monkeypatch
 ):
     """Of another process of the same command, or of somebody who wrote it by hand."""
-    out = tmp_path / "out.json"
+    out = tmp_path / ("out.csv" if command == "tags" else "out.json")
 
     def meanwhile(work):
         def worked(*arguments, **options):
@@ -173,8 +173,8 @@ def test_a_file_that_comes_while_a_command_works_stays(
         call = ["presets", PLAIN, "--out", str(out), "--workers", "1"]
         monkeypatch.setattr(gathering, "gather", meanwhile(gathering.gather))
     assert main(call) == 2
-    assert "out.json' is there already; give another --out" in capsys.readouterr().err
-    assert contents(tmp_path) == {"out.json": b"mine"}
+    assert f"{out.name}' is there already; give another --out" in capsys.readouterr().err
+    assert contents(tmp_path) == {out.name: b"mine"}
 
 
 @pytest.mark.parametrize("command", ONE_FILE)

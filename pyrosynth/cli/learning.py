@@ -102,7 +102,10 @@ def presets(
     loaded = load_synth(synth, **settings(option))
     with atomic(out, replace=False) as place:  # what is there may be somebody's work
         found = gather(loaded, files or (), strict=False, workers=workers)
-        left_out = [f"left out {file}: {reason}" for file, reason in found.skipped.items()]
+        left_out = [
+            f"left out: {reason}" if file in reason else f"left out {file}: {reason}"
+            for file, reason in found.skipped.items()
+        ]
         left_out += [f"left out: {reason}" for reason in found.failed]
         if not found.presets:
             if len(left_out) == len(found.failed) == 1:

@@ -60,17 +60,11 @@ def require_ranges(
         InputError: A value has another type, lies outside its range, or is nothing for JSON.
     """
     for name, value in options.items():
-        try:
-            json.dumps(value)
-        except (TypeError, ValueError):
-            raise InputError(
-                f"{owner}: {name} is {shown(value)}, which a run cannot store; give numbers, "
-                "texts, lists or None, and make of them in the constructor what it needs"
-            ) from None
         check, wanted = RANGES.get(name), signature[name]
         if check is None or (
             name == "latent_dim" and value is None and wanted.annotation is not int
         ):
+            _require_storable(f"{owner}: {name}", value)
             continue
         said = f"{owner}: {name}"
         if not isinstance(wanted.default, list | tuple):
@@ -80,3 +74,14 @@ def require_ranges(
         else:
             for size in value:
                 check(f"{said} {list(value)!r} with", size)
+
+
+def _require_storable(what: str, value: Any) -> None:
+    """Make sure that JSON can hold a value, which is as a run stores it."""
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{what} is {shown(value)}, which a run cannot store; give a number, a text, a list "
+            "or None, and make of it in the constructor what it needs"
+        ) from None

@@ -141,6 +141,7 @@ def from_spec(
     with known(told):
         synth = _rebuilt(dict(spec))
     if space is not None:
+        require_type("space", space, ParamSpace, "the ParamSpace that the synth had")
         _require_same_values(synth, space)
     return synth
 

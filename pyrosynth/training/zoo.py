@@ -5,6 +5,7 @@ import builtins
 import hashlib
 import inspect
 import linecache
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -192,7 +193,7 @@ def _class(given: Any) -> "type[Variant]":
 
 
 def _file(name: str) -> Path:
-    if name not in list_models() and Path(name).is_file():
+    if isinstance(name, str) and name not in list_models() and os.path.isfile(name):
         raise InputError(f"'{name}' is a file, but a file of a model ends in .py; rename it")
     checked_name("model", name, list_models())
     return FOLDER / f"{name}.py"
