@@ -310,7 +310,7 @@ def numbers(what: str, values: Any, dtype: Any = None) -> Any:
     """
     import numpy as np
 
-    given = values.detach().cpu() if hasattr(values, "detach") else values
+    given = values.detach().cpu() if hasattr(values, "cpu") else values  # files detach, too
     parts = [*_parts(given)]
     if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
         raise InputError(

@@ -199,12 +199,15 @@ def write_sound(path, kind):
         soundfile.write(path, tone[:200], RATE)
     elif kind == "folder":
         path.mkdir()
+    elif kind == "link":
+        path.symlink_to("nowhere")
 
 
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
         ("missing", "no sound file"),
+        ("link", "is a link to 'nowhere', where nothing is; give the sound itself"),
         ("folder", "is a folder; name sound files"),
         ("empty", "not a readable sound file"),
         ("text", "not a readable sound file"),

@@ -1,6 +1,7 @@
 """Descriptions: what is found out by listening, and the file that people edit."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from pyrosynth import synths
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths import discovery
-from pyrosynth.synths.description import read_description
+from pyrosynth.synths.description import DescribedControl, Description, read_description
 from pyrosynth.synths.discovery import describe
 from pyrosynth.synths.unfinished import require_replaceable
 from pyrosynth.synths.verdicts import SWEEP, even_steps
@@ -139,7 +140,7 @@ def test_uses_that_are_asked_for_are_kept(described, tmp_path):
         ('"format": 1,', "", "no description of a synth; give one"),
         ('"learn"', '"fix"', "no control has the use 'learn'"),
         ('"identity": "trap, version 1"', '"identity": "trap, version 0"', "has changed since"),
-        ('"name": "Dead"', '"name": "Alive"', "has changed since"),
+        ('"name": "Dead"', '"name": "Alive"', "control 5 .*'trap' is 'Alive', .* 'Dead'; a desc"),
     ],
 )
 def test_wrong_edits_tell_the_line(described, tmp_path, old, new, message):
@@ -150,6 +151,24 @@ def test_wrong_edits_tell_the_line(described, tmp_path, old, new, message):
     with pytest.raises((InputError, SynthError), match=message) as caught:
         synths.load_synth(mine)
     assert len(str(caught.value)) <= 300
+
+
+def test_a_run_of_a_described_synth_answers_if_only_its_sound_has_changed():
+    synth = synths.load_synth(PLAIN)
+    controls = tuple(DescribedControl(param, "learn") for param in synth.param_space.params)
+    old = Description(synth.name, synth.spec(), "an older version", controls)
+    spec = {"synth": "described", "description": old.to_json()}
+    with pytest.raises(SynthError, match="has changed since it was described"):
+        synths.from_spec(spec)
+    again = synths.from_spec(spec, space=old.space())
+    assert again.identity().startswith(synth.identity())
+    assert synths.from_spec(again.spec()).identity() == again.identity()  # as workers rebuild it
+    i = next(i for i, control in enumerate(controls) if control.param.kind == "continuous")
+    wider = replace(controls[i], param=replace(controls[i].param, maximum=9.0))
+    old = replace(old, controls=(*controls[:i], wider, *controls[i + 1 :]))
+    spec = {"synth": "described", "description": old.to_json()}
+    with pytest.raises(SynthError, match="has changed since it was described"):
+        synths.from_spec(spec, space=old.space())
 
 
 def test_what_was_edited_is_not_described_anew(described, tmp_path):

@@ -1,7 +1,9 @@
 """Each argument of the public functions, one at a time, of another type: a line, or an answer."""
 
 import inspect
+import io
 import itertools
+from decimal import Decimal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,7 +36,8 @@ def wrong(held):
     return [
         None, "text", "", -1, 2**70, float("nan"), [], {}, b"x", object(), [None], ["text"],
         [[1], [1, 2]], np.zeros(3), np.array(["a"]), np.array(5.0), torch.zeros(3), 1j,
-        pd.DataFrame({"a": [1]}), *held,
+        pd.DataFrame({"a": [1]}), "é" * 200, io.BytesIO(b"x"),
+        Decimal("1.5"), *held,
     ]  # fmt: skip
 
 

@@ -173,6 +173,9 @@ def test_a_plugin_is_rebuilt_from_its_spec_and_known_by_its_file(tmp_path, probe
     with (tmp_path / "Probe.lv2" / "Probe.so").open("ab") as file:
         file.write(b"\0")
     assert copied.identity() != lv2.identity()
+    shutil.rmtree(tmp_path / "Probe.lv2")
+    with pytest.raises(SynthError, match="no plugin '.*Probe.lv2'; 'pyrosynth scan'"):
+        synths.from_spec(copied.spec())
 
 
 def test_a_worker_takes_what_the_plugin_has_told(probe, lv2, clap, tmp_path, monkeypatch):

@@ -36,6 +36,10 @@ def no_sound(file: str | os.PathLike[str]) -> str:
         return f"no sound file matches '{path}'; look at the pattern, and write it without quotes"
     if os.path.exists(path) and not os.path.isfile(path):
         return f"'{path}' is no file but a pipe or a device; write the sound into a file first"
+    if os.path.islink(path) and not os.path.exists(path):
+        return (
+            f"'{path}' is a link to '{os.readlink(path)}', where nothing is; give the sound itself"
+        )
     if not os.path.isfile(path):
         folder, name = os.path.split(path)
         with suppress(OSError, ValueError):

@@ -1,6 +1,7 @@
 """Presets near others: the nearest by sound, variations, draws of the prior, and novel ones."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,7 +122,7 @@ def nearest_presets(posterior: Posterior, sound: str | Path | ArrayLike, k: int 
     space = LatentSpace(posterior)
     own, heard = None, {}
     named = isinstance(sound, str) and Path(sound).suffix.lower() not in SUFFIXES
-    if isinstance(sound, str) and (sound in space.names or (named and not Path(sound).is_file())):
+    if isinstance(sound, str) and (sound in space.names or (named and not os.path.isfile(sound))):
         own = space.index(sound)
         x = space.bank.sounds([own])[0]
     elif isinstance(sound, str | Path):
@@ -174,7 +175,8 @@ def sample_around(
         InputError: The preset is unknown, or a number is out of range.
     """
     n, seed = integer("n", n, 1, MOST), checked_seed(seed)
-    if number("radius", radius) <= 0:
+    radius = number("radius", radius)
+    if radius <= 0:
         raise InputError(f"radius {radius}: give a number above 0")
     space = LatentSpace(posterior)
     center = space.place(at, renderer)

@@ -151,7 +151,8 @@ def traverse(
     Raises:
         InputError: Axis or preset are unknown, or a number is out of range.
     """
-    if not 0 < number("reach", reach) <= FURTHEST:
+    reach = number("reach", reach)
+    if not 0 < reach <= FURTHEST:
         raise InputError(f"reach {reach}: give a reach above 0 and up to {FURTHEST:g}")
     steps, draws = integer("steps", steps, 2, MOST), integer("draws", draws, 0, MOST)
     seed = checked_seed(seed)

@@ -4,6 +4,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,15 +140,20 @@ def from_spec(
     require_type("description of a synth", spec, Mapping, "what its spec() returns")
     require_type("what is told of a synth", told, Mapping, "the synth's told")
     with known(told):
-        synth = _rebuilt(dict(spec))
-    if space is not None:
+        if space is None:
+            return _rebuilt(dict(spec))
         require_type("space", space, ParamSpace, "the ParamSpace that the synth had")
-        _require_same_values(synth, space)
+        synth = _rebuilt(dict(spec), changed=True)
+    if differs := _difference(synth, space):
+        raise SynthError(
+            f"synth '{synth.name}' has changed since it was rendered: {one_line(differs, 120)}; "
+            "put back what was rendered then, or render and fit again"
+        )
     return synth
 
 
-def _require_same_values(synth: Synth, space: ParamSpace) -> None:
-    """Make sure that native values mean to a synth what they meant when a space was learnt."""
+def _difference(synth: Synth, space: ParamSpace) -> str:
+    """Say why native values do not mean to a synth what they mean in a space; empty if they do."""
     differs = ""
     if len(synth.param_space) != len(space):
         differs = f"it has {counted(len(synth.param_space), 'parameter')}, it had {len(space)}"
@@ -156,19 +162,19 @@ def _require_same_values(synth: Synth, space: ParamSpace) -> None:
             new, old = getattr(now, field), getattr(before, field)
             if new != old and not differs:
                 differs = f"{field} of its parameter '{before.name}' is {new!r}, it was {old!r}"
-    if differs:
-        raise SynthError(
-            f"synth '{synth.name}' has changed since it was rendered: {one_line(differs, 120)}; "
-            "put back what was rendered then, or render and fit again"
-        )
+    return differs
 
 
-def _rebuilt(options: dict[str, Any]) -> Synth:
+def _rebuilt(options: dict[str, Any], *, changed: bool = False) -> Synth:
     name = options.pop("synth", None)
     if name == "described":
         with reading(InputError, "the description of a synth is damaged", "describe it again"):
             description = description_from_json(options["description"])
-        return _described(description)
+        synth = from_spec(description.spec)
+        if changed and not _difference(synth, description.space()):
+            # It may sound different, as it may without a description.
+            description = replace(description, identity=synth.identity())
+        return DescribedSynth(synth, description)
     if name in ("dssi", "plugin") and isinstance(options.get("path"), str):
         return load_synth(options.pop("path"), **options)
     if not isinstance(name, str) or not (name in names() or is_class(name)):

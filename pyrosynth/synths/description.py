@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -301,12 +302,18 @@ class DescribedSynth(Synth):
 
     def __init__(self, synth: Synth, description: Description) -> None:
         """Compare the synth with its description."""
-        names = tuple(control.param.name for control in description.controls)
-        if synth.identity() != description.identity or synth.param_space.names != names:
+        if synth.identity() != description.identity:
             raise SynthError(
                 f"the synth '{description.name}' has changed since it was described, so that its "
-                "controls may mean something else; run `pyrosynth describe` for it again"
+                "controls may mean something else; put back the one of then, or describe it again"
             )
+        described = (control.param.name for control in description.controls)
+        for i, (of_synth, name) in enumerate(zip_longest(synth.param_space.names, described), 1):
+            if name != of_synth:
+                raise InputError(
+                    f"control {i} in the description of '{description.name}' is {name!r}, that of "
+                    f"the synth {of_synth!r}; a description lists all, in the synth's order"
+                )
         self.synth, self.description = synth, description
         self.name, self.param_space = synth.name, description.space()
         self.isolation, self.isolations = synth.isolation, synth.isolations

@@ -120,7 +120,7 @@ class PluginSynth(IsolatedSynth):
             SynthError: The format has none, or the plugin does not take it.
         """
         file = checked_path("preset file", path)
-        presets = self._ask("load_presets", self.described.to_json(), str(file.resolve()))
+        presets = self._ask("load_presets", self.described.to_json(), os.path.realpath(file))
         for name, v in presets:
             if not np.isfinite(v).all():
                 raise InputError(f"preset '{name}' in '{file}' has a value that is no number")

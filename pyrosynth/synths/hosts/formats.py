@@ -103,7 +103,8 @@ def split_class(text: str, host: str = OWN) -> tuple[str, str]:
         if path.exists() and suffix_of(path) in HOSTS[host]:
             return text[:i], text[i + 1 :]
     for i in places:
-        if Path(text[:i]).suffix.lower() in HOSTS[host] and os.sep not in text[i:]:
+        named = os.sep not in text[i:] or text[i + 1 :].startswith(URI)
+        if Path(text[:i]).suffix.lower() in HOSTS[host] and named:
             return text[:i], text[i + 1 :]
     return text, ""
 
