@@ -10,6 +10,7 @@ from pyrosynth.audio.io import Note
 from pyrosynth.cli.app import main
 from pyrosynth.cli.learn_summary import controls_lines
 from pyrosynth.data.dataset import open_dataset
+from pyrosynth.data.gathering import gather
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths import custom
 from pyrosynth.synths.discovery import describe
@@ -128,6 +129,10 @@ class Fails(Click):
 
     def render(self, values, note, sample_rate):
         return values["level"]
+
+class Reads(Click):
+    def read_bank(self, path):
+        return [ps.Preset("warm", {"level": 0.5}), ps.Preset("odd", {"lever": 1.0})]
 
 class Gives(Click):
     given = None
@@ -318,6 +323,16 @@ def test_presets_of_a_class_that_do_not_fit_are_one_line(here):
         synth.given = [Preset("warm", values)]
         with pytest.raises(SynthError, match=f"Gives.presets .*{message}"):
             synth.presets()
+
+
+def test_a_bad_preset_of_a_file_of_a_class_costs_only_itself(here, tmp_path):
+    synth, file = synths.load_synth("clicking:Reads"), tmp_path / "presets.click"
+    file.touch()
+    found = gather(synth, [file], strict=False, workers=1, progress=False)
+    assert found.sources[str(file)] == 1
+    (said,) = found.failed
+    assert said.startswith(f"'{file}': ")
+    assert "unknown parameter 'lever'" in said
 
 
 @pytest.mark.parametrize("name", ["Whole", "Short"])

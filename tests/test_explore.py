@@ -239,6 +239,12 @@ def test_new_and_novel_presets(posterior, space, renderer):
     assert explore.novel_presets(posterior, 4).data["nearest_lsd"].min() > expected.mean()
 
 
+def test_a_model_that_expects_soft_sounds_only_has_no_novel_presets(posterior, monkeypatch):
+    monkeypatch.setattr("pyrosynth.explore.neighbors.QUIET_DB", -200.0)
+    with pytest.raises(InputError, match="drawn from the prior to be too soft, .*; fit longer"):
+        explore.novel_presets(posterior, 4)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_morphs(posterior, space, renderer, method):
     names = list(space.names[:3])

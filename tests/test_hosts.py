@@ -11,6 +11,7 @@ import pytest
 
 from pyrosynth import synths
 from pyrosynth.audio.io import Note
+from pyrosynth.data.gathering import gather
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths import dssi
 from pyrosynth.synths.hosts.formats import choose, split_class
@@ -141,6 +142,15 @@ def test_presets_go_out_and_come_back(tmp_path, lv2, clap):
         (again,) = synth.read_bank(file)
         assert again.name == 'a "b" \\ ü'
         np.testing.assert_allclose(again.array(synth.param_space), row, atol=1e-6, rtol=1e-6)
+    folder = tmp_path / "all" / "below"
+    folder.mkdir(parents=True)
+    shutil.copytree(tmp_path / f"ours{lv2.preset_suffix}", folder / "ours.lv2")
+    found = gather(lv2, [folder.parent], workers=1, progress=False)
+    assert found.sources[str(folder / "ours.lv2")] == 1
+    assert not found.skipped
+    (tmp_path / "void").mkdir()
+    with pytest.raises(InputError, match="the folder '.*void' is empty; give one that holds"):
+        gather(lv2, [tmp_path / "void"], workers=1, progress=False)
     (tmp_path / "text.clapstate").write_text("no state")
     with pytest.raises(InputError, match="no CLAP state that pyrosynth wrote"):
         clap.read_bank(tmp_path / "text.clapstate")

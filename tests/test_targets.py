@@ -48,6 +48,13 @@ def test_any_folder_of_sounds(dataset, folder):
     assert set(one.ids.tolist()) < set(targets.ids.tolist())  # known by what they sound like
 
 
+def test_as_many_sounds_as_asked_are_taken_of_those_that_can_be_read(dataset, folder):
+    for name in "defghij":
+        (folder / f"{name}.wav").write_bytes(b"RIFF")
+    for n in (1, 2, 3, 9):
+        assert len(outside(dataset, folder, n).names) == min(n, 3)
+
+
 def test_an_index_says_which(dataset, folder):
     (folder / "index.csv").write_text("file,family\nmore/b.flac,strings\n")
     assert outside(dataset, folder).names == ["more/b"]

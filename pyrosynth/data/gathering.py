@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -134,9 +135,11 @@ def gather(
     sources = {"of the synth": len(own)} if own else {}
     found = list(own)
     for given in [checked_path("file of presets", file) for file in files]:
-        inside = sorted(f for f in given.rglob("*") if not f.is_dir()) if _is_folder(given) else []
+        inside = _inside(given) if _is_folder(given) else []
         for file in inside or [given]:
             try:
+                if _is_folder(file):
+                    raise InputError(f"the folder '{file}' is empty; give one that holds presets")
                 if not file.exists():
                     raise InputError(f"no file or folder '{file}'; give one that holds presets")
                 each = _read_each(synth, file)
@@ -268,6 +271,16 @@ def drawn_presets(
 def _is_folder(path: Path) -> bool:
     """Tell whether a path is a folder of files, and not a bundle that is one preset."""
     return path.is_dir() and not (path / "manifest.ttl").exists()
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Return the files and bundles in a folder and those below it, sorted."""
+    found: list[Path] = []
+    for root, folders, files in os.walk(folder):
+        bundles = [name for name in folders if not _is_folder(Path(root, name))]
+        folders[:] = [name for name in folders if name not in bundles]
+        found += (Path(root, name) for name in (*files, *bundles))
+    return sorted(found)
 
 
 def _read_json(synth: Synth, file: Path) -> Iterator[Preset | InputError]:

@@ -144,7 +144,8 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None) -> Targe
         dataset: Its note and features are those the sounds are compared with.
         folder: The folder. If it holds an ``index.csv`` with a column ``file``, the sounds are
             those that it lists; else all sound files in the folder and below it.
-        n: Number of sounds, picked at random by a fixed seed; None or too many for all.
+        n: Number of sounds, picked at random by a fixed seed from those that can be used; None or
+            too many for all.
 
     Returns:
         The targets; a file that cannot be used is left out, and named in ``left_out``.
@@ -155,22 +156,25 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None) -> Targe
     """
     require_dataset(dataset)
     files, left_out = _sound_files(folder_of_sounds(folder))
+    picked = np.arange(len(files))
     if n is not None:
-        chosen = np.sort(np.random.default_rng(0).permutation(len(files))[: integer("n", n, 1)])
-        files = [files[i] for i in chosen]
+        n, picked = integer("n", n, 1), np.random.default_rng(0).permutation(len(files))
     rate = dataset.features.sample_rate
     n_samples = dataset.note.n_samples(rate)
-    sounds = {}
+    read = {}
     known = dataset.x(dataset.rows("train", human_only=True)[:USUAL])
     usual = np.median(loudest(known, dataset.features))
-    for file in files:
+    for i in picked.tolist():
         try:
-            sound = load_note(file, n_samples, rate)
-            sounds[file] = match_loudness(sound, usual, dataset.features)
+            sound = load_note(files[i], n_samples, rate)
+            read[i] = match_loudness(sound, usual, dataset.features)
         except InputError as error:
-            left_out[str(file)] = str(error)
-    if not sounds:
+            left_out[str(files[i])] = str(error)
+        if len(read) == n:
+            break
+    if not read:
         raise DataError(f"none of the sounds in '{folder}' can be used: {left_out[str(files[0])]}")
+    sounds = {files[i]: read[i] for i in sorted(read)}
     audio = np.stack(list(sounds.values()))
     hashes = [hashlib.sha256(sound.tobytes()).digest() for sound in audio]
     ids = np.array([int.from_bytes(digest[:7], "big") for digest in hashes], np.int64)

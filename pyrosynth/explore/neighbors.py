@@ -239,7 +239,7 @@ def novel_presets(
         The presets, the most novel first by what was rendered, else by what is expected.
 
     Raises:
-        InputError: The number is out of range.
+        InputError: The number is out of range, or the model expects no draw to be loud enough.
     """
     n = integer("n", n, 1, CANDIDATES // 8)
     space = LatentSpace(posterior)
@@ -249,6 +249,11 @@ def novel_presets(
     x = space.expected(drawn.z)
     level = describe_features(x, posterior.run.features)[:, 0]
     keep = np.flatnonzero(inside & (level > np.median(space.descriptors[:, 0]) - QUIET_DB))
+    if not len(keep):
+        raise InputError(
+            f"the model expects each of {CANDIDATES} presets drawn from the prior to be too soft, "
+            "as after a fit of a few steps; fit longer, or take sample_prior"
+        )
     x = x[keep]
     novelty = space.bank.nearest(x)[1][:, 0].astype(np.float64)
     taken: list[int] = []

@@ -92,12 +92,17 @@ def _spec(synth: Any, given: Any) -> dict[str, Any]:
     return given
 
 
-def _presets(synth: Any, given: Any) -> list[Preset]:
+def _listed(synth: Any, given: Any) -> list[Preset]:  # whoever reads a file checks each
     if not isinstance(given, list | tuple) or not all(isinstance(item, Preset) for item in given):
         raise TypeError
-    for preset in given:
-        preset.array(synth.param_space)
     return list(given)
+
+
+def _presets(synth: Any, given: Any) -> list[Preset]:
+    presets = _listed(synth, given)
+    for preset in presets:
+        preset.array(synth.param_space)
+    return presets
 
 
 def _controllers(synth: Any, given: Any) -> dict[str, int]:
@@ -112,7 +117,7 @@ METHODS: Mapping[str, tuple[Check, str]] = {
     "identity": (_text, "a text that changes with the sound of the synth"),
     "spec": (_spec, "a dictionary for JSON whose key 'synth' is MODULE:CLASS"),
     "presets": (_presets, "a list of Preset"),
-    "read_bank": (_presets, "a list of Preset"),
+    "read_bank": (_listed, "a list of Preset"),
     "write_bank": (_instance(bool), "whether it has written the file, True or False"),
     "read_controllers": (_controllers, "a dictionary of numbers by parameter"),
     "write_controllers": (_instance(str), "the content of the file as text"),
