@@ -268,11 +268,14 @@ def test_a_sound_of_the_same_stem_costs_only_itself(refused, here, tmp_path):
 
 def test_what_is_no_sound_is_told_before_anything_is_loaded(refused, here, tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "my sounds").mkdir()
     for given, message in (
         (tmp_path / "pipe.wav", "pipe.wav' is no file but a pipe or a device; write the sound"),
         (here, f"'{here}' is a folder; name sound files, such as all of one kind: {here}/*.wav"),
         (here / "run/run.json", "run.json' is JSON, such as a preset, no sound; give what is to"),
-        ("kick/*.wav", "no sound file matches 'kick/*.wav'; look at the pattern, and write it w"),
+        ("kick/*.wav", "no sound file matches 'kick/*.wav'; look at the folder and the pattern"),
+        (f"{here}/go*.wav", f"is a pattern in quotes, and no file; write {here}/go*.wav"),
+        (tmp_path / "my sounds", f"such as all of one kind: '{tmp_path / 'my sounds'}'/*.wav"),
         ("https://example.com/a.wav", "'https://example.com/a.wav' is a URL; download the sound"),
     ):
         assert message in refused("infer", "none", given, "--out", tmp_path / "out")

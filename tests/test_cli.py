@@ -264,7 +264,7 @@ def test_infer(call, run, tmp_path):
     assert "made earlier" in out_again
     assert f"{folder}: {closeness(item['lsd_db'])}, {item['lsd_db']:.2f} dB after" in out_again
     assert f"open {folder / 'report.html'}" in out_again
-    assert "with other settings" in call(*infer, "--seed", "4")[1]
+    assert "by another run or with other settings" in call(*infer, "--seed", "4")[1]
     assert (folder / "preset.json").stat().st_mtime_ns == before
     assert "made earlier" not in call(*infer, "--seed", "4", "--force")[1]
     assert (folder / "preset.json").stat().st_mtime_ns != before
@@ -280,6 +280,11 @@ def test_infer(call, run, tmp_path):
         assert "--force" in error
     assert call(*infer, "--force")[0] == 0
     assert "made earlier" in call(*infer)[1]
+    facts = json.loads((folder / "preset.json").read_text())
+    (folder / "preset.json").write_text(json.dumps({**facts, "synth": "other"}))
+    code, printed, error = call(*infer)
+    assert (code, printed) == (2, "")
+    assert f"'{folder}' was made earlier for the synth 'other', not for 'plain'; " in error
 
 
 def commands(printed):

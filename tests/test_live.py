@@ -19,6 +19,7 @@ from pyrosynth.inference.hearing import Hearing
 from pyrosynth.live import engine as live_module
 from pyrosynth.live.controls import LONGEST_STEP
 from pyrosynth.live.engine import Live
+from pyrosynth.live.files import SessionFiles
 from pyrosynth.synths.presets import Preset
 
 
@@ -230,6 +231,8 @@ def test_only_sounds_in_the_folders_are_read(live, folder, tmp_path):
     soundfile.write(folder / "noise.wav", 0.1 * noise, 22050)
     (as_it_is,) = live.files.sound("noise.wav")
     assert as_it_is.tuned is None
+    with pytest.raises(InputError, match="'a.wav': --sounds names no folder of sounds yet"):
+        SessionFiles(live.posterior).sound("a.wav")
     outside = ("link.wav", "../secret.wav", str(tmp_path / "secret.wav"), "\0", "", "a" * 5000)
     for name in outside:
         with pytest.raises(InputError, match="unknown sound|not the name of a file"):

@@ -5,6 +5,7 @@ import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -335,6 +336,13 @@ def test_axes_of_tags(name):
     torch.testing.assert_close(variant.latent_of(u), z, atol=1e-4, rtol=1e-4)
     brighter = variant.axes(variant.steer(z, "size", -0.7))
     assert torch.equal(variant.axes(variant.steer(z.numpy(), "size", -0.7)), brighter)
+    assert torch.equal(
+        variant.axes(variant.steer(z.numpy().astype(float), "size", -0.7)), brighter
+    )
+    with pytest.raises(InputError, match=r"latents have shape \(2,\); give \(\.\.\., "):
+        variant.steer(np.zeros(2), "size", 1.0)
+    with pytest.raises(InputError, match="amount that are no numbers"):
+        variant.steer(z, "size", "far")
     expected = u - 0.7 * torch.eye(variant.latent_dim)[1]
     torch.testing.assert_close(brighter, expected, atol=1e-4, rtol=1e-4)
     each = variant.axes(variant.steer(z, "tone", torch.arange(3.0)))

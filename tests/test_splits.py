@@ -85,7 +85,9 @@ def test_small_sets_fill_every_split(n):
 
 
 def test_too_few_sounds_are_refused():
-    with pytest.raises(DataError, match="9 presets make 2 groups .* vary more parameters"):
+    with pytest.raises(
+        DataError, match="9 presets make 2 groups .*, 0 of them small, .*; render more"
+    ):
         deal(np.array([0] * 5 + [1] * 4), seed=0)
 
 

@@ -1,6 +1,8 @@
 """Sound files by their names: what a folder holds of them, and why a path is that of none."""
 
+import glob
 import os
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,11 +31,16 @@ def no_sound(file: str | os.PathLike[str]) -> str:
     """Say why a path is not that of a sound file, before it is read; empty if it may be one."""
     path = os.fspath(file)
     if os.path.isdir(path):
-        return f"'{path}' is a folder; name sound files, such as all of one kind: {path}/*.wav"
+        within = shlex.quote(path.rstrip("/") or "/")
+        return f"'{path}' is a folder; name sound files, such as all of one kind: {within}/*.wav"
     if URL.match(path):
         return f"'{path}' is a URL; download the sound, and give the path of the file"
     if set(path) & set("*?") and not os.path.exists(path):
-        return f"no sound file matches '{path}'; look at the pattern, and write it without quotes"
+        folder, pattern = os.path.split(path)
+        if not glob.glob(path):
+            return f"no sound file matches '{path}'; look at the folder and the pattern"
+        written = f"{shlex.quote(folder)}/{pattern}" if folder else pattern
+        return f"'{path}' is a pattern in quotes, and no file; write {written}"
     if os.path.exists(path) and not os.path.isfile(path):
         return f"'{path}' is no file but a pipe or a device; write the sound into a file first"
     if os.path.islink(path) and not os.path.exists(path):

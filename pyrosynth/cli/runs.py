@@ -93,7 +93,7 @@ def infer(
     lines = []
     for item in done:
         kept = "" if not item.kept else ", made earlier"
-        kept += "" if item.same else " with other settings (--force makes it anew)"
+        kept += "" if item.same else " by another run or with other settings (--force: anew)"
         lines.append(
             f"{item.folder}: {closeness(item.lsd_db, item.audible)}, {item.lsd_db:.2f} dB after "
             f"{counted(item.n_renders, 'render')} ({item.source}){kept}"

@@ -98,9 +98,9 @@ def deal(clusters: Int, seed: int) -> Int:
     if len(free) < len(SPLITS):
         raise DataError(
             f"the sounds of {counted(len(clusters), 'preset')} make "
-            f"{counted(len(sizes), 'group')} in which each is like the next, and the splits need "
-            f"{counted(len(SPLITS), 'small group')}; vary more parameters, or give fewer presets "
-            "that differ more"
+            f"{counted(len(sizes), 'group')} in which each is like the next, {len(free)} of them "
+            f"small, and of small ones the splits need {len(SPLITS)}; render more parameters or a "
+            "longer note into another folder"
         )
     order = np.random.default_rng(seed).permutation(free)
     wanted = max(1, round(HELD_OUT * len(clusters)))

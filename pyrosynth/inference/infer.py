@@ -254,11 +254,9 @@ def infer_sound(
         "budget": budget,
         "draws": draws,
         "seed": seed,
-    }
-    if own_level:
-        made["own_level"] = True
+    } | ({"own_level": True} if own_level else {})
     if (target / PRESET).is_file() and not force:
-        return _kept(file, target, made)
+        return _kept(file, target, made, posterior.synth.name)
     with whole(target, "infer", unless=None if force else PRESET) as new:
         return _inferred(posterior, file, target, new, renderer, recording, made, report)
 
@@ -340,8 +338,8 @@ def _inferred(
     return result
 
 
-def _kept(file: Path, folder: Path, made: dict[str, Any]) -> Inferred:
-    """Describe a folder that was made earlier, of the same sound."""
+def _kept(file: Path, folder: Path, made: dict[str, Any], of: str) -> Inferred:
+    """Describe a folder that was made earlier, of the same sound and synth."""
     other = "give another folder, or delete it"
     with reading(InputError, f"'{folder}' holds something else than an inferred preset", other):
         facts = read_json(folder / PRESET)
@@ -356,11 +354,12 @@ def _kept(file: Path, folder: Path, made: dict[str, Any]) -> Inferred:
             advice=str(facts.get("advice", "")), audible=float(score.get("audible", 1.0)),
         )  # fmt: skip
         _ = note_to_play(kept.play) if kept.play else None  # what a person changed may be no note
-    if not same_sound:
-        raise InputError(
-            f"'{folder}' was made earlier from another sound than '{file}'; replace it with "
-            "--force (force=True), or give another --out"
-        )
+    differs = "" if same_sound else f"from another sound than '{file}'"
+    if (synth := facts.get("synth")) != of:
+        differs = f"for the synth '{synth}', not for '{of}'"
+    if differs:
+        other = "replace it with --force (force=True), or give another --out"
+        raise InputError(f"'{folder}' was made earlier {differs}; {other}")
     return kept
 
 

@@ -106,7 +106,7 @@ class ControllerMap:
         if path is None:
             return usual
         file = Path(path)
-        advice = "mend it, or move it away to have the usual one written"
+        advice = "mend it, or name a new .toml file, which is then written"
         with reading(InputError, f"'{file}' is no map of controllers", advice):
             there = file.exists()
         if not there:

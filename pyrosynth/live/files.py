@@ -92,7 +92,11 @@ class SessionFiles:
         for listed, file in self._listed().items():  # files from a Mac spell accents otherwise
             if unicodedata.normalize("NFC", listed) == unicodedata.normalize("NFC", name):
                 return file
-        raise unknown("sound", name[:80], self.sounds()[:20])
+        if not (known := self.sounds()[:20]):
+            raise InputError(
+                f"unknown sound '{name[:80]}': --sounds names no folder of sounds yet"
+            )
+        raise unknown("sound", name[:80], known)
 
     def note(self, audio: Audio, pitch: int, folder: Path) -> Path:
         """Keep the sound of a note as a file for programs that play it; the latest 256 are kept.

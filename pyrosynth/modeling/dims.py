@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from pyrosynth.errors import InputError, counted, integer, require_type
+from pyrosynth.errors import InputError, counted, integer, numbers, require_type
 
 Batch = dict[str, Tensor]
 """``x`` (batch, n_mels, n_frames), ``v`` (batch, n_params) and, unless every row knows its
@@ -63,3 +64,21 @@ class Dims:
 
 def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def tensor_like(like: Tensor, what: str, values: Any, *, width: bool = False) -> Tensor:
+    """Return numbers of torch, NumPy or Python as a tensor of another one's type and device.
+
+    Args:
+        like: The other one.
+        what: What an error calls the numbers.
+        values: The numbers; a tensor keeps its gradients.
+        width: Whether their last axis must be as long as that of the other one.
+
+    Raises:
+        InputError: They are no numbers, or of another width.
+    """
+    given = values if isinstance(values, Tensor) else torch.as_tensor(numbers(what, values))
+    if width and given.shape[-1:] != like.shape[-1:]:
+        raise InputError(f"{what} have shape {tuple(given.shape)}; give (..., {like.shape[-1]})")
+    return given.to(like)

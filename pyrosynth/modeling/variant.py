@@ -23,7 +23,7 @@ from torch import Generator, Tensor, nn
 
 from pyrosynth.errors import InputError, checked_name
 from pyrosynth.modeling.bijections import Flow, UnitCube
-from pyrosynth.modeling.dims import Batch, Dims
+from pyrosynth.modeling.dims import Batch, Dims, tensor_like
 from pyrosynth.modeling.distributions import (
     ONE_AT_A_TIME,
     CubeNormal,
@@ -379,11 +379,11 @@ class Variant(nn.Module, ABC):
         Raises:
             InputError: The tag is unknown, or the variant has no axes of tags.
         """
-        coordinates = self.axes(torch.as_tensor(z))
+        coordinates = self.axes(tensor_like(self.origin, "latents", z, width=True))
         checked_name("tag", tag, self.dims.tags)
         along = coordinates.new_zeros(coordinates.shape[-1])
         along[self.dims.tags.index(tag)] = 1.0
-        step = torch.as_tensor(amount).to(coordinates).unsqueeze(-1)
+        step = tensor_like(coordinates, "amount", amount).unsqueeze(-1)
         return self.latent_of(coordinates + step * along)
 
     def _no_axes(self) -> InputError:
