@@ -3,6 +3,8 @@
 A process that plays one starts in a quarter of the time, since it needs no torch.
 """
 
+import os
+
 import numpy as np
 
 from pyrosynth.synths.base import Synth
@@ -10,6 +12,7 @@ from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.voice_params import SPACE, bank
 
 PLAIN, STEPPED = "plain:Plain", "plain:Stepped"  # what commands call them
+FAILS = "PLAIN_FAILS"  # in the environment: a control, and above which value a sound fails
 LAST = 99  # setting of a control of `Stepped`
 HARMONICS = np.arange(1, 65)
 TABLE = 1024  # samples of one period
@@ -30,6 +33,9 @@ class Plain(Synth):
 
     def render(self, values, note, sample_rate):
         knob = dict(zip(SPACE.names, np.clip(values, SPACE.minimum, SPACE.maximum), strict=True))
+        control, most = os.environ.get(FAILS, "level inf").split()
+        if knob[control] > float(most):
+            return np.full(note.n_samples(sample_rate), np.nan, np.float32)
         time = np.arange(note.n_samples(sample_rate), dtype=np.float32) / sample_rate
         attack, decay, release, falling = (
             0.002 + 4 * knob[name] ** 3

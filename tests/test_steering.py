@@ -7,6 +7,7 @@ from toys import SMALL
 
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.data.labeling import descriptor_tags
+from pyrosynth.evaluation import tag_figures
 from pyrosynth.evaluation.steering import (
     AMOUNTS,
     CENTER,
@@ -43,12 +44,43 @@ def test_figures_by_hand():
     found = Steering(("brightness",), ["a", "b"], descriptors[:1], np.ones(5))
     assert found.rising[0] == pytest.approx((8 + 6 + 0.5 * 2) / 16)
     assert 0.9 < found.monotony[0] < 1
-    descriptors[0, 1] = np.nan  # a preset without a sound counts for nothing
-    found = Steering(("brightness",), ["a", "b"], descriptors[:1], np.ones(5))
-    assert found.right_way[0] == 1
+    assert found.failures == []
     descriptors[0, 1] = 0.0
     found = Steering(("brightness",), ["a", "b"], descriptors[:1], np.ones(5))
     assert found.monotony[0] == pytest.approx(0.5)  # what does not move follows nothing
+
+
+@pytest.mark.parametrize("missing", [slice(None), 0, CENTER, UP])
+def test_a_preset_that_does_not_sound_at_all_steps_counts_for_nothing(missing):
+    descriptors = np.zeros((2, 3, len(AMOUNTS), 5))
+    descriptors[:, 0, :, 1] = AMOUNTS
+    descriptors[:, 1, :, 1] = -AMOUNTS
+    descriptors[0, 1, missing] = np.nan
+    found = Steering(("brightness", "length"), ["a", "b", "c"], descriptors, np.ones(5))
+    assert found.sounding.tolist() == [[True, False, True], [True, True, True]]
+    assert found.monotony[0] == pytest.approx(0.5)  # of one that follows, and one that stays
+    assert found.rising[0] == pytest.approx(0.75)
+    assert found.right_way[0] == 0.5
+    assert found.change[0, 1] == found.size[0, 1] == 1
+    assert [tag["left_out"] for tag in found.to_json()["tags"].values()] == [["b"], []]
+    (line,) = found.failures
+    assert line.startswith("1 of 3 presets left out of the means of axes")
+    assert "such as 'b' along brightness" in line
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_axis_along_which_no_preset_sounds_has_no_figures_and_others_keep_theirs():
+    descriptors = np.zeros((2, 2, len(AMOUNTS), 5))
+    descriptors[..., 1] = AMOUNTS
+    descriptors[0, [0, 1], [2, 7]] = np.nan
+    tags = ("brightness", "length")
+    found = Steering(tags, ["a", "b"], descriptors, np.ones(5))
+    told = found.to_json()["tags"]
+    assert told["brightness"]["monotony"] is told["brightness"]["right_way"] is None
+    assert set(told["brightness"]["change"].values()) == {None}
+    assert told["brightness"]["left_out"] == ["a", "b"]
+    assert told["length"]["change"]["brightness"] == 2
+    assert len(tag_figures.steering(found)) == 2
 
 
 def test_steering_is_rendered_and_cached(tmp_path):

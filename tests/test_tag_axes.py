@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from plain import FAILS
 from small import small_dataset
 from toys import SMALL
 
@@ -13,6 +14,7 @@ from pyrosynth.data.dataset import open_dataset
 from pyrosynth.data.labeling import descriptor_tags, name_tags
 from pyrosynth.data.tags import write_tags
 from pyrosynth.evaluation.disentanglement import measure
+from pyrosynth.evaluation.steering import steps
 from pyrosynth.evaluation.tag_axes import known_tags, tag_cost
 from pyrosynth.files import claim, require_same
 from pyrosynth.inference.posterior import Posterior
@@ -58,6 +60,36 @@ def test_report_of_a_run(folder, capsys):
     assert main(command) == 0  # nothing is played again
     assert json.loads(capsys.readouterr().out) == facts
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
+
+
+def test_presets_that_do_not_sound_are_left_out_and_told(folder, capsys, monkeypatch):
+    posterior, dataset = Posterior.load(folder / "run"), open_dataset(folder / "data")
+    rows = np.random.default_rng(0).permutation(dataset.rows("test", human_only=True))[:3]
+    moved = np.stack([steps(posterior, values) for values in dataset.values(rows)], axis=1)
+    highest = moved[..., posterior.run.full_space.names.index("osc2_pitch")].max(axis=2)
+    limit = np.median(highest[highest > np.median(highest)])  # some fail along some axes
+    silent = highest > limit
+    assert 0 < silent.sum() < silent.size
+    monkeypatch.setenv(FAILS, f"osc2_pitch {limit}")
+    command = ["axes", str(folder / "run"), "--presets", "3", "--workers", "1", "--json", "--out"]
+    assert main([*command, str(folder / "partly")]) == 2
+    printed, error = capsys.readouterr()
+    n = silent.any(axis=0).sum()
+    assert f"{n} of 3 presets left out of the means of axes along which" in error
+    assert len(error.splitlines()[-1]) <= 300
+    tags = json.loads(printed)["steering"]["tags"]
+    names = np.array(dataset.names(rows))
+    assert [tag["left_out"] for tag in tags.values()] == [names[one].tolist() for one in silent]
+    frame = pd.read_csv(folder / "partly" / "axes.csv")
+    assert frame["n_left_out"].tolist() == silent.sum(axis=1).tolist()
+    page = (folder / "partly" / "report.html").read_text()
+    assert f"{n} of 3 presets left out" in page
+    assert page.count("<audio") == 3 * (~silent).sum()  # no player of what does not sound
+    monkeypatch.setenv(FAILS, "osc2_pitch -inf")
+    assert main([*command, str(folder / "silent")]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "none of 3 presets gives a sound at all steps along an axis; play one" in told
+    assert not (folder / "silent" / "report.html").exists()
 
 
 def test_cost_is_paired_on_the_nearest_draws(folder):

@@ -210,10 +210,10 @@ def axes(
     ]
     if found.cost:
         share, low, high = (100 * number for number in found.cost["share"])
-        lines.append(
-            f"distance beside {found.cost['beside']}: {share:+.1f} % [{low:+.1f} to {high:+.1f}]"
-        )
+        beside_it = f"distance beside {found.cost['beside']}"
+        lines.append(f"{beside_it}: {share:+.1f} % [{low:+.1f} to {high:+.1f}]")
     show(found.facts, [*lines, opens(out)], as_json)
+    tell_failures(found.failures)
 
 
 def name(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.data.dataset import Dataset, Rows
 from pyrosynth.data.labeling import DESCRIBED
-from pyrosynth.errors import InputError, checked_name, counted, numbers
+from pyrosynth.errors import InputError, SynthError, checked_name, counted, numbers
 from pyrosynth.evaluation.disentanglement import or_none
 from pyrosynth.evaluation.runner import Arrays, each
 from pyrosynth.explore.axes import TagAxis
@@ -39,6 +40,8 @@ DESCRIPTORS = tuple(tag.name for tag in DESCRIBED)
 class Steering:
     """What moving presets along tag axes does to the descriptors of their sounds.
 
+    The figures of an axis are over the presets that sound at all steps along it.
+
     Attributes:
         tags: Names of the tags.
         presets: Names of the presets.
@@ -55,6 +58,24 @@ class Steering:
     def own(self, i: int) -> int | None:
         """Return which descriptor is the one behind a tag, None if there is none."""
         return DESCRIPTORS.index(self.tags[i]) if self.tags[i] in DESCRIPTORS else None
+
+    @property
+    def sounding(self) -> NDArray[np.bool_]:
+        """Which presets sound at all steps along each axis, shape (n_tags, n)."""
+        return np.asarray(np.isfinite(self.descriptors).all(axis=(2, 3)))
+
+    @property
+    def failures(self) -> list[str]:
+        """One line that says how many presets are left out of an axis; none if none is."""
+        missing = np.argwhere(~self.sounding)
+        if not len(missing):
+            return []
+        n, (i, k) = len(np.unique(missing[:, 1])), missing[0]
+        return [
+            f"{n} of {counted(len(self.presets), 'preset')} left out of the means of axes along "
+            f"which a step gives no sound, such as '{self.presets[k]}' along {self.tags[i]}; "
+            "axes.json lists them as left_out"
+        ]
 
     @property
     def monotony(self) -> Float:
@@ -83,19 +104,23 @@ class Steering:
 
     @property
     def changes(self) -> Float:
-        """What steering from −1 to 1 adds to each descriptor, in ``spread``, (n_tags, n, 5)."""
-        moved = self.descriptors[:, :, UP] - self.descriptors[:, :, DOWN]
-        return np.asarray(moved / self.spread)
+        """What steering from −1 to 1 adds to each descriptor, in ``spread``, (n_tags, n, 5).
+
+        NaN for a preset that is left out.
+        """
+        moved = (self.descriptors[:, :, UP] - self.descriptors[:, :, DOWN]) / self.spread
+        moved[~self.sounding] = np.nan
+        return np.asarray(moved)
 
     @property
     def change(self) -> Float:
         """Mean of that change over the presets, shape (n_tags, 5)."""
-        return np.asarray(np.nanmean(self.changes, axis=1))
+        return _mean(self.changes)
 
     @property
     def size(self) -> Float:
         """Mean of its size, whatever its sign, over the presets, shape (n_tags, 5)."""
-        return np.asarray(np.nanmean(np.abs(self.changes), axis=1))
+        return _mean(np.abs(self.changes))
 
     @property
     def right_way(self) -> Float:
@@ -103,13 +128,13 @@ class Steering:
         found = np.full(len(self.tags), np.nan)
         for i in range(len(found)):
             own = self.own(i)
-            if own is not None:
+            if own is not None and self.sounding[i].any():
                 moved = self.changes[i, :, own]
                 found[i] = np.mean(moved[np.isfinite(moved)] > 0)
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figures by tag; NaN as None."""
+        """Return the figures by tag, and the names of the presets left out; NaN as None."""
         tags = {
             tag: {
                 "monotony": or_none(self.monotony[i]),
@@ -117,6 +142,7 @@ class Steering:
                 "right_way": or_none(self.right_way[i]),
                 "change": dict(zip(DESCRIPTORS, map(or_none, self.change[i]), strict=True)),
                 "size_of_change": dict(zip(DESCRIPTORS, map(or_none, self.size[i]), strict=True)),
+                "left_out": [self.presets[k] for k in np.flatnonzero(~self.sounding[i])],
             }
             for i, tag in enumerate(self.tags)
         }
@@ -125,11 +151,18 @@ class Steering:
     def _of_own(self, measure: Callable[[Float], float]) -> Float:
         """Measure the own descriptor of each tag at all amounts; NaN where there is none."""
         found = np.full(len(self.tags), np.nan)
-        for i in range(len(found)):
+        for i, sounding in enumerate(self.sounding):
             own = self.own(i)
-            if own is not None:
-                found[i] = measure(self.descriptors[i, :, :, own])
+            if own is not None and sounding.any():
+                found[i] = measure(self.descriptors[i, sounding][:, :, own])
         return found
+
+
+def _mean(changes: Float) -> Float:
+    """Return the means (n_tags, 5) over the presets that are not left out; NaN if all are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.asarray(np.nanmean(changes, axis=1))
 
 
 def steps(posterior: Posterior, values: Float, x: Array | None = None) -> Float:
@@ -175,6 +208,7 @@ def render_steering(
 
     Raises:
         InputError: The variant has no tag axes.
+        SynthError: No preset sounds at all steps along any axis.
         DataError: A file cannot be written.
     """
     run, spec = posterior.run, posterior.run.features
@@ -209,9 +243,15 @@ def render_steering(
     known = describe_features(dataset.x(dataset.rows("train", human_only=True)), spec)
     spread = known.std(axis=0)
     spread[spread == 0] = np.inf  # what no preset varies does not count as changed
-    return Steering(
+    found = Steering(
         run.variant.dims.tags, dataset.names(rows), results["descriptors"].swapaxes(0, 1), spread
     )
+    if not found.sounding.any():
+        raise SynthError(
+            f"none of {counted(len(rows), 'preset')} gives a sound at all steps along an axis; "
+            "play one of its presets to see why, then measure in another folder"
+        )
+    return found
 
 
 def steer(posterior: Posterior, values: ArrayLike, tag: str, amount: ArrayLike) -> Float:

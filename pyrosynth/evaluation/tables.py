@@ -260,7 +260,7 @@ def compare_page(frame: "DataFrame", tests: "DataFrame") -> str:
 def axes_table(frame: "DataFrame") -> Table:
     """Return headers and cells of a table of axes as people read them."""
     rows = []
-    for row in frame.drop(columns="classes").to_dict("records"):
+    for row in frame.drop(columns=["classes", "n_left_out"]).to_dict("records"):
         cells = [str(row.pop("tag"))]
         for name, value in row.items():
             share = name in ("rising", "right_way")

@@ -72,6 +72,7 @@ class TagAxesResult:
         steering: What moving presets along the axes does.
         cost: What the axes cost, if a run without tags was given, see `tag_cost`.
         facts: All figures, JSON-ready.
+        failures: A line that says how many presets are left out of ``steering``, if any are.
     """
 
     folder: Path
@@ -80,6 +81,7 @@ class TagAxesResult:
     steering: Steering
     cost: dict[str, Any] | None
     facts: dict[str, Any]
+    failures: list[str]
 
 
 def report_axes(
@@ -124,6 +126,7 @@ def report_axes(
             the folder cannot be written or holds something else.
         DataError: The dataset is of another synth, note, parameters or features, or it has no
             held-out presets.
+        SynthError: No preset sounds at all steps along any axis.
     """
     if n_presets < 2 or draws < 1:
         raise InputError(
@@ -173,9 +176,9 @@ def report_axes(
         write_bytes(folder / "axes.csv", frame.to_csv(index=False).encode())
         for name, content in pictures.items():
             write_bytes(folder / f"{name}.png", content)
-        result = TagAxesResult(folder, frame, measures, steering, cost, facts)
-        examples = dataset.values(rows[:N_EXAMPLES])
-        _write_report(result, posterior, its_tags, pictures, examples, renderer)
+        failures = steering.failures
+        result = TagAxesResult(folder, frame, measures, steering, cost, facts, failures)
+        _write_report(result, posterior, its_tags, pictures, dataset.values(rows), renderer)
     return result
 
 
@@ -271,10 +274,11 @@ def axes_frame(tags: Sequence[Tag], measures: AxisMeasures, steering: Steering) 
                 "own_change": np.nan if own is None else steering.change[i, own],
                 "other_change": np.abs(steering.change[i, others]).max(),
                 "other_size": steering.size[i, others].max(),
+                "n_left_out": int((~steering.sounding[i]).sum()),
             }
         )  # fmt: skip
     frame = pd.DataFrame(rows)
-    measured = frame.columns.drop(["tag", "classes"])
+    measured = frame.columns.drop(["tag", "classes", "n_left_out"])
     return frame.astype(dict.fromkeys(measured, float))
 
 
@@ -283,10 +287,10 @@ def _write_report(
     posterior: Posterior,
     tags: Sequence[Tag],
     drawn: Mapping[str, bytes],
-    examples: Float,
+    values: Float,
     renderer: Renderer,
 ) -> None:
-    """Render presets (n, n_params) down, as they are and up each axis; write the report."""
+    """Render some presets (n, n_params) down, as they are and up each axis; write the report."""
     measures, cost = result.measures, result.cost
     low, high = measures.to_json()["spread"]
     facts = {
@@ -295,11 +299,12 @@ def _write_report(
         "information gap (MIG)": f"{measures.mig:.2f}",
         "spread of the rest": f"{low:.2f} to {high:.2f}",
     }
+    left_out = (f"{line}." for line in result.failures)
     name, synth = type(posterior.variant).__name__, posterior.synth.name
     sections = [
         section(
             "How well they do",
-            table(*axes_table(result.table), note=AXES_LEGEND),
+            table(*axes_table(result.table), note=" ".join([AXES_LEGEND, *left_out])),
             picture(
                 drawn["axes"], "The descriptor behind each tag against its axis",
                 "Each point is a held-out preset. Blue: of the first class of the tag, orange: "
@@ -320,7 +325,7 @@ def _write_report(
                 "bold: its own; grey: its own, preset by preset.",
             ),
         ),
-        section("Listen", *_examples(posterior, tags, result.steering, examples, renderer)),
+        section("Listen", *_examples(posterior, tags, result.steering, values, renderer)),
     ]  # fmt: skip
     if cost is not None:
         other, of = cost["beside"], f"{counted(cost['n_presets'], 'held-out preset')}"
@@ -348,19 +353,21 @@ def _examples(
     values: Float,
     renderer: Renderer,
 ) -> list[Block]:
-    """Return players of some presets before and after steering, with all descriptors."""
+    """Return players of presets that sound before and after steering, with all descriptors."""
     blocks: list[Block] = []
-    chosen = range(len(values))
     for i, tag in enumerate(tags):
-        moved = steer(posterior, values, tag.name, AMOUNTS[list(ENDS), None])
+        chosen = np.flatnonzero(steering.sounding[i])[:N_EXAMPLES].tolist()
+        if not chosen:
+            continue
+        moved = steer(posterior, values[chosen], tag.name, AMOUNTS[list(ENDS), None])
         rendered = renderer.render(moved.swapaxes(0, 1).reshape(-1, values.shape[1]))
         assert rendered.audio is not None
-        audio = rendered.audio.reshape(len(values), len(ENDS), -1)
+        audio = rendered.audio.reshape(len(chosen), len(ENDS), -1)
         rate = posterior.run.features.sample_rate
         sounds, lines = [], []
-        for k in chosen:
+        for k, sound in zip(chosen, audio, strict=True):
             name = steering.presets[k]
-            sources = wav_sources(list(audio[k]), rate)
+            sources = wav_sources(list(sound), rate)
             sounds.append([name, *(player(name, "", source) for source in sources)])
             at_ends = steering.descriptors[i, k][list(ENDS)].T
             lines.append([name, *(" → ".join(f"{n:.2f}" for n in line) for line in at_ends)])

@@ -107,6 +107,8 @@ def leakage(measures: AxisMeasures, steering: Steering, ax: Any = None) -> Any:
 def steering(found: Steering, ax: Any = None) -> Any:
     """Show how all descriptors move along each axis, and the tag's own preset by preset.
 
+    Presets that are left out of the figures of an axis are left out here too.
+
     Args:
         found: What is rendered along the axes.
         ax: An axes for each tag to draw on.
@@ -114,13 +116,16 @@ def steering(found: Steering, ax: Any = None) -> Any:
     n_tags = len(found.tags)
     axes = _panels(n_tags, 3.3, sharey=True) if ax is None else require_axes(ax, n_tags)
     for i, one in enumerate(axes):
-        moved = (found.descriptors[i] - found.descriptors[i][:, [CENTER]]) / found.spread
+        sounding = found.descriptors[i, found.sounding[i]]
+        moved = (sounding - sounding[:, [CENTER]]) / found.spread
+        if not len(moved):
+            moved = np.full((1, len(AMOUNTS), len(DESCRIPTORS)), np.nan)
         own = found.own(i)
         if own is not None:
             one.plot(AMOUNTS, moved[:, :, own].T, color="0.85", linewidth=0.7, zorder=0)
         for j, (name, color) in enumerate(zip(DESCRIPTORS, COLORS, strict=True)):
             one.plot(
-                AMOUNTS, np.nanmean(moved[:, :, j], axis=0), color=color, label=name,
+                AMOUNTS, moved[:, :, j].mean(axis=0), color=color, label=name,
                 linewidth=2.6 if j == own else 1.3, linestyle="-" if j == own else "--",
             )  # fmt: skip
         one.axhline(0, color=GREY, linewidth=0.6, zorder=0)
