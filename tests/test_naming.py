@@ -1,11 +1,12 @@
 """Qualities of sounds, and axes that are named by them."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from plain import PLAIN
+from plain import FAILS, PLAIN
 from small import NOTE as SMALL_NOTE
 from small import small_dataset
 from toys import SMALL
@@ -15,10 +16,20 @@ from pyrosynth.audio.io import Note
 from pyrosynth.audio.qualities import QUALITIES, qualities
 from pyrosynth.cli.app import main
 from pyrosynth.data.dataset import render_dataset
-from pyrosynth.errors import InputError, RunError
+from pyrosynth.errors import InputError, RunError, SynthError
 from pyrosynth.explore.axes import NamedAxis
 from pyrosynth.explore.latent_space import LatentSpace
-from pyrosynth.explore.naming import NAMES, directions, keep, name_axes
+from pyrosynth.explore.naming import (
+    NAMES,
+    POSITIONS,
+    MeasuredAxis,
+    directions,
+    failures,
+    keep,
+    name_axes,
+    told,
+)
+from pyrosynth.explore.steering import move
 from pyrosynth.files import only_writer
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live.controls import controls
@@ -112,6 +123,64 @@ def test_axes_are_named_by_what_is_rendered_and_kept_with_the_run(run):
     sliders = controls(space)
     assert sliders["loudness"].ends == ("quiet", "loud")
     assert "length" not in sliders  # an axis that has not earned its name has no slider
+
+
+def test_presets_that_do_not_sound_are_left_out_of_the_figures_of_an_axis(run, monkeypatch):
+    posterior, dataset = Posterior.load(run[0]), run[1]
+    rows = np.random.default_rng(0).permutation(dataset.rows("test", human_only=True))[:4]
+    values, space = dataset.values(rows), LatentSpace(posterior)
+    cutoffs = values[:, posterior.run.full_space.names.index("filter_cutoff")]
+    assert len(set(cutoffs)) == 4
+    options = {"names": ("loudness",), "places": (3, 4), "progress": False}
+
+    def measured(limit):
+        monkeypatch.setenv(FAILS, f"filter_cutoff {limit}")
+        with posterior.renderer(1) as renderer:
+            return name_axes(posterior, dataset, renderer, **options)[0]
+
+    found = measured(np.median(cutoffs))
+    places = space.place_of(values, space.heard(dataset.x(rows)))
+    moved = np.array([
+        [move(space, place, found.axis.at(place.z, p)).place.values for p in POSITIONS]
+        for place in places.each()
+    ])  # fmt: skip
+    at = moved[..., posterior.run.full_space.names.index("filter_cutoff")]
+    sounding = (at <= np.median(cutoffs)).all(axis=1)
+    assert 0 < sounding.sum() < 4
+    assert (found.n_presets, found.n_left_out) == (4, (~sounding).sum())
+    monkeypatch.delenv(FAILS)
+    with posterior.renderer(1) as renderer:
+        x = renderer.render(moved[sounding].reshape(-1, values.shape[1])).features
+    lines = qualities(x, posterior.run.features, posterior.run.note)[:, NAMES.index("loudness")]
+    lines = lines.reshape(-1, len(POSITIONS))
+    assert found.correlation == pytest.approx(spearman(POSITIONS, lines).mean(), abs=1e-6)
+    assert found.right == np.mean(lines[:, -1] > lines[:, 0])
+    with pytest.raises(SynthError, match="none of 4 presets gives a sound at all positions"):
+        measured(-np.inf)
+
+
+@pytest.mark.parametrize(("n_left_out", "trusted"), [(0, True), (8, True), (9, False)])
+def test_no_name_of_an_axis_that_sounds_at_fewer_than_half_of_the_presets(
+    run, tmp_path, n_left_out, trusted
+):
+    axis = directions(LatentSpace(Posterior.load(run[0])), NAMES.index("loudness"))[0]
+    one = MeasuredAxis(axis, 0.9, 1.0, 0.9, 16, n_left_out)
+    silent = MeasuredAxis(
+        replace(axis, line=replace(axis.line, name="bass")), *3 * [np.nan], 16, 16
+    )
+    folder = shutil.copytree(run[0], tmp_path / "run")
+    posterior = Posterior.load(folder)
+    assert [kept.name for kept in keep(posterior, folder, [one, silent])] == trusted * ["loudness"]
+    left = f", {n_left_out} of 16 presets left out" if n_left_out else ""
+    assert told([one, silent]) == [
+        f"loudness: rank correlation +0.90, grows at 100%{left}{'' if trusted else '; no name'}",
+        "bass: 16 of 16 presets left out; no name",
+    ]
+    assert json.loads(json.dumps(silent.facts(), allow_nan=False))["correlation"] is None
+    assert failures([]) == []
+    assert len(failures([one])) == (n_left_out > 0)
+    assert "most along bass: 16 of 16" in failures([one, silent])[0]
+    assert len(failures([silent])[0]) < 280
 
 
 def test_a_run_that_another_process_writes_to_is_refused_before_the_work(run, capfd):

@@ -225,7 +225,7 @@ def name(
     as_json: Json = False,
 ) -> None:
     """Name axes by what they do to rendered sounds, and keep them with RUN. Its code is run."""
-    from pyrosynth.explore.naming import TRUSTED, keep, name_axes
+    from pyrosynth.explore.naming import failures, keep, name_axes, told
     from pyrosynth.inference.posterior import Posterior
     from pyrosynth.training.run import run_folder
 
@@ -233,16 +233,15 @@ def name(
     with only_writer(writable(run_folder(run))), posterior.renderer(workers) as renderer:
         found = name_axes(posterior, dataset_of(posterior.run, data), renderer, seed=seed)
         kept = keep(posterior, run, found)
-    lines = [
-        f"{one.axis.name}: rank correlation {one.correlation:+.2f}, grows at {one.right:.0%}"
-        + ("" if one.correlation >= TRUSTED else "; no name")
-        for one in found
-    ]
     show(
         {"axes": [one.facts() for one in found], "kept": [axis.name for axis in kept]},
-        [*lines, f"{len(kept)} {'axis has' if len(kept) == 1 else 'axes have'} a name in '{run}'"],
+        [
+            *told(found),
+            f"{len(kept)} {'axis has' if len(kept) == 1 else 'axes have'} a name in '{run}'",
+        ],
         as_json,
     )
+    tell_failures(failures(found))
 
 
 def explore(

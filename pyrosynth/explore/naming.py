@@ -15,10 +15,11 @@ from tqdm.auto import tqdm
 
 from pyrosynth.audio.qualities import QUALITIES, qualities
 from pyrosynth.data.dataset import Dataset
-from pyrosynth.errors import checked_name
+from pyrosynth.errors import SynthError, checked_name, counted
 from pyrosynth.explore.axes import Axis, LinearAxis, NamedAxis
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import Float, Place
+from pyrosynth.explore.result import json_numbers
 from pyrosynth.explore.steering import move
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.statistics import spearman
@@ -40,22 +41,33 @@ class MeasuredAxis(NamedTuple):
     Attributes:
         axis: The axis.
         correlation: Rank correlation of position and quality, mean over the presets it was
-            measured at.
+            measured at; NaN if all of them are left out.
         right: Share of these presets at which the quality grows from end to end.
         chosen: The correlation at those at which it was chosen.
+        n_presets: Number of presets to which it was applied to be measured.
+        n_left_out: Number of these that were left out, since a position gave no sound.
     """
 
     axis: NamedAxis
     correlation: float
     right: float
     chosen: float
+    n_presets: int
+    n_left_out: int
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it has earned its name: it is followed, and measured at half of the presets."""
+        return self.correlation >= TRUSTED and 2 * self.n_left_out <= self.n_presets
 
     def facts(self) -> dict[str, Any]:
         """Return the figures, JSON-ready."""
+        figures = json_numbers([self.correlation, self.right, self.chosen])
         return {
-            "name": self.axis.name, "correlation": self.correlation, "right": self.right,
-            "chosen": self.chosen,
-        }  # fmt: skip
+            "name": self.axis.name,
+            **dict(zip(("correlation", "right", "chosen"), figures, strict=True)),
+            "n_left_out": self.n_left_out,
+        }
 
 
 def name_axes(
@@ -85,11 +97,12 @@ def name_axes(
         progress: Whether to show a progress bar.
 
     Returns:
-        The axes, the most steady first; those with a correlation of ``TRUSTED`` have earned their
-        names.
+        The axes, the most steady first; those with a correlation of ``TRUSTED``, measured at half
+        of the presets or more, have earned their names.
 
     Raises:
         InputError: A quality is unknown, or an argument is of another type.
+        SynthError: No preset sounds at all positions along any axis.
         DataError: The dataset is of another synth, note, parameters or features than the run.
     """
     require_same_contract(posterior.run, dataset)
@@ -105,14 +118,19 @@ def name_axes(
         i = NAMES.index(name)
         tried = []
         for axis in directions(space, i):
-            found, _ = _follows(space, axis, i, chosen, CHOSEN_AT, renderer)
-            tried.append((found, axis))
+            found, _, n_left_out = _follows(space, axis, i, chosen, CHOSEN_AT, renderer)
+            tried.append((2 * n_left_out <= len(chosen), found, axis))
         if not tried:
             continue
-        best, axis = max(tried, key=lambda pair: pair[0])
-        correlation, right = _follows(space, axis, i, measured, POSITIONS, renderer)
-        named.append(MeasuredAxis(axis, correlation, right, best))
-    return sorted(named, key=lambda one: -one.correlation)
+        _, best, axis = max(tried, key=lambda one: (one[0], np.nan_to_num(one[1], nan=-2.0)))
+        correlation, right, n_left_out = _follows(space, axis, i, measured, POSITIONS, renderer)
+        named.append(MeasuredAxis(axis, correlation, right, best, len(measured), n_left_out))
+    if named and all(one.n_left_out == one.n_presets for one in named):
+        raise SynthError(
+            f"none of {counted(len(measured), 'preset')} gives a sound at all positions along an "
+            "axis; play one of its presets to see why"
+        )
+    return sorted(named, key=lambda one: -np.nan_to_num(one.correlation, nan=-2.0))
 
 
 def keep(posterior: Posterior, path: str | Path, named: list[MeasuredAxis]) -> list[NamedAxis]:
@@ -123,11 +141,36 @@ def keep(posterior: Posterior, path: str | Path, named: list[MeasuredAxis]) -> l
         path: Its folder.
         named: From `name_axes`.
     """
-    trusted = [one for one in named if one.correlation >= TRUSTED]
+    trusted = [one for one in named if one.trusted]
     axes = tuple({**one.axis.to_json(), **one.facts()} for one in trusted)
     write_axes(path, axes)
     posterior.run.axes = axes
     return [one.axis for one in trusted]
+
+
+def told(named: Sequence[MeasuredAxis]) -> list[str]:
+    """Say in a line for each axis how well its quality follows it."""
+    lines = []
+    for one in named:
+        said = []
+        if one.n_left_out < one.n_presets:
+            said += [f"rank correlation {one.correlation:+.2f}", f"grows at {one.right:.0%}"]
+        if one.n_left_out:
+            said += [f"{one.n_left_out} of {counted(one.n_presets, 'preset')} left out"]
+        lines.append(f"{one.axis.name}: {', '.join(said)}{'' if one.trusted else '; no name'}")
+    return lines
+
+
+def failures(named: Sequence[MeasuredAxis]) -> list[str]:
+    """Say in one line at how many presets axes were not measured; in none if at all of them."""
+    most = max(named, key=lambda one: one.n_left_out, default=None)
+    if most is None or not most.n_left_out:
+        return []
+    return [
+        "presets that give no sound at a position along an axis are left out of its figures, most "
+        f"along {most.axis.name}: {most.n_left_out} of {most.n_presets}; an axis that is measured "
+        "at fewer than half has no name"
+    ]
 
 
 def directions(space: LatentSpace, quality: int) -> list[NamedAxis]:
@@ -168,8 +211,11 @@ def _follows(
     places: list[Place],
     positions: Float,
     renderer: Renderer,
-) -> tuple[float, float]:
-    """Return how a quality follows an axis: mean rank correlation, and share that it grows at."""
+) -> tuple[float, float, int]:
+    """Return how a quality follows an axis: mean rank correlation, and share that it grows at.
+
+    Both are over the places that sound at all positions; the number of the others comes third.
+    """
     run = space.posterior.run
     moved = [
         move(space, place, axis.at(place.z, position)).place.values
@@ -181,5 +227,9 @@ def _follows(
     numbers = qualities(rendered.features, run.features, run.note)[:, quality]
     numbers[rendered.failed] = np.nan
     lines = numbers.reshape(len(places), len(positions))
-    follows = np.nan_to_num(spearman(positions, lines))
-    return float(np.mean(follows)), float(np.mean(lines[:, -1] > lines[:, 0]))
+    lines = lines[np.isfinite(lines).all(axis=1)]
+    n_left_out = len(places) - len(lines)
+    if not len(lines):
+        return np.nan, np.nan, n_left_out
+    follows = np.nan_to_num(spearman(positions, lines))  # what does not move follows nothing
+    return float(np.mean(follows)), float(np.mean(lines[:, -1] > lines[:, 0])), n_left_out
