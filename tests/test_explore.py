@@ -12,6 +12,7 @@ import soundfile
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from plain import FAILS
 from small import small_run
 from toys import SMALL
 
@@ -21,7 +22,7 @@ from pyrosynth import explore
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.cli.app import main
 from pyrosynth.data.bank import Bank
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, SynthError
 from pyrosynth.explore.chains import even_chain
 from pyrosynth.explore.folder import swept_by_default
 from pyrosynth.explore.morphing import GRID, METHODS, smooth_leg
@@ -141,6 +142,35 @@ def test_axes_are_ranked_and_named(posterior, renderer):
         assert row in source.facts()
         assert row["sounds"] == ("rendered" if source is some else "expected")
     assert (np.diff(both.data["effect"].values) <= 0).all()
+
+
+def test_centers_around_which_a_sound_fails_are_left_out_of_a_ranking(
+    posterior, space, monkeypatch
+):
+    known = space.names[np.random.default_rng(0).permutation(len(space))[0]]
+    z = [space.axis("pc1").at(space.place(at).z, np.linspace(-2, 2, 5)) for at in (None, known)]
+    kept = [np.repeat([space.place(at).u], 5, axis=0) for at in (None, known)]
+    i = posterior.run.full_space.names.index("filter_cutoff")
+    cutoffs = space.values(np.stack(z), np.stack(kept))[..., i]
+
+    def ranked(centers, limit):
+        monkeypatch.setenv(FAILS, f"filter_cutoff {limit}")
+        with posterior.renderer(1) as renderer:
+            return explore.rank_axes(posterior, ["pc1"], renderer, centers=centers).data.isel(
+                axis=0
+            )
+
+    highest = cutoffs.max(axis=1)
+    assert highest[0] != highest[1]
+    found, both, origin = ranked(2, highest.mean()), ranked(2, np.inf), ranked(1, np.inf)
+    assert str(found["evidence"].values).endswith("; 1 of 2 centers left out")
+    assert "left out" not in str(both["evidence"].values)
+    for name in ("effect", "change", "monotony"):
+        expected = origin[name] if highest.argmin() == 0 else 2 * both[name] - origin[name]
+        np.testing.assert_allclose(found[name], expected, rtol=1e-4, atol=1e-4)
+    assert cutoffs[0].min() < highest[0]
+    with pytest.raises(SynthError, match="axis 'pc1': around none of 1 center do all positions"):
+        ranked(1, cutoffs[0].min())
 
 
 def test_what_is_not_heard_is_no_evidence(posterior, space):

@@ -1,6 +1,5 @@
 """The ranking of axes of the latent space by audibility, and what each does to sounds."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,15 @@ from numpy.typing import NDArray
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.data.labeling import DESCRIBED
-from pyrosynth.errors import InputError, checked_name, checked_seed, integer, require_type
+from pyrosynth.errors import (
+    InputError,
+    SynthError,
+    checked_name,
+    checked_seed,
+    counted,
+    integer,
+    require_type,
+)
 from pyrosynth.explore.latent_space import LatentSpace, require_renderer
 from pyrosynth.explore.places import Array, Float
 from pyrosynth.explore.result import Result, json_numbers, rendered_sounds
@@ -112,7 +119,8 @@ def rank_axes(
 ) -> AxisRanking:
     """Rank axes by how audible they are, and name them by what they change.
 
-    Each axis is swept from -2 to 2 around the origin and around presets of the bank.
+    Each axis is swept from -2 to 2 around the origin and around presets of the bank. A center
+    around which a sound fails is left out of that axis, and ``evidence`` says so.
 
     Args:
         posterior: The run.
@@ -129,6 +137,7 @@ def rank_axes(
 
     Raises:
         InputError: An axis is unknown.
+        SynthError: Along one, the synth fails around every center.
     """
     import xarray
 
@@ -147,14 +156,22 @@ def rank_axes(
     spread = space.descriptors.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
     columns: dict[str, list[Any]] = {key: [] for key in ("effect", "change", "monotony", "spread")}
+    left_out = []
     for name in names:
         line = space.axis(name)
         z = np.stack([line.at(place.z, POSITIONS) for place in places])
         values = space.values(z, kept)
         x = _sounds(space, z, values, renderer)
-        numbers = describe_features(x, posterior.run.features)
-        numbers = numbers.reshape(*z.shape[:2], -1)
         x = x.reshape(*z.shape[:2], *x.shape[1:])
+        x = x[np.isfinite(x).all(axis=(1, 2, 3))]
+        if not len(x):
+            raise SynthError(
+                f"axis '{name}': around none of {counted(len(places), 'center')} do all positions "
+                "give a sound; leave it out, or give more centers"
+            )
+        left_out.append(len(places) - len(x))
+        numbers = describe_features(x.reshape(-1, *x.shape[2:]), posterior.run.features)
+        numbers = numbers.reshape(*x.shape[:2], -1)
         middle = x[:, [len(POSITIONS) // 2]]
         unit = posterior.run.space.to_unit(posterior.learnt(values))
         columns["effect"].append(float(log_distance(x[:, [0, -1]], middle).mean()))
@@ -181,7 +198,13 @@ def rank_axes(
             "spread": (("axis", "param"), arrays["spread"]),
             "audible": (("axis", "param"), audible),
             "title": ("axis", [name for name, _ in told]),
-            "evidence": ("axis", [evidence for _, evidence in told]),
+            "evidence": (
+                "axis",
+                [
+                    evidence + (f"; {n} of {counted(len(places), 'center')} left out" if n else "")
+                    for (_, evidence), n in zip(told, left_out, strict=True)
+                ],
+            ),
         },
         {"axis": names, "number": [tag.name for tag in DESCRIBED], "param": list(params)},
         {"reach": REACH},
@@ -194,12 +217,12 @@ def _most_audible_first(data: Any) -> Any:
 
 
 def _sounds(space: LatentSpace, z: Array, values: Float, renderer: Renderer | None) -> Array:
-    """Return the features of places (..., n); a sound that fails counts as silence."""
+    """Return the features of places, shape (n, n_mels, n_frames); NaN where a sound fails."""
     if renderer is None:
         return space.expected(z.reshape(-1, space.dim))
     rendered = renderer.render(values.reshape(-1, values.shape[-1]))
-    x = rendered_sounds(rendered, "sound")["x"][1]
-    return np.nan_to_num(x, nan=math.log(space.posterior.run.features.floor))
+    x: Array = rendered_sounds(rendered, "sound")["x"][1]
+    return x
 
 
 def title(
