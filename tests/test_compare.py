@@ -189,6 +189,7 @@ def test_a_model_that_fails_costs_its_row(given, tmp_path, capfd):
         ("npe.rl=1", "unknown hyper-parameter of these models 'npe.rl'"),
         ("npe.lr=1", "'lr' is no hyper-parameter of a model but a setting of the fit"),
         ("npe.bins=0", "NPE"),
+        ("sad.py.bins=0", "FlowReg: bins 0: give an integer from 1"),
         ("vae.beta=2", "'vae.beta' is one of the model 'vae', which is not compared; compare it"),
     ):
         code = main(

@@ -364,6 +364,19 @@ def test_a_logarithmic_control_has_even_ratios():
 
 
 @pytest.mark.plugin
+def test_a_damaged_description_costs_only_its_own_instrument(tmp_path, monkeypatch):
+    bundle = shutil.copytree(MDA, tmp_path / "lv2" / "mda.lv2")
+    monkeypatch.setenv("LV2_PATH", str(tmp_path / "lv2"))
+    text = (bundle / "DX10.ttl").read_bytes()
+    (bundle / "DX10.ttl").write_bytes(text[: len(text) // 2])
+    found = {one.name: one.reason for one in synths.scan([bundle])}
+    usable = {name for name, reason in found.items() if not reason}
+    assert usable == {"MDA ePiano", "MDA JX10", "MDA Piano"}
+    assert re.search(r"cannot be read: '.*DX10.ttl'.* line \d+", found["DX10"])
+    assert len(synths.load_synth(f"{bundle}#MDA JX10").presets()) == 52
+
+
+@pytest.mark.plugin
 def test_jx10_and_its_presets():
     """A synth of many years and its 52 presets, from Debian's mda-lv2."""
     if not MDA.is_dir():
@@ -372,6 +385,13 @@ def test_jx10_and_its_presets():
         synths.load_synth(MDA)
     with pytest.raises(SynthError, match="MDA Overdrive in .* is an effect: it takes no notes"):
         synths.load_synth(f"{MDA}#MDA Overdrive")
+    for name, said in (
+        ("#JX10", ""),
+        ("#Piano", "holds 2 instr.*"),
+        ("#zzz", "holds no 'zzz'; .*"),
+    ):
+        (found,) = synths.scan([f"{MDA}{name}"])
+        assert re.search(f"{said}$", found.reason)
     jx10 = synths.load_synth("http://drobilla.net/plugins/mda/JX10")
     assert (len(jx10.param_space), jx10.described.maker) == (24, "David Robillard")
     presets = jx10.presets()

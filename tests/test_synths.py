@@ -111,6 +111,8 @@ def test_scan_lists_the_synths_of_a_library(faulty_plugin):
     assert synths.load_synth(found.path).name == "faulty"
     with pytest.raises(InputError, match="known: faulty"):
         synths.load_synth(f"{faulty_plugin}#other")
+    (other,) = synths.scan([f"{faulty_plugin}#other"])
+    assert other.reason.endswith("holds no 'other'; known: faulty")
 
 
 def test_links_that_lead_nowhere_or_back_cost_only_themselves(tmp_path, faulty_plugin):

@@ -58,6 +58,9 @@ def test_as_many_sounds_as_asked_are_taken_of_those_that_can_be_read(dataset, fo
 def test_an_index_says_which(dataset, folder):
     (folder / "index.csv").write_text("file,family\nmore/b.flac,strings\n")
     assert outside(dataset, folder).names == ["more/b"]
+    (folder / "index.csv").write_text("file,family\n")
+    with pytest.raises(DataError, match="index.csv' names no sound; name some, or delete it"):
+        outside(dataset, folder)
     (folder / "index.csv").write_text("sound\nmore/b.flac\n")
     with pytest.raises(DataError, match="index.csv' has no column 'file'"):
         outside(dataset, folder)

@@ -141,9 +141,8 @@ def require_axes(run: Run) -> None:
         InputError: It has none.
     """
     variant = run.variant
-    if _hears(variant):
-        variant.axes(variant.origin)
-    else:
+    variant.axes(variant.origin)  # says what it lacks
+    if not _hears(variant):
         _of_levels(run, np.zeros((1, len(run.space)), np.int64))
 
 

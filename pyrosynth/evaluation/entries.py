@@ -88,6 +88,7 @@ def model_entries(
     dealt: dict[str, dict[str, Any]] = {name: {} for name in names}
     for option, value in sorted(options.items(), key=lambda item: "." in item[0]):
         name, dot, key = option.rpartition(".")
+        name = name if name in names else Path(name).name.removesuffix(".py")
         takers = [n for n in names if _takes(known[n], key, value) and (not dot or n == name)]
         if dot and name not in names:
             raise InputError(

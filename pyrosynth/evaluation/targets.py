@@ -205,6 +205,8 @@ def _sound_files(folder: Path) -> tuple[list[Path], dict[str, str]]:
                 bad[f"{index}, line {number}"] = f"'{index}' line {number} names no file"
     else:
         files = sound_files(folder)
+    if not files and index.is_file():
+        raise DataError(f"'{index}' names no sound; name some, or delete it to take all there are")
     if not files:
         raise DataError(
             f"'{folder}' holds no sound files; give a folder of {', '.join(SUFFIXES)} files"

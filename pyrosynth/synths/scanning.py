@@ -17,6 +17,7 @@ from pyrosynth.synths.hosts.formats import (
     DAWDREAMER,
     FORMATS,
     OWN,
+    choose,
     host_of,
     names_plugin,
     open_plugin,
@@ -126,17 +127,16 @@ def _instruments(file: Path, wanted: str, seconds: float) -> list[Instrument]:
 
     try:
         open_plugin(file, host)  # is the host there?
-        listed = [PluginClass.from_json(c) for c in question("classes")]
+        classes = [PluginClass.from_json(c) for c in question("classes")]
+        listed = [choose(file, classes, wanted)] if wanted else classes
     except PyrosynthError as error:
         return [Instrument(str(file), kind, file.stem, reason=str(error), host=host)]
-    if wanted:
-        listed = [c for c in listed if wanted in (c.id, c.name)] or [PluginClass(wanted, wanted)]
     instruments = []
     for plugin in listed:
         if plugin.is_effect and not wanted:
             continue
-        name = plugin.id if [c.name for c in listed].count(plugin.name) > 1 else plugin.name
-        path = str(file) if len(listed) == 1 and not wanted else f"{file}#{name}"
+        name = plugin.id if [c.name for c in classes].count(plugin.name) > 1 else plugin.name
+        path = str(file) if len(classes) == 1 and not wanted else f"{file}#{name}"
         try:
             if plugin.unusable:
                 raise SynthError(plugin.unusable)
@@ -168,6 +168,10 @@ def _dssi(file: Path, wanted: str, seconds: float) -> list[Instrument]:
             return []  # an effect
         return [Instrument(str(file), "DSSI", file.stem, presets=None, reason=str(error))]
     instruments = []
+    labels = [described["label"] for described in listed]
+    if wanted and wanted not in labels:
+        reason = f"'{file}' holds no '{wanted}'; known: {', '.join(labels)}"
+        return [Instrument(str(file), "DSSI", file.stem, presets=None, reason=reason)]
     for described in listed:
         if wanted and wanted != described["label"]:
             continue

@@ -129,12 +129,15 @@ class Lv2File(PluginFile):
         return [self.binary(class_id), *self.bundle.sources(class_id)]
 
     def classes(self) -> list[PluginClass]:
-        """List the plugins of the bundle, from its files alone."""
-        described = self.bundle
-        return [
-            described.effect(uri) or described.plugin(uri, (*READY, *SERVED))
-            for uri in described.uris
-        ]
+        """List the plugins of the bundle, from its files alone; damaged ones are not usable."""
+        return [self._listed(uri) for uri in self.bundle.uris]
+
+    def _listed(self, uri: str) -> PluginClass:
+        try:
+            return self.bundle.effect(uri) or self.bundle.plugin(uri, (*READY, *SERVED))
+        except SynthError as error:
+            name = uri.rstrip("/").rpartition("/")[2]
+            return PluginClass(uri, name, unusable=f"cannot be read: {error}")
 
     def describe(self, class_id: str) -> PluginClass:
         """Describe a plugin, and make sure that it can be instantiated."""
