@@ -218,6 +218,10 @@ def test_only_sounds_in_the_folders_are_read(live, folder, tmp_path):
     assert "tone.wav" in live.files.sounds()
     assert "\n".join(live.files.sounds()).encode().count(b"caf") == 0
     assert "link.wav" not in live.files.sounds()
+    os.mkfifo(folder / "pipe.wav")
+    assert "pipe.wav" not in live.files.sounds()
+    with pytest.raises(InputError, match="unknown sound 'pipe.wav'"):
+        live.files.sound("pipe.wav")
     shutil.copy(folder / "tone.wav", folder / "flo\u0308te.wav")  # as a Mac spells it
     assert len(live.files.sound("fl\u00f6te.wav")) == len(live.files.sound("tone.wav"))
     (folder / "text.wav").write_text("no sound")
