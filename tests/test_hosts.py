@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from pyrosynth import synths
 from pyrosynth.audio.io import Note
 from pyrosynth.data.gathering import gather
 from pyrosynth.errors import InputError, SynthError
+from pyrosynth.live.files import SessionFiles
 from pyrosynth.synths import dssi
 from pyrosynth.synths.hosts.formats import choose, split_class
 from pyrosynth.synths.hosts.lv2_files import Bundle
@@ -165,6 +167,21 @@ def test_presets_go_out_and_come_back(tmp_path, lv2, clap):
     empty = bundle(tmp_path / "empty.lv2").path
     with pytest.raises(InputError, match="holds no preset for https://pyrosynth.example/probe"):
         lv2.read_bank(empty)
+
+
+def test_a_live_session_gives_several_presets_and_those_that_are_folders(tmp_path, lv2, clap):
+    for synth in (lv2, clap):
+        posterior = SimpleNamespace(synth=synth, run=SimpleNamespace(full_space=synth.param_space))
+        rows = draws(synth, 2)
+        suffix, content = SessionFiles(posterior).bank([("a / b", rows[0]), ("c", rows[1])])
+        assert suffix == f"{synth.preset_suffix}.zip"
+        (tmp_path / "both.zip").write_bytes(content)
+        shutil.unpack_archive(tmp_path / "both.zip", tmp_path)
+        for name, row in zip(("a  b 1", "c 2"), rows, strict=True):
+            (preset,) = synth.read_bank(tmp_path / f"{name}{synth.preset_suffix}")
+            np.testing.assert_allclose(preset.array(synth.param_space), row, atol=1e-6, rtol=1e-6)
+        suffix, content = SessionFiles(posterior).bank([("c", rows[0])])
+        assert suffix == synth.preset_suffix + (".zip" if synth is lv2 else "")
 
 
 def test_factory_programs_are_presets(lv2):

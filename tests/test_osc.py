@@ -413,6 +413,11 @@ def test_files_that_were_there_are_not_replaced(live, tmp_path):
             session.answer(address, ["take"])
         for _ in range(2):  # its own files are
             session.answer(address, ["mine"])
+    for address, suffix in (("/render", ".wav"), ("/save", ".json")):
+        (tmp_path / f"mine{suffix}").write_bytes(b"edited by hand")
+        with pytest.raises(InputError, match=r"mine\..* was changed since; give another name"):
+            session.answer(address, ["mine"])
+        assert (tmp_path / f"mine{suffix}").read_bytes() == b"edited by hand"
     assert (tmp_path / "take.wav").read_bytes() == b"a recording that exists once"
     assert (tmp_path / "take.json").read_bytes() == b"a preset that exists once"
 

@@ -272,7 +272,7 @@ def writing(path: Path) -> Iterator[None]:
                 f"the machine is short of memory, processes or open files ({error.strerror}); end "
                 f"other programs and run the command again, '{_told(path)}' is untouched"
             ) from error
-        if isinstance(error, IsADirectoryError):
+        if isinstance(error, IsADirectoryError) and path.is_dir():
             raise InputError(
                 f"'{_told(path)}' is a folder, where a file is written; give the name of a file"
             ) from error

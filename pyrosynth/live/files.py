@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Audio, save_audio
 from pyrosynth.audio.sound_files import folder_of_sounds, sound_files
-from pyrosynth.errors import InputError, require_type, unknown
+from pyrosynth.errors import InputError, PyrosynthError, require_type, unknown
 from pyrosynth.files import writable
 from pyrosynth.inference.hearing import Hearing
 from pyrosynth.inference.posterior import Posterior
+from pyrosynth.synths.base import Synth
 from pyrosynth.synths.presets import Preset, preset_json
 from pyrosynth.synths.sandbox import Scratch
 
@@ -43,7 +45,7 @@ class SessionFiles:
 
     def __init__(self, posterior: Posterior, folders: Sequence[str | Path] = ()) -> None:
         self._posterior = posterior
-        self.written: set[Path] = set()
+        self.written: dict[Path, str] = {}
         # By folder, those of earlier servers too; the one played last at the end.
         self._notes: dict[Path, OrderedDict[Path, None]] = {}
         self.folders = [Path(os.path.realpath(folder_of_sounds(one))) for one in folders]
@@ -116,7 +118,7 @@ class SessionFiles:
         Raises:
             InputError: It cannot be written, or another file has its name.
         """
-        file = writable(folder) / f"note-{pitch}-{_digest(audio)}.wav"
+        file = writable(folder) / f"note-{pitch}-{_digest(audio.tobytes())}.wav"
         if folder not in self._notes:
             self._notes[folder] = _written_before(folder)
         if not file.exists():
@@ -139,17 +141,28 @@ class SessionFiles:
             presets: Name and native values of all parameters, shape (n_params,), of each.
 
         Returns:
-            How the name of the file ends, and what is in it: the synth's own format, or JSON if
-            it has none, a list where there are several.
+            How the name of the file ends, and what is in it: the synth's own format, as a ZIP
+            archive where it is a folder, such as of LV2, or holds one preset and there are
+            several; or JSON if it has none, a list where there are several.
         """
         synth, space = self._posterior.synth, self._posterior.run.full_space
         named = [Preset.from_array(space, v, name, "pyrosynth") for name, v in presets]
         with Scratch() as scratch:
             file = scratch.path / f"preset{synth.preset_suffix}"
             if synth.write_bank(file, named):
+                if file.is_dir() or (len(named) > 1 and _holds_one(synth, file)):
+                    return f"{synth.preset_suffix}.zip", _zipped(synth, named, scratch.path)
                 return synth.preset_suffix, file.read_bytes()
         texts = [self.text(values, name) for name, values in presets]
         return ".json", (texts[0] if len(texts) == 1 else f"[{','.join(texts)}]\n").encode()
+
+    def may_write(self, file: Path) -> bool:
+        """Tell whether a file is not there, or is as this session has written it."""
+        return not file.exists() or self.written.get(file) == _digest(file.read_bytes())
+
+    def wrote(self, file: Path) -> None:
+        """Remember a file that this session has written."""
+        self.written[file] = _digest(file.read_bytes())
 
     def text(self, values: Values, name: str) -> str:
         """Describe a preset as JSON that any host can play, see `pyrosynth.synths.presets`."""
@@ -159,8 +172,8 @@ class SessionFiles:
         return json.dumps(facts, indent=1) + "\n"
 
 
-def _digest(audio: Audio) -> str:
-    return hashlib.blake2b(audio.tobytes(), digest_size=8).hexdigest()
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def _written_before(folder: Path) -> OrderedDict[Path, None]:
@@ -177,7 +190,7 @@ def _is_note(file: Path) -> bool:
     try:
         if named is None or not file.is_file() or file.stat().st_size > LARGEST_FILE:
             return False
-        return _digest(soundfile.read(file, dtype="float32")[0]) == named[1]
+        return _digest(soundfile.read(file, dtype="float32")[0].tobytes()) == named[1]
     except (OSError, soundfile.LibsndfileError):
         return False
 
@@ -207,3 +220,23 @@ def _read(file: Path, name: str, posterior: Posterior) -> list[Hearing]:
         return posterior.hear(file)
     except InputError as error:
         raise InputError(str(error).replace(str(file), name)) from error
+
+
+def _holds_one(synth: Synth, file: Path) -> bool:
+    """Tell whether a file that was written for several presets holds only the first."""
+    try:
+        return len(synth.read_bank(file)) == 1
+    except PyrosynthError:  # a class that writes its format need not read it
+        return False
+
+
+def _zipped(synth: Synth, presets: Sequence[Preset], place: Path) -> bytes:
+    """Return a ZIP archive with a file, or a folder, of the synth's format for each preset."""
+    (place / "presets").mkdir()
+    for i, preset in enumerate(presets, 1):
+        stem = (
+            "".join(c for c in preset.name if c.isalnum() or c in " -_").strip()[:80] or "preset"
+        )
+        number = f" {i}" if len(presets) > 1 else ""
+        synth.write_bank(place / "presets" / f"{stem}{number}{synth.preset_suffix}", [preset])
+    return Path(shutil.make_archive(str(place / "archive"), "zip", place / "presets")).read_bytes()

@@ -274,7 +274,8 @@ def _render(session: Session, arguments: Arguments) -> list[Answer]:
     file = _target(session, name, ".wav")
     sound = live.render(session.place.values)
     save_audio(file, sound.audio, live.posterior.run.features.sample_rate)
-    return [("/rendered", [file])]
+    live.files.wrote(file)
+    return [("/rendered", [str(file)])]
 
 
 @message(
@@ -287,8 +288,9 @@ def _save(session: Session, arguments: Arguments) -> list[Answer]:
     (name,) = map(str, arguments)
     suffix, content = session.live.files.bank([(name, session.place.values)])
     file = _target(session, name, suffix)
-    write_bytes(Path(file), content)
-    return [("/saved", [file])]
+    write_bytes(file, content)
+    session.live.files.wrote(file)
+    return [("/saved", [str(file)])]
 
 
 @message(
@@ -362,14 +364,15 @@ def _stop(session: Session, arguments: Arguments) -> list[Answer]:
     return [("/stopped", [])]
 
 
-def _target(session: Session, name: str, suffix: str) -> str:
+def _target(session: Session, name: str, suffix: str) -> Path:
     """Return where a file of that name may be written."""
     if session.out is None:
         raise InputError("no folder to write into; start the server with --out FOLDER")
     if not name.strip() or len(name) > 80 or not all(c.isalnum() or c in " -_" for c in name):
         raise InputError(f"'{name[:80]}' cannot name a file; use letters, digits, space, - and _")
-    file, written = writable(session.out) / f"{name}{suffix}", session.live.files.written
-    if file.exists() and file not in written:
-        raise InputError(f"'{file.name}' was there before this server; give another name")
-    written.add(file)
-    return str(file)
+    file = writable(session.out) / f"{name}{suffix}"
+    if not session.live.files.may_write(file):
+        raise InputError(
+            f"'{file.name}' was there before this server, or was changed since; give another name"
+        )
+    return file
