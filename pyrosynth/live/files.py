@@ -148,11 +148,17 @@ class SessionFiles:
         synth, space = self._posterior.synth, self._posterior.run.full_space
         named = [Preset.from_array(space, v, name, "pyrosynth") for name, v in presets]
         with Scratch() as scratch:
-            file = scratch.path / f"preset{synth.preset_suffix}"
-            if synth.write_bank(file, named):
-                if file.is_dir() or (len(named) > 1 and _holds_one(synth, file)):
-                    return f"{synth.preset_suffix}.zip", _zipped(synth, named, scratch.path)
-                return synth.preset_suffix, file.read_bytes()
+            folder = scratch.path / "presets"
+            folder.mkdir()
+            places = [folder / f"{name}{synth.preset_suffix}" for name in _file_names(named)]
+            if synth.write_bank(places[0], named):
+                if len(named) > 1 and _holds_one(synth, places[0]):
+                    for place, preset in zip(places[1:], named[1:], strict=True):
+                        synth.write_bank(place, [preset])
+                elif places[0].is_file():
+                    return synth.preset_suffix, places[0].read_bytes()
+                archive = shutil.make_archive(str(scratch.path / "archive"), "zip", folder)
+                return f"{synth.preset_suffix}.zip", Path(archive).read_bytes()
         texts = [self.text(values, name) for name, values in presets]
         return ".json", (texts[0] if len(texts) == 1 else f"[{','.join(texts)}]\n").encode()
 
@@ -222,6 +228,11 @@ def _read(file: Path, name: str, posterior: Posterior) -> list[Hearing]:
         raise InputError(str(error).replace(str(file), name)) from error
 
 
+def is_plain(character: str) -> bool:
+    """Tell whether a character may be in the name of a file that a session writes."""
+    return character.isalnum() or character in " -_"
+
+
 def _holds_one(synth: Synth, file: Path) -> bool:
     """Tell whether a file that was written for several presets holds only the first."""
     try:
@@ -230,13 +241,7 @@ def _holds_one(synth: Synth, file: Path) -> bool:
         return False
 
 
-def _zipped(synth: Synth, presets: Sequence[Preset], place: Path) -> bytes:
-    """Return a ZIP archive with a file, or a folder, of the synth's format for each preset."""
-    (place / "presets").mkdir()
-    for i, preset in enumerate(presets, 1):
-        stem = (
-            "".join(c for c in preset.name if c.isalnum() or c in " -_").strip()[:80] or "preset"
-        )
-        number = f" {i}" if len(presets) > 1 else ""
-        synth.write_bank(place / "presets" / f"{stem}{number}{synth.preset_suffix}", [preset])
-    return Path(shutil.make_archive(str(place / "archive"), "zip", place / "presets")).read_bytes()
+def _file_names(presets: Sequence[Preset]) -> list[str]:
+    """Return names of files for presets, no two alike, of characters that every system takes."""
+    names = ["".join(filter(is_plain, preset.name)).strip()[:80] or "preset" for preset in presets]
+    return names if len(names) == 1 else [f"{name} {i}" for i, name in enumerate(names, 1)]

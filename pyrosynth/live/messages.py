@@ -11,6 +11,7 @@ from pyrosynth.errors import InputError, integer, number, unknown, unrepeated_ke
 from pyrosynth.files import writable, write_bytes
 from pyrosynth.live.analysis import sweep
 from pyrosynth.live.controllers import HIGHEST, Controller
+from pyrosynth.live.files import is_plain
 from pyrosynth.live.protocol import MESSAGES as MESSAGES
 from pyrosynth.live.protocol import PROTOCOL, Answer, Arguments, Session, message
 
@@ -368,7 +369,7 @@ def _target(session: Session, name: str, suffix: str) -> Path:
     """Return where a file of that name may be written."""
     if session.out is None:
         raise InputError("no folder to write into; start the server with --out FOLDER")
-    if not name.strip() or len(name) > 80 or not all(c.isalnum() or c in " -_" for c in name):
+    if not name.strip() or len(name) > 80 or not all(map(is_plain, name)):
         raise InputError(f"'{name[:80]}' cannot name a file; use letters, digits, space, - and _")
     file = writable(session.out) / f"{name}{suffix}"
     if not session.live.files.may_write(file):
