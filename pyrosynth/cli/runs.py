@@ -299,7 +299,7 @@ def explore(
         workers=workers,
     )
     show(facts, [*told(facts), opens(out)], as_json)
-    tell_failures(facts["failed"].values())
+    tell_failures(f"{part} is left out: {why}" for part, why in facts["failed"].items())
 
 
 def serve(

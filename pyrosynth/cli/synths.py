@@ -13,11 +13,11 @@ from pyrosynth.cli.options import (
     Scheduler,
     Seed,
     Workers,
-    complain,
     csv_file,
     say,
     settings,
     show,
+    tell_failures,
 )
 from pyrosynth.errors import SynthError, counted, unknown
 from pyrosynth.files import atomic, typed
@@ -90,11 +90,7 @@ def scan(
         lines = ["no instrument there; 'pyrosynth synths' lists those that need no plugin"]
     if lines or as_json:
         show({"synths": [instrument.to_json() for instrument in found]}, lines, as_json)
-    unusable = [instrument for instrument in found if paths and instrument.reason]
-    for instrument in unusable:
-        complain(instrument.reason)
-    if unusable:
-        raise typer.Exit(2)
+    tell_failures(one.reason for one in found if paths and one.reason)
 
 
 def render(

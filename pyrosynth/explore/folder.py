@@ -91,7 +91,7 @@ class Folder:
         except (SynthError, InputError) as error:  # such as of a place where no preset sounds
             if self.failed and not self.rendered:
                 raise
-            self.failed[name], result = f"{name} is left out: {error}", None
+            self.failed[name], result = str(error), None
         self.bar.update()
         return result
 
