@@ -125,9 +125,9 @@ class Amsynth(DssiSynth):
 
     def read_controllers(self, content: str) -> dict[str, int]:
         """Read ``~/.config/amsynth/controllers``: a parameter's name for each controller."""
-        lines = content.split()
+        lines, known = content.split(), {*SPACE.names, NO_PARAMETER}
         for number, name in enumerate(lines, 1):
-            if name not in {*SPACE.names, NO_PARAMETER}:
+            if name not in known:
                 raise InputError(f"its line {number}, '{name}', is no parameter of amsynth")
         if len(lines) != CONTROLLERS:
             held = counted(len(lines), "line")

@@ -154,15 +154,14 @@ def from_spec(
 
 def _difference(synth: Synth, space: ParamSpace) -> str:
     """Say why native values do not mean to a synth what they mean in a space; empty if they do."""
-    differs = ""
     if len(synth.param_space) != len(space):
-        differs = f"it has {counted(len(synth.param_space), 'parameter')}, it had {len(space)}"
-    for now, before in zip(synth.param_space.params, space.params, strict=False):
+        return f"it has {counted(len(synth.param_space), 'parameter')}, it had {len(space)}"
+    for now, before in zip(synth.param_space.params, space.params, strict=True):
         for field in MEANING:
             new, old = getattr(now, field), getattr(before, field)
-            if new != old and not differs:
-                differs = f"{field} of its parameter '{before.name}' is {new!r}, it was {old!r}"
-    return differs
+            if new != old:
+                return f"{field} of its parameter '{before.name}' is {new!r}, it was {old!r}"
+    return ""
 
 
 def _rebuilt(options: dict[str, Any], *, changed: bool = False) -> Synth:

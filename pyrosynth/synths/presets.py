@@ -225,8 +225,7 @@ def checked_values(values: ArrayLike, space: ParamSpace, n_axes: int) -> NDArray
         InputError: They have another shape, are no finite numbers, or lie far outside their
             ranges.
     """
-    rows: Any = values if isinstance(values, Sequence) else [values]
-    rows = [values] if isinstance(values, memoryview) else rows  # those of rows do not iterate
+    rows = values if isinstance(values, list | tuple) else [values]
     if any(isinstance(row, Preset) for row in rows):
         raise InputError(f"values are {shown(values)}; give preset.array(synth.param_space)")
     array = np.array(space.within(values), order="C")
