@@ -161,7 +161,7 @@ class Steering:
 def _mean(changes: Float) -> Float:
     """Return the means (n_tags, 5) over the presets that are not left out; NaN if all are."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
+        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
         return np.asarray(np.nanmean(changes, axis=1))
 
 
