@@ -9,9 +9,11 @@ import json
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from contextlib import suppress
@@ -21,7 +23,7 @@ from urllib.parse import quote, unquote, urlencode
 import numpy as np
 import pytest
 import soundfile
-from aiohttp import ClientSession
+from aiohttp import ClientError, ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 from lively import other_run, small_posterior
 
@@ -36,6 +38,7 @@ from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live import connections, osc, plane, web
 from pyrosynth.live.engine import WAITING, Live
+from pyrosynth.live.osc_packets import write
 from pyrosynth.live.page_state import PageState
 from pyrosynth.live.searching import FIRST_EACH, SHOWN, begin, shown
 from pyrosynth.live.server import serve
@@ -342,6 +345,49 @@ def test_the_server_ends_at_once_whatever_is_under_way(monkeypatch, waits):
     assert time.monotonic() - began < 10.0  # searches of a minute
 
 
+@pytest.mark.parametrize("by", ["page", "OSC"])
+def test_the_server_ends_though_the_code_of_a_synth_never_comes_back(tmp_path, monkeypatch, by):
+    monkeypatch.setattr(osc, "ENDING_SECONDS", 0.5)
+    said, called, never = [], threading.Event(), threading.Event()
+    before = set(threading.enumerate())
+
+    def write_bank(file, presets):
+        called.set()
+        return never.wait()
+
+    async def run(live):
+        options = {"port": 0, "osc_port": 0, "out": str(tmp_path), "say": said.append}
+        serving = asyncio.create_task(serve(live, "small", **options))
+        while "Ctrl-C ends it" not in said:
+            await asyncio.sleep(0.01)
+        async with ClientSession() as session, asyncio.timeout(30.0):
+            if by == "page":
+                asked = json.dumps({"values": live.known(1).tolist(), "name": "mine"})
+                place = f"{said[0].split()[1]}api/file"
+                asking = asyncio.create_task(session.post(place, data=asked))
+            else:
+                port = int(re.search(r":(\d+) \(UDP\)", said[1])[1])
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                    client.sendto(write("/save", ["mine"]), ("127.0.0.1", port))
+                asking = asyncio.create_task(asyncio.sleep(0))
+            while not called.is_set():
+                await asyncio.sleep(0.01)
+            signal.raise_signal(signal.SIGTERM)
+            await serving
+            with suppress(ClientError):
+                await asking
+
+    try:
+        with Live(small_posterior()[1]) as live, monkeypatch.context() as patch:
+            patch.setattr(live.posterior.synth, "write_bank", write_bank)
+            asyncio.run(run(live))
+            left = [thread for thread in threading.enumerate() if thread not in before]
+    finally:
+        never.set()
+    assert left
+    assert all(thread.daemon for thread in left)  # which the end of a program does not wait for
+
+
 def test_a_server_that_warms_up_ends_at_once():
     command = [sys.executable, "-m", "pyrosynth", "serve", str(small_posterior()[0])]
     with subprocess.Popen(
@@ -422,6 +468,18 @@ def test_a_preset_that_does_not_fit_costs_only_itself_of_a_bank(live, monkeypatc
     ((status, bank, headers),) = ask(live, post("/api/bank", mixed))
     assert (status, bank) == (200, b"a")
     assert unquote(headers["X-Left-Out"]).endswith("; 'b' (b is too long)")
+
+
+def test_whatever_a_synth_raises_as_it_writes_is_answered(live, monkeypatch):
+    def write_bank(*_):
+        return next(iter(()))
+
+    asked = post("/api/file", {"values": live.known(1).tolist(), "name": "mine"})
+    with monkeypatch.context() as patch:
+        patch.setattr(live.posterior.synth, "write_bank", write_bank)
+        ((status, content, _),) = ask(live, asked)
+    assert status == 500
+    assert "StopIteration" in json.loads(content)["error"]
 
 
 def test_a_point_comes_with_its_sound_where_that_is_wanted_and_can_be_had(live):

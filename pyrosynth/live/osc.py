@@ -13,7 +13,6 @@ import socket
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from copy import copy
 
@@ -21,6 +20,7 @@ from pythonosc.osc_message_builder import BuildError
 
 from pyrosynth.errors import InputError, counted, integer, one_line, reason
 from pyrosynth.explore.places import Place
+from pyrosynth.live.background import in_background
 from pyrosynth.live.connections import failure
 from pyrosynth.live.engine import Live
 from pyrosynth.live.messages import MESSAGES
@@ -33,6 +33,7 @@ HOSTS, PORTS = 64, 64  # that are remembered, of each host; the one silent longe
 QUEUED = 128  # datagrams of a port that wait
 HOST_SHARE, SHARE = 0.5, 0.8  # of the server's time: of one host, and of all
 BURST_SECONDS = 0.25  # of work at once
+ENDING_SECONDS = 5.0  # for what is being worked on when the server ends
 PENDING = {"work": 8, "notes": 64}  # slow messages of a lane that may wait; of one host half
 COMPLAINTS_SECONDS = 1.0  # between two complaints about a flood
 REMEMBERED = 32  # bundles of a port that are recognised when they arrive again
@@ -123,7 +124,8 @@ class OscServer:
         self.hosts: OrderedDict[str, Host] = OrderedDict()
         self._turns: deque[Host] = deque()  # hosts for which something waits
         self._credit = Credit(SHARE)
-        self._pools = {lane: ThreadPoolExecutor(1, f"osc-{lane}") for lane in PENDING}
+        self._lanes = {lane: asyncio.Lock() for lane in PENDING}
+        self._closing = False
         self._slow = Counter[str]()  # of all hosts
         self._tasks: set[asyncio.Task[None]] = set()
         self._working: asyncio.Handle | None = None
@@ -156,14 +158,13 @@ class OscServer:
         asyncio.get_running_loop().add_reader(bound, self._drain)
 
     async def close(self) -> None:
-        """Stop listening; what is being worked on is finished first, what waits is dropped."""
+        """Stop listening; what waits is dropped, what is being worked on may end for a while."""
+        self._closing = True
         asyncio.get_running_loop().remove_reader(self.endpoint)
         if self._working:
             self._working.cancel()
-        for pool in self._pools.values():
-            pool.shutdown(wait=False, cancel_futures=True)
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=ENDING_SECONDS)
         self.endpoint.close()
 
     def _drain(self) -> None:
@@ -267,13 +268,10 @@ class OscServer:
         else:
             session = copy(host.session)  # as it is now, whatever is sent meanwhile
             began_at = session.place
-            answer = asyncio.get_running_loop().run_in_executor(
-                self._pools[lane], session.answer, address, arguments
-            )
             host.slow[lane] += 1
             self._slow[lane] += 1
             task = asyncio.get_running_loop().create_task(
-                self._later(host, sender, part, answer, session, began_at)
+                self._later(host, sender, part, session, began_at)
             )
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -283,13 +281,16 @@ class OscServer:
         host: Host,
         sender: Address,
         part: Sent,
-        answer: "asyncio.Future[list[Answer]]",
         session: Session,
         began_at: Place,
     ) -> None:
-        """Tell the answer to a slow message, which may have led the session elsewhere."""
-        await asyncio.wait([answer])
+        """Answer a slow message when its turn comes; it may lead the session elsewhere."""
         lane = MESSAGES[part[0]].lane
+        async with self._lanes[lane]:
+            if self._closing:
+                return
+            answer = in_background(session.answer, *part)
+            await asyncio.wait([answer])
         host.slow[lane] -= 1
         self._slow[lane] -= 1
         if session.place is not began_at:

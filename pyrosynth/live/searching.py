@@ -4,12 +4,9 @@ It is the search of ``infer``, told as it goes on, and ends at the same preset; 
 shown was rendered and measured.
 """
 
-import asyncio
-import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +18,7 @@ from pyrosynth.explore.places import Float
 from pyrosynth.inference.hearing import Hearing, choose, hearing_advice, open_search
 from pyrosynth.inference.pool import IN_TUNE, Pool
 from pyrosynth.inference.search import PART, Search
-from pyrosynth.live.connections import failure
+from pyrosynth.live.background import Tell
 from pyrosynth.live.page_state import PageState
 from pyrosynth.synths.worker_process import BATCH_SIZE
 from pyrosynth.training.torch_modes import plain_torch
@@ -33,9 +30,6 @@ PATIENCE_SECONDS = 60.0  # for the search before this one to end
 LOOK_SECONDS = 0.25  # between two looks whether its turn has come
 CLOUD = 16  # draws of the posterior that are shown on the plane
 HALO = (0.1, 0.9)  # quantiles of the draws, for each parameter
-
-Result = TypeVar("Result")
-Tell = Callable[[dict[str, Any]], bool]
 
 
 class Stopped(Exception):
@@ -201,54 +195,3 @@ def tuning(off: float) -> str:
     if abs(off) <= IN_TUNE:
         return "in tune"
     return f"{100 * abs(off):.0f} cents {'sharp' if off > 0 else 'flat'}"
-
-
-async def in_thread(
-    work: Callable[[Tell], object], is_there: Callable[[], bool], asked: str
-) -> AsyncGenerator[dict[str, Any], None]:
-    """Do something in a thread, and yield what it tells; what goes wrong is told as ``error``.
-
-    Args:
-        work: What to do.
-        is_there: Asked in that thread, tells whether the client is still there.
-        asked: What it is and for whom, for the log.
-    """
-    loop, listening = asyncio.get_running_loop(), True
-    told: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-
-    def tell(news: dict[str, Any]) -> bool:
-        if listening and news:
-            loop.call_soon_threadsafe(told.put_nowait, news)
-        return listening and is_there()
-
-    def run() -> None:
-        try:
-            work(tell)
-        except (Exception, SystemExit) as error:  # whatever the code of a run or a synth does
-            tell({"error": failure(error, asked)})
-        finally:
-            if listening:
-                loop.call_soon_threadsafe(told.put_nowait, None)
-
-    running = asyncio.ensure_future(in_background(run))
-    try:
-        while (news := await told.get()) is not None:
-            yield news
-        await running
-    finally:
-        listening = False
-
-
-async def in_background(work: Callable[..., Result], *given: Any) -> Result:
-    """Do something in a thread of its own, for which the end of the program does not wait."""
-    done: Future[Result] = Future()
-
-    def run() -> None:
-        done.set_running_or_notify_cancel()
-        try:
-            done.set_result(work(*given))
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return await asyncio.wrap_future(done)

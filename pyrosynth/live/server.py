@@ -23,10 +23,10 @@ from pyrosynth.errors import (
     require_type,
 )
 from pyrosynth.live import osc
+from pyrosynth.live.background import in_background
 from pyrosynth.live.connections import server_log
 from pyrosynth.live.engine import Live
 from pyrosynth.live.midi import MidiPorts
-from pyrosynth.live.searching import in_background
 from pyrosynth.live.web import Site, address
 
 HOST = re.compile(r"[\w-]+(\.[\w-]+)*\.?")  # a name
@@ -94,7 +94,7 @@ async def serve(
             raise await _in_use(host, port, site.page.identity, error) from error
         here = listening.sockets[0].getsockname()[:2]
         closing = loop.create_task(site.connections.close_late_ones())
-        warming = loop.create_task(in_background(_warm_up, live))
+        warming = in_background(_warm_up, live)
         try:
             server = await osc.listen(
                 live, host, osc_port, out, stop.set, lambda told: site.midi.tell(told.place.values)
@@ -109,7 +109,7 @@ async def serve(
                 if not ipaddress.ip_address(here[0]).is_loopback:
                     say("anybody who can reach this machine can use it; it knows no passwords")
                     say("from elsewhere: by its address, or by a name that --allow NAME gives")
-                if browse and not await asyncio.to_thread(_opened, f"http://{address(*here)}/"):
+                if browse and not await in_background(_opened, f"http://{address(*here)}/"):
                     say("there is no browser here; open that address in one")
                 say("Ctrl-C ends it")
                 await stop.wait()

@@ -4,7 +4,6 @@ The page keeps what it shows; every request says all that is needed to answer it
 goes away or a server that is started again loses nothing.
 """
 
-import asyncio
 import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Collection
@@ -16,6 +15,7 @@ from urllib.parse import quote, urlsplit
 from aiohttp import ClientError, web
 
 from pyrosynth.errors import InputError, PyrosynthError, checked_seed, integer, one_line, reason
+from pyrosynth.live.background import in_background, in_thread
 from pyrosynth.live.connections import BODY_SECONDS, WAIT_SECONDS, Connections, failure
 from pyrosynth.live.engine import Live
 from pyrosynth.live.files import LARGEST_FILE
@@ -24,7 +24,7 @@ from pyrosynth.live.midi import MidiPorts
 from pyrosynth.live.page_state import POINT, PageState
 from pyrosynth.live.questions import locked, name_of, one_of, presets_of, question, question_of
 from pyrosynth.live.relatives import children, similar
-from pyrosynth.live.searching import GrowingSearch, in_background, in_thread
+from pyrosynth.live.searching import GrowingSearch
 from pyrosynth.live.sounds import Sound
 
 PAGES = Path(__file__).parent / "page"
@@ -145,7 +145,7 @@ class Site:
 
     async def _point(self, request: web.Request) -> web.Response:
         asked = await self._question(request, *POINT)
-        return web.json_response(await asyncio.to_thread(self.page.point, asked))
+        return web.json_response(await in_background(self.page.point, asked))
 
     async def _sound(self, request: web.Request) -> web.Response:
         asked = await self._question(request, "values", "pitch", "hold")
@@ -155,12 +155,12 @@ class Site:
             note = self.live.note(
                 asked.get("pitch", own.pitch), asked.get("hold", own.hold_seconds)
             )
-        return self._told(await asyncio.to_thread(self.live.render, values, note))
+        return self._told(await in_background(self.live.render, values, note))
 
     async def _known(self, request: web.Request) -> web.Response:
         number = int(request.match_info["number"])
         number = integer("preset number", number, 0, len(self.live.space) - 1)
-        return self._told(await asyncio.to_thread(self.live.render, self.live.known(number)))
+        return self._told(await in_background(self.live.render, self.live.known(number)))
 
     async def _search(self, request: web.Request) -> web.StreamResponse:
         """Answer by lines of JSON, whenever there is something new, until the page has gone."""
@@ -198,7 +198,7 @@ class Site:
     async def _similar(self, request: web.Request) -> web.Response:
         asked = await self._question(request, "z", "values")
         place = self.live.at(asked["z"], asked["values"])
-        found = await asyncio.to_thread(similar, self.page, place)
+        found = await in_background(similar, self.page, place)
         return web.json_response({"similar": found})
 
     async def _breed(self, request: web.Request) -> web.Response:
@@ -206,13 +206,13 @@ class Site:
         parents = presets_of(asked, "parents", 2, 2)
         first, second = (self.live.at(parent["z"], parent["values"]) for parent in parents)
         seed = checked_seed(asked.get("seed", 0))
-        bred = await asyncio.to_thread(children, self.page, first, second, seed, locked(asked))
+        bred = await in_background(children, self.page, first, second, seed, locked(asked))
         return web.json_response({"children": bred})
 
     async def _bank(self, request: web.Request) -> web.Response:
         asked = await self._question(request, "presets")
         presets = presets_of(asked, "presets", 1, MOST_PRESETS)
-        written = await asyncio.to_thread(kept_bank, self.live, presets)
+        written = await in_background(kept_bank, self.live, presets)
         return self._written(*written)
 
     async def _file(self, request: web.Request) -> web.Response:
@@ -221,7 +221,7 @@ class Site:
         if one_of(asked, "format", FORMATS) == "json":
             suffix, content = ".json", self.live.files.text(values, name).encode()
         else:
-            suffix, content = await asyncio.to_thread(self.live.files.bank, [(name, values)])
+            suffix, content = await in_background(self.live.files.bank, [(name, values)])
         return self._written(suffix, content)
 
     async def _midi(self, request: web.Request) -> web.Response:
