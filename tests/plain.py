@@ -12,7 +12,7 @@ from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.voice_params import SPACE, bank
 
 PLAIN, STEPPED = "plain:Plain", "plain:Stepped"  # what commands call them
-FAILS = "PLAIN_FAILS"  # in the environment: a control, and above which value a sound fails
+FAILS = "PLAIN_FAILS"  # in the environment: a control or the pitch, and above which a sound fails
 LAST = 99  # setting of a control of `Stepped`
 HARMONICS = np.arange(1, 65)
 TABLE = 1024  # samples of one period
@@ -34,7 +34,7 @@ class Plain(Synth):
     def render(self, values, note, sample_rate):
         knob = dict(zip(SPACE.names, np.clip(values, SPACE.minimum, SPACE.maximum), strict=True))
         control, most = os.environ.get(FAILS, "level inf").split()
-        if knob[control] > float(most):
+        if {**knob, "pitch": note.pitch}[control] > float(most):
             return np.full(note.n_samples(sample_rate), np.nan, np.float32)
         time = np.arange(note.n_samples(sample_rate), dtype=np.float32) / sample_rate
         attack, decay, release, falling = (

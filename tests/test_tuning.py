@@ -12,6 +12,7 @@ import soundfile
 import torch
 from hums import hum
 from lively import small_posterior
+from plain import FAILS
 
 from pyrosynth.audio.background import fit_length
 from pyrosynth.audio.coverage import coverage_advice
@@ -33,7 +34,7 @@ from pyrosynth.inference.hearing import (
     open_search,
     refine,
 )
-from pyrosynth.inference.infer import infer_sounds
+from pyrosynth.inference.infer import infer_sound, infer_sounds
 from pyrosynth.inference.pool import NO_FARTHER_DB, Pool
 from pyrosynth.live.searching import shown, tuning
 from pyrosynth.synths import load_synth
@@ -482,6 +483,56 @@ def test_infer_says_what_to_play_and_keeps_what_was_made(tmp_path, capfd):
     assert main([*one, "--own-level", "--force"]) == 0
     assert not (folder / "played.wav").exists()
     assert "play" not in json.loads((folder / "preset.json").read_text())
+
+
+def test_a_preset_that_fails_where_it_is_to_be_played_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv(FAILS, "pitch 61")
+    save_audio(tmp_path / "hum.wav", hum(67, 0.9), RATE)
+    (found,), failed = infer_sounds(
+        small_posterior()[1], [tmp_path / "hum.wav"], tmp_path / "out", budget=12, draws=4,
+        workers=1, progress=False,
+    )  # fmt: skip
+    assert failed == []
+    assert "the synth gave no numbers when it played" in found.advice
+    assert found.advice.endswith("no played.wav")
+    facts = json.loads((tmp_path / "out" / "hum" / "preset.json").read_text())
+    assert facts["play"] == found.play
+    assert "lsd_db" not in found.play
+    written = {file.name for file in (tmp_path / "out" / "hum").iterdir()}
+    assert {"render.wav", "posterior.nc", "report.html"} < written
+    assert "played.wav" not in written
+
+
+class Tiring(Renderer):
+    """A synth that fails after so many sounds."""
+
+    left = 12
+
+    def render(self, values, **options):
+        rendered = super().render(values, **options)
+        self.left -= len(rendered.reason)
+        if self.left < 0:
+            rendered.reason[:] = "crashed"
+            rendered.audio[:] = 0.0
+        return rendered
+
+
+def test_a_preset_that_fails_when_it_is_played_again_is_kept_without_its_sound(tmp_path):
+    _, posterior = small_posterior()
+    save_audio(tmp_path / "noise.wav", noise(), RATE)
+    features = posterior.run.features
+    with Tiring(
+        posterior.synth, posterior.run.note, features.sample_rate, workers=1, keep_audio=True,
+        transform=features,
+    ) as renderer:  # fmt: skip
+        found = infer_sound(
+            posterior, tmp_path / "noise.wav", tmp_path / "noise", renderer, budget=12, draws=4
+        )
+    assert found.advice.endswith(
+        "the synth crashed when it played the preset again; no render.wav"
+    )
+    written = {file.name for file in (tmp_path / "noise").iterdir()}
+    assert written - {".pyrosynth.json"} == {"posterior.nc", "preset.json", "report.html"}
 
 
 @pytest.mark.parametrize("begins", [0.0, np.pi])

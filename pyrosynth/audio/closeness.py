@@ -11,6 +11,7 @@ OUT_OF_REACH = "out of this synth's reach"
 # Random pairs of amsynth's presets are some 11 dB apart, divided by the root of their share over
 # this one, at every share; three quarters of the presets sound in more cells.
 FULL = 0.2
+FAINTEST = 0.01  # share of a sound above the floor; that of 99.8 % of amsynth's presets is larger
 SMALLEST = 1e-4  # the share that a sound which is not heard at all is taken to have
 
 
@@ -67,4 +68,14 @@ def short_advice(lsd_db: float, audible: float) -> str:
     return (
         f"it sounds in only {100 * audible:.1f} % of the spectrogram, so {lsd_db:.2f} dB weigh as "
         f"much as {weighed(lsd_db, audible):.1f} dB of a longer or broader sound"
+    )
+
+
+def faint_advice(audible: float) -> str:
+    """Say that a sound is too faint for its distance to mean anything; empty if it is not."""
+    if audible >= FAINTEST:
+        return ""
+    return (
+        f"only {100 * audible:.1f} % of the sound lie above the floor of the features, so a small "
+        "distance says nothing; leave out own_level (--own-level), or record it louder"
     )

@@ -224,7 +224,7 @@ def play_tuned(posterior: "Posterior", tuned: TunedSound, values: NDArray[np.flo
     with Renderer(posterior.synth, tuned.note, rate, workers=1, keep_audio=True) as renderer:
         rendered = renderer.render(values[None])
     if rendered.failed[0]:
-        raise SynthError(f"the synth {rendered.reason[0]} when it played {tuned.words}")
+        raise SynthError(f"the synth {rendered.fate(0)} when it played {tuned.words}")
     assert rendered.audio is not None
     return rendered.audio[0]
 

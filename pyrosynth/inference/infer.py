@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth._version import __version__
-from pyrosynth.audio.closeness import short_advice
+from pyrosynth.audio.closeness import faint_advice, short_advice
 from pyrosynth.audio.io import Audio, load_audio, save_audio
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import (
     MOST,
     InputError,
     PyrosynthError,
+    SynthError,
     checked_path,
     checked_seed,
     integer,
@@ -47,7 +48,6 @@ from pyrosynth.synths.presets import Preset, preset_json
 from pyrosynth.synths.rendering import Renderer, RenderResult
 
 PRESET, SOUND, POSTERIOR = "preset.json", "render.wav", "posterior.nc"
-FAINTEST = 0.01  # share of a sound above the floor; that of 99.8 % of amsynth's presets is larger
 PLAYED, REPORT = "played.wav", "report.html"
 IMPORTED_LATE = ("h5netcdf", "jinja2", "numba", "sklearn.cluster", "sklearn.decomposition")
 SOUND_HASH, FILE_HASH = "sound_sha256", "file_sha256"
@@ -220,7 +220,7 @@ def infer_sound(
     The folder holds ``preset.json``, the synth's own file if it has one, ``render.wav`` (what
     the synth plays for exactly that preset), ``posterior.nc`` and ``report.html``. That of a
     sound at another pitch also holds ``played.wav``, the preset at the pitch and for the time that
-    were heard.
+    were heard. A sound file that the synth fails to play once more is left out, and said.
 
     Args:
         posterior: The run.
@@ -288,18 +288,24 @@ def _inferred(
     played = renderer.render(match.values[candidates(match)])  # the best one first
     assert played.audio is not None
     off = off_its_key(posterior, heard, match.values[:1], played, renderer)
-    sounds, first, play = {SOUND: played.audio[0]}, [], heard.play
+    sounds, missing, first, play = {SOUND: played.audio[0]}, [], [], heard.play
+    if played.failed[0]:  # though it has sounded in the search
+        sounds = {}
+        missing.append(f"the synth {played.fate(0)} when it played the preset again; no {SOUND}")
     if tuned and play:
-        sounds[PLAYED] = play_tuned(posterior, tuned, match.values[0])
-        play["lsd_db"] = distance_as_played(posterior, file, sounds[PLAYED])
-        first.append(pitch_section(tuned, recording, sounds[PLAYED], rate, play["lsd_db"]))
+        try:
+            sounds[PLAYED] = play_tuned(posterior, tuned, match.values[0])
+            play["lsd_db"] = distance_as_played(posterior, file, sounds[PLAYED])
+            first.append(pitch_section(tuned, recording, sounds[PLAYED], rate, play["lsd_db"]))
+        except SynthError as error:
+            missing.append(f"{error}; no {PLAYED}")
     result = Inferred(
         str(file), str(target), lsd, str(match.source[0]),
         n_renders,
         play=play,
         advice="; ".join(filter(None, [
-            hearing_advice(heard, off),
-            _faint_advice(audible) if own_level else short_advice(lsd, audible),
+            hearing_advice(heard, off), *missing,
+            faint_advice(audible) if own_level else short_advice(lsd, audible),
         ])),
         audible=audible,
     )  # fmt: skip
@@ -319,10 +325,10 @@ def _inferred(
     files = {
         PRESET: "the preset in full: native value of each parameter, note, score",
         SOUND: f"what {synth.name} plays for it",
+        PLAYED: f"the same preset at the pitch of the recording: {tuned.words if tuned else ''}",
         POSTERIOR: "draws and what they sound like, for ArviZ",
     }
-    if tuned:
-        files[PLAYED] = f"the same preset at the pitch of the recording: {tuned.words}"
+    files = {key: what for key, what in files.items() if key in (PRESET, POSTERIOR, *sounds)}
     (new / PRESET).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     if synth.write_bank(new / bank, [best, *_nearest(posterior, match, name)]):
         files[bank] = f"{synth.name}'s own file: the preset, then the nearest draws"
@@ -361,16 +367,6 @@ def _kept(file: Path, folder: Path, made: dict[str, Any], of: str) -> Inferred:
         other = "replace it with --force (force=True), or give another --out"
         raise InputError(f"'{folder}' was made earlier {differs}; {other}")
     return kept
-
-
-def _faint_advice(share: float) -> str:
-    """Say that a sound is too faint for its distance to mean anything."""
-    if share >= FAINTEST:
-        return ""
-    return (
-        f"only {100 * share:.1f} % of the sound lie above the floor of the features, so a small "
-        "distance says nothing; leave out own_level (--own-level), or record it louder"
-    )
 
 
 def _nearest(posterior: Posterior, match: Match, name: str) -> list[Preset]:

@@ -384,7 +384,7 @@ class Live:
         finally:
             self._waiting.release()
         if rendered.failed[0]:
-            raise SynthError(f"the synth {_FATES[str(rendered.reason[0])]}; try another preset")
+            raise SynthError(f"the synth {rendered.fate(0)}; try another preset")
         assert rendered.audio is not None
         assert rendered.features is not None
         sound = Sound(rendered.audio[0], rendered.features[0])
@@ -393,6 +393,3 @@ class Live:
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return sound
-
-
-_FATES = {"crashed": "crashed", "timed out": "hung", "not finite": "gave no numbers"}

@@ -41,6 +41,7 @@ from pyrosynth.synths.worker_process import (
 MOST_WORKERS = 1024
 LOOKS = 8  # how often the parent looks at a worker in the time allowed for a sound
 LOOK_SECONDS = 0.25  # between two looks, at most
+FATES = {"crashed": "crashed", "timed out": "hung", "not finite": "gave no numbers"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ class RenderResult:
     def failed(self) -> NDArray[np.bool_]:
         """Which sounds failed, shape (n,); a silent one did not."""
         return (self.reason != "") & (self.reason != "silent")
+
+    def fate(self, i: int) -> str:
+        """Say what the synth did that cost a sound, such as ``hung``."""
+        return FATES[str(self.reason[i])]
 
 
 Finish = Callable[[Any, RenderResult], Any]
