@@ -394,6 +394,41 @@ def test_a_damaged_description_costs_only_its_own_instrument(tmp_path, monkeypat
 
 
 @pytest.mark.plugin
+def test_a_description_that_is_cut_early_is_no_effect(tmp_path, monkeypatch):
+    bundle = shutil.copytree(MDA, tmp_path / "lv2" / "mda.lv2")
+    monkeypatch.setenv("LV2_PATH", str(tmp_path / "lv2"))
+    text = (bundle / "DX10.ttl").read_bytes()
+    for cut, said in (
+        (text[: text.index(b"InstrumentPlugin")], r"cannot be read: '.*DX10.ttl'.* line \d+"),
+        (b"", "cannot be read: '.*mda.lv2' tells no ports of .*DX10; install it again"),
+    ):
+        (bundle / "DX10.ttl").write_bytes(cut)
+        assert any(re.search(said, one.reason) for one in synths.scan([bundle]))
+        with pytest.raises(SynthError, match=said):
+            synths.load_synth(f"{bundle}#DX10")
+
+
+@pytest.mark.plugin
+def test_of_factory_presets_only_the_damaged_file_is_left_out(tmp_path, monkeypatch, caplog):
+    bundle = shutil.copytree(MDA, tmp_path / "lv2" / "mda.lv2")
+    monkeypatch.setenv("LV2_PATH", str(tmp_path / "lv2"))
+    synth = synths.load_synth(f"{bundle}#MDA JX10")
+    (own,) = synth.presets()[7:8]
+    synth.write_bank(tmp_path / "lv2" / "mine.lv2", [own])
+    assert len(synth.presets()) == 53
+    file = bundle / "JX10-presets.ttl"
+    file.write_bytes(file.read_bytes()[:-200])
+    presets = synth.presets()
+    assert [(preset.name, preset.values) for preset in presets] == [(own.name, own.values)]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert re.match(rf"left out: '{file}', line \d+: .*; install the plugin again", line)
+    caplog.clear()
+    (found,) = synths.scan([f"{bundle}#MDA JX10"])
+    assert found.presets == 1
+    assert "JX10-presets.ttl" in caplog.text
+
+
+@pytest.mark.plugin
 def test_jx10_and_its_presets():
     """A synth of many years and its 52 presets, from Debian's mda-lv2."""
     if not MDA.is_dir():

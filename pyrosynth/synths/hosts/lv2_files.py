@@ -152,6 +152,8 @@ class Bundle:
         texts = [file.read_bytes() for file in self.sources(uri)]
         if any(re.search(rb"InstrumentPlugin|MidiEvent|EventPort", text) for text in texts):
             return None
+        if any(not text.rstrip().endswith(b".") for text in texts):
+            return None  # one that was cut may have spoken of them later
         names = [match[1] for text in texts[1:] if (match := _NAME.search(text))]
         name = names[0].decode("utf-8", "replace") if names else uri
         return PluginClass(uri, name, unusable="is an effect: it takes no notes", is_effect=True)
@@ -236,6 +238,8 @@ class _Ports(dict[str, list[Port]]):
         graph = self.bundle.graph(uri)
         names = [str(name) for name in graph.all(uri, LV2 + "port")]
         ports = sorted((_port(graph, name) for name in names), key=lambda port: port.index)
+        if not ports:
+            raise SynthError(f"'{self.bundle.path}' tells no ports of {uri}; install it again")
         if [port.index for port in ports] != list(range(len(ports))):
             raise SynthError(f"the ports of {uri} are not numbered 0, 1, 2 …; install it again")
         told = distinct_names([port.control for port in ports if port.control])

@@ -1,5 +1,6 @@
 """Presets of LV2 plugins, which lie as Turtle files in bundles."""
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +24,14 @@ from pyrosynth.synths.hosts.turtle import Graph
 
 PRESET = EXT + "presets#Preset"
 
+log = logging.getLogger(__name__)
+
 
 def programs(bundle: Bundle, uri: str) -> list[Program]:
-    """Return the presets for a plugin in this bundle and in all others on this machine."""
+    """Return the presets for a plugin in this bundle and in all others on this machine.
+
+    A file that is damaged is left out, and named in the log.
+    """
     ports, listed = bundle.ports(uri), []
     places = [bundle.path, *(place for place in bundles() if place != bundle.path)]
     for place in places:
@@ -34,22 +40,30 @@ def programs(bundle: Bundle, uri: str) -> list[Program]:
             continue
         try:
             other = bundle if place == bundle.path else Bundle(place)
-            listed += own_programs(other, uri, ports)
-        except (SynthError, InputError):
-            continue  # a damaged bundle of somebody else's
+        except SynthError as error:
+            log.warning("left out: %s", error)
+            continue
+        found, damaged = _own_programs(other, uri, ports)
+        listed += found
+        _tell(damaged)
     return listed
 
 
-def own_programs(bundle: Bundle, uri: str, ports: Sequence[Port]) -> list[Program]:
-    """Return the presets for a plugin in this bundle."""
-    graph = Graph()
+def _own_programs(
+    bundle: Bundle, uri: str, ports: Sequence[Port]
+) -> tuple[list[Program], list[SynthError]]:
+    """Return the presets for a plugin in this bundle, and what is wrong with files of presets."""
+    graph, damaged = Graph(), []
     of_plugin = [
         preset
         for preset in bundle.manifest.subjects(PRESET)
         if uri in bundle.manifest.all(preset, LV2 + "appliesTo")
     ]
     for file in dict.fromkeys(f for preset in of_plugin for f in bundle.sources(preset)):
-        read_into(graph, file)
+        try:
+            read_into(graph, file)
+        except SynthError as error:
+            damaged.append(error)
     controls = [port for port in ports if port.control]
     listed = []
     for preset in of_plugin:
@@ -64,7 +78,7 @@ def own_programs(bundle: Bundle, uri: str, ports: Sequence[Port]) -> list[Progra
             )
             name = str(graph.one(preset, LABEL, preset.rpartition("#")[2]))
             listed.append(Program(name, values))
-    return listed
+    return listed, damaged
 
 
 def write_preset(
@@ -99,16 +113,26 @@ def write_preset(
 def load_programs(path: Path, ports: Sequence[Port], uri: str) -> list[Program]:
     """Read the presets for a plugin in a bundle.
 
+    A file that is damaged is left out, and named in the log.
+
     Raises:
         InputError: It holds none.
     """
     try:
-        listed = own_programs(Bundle(path), uri, ports)
+        listed, damaged = _own_programs(Bundle(path), uri, ports)
     except SynthError as error:
         raise InputError(str(error)) from error
+    if damaged and not listed:
+        raise InputError(str(damaged[0]))
+    _tell(damaged)
     if not listed:
         raise InputError(f"'{path}' holds no preset for {uri} with values of its controls")
     return listed
+
+
+def _tell(damaged: Sequence[SynthError]) -> None:
+    for error in damaged:
+        log.warning("left out: %s", error)
 
 
 def _may_hold_preset(manifest: Path, uri: str) -> bool:

@@ -6,6 +6,7 @@ process of its own, with a deadline, away from the user's files.
 """
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -34,7 +35,10 @@ from pyrosynth.synths.sandbox import (
 
 SECONDS = 60.0  # for one question, on a busy machine
 COMMAND = "import sys; from pyrosynth.synths.hosts.process import main; main(*sys.argv[1:])"
+LOGGED = 20  # lines of a log that are told
 PROBE_RATE = 44100  # at which a plugin is asked for its programs
+
+log = logging.getLogger(__name__)
 
 
 def ask(
@@ -50,7 +54,7 @@ def ask(
         seconds: Deadline.
 
     Returns:
-        The JSON-ready answer.
+        The JSON-ready answer. What that process has logged of it is logged.
 
     Raises:
         InputError: What is asked for is not there.
@@ -103,6 +107,8 @@ def ask(
             f"incomplete, install it again{another_host(path, host)}{said}"
         )
     reply = json.loads(text)
+    for line in reply["log"]:
+        log.warning("%s", line)
     if "error" in reply:
         raise (InputError if reply["type"] == "InputError" else SynthError)(reply["error"])
     return reply["answer"]
@@ -122,14 +128,28 @@ def main(parent: str, operation: str, host: str, path: str, question: str, answe
     die_with_parent(int(parent))  # the guard of `Scratch` may not know of this process yet
     limit_resources(None)
     reply: dict[str, Any]
+    kept = _Kept()
+    logging.getLogger("pyrosynth").addHandler(kept)
     try:
         asked = OPERATIONS[operation]
         arguments = json.loads(Path(question).read_text(encoding="utf-8"))
         reply = {"answer": asked(open_plugin(path, host), *arguments)}
     except (InputError, SynthError, OSError, AttributeError) as error:
         reply = {"type": type(error).__name__, "error": str(error)}
-    Path(answer).write_text(json.dumps(reply), encoding="utf-8")
+    Path(answer).write_text(json.dumps({**reply, "log": kept.lines}), encoding="utf-8")
     os._exit(0)
+
+
+class _Kept(logging.Handler):
+    """Keeps the first lines that are logged, for the process that asks."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if len(self.lines) < LOGGED:
+            self.lines.append(record.getMessage())
 
 
 def _n_threads() -> int:
