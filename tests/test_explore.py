@@ -171,6 +171,36 @@ def test_centers_around_which_a_sound_fails_are_left_out_of_a_ranking(
     assert cutoffs[0].min() < highest[0]
     with pytest.raises(SynthError, match="axis 'pc1': around none of 1 center do all positions"):
         ranked(1, cutoffs[0].min())
+    with pytest.raises(SynthError, match="axis 'pc1': none of 5 presets gave a sound"):
+        ranked(1, -np.inf)
+
+
+def test_an_axis_along_which_nothing_sounds_costs_only_itself(
+    posterior, space, monkeypatch, tmp_path
+):
+    i = posterior.run.full_space.names.index("filter_cutoff")
+    origin = space.place(None)
+    highest = {}
+    for axis in ("pc1", "pc2", "pc3"):
+        z = space.axis(axis).at(origin.z, np.linspace(-2, 2, 5))
+        highest[axis] = space.values(z, np.repeat([origin.u], 5, axis=0))[:, i].max()
+    *others, worst = sorted(highest, key=highest.__getitem__)
+    limit = (highest[others[-1]] + highest[worst]) / 2
+    monkeypatch.setenv(FAILS, f"filter_cutoff {limit}")
+    with posterior.renderer(1) as renderer:
+        found = whole(explore.rank_axes(posterior, list(highest), renderer, centers=1))
+    assert set(found.data["axis"].values) == set(others)
+    assert list(found.failed) == [worst]
+    assert "around none of 1 center do all" in found.failed[worst]
+    monkeypatch.setattr("pyrosynth.explore.folder.CENTERS", 1)
+    facts = explore.folder.explore(
+        posterior, tmp_path / "map", axes=list(highest), workers=1, progress=False
+    )
+    rows = {row["axis"]: row["sounds"] for row in facts["ranking"]}
+    assert {axis: rows[axis] for axis in highest} == {
+        worst: "expected", **dict.fromkeys(others, "rendered")
+    }  # fmt: skip
+    assert facts["failed"][f"axes {worst}"] == found.failed[worst]
 
 
 def test_what_is_not_heard_is_no_evidence(posterior, space):

@@ -230,7 +230,9 @@ def explore(
                     lambda: rank_axes(posterior, swept, renderer, centers=CENTERS, seed=seed),
                     of=swept, centers=CENTERS,
                 )  # fmt: skip
-                ranking = ranking if rendered is None else ranking.updated(rendered)
+                if rendered is not None:
+                    folder.failed |= {f"axes {axis}": why for axis, why in rendered.failed.items()}
+                    ranking = ranking.updated(rendered)
             made: dict[str, Result | None] = {
                 "projection": folder.part("projection", Projection, lambda: plane, method=method),
                 "nearest": folder.part(

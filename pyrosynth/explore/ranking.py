@@ -1,5 +1,6 @@
 """The ranking of axes of the latent space by audibility, and what each does to sounds."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ REACH = 2.0  # how far axes are compared: 95 % of a standard normal
 POSITIONS = np.linspace(-REACH, REACH, 5)
 STRONG = 0.5  # change, in spreads of the presets times its monotony, that earns a name
 STEADY = 0.5  # rank correlation, mean over the centers, without which there is no name
+FAILED = "failed"  # attribute with the axes that were left out, as JSON
 ALSO = 0.6  # share of the strongest change from which the second is part of the name
 
 # What more, and what less, of each number of `describe_features` is called.
@@ -55,6 +57,12 @@ class AxisRanking(Result):
             the sound is expected to change over the range of the parameter; ``title`` and
             ``evidence``, what each axis is called and why.
     """
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Why an axis could not be ranked and was left out, by its name."""
+        said: dict[str, str] = json.loads(self.data.attrs.get(FAILED, "{}"))
+        return said
 
     def plot(self, ax: NDArray[Any] | None = None) -> NDArray[Any]:
         """Draw the effects and changes of the most audible axes.
@@ -120,7 +128,8 @@ def rank_axes(
     """Rank axes by how audible they are, and name them by what they change.
 
     Each axis is swept from -2 to 2 around the origin and around presets of the bank. A center
-    around which a sound fails is left out of that axis, and ``evidence`` says so.
+    around which a sound fails is left out of that axis, and ``evidence`` says so; an axis without
+    a center is left out, and ``failed`` says so.
 
     Args:
         posterior: The run.
@@ -137,7 +146,7 @@ def rank_axes(
 
     Raises:
         InputError: An axis is unknown.
-        SynthError: Along one, the synth fails around every center.
+        SynthError: Along every axis, the synth fails around every center.
     """
     import xarray
 
@@ -156,20 +165,26 @@ def rank_axes(
     spread = space.descriptors.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
     columns: dict[str, list[Any]] = {key: [] for key in ("effect", "change", "monotony", "spread")}
-    left_out = []
+    left_out: dict[str, int] = {}
+    failed: dict[str, str] = {}
     for name in names:
         line = space.axis(name)
         z = np.stack([line.at(place.z, POSITIONS) for place in places])
         values = space.values(z, kept)
-        x = _sounds(space, z, values, renderer)
+        try:
+            x = _sounds(space, z, values, renderer)
+        except SynthError as error:
+            failed[name] = f"axis '{name}': {error}"
+            continue
         x = x.reshape(*z.shape[:2], *x.shape[1:])
         x = x[np.isfinite(x).all(axis=(1, 2, 3))]
         if not len(x):
-            raise SynthError(
+            failed[name] = (
                 f"axis '{name}': around none of {counted(len(places), 'center')} do all positions "
                 "give a sound; leave it out, or give more centers"
             )
-        left_out.append(len(places) - len(x))
+            continue
+        left_out[name] = len(places) - len(x)
         numbers = describe_features(x.reshape(-1, *x.shape[2:]), posterior.run.features)
         numbers = numbers.reshape(*x.shape[:2], -1)
         middle = x[:, [len(POSITIONS) // 2]]
@@ -179,6 +194,8 @@ def rank_axes(
         follows = spearman(POSITIONS, np.moveaxis(numbers, 1, -1))
         columns["monotony"].append(np.nan_to_num(follows).mean(axis=0))
         columns["spread"].append(unit.std(axis=1).mean(axis=0))
+    if not left_out:
+        raise SynthError(next(iter(failed.values())))
     arrays = {key: np.array(column) for key, column in columns.items()}
     params = posterior.run.space.names
     audible = arrays["spread"]
@@ -187,11 +204,11 @@ def rank_axes(
     readable = titles(posterior.run.space)
     told = [
         title(arrays["change"][i], arrays["monotony"][i], audible[i], readable)
-        for i in range(len(names))
+        for i in range(len(left_out))
     ]
     data = xarray.Dataset(
         {
-            "sounds": ("axis", ["expected" if renderer is None else "rendered"] * len(names)),
+            "sounds": ("axis", ["expected" if renderer is None else "rendered"] * len(left_out)),
             "effect": ("axis", arrays["effect"]),
             "change": (("axis", "number"), arrays["change"]),
             "monotony": (("axis", "number"), arrays["monotony"]),
@@ -202,12 +219,12 @@ def rank_axes(
                 "axis",
                 [
                     evidence + (f"; {n} of {counted(len(places), 'center')} left out" if n else "")
-                    for (_, evidence), n in zip(told, left_out, strict=True)
+                    for (_, evidence), n in zip(told, left_out.values(), strict=True)
                 ],
             ),
         },
-        {"axis": names, "number": [tag.name for tag in DESCRIBED], "param": list(params)},
-        {"reach": REACH},
+        {"axis": list(left_out), "number": [tag.name for tag in DESCRIBED], "param": list(params)},
+        {"reach": REACH, FAILED: json.dumps(failed)},
     )
     return AxisRanking(_most_audible_first(data))
 
