@@ -470,16 +470,23 @@ def test_a_preset_that_does_not_fit_costs_only_itself_of_a_bank(live, monkeypatc
     assert unquote(headers["X-Left-Out"]).endswith("; 'b' (b is too long)")
 
 
-def test_whatever_a_synth_raises_as_it_writes_is_answered(live, monkeypatch):
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (StopIteration(), "RuntimeError: StopIteration()"),
+        (ValueError("too long"), "ValueError: too long"), (KeyError("osc"), "KeyError: 'osc'"),
+    ],
+)  # fmt: skip
+def test_whatever_a_synth_raises_as_it_writes_is_answered(live, monkeypatch, raised, said):
     def write_bank(*_):
-        return next(iter(()))
+        raise raised
 
     asked = post("/api/file", {"values": live.known(1).tolist(), "name": "mine"})
     with monkeypatch.context() as patch:
         patch.setattr(live.posterior.synth, "write_bank", write_bank)
         ((status, content, _),) = ask(live, asked)
     assert status == 500
-    assert "StopIteration" in json.loads(content)["error"]
+    assert f"the code of the run or the synth raised {said}; try" in json.loads(content)["error"]
 
 
 def test_a_point_comes_with_its_sound_where_that_is_wanted_and_can_be_had(live):

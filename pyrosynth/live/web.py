@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from aiohttp import ClientError, web
 
 from pyrosynth.errors import InputError, PyrosynthError, checked_seed, integer, one_line, reason
-from pyrosynth.live.background import in_background, in_thread
+from pyrosynth.live.background import Result, in_background, in_thread
 from pyrosynth.live.connections import BODY_SECONDS, WAIT_SECONDS, Connections, failure
 from pyrosynth.live.engine import Live
 from pyrosynth.live.files import LARGEST_FILE
@@ -106,7 +106,9 @@ class Site:
         except (ConnectionError, ClientError, web.RequestPayloadError):  # the page has gone
             raise
         except (Exception, SystemExit) as error:  # whatever the code of a run or a synth does
-            response = _say(500, failure(error, f"{request.path} of {request.remote}"))
+            raised = error.__cause__ if isinstance(error, _WorkError) else None
+            where = f"{request.path} of {request.remote}"
+            response = _say(500, failure(raised or error, where))
         finally:
             if request.transport is not None and not request.transport.is_closing():
                 self.connections.waits(request.transport, WAIT_SECONDS)
@@ -145,7 +147,7 @@ class Site:
 
     async def _point(self, request: web.Request) -> web.Response:
         asked = await self._question(request, *POINT)
-        return web.json_response(await in_background(self.page.point, asked))
+        return web.json_response(await _worked(self.page.point, asked))
 
     async def _sound(self, request: web.Request) -> web.Response:
         asked = await self._question(request, "values", "pitch", "hold")
@@ -155,12 +157,12 @@ class Site:
             note = self.live.note(
                 asked.get("pitch", own.pitch), asked.get("hold", own.hold_seconds)
             )
-        return self._told(await in_background(self.live.render, values, note))
+        return self._told(await _worked(self.live.render, values, note))
 
     async def _known(self, request: web.Request) -> web.Response:
         number = int(request.match_info["number"])
         number = integer("preset number", number, 0, len(self.live.space) - 1)
-        return self._told(await in_background(self.live.render, self.live.known(number)))
+        return self._told(await _worked(self.live.render, self.live.known(number)))
 
     async def _search(self, request: web.Request) -> web.StreamResponse:
         """Answer by lines of JSON, whenever there is something new, until the page has gone."""
@@ -177,7 +179,7 @@ class Site:
         self._uploads += 1
         try:
             content = await self._body(request, LARGEST_FILE)
-            hearings = await in_background(self.live.files.upload, content, name)
+            hearings = await _worked(self.live.files.upload, content, name)
         finally:
             self._uploads -= 1
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
@@ -198,7 +200,7 @@ class Site:
     async def _similar(self, request: web.Request) -> web.Response:
         asked = await self._question(request, "z", "values")
         place = self.live.at(asked["z"], asked["values"])
-        found = await in_background(similar, self.page, place)
+        found = await _worked(similar, self.page, place)
         return web.json_response({"similar": found})
 
     async def _breed(self, request: web.Request) -> web.Response:
@@ -206,13 +208,13 @@ class Site:
         parents = presets_of(asked, "parents", 2, 2)
         first, second = (self.live.at(parent["z"], parent["values"]) for parent in parents)
         seed = checked_seed(asked.get("seed", 0))
-        bred = await in_background(children, self.page, first, second, seed, locked(asked))
+        bred = await _worked(children, self.page, first, second, seed, locked(asked))
         return web.json_response({"children": bred})
 
     async def _bank(self, request: web.Request) -> web.Response:
         asked = await self._question(request, "presets")
         presets = presets_of(asked, "presets", 1, MOST_PRESETS)
-        written = await in_background(kept_bank, self.live, presets)
+        written = await _worked(kept_bank, self.live, presets)
         return self._written(*written)
 
     async def _file(self, request: web.Request) -> web.Response:
@@ -221,7 +223,7 @@ class Site:
         if one_of(asked, "format", FORMATS) == "json":
             suffix, content = ".json", self.live.files.text(values, name).encode()
         else:
-            suffix, content = await in_background(self.live.files.bank, [(name, values)])
+            suffix, content = await _worked(self.live.files.bank, [(name, values)])
         return self._written(suffix, content)
 
     async def _midi(self, request: web.Request) -> web.Response:
@@ -259,6 +261,20 @@ class Site:
             )
         self.connections.answers(request.transport)
         return bytes(content)
+
+
+class _WorkError(Exception):
+    """The work that a question asks for has failed, not the question."""
+
+
+async def _worked(work: Callable[..., Result], *given: Any) -> Result:
+    """Do in a thread of its own what a question asks for."""
+    try:
+        return await in_background(work, *given)
+    except (PyrosynthError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise _WorkError from error
 
 
 async def _protect(request: web.Request, response: web.StreamResponse) -> None:
