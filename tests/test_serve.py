@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 import zlib
 from contextlib import suppress
 from types import SimpleNamespace
@@ -38,6 +39,7 @@ from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live import connections, osc, plane, web
 from pyrosynth.live.engine import WAITING, Live
+from pyrosynth.live.files import IN_FILE
 from pyrosynth.live.osc_packets import write
 from pyrosynth.live.page_state import PageState
 from pyrosynth.live.searching import FIRST_EACH, SHOWN, begin, shown
@@ -489,6 +491,30 @@ def test_whatever_a_synth_raises_as_it_writes_is_answered(live, monkeypatch, rai
     assert f"the code of the run or the synth raised {said}; try" in json.loads(content)["error"]
 
 
+def test_presets_of_more_than_one_file_come_in_several(live, monkeypatch):
+    def write_bank(file, presets):
+        return bool(file.write_text("\n".join(preset.name for preset in presets)))
+
+    names = [f"preset {i}" for i in range(IN_FILE + 2)]
+    kept = [{"name": name, "values": live.known(0).tolist()} for name in names]
+    (_, whole, _), (_, longest, _) = ask(
+        live, post("/api/bank", {"presets": kept}),
+        post("/api/bank", {"presets": 10 * kept[:IN_FILE]}),  # more than other questions may have
+    )  # fmt: skip
+    assert [preset["name"] for preset in json.loads(whole)] == names
+    assert len(json.loads(longest)) == 10 * IN_FILE
+    with monkeypatch.context() as patch:
+        patch.setattr(live.posterior.synth, "write_bank", write_bank)
+        patch.setattr(live.posterior.synth, "preset_suffix", ".own")
+        ((status, content, headers),) = ask(live, post("/api/bank", {"presets": kept}))
+    assert (status, headers["X-Suffix"]) == (200, ".own.zip")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = {name: archive.read(name).decode().splitlines() for name in archive.namelist()}
+    assert files == {
+        "preset 0 1.own": names[:IN_FILE], f"preset {IN_FILE} {IN_FILE + 1}.own": names[IN_FILE:]
+    }  # fmt: skip
+
+
 def test_a_point_comes_with_its_sound_where_that_is_wanted_and_can_be_had(live):
     moved = {"z": live.space.z[2].tolist(), "to": {"brightness": 1.5}}
     (_, plain, _), (_, sounding, _) = ask(
@@ -600,7 +626,7 @@ def wrapped(path, name, value):
         (post("/api/sound", {"values": VALUES, "hold": None}), "hold None: give a number of at"),
         (post("/api/point", [1]), "a JSON object"),
         (post("/api/point", b"\xff\x00"), "cannot be understood"),
-        (post("/api/point", b" " * 2**19), "more than 256 KiB"),
+        (post("/api/point", b" " * (2**19 + 1)), "more than 512 KiB"),
         (post("/api/sound", {}), "cannot be understood"),
         (post(search({"name": "x.wav"}), b"no sound"), "'x.wav' is not a readable sound file"),
         (post(search({"name": "x.wav"}), b""), "'x.wav' is not a readable sound file"),
@@ -613,7 +639,7 @@ def wrapped(path, name, value):
         (post("/api/point", {"preset": 0, "to": {"brightness": "1"}}), "give a number"),
         (post("/api/point", {"preset": 0, "locked": {"level": "1"}}), "give a number"),
         (post("/api/point", {"preset": 0, "locked": {"level": 1e9}}), "outside its range"),
-        (post("/api/bank", {"presets": []}), "presets: 0 presets; give 1 to 128"),
+        (post("/api/bank", {"presets": []}), "presets: 0 presets; give 1 to 4096"),
         (post("/api/point", {"preset": 0, "locked": {"no": 1}}), "unknown parameter 'no'"),
         (post(search({"budget": 0}), b"x"), "budget 0: give an integer from 1"),
         (post("/api/search?asked=[]", b"x"), "a JSON object"),

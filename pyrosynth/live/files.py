@@ -26,6 +26,7 @@ from pyrosynth.synths.sandbox import Scratch
 
 LARGEST_FILE = 64 * 2**20  # bytes of a sound file
 LONGEST_SECONDS = 120.0  # of a sound file
+IN_FILE = 128  # presets that are written into one file; amsynth reads no more
 NOTES = 256  # files of notes that are kept
 NOTE = re.compile(r"note-\d{1,3}-([0-9a-f]{16})\.wav")  # pitch, and digest of the sound
 
@@ -142,8 +143,8 @@ class SessionFiles:
 
         Returns:
             How the name of the file ends, and what is in it: the synth's own format, as a ZIP
-            archive where it is a folder, such as of LV2, or holds one preset and there are
-            several; or JSON if it has none, a list where there are several.
+            archive where it is a folder, such as of LV2, or holds fewer presets than there are;
+            or JSON if it has none, a list where there are several.
         """
         synth, space = self._posterior.synth, self._posterior.run.full_space
         named = [Preset.from_array(space, v, name, "pyrosynth") for name, v in presets]
@@ -151,11 +152,11 @@ class SessionFiles:
             folder = scratch.path / "presets"
             folder.mkdir()
             places = [folder / f"{name}{synth.preset_suffix}" for name in _file_names(named)]
-            if synth.write_bank(places[0], named):
-                if len(named) > 1 and _holds_one(synth, places[0]):
-                    for place, preset in zip(places[1:], named[1:], strict=True):
-                        synth.write_bank(place, [preset])
-                elif places[0].is_file():
+            if synth.write_bank(places[0], named[:IN_FILE]):
+                each = 1 if len(named) > 1 and _holds_one(synth, places[0]) else IN_FILE
+                for i in range(each, len(named), each):
+                    synth.write_bank(places[i], named[i : i + each])
+                if len(named) <= each and places[0].is_file():
                     return synth.preset_suffix, places[0].read_bytes()
                 archive = shutil.make_archive(str(scratch.path / "archive"), "zip", folder)
                 return f"{synth.preset_suffix}.zip", Path(archive).read_bytes()

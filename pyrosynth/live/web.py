@@ -34,10 +34,11 @@ POLICY = (
     "img-src 'self' data:; media-src 'self' blob:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-LARGEST_QUESTION = 2**18  # bytes of a question as JSON
+LARGEST_QUESTION = 2**19  # bytes of a question as JSON
+LARGEST_BANK = 2**22  # bytes of one with presets; a browser keeps hardly more
 UPLOADS = 2  # sounds that are read at once
 BUDGET, MOST_RENDERS = 256, 4096  # sounds that a search renders
-MOST_PRESETS = 128  # of a bank
+MOST_PRESETS = 4096  # of a bank
 FORMATS = "own", "json"  # of a preset: that of the synth, or one that any host can play
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -212,7 +213,7 @@ class Site:
         return web.json_response({"children": bred})
 
     async def _bank(self, request: web.Request) -> web.Response:
-        asked = await self._question(request, "presets")
+        asked = await self._question(request, "presets", largest=LARGEST_BANK)
         presets = presets_of(asked, "presets", 1, MOST_PRESETS)
         written = await _worked(kept_bank, self.live, presets)
         return self._written(*written)
@@ -238,8 +239,10 @@ class Site:
     def _told(self, sound: Sound) -> web.Response:
         return web.json_response(self.page.sound(sound.audio, sound.x))
 
-    async def _question(self, request: web.Request, *keys: str) -> dict[str, Any]:
-        return question(await self._body(request, LARGEST_QUESTION), keys)
+    async def _question(
+        self, request: web.Request, *keys: str, largest: int = LARGEST_QUESTION
+    ) -> dict[str, Any]:
+        return question(await self._body(request, largest), keys)
 
     async def _body(self, request: web.Request, largest: int) -> bytes:
         """Return what a request brings along, in the time that there is for it."""

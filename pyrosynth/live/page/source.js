@@ -82,7 +82,8 @@ class Server {
   }
 
   async bank(presets) {
-    const response = await this.question("api/bank", { presets });
+    const asked = { presets: presets.map(({ name, values }) => ({ name, values })) };
+    const response = await this.question("api/bank", asked);
     const leftOut = decodeURIComponent(response.headers.get("X-Left-Out") ?? "");
     return { blob: await response.blob(), suffix: response.headers.get("X-Suffix"), leftOut };
   }
