@@ -504,20 +504,27 @@ def test_a_preset_that_fails_where_it_is_to_be_played_is_kept(tmp_path, monkeypa
 
 
 class Tiring(Renderer):
-    """A synth that fails after so many sounds."""
+    """A synth that fails, or falls silent, after so many sounds."""
 
-    left = 12
+    left, fate = 12, "crashed"
 
     def render(self, values, **options):
         rendered = super().render(values, **options)
         self.left -= len(rendered.reason)
         if self.left < 0:
-            rendered.reason[:] = "crashed"
+            rendered.reason[:] = self.fate
             rendered.audio[:] = 0.0
         return rendered
 
 
-def test_a_preset_that_fails_when_it_is_played_again_is_kept_without_its_sound(tmp_path):
+@pytest.mark.parametrize(
+    ("fate", "said", "files"),
+    [
+        ("crashed", "the synth crashed when it played the preset again; no render.wav", set()),
+        ("silent", "preset that was found is silent; give a larger --budget", {"render.wav"}),
+    ],
+)
+def test_a_preset_that_has_no_sound_when_it_is_played_again_is_kept(tmp_path, fate, said, files):
     _, posterior = small_posterior()
     save_audio(tmp_path / "noise.wav", noise(), RATE)
     features = posterior.run.features
@@ -525,14 +532,16 @@ def test_a_preset_that_fails_when_it_is_played_again_is_kept_without_its_sound(t
         posterior.synth, posterior.run.note, features.sample_rate, workers=1, keep_audio=True,
         transform=features,
     ) as renderer:  # fmt: skip
+        renderer.fate = fate
         found = infer_sound(
             posterior, tmp_path / "noise.wav", tmp_path / "noise", renderer, budget=12, draws=4
         )
-    assert found.advice.endswith(
-        "the synth crashed when it played the preset again; no render.wav"
-    )
+    assert found.advice.endswith(said)
     written = {file.name for file in (tmp_path / "noise").iterdir()}
-    assert written - {".pyrosynth.json"} == {"posterior.nc", "preset.json", "report.html"}
+    assert written - {".pyrosynth.json"} - files == {
+        "posterior.nc", "preset.json", "report.html"
+    }  # fmt: skip
+    assert files < written
 
 
 @pytest.mark.parametrize("begins", [0.0, np.pi])

@@ -292,6 +292,8 @@ def _inferred(
     if played.failed[0]:  # though it has sounded in the search
         sounds = {}
         missing.append(f"the synth {played.fate(0)} when it played the preset again; no {SOUND}")
+    elif played.reason[0] == "silent":
+        missing.append("the nearest preset that was found is silent; give a larger --budget")
     if tuned and play:
         try:
             sounds[PLAYED] = play_tuned(posterior, tuned, match.values[0])
