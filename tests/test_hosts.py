@@ -417,7 +417,13 @@ def test_of_factory_presets_only_the_damaged_file_is_left_out(tmp_path, monkeypa
     synth.write_bank(tmp_path / "lv2" / "mine.lv2", [own])
     assert len(synth.presets()) == 53
     file = bundle / "JX10-presets.ttl"
-    file.write_bytes(file.read_bytes()[:-200])
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b"pset:value", b'pset:value "loud" ; pset:value', 1))
+    assert len(synth.presets()) == 52
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert re.match(rf"left out: preset '.*' in '{bundle}' has no number for '.*'; install", line)
+    caplog.clear()
+    file.write_bytes(whole[:-200])
     presets = synth.presets()
     assert [(preset.name, preset.values) for preset in presets] == [(own.name, own.values)]
     (line,) = [record.getMessage() for record in caplog.records]

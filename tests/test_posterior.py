@@ -7,7 +7,7 @@ from small import small_run
 
 from pyrosynth.audio.io import save_audio
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, RunError
 from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.inference.pool import Pool
 from pyrosynth.inference.posterior import Posterior
@@ -117,6 +117,18 @@ def test_the_first_render_is_the_guess_and_it_starts_from_known_presets(fitted, 
     space = posterior.run.space
     discrete = posterior.learnt(np.vstack([guess, nearest]))[:, space.discrete]
     assert (discrete[1:] == discrete[0]).all(axis=1).any()
+
+
+def test_a_model_that_gives_no_numbers_is_named_not_the_preset(fitted, target, monkeypatch):
+    _, posterior = fitted
+    like = posterior.variant.mean_v
+
+    def mean_v(*given):
+        return like(*given) * np.nan
+
+    monkeypatch.setattr(posterior.variant, "mean_v", mean_v)
+    with pytest.raises(RunError, match="the model of the run gives presets with numbers that are"):
+        posterior.mean(target)
 
 
 def test_features_of_another_length_are_refused(fitted):

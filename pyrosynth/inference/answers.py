@@ -11,7 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth import report
 from pyrosynth.audio.io import Audio, save_audio
-from pyrosynth.errors import InputError, checked_path, counted, number, require_shapes, shown
+from pyrosynth.errors import (
+    InputError,
+    RunError,
+    checked_path,
+    counted,
+    number,
+    require_shapes,
+    shown,
+)
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.presets import Preset, preset_json
 from pyrosynth.training.uncertainty import conformal_quantile
@@ -21,6 +29,20 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from pyrosynth.inference.posterior import Posterior
+
+
+def given_presets(v: NDArray[Any]) -> NDArray[Any]:
+    """Return what a model gives as presets, on the unit cube, shape (..., n_learnt).
+
+    Raises:
+        RunError: Some of it is no finite number.
+    """
+    if not np.isfinite(v).all():
+        raise RunError(
+            "the model of the run gives presets with numbers that are not finite; correct its "
+            "code, or fit it again with --force (force=True)"
+        )
+    return v
 
 
 def _require_run(what: str, posterior: Any) -> None:

@@ -21,7 +21,7 @@ from pyrosynth.data.bank import Bank, require_bank
 from pyrosynth.errors import MOST, InputError, SynthError, checked_seed, integer
 
 from pyrosynth.errors import counted, numbers, require_type  # isort: skip
-from pyrosynth.inference.answers import Draws, Match
+from pyrosynth.inference.answers import Draws, Match, given_presets
 from pyrosynth.inference.hearing import Hearing, hear
 from pyrosynth.inference.search import CONSIDERED, guesses, ranked, search
 from pyrosynth.modeling import noise_from
@@ -200,7 +200,7 @@ class Posterior:
         count = integer("n", n, 1, MOST)
         points, log_q = self.variant.sample_v(self._sound(x), count, self._generator(seed))
         v = points[:, 0].cpu().numpy()
-        values = self.complete(self.run.space.decode(v))
+        values = self.complete(self.run.space.decode(given_presets(v)))
         return Draws(v, values, log_q[:, 0].cpu().numpy(), self._checked(x), self)
 
     @plain_torch()
@@ -208,7 +208,7 @@ class Posterior:
         """Draw presets as `sample` does, without their density: values, shape (n, n_params)."""
         count, generator = integer("n", n, 1, MOST), self._generator(seed)
         v = self.variant.draw_v(self._sound(x), count, generator)[:, 0].cpu().numpy()
-        return self.complete(self.run.space.decode(v))
+        return self.complete(self.run.space.decode(given_presets(v)))
 
     @plain_torch()
     def mean(self, x: ArrayLike, n: int = 64, seed: int = 0) -> NDArray[np.float64]:
@@ -224,7 +224,7 @@ class Posterior:
         """
         count, generator = integer("n", n, 1, MOST), self._generator(seed)
         v = self.variant.mean_v(self._sound(x), count, generator)[0].cpu().numpy()
-        return self.complete(self.run.space.decode(v))
+        return self.complete(self.run.space.decode(given_presets(v)))
 
     @plain_torch()
     def encode(self, x: ArrayLike, n: int = 1, seed: int = 0) -> Array:
@@ -248,7 +248,7 @@ class Posterior:
         latent = self.run.latents(z, 2)
         v = self.variant.params_of(latent).cpu().numpy()
         x = self.run.unstandardise(self.variant.expected_x(latent))
-        return self.complete(self.run.space.decode(v)), x.cpu().numpy()
+        return self.complete(self.run.space.decode(given_presets(v))), x.cpu().numpy()
 
     @plain_torch()
     def log_prob(self, values: ArrayLike, x: ArrayLike, seed: int = 0) -> Array:

@@ -71,13 +71,21 @@ def _own_programs(
             str(graph.one(str(port), LV2 + "symbol")): graph.one(str(port), EXT + "presets#value")
             for port in graph.all(preset, LV2 + "port")
         }
-        native = [given.get(port.symbol, port.default) for port in controls]
-        if given and all(isinstance(value, float | bool) for value in native):
-            values = tuple(
-                port.value(float(value), 1.0) for port, value in zip(controls, native, strict=True)
-            )
-            name = str(graph.one(preset, LABEL, preset.rpartition("#")[2]))
-            listed.append(Program(name, values))
+        if not given:  # one that keeps its state otherwise, or whose file is damaged
+            continue
+        name = str(graph.one(preset, LABEL, preset.rpartition("#")[2]))
+        native = {port: given.get(port.symbol, port.default) for port in controls}
+        values = [
+            port.value(float(value), 1.0)
+            for port, value in native.items()
+            if isinstance(value, float | bool)
+        ]
+        if len(values) == len(native):
+            listed.append(Program(name, tuple(values)))
+        else:
+            bad = next(port for port, v in native.items() if not isinstance(v, float | bool))
+            said = f"preset '{name}' in '{bundle.path}' has no number for '{bad.symbol}'"
+            damaged.append(SynthError(f"{said}; install the plugin again"))
     return listed, damaged
 
 
