@@ -127,7 +127,7 @@ def line_of(error: BaseException, module: str) -> str:
 
 
 def checked_path(what: str, path: Any) -> Path:
-    """Return a path that the file system can take; nothing need be there yet.
+    """Return a path, ``~`` being the home, that the file system can take; it need not be there.
 
     Args:
         what: What an error calls it, such as ``"sound file"``.
@@ -142,7 +142,7 @@ def checked_path(what: str, path: Any) -> Path:
             raise ValueError("it is empty")
         if URL.match(str(path)):  # of which Path would drop a slash
             raise ValueError("it is a URL, where only datasets go")
-        checked = Path(path)
+        checked = Path(os.path.expanduser(path))  # as a shell does, but not after --out=
         if len(checked.parts) > DEEPEST:
             raise ValueError(f"it is nested {len(checked.parts)} deep, {DEEPEST} at most")
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -161,9 +161,9 @@ def regular_file(path: str | Path) -> Path:
         OSError: It is not there.
         ValueError: It is no regular file.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    if not stat.S_ISREG(os.stat(file := os.path.expanduser(path)).st_mode):
         raise ValueError("it is no regular file")
-    return Path(path)
+    return Path(file)
 
 
 def read_limited(path: str | Path, most: int) -> bytes:
@@ -182,7 +182,7 @@ def read_limited(path: str | Path, most: int) -> bytes:
         """Open a file; a pipe that nobody writes to is empty, instead of awaited for ever."""
         return os.open(name, flags | os.O_NONBLOCK)
 
-    with open(path, "rb", opener=at_once) as opened:
+    with open(os.path.expanduser(path), "rb", opener=at_once) as opened:
         os.set_blocking(opened.fileno(), True)
         content = opened.read(most + 1)
     if len(content) > most:

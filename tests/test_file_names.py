@@ -1,4 +1,4 @@
-"""The endings of the names of files that people give are compared without regard to case."""
+"""Names of files as people give them: endings of any case, and ``~`` for the home."""
 
 import json
 
@@ -7,7 +7,11 @@ import pytest
 import soundfile
 from small import small_run
 
+import pyrosynth as ps
+from pyrosynth.cli.app import main
 from pyrosynth.cli.options import json_file
+from pyrosynth.data.labeling import DESCRIBED
+from pyrosynth.data.tags import read_tags
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.evaluation.entries import model_entries
 from pyrosynth.live.controllers import ControllerMap
@@ -48,3 +52,27 @@ def test_a_described_synth_and_a_plugin_are_known(tmp_path):
         load_synth(str(file))
     with pytest.raises(SynthError, match=r"no plugin '.*none\.SO'"):
         load_synth("none.SO")
+
+
+def test_a_path_after_an_equals_sign_or_from_python_may_begin_with_a_tilde(tmp_path, monkeypatch):
+    """Which a shell leaves alone there, and Python everywhere."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    _, posterior = small_run(home)
+    ps.save_audio("~/tone.wav", 0.1 * np.sin(np.arange(22050) / 8), 22050)
+    assert ps.load_audio("~/tone.wav", 22050).shape == (22050,)
+    posterior.bank.save("~/bank.safetensors")
+    assert len(ps.Bank.load("~/bank.safetensors")) == len(posterior.bank)
+    posterior.run.save("~/saved")
+    assert repr(ps.load_run("~/saved")) == repr(posterior.run)
+    assert ps.open_dataset("~/data").path == home / "data"
+    infer = ["infer", "~/run", "~/tone.wav", "--budget=2", "--draws=2", "--workers=1"]
+    assert main([*infer, "--out=~/found"]) == 0
+    assert main(["tags", "~/data", "--out=~/tags.csv"]) == 0
+    assert len(read_tags("~/tags.csv", ps.open_dataset("~/data")).tags) == len(DESCRIBED)
+    assert main(["export", "~/run", "--out=~/small"]) == 0
+    assert not list(here.iterdir())
+    assert {"found", "tags.csv", "small"} <= {file.name for file in home.iterdir()}

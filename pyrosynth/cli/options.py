@@ -17,6 +17,7 @@ import typer
 from pyrosynth.data.location import location
 from pyrosynth.errors import LARGEST_SEED, URL, InputError, one_line
 from pyrosynth.files import typed
+from pyrosynth.synths.user_folders import expanded
 
 if TYPE_CHECKING:
     from pyrosynth.data.dataset import Dataset
@@ -28,7 +29,9 @@ RESULTS: ContextVar[TextIO | None] = ContextVar("RESULTS", default=None)  # wher
 
 
 def local_path(text: str) -> Path:
-    """Read the path of a file or folder on this machine.
+    """Read the path of a file or folder on this machine, in which ``~`` is the user's home.
+
+    A shell leaves ``~`` alone after ``--out=``.
 
     Raises:
         InputError: It is empty, which would be the working folder, or a URL, which would be read
@@ -38,7 +41,7 @@ def local_path(text: str) -> Path:
         raise InputError("a path is empty, as of a variable that is not set; give a path")
     if URL.match(str(text)):
         raise InputError(f"'{text}' is a URL, where only datasets go; give a path")
-    return Path(text)
+    return expanded(text)
 
 
 def json_file(text: str) -> Path:

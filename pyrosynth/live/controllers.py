@@ -13,7 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.errors import InputError, integer, one_line, read_limited, reading, unknown
+from pyrosynth.errors import (
+    InputError,
+    checked_path,
+    integer,
+    one_line,
+    read_limited,
+    reading,
+    unknown,
+)
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.base import Synth
 
@@ -105,7 +113,7 @@ class ControllerMap:
         usual = cls.usual(synth, axes)
         if path is None:
             return usual
-        file = Path(path)
+        file = checked_path("map of controllers", path)
         advice = "mend it, or name a new .toml file, which is then written"
         with reading(InputError, f"'{file}' is no map of controllers", advice):
             there = file.exists()
