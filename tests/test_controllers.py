@@ -11,6 +11,7 @@ import pytest
 from pyrosynth.errors import InputError, PyrosynthError
 from pyrosynth.live.controllers import FREE, Controller, ControllerMap
 from pyrosynth.synths import load_synth
+from pyrosynth.synths.voice import Voice
 
 AXES = ["brightness", "length", "pc1"]
 PLAY = """
@@ -135,6 +136,25 @@ def test_a_synth_without_a_file_of_its_own_says_so(tmp_path):
     with pytest.raises(InputError, match=r"'voice' has no file of controllers; give a \.toml"):
         ControllerMap.load(tmp_path / "controllers", load_synth("voice"), AXES)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"lever": 5}, "unknown parameter 'lever'; known: "),
+        ({"level": 5, "drive": 5}, "level and drive have one controller"),
+        ({"level": 300}, "controller of level 300: give an integer from 0 to 127"),
+    ],
+)
+def test_what_a_class_reads_from_a_file_of_its_own_is_checked(given, says, tmp_path):
+    class Own(Voice):
+        def read_controllers(self, content):
+            return given
+
+    file = tmp_path / "controllers"
+    file.write_text("mine")
+    with pytest.raises(InputError, match=f"controllers' is no map of controllers .{says}"):
+        ControllerMap.load(file, Own(), AXES)
 
 
 @pytest.mark.plugin

@@ -21,6 +21,7 @@ MODULE = """
 import numpy as np
 import pyrosynth as ps
 from pyrosynth.synths import Synth
+from pyrosynth.synths.knobs import Reading
 
 class Click(Synth):
     name = "click"
@@ -66,8 +67,22 @@ class Suffixed(Click):
 class Controlled(Click):
     controllers = {"level": 300}
 
+class Doubled(Click):
+    param_space = ps.ParamSpace((ps.Param("level"), ps.Param("tone")))
+    controllers = {"level": 7, "tone": 7}
+
+class Misled(Click):
+    controllers = {"lever": 7}
+
 class Read(Click):
     readings = {"level": "dB"}
+
+class Misread(Click):
+    readings = {"lever": Reading("dB")}
+
+class Endless(Click):
+    param_space = ps.ParamSpace((ps.Param("level", maximum=10.0),))
+    readings = {"level": Reading("dB", power=400.0)}
 
 class Knobless(Click):
     param_space = ps.ParamSpace(())
@@ -231,6 +246,10 @@ def test_options_of_a_class_are_checked(here):
         ("Boundless", "has the memory_limit int -1; give its class bytes above 0, or None"),
         ("Suffixed", "has the preset_suffix str 'click'; give its class the end of a file's name"),
         ("Controlled", "has the controllers dict .*300.*; give its class numbers from 0 to 127"),
+        ("Doubled", "has the controllers dict .*7.*7.*; .* 127, another for each parameter"),
+        ("Misled", "Misled' has controllers of an unknown parameter 'lever'; known: level"),
+        ("Misread", "Misread' has readings of an unknown parameter 'lever'; known: level"),
+        ("Endless", "has a reading of 'level' that is inf at 10; give it a smaller power"),
         ("Read", "has the readings dict .*; give its class a pyrosynth.synths.knobs.Reading for"),
         ("Knobless", "has the param_space ParamSpace .*; give its class a space of at least one"),
     ],

@@ -240,6 +240,21 @@ def test_plain_decades():
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"unit": None}, "unit of a reading is None; give text"),
+        ({"scale": "1000"}, "scale of a reading '1000': give a number"),
+        ({"power": "2"}, "power of a reading '2': give a number"),
+        ({"power": -1.0}, "power of a reading -1.0: give a number above 0"),
+        ({"offset": float("nan")}, "offset of a reading nan: give a number"),
+    ],
+)
+def test_a_reading_of_no_numbers_is_refused_when_it_is_made(given, said):
+    with pytest.raises(InputError, match=said):
+        Reading(**{"unit": "s", **given})
+
+
 def test_controls_and_values_read_well():
     found = [native(p, v) for p, v in zip(SPACE.params, (12345.6, 2.0, 1.0), strict=True)]
     assert found == ["12,346 Hz", "pulse", "on"]
@@ -249,6 +264,8 @@ def test_controls_and_values_read_well():
     assert native(SPACE.params[0], -1.0, readings) == "−1.5 s"
     assert native(SPACE.params[0], 0.1, readings) == "502 ms"
     assert native(SPACE.params[1], 2.0, readings) == "pulse"
+    beyond = {SPACE.params[0].name: Reading("s", power=400.0)}
+    assert [native(SPACE.params[0], v, beyond) for v in (10.0, -10.0)] == ["inf s", "−inf s"]
     names = ("osc1_pulsewidth", "osc1_waveform", "lfo-freq", "LFO wave", "master_vol")
     space = ParamSpace((*map(Param, names), Param("op2 rate 1", group="op 2")))
     assert titles(space) == [

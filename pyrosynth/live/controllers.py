@@ -123,8 +123,12 @@ class ControllerMap:
         with reading(InputError, f"'{file}' is no map of controllers", advice):
             content = read_limited(file, LARGEST_FILE).decode("utf-8-sig")
             if file.suffix.lower() != ".toml":
-                own = synth.read_controllers(content)
-                return cls(synth, {n: Controller(1, c) for n, c in own.items()}, usual.axes)
+                own = {
+                    name: {"channel": 1, "controller": number}
+                    for name, number in synth.read_controllers(content).items()
+                }
+                names = synth.param_space.names
+                return cls(synth, _held("parameters", "parameter", own, names), usual.axes)
             return cls._read(tomllib.loads(content), synth, axes)
 
     @classmethod
@@ -133,27 +137,9 @@ class ControllerMap:
             raise InputError(f"version {given.get('version')!r}: this reads {VERSION}")
         if given.get("synth") != synth.name:
             raise InputError(f"it is of synth {given.get('synth')!r}, the run is of {synth.name}")
-        parts = []
-        for part, kind, known in (
-            ("parameters", "parameter", synth.param_space.names),
-            ("axes", "axis", axes),
-        ):
-            held: dict[str, Controller] = {}
-            listed = given.get(part, {})
-            for name, c in listed.items() if isinstance(listed, dict) else [("", None)]:
-                if name and name not in known:
-                    raise unknown(kind, name[:80], known)
-                if not isinstance(c, dict):
-                    raise InputError(f"{part} is no table of {FORM}")
-                held[name] = Controller(
-                    integer(f"channel of {name}", c["channel"], 1, 16),
-                    integer(f"controller of {name}", c["controller"], 0, HIGHEST),
-                )
-                twice = next(n for n in held if held[n] == held[name])
-                if twice != name:
-                    raise InputError(f"{twice} and {name} have one controller")
-            parts.append(held)
-        sent, received = parts
+        names = synth.param_space.names
+        sent = _held("parameters", "parameter", given.get("parameters", {}), names)
+        received = _held("axes", "axis", given.get("axes", {}), axes)
         for axis, controller in received.items():
             for name in (n for n in sent if sent[n] == controller):
                 raise InputError(
@@ -244,6 +230,24 @@ class ControllerMap:
             f"controller {controller.number} of channel {controller.channel} moves no axis; on "
             f"channel {FOR_AXES} these do: {known or 'none'}"
         )
+
+
+def _held(part: str, kind: str, listed: Any, known: Sequence[str]) -> dict[str, Controller]:
+    """Read one table of a map: the controllers of parameters or of axes, by name."""
+    held: dict[str, Controller] = {}
+    for name, c in listed.items() if isinstance(listed, dict) else [("", None)]:
+        if name and name not in known:
+            raise unknown(kind, name[:80], known)
+        if not isinstance(c, dict):
+            raise InputError(f"{part} is no table of {FORM}")
+        held[name] = Controller(
+            integer(f"channel of {name}", c["channel"], 1, 16),
+            integer(f"controller of {name}", c["controller"], 0, HIGHEST),
+        )
+        twice = next(n for n in held if held[n] == held[name])
+        if twice != name:
+            raise InputError(f"{twice} and {name} have one controller")
+    return held
 
 
 def _quoted(text: str) -> str:

@@ -2,13 +2,14 @@
 
 import importlib
 import importlib.util
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-from pyrosynth.errors import InputError, PyrosynthError, SynthError, one_line, shown
+from pyrosynth.errors import InputError, PyrosynthError, SynthError, one_line, shown, unknown
 from pyrosynth.synths.base import ISOLATIONS, Synth
 from pyrosynth.synths.knobs import Reading
 from pyrosynth.synths.params import ParamSpace
@@ -107,6 +108,19 @@ def _require_attributes(synth: Any, name: str) -> None:
             raise SynthError(
                 f"the synth '{name}' has the {attribute} {shown(value)}; give its class {rule}"
             )
+    params = {param.name: param for param in synth.param_space.params}
+    for attribute in ("controllers", "readings"):
+        for one in getattr(synth, attribute):
+            if one not in params:
+                why = unknown("parameter", one, params)
+                raise SynthError(f"the synth '{name}' has {attribute} of an {why}")
+    for one, reading in synth.readings.items():
+        for value in (params[one].minimum, params[one].maximum):
+            if not math.isfinite(read := reading.of(value)):
+                raise SynthError(
+                    f"the synth '{name}' has a reading of '{one}' that is {read} at {value:g}; "
+                    "give it a smaller power or scale"
+                )
 
 
 ATTRIBUTES: Mapping[str, tuple[type, ...]] = {
@@ -129,8 +143,11 @@ VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         "the end of a file's name, such as '.syx', or ''",
     ),
     "controllers": (
-        lambda value: all(type(n) is int and 0 <= n <= 127 for n in value.values()),
-        "numbers from 0 to 127",
+        lambda value: (
+            all(type(n) is int and 0 <= n <= 127 for n in value.values())
+            and len({*value.values()}) == len(value)
+        ),
+        "numbers from 0 to 127, another for each parameter",
     ),
     "readings": (
         lambda value: all(isinstance(one, Reading) for one in value.values()),

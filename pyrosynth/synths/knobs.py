@@ -3,6 +3,7 @@
 And where draws put each of them.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import InputError, require_shapes
+from pyrosynth.errors import InputError, number, require_shapes, require_type
 from pyrosynth.synths.params import Param, ParamSpace
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of the draws of a control
@@ -37,6 +38,9 @@ class Reading:
         scale: Factor.
         power: Exponent, above 0.
         offset: What a native value of 0 is read as.
+
+    Raises:
+        InputError: The unit is no text, or another argument no finite number.
     """
 
     unit: str
@@ -44,9 +48,21 @@ class Reading:
     power: float = 1.0
     offset: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Check the types and the range."""
+        require_type("unit of a reading", self.unit, str, "text, such as 'Hz'")
+        for name in ("scale", "power", "offset"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, number(f"{name} of a reading", given))
+        if self.power <= 0:
+            raise InputError(f"power of a reading {self.power}: give a number above 0")
+
     def of(self, value: float) -> float:
-        """Return what is read for a native value."""
-        size = abs(value) ** self.power
+        """Return what is read for a native value; infinite where it is too large for a float."""
+        try:
+            size = abs(value) ** self.power
+        except OverflowError:
+            size = math.inf
         return self.scale * (size if value >= 0 else -size) + self.offset
 
 
@@ -105,10 +121,10 @@ def native(param: Param, value: float, readings: Mapping[str, Reading] = NO_READ
         share = (value - param.minimum) / (param.maximum - param.minimum)
         return settings[round(share * (param.resolution - 1))]
     reading = readings.get(param.name, Reading(param.unit))
-    number, unit = reading.of(value), reading.unit
-    if unit == "s" and abs(number) < 1:
-        number, unit = 1000 * number, "ms"
-    text = f"{number:.3g}" if abs(number) < 1000 else f"{number:,.0f}"
+    read, unit = reading.of(value), reading.unit
+    if unit == "s" and abs(read) < 1:
+        read, unit = 1000 * read, "ms"
+    text = f"{read:.3g}" if abs(read) < 1000 else f"{read:,.0f}"
     return f"{text.replace('-', '−')} {unit}".rstrip()
 
 
