@@ -15,6 +15,7 @@ import pytest
 import soundfile
 import torch
 from plain import PLAIN
+from rights import run_without_rights
 from small import small_run
 
 import pyrosynth as ps
@@ -240,17 +241,15 @@ def test_a_bad_sound_costs_only_itself_and_eight_channels_at_96_khz_are_fine(
 
 
 def test_a_sound_that_may_not_be_read_costs_only_itself(here, tmp_path):
-    """Without the rights of root, which the tests may have."""
     (tmp_path / "secret.wav").write_bytes((here / "good.wav").read_bytes())
     (tmp_path / "secret.wav").chmod(0)
-    command = [sys.executable, "-m", "pyrosynth", "infer", here / "run", tmp_path / "secret.wav"]
-    command += [here / "good.wav", "--out", tmp_path / "out", "--budget", "2", "--draws", "1"]
-    if os.geteuid() == 0:
-        given_up = "-dac_override,-dac_read_search"
-        command = ["setpriv", "--bounding-set", given_up, "--inh-caps", given_up, *command]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    (tmp_path / "closed").mkdir(0)
+    sounds = tmp_path / "secret.wav", here / "good.wav", tmp_path / "closed" / "in.wav"
+    few = ["--budget", "2", "--draws", "1"]
+    done = run_without_rights("infer", here / "run", *sounds, "--out", tmp_path / "out", *few)
     assert done.returncode == 2
     assert "secret.wav' (Permission denied)" in done.stderr
+    assert "closed/in.wav' (Permission denied); let yourself into its folder" in done.stderr
     assert [folder.name for folder in (tmp_path / "out").iterdir()] == ["good"]
 
 

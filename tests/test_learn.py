@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
 from plain import PLAIN
+from rights import run_without_rights
 from small import small_run
 from toys import SMALL
 
@@ -158,6 +160,29 @@ def test_a_bad_preset_costs_only_itself(tmp_path, capfd):
         main(["presets", TRAP, str(tmp_path / "bad.csv"), "--out", str(tmp_path / "b.json")]) == 2
     )
     assert not (tmp_path / "b.json").exists()
+
+
+def test_presets_that_may_not_be_read_cost_only_themselves(tmp_path):
+    folder, out = tmp_path / "presets", tmp_path / "out.json"
+    closed = folder / "closed"
+    closed.mkdir(parents=True)
+    (closed / "in.json").write_text("{}")
+    for name, level in ("a", 0.9), ("b", 0.5), ("secret", 0.7):
+        Preset(name, {"Level": level}).save(folder / f"{name}.json", "trap")
+    (folder / "secret.json").chmod(0)
+    closed.chmod(0)
+    given = folder / "a.json", closed, closed / "in.json", folder / "b.json"
+    for code, files in ((0, [folder]), (2, given)):
+        done = run_without_rights("presets", TRAP, *files, "--workers", "1", "--out", out)
+        assert done.returncode == code, done.stderr
+        assert f"left out: cannot read the folder '{closed}' (Permission denied); give" in (
+            done.stderr
+        )
+        other = "closed/in.json" if code else "secret.json"
+        assert re.search(rf"left out: .*{other}'.*Permission denied", done.stderr)
+        names = [preset["name"] for preset in json.loads(out.read_text())["presets"]]
+        assert {"a", "b"} <= {*names}
+        out.unlink()
 
 
 def test_a_setting_between_two_steps_is_told(tmp_path, caplog):

@@ -6,7 +6,7 @@ import shlex
 from contextlib import suppress
 from pathlib import Path
 
-from pyrosynth.errors import URL, InputError, checked_path
+from pyrosynth.errors import URL, InputError, checked_path, reading
 
 SUFFIXES = (  # of sound files, by which they are found in a folder
     ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf",
@@ -14,11 +14,14 @@ SUFFIXES = (  # of sound files, by which they are found in a folder
 
 
 def folder_of_sounds(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a folder, or raise InputError if it is none."""
+    """Return the path of a folder, or raise InputError if it is none or may not be read."""
     folder = checked_path("folder of sounds", path)
-    if not folder.is_dir():
-        what = "is a file; give the folder" if folder.exists() else "is not there; give a folder"
+    if not os.path.isdir(folder):
+        there = os.path.exists(folder)
+        what = "is a file; give the folder" if there else "is not there; give a folder"
         raise InputError(f"'{folder}' {what} that the sound files are in")
+    with reading(InputError, f"cannot read the folder '{folder}'", "let yourself read it"):
+        os.listdir(folder)
     return folder
 
 
@@ -35,6 +38,12 @@ def no_sound(file: str | os.PathLike[str]) -> str:
         return f"'{path}' is a folder; name sound files, such as all of one kind: {within}/*.wav"
     if URL.match(path):
         return f"'{path}' is a URL; download the sound, and give the path of the file"
+    try:
+        os.stat(path)
+    except PermissionError as error:
+        return f"cannot read '{path}' ({error.strerror}); let yourself into its folder"
+    except (OSError, ValueError):
+        pass
     if set(path) & set("*?") and not os.path.exists(path):
         folder, pattern = os.path.split(path)
         if not glob.glob(path):

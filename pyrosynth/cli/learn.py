@@ -7,8 +7,10 @@ to do; it is written down once, so that a run that was interrupted goes on as it
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -379,9 +381,11 @@ def _save_presets(file: Path, synth: Synth, presets: Sequence[Preset]) -> None:
 def _content(path: Path) -> str:
     """Return a hash of a file of presets, or of the files in a folder of them."""
     digest = hashlib.sha256()
+    inside = os.path.isdir(path)
     try:
-        for file in sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]:
-            digest.update(read_limited(file, LARGEST_PRESETS))
+        for file in sorted(filter(os.path.isfile, path.rglob("*"))) if inside else [path]:
+            with suppress(*[PermissionError] if inside else []):  # it is left out, and named
+                digest.update(read_limited(file, LARGEST_PRESETS))
     except (OSError, ValueError) as error:
         raise InputError(
             f"cannot read the presets in '{path}' ({reason(error)}); give a file or folder of them"

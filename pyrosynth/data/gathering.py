@@ -54,6 +54,7 @@ BETWEEN = 0.05  # of a step, farther from which a value is no rounded setting
 TEXTS = ("name", "bank")  # columns of a table that hold no number
 DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
 MOST_DRAWS = 20  # settings drawn for one that sounds
+CLOSED = "give yourself the right to read it ('chmod u+rx'), or leave it out"
 
 
 @dataclass(frozen=True)
@@ -134,32 +135,33 @@ def gather(
             failed.append(str(error))
     sources = {"of the synth": len(own)} if own else {}
     found = list(own)
-    for given in [checked_path("file of presets", file) for file in files]:
-        inside = _inside(given) if _is_folder(given) else []
-        for file in inside or [given]:
-            try:
-                if _is_folder(file):
-                    raise InputError(f"the folder '{file}' is empty; give one that holds presets")
-                if not file.exists():
-                    raise InputError(f"no file or folder '{file}'; give one that holds presets")
-                each = _read_each(synth, file)
-            except (InputError, SynthError) as error:
-                if inside:
-                    skipped[str(file)] = str(error)
-                elif strict:
-                    raise
-                else:
-                    failed.append(str(error))
-                continue
-            bad = [one for one in each if isinstance(one, InputError)]
-            if bad and strict and not inside:
-                raise bad[0]
-            failed += map(str, bad)
-            good = [one for one in each if isinstance(one, Preset)]
-            sources[str(file)] = len(good)
-            found += legal(good, synth.param_space)
-            if file.suffix.lower() in TABLES:
-                _say_what_moved(str(file), good, synth.param_space)
+    for given, is_named in _listed(files):
+        try:
+            file = checked_path("file of presets", given)
+            if _is_folder(file):
+                with reading(InputError, f"cannot read the folder '{file}'", CLOSED):
+                    os.listdir(file)
+                raise InputError(f"the folder '{file}' is empty; give one that holds presets")
+            if not os.path.exists(file):
+                raise InputError(f"no file or folder '{file}'; give one that holds presets")
+            each = _read_each(synth, file)
+        except (InputError, SynthError) as error:
+            if not is_named:
+                skipped[str(given)] = str(error)
+            elif strict:
+                raise
+            else:
+                failed.append(str(error))
+            continue
+        bad = [one for one in each if isinstance(one, InputError)]
+        if bad and strict and is_named:
+            raise bad[0]
+        failed += map(str, bad)
+        good = [one for one in each if isinstance(one, Preset)]
+        sources[str(file)] = len(good)
+        found += legal(good, synth.param_space)
+        if file.suffix.lower() in TABLES:
+            _say_what_moved(str(file), good, synth.param_space)
     presets = distinct(found, synth.param_space) if found else []
     silent = np.zeros(len(presets), bool)
     if presets:
@@ -270,17 +272,33 @@ def drawn_presets(
 
 def _is_folder(path: Path) -> bool:
     """Tell whether a path is a folder of files, and not a bundle that is one preset."""
-    return path.is_dir() and not (path / "manifest.ttl").exists()
+    return os.path.isdir(path) and not os.path.exists(path / "manifest.ttl")
+
+
+def _listed(files: Sequence[str | Path]) -> Iterator[tuple[str | Path, bool]]:
+    """Yield what is given, what is in it in the place of a folder; and whether it was named."""
+    for given in files:
+        inside: list[Path] = []
+        with suppress(InputError):  # whoever reads it says what is wrong
+            inside = _inside(checked_path("file of presets", given))
+        yield from ((file, False) for file in inside) if inside else [(given, True)]
 
 
 def _inside(folder: Path) -> list[Path]:
-    """Return the files and bundles in a folder and those below it, sorted."""
+    """Return the files and bundles in a folder and those below it, sorted; none of a file.
+
+    A folder below it that may not be read is there itself.
+    """
     found: list[Path] = []
-    for root, folders, files in os.walk(folder):
+
+    def keep(error: OSError) -> None:
+        found.append(Path(error.filename))
+
+    for root, folders, files in os.walk(folder, onerror=keep) if _is_folder(folder) else ():
         bundles = [name for name in folders if not _is_folder(Path(root, name))]
         folders[:] = [name for name in folders if name not in bundles]
         found += (Path(root, name) for name in (*files, *bundles))
-    return sorted(found)
+    return sorted(file for file in found if file != folder)
 
 
 def _read_json(synth: Synth, file: Path) -> Iterator[Preset | InputError]:

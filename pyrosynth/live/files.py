@@ -61,7 +61,7 @@ class SessionFiles:
             str(file.relative_to(folder)): Path(os.path.realpath(file))
             for folder in reversed(self.folders)  # of two with one name, the first folder's
             for file in sound_files(folder)
-            if file.is_file()  # no pipe, which would be waited for
+            if os.path.isfile(file)  # no pipe, which would be waited for
             and not file.name.startswith(".")
             and Path(os.path.realpath(file)).is_relative_to(folder)
         }
