@@ -4,6 +4,7 @@ A process that plays one starts in a quarter of the time, since it needs no torc
 """
 
 import os
+from dataclasses import replace
 
 import numpy as np
 
@@ -91,3 +92,27 @@ class Stepped(Plain):
         tuple(stepped(param) for param in Plain.param_space.params),
         Plain.param_space.selections,
     )
+
+
+COLUMNS = ("name", "bank", "log_q", "macro", "position", "axis", "preset", "param", "value", "x")
+
+
+def called(name):
+    """Return what a control of `Called` is called, by its name in the plain synth."""
+    return dict(zip(SPACE.selections["16"], COLUMNS, strict=False)).get(name, name)
+
+
+class Called(Plain):
+    """The plain synth with controls that are called like columns of the tables of this package."""
+
+    name = "called"
+    param_space = ParamSpace(
+        tuple(replace(param, name=called(param.name)) for param in SPACE.params),
+        {size: tuple(map(called, names)) for size, names in SPACE.selections.items()},
+    )
+
+    def presets(self):
+        return [
+            replace(one, values={called(name): value for name, value in one.values.items()})
+            for one in bank()
+        ]

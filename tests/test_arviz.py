@@ -8,13 +8,7 @@ import numpy as np
 import pytest
 
 from pyrosynth.errors import InputError
-from pyrosynth.inference.arviz import (
-    arviz,
-    distinct_names,
-    inference_data,
-    label_groups,
-    save_groups,
-)
+from pyrosynth.inference.arviz import arviz, inference_data, label_groups, save_groups
 
 PRESETS = ("bass", "lead", "bass")
 PARAMS = ("cutoff", "attack")
@@ -97,8 +91,3 @@ def test_imports_without_a_cache_folder(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("0.23")
-
-
-def test_distinct_names():
-    names = ["a", "a", "a (2)", "b", "a"]
-    assert distinct_names(names) == ["a", "a (3)", "a (2)", "b", "a (4)"]

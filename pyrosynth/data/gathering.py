@@ -5,7 +5,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +39,7 @@ from pyrosynth.synths.presets import (
     LARGEST_FILE,
     Preset,
     distinct,
+    own_columns,
     preset_array,
     preset_from_json,
 )
@@ -178,7 +179,8 @@ def read_presets(synth: Synth, path: str | Path) -> list[Preset]:
         synth: The synth.
         path: JSON of one preset or of many, as pyrosynth and the explorer write them; CSV with a
             column for each parameter in native values, and ``name`` and ``bank`` if there are
-            any; else a file of the synth's own format.
+            any, which are called ``name (2)`` and ``bank (2)`` where a parameter has that name;
+            else a file of the synth's own format.
 
     Raises:
         InputError: There are none in the file, or they name unknown parameters.
@@ -323,12 +325,13 @@ def _read_json(synth: Synth, file: Path) -> Iterator[Preset | InputError]:
 
 def _read_csv(synth: Synth, file: Path) -> Iterator[Preset | InputError]:
     """Read presets from a table, one in each row."""
-    columns, lines = read_csv(file, "presets", ("name", *synth.param_space.names))
-    known = {"name", *synth.param_space.names}
+    texts = dict(zip(TEXTS, own_columns(synth.param_space.names, TEXTS), strict=True))
+    known = {texts["name"], *synth.param_space.names}
+    columns, lines = read_csv(file, "presets", known)
     if not known & set(columns) and any(re.fullmatch(r"[-+\d.]+", one) for one in columns):
         held = one_line(", ".join(columns), 80)
         raise InputError(
-            f"'{file}' begins with {held}, of which none is 'name' or a parameter of "
+            f"'{file}' begins with {held}, of which none is '{texts['name']}' or a parameter of "
             f"{synth.name}; let the first line name the columns"
         )
     twice = next((column for column, n in Counter(columns).items() if n > 1), None)
@@ -336,13 +339,23 @@ def _read_csv(synth: Synth, file: Path) -> Iterator[Preset | InputError]:
         raise InputError(f"'{file}' has the column '{twice}' twice; leave one of them")
     for line, cells in lines:
         try:
-            yield _preset_of_row(columns, cells, f"'{file}' line {line}", file.name)
+            yield _preset_of_row(columns, cells, texts, f"'{file}' line {line}", file.name)
         except InputError as error:
             yield error
 
 
-def _preset_of_row(columns: list[str], cells: list[str], where: str, bank: str) -> Preset:
-    """Read one row of a table; a parameter whose cell is empty is left out."""
+def _preset_of_row(
+    columns: list[str], cells: list[str], texts: Mapping[str, str], where: str, bank: str
+) -> Preset:
+    """Read one row of a table; a parameter whose cell is empty is left out.
+
+    Args:
+        columns: What the columns are called.
+        cells: Of the row.
+        texts: What those of ``TEXTS`` are called.
+        where: The row, for errors.
+        bank: Of presets that say none.
+    """
     if len(cells) != len(columns):
         raise InputError(
             f"{where} has {counted(len(cells), 'cell')} for {counted(len(columns), 'column')}; "
@@ -350,22 +363,22 @@ def _preset_of_row(columns: list[str], cells: list[str], where: str, bank: str) 
         )
     row = dict(zip(columns, cells, strict=True))
     values = {
-        column: _value(column, cell.strip(), where)
+        column: _value(column, cell.strip(), texts, where)
         for column, cell in row.items()
-        if column not in TEXTS and cell.strip()
+        if column not in texts.values() and cell.strip()
     }
-    return Preset(row.get("name", ""), values, row.get("bank") or bank)
+    return Preset(row.get(texts["name"], ""), values, row.get(texts["bank"]) or bank)
 
 
-def _value(column: str, cell: str, where: str) -> float:
+def _value(column: str, cell: str, texts: Mapping[str, str], where: str) -> float:
     """Return the number in a cell of a table."""
     plain = column and "_" not in cell  # Python reads 6_0 as 60, which nobody means
     with suppress(ValueError, InputError):
         return number(column, float(cell) if plain else cell)
     if not column:
         advice = "leave the column out; pandas does with to_csv(index=False)"
-    elif column.casefold() in TEXTS:
-        advice = f"call the column '{column.casefold()}', in small letters"
+    elif column.casefold() in texts:
+        advice = f"call the column '{texts[column.casefold()]}'"
     elif DECIMAL_COMMA.fullmatch(cell):
         advice = f"write it with a point: {cell.replace(',', '.')}"
     else:

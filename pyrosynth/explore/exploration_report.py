@@ -120,9 +120,9 @@ def _traversal(path: Path, axis: str, title: str, result: Traversal) -> Section:
             "of the sound in the middle.",
         ),
         table(
-            ("macro", *mapping.columns[2:]),
-            [[f"{row['macro']:.2f}", *(f"{row[k]:.4g}" for k in mapping.columns[2:])]
-             for row in mapping.to_dict("records")],
+            (mapping.columns[0], *mapping.columns[2:]),
+            [[f"{macro:.2f}", *(f"{value:.4g}" for value in moved)]
+             for macro, _, *moved in mapping.to_numpy()],
             folded="Mapping for the macro knob of a host (native values)",
         ),
     )  # fmt: skip

@@ -199,7 +199,7 @@ def explore(
         raise InputError(f"a morph through {through[0]} alone: give at least two presets")
     interpolation = usable_method(posterior, interpolation, rendering=True)
     center = at or through[0]
-    if str(sound) in space.names and not Path(str(sound)).exists():
+    if sound is not None and str(sound) in space.names and not Path(str(sound)).exists():
         raise InputError(f"'{sound}' is a known preset, no sound file; give it as at (--at)")
     asked = center if sound is None else checked_path("sound file", sound)
     nearest = nearest_presets(posterior, asked, N_PRESETS)

@@ -35,9 +35,8 @@ from pyrosynth.explore.places import (
     remainders,
     values_at,
 )
-from pyrosynth.inference.arviz import distinct_names
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.synths.presets import Preset
+from pyrosynth.synths.presets import Preset, distinct_names
 from pyrosynth.synths.rendering import Renderer
 
 Location = str | Preset | Place | ArrayLike | None

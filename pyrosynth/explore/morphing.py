@@ -29,8 +29,8 @@ from pyrosynth.explore.chains import smooth_chain
 from pyrosynth.explore.latent_space import LatentSpace, Location
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.result import Result, controls, labelled, location_name, rendered_sounds
-from pyrosynth.inference.arviz import distinct_names
 from pyrosynth.inference.posterior import Posterior
+from pyrosynth.synths.presets import distinct_names
 from pyrosynth.synths.rendering import Renderer
 
 Method = Literal["rendered", "sound", "halfway", "latent", "knobs"]

@@ -16,10 +16,9 @@ from pyrosynth.errors import MOST, InputError, checked_seed, integer, number, nu
 from pyrosynth.explore.latent_space import LatentSpace, Location, require_renderer
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.result import Result, labelled, location_name, rendered_sounds
-from pyrosynth.inference.arviz import distinct_names
 from pyrosynth.inference.hearing import hearing_advice, note_to_play
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.synths.presets import Preset
+from pyrosynth.synths.presets import Preset, distinct_names
 from pyrosynth.synths.rendering import Renderer
 
 if TYPE_CHECKING:

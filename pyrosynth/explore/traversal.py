@@ -27,6 +27,7 @@ from pyrosynth.explore.result import (
 )
 from pyrosynth.explore.steering import move
 from pyrosynth.inference.posterior import Posterior
+from pyrosynth.synths.presets import own_columns
 from pyrosynth.synths.rendering import Renderer
 
 if TYPE_CHECKING:
@@ -77,17 +78,18 @@ class Traversal(Result):
     def mapping(self) -> "DataFrame":
         """Return a table for a macro knob: native values of the parameters that move.
 
-        ``macro`` runs from 0 to 1, as the macro of a host does, ``position`` is along the axis.
+        ``macro``, the first column, runs from 0 to 1, as the macro of a host does; ``position``,
+        the second, is along the axis. They are called ``macro (2)`` and ``position (2)`` where a
+        parameter has that name.
         """
         import pandas as pd
 
         names = [name for name, spread in self.ranked() if spread >= MOVED / 2]
         position = self.data["position"].values
-        table = pd.DataFrame(self.data["value"].sel(param=names).values, columns=names)
-        table.insert(0, "position", position)
-        span = np.ptp(position) or 1.0
-        table.insert(0, "macro", (position - position.min()) / span)
-        return table
+        share = (position - position.min()) / (np.ptp(position) or 1.0)
+        own = own_columns(self.data["param"].values.tolist(), ["macro", "position"])
+        moved = self.data["value"].sel(param=names).values
+        return pd.DataFrame(np.column_stack([share, position, moved]), columns=[*own, *names])
 
     def facts(self) -> dict[str, Any]:
         """Return what it is and its mapping, JSON-ready."""

@@ -21,7 +21,7 @@ from pyrosynth.errors import (
     shown,
 )
 from pyrosynth.files import write_bytes
-from pyrosynth.synths.presets import Preset, preset_json
+from pyrosynth.synths.presets import Preset, own_columns, preset_json
 from pyrosynth.training.uncertainty import conformal_quantile
 
 if TYPE_CHECKING:
@@ -139,11 +139,15 @@ class Draws:
         return self.posterior.log_prob(values, self.x) >= threshold
 
     def to_dataframe(self) -> "DataFrame":
-        """Return a table: a row for each draw, the native value of each parameter, ``log_q``."""
+        """Return a table: a row for each draw, the native value of each parameter, ``log_q``.
+
+        The last column is ``log_q (2)`` where a parameter is called ``log_q``.
+        """
         import pandas as pd
 
         names = list(self.posterior.run.full_space.names)
-        return pd.DataFrame(self.values, columns=names).assign(log_q=self.log_q)
+        (log_q,) = own_columns(names, ["log_q"])
+        return pd.DataFrame(self.values, columns=names).assign(**{log_q: self.log_q})
 
     def to_inference_data(
         self, name: str = "sound", sounds: NDArray[np.float32] | None = None

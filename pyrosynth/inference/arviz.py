@@ -6,8 +6,7 @@ ArviZ is imported inside one function, and what it is built on as well: they cos
 import os
 import tempfile
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType, NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +19,7 @@ from pyrosynth.errors import InputError, checked_path, numbers, require_shapes, 
 from pyrosynth.files import write_bytes
 from pyrosynth.inference.answers import Draws
 from pyrosynth.inference.contraction import contraction, correlations, known_points
+from pyrosynth.synths.presets import distinct_names
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -302,18 +302,3 @@ def save_groups(groups: Mapping[str, Group], path: str | Path) -> None:
                 if truth:
                     variable.attrs["dtype"] = "bool"
     write_bytes(path, content.getvalue())
-
-
-def distinct_names(names: Iterable[str]) -> list[str]:
-    """Number the second and later ones of equal names: coordinates must tell them apart."""
-    counts: Counter[str] = Counter()
-    taken = set(names := list(names))
-    result = []
-    for name in names:
-        counts[name] += 1
-        label = name
-        while counts[name] > 1 and (label := f"{name} ({counts[name]})") in taken:
-            counts[name] += 1
-        taken.add(label)
-        result.append(label)
-    return result

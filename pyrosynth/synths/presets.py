@@ -1,7 +1,8 @@
 """Presets: named points in a parameter space, and the JSON file that carries one."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -240,6 +241,36 @@ def distinct(presets: Sequence[Preset], space: ParamSpace) -> list[Preset]:
     units = np.round(space.to_unit(preset_array(presets, space)), 5)
     _, first = np.unique(units, axis=0, return_index=True)
     return [presets[i] for i in sorted(first)]
+
+
+def distinct_names(names: Iterable[str]) -> list[str]:
+    """Number the second and later ones of equal names: coordinates and columns differ by them."""
+    counts: Counter[str] = Counter()
+    taken = set(names := list(names))
+    result = []
+    for name in names:
+        counts[name] += 1
+        label = name
+        while counts[name] > 1 and (label := f"{name} ({counts[name]})") in taken:
+            counts[name] += 1
+        taken.add(label)
+        result.append(label)
+    return result
+
+
+def own_columns(controls: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Return what columns beside those of the controls are called, as ``log_q`` is.
+
+    The column of a control is called as it is; a name that it takes is numbered.
+
+    Args:
+        controls: The names of all parameters.
+        names: What the further columns should be called.
+
+    Returns:
+        The names, such as ``log_q``, or ``log_q (2)`` where a control is called ``log_q``.
+    """
+    return distinct_names([*controls, *names])[-len(names) :]
 
 
 def preset_json(
