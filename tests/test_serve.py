@@ -37,7 +37,7 @@ from pyrosynth.errors import InputError, SynthError
 from pyrosynth.inference.hearing import TRIED, Hearing, open_search, refine
 from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.live import connections, osc, plane, web
+from pyrosynth.live import connections, osc, plane, searching, web
 from pyrosynth.live.engine import WAITING, Live
 from pyrosynth.live.files import IN_FILE
 from pyrosynth.live.osc_packets import write
@@ -289,6 +289,20 @@ def test_a_search_keeps_what_is_locked_and_goes_on_from_a_preset(live):
     first = next(one for one in news(content) if "candidates" in one)
     assert first["candidates"][0]["lsd_db"] < 1.0
     np.testing.assert_allclose(first["candidates"][0]["values"], live.known(2))
+
+
+def test_a_search_that_waits_for_another_says_so_once(live, monkeypatch):
+    told = []
+    monkeypatch.setattr(searching, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(searching, "PATIENCE_SECONDS", 0.1)
+    search = searching.GrowingSearch(PageState(live, "small"), lambda news: not told.append(news))
+    assert live.searching.acquire(blocking=False)
+    try:
+        with pytest.raises(InputError, match="another search is under way; stop it"):
+            search.run([], budget=1)
+    finally:
+        live.searching.release()
+    assert [news for news in told if news] == [{"waits": True}]
 
 
 @pytest.mark.parametrize(("left_at", "most"), [(b"target", 4000), (b"cloud", 150)])

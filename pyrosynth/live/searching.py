@@ -98,9 +98,10 @@ class GrowingSearch:
             live.searching.release()
 
     def _wait_for_turn(self) -> None:
-        patience = time.monotonic() + PATIENCE_SECONDS
+        patience, news = time.monotonic() + PATIENCE_SECONDS, {"waits": True}
         while not self.live.searching.acquire(timeout=LOOK_SECONDS):
-            self._say({})
+            self._say(news)
+            news = {}
             if time.monotonic() > patience:
                 raise InputError("another search is under way; stop it, then drop the sound again")
 

@@ -55,17 +55,21 @@ function keepSoon() {
 /** Go to what the address holds, if there is something; what is wrong with it is thrown. */
 async function restoreFromAddress(address = location) {
   const asked = new URLSearchParams(address.hash.slice(1));
-  if (!asked.has("values") || !source.canFind) return;
+  if (!source.canFind || !(asked.has("run") || asked.has("values"))) return;
   const numbers = (name) => (asked.get(name) ?? "").split(",").map(Number);
-  const values = numbers("values");
+  const [values, z] = [numbers("values"), numbers("z")];
   const [run, hash] = [asked.get("run"), asked.get("of") ?? state.hash]; // older links tell no hash
-  if (run !== state.run || hash !== state.hash || values.length !== state.params.length) {
+  const ends = asked.has("run") && asked.has("values"); // which come first and last
+  const whole = values.length === state.params.length && z.length === state.latent_dim && [...values, ...z].every(Number.isFinite);
+  const other = run !== state.run || hash !== state.hash;
+  if (!whole || other) {
     if (now) keepInAddress();
+    if (!ends || !other) throw new Told("this link is damaged and holds no whole preset; copy it again");
     throw new Told(run === state.run ? `this link is of another run called '${run}'` : `this link is of the run '${run}', not of '${state.run}'`);
   }
   filters.restore(asked);
   await visit(async () => {
-    const point = await source.point({ z: numbers("z"), values });
+    const point = await source.point({ z, values });
     locks.clear();
     for (const name of asked.getAll("locked")) {
       if (state.params.some((param) => param.name === name)) locks.add(name);

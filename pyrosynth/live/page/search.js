@@ -42,6 +42,7 @@ async function find(blob, called, start = null) {
     const sound = READ.test(called) || blob.type === "audio/wav" ? blob : await decoded(blob, called);
     for await (const news of source.search(sound, asked, mine.signal)) {
       if (mine.signal.aborted) break;
+      if (news.waits) say(`Another search is under way; ${called} waits for its turn…`);
       if (news.target) {
         play = news.play;
         says = play ? "" : news.says; // the note says it
