@@ -8,9 +8,11 @@ import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import FLAGS
 
+from pyrosynth.audio.io import encoded
 from pyrosynth.cli.app import COMMANDS, GO_ON, main
 from pyrosynth.cli.options import aside, complain, say
 from pyrosynth.errors import SynthError
@@ -128,6 +130,41 @@ def test_a_signal_that_is_ignored_stays_so():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout == b"goes on\n"
+
+
+@pytest.mark.parametrize("patience", ["0.0", "60.0"])
+def test_a_signal_that_a_library_has_lost_may_be_sent_again(patience):
+    """Only after a while: what the first one has begun to tidy up is not cut short."""
+    script = (
+        "import os, signal; from pyrosynth.cli import process\n"
+        f"process.TIDYING_SECONDS = {patience}; process.end_by_signals()\n"
+        "class Loses:\n"
+        "    def __del__(self): os.kill(os.getpid(), signal.SIGTERM)\n"
+        "Loses()\n"
+        "try: os.kill(os.getpid(), signal.SIGTERM); print('goes on')\n"
+        "except KeyboardInterrupt: print('ends')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "Exception ignored in" in done.stderr
+    assert done.stdout.strip() == ("ends" if patience == "0.0" else "goes on")
+
+
+def test_a_signal_ends_the_encoding_of_a_sound():
+    """It is lost where libsndfile calls Python, and a part of the file with it."""
+    sound = 0.5 * np.sin(np.arange(2**20) / 8)
+
+    def end(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, end)
+    try:
+        for i in range(1, 11):
+            signal.setitimer(signal.ITIMER_REAL, 0.003 * i)
+            with pytest.raises(KeyboardInterrupt):
+                encoded(sound, 22050, format="MP3")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize(

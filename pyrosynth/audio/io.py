@@ -1,6 +1,5 @@
 """Sound: the note that is played, and mono float32 audio in and out of files."""
 
-import io
 import math
 import os
 import re
@@ -8,7 +7,7 @@ import shutil
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -337,8 +336,6 @@ def wav_bytes(audio: ArrayLike, sample_rate: int, subtype: str = "PCM_16") -> by
     Raises:
         InputError: The audio is not one, or the rate or the subtype cannot be.
     """
-    import soundfile
-
     samples, rate = checked_audio(audio), checked_rate(sample_rate)
     checked_name("subtype", subtype, SUBTYPES)
     if samples.ndim > 2 or not 0 < (*samples.shape, 1)[1] <= MOST_CHANNELS:
@@ -346,13 +343,37 @@ def wav_bytes(audio: ArrayLike, sample_rate: int, subtype: str = "PCM_16") -> by
             f"audio has shape {samples.shape}; give (n_samples,), or (n_samples, n_channels) with "
             f"1 to {MOST_CHANNELS} channels"
         )
-    content = io.BytesIO()
-    soundfile.write(content, samples, rate, subtype=subtype, format="WAV")
-    written = bytearray(content.getvalue())
+    written = bytearray(encoded(samples, rate, subtype=subtype, format="WAV"))
     peak = written.find(b"PEAK", 0, WAV_HEADER)
     if peak >= 0:  # which is followed by its size, its version, and the time of writing
         written[peak + 12 : peak + 16] = bytes(4)
     return bytes(written)
+
+
+def encoded(samples: Audio, sample_rate: int, **options: Any) -> bytes:
+    """Return audio as the content of a sound file.
+
+    It is written through a descriptor: in the callbacks by which libsndfile would write into an
+    object of Python's, a signal that is to end the program is lost, and so is what was written.
+
+    Args:
+        samples: Shape (n_samples,), or (n_samples, n_channels).
+        sample_rate: Rate in Hz.
+        **options: ``format`` and others of ``soundfile.write``.
+    """
+    import soundfile
+
+    with _in_memory() as stored:
+        soundfile.write(stored.fileno(), samples, sample_rate, closefd=False, **options)
+        stored.seek(0)
+        return stored.read()
+
+
+def _in_memory() -> BinaryIO:
+    """Return a new file, which is on disk where the system has none in memory."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("sound"), "w+b")
+    return cast(BinaryIO, tempfile.TemporaryFile())
 
 
 def save_audio(

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, NoReturn, TextIO
 from pyrosynth.cli.options import complain
 from pyrosynth.errors import InputError, PyrosynthError
 
+TIDYING_SECONDS = 5.0  # after a signal
 received: list[int] = []  # numbers of the signals that have ended the command
 
 
@@ -70,11 +72,17 @@ def require_working_folder() -> None:
 def end_by_signals() -> None:
     """Let a terminal that closes (SIGHUP) and SIGTERM end the command as Ctrl-C does.
 
-    So what it has begun is tidied up. A signal that is ignored, as under ``nohup``, stays so.
+    So what it has begun is tidied up, and a further one changes nothing for a while; after that
+    it does, since a library may have lost the first, as where it calls Python from C. A signal
+    that is ignored, as under ``nohup``, stays so.
     """
+    first = float("-inf")
 
     def end(number: int, frame: Any) -> None:
-        signal.signal(number, signal.SIG_IGN)  # a further one changes nothing
+        nonlocal first
+        if time.monotonic() < first + TIDYING_SECONDS:
+            return
+        first = time.monotonic()
         received.append(number)
         raise KeyboardInterrupt
 

@@ -6,7 +6,6 @@ each control, the preset a few steps to either side, at the position that its ow
 
 import base64
 import hashlib
-import io
 import json
 import shutil
 import zlib
@@ -15,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.closeness import closeness
-from pyrosynth.audio.io import Audio, load_audio
+from pyrosynth.audio.io import Audio, encoded, load_audio
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import (
     InputError,
@@ -238,11 +236,9 @@ class _Writer:
     def sound(self, audio: Audio, x: Array, file: str) -> Point:
         """Write a sound and return what the page shows of it."""
         rate = self.live.posterior.run.features.sample_rate
-        content = io.BytesIO()
-        soundfile.write(
-            content, np.clip(audio, -1, 1), rate, format="MP3", compression_level=COMPRESSION
-        )
-        (self.folder / "sounds" / f"{file}.mp3").write_bytes(content.getvalue())
+        whole = np.clip(audio, -1, 1)
+        content = encoded(whole, rate, format="MP3", compression_level=COMPRESSION)
+        (self.folder / "sounds" / f"{file}.mp3").write_bytes(content)
         return {"sound": f"sounds/{file}.mp3", **self.page.seen(audio, x, SHADES)}
 
 
