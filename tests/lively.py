@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from small import small_run
 
+from pyrosynth.explore.axes import LinearAxis
+from pyrosynth.live.controls import Control
 from pyrosynth.training.run import load_run
 
 
@@ -18,6 +20,14 @@ def small_posterior():
     )  # in the home of the tests, which goes at their end
     _, posterior = small_run(folder)
     return folder / "run", posterior
+
+
+def fine_axis(live):
+    """Return a control whose steps are so short that known presets lie beyond 6."""
+    axis = live.space.axis("pc1")
+    fine = LinearAxis("fine", axis.origin, axis.direction / 10)
+    assert sum(abs(fine.position(live.space.z)) > 7) > 2
+    return Control(fine, "sound", ("less", "more"), ())
 
 
 @cache

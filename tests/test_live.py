@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import soundfile
-from lively import small_posterior
+from lively import fine_axis, small_posterior
 
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.metrics import log_distance
@@ -67,6 +67,27 @@ def test_moving_sets_one_axis_and_steps_add_up(live):
         live.move(start, {"pc1": float("nan")})
     with pytest.raises(InputError, match="16 finite numbers"):
         live.point([0.0])
+
+
+def test_a_step_from_where_a_preset_is_far_out_goes_the_way_that_is_asked(live, monkeypatch):
+    monkeypatch.setitem(live.controls, "fine", fine_axis(live))
+    at = live.axis("fine").position(live.space.z)
+    *_, far, farthest = np.argsort(abs(at), kind="stable")
+    for step in (1.0, -1.0):
+        for number in (far, farthest):
+            moved = live.move(live.space.place(live.space.names[number]), {"fine": step}, by=True)
+            goal = np.clip(at[number] + step, -abs(at[farthest]), abs(at[farthest]))
+            assert live.positions(moved.z)["fine"] == pytest.approx(goal, abs=1e-3)
+    there = live.move(live.space.place(None), {"fine": float(at[far])})
+    assert live.positions(there.z)["fine"] == pytest.approx(at[far], abs=1e-3)
+    most = f"{abs(at[farthest]):g}"
+    with pytest.raises(InputError, match=f"give -{most} to {most}"):
+        live.move(there, {"fine": 2 * float(at[farthest])})
+    beyond = live.space.place(live.axis("fine").at(there.z, 2 * at[farthest]))
+    back = live.move(beyond, {"fine": -float(np.sign(at[farthest]))}, by=True)
+    assert abs(live.positions(back.z)["fine"]) == pytest.approx(
+        2 * abs(at[farthest]) - 1, abs=0.01
+    )
 
 
 def test_a_step_on_a_control_raises_one_number_by_its_spread_and_keeps_the_others(live):

@@ -26,7 +26,7 @@ import pytest
 import soundfile
 from aiohttp import ClientError, ClientSession
 from aiohttp.test_utils import TestClient, TestServer
-from lively import other_run, small_posterior
+from lively import fine_axis, other_run, small_posterior
 
 from pyrosynth.audio.closeness import closeness
 from pyrosynth.audio.io import load_audio, save_audio, wav_bytes
@@ -1075,6 +1075,22 @@ def test_a_static_site_is_a_whole_folder(live, tmp_path):
     )
     with pytest.raises(InputError, match="unknown axis 'warmth'"):
         write_site(live, "small", tmp_path / "other", axes=["warmth"], progress=False)
+
+
+def test_the_sliders_of_a_static_site_end_where_the_farthest_preset_is(
+    live, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(live.controls, "fine", fine_axis(live))
+    at = live.axis("fine").position(live.space.z)
+    write_site(
+        live, "small", tmp_path / "page", presets=20, moved=20, axes=["fine"], steps=(-1, 1),
+        progress=False,
+    )  # fmt: skip
+    exported = exported_by(tmp_path / "page")
+    start = at[[live.space.names.index(point["name"]) for point in exported["presets"]]]
+    counts = [len(sweep["fine"]) for sweep in exported["sweeps"]]
+    assert counts == [1 + (abs(one) <= abs(at).max() - 1) for one in start]
+    assert sum(abs(start) > 6) > 1
 
 
 def exported_by(page):

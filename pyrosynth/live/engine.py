@@ -6,6 +6,7 @@ Nothing here knows of networks. Every method may be called from any thread.
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from threading import Lock, Semaphore
 from typing import Any
@@ -44,7 +45,7 @@ RENDERED = 2  # of these draws that are rendered, those expected to come nearest
 KEPT = 128  # rendered sounds that are remembered
 SHORTEST_HOLD = 0.05  # seconds of a key that is played
 WAITING = 16  # renders that may wait at once
-FURTHEST = 6.0  # largest position on an axis; the presets lie within 3
+FURTHEST = 6.0  # largest position on an axis, unless a known preset is farther out
 LARGEST = 10.0  # coordinate of a latent, unless a known preset is farther out
 ROUNDED = 1.0001  # what rounding may add to a largest number
 
@@ -92,6 +93,7 @@ class Live:
         self.controls: dict[str, Control] = controls(self.space)
         self.midi = ControllerMap.load(midi_map, posterior.synth, list(self.controls))
         self.files = SessionFiles(posterior, folders)
+        self._outermost = cache(lambda axis: abs(self.axis(axis).position(self.space.z)).max())
         self._renderer = posterior.renderer(1, keep_audio=True)
         self._waiting = Semaphore(WAITING)
         # Searches render in a process of their own, so that keys and sliders never wait for them.
@@ -194,7 +196,7 @@ class Live:
 
         Args:
             place: Where it starts.
-            to: Position on each axis, of at most 6 to either side.
+            to: Position on each axis, no farther out than `furthest`.
             by: Whether the numbers are steps from where the place is, instead of positions.
 
         Raises:
@@ -209,7 +211,7 @@ class Live:
 
         Args:
             place: Where it starts.
-            to: Position on each axis, of at most 6 to either side.
+            to: Position on each axis, no farther out than `furthest`.
 
         Raises:
             InputError: As for `move`.
@@ -222,12 +224,16 @@ class Live:
         require_type("to", to, Mapping, "positions by the names of axes")
         z = place.z
         for name, wanted in to.items():
-            axis, goal = self.axis(name), number(f"axis '{name}' at", wanted)
-            goal += float(axis.position(z)) if by else 0.0
-            if not by and abs(goal) > FURTHEST * ROUNDED:
-                raise InputError(f"axis '{name}' at {wanted}: give -{FURTHEST:g} to {FURTHEST:g}")
-            z = axis.at(z, np.clip(goal, -FURTHEST, FURTHEST))
+            axis, most = self.axis(name), self.furthest(name, z)
+            goal = number(f"axis '{name}' at", wanted) + (float(axis.position(z)) if by else 0.0)
+            if not by and abs(goal) > most * ROUNDED:
+                raise InputError(f"axis '{name}' at {wanted}: give -{most:g} to {most:g}")
+            z = axis.at(z, np.clip(goal, -most, most))
         return z
+
+    def furthest(self, name: str, z: Array) -> float:
+        """Return how far out one may go on an axis: 6, or where a latent or a known preset is."""
+        return max(FURTHEST, self._outermost(name), abs(float(self.axis(name).position(z))))
 
     def axis(self, name: str) -> Axis:
         """Return an axis by the name of a control, or any other of the latent space.
@@ -306,8 +312,7 @@ class Live:
         Returns:
             Their names and log-spectral distances in dB, the nearest first.
         """
-        at = self.space.locate(z)[None]
-        near, lsd = self.space.bank.nearest(self.space.expected(at), n)
+        near, lsd = self.space.bank.nearest(self.space.expected(self.space.locate(z)[None]), n)
         return [(self.space.names[i], float(d)) for i, d in zip(near[0], lsd[0], strict=True)]
 
     def random(self, seed: int) -> Place:

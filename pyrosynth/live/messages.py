@@ -133,7 +133,8 @@ def _freeze(session: Session, arguments: Arguments) -> list[Answer]:
 
 @message(
     "/decode", "axis position ...", "/params /z",
-    "Set positions on axes, from -6 to 6; the others stay, or are 0 after /freeze 0.",
+    "Set positions on axes, from -6 to 6 or as far out as presets are; the others stay, or are 0 "
+    "after /freeze 0.",
 )  # fmt: skip
 def _decode(session: Session, arguments: Arguments) -> list[Answer]:
     start = session.place if session.frozen else session.live.space.place(None)
@@ -144,7 +145,7 @@ def _decode(session: Session, arguments: Arguments) -> list[Answer]:
     "/move",
     "axis step ...",
     "/params /z",
-    "Move along axes from here: brightness -1. It ends at -6 and 6.",
+    "Move along axes from here: brightness -1. It ends at -6 and 6, or as far out as presets are.",
 )
 def _move(session: Session, arguments: Arguments) -> list[Answer]:
     return session.go(session.live.move(session.place, pairs(arguments), by=True))

@@ -207,8 +207,11 @@ class _Writer:
         at = {"z": point["z"], "values": point["values"]}
         for i, axis in enumerate(self.axes):
             for k, step in enumerate(self.steps):
-                to = {axis: point["positions"][axis] + step}
-                values = np.array(self.page.point({**at, "to": to})["values"])
+                goal = point["positions"][axis] + step
+                if abs(goal) > self.live.furthest(axis, point["z"]):
+                    self.bar.update()
+                    continue
+                values = np.array(self.page.point({**at, "to": {axis: goal}})["values"])
                 file = f"m{number}-{i}-{k}"
                 try:
                     shown = self.preset(values, f"{called} (moved)", file)
