@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rights import run_without_rights
 
 from pyrosynth import synths
 from pyrosynth.audio.io import Note
@@ -384,13 +385,70 @@ def test_a_logarithmic_control_has_even_ratios():
 def test_a_damaged_description_costs_only_its_own_instrument(tmp_path, monkeypatch):
     bundle = shutil.copytree(MDA, tmp_path / "lv2" / "mda.lv2")
     monkeypatch.setenv("LV2_PATH", str(tmp_path / "lv2"))
-    text = (bundle / "DX10.ttl").read_bytes()
-    (bundle / "DX10.ttl").write_bytes(text[: len(text) // 2])
-    found = {one.name: one.reason for one in synths.scan([bundle])}
-    usable = {name for name, reason in found.items() if not reason}
-    assert usable == {"MDA ePiano", "MDA JX10", "MDA Piano"}
-    assert re.search(r"cannot be read: '.*DX10.ttl'.* line \d+", found["DX10"])
-    assert len(synths.load_synth(f"{bundle}#MDA JX10").presets()) == 52
+    file = bundle / "DX10.ttl"
+    text = file.read_bytes()
+    for damage, said in (
+        (lambda: file.write_bytes(text[: len(text) // 2]), r"'.*DX10.ttl'.* line \d+"),
+        (file.mkdir, "'.*DX10.ttl' .it is no regular file.; install the plugin again"),
+        (lambda: file.symlink_to("nowhere"), "'.*DX10.ttl' .No such file or directory."),
+        (lambda: None, "mda.lv2' tells no ports of .*DX10 and lacks DX10.ttl; install it again"),
+    ):
+        damage()
+        found = {one.name: one.reason for one in synths.scan([bundle])}
+        usable = {name for name, reason in found.items() if not reason}
+        assert usable == {"MDA ePiano", "MDA JX10", "MDA Piano"}
+        assert re.search(f"cannot be read: .*{said}", found["DX10"])
+        assert len(synths.load_synth(f"{bundle}#MDA JX10").presets()) == 52
+        file.rmdir() if file.is_dir() else file.unlink(missing_ok=True)
+
+
+@pytest.mark.plugin
+def test_a_bundle_that_cannot_be_read_costs_only_itself(tmp_path, monkeypatch, caplog):
+    manifest = tmp_path / "lv2" / "a.lv2" / "manifest.ttl"
+    manifest.parent.mkdir(parents=True)
+    bundle = shutil.copytree(MDA, tmp_path / "lv2" / "mda.lv2")
+    monkeypatch.setenv("LV2_PATH", str(tmp_path / "lv2"))
+    for damage, why in (
+        (manifest.mkdir, "it is no regular file"),
+        (lambda: os.mkfifo(manifest), "it is no regular file"),
+        (lambda: manifest.symlink_to("nowhere"), "No such file or directory"),
+    ):
+        damage()
+        caplog.clear()
+        said = f"cannot read '{manifest}' ({why}); install the plugin again"
+        found = {one.name: one for one in synths.scan([tmp_path / "lv2"])}
+        assert found.pop("a").reason.startswith(said)
+        assert [one.reason for one in found.values()] == [""] * 4
+        assert len(caplog.records) == 1, "it is told once"
+        synth = synths.load_synth("http://drobilla.net/plugins/mda/JX10")
+        assert (synth.path, len(synth.presets())) == (bundle, 52)
+        assert f"left out: {said}" in caplog.text
+        manifest.rmdir() if manifest.is_dir() else manifest.unlink()
+
+
+@pytest.mark.plugin
+def test_plugins_that_may_not_be_read_cost_only_themselves(tmp_path, monkeypatch):
+    folder = tmp_path / "lv2"
+    for name in ("a.lv2", "b.lv2", "mda.lv2"):
+        shutil.copytree(MDA, folder / name)
+    (folder / "closed").mkdir()
+    monkeypatch.setenv("LV2_PATH", str(folder))
+    closed = folder / "a.lv2" / "manifest.ttl", folder / "mda.lv2" / "DX10.ttl"
+    for place in (*closed, folder / "b.lv2", folder / "closed"):
+        place.chmod(0)
+    for paths in ([folder], [folder / "closed", folder / "b.lv2", folder / "mda.lv2"]):
+        done = run_without_rights("scan", *paths)
+        for name in ("JX10", "ePiano", "Piano"):
+            assert done.stdout.count(f"MDA {name} ") == 1
+        for place in ("b.lv2/manifest.ttl", "mda.lv2/DX10.ttl", "closed"):
+            assert f"{place}' (Permission denied)" in done.stderr
+        assert done.returncode == 2
+    out = tmp_path / "out.json"
+    jx10 = f"{folder}/mda.lv2#MDA JX10"
+    done = run_without_rights("presets", jx10, "--workers", "1", "--out", out)
+    assert (done.returncode, len(json.loads(out.read_text())["presets"])) == (0, 52)
+    assert "left out: cannot read" in done.stderr
+    assert "a.lv2/manifest.ttl' (Perm" in done.stderr
 
 
 @pytest.mark.plugin
@@ -432,6 +490,14 @@ def test_of_factory_presets_only_the_damaged_file_is_left_out(tmp_path, monkeypa
     (found,) = synths.scan([f"{bundle}#MDA JX10"])
     assert found.presets == 1
     assert "JX10-presets.ttl" in caplog.text
+    file.unlink()
+    for damage in (lambda: None, lambda: file.symlink_to("nowhere"), file.mkdir):
+        file.unlink(missing_ok=True)
+        damage()
+        caplog.clear()
+        assert len(synth.presets()) == 1
+        (line,) = [record.getMessage() for record in caplog.records]
+        assert line.startswith(f"left out: cannot read '{file}' (")
 
 
 @pytest.mark.plugin

@@ -112,7 +112,7 @@ def presets(
                 raise InputError(found.failed[0])
             for line in left_out:
                 complain(line)
-            where = "among these files" if files else "of its own"
+            where = "among these files" if files else "of its own that can be used"
             raise InputError(f"'{loaded.name}' has no presets {where}; name files of presets")
         found.save(place, loaded.name)
     n, n_silent = len(found.presets), int(found.silent.sum())

@@ -152,7 +152,7 @@ def find() -> Path | None:
     for root in ("/usr/lib", "/usr/local/lib", "/usr/lib64"):
         folders += [Path(root) / "dssi", *sorted(Path(root).glob("*-linux-gnu*/dssi"))]
     files = (folder / PLUGIN_FILE for folder in folders)
-    return next((file for file in files if file.is_file()), None)
+    return next((file for file in files if os.path.isfile(file)), None)
 
 
 def install(dest: str | os.PathLike[str] | None = None) -> Path:
@@ -215,7 +215,7 @@ def bank_files(plugin: Path) -> list[Path]:
     """
     roots = [plugin.parent / "banks"]
     roots += [parent / "share" / "amsynth" / "banks" for parent in plugin.parents]
-    folder = next((root for root in roots if root.is_dir()), None)
+    folder = next((root for root in roots if os.path.isdir(root)), None)
     return sorted(folder.glob("*.bank")) if folder else []
 
 

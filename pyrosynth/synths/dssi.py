@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Audio, Note
-from pyrosynth.errors import InputError, SynthError, unknown
+from pyrosynth.errors import InputError, SynthError, reading, regular_file, unknown
 from pyrosynth.synths import ladspa
 from pyrosynth.synths.answers import answer, kept
 from pyrosynth.synths.base import Isolation
@@ -33,7 +33,7 @@ from pyrosynth.synths.sandbox import (
     kill_all,
     private_home,
 )
-from pyrosynth.synths.user_folders import expanded, resolved
+from pyrosynth.synths.user_folders import expanded, is_there, resolved
 
 PROBE_SECONDS = 20.0  # to load a library
 NO_SYNTH = "holds no synth that plays notes"
@@ -53,8 +53,10 @@ def probe(path: str | os.PathLike[str], seconds: float) -> list[dict[str, Any]]:
         SynthError: The file is missing, no library, damaged, or no DSSI synth.
     """
     file = resolved(path)
-    if not file.is_file():
+    if not is_there(file):
         raise SynthError(f"no plugin '{path}'; give the path of a plugin, such as a .so")
+    with reading(SynthError, f"cannot read plugin '{path}'", "give one that you may read"):
+        regular_file(file)
     with Scratch() as scratch:
         home = scratch.path / "home"
         home.mkdir()
@@ -110,7 +112,7 @@ def split_label(path: str | os.PathLike[str]) -> tuple[str, str]:
     except TypeError as error:
         raise InputError(f"plugin {path!r} is not a path; give a DSSI library (.so)") from error
     file, _, label = text.rpartition("#")
-    if not file or os.sep in label or expanded(text).is_file():
+    if not file or os.sep in label or os.path.isfile(expanded(text)):
         return text, ""
     return file, label
 

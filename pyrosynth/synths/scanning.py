@@ -3,14 +3,14 @@
 Each is asked in a child process with a deadline, so that none can take the others down.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pyrosynth.errors import PyrosynthError, SynthError, counted, number, require_type
+from pyrosynth.errors import PyrosynthError, SynthError, counted, number, reading, require_type
 from pyrosynth.synths.base import LONGEST_SECONDS
 from pyrosynth.synths.dssi import NO_SYNTH, DssiSynth, probe, split_label
 from pyrosynth.synths.hosts.formats import (
@@ -28,8 +28,9 @@ from pyrosynth.synths.hosts.library import is_vst2
 from pyrosynth.synths.hosts.plugin import NO_CONTROLS, PluginClass
 from pyrosynth.synths.hosts.process import ask
 from pyrosynth.synths.params import Param
-from pyrosynth.synths.user_folders import expanded, resolved
+from pyrosynth.synths.user_folders import expanded, is_there, resolved
 
+log = logging.getLogger(__name__)
 SECONDS = 20.0  # for one question to a plugin
 LOOK_SECONDS = 0.25  # between two looks for a signal
 LARGEST_DEPTH = 6  # of folders below those that are searched
@@ -89,7 +90,7 @@ def scan(
         The instruments, by file; first a path at which there is no plugin, with the reason.
 
     Raises:
-        InputError: A path is something else, or the deadline is not from 0.1 to 3600 s.
+        InputError: The deadline is not from 0.1 to 3600 s.
     """
     seconds = number("seconds", seconds, 0.1, LONGEST_SECONDS)
     require_type("paths", paths, Iterable, "a list of files and folders")
@@ -98,14 +99,15 @@ def scan(
         text = os.fspath(path)
         try:
             files += _files_at(text)
-        except SynthError as error:
+        except PyrosynthError as error:
             yield Instrument(text, "", text, presets=None, reason=str(error))
     # Importing it fails in a thread that outlives the main one.
     from concurrent.futures import ThreadPoolExecutor, wait
 
+    told: set[str] = set()  # what is wrong with a file is told once, not with each instrument
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
-        for asked in [pool.submit(_instruments, *file, seconds) for file in files]:
+        for asked in [pool.submit(_instruments, *file, seconds, told) for file in files]:
             while wait([asked], LOOK_SECONDS).not_done:
                 pass  # Python sees a signal that came just before a wait only after it
             yield from asked.result()
@@ -113,7 +115,7 @@ def scan(
         pool.shutdown(wait=False, cancel_futures=True)  # who interrupts it waits for no plugin
 
 
-def _instruments(file: Path, wanted: str, seconds: float) -> list[Instrument]:
+def _instruments(file: Path, wanted: str, seconds: float, told: set[str]) -> list[Instrument]:
     """Describe the instruments of one file."""
     host = OWN
     if suffix_of(file) not in FORMATS:
@@ -123,7 +125,7 @@ def _instruments(file: Path, wanted: str, seconds: float) -> list[Instrument]:
     kind = host_of(file, host).format
 
     def question(operation: str, *arguments: Any) -> Any:
-        return ask(operation, file, *arguments, host=host, seconds=seconds)
+        return ask(operation, file, *arguments, host=host, seconds=seconds, told=told)
 
     try:
         open_plugin(file, host)  # is the host there?
@@ -150,9 +152,9 @@ def _instruments(file: Path, wanted: str, seconds: float) -> list[Instrument]:
                 raise SynthError(f"{described.name} {NO_CONTROLS}")
             params = tuple(control.param() for control in described.controls)
         except PyrosynthError as error:
-            told = str(error)
+            why = str(error)
             instruments.append(
-                Instrument(path, kind, plugin.name, plugin.maker, reason=told, host=host)
+                Instrument(path, kind, plugin.name, plugin.maker, reason=why, host=host)
             )
             continue
         found = Instrument(path, kind, plugin.name, plugin.maker, params, presets, host=host)
@@ -193,19 +195,21 @@ def _files_at(path: str) -> list[tuple[Path, str]]:
     else:
         place, wanted = split_label(path)
     file = resolved(place)
-    if not os.path.exists(file):
+    if not is_there(file):
         raise SynthError(
             f"no plugin '{path}'; give a plugin, or a folder of plugins ('pyrosynth synths' lists "
             "the synths that need none)"
         )
     suffixes = (*FORMATS, ".so")
-    if suffix_of(file) not in suffixes and not file.is_dir():
+    if suffix_of(file) not in suffixes and not os.path.isdir(file):
         raise SynthError(
             f"'{path}' is no plugin by its name; give a plugin, which ends in "
             f"{', '.join(suffixes)}, or a folder of plugins"
         )
     if suffix_of(file) in suffixes:
         return [(file, wanted)]
+    with reading(SynthError, f"cannot read the folder '{path}'", "let yourself read it"):
+        os.listdir(file)
     return [(found, "") for found in _search(file, suffixes)]
 
 
@@ -235,7 +239,8 @@ def _search(
 ) -> list[Path]:
     """Return the plugins in a folder and those below, without looking into bundles.
 
-    What may not be read is left out, and a folder to which links lead back is searched once.
+    What may not be read is left out, and named in the log. A folder to which links lead back is
+    searched once.
 
     Args:
         folder: The folder.
@@ -249,11 +254,16 @@ def _search(
         return []
     seen[place] = depth
     found: list[Path] = []
-    with suppress(OSError):
-        for entry in sorted(folder.iterdir()):
-            with suppress(OSError):
-                if suffix_of(entry) in suffixes:
-                    found.append(resolved(entry))
-                elif entry.is_dir():
-                    found += _search(entry, suffixes, depth + 1, seen)
+    try:
+        entries = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):  # as most of the standard ones
+        return []
+    except OSError as error:
+        log.warning("left out: cannot read the folder '%s' (%s)", folder, error.strerror)
+        return []
+    for entry in entries:
+        if suffix_of(entry) in suffixes:
+            found.append(resolved(entry))
+        elif os.path.isdir(entry):
+            found += _search(entry, suffixes, depth + 1, seen)
     return list(dict.fromkeys(found))

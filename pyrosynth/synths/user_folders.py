@@ -21,6 +21,17 @@ def resolved(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.realpath(expanded(path)))
 
 
+def is_there(file: Path) -> bool:
+    """Tell whether something is at a place, be it what may not be read, or a link to nowhere."""
+    try:
+        os.lstat(file)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:  # whoever reads it says why not
+        pass
+    return True
+
+
 def data_home() -> Path:
     """Return the folder of the user's data, ``~/.local/share`` or ``XDG_DATA_HOME``."""
     return Path(os.environ.get("XDG_DATA_HOME") or expanded("~/.local/share"))

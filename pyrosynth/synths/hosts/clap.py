@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import InputError, SynthError
+from pyrosynth.errors import InputError, SynthError, read_limited, reading
 from pyrosynth.files import write_bytes
 from pyrosynth.synths.hosts import clap_abi as abi
 from pyrosynth.synths.hosts.blocks import BlockInstance
@@ -32,6 +32,7 @@ from pyrosynth.synths.hosts.plugin import (
 from pyrosynth.synths.user_folders import expanded
 
 HEAD = b"pyrosynth CLAP state 1\n"  # first line of a file of ours
+LARGEST_FILE = 1 << 28  # bytes
 
 
 class ClapFile(PluginFile):
@@ -49,7 +50,7 @@ class ClapFile(PluginFile):
     def binary(self, class_id: str = "") -> Path:
         """Return the library itself, or that inside a bundle of macOS."""
         inside = self.path / "Contents" / "MacOS" / self.path.stem
-        return inside if self.path.is_dir() else self.path
+        return inside if os.path.isdir(self.path) else self.path
 
     def open(self, class_id: str = "") -> C.CDLL:
         """Return the library, opened and initialised if it is closed."""
@@ -99,10 +100,8 @@ class ClapFile(PluginFile):
 
     def load_presets(self, path: Path, described: PluginClass) -> list[Program]:
         """Read a file that `save_preset` wrote, and what its state makes of the controls."""
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot read '{path}': {error.strerror}") from error
+        with reading(InputError, f"cannot read '{path}'", "give a CLAP state"):
+            content = read_limited(path, LARGEST_FILE)
         head, _, state = content.removeprefix(HEAD).partition(b"\n")
         try:
             told: Any = json.loads(head) if content.startswith(HEAD) else None

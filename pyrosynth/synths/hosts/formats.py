@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pyrosynth.errors import InputError, SynthError, counted, unknown
 from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile
-from pyrosynth.synths.user_folders import expanded, resolved
+from pyrosynth.synths.user_folders import expanded, is_there, resolved
 
 OWN, DAWDREAMER = "own", "dawdreamer"  # names of hosts
 # For each host the suffixes of files or bundles, and what plays them: a module of this package
@@ -60,7 +60,7 @@ def another_host(path: str | os.PathLike[str], host: str = OWN) -> str:
 
 def suffix_of(path: Path) -> str:
     """Return the suffix that says of which format a file is; some LV2 bundles have none."""
-    return ".lv2" if (path / "manifest.ttl").is_file() else path.suffix.lower()
+    return ".lv2" if os.path.isfile(path / "manifest.ttl") else path.suffix.lower()
 
 
 def open_plugin(path: str | os.PathLike[str], host: str = OWN) -> PluginFile:
@@ -71,7 +71,7 @@ def open_plugin(path: str | os.PathLike[str], host: str = OWN) -> PluginFile:
         SynthError: There is no such file, or the host is not installed.
     """
     file = resolved(path)
-    if not file.exists():
+    if not is_there(file):
         raise SynthError(f"no plugin '{path}'; 'pyrosynth scan' lists those on this machine")
     return _opened(host_of(file, host), file)
 
@@ -100,7 +100,7 @@ def split_class(text: str, host: str = OWN) -> tuple[str, str]:
     places = [i for i, c in enumerate(text) if c == "#"]
     for i in (*places, len(text)):
         path = expanded(text[:i])
-        if path.exists() and suffix_of(path) in HOSTS[host]:
+        if os.path.exists(path) and suffix_of(path) in HOSTS[host]:
             return text[:i], text[i + 1 :]
     for i in places:
         named = os.sep not in text[i:] or text[i + 1 :].startswith(URI)

@@ -1,12 +1,13 @@
 """Load a shared library, or say in one line why it cannot be loaded and what to do."""
 
 import ctypes as C
+import os
 import platform
 import re
 import struct
 from pathlib import Path
 
-from pyrosynth.errors import SynthError
+from pyrosynth.errors import SynthError, reading, regular_file
 
 ELF_MACHINES = {  # number in the header, and what `platform.machine` calls it
     3: "i686", 40: "armv7l", 62: "x86_64", 183: "aarch64", 243: "riscv64", 21: "ppc64le",
@@ -34,12 +35,10 @@ def check_library(path: Path) -> None:
     Raises:
         SynthError: It is no library for this machine, or not all of it is there.
     """
-    try:
-        with path.open("rb") as file:
+    with reading(SynthError, f"cannot read plugin '{path}'", "let yourself read it"):
+        with regular_file(path).open("rb") as file:
             header = file.read(64)
-    except OSError as error:
-        raise SynthError(f"cannot read plugin '{path}': {error.strerror}") from error
-    size = path.stat().st_size
+        size = path.stat().st_size
     if platform.system() != "Linux":
         return
     if header[:4] == b"MZ\x90\0" or header[:4] in (b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"):
@@ -63,7 +62,7 @@ def check_library(path: Path) -> None:
 def is_vst2(path: Path) -> bool:
     """Return whether a library is a VST2 plugin, by its entry, and none of DSSI as well."""
     try:
-        content = path.read_bytes() if path.is_file() else b""  # a pipe would wait for ever
+        content = path.read_bytes() if os.path.isfile(path) else b""  # a pipe would wait for ever
     except OSError:
         return False
     return b"VSTPluginMain" in content and b"dssi_descriptor" not in content

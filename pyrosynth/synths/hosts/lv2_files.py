@@ -1,9 +1,11 @@
 """What the Turtle files of LV2 bundles say: plugins, their ports, and presets."""
 
 import functools
+import logging
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,9 +20,10 @@ from pyrosynth.synths.hosts.plugin import (
     distinct_names,
     shortest,
 )
-from pyrosynth.synths.hosts.turtle import RDF, Graph, file_of
-from pyrosynth.synths.user_folders import expanded
+from pyrosynth.synths.hosts.turtle import RDF, Graph, content_of, file_of
+from pyrosynth.synths.user_folders import expanded, is_there
 
+log = logging.getLogger(__name__)
 _NAME = re.compile(rb'doap:name\s+"([^"\\]+)"')
 LV2, EXT = "http://lv2plug.in/ns/lv2core#", "http://lv2plug.in/ns/ext/"
 EXTENSIONS = "http://lv2plug.in/ns/extensions/"
@@ -91,11 +94,17 @@ def locate(uri: str) -> Path:
     """Return the bundle that holds a plugin.
 
     Raises:
-        InputError: None on this machine does.
+        InputError: None on this machine does; what cannot be read of others is in the log.
     """
+    damaged = []
     for bundle in bundles():
-        if uri in Bundle(bundle).uris:
-            return bundle
+        try:
+            if uri in Bundle(bundle).uris:
+                return bundle
+        except SynthError as error:
+            damaged.append(error)
+    for one in damaged:
+        log.warning("left out: %s", one)
     raise InputError(f"no LV2 plugin '{uri}' in {', '.join(map(str, folders()))}")
 
 
@@ -112,7 +121,7 @@ class Bundle:
     def __init__(self, path: Path) -> None:
         """Read the manifest."""
         self.path = path
-        if not (path / "manifest.ttl").is_file():
+        if not is_there(path / "manifest.ttl"):
             raise SynthError(f"'{path}' is no LV2 bundle: it holds no manifest.ttl")
         self.manifest = Graph()
         read_into(self.manifest, path / "manifest.ttl")
@@ -125,16 +134,19 @@ class Bundle:
         """Return the library of a plugin, or the first of the bundle if none is named."""
         named = self.manifest.one(uri or next(iter(self.uris), ""), LV2 + "binary")
         file = file_of(str(named))
-        if file is None or not file.is_file():
+        if file is None or not os.path.isfile(file):
             name = file.name if file else "the library"
             raise SynthError(f"'{self.path}' lacks {name}; install the plugin again")
         return file
 
     def sources(self, uri: str) -> list[Path]:
-        """Return the files that describe a plugin."""
-        listed = [file_of(str(iri)) for iri in self.manifest.all(uri, SEE_ALSO)]
-        there = [file for file in listed if file is not None and file.is_file()]
-        return [self.path / "manifest.ttl", *there]
+        """Return the files that describe a plugin, of those that are there."""
+        return [self.path / "manifest.ttl", *filter(is_there, self.named(uri))]
+
+    def named(self, subject: str) -> list[Path]:
+        """Return the files of which the manifest says that they describe something."""
+        listed = [file_of(str(iri)) for iri in self.manifest.all(subject, SEE_ALSO)]
+        return [file for file in listed if file is not None]
 
     def graph(self, uri: str) -> Graph:
         """Return what is said of a plugin."""
@@ -148,8 +160,16 @@ class Bundle:
         """Describe a plugin whose files never speak of notes; None if they may.
 
         They are not taken apart, since those of large collections of effects take seconds.
+
+        Raises:
+            SynthError: One cannot be read.
         """
-        texts = [file.read_bytes() for file in self.sources(uri)]
+        if not all(map(is_there, self.named(uri))):
+            return None  # what is not there may have spoken of them
+        try:
+            texts = [content_of(file) for file in self.sources(uri)]
+        except InputError as error:
+            raise SynthError(str(error)) from error
         if any(re.search(rb"InstrumentPlugin|MidiEvent|EventPort", text) for text in texts):
             return None
         if any(not text.rstrip().endswith(b".") for text in texts):
@@ -239,12 +259,15 @@ class _Ports(dict[str, list[Port]]):
         names = [str(name) for name in graph.all(uri, LV2 + "port")]
         ports = sorted((_port(graph, name) for name in names), key=lambda port: port.index)
         if not ports:
-            raise SynthError(f"'{self.bundle.path}' tells no ports of {uri}; install it again")
+            lost = [file.name for file in self.bundle.named(uri) if not is_there(file)]
+            lacks = f" and lacks {', '.join(lost)}" if lost else ""
+            told = f"'{self.bundle.path}' tells no ports of {uri}{lacks}"
+            raise SynthError(f"{told}; install it again")
         if [port.index for port in ports] != list(range(len(ports))):
             raise SynthError(f"the ports of {uri} are not numbered 0, 1, 2 …; install it again")
-        told = distinct_names([port.control for port in ports if port.control])
-        renamed = {control.id: control for control in told}
-        self._dropped[uri] = [control for control in told if control.role]
+        controls = distinct_names([port.control for port in ports if port.control])
+        renamed = {control.id: control for control in controls}
+        self._dropped[uri] = [control for control in controls if control.role]
         self[uri] = [replace(port, control=_of_sound(renamed.get(port.symbol))) for port in ports]
         return self[uri]
 
@@ -355,4 +378,8 @@ def read_into(graph: Graph, file: Path) -> None:
 
 def bundles() -> list[Path]:
     """Return the bundles in the folders of this machine."""
-    return [file.parent for folder in folders() for file in sorted(folder.glob("*/manifest.ttl"))]
+    listed: list[Path] = []
+    for folder in folders():
+        with suppress(OSError):  # most of the usual ones are not there
+            listed += sorted(folder.iterdir())
+    return [place for place in listed if is_there(place / "manifest.ttl")]

@@ -20,7 +20,7 @@ from pyrosynth.synths.hosts.lv2_files import (
     read_into,
 )
 from pyrosynth.synths.hosts.plugin import Program
-from pyrosynth.synths.hosts.turtle import Graph
+from pyrosynth.synths.hosts.turtle import Graph, content_of
 
 PRESET = EXT + "presets#Preset"
 
@@ -35,12 +35,11 @@ def programs(bundle: Bundle, uri: str) -> list[Program]:
     ports, listed = bundle.ports(uri), []
     places = [bundle.path, *(place for place in bundles() if place != bundle.path)]
     for place in places:
-        manifest = place / "manifest.ttl"
-        if place != bundle.path and not _may_hold_preset(manifest, uri):
-            continue
         try:
+            if place != bundle.path and not _may_hold_preset(place / "manifest.ttl", uri):
+                continue
             other = bundle if place == bundle.path else Bundle(place)
-        except SynthError as error:
+        except (InputError, SynthError) as error:
             log.warning("left out: %s", error)
             continue
         found, damaged = _own_programs(other, uri, ports)
@@ -59,7 +58,8 @@ def _own_programs(
         for preset in bundle.manifest.subjects(PRESET)
         if uri in bundle.manifest.all(preset, LV2 + "appliesTo")
     ]
-    for file in dict.fromkeys(f for preset in of_plugin for f in bundle.sources(preset)):
+    files = [bundle.path / "manifest.ttl", *(f for one in of_plugin for f in bundle.named(one))]
+    for file in dict.fromkeys(files):
         try:
             read_into(graph, file)
         except SynthError as error:
@@ -144,7 +144,11 @@ def _tell(damaged: Sequence[SynthError]) -> None:
 
 
 def _may_hold_preset(manifest: Path, uri: str) -> bool:
-    """Tell quickly whether a manifest may name a preset of a plugin."""
-    content = manifest.read_bytes()
+    """Tell quickly whether a manifest may name a preset of a plugin.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    content = content_of(manifest)
     last = re.split(r"[/#:]", uri)[-1].encode()
     return b"Preset" in content and last in content

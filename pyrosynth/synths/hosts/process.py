@@ -42,7 +42,12 @@ log = logging.getLogger(__name__)
 
 
 def ask(
-    operation: str, path: Path, *arguments: Any, host: str = OWN, seconds: float = SECONDS
+    operation: str,
+    path: Path,
+    *arguments: Any,
+    host: str = OWN,
+    seconds: float = SECONDS,
+    told: set[str] | None = None,
 ) -> Any:
     """Ask a plugin something in a child process.
 
@@ -52,6 +57,7 @@ def ask(
         *arguments: Of the operation; JSON-ready.
         host: One of `pyrosynth.synths.hosts.formats.HOSTS`.
         seconds: Deadline.
+        told: Lines that are not logged again; those of this answer are added.
 
     Returns:
         The JSON-ready answer. What that process has logged of it is logged.
@@ -107,8 +113,11 @@ def ask(
             f"incomplete, install it again{another_host(path, host)}{said}"
         )
     reply = json.loads(text)
+    before = set() if told is None else told
     for line in reply["log"]:
-        log.warning("%s", line)
+        if line not in before:
+            before.add(line)
+            log.warning("%s", line)
     if "error" in reply:
         raise (InputError if reply["type"] == "InputError" else SynthError)(reply["error"])
     return reply["answer"]

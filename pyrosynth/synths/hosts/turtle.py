@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import pyoxigraph
 
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, read_limited, reading, regular_file
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 LARGEST_FILE = 2**25  # bytes
@@ -46,13 +46,7 @@ class Graph:
         Raises:
             InputError: It cannot be read, or is no Turtle; the line is told.
         """
-        try:
-            with path.open("rb") as file:
-                content = file.read(LARGEST_FILE + 1)
-        except OSError as error:
-            raise InputError(f"cannot read '{path}': {error.strerror}") from error
-        if len(content) > LARGEST_FILE:
-            raise InputError(f"'{path}' is larger than {LARGEST_FILE >> 20} MiB")
+        content = content_of(path)
         try:
             said = [
                 (_value(one.subject), one.predicate.value, _value(one.object))
@@ -71,6 +65,17 @@ class Graph:
             raise InputError(f"'{path}'{where}: {why[:80]}; install the plugin again") from error
         for subject, predicate, value in said:
             self.statements[str(subject)][predicate].append(value)
+
+
+def content_of(path: Path) -> bytes:
+    """Return the content of a file of Turtle.
+
+    Raises:
+        InputError: It cannot be read, is no file, or too large.
+    """
+    advice = "install the plugin again, or let yourself read it"
+    with reading(InputError, f"cannot read '{path}'", advice):
+        return read_limited(regular_file(path), LARGEST_FILE)
 
 
 def file_of(iri: str) -> Path | None:

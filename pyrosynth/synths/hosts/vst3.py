@@ -1,6 +1,7 @@
 """Host of VST3 plugins: bundles, the classes in them, and their preset files."""
 
 import ctypes as C
+import os
 import platform
 import sys
 from dataclasses import replace
@@ -54,17 +55,16 @@ class Vst3File(PluginFile):
         Raises:
             SynthError: The bundle holds none.
         """
-        if self.path.is_file():
+        if os.path.isfile(self.path):
             return self.path
         machine = f"{platform.machine()}-linux" if sys.platform == "linux" else sys.platform
         contents = self.path / "Contents"
         library = contents / machine / f"{self.path.stem}.so"
         others = sorted((contents / machine).glob("*.so"))
-        if library.is_file() or len(others) == 1:
-            return library if library.is_file() else others[0]
-        held = sorted(
-            folder.name for glob in MACHINES for folder in contents.glob(glob) if folder.is_dir()
-        )
+        if os.path.isfile(library) or len(others) == 1:
+            return library if os.path.isfile(library) else others[0]
+        places = filter(os.path.isdir, (place for one in MACHINES for place in contents.glob(one)))
+        held = sorted(place.name for place in places)
         found = f"only for {', '.join(held)}" if held and machine not in held else "nor for others"
         raise SynthError(
             f"VST3 bundle '{self.path}' holds no library for {machine}, {found}; install the "
