@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import shlex
 import signal
 import subprocess
@@ -26,9 +27,13 @@ from pyrosynth.audio.qualities import qualities
 from pyrosynth.cli.app import main
 from pyrosynth.cli.process import progress_as_lines
 from pyrosynth.data.dataset import render_dataset
+from pyrosynth.data.labeling import descriptor_tags
 from pyrosynth.errors import InputError, RunError, SynthError
 from pyrosynth.evaluation import methods
-from pyrosynth.explore import sample_prior, traverse
+from pyrosynth.evaluation.check import check
+from pyrosynth.evaluation.disentanglement import coordinates, require_axes
+from pyrosynth.explore import LatentSpace, novel_presets, rank_axes, sample_prior, traverse
+from pyrosynth.explore.folder import explore
 from pyrosynth.inference import side_by_side
 from pyrosynth.inference.arviz import arviz
 from pyrosynth.inference.infer import infer_sounds
@@ -437,6 +442,106 @@ def test_a_model_that_fails_at_a_sound_costs_only_this_one(
     assert [found.sound for found in done] == [str(names[0])]
     assert [lost.sound for lost in failed] == [str(names[1])]
     assert f"'{names[1]}': the model fails in line {line} of" in failed[0].error
+
+
+FAR = '''
+import os
+
+from pyrosynth.training.zoo import load_model
+
+
+class Far(load_model("flow_dis")):
+    """A model of which one method fails at some places."""
+
+    def _known(self, method, at):
+        failing, limit = os.environ.get("FAR", " 0").split(" ")
+        if failing == method and float(at.abs().mean(-1).max()) > float(limit):
+            raise ValueError("too far")
+
+    def expected_x(self, z):
+        self._known("expected_x", z)
+        return super().expected_x(z)
+
+    def expected_x_of_v(self, v):
+        self._known("expected_x_of_v", v)
+        return super().expected_x_of_v(v)
+
+    def axes(self, z):
+        self._known("axes", z)
+        return super().axes(z)
+
+    def log_prob_v(self, v, x, generator=None):
+        self._known("log_prob_v", v)
+        return super().log_prob_v(v, x, generator)
+'''
+FAILS_FAR = r"the model fails in line 13 of '.*(far|variant).py' \(.*too far\); correct its code"
+
+
+@pytest.fixture(scope="module")
+def far(here, tmp_path_factory):
+    """A run of a model of which one method fails at some places, if `FAR` says so."""
+    _, dataset, _ = here
+    folder = tmp_path_factory.mktemp("far")
+    (folder / "far.py").write_text(FAR)
+    fit(
+        folder / "far.py", dataset, folder / "run", tags=descriptor_tags(dataset, progress=False),
+        options=SMALL["flow_dis"], steps=2, batch_size=16, progress=False,
+    )  # fmt: skip
+    return Posterior.load(folder / "run")
+
+
+@pytest.mark.parametrize(
+    ("method", "ask"),
+    [
+        ("expected_x", lambda p, _: LatentSpace(p).expected(np.ones((1, 16)))),
+        ("expected_x", lambda p, _: novel_presets(p, 2)),
+        ("axes", lambda p, _: LatentSpace(p).axis("length").position(np.ones(16))),
+        ("axes", lambda p, _: LatentSpace(p).axis("length").at(np.ones(16), 1.0)),
+        ("axes", lambda p, _: require_axes(p.run)),
+        ("axes", lambda p, d: coordinates(p.run, d, d.rows("test"))),
+        ("axes", lambda p, _: rank_axes(p, ["length"])),
+    ],
+)
+def test_a_model_that_fails_at_a_place_is_one_line(here, far, monkeypatch, method, ask):
+    monkeypatch.setenv("FAR", f"{method} -1")
+    with pytest.raises(InputError, match=FAILS_FAR):
+        ask(far, here[1])
+
+
+def test_a_model_that_fails_at_a_place_costs_an_exploration_only_this_part(
+    far, monkeypatch, tmp_path
+):
+    asked = {"n_axes": 1, "draws": 0, "interpolation": "knobs", "workers": 1, "progress": False}
+    z = LatentSpace(far).z
+    monkeypatch.setenv("FAR", f"axes {np.median(np.abs(z).mean(axis=-1))}")
+    facts = explore(far, tmp_path / "axes", **asked)
+    tags = {f"axes {tag}" for tag in far.variant.dims.tags}
+    assert set(facts["failed"]) >= {"projection", *tags}
+    assert all(re.search(FAILS_FAR, why) for why in facts["failed"].values())
+    assert {"nearest", "morph", "prior", "novel"} <= set(facts)
+    assert len(facts["traversals"]) == 1
+    assert (tmp_path / "axes" / "report.html").exists()
+    monkeypatch.setenv("FAR", "expected_x_of_v -1")
+    ranking = rank_axes(far, ["pc1"])
+    assert ranking.data["axis"].values.tolist() == ["pc1"]
+    assert re.search(FAILS_FAR, ranking.failed["sensitivity"])
+
+
+def test_a_model_that_fails_at_a_preset_costs_a_check_only_this_preset(
+    here, far, monkeypatch, tmp_path
+):
+    _, dataset, _ = here
+    asked = {"draws": 4, "budget": 0, "n_presets": 4, "baselines": "few", "workers": 1}
+    all_four = check(far, dataset, tmp_path / "all", progress=False, **asked).inference_data
+    v = all_four.constant_data["v"].values.mean(axis=-1)
+    monkeypatch.setenv("FAR", f"log_prob_v {np.sort(v)[1:3].mean()}")
+    result = check(far, dataset, tmp_path / "two", progress=False, **asked)
+    names = all_four.posterior["preset"].values
+    assert result.inference_data.posterior["preset"].values.tolist() == [
+        name for name, mean in zip(names, v, strict=True) if mean < np.median(v)
+    ]
+    assert len(result.failures) == 2
+    assert all(re.search(FAILS_FAR, why) for why in result.failures)
 
 
 def test_numpy_that_raises_changes_nothing(here, tmp_path):

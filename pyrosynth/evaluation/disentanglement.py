@@ -23,6 +23,7 @@ from pyrosynth.modeling import Variant
 from pyrosynth.statistics import auc, spearman
 from pyrosynth.training.identity import require_same_contract
 from pyrosynth.training.run import Run
+from pyrosynth.training.torch_modes import plain_torch
 
 Float = NDArray[np.float64]
 
@@ -141,12 +142,13 @@ def require_axes(run: Run) -> None:
         InputError: It has none.
     """
     variant = run.variant
-    variant.axes(variant.origin)  # says what it lacks
+    with plain_torch():
+        variant.axes(variant.origin)  # says what it lacks
     if not _hears(variant):
         _of_levels(run, np.zeros((1, len(run.space)), np.int64))
 
 
-@torch.no_grad()
+@plain_torch()
 def coordinates(
     run: Run, dataset: Dataset, rows: Rows, rng: np.random.Generator | None = None
 ) -> Float:
@@ -177,7 +179,7 @@ def coordinates(
     return run.variant.axes(z.to(run.mean)).cpu().numpy().astype(np.float64)
 
 
-@torch.no_grad()
+@plain_torch()
 def _of_levels(run: Run, levels: ArrayLike, rng: np.random.Generator | None = None) -> Float:
     """Return the coordinates of presets by the levels of their parameters."""
     array = np.asarray(levels)

@@ -44,6 +44,7 @@ from pyrosynth.inference.posterior import Posterior
 from pyrosynth.inference.side_by_side import Tick, side_by_side
 from pyrosynth.synths.rendering import Renderer, RenderResult
 from pyrosynth.training.identity import run_hash
+from pyrosynth.training.torch_modes import plain_torch
 
 Float = NDArray[np.float64]
 Arrays = dict[str, NDArray[Any]]
@@ -326,7 +327,7 @@ class EvaluationRunner:
                 arrays[name][chosen] = scores.numpy()
         return arrays
 
-    @torch.no_grad()
+    @plain_torch()
     def _truth(self, posterior: Posterior, i: int) -> Arrays:
         """Dequantise the true preset as in training, and return its log-density."""
         assert self.targets.values is not None

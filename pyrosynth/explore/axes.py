@@ -12,6 +12,7 @@ from torch import Tensor
 from pyrosynth.errors import InputError, RunError, numbers, reading
 from pyrosynth.explore.places import Array
 from pyrosynth.inference.posterior import Posterior
+from pyrosynth.training.torch_modes import plain_torch
 
 
 def _positions(given: ArrayLike) -> Array:
@@ -67,7 +68,7 @@ class TagAxis:
         """Return where latents (..., latent_dim) are along the axis, shape (...)."""
         return self._coordinates(z)[..., self._column].cpu().numpy()
 
-    @torch.no_grad()
+    @plain_torch()
     def at(self, z: Array, position: ArrayLike) -> Array:
         """Move latents (..., latent_dim) to positions (...) along the axis, and nowhere else."""
         coordinates = self._coordinates(z)
@@ -76,7 +77,7 @@ class TagAxis:
         coordinates[..., self._column] = goal
         return self.posterior.variant.latent_of(coordinates).cpu().numpy()
 
-    @torch.no_grad()
+    @plain_torch()
     def _coordinates(self, z: Array) -> Tensor:
         return self.posterior.variant.axes(self.posterior.run.latents(z))
 

@@ -24,7 +24,7 @@ from pyrosynth.explore.neighbors import (
     sample_around,
     sample_prior,
 )
-from pyrosynth.explore.projection import Method, Projection, project
+from pyrosynth.explore.projection import Method, Projection, project, require_projection
 from pyrosynth.explore.ranking import AxisRanking, rank_axes
 from pyrosynth.explore.result import Result
 from pyrosynth.explore.traversal import Traversal, traverse
@@ -77,7 +77,7 @@ class Folder:
             The part, None if it failed.
 
         Raises:
-            PyrosynthError: A second part failed before the synth gave a sound for any.
+            SynthError: A second part failed before the synth gave a sound for any.
         """
         self.bar.set_postfix_str(name)
         made = json.dumps({**self.settings, **settings}, sort_keys=True)
@@ -89,7 +89,7 @@ class Folder:
                     self._write(result, folder, made)
             self.rendered |= "reason" in result.data
         except (SynthError, InputError) as error:  # such as of a place where no preset sounds
-            if self.failed and not self.rendered:
+            if isinstance(error, SynthError) and self.failed and not self.rendered:
                 raise
             self.failed[name], result = str(error), None
         self.bar.update()
@@ -203,10 +203,11 @@ def explore(
         raise InputError(f"'{sound}' is a known preset, no sound file; give it as at (--at)")
     asked = center if sound is None else checked_path("sound file", sound)
     nearest = nearest_presets(posterior, asked, N_PRESETS)
-    plane = project(posterior, method=method, seed=seed)
+    require_projection(method)
     settings = {"pyrosynth": __version__, "run": run_hash(posterior), "seed": seed}
     with claim(out, "explore") as path:
         ranking = rank_axes(posterior, seed=seed)
+        unranked = ranking.failed
         swept = list(dict.fromkeys(axes or swept_by_default(ranking, n_axes, space)))
         total = len(swept) + 6 + bool(swept)
         with (
@@ -234,7 +235,11 @@ def explore(
                     folder.failed |= {f"axes {axis}": why for axis, why in rendered.failed.items()}
                     ranking = ranking.updated(rendered)
             made: dict[str, Result | None] = {
-                "projection": folder.part("projection", Projection, lambda: plane, method=method),
+                "projection": folder.part(
+                    "projection", Projection,
+                    lambda: project(posterior, method=method, seed=seed),
+                    method=method,
+                ),
                 "nearest": folder.part(
                     "nearest", PresetSet,
                     lambda: nearest,
@@ -259,9 +264,10 @@ def explore(
                     lambda: novel_presets(posterior, N_PRESETS, renderer, seed=seed),
                 ),
             }  # fmt: skip
-        traversals = {axis: sweep for axis, sweep in sweeps.items() if sweep is not None}
-        parts = {name: part for name, part in made.items() if part is not None}
         ranked = {row["axis"]: row for row in ranking.facts()}
+        left_out = {f"axes {a}": why for a, why in unranked.items() if a not in ranked}
+        traversals = {axis: t for axis, t in sweeps.items() if t is not None and axis in ranked}
+        parts = {name: part for name, part in made.items() if part is not None}
         facts = {
             "presets": len(space),
             "made": settings,
@@ -269,7 +275,7 @@ def explore(
             "traversals": {axis: {**ranked[axis], **t.facts()} for axis, t in traversals.items()},
             **{name: part.facts() for name, part in parts.items() if name != "projection"},
             **({"sound": {"file": str(sound), **nearest.heard}} if sound is not None else {}),
-            "failed": folder.failed,
+            "failed": {**left_out, **folder.failed},
         }
         table = _table(ranking).to_csv(index=False)
         write_bytes(path / "ranking.csv", table.encode())

@@ -38,6 +38,7 @@ from pyrosynth.explore.places import (
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.presets import Preset, distinct_names
 from pyrosynth.synths.rendering import Renderer
+from pyrosynth.training.torch_modes import plain_torch
 
 Location = str | Preset | Place | ArrayLike | None
 """A place: the name of a known preset, any preset, a place, a latent, or the origin."""
@@ -90,7 +91,8 @@ class LatentSpace:
     def __init__(self, posterior: Posterior) -> None:
         require_type("posterior", posterior, Posterior, "Posterior.load(folder)")
         if not posterior.variant.has_latent:
-            posterior.variant.params_of(torch.zeros(1, 0))  # says what it lacks
+            with plain_torch():
+                posterior.variant.params_of(torch.zeros(1, 0))  # says what it lacks
         if posterior.bank is None:
             raise InputError("the run has no bank of presets to explore; fit it again")
         if posterior not in _COMPUTED:
@@ -268,7 +270,7 @@ class LatentSpace:
         z, u = drawn(self.posterior, n, seed)
         return Place(z, u, self.values(z, u))
 
-    @torch.no_grad()
+    @plain_torch()
     def expected(self, z: ArrayLike) -> Array:
         """Return the features the model expects at latents, shape (n, n_mels, n_frames).
 

@@ -118,8 +118,8 @@ def project(
     """
     import xarray
 
-    for kind, asked, known in (("projection", method, METHODS), ("space", of, SPACES)):
-        checked_name(kind, asked, known)
+    require_projection(method)
+    checked_name("space", of, SPACES)
     space = LatentSpace(posterior)
     points = space.z if of == "latent" else space.bank.codes
     attrs: dict[str, Any] = {"method": method, "of": of}
@@ -145,6 +145,23 @@ def project(
             tag=(("preset", "axis"), positions)
         )
     return Projection(data)
+
+
+def require_projection(method: Method) -> None:
+    """Make sure that a method of projection can be used here.
+
+    Raises:
+        InputError: There is no such method, or umap-learn is not installed.
+    """
+    checked_name("projection", method, METHODS)
+    if method == "umap":
+        try:
+            import umap  # noqa: F401
+        except ImportError as error:
+            raise InputError(
+                "a projection by umap needs the package umap-learn; pip install umap-learn, or "
+                "take --projection pca (method='pca')"
+            ) from error
 
 
 def principal_plane(points: Array) -> tuple[Float, list[float]]:
@@ -190,12 +207,7 @@ def category(name: str) -> str:
 
 
 def _umap(points: Array, seed: int) -> Float:
-    try:
-        import umap
-    except ImportError as error:
-        raise InputError(
-            "a projection by umap needs the package umap-learn; pip install umap-learn, or take "
-            "--projection pca (method='pca')"
-        ) from error
+    import umap
+
     plane: Float = umap.UMAP(random_state=seed, n_jobs=1).fit_transform(points)
     return plane

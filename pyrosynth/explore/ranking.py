@@ -12,6 +12,7 @@ from pyrosynth.audio.metrics import log_distance
 from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import (
     InputError,
+    PyrosynthError,
     SynthError,
     checked_name,
     checked_seed,
@@ -60,7 +61,10 @@ class AxisRanking(Result):
 
     @property
     def failed(self) -> dict[str, str]:
-        """Why an axis could not be ranked and was left out, by its name."""
+        """Why an axis could not be ranked and was left out, by its name.
+
+        Of ``sensitivity``, why ``audible`` is only ``spread``: the model fails to predict a sound.
+        """
         said: dict[str, str] = json.loads(self.data.attrs.get(FAILED, "{}"))
         return said
 
@@ -88,10 +92,10 @@ class AxisRanking(Result):
         """
         require_type("rendered", rendered, AxisRanking, "what rank_axes returns")
         for axis in rendered.data["axis"].values:
-            checked_name("axis", str(axis), self.data["axis"].values.tolist())
+            checked_name("axis", str(axis), [*self.data["axis"].values.tolist(), *self.failed])
         import xarray
 
-        others = self.data.drop_sel(axis=rendered.data["axis"].values)
+        others = self.data.drop_sel(axis=rendered.data["axis"].values, errors="ignore")
         return AxisRanking(_most_audible_first(xarray.concat([rendered.data, others], "axis")))
 
     def sound_names(self) -> Sequence[str]:
@@ -129,7 +133,7 @@ def rank_axes(
 
     Each axis is swept from -2 to 2 around the origin and around presets of the bank. A center
     around which a sound fails is left out of that axis, and ``evidence`` says so; an axis without
-    a center is left out, and ``failed`` says so.
+    a center is left out, and so is one along which the model fails; ``failed`` says why.
 
     Args:
         posterior: The run.
@@ -145,7 +149,7 @@ def rank_axes(
         The axes, the most audible first.
 
     Raises:
-        InputError: An axis is unknown.
+        InputError: An axis is unknown, or the model fails along every axis.
         SynthError: Along every axis, the synth fails around every center.
     """
     import xarray
@@ -166,23 +170,22 @@ def rank_axes(
     spread = np.where(spread > 0, spread, 1.0)
     columns: dict[str, list[Any]] = {key: [] for key in ("effect", "change", "monotony", "spread")}
     left_out: dict[str, int] = {}
-    failed: dict[str, str] = {}
+    failed: dict[str, PyrosynthError] = {}
     for name in names:
         line = space.axis(name)
-        z = np.stack([line.at(place.z, POSITIONS) for place in places])
-        values = space.values(z, kept)
         try:
+            z = np.stack([line.at(place.z, POSITIONS) for place in places])
+            values = space.values(z, kept)
             x = _sounds(space, z, values, renderer)
-        except SynthError as error:
-            failed[name] = f"axis '{name}': {error}"
-            continue
-        x = x.reshape(*z.shape[:2], *x.shape[1:])
-        x = x[np.isfinite(x).all(axis=(1, 2, 3))]
-        if not len(x):
-            failed[name] = (
-                f"axis '{name}': around none of {counted(len(places), 'center')} do all positions "
-                "give a sound; leave it out, or give more centers"
-            )
+            x = x.reshape(*z.shape[:2], *x.shape[1:])
+            x = x[np.isfinite(x).all(axis=(1, 2, 3))]
+            if not len(x):
+                raise SynthError(
+                    f"around none of {counted(len(places), 'center')} do all positions give a "
+                    "sound; leave it out, or give more centers"
+                )
+        except (SynthError, InputError) as error:  # such as of a model that fails there
+            failed[name] = type(error)(f"axis '{name}': {error}")
             continue
         left_out[name] = len(places) - len(x)
         numbers = describe_features(x.reshape(-1, *x.shape[2:]), posterior.run.features)
@@ -195,12 +198,15 @@ def rank_axes(
         columns["monotony"].append(np.nan_to_num(follows).mean(axis=0))
         columns["spread"].append(unit.std(axis=1).mean(axis=0))
     if not left_out:
-        raise SynthError(next(iter(failed.values())))
+        raise next(iter(failed.values()))
     arrays = {key: np.array(column) for key, column in columns.items()}
     params = posterior.run.space.names
     audible = arrays["spread"]
     if posterior.predicts:
-        audible = audible * sensitivity(posterior, np.stack([place.values for place in places]))
+        try:
+            audible = audible * sensitivity(posterior, np.stack([p.values for p in places]))
+        except InputError as error:  # the axes are told apart by what moves, heard or not
+            failed["sensitivity"] = error
     readable = titles(posterior.run.space)
     told = [
         title(arrays["change"][i], arrays["monotony"][i], audible[i], readable)
@@ -224,7 +230,7 @@ def rank_axes(
             ),
         },
         {"axis": list(left_out), "number": [tag.name for tag in DESCRIBED], "param": list(params)},
-        {"reach": REACH, FAILED: json.dumps(failed)},
+        {"reach": REACH, FAILED: json.dumps(failed, default=str)},
     )
     return AxisRanking(_most_audible_first(data))
 

@@ -82,7 +82,7 @@ class SoundModel:
         self._known = torch.empty(0, space.dim, device=self.device)
         self._error = torch.empty(0, space.dim, device=self.device)
 
-    @torch.no_grad()
+    @plain_torch()
     def learn(self, unit: Float, z: Array) -> None:
         """Add presets, by unit values (n, n_learnt), and where they sound, (n, latent_dim)."""
         expected = self._encoded(torch.as_tensor(unit, device=self.device))
@@ -242,7 +242,7 @@ class Chooser:
         besides = (weight * miss.square()).sum(-1)
         return besides + missing * (miss @ direction).square() + price * moved.square().sum(-1)
 
-    @torch.no_grad()
+    @plain_torch()
     def _expected(self, unit: Float) -> tuple[Float, Float, Float, Array]:
         """Return presets as they can be set, expected costs, what doubt adds, and latents."""
         unit = self.params.to_unit(self.params.from_unit(unit))
