@@ -236,6 +236,47 @@ def test_a_class_from_a_notebook_cell(tmp_path, data):
     assert math.isclose(again.variant.log_scale.sum().item(), variant.log_scale.sum().item())
 
 
+@pytest.mark.parametrize(
+    ("before", "changed", "after", "said"),
+    [
+        ("def mine(): pass", "mine(); super().__init__(dims", "", "uses 'mine' of another cell, "),
+        ("N = 3.0", "N; super().__init__(dims", "", "uses 'N' of another cell, without which the"),
+        ("def deco(c): return c", "@deco", "", "uses 'deco' of another cell, without which the "),
+        ("", "", "fit = dict(model=Mine)", r"more than define it, in line \d+: fit = dict\(mod"),
+        ("", "", "print(Mine)", r"does more than define it, in line \d+: print\(Mine\); put"),
+        ("", "", "class Other(Mine): pass", "defines several, Mine, Other; put each into a cell"),
+    ],
+)  # fmt: skip
+def test_a_cell_that_would_be_no_model_by_itself_is_refused(before, changed, after, said):
+    text = zoo.source("flow_reg").replace("class FlowReg", "class Mine")
+    imports, body = text.split("class Mine", 1)
+    cell = f"class Mine{body}\n{after}\n"
+    if changed.startswith("@"):
+        cell = f"{changed}\n{cell}"
+    elif changed:
+        cell = cell.replace("super().__init__(dims", changed)
+    names = {"x": 1, "z": [2]}  # names of a notebook that are local ones in the class
+    exec(f"{imports}{before}\n", names)
+    kind = in_a_cell(cell, names)["Mine"]
+    with pytest.raises(RunError, match=said):
+        zoo.variant_source(kind)
+
+
+def test_a_cell_may_make_a_model_of_another_one(tmp_path, data):
+    names = {"load_model": zoo.load_model, "torch": torch}
+    names["Base"] = zoo.load_model("flow_reg")
+    cell = (
+        "WIDE = torch.tensor(2.0)\nclass Mine(Base):\n    more = WIDE\n"
+        "    def encode(self, x):\n        return super().encode(x)\n"
+    )
+    variant = in_a_cell(cell, names)["Mine"](data.dims, **SMALL["flow_reg"])
+    make_run(variant, data).save(tmp_path)
+    assert type(load_run(tmp_path).variant).__mro__[1] is names["Base"]
+    names = in_a_cell("class Less(Base):\n    pass\n", names)
+    with pytest.raises(RunError, match="'Less' has no method of its own.* or fit FlowReg, from"):
+        zoo.variant_source(names["Less"])
+
+
 def test_a_class_without_source_is_refused(tmp_path, data):
     names = {"__name__": "nowhere"}
     exec(zoo.source("flow_reg"), names)

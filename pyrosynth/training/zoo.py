@@ -3,9 +3,11 @@
 import ast
 import builtins
 import hashlib
+import importlib.util
 import inspect
 import linecache
 import os
+import symtable
 import sys
 import traceback
 from pathlib import Path
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 _BESIDE = Path(__file__).parents[1] / "models"  # in a wheel
 FOLDER = _BESIDE if _BESIDE.is_dir() else Path(__file__).parents[2] / "models"  # in a checkout
 NO_FILE = "<pyrosynth"  # how the names of sources begin that came without a file
+ZOO = "pyrosynth.models."  # how those of modules begin that a variant by name has become
+DEFINITIONS = (
+    ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef, ast.Assign, ast.AnnAssign, ast.Expr,
+)  # fmt: skip
 COPY = "pyrosynth_variant_"  # how the names of modules begin that a file of a model has become
 
 
@@ -46,7 +52,7 @@ def load_model(name_or_path: "str | Path | type[Variant]") -> "type[Variant]":
         return _class(name_or_path)
     if str(name_or_path).lower().endswith(".py"):
         return load_copy(checked_path("model file", name_or_path))
-    return load_variant(_file(str(name_or_path)), f"pyrosynth.models.{name_or_path}")
+    return load_variant(_file(str(name_or_path)), f"{ZOO}{name_or_path}")
 
 
 def source(name: str) -> str:
@@ -160,20 +166,27 @@ def variant_source(variant: "type[Variant]") -> str:
     imports it needs from other cells put in front.
 
     Raises:
-        RunError: There is no source, as for a class made by ``exec``.
+        RunError: There is no source, as for a class made by ``exec``; or that of a cell would not
+            be a model by itself.
     """
-    method: Any = next(value for value in vars(variant).values() if inspect.isfunction(value))
+    methods = (value for value in vars(variant).values() if inspect.isfunction(value))
+    method: Any = next(methods, None)
+    if method is None:
+        raise RunError(
+            f"variant '{variant.__name__}' has no method of its own, by which its source would be "
+            f"found; give it one, or fit {variant.__mro__[1].__name__}, from which it inherits"
+        )
     code, names_there = method.__code__, method.__globals__
     text = "".join(linecache.getlines(code.co_filename, names_there))
     if not text:
         raise RunError(
             f"no source of variant '{variant.__name__}' was found, so the run could not be "
-            "reloaded; define it in a file or a notebook cell"
+            "reloaded; define it in a file, or in a notebook cell without a magic such as %%time"
         )
     whole = getattr(sys.modules.get(variant.__module__), "__file__", None) == code.co_filename
     if whole or Path(code.co_filename).is_file() or code.co_filename.startswith(NO_FILE):
         return text
-    return _imports(text, names_there) + text
+    return _imports(text, names_there, variant.__name__) + text
 
 
 def _class(given: Any) -> "type[Variant]":
@@ -199,21 +212,97 @@ def _file(name: str) -> Path:
     return FOLDER / f"{name}.py"
 
 
-def _imports(cell: str, names: dict[str, Any]) -> str:
-    """Write the imports of what a notebook cell uses but does not define."""
-    tree = ast.parse(cell)
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+def _imports(cell: str, names: dict[str, Any], variant: str) -> str:
+    """Write the imports of what a notebook cell uses but does not define.
+
+    Raises:
+        RunError: Another cell defines it, or the cell does more than define one variant, so that
+            its source would not be a model by itself.
+    """
+    _require_definitions(cell, names, variant)
     lines = []
-    for name in sorted(used & set(names) - set(dir(builtins))):
+    for name in sorted(_taken(cell) & set(names)):
         value: Any = names[name]
         module = getattr(value, "__module__", None)
         if isinstance(value, ModuleType):
             lines.append(f"import {value.__name__} as {name}")
-        elif hasattr(value, "__qualname__") and module not in (None, "__main__"):
+        elif module is not None and module.startswith(ZOO):
+            of_zoo = f"load_model({module.removeprefix(ZOO)!r})"
+            lines.append(f"from {__name__} import load_model\n{name} = {of_zoo}")
+        elif hasattr(value, "__qualname__") and _can_be_imported(module):
             lines.append(f"from {module} import {value.__qualname__} as {name}")
         elif home := _home(name, value):
             lines.append(f"from {home} import {name}")
+        else:
+            raise RunError(
+                f"the cell of variant '{variant}' uses '{name}' of another cell, without which "
+                "the run could not be loaded; define that in the same cell, or write a .py file"
+            )
     return "\n".join([*lines, "", ""])
+
+
+def _taken(cell: str) -> set[str]:
+    """Return the names that a cell uses and does not define."""
+    top = symtable.symtable(cell, "cell", "exec")
+    own = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+    scopes, used = [top], set()
+    for scope in scopes:
+        scopes += scope.get_children()
+        symbols = (s for s in scope.get_symbols() if s.is_referenced())
+        used |= {s.get_name() for s in symbols if scope is top or s.is_global()}
+    return used - own - set(dir(builtins))
+
+
+def _require_definitions(cell: str, names: dict[str, Any], variant: str) -> None:
+    """Make sure that a cell defines one variant and does nothing else.
+
+    Raises:
+        RunError: It does, as where it also fits the variant.
+    """
+    from pyrosynth.modeling import Variant
+
+    tree = ast.parse(cell)
+    used = {
+        n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
+    }
+    for node in tree.body:
+        does = isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant)
+        if isinstance(node, ast.Assign):  # such as of a run that is fitted there
+            calls = any(isinstance(part, ast.Call) for part in ast.walk(node.value))
+            given = {
+                n.id
+                for target in node.targets
+                for n in ast.walk(target)
+                if isinstance(n, ast.Name)
+            }
+            does = calls and not given & used
+        if does or not isinstance(node, DEFINITIONS):
+            raise RunError(
+                f"the cell of variant '{variant}' does more than define it, in line "
+                f"{node.lineno}: {ast.unparse(node).splitlines()[0][:60]}; put that into another "
+                "cell, since all of this one is run whenever the run is loaded"
+            )
+    kinds = [names.get(node.name) for node in tree.body if isinstance(node, ast.ClassDef)]
+    found = [
+        kind.__name__
+        for kind in kinds
+        if isinstance(kind, type) and issubclass(kind, Variant) and not inspect.isabstract(kind)
+    ]
+    if len(found) > 1:
+        raise RunError(
+            f"the cell of variant '{variant}' defines several, {', '.join(found)}; put each into "
+            "a cell of its own"
+        )
+
+
+def _can_be_imported(module: str | None) -> bool:
+    """Tell whether another session can import a module by its name."""
+    if module is None or module == "__main__" or module.startswith(COPY):
+        return False
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError, AttributeError):
+        return False
 
 
 def _home(name: str, value: Any) -> str | None:
