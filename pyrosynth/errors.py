@@ -84,20 +84,19 @@ def one_line(text: str, longest: int = LONGEST) -> str:
 def reading(failure: Callable[[str], PyrosynthError], what: str, advice: str) -> Iterator[None]:
     """Turn whatever a reader makes of damaged or hostile content into one clear error.
 
-    Libraries raise many types on such content, and so does code that takes it apart; the block
-    should do nothing else.
+    Libraries raise many types on it, and so does code that takes it apart. A file that one may
+    not read, which may be whole, is told as that.
 
     Args:
-        failure: The type of the error.
+        failure: The type of the error that is raised.
         what: What cannot be read.
         advice: What to do.
-
-    Raises:
-        PyrosynthError: The block failed; the message says why.
     """
     try:
         yield
     except Exception as error:
+        if isinstance(error, PermissionError) and error.filename:
+            what, advice = f"'{error.filename}' cannot be opened", "ask its owner to let you"
         raise failure(f"{what} ({reason(error)}); {advice}") from error
 
 

@@ -253,6 +253,22 @@ def test_a_sound_that_may_not_be_read_costs_only_itself(here, tmp_path):
     assert [folder.name for folder in (tmp_path / "out").iterdir()] == ["good"]
 
 
+@pytest.mark.parametrize("closed", ["run/run.json", "run/bank.safetensors", "data/zarr.json"])
+def test_what_may_not_be_read_is_not_said_to_be_damaged(here, tmp_path, closed):
+    for name in ("run", "data"):
+        shutil.copytree(here / name, tmp_path / name)
+    (tmp_path / closed).chmod(0)
+    command = ["infer", tmp_path / "run", here / "good.wav", "--out", tmp_path / "out"]
+    if closed.startswith("data"):
+        command = ["tags", tmp_path / "data", "--out", tmp_path / "tags.csv"]
+    done = run_without_rights(*command)
+    assert done.returncode == 2
+    (said,) = done.stderr.splitlines()[-1:]
+    assert f"'{tmp_path / closed}'" in said
+    assert "(Permission denied); " in said
+    assert "damaged" not in said
+
+
 def test_a_sound_of_the_same_stem_costs_only_itself(refused, here, tmp_path):
     shutil.copy(here / "good.wav", tmp_path / "good.aiff")
     shutil.copy(here / "good.wav", tmp_path / "other.wav")
