@@ -107,12 +107,17 @@ def test_dexed_plays_in_workers_whatever_was_played_before():
     assert "dexed" not in sys.modules
 
 
-def test_cartridges_of_the_user_are_found(tmp_path, monkeypatch):
+def test_cartridges_of_the_user_are_found(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     cartridges().mkdir(parents=True)
     for name in ("a.syx", "ROM1A.SYX"):
         write_syx(cartridges() / name, drawn(1))
     assert len(synths.load_synth("dexed").presets()) == 2
+    (cartridges() / "cut.syx").write_bytes((cartridges() / "a.syx").read_bytes()[:-9])
+    assert len(synths.load_synth("dexed").presets()) == 2
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("left out: ")
+    assert "cut.syx" in line
 
 
 def test_without_the_package_dexed_says_what_to_install(monkeypatch):

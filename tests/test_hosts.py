@@ -480,6 +480,9 @@ def test_of_factory_presets_only_the_damaged_file_is_left_out(tmp_path, monkeypa
     assert len(synth.presets()) == 52
     (line,) = [record.getMessage() for record in caplog.records]
     assert re.match(rf"left out: preset '.*' in '{bundle}' has no number for '.*'; install", line)
+    *each, bad = synth.read_each(bundle)
+    assert ([type(one) for one in each], type(bad)) == ([Preset] * 51, InputError)
+    assert f"left out: {bad}" == line
     caplog.clear()
     file.write_bytes(whole[:-200])
     presets = synth.presets()

@@ -175,6 +175,25 @@ def test_banks_of_parameters_are_gathered(plain, tmp_path):
     assert "cut off" in said["cut.fxp"]
 
 
+@needs_dawdreamer
+def test_a_bad_preset_of_a_bank_costs_only_itself(plain, tmp_path):
+    rows = units(plain.param_space, 5, seed=5).astype(np.float32).astype(float)
+    rows[1, 3], rows[3, 5] = np.nan, -np.inf
+    presets = [FxPreset(f"p{i}", tuple(row)) for i, row in enumerate(rows)]
+    presets[2] = replace(presets[2], values=presets[2].values[:-1])
+    file = tmp_path / "bank.fxb"
+    FxFile(b"Prob", 7, tuple(presets), is_bank=True).save(file)
+    found = gather(plain, [file], strict=False, workers=1, progress=False)
+    assert [preset.name for preset in found.presets[1:]] == ["p0", "p4"]
+    assert found.failed == [
+        f"preset 'p1' in '{file}' has a value that is no number",
+        f"preset 'p2' in '{file}' holds 16 parameters, Plain has 17",
+        f"preset 'p3' in '{file}' has a value that is no number",
+    ]
+    with pytest.raises(InputError, match="preset 'p1' in"):
+        plain.read_bank(file)
+
+
 def test_preset_files_are_those_of_the_standard(tmp_path):
     one = FxFile(b"Prob", 0x10203, (FxPreset("Pad", (0.25, 1.0)),))
     head = b"FxCk" + struct.pack(">i", 1) + b"Prob\0\1\2\3" + struct.pack(">i", 2)

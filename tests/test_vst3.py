@@ -85,15 +85,20 @@ def test_a_preset_file_comes_back(synth, tmp_path):
     np.testing.assert_allclose(units[1], units[0], atol=1e-6)
 
 
-def test_presets_of_the_user_are_found(synth, tmp_path, monkeypatch):
+def test_presets_of_the_user_are_found(synth, tmp_path, monkeypatch, caplog):
     folder = tmp_path / ".vst3" / "presets" / synth.described.maker / synth.described.name / "Pads"
     folder.mkdir(parents=True)
     values = synth.param_space.from_unit(0.9 * np.random.default_rng(4).random(17))
     synth.write_bank(folder / "wide.VSTPRESET", [Preset.from_array(synth.param_space, values)])
     VstPreset("AB" * 16, b"state").save(folder / "other.vstpreset")
+    (folder / "cut.vstpreset").write_bytes(b"VST3")
     monkeypatch.setenv("HOME", str(tmp_path))
     *programs, mine = synth.presets()
     assert (len(programs), mine.name, mine.bank) == (3, "wide", "Pads")
+    cut, other = [record.getMessage() for record in caplog.records]
+    assert "left out: cannot read a preset from" in cut
+    assert "cut.vstpreset" in cut
+    assert "other.vstpreset' is a preset of the VST3 class" in other
     units = [synth.param_space.to_unit(v) for v in (values, mine.array(synth.param_space))]
     np.testing.assert_allclose(units[1], units[0], atol=1e-6)
 

@@ -4,6 +4,7 @@
 extra ``dexed`` installs it, and only the processes that render import it.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -19,8 +20,9 @@ from pyrosynth.synths.base import Synth
 from pyrosynth.synths.dx7 import SPACE, read_syx, voice_bytes, write_syx
 from pyrosynth.synths.packages import version_of
 from pyrosynth.synths.presets import Preset, checked_presets
-from pyrosynth.synths.user_folders import data_home, expanded
+from pyrosynth.synths.user_folders import data_home, expanded, files_below
 
+log = logging.getLogger(__name__)
 PACKAGE = "dexed-py"
 VERSION = 1  # to be raised when this module changes what one hears
 GAIN = 0.25  # single notes of loud voices peak between 4 and 5
@@ -54,13 +56,19 @@ class Dexed(Synth):
         return f"{PACKAGE} {self.version}, {VERSION}"
 
     def presets(self) -> list[Preset]:
-        """Read the cartridges in Dexed's folder; none if Dexed is not installed there."""
+        """Read the cartridges in Dexed's folder; none if Dexed is not installed there.
+
+        What cannot be read is left out, and named in the log.
+        """
         voices = []
-        for file in sorted(f for f in cartridges().rglob("*") if f.suffix.lower() == ".syx"):
+        files, wrong = files_below(cartridges(), ".syx")
+        for file in files:
             try:
                 voices += read_syx(file)
-            except InputError:
-                continue  # whatever a user keeps there; named files complain
+            except InputError as error:
+                wrong.append(str(error))
+        for line in wrong:
+            log.warning("left out: %s", line)
         return voices
 
     def read_bank(self, path: str | os.PathLike[str]) -> list[Preset]:

@@ -1,5 +1,6 @@
 """Any plugin as a synth: what its host tells becomes parameters."""
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ from pyrosynth.synths.hosts.process import ask
 from pyrosynth.synths.isolation import IsolatedSynth, require_isolation
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import Preset, checked_presets, checked_values
+
+log = logging.getLogger(__name__)
+NO_NUMBER = "has a value that is no number"
 
 
 class PluginSynth(IsolatedSynth):
@@ -94,13 +98,22 @@ class PluginSynth(IsolatedSynth):
         return f"{self.file.fingerprint(self.described.id)} {self.described.id}"
 
     def presets(self) -> list[Preset]:
-        """Return the plugin's own programs and its user's, read through it in child processes."""
+        """Return the plugin's own programs and its user's, read through it in child processes.
+
+        What is damaged is left out, and named in the log.
+        """
         described = self.described.to_json()
         told = [(name, v, "factory") for name, v in self._ask("programs", described)]
         if files := [str(file) for file in self.file.preset_files(self.described)]:
             loaded = self._ask("load_files", described, files)
             told += [(name, v, Path(file).parent.name) for file, name, v in loaded]
-        return [self._preset(*preset) for preset in told if np.isfinite(preset[1]).all()]
+        presets = []
+        for name, values, bank in told:
+            if np.isfinite(values).all():
+                presets.append(self._preset(name, values, bank))
+            else:
+                log.warning("left out: preset '%s' in '%s' %s", name, bank, NO_NUMBER)
+        return presets
 
     def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
         """Write the first preset in the file or bundle of the format; False if it has none."""
@@ -119,12 +132,27 @@ class PluginSynth(IsolatedSynth):
             InputError: It is none, is of another synth, or has a value that is no number.
             SynthError: The format has none, or the plugin does not take it.
         """
+        presets = []
+        for one in self.read_each(path):
+            if isinstance(one, InputError):
+                raise one
+            presets.append(one)
+        return presets
+
+    def read_each(self, path: str | os.PathLike[str]) -> list[Preset | InputError]:
+        """Read a file, of which one preset may be bad; see `Synth.read_each`."""
         file = checked_path("preset file", path)
-        presets = self._ask("load_presets", self.described.to_json(), os.path.realpath(file))
-        for name, v in presets:
-            if not np.isfinite(v).all():
-                raise InputError(f"preset '{name}' in '{file}' has a value that is no number")
-        return [self._preset(name, v, file.name) for name, v in presets]
+        each: list[Preset | InputError] = []
+        for one in self._ask("load_presets", self.described.to_json(), os.path.realpath(file)):
+            if isinstance(one, str):
+                each.append(InputError(one))
+                continue
+            name, values = one
+            if np.isfinite(values).all():
+                each.append(self._preset(name, values, file.name))
+            else:
+                each.append(InputError(f"preset '{name}' in '{file}' {NO_NUMBER}"))
+        return each
 
     def render(self, values: NDArray[np.float64], note: Note, sample_rate: int) -> Audio:
         """Render one note.

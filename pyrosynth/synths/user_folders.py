@@ -32,6 +32,27 @@ def is_there(file: Path) -> bool:
     return True
 
 
+def files_below(folder: Path, *suffixes: str) -> tuple[list[Path], list[str]]:
+    """Return the files in a folder and those below it, and what is wrong with folders.
+
+    Args:
+        folder: The folder, which need not be there.
+        *suffixes: Of the files, in small letters.
+
+    Returns:
+        The files, sorted, and a line for each folder that cannot be read.
+    """
+    wrong = []
+
+    def keep(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            wrong.append(f"cannot read the folder '{error.filename}' ({error.strerror})")
+
+    walk = os.walk(folder, onerror=keep)
+    found = [Path(root, name) for root, _, names in walk for name in names]
+    return sorted(file for file in found if file.suffix.lower() in suffixes), wrong
+
+
 def data_home() -> Path:
     """Return the folder of the user's data, ``~/.local/share`` or ``XDG_DATA_HOME``."""
     return Path(os.environ.get("XDG_DATA_HOME") or expanded("~/.local/share"))

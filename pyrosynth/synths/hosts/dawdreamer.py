@@ -6,6 +6,7 @@ controls by numbers normalised to [0, 1].
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,7 +146,7 @@ class Vst2File(DawDreamerFile):
                 file = FxFile(file.plugin_id, file.plugin_version, (preset,))
         file.save(path)
 
-    def load_presets(self, path: Path, described: PluginClass) -> list[Program]:
+    def load_presets(self, path: Path, described: PluginClass) -> Sequence[Program | InputError]:
         """Read an ``.fxp`` or ``.fxb`` file; chunks are read by the plugin."""
         file = FxFile.load(path)
         if (owner := _readable(file.plugin_id)) != described.id:
@@ -161,19 +162,21 @@ class Vst2File(DawDreamerFile):
             if file.chunk:
                 return [Program(path.stem, instance.values_of(file))]
             n = len(instance.all_values())
-            programs = []
+            programs: list[Program | InputError] = []
             for preset in file.presets:
-                if preset.chunk:
-                    one = FxFile(file.plugin_id, file.plugin_version, (preset,))
-                    values = instance.values_of(one)
-                elif len(preset.values) == n:
-                    values = instance.controls_of(preset)
+                name = preset.name or path.stem
+                if not preset.chunk and len(preset.values) != n:
+                    held = counted(len(preset.values), "parameter")
+                    said = f"preset '{name}' in '{path}' holds {held}, {described.name} has {n}"
+                    programs.append(InputError(said))
+                elif not preset.chunk:
+                    programs.append(Program(name, instance.controls_of(preset)))
                 else:
-                    raise InputError(
-                        f"'{path}' holds {counted(len(preset.values), 'parameter')}, "
-                        f"{described.name} has {n}"
-                    )
-                programs.append(Program(preset.name or path.stem, values))
+                    one = FxFile(file.plugin_id, file.plugin_version, (preset,))
+                    try:
+                        programs.append(Program(name, instance.values_of(one)))
+                    except SynthError as error:
+                        programs.append(InputError(f"preset '{name}' in '{path}': {error}"))
         return programs
 
 

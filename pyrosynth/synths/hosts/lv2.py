@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Note
-from pyrosynth.errors import SynthError
+from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.hosts import lv2_files, lv2_presets
 from pyrosynth.synths.hosts.blocks import BlockInstance
 from pyrosynth.synths.hosts.plugin import BLOCK, PluginClass, PluginFile, Program
@@ -173,7 +173,7 @@ class Lv2File(PluginFile):
         """Write a bundle with one preset; it is loaded once it lies in a folder of `folders`."""
         lv2_presets.write_preset(path, self.bundle.ports(described.id), described.id, name, values)
 
-    def load_presets(self, path: Path, described: PluginClass) -> list[Program]:
+    def load_presets(self, path: Path, described: PluginClass) -> Sequence[Program | InputError]:
         """Read the presets for the plugin in a bundle."""
         return lv2_presets.load_programs(path, self.bundle.ports(described.id), described.id)
 

@@ -44,7 +44,8 @@ def programs(bundle: Bundle, uri: str) -> list[Program]:
             continue
         found, damaged = _own_programs(other, uri, ports)
         listed += found
-        _tell(damaged)
+        for wrong in damaged:
+            log.warning("left out: %s", wrong)
     return listed
 
 
@@ -118,10 +119,8 @@ def write_preset(
     (path / "preset.ttl").write_text(preset, encoding="utf-8")
 
 
-def load_programs(path: Path, ports: Sequence[Port], uri: str) -> list[Program]:
-    """Read the presets for a plugin in a bundle.
-
-    A file that is damaged is left out, and named in the log.
+def load_programs(path: Path, ports: Sequence[Port], uri: str) -> list[Program | InputError]:
+    """Read the presets for a plugin in a bundle, with errors for files that are damaged.
 
     Raises:
         InputError: It holds none.
@@ -130,17 +129,9 @@ def load_programs(path: Path, ports: Sequence[Port], uri: str) -> list[Program]:
         listed, damaged = _own_programs(Bundle(path), uri, ports)
     except SynthError as error:
         raise InputError(str(error)) from error
-    if damaged and not listed:
-        raise InputError(str(damaged[0]))
-    _tell(damaged)
-    if not listed:
+    if not listed and not damaged:
         raise InputError(f"'{path}' holds no preset for {uri} with values of its controls")
-    return listed
-
-
-def _tell(damaged: Sequence[SynthError]) -> None:
-    for error in damaged:
-        log.warning("left out: %s", error)
+    return [*listed, *(InputError(str(error)) for error in damaged)]
 
 
 def _may_hold_preset(manifest: Path, uri: str) -> bool:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.io import Audio, Note
-from pyrosynth.errors import SynthError
+from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.base import ISOLATIONS, Isolation
 from pyrosynth.synths.hosts.library import load_library
 from pyrosynth.synths.params import Curve, Param
@@ -312,11 +312,11 @@ class PluginFile(ABC):
         """
         raise SynthError(f"plugins of the format {self.format} have no preset file")
 
-    def load_presets(self, path: Path, described: PluginClass) -> list[Program]:
-        """Read the presets of a file of the format.
+    def load_presets(self, path: Path, described: PluginClass) -> Sequence[Program | InputError]:
+        """Read the presets of a file of the format, with an error in the place of a bad one.
 
         Raises:
-            InputError: It is none, or of another synth.
+            InputError: It is none, of another synth, or bad as a whole.
             SynthError: The format has no such file, or the plugin does not take it.
         """
         raise SynthError(f"plugins of the format {self.format} have no preset file")

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -191,19 +190,27 @@ def _save_preset(
 
 def _load_presets(
     file: PluginFile, described: dict[str, Any], place: str
-) -> list[tuple[str, tuple[float, ...]]]:
+) -> list[tuple[str, tuple[float, ...]] | str]:
+    """Load the presets of a file, with what is wrong in the place of one that is bad."""
     presets = file.load_presets(Path(place), PluginClass.from_json(described))
-    return [(preset.name, preset.values) for preset in presets]
+    return [str(p) if isinstance(p, InputError) else (p.name, p.values) for p in presets]
 
 
 def _load_files(
     file: PluginFile, described: dict[str, Any], places: list[str]
 ) -> list[tuple[str, str, tuple[float, ...]]]:
-    """Load the presets of many files, each with its file; those of other synths are left out."""
+    """Load the presets of many files, each with its file; the log says what is left out."""
     loaded: list[tuple[str, str, tuple[float, ...]]] = []
     for place in places:
-        with suppress(InputError, SynthError):
-            loaded += ((place, *preset) for preset in _load_presets(file, described, place))
+        try:
+            presets = _load_presets(file, described, place)
+        except (InputError, SynthError) as error:
+            presets = [str(error)]
+        for preset in presets:
+            if isinstance(preset, str):
+                log.warning("left out: %s", preset)
+            else:
+                loaded.append((place, *preset))
     return loaded
 
 

@@ -1,6 +1,7 @@
 """Host of VST3 plugins: bundles, the classes in them, and their preset files."""
 
 import ctypes as C
+import logging
 import os
 import platform
 import sys
@@ -25,8 +26,9 @@ from pyrosynth.synths.hosts.vst3_controls import ControlReader
 from pyrosynth.synths.hosts.vst3_instance import Halves, Vst3Instance
 from pyrosynth.synths.hosts.vst3_objects import HostApplication
 from pyrosynth.synths.hosts.vstpreset import VstPreset
-from pyrosynth.synths.user_folders import expanded
+from pyrosynth.synths.user_folders import expanded, files_below
 
+log = logging.getLogger(__name__)
 AUDIO_CLASS = b"Audio Module Class"
 READ_RATE = 44100  # at which presets are read
 MACHINES = "*-*", "MacOS"  # folders of a bundle that hold its library for a kind of machine
@@ -190,8 +192,13 @@ class Vst3File(PluginFile):
         shares = (Path(share) / "vst3" for share in ("/usr/share", "/usr/local/share"))
         roots = [root / "presets" for root in (expanded("~/.vst3"), *shares)]
         own = Path(described.maker) / described.name
-        found = (file for root in roots for file in sorted((root / own).rglob("*")))
-        return [file for file in found if file.suffix.lower() == self.preset_suffix]
+        files: list[Path] = []
+        for root in roots:
+            found, wrong = files_below(root / own, self.preset_suffix)
+            files += found
+            for line in wrong:
+                log.warning("left out: %s", line)
+        return files
 
     def load_presets(self, path: Path, described: PluginClass) -> list[Program]:
         """Read a ``.vstpreset`` file through the plugin."""
