@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from small import small_run
 
+from pyrosynth import explore
 from pyrosynth.cli.app import main
 from pyrosynth.data.bank import Bank
 from pyrosynth.errors import InputError, RunError
@@ -46,6 +47,15 @@ def test_an_exported_run_is_smaller_and_infers_the_same(whole, tmp_path, capsys)
     facts = json.loads((tmp_path / "small" / "run.json").read_text())
     assert facts["dataset"]["recipe"] == [recipe]
     assert str(folder.parent) not in json.dumps(facts)
+
+
+def test_a_run_of_few_presets_is_explored(whole, tmp_path):
+    folder = export_run(whole[0], tmp_path / "small", presets=5)
+    few = Posterior.load(folder)
+    assert len(explore.nearest_presets(few, few.bank.names[0]).facts()) == 4
+    out = tmp_path / "map"
+    assert main(["explore", str(folder), "--out", str(out), "--axes", "0", "--workers", "1"]) == 0
+    assert len(json.loads((out / "facts.json").read_text())["nearest"]) == 4
 
 
 def test_a_run_that_is_there_is_kept_unless_asked(whole, tmp_path):

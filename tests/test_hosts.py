@@ -452,6 +452,14 @@ def test_plugins_that_may_not_be_read_cost_only_themselves(tmp_path, monkeypatch
 
 
 @pytest.mark.plugin
+def test_a_plugin_given_otherwise_than_its_host_takes_it_is_named_as_it_is():
+    with pytest.raises(InputError, match=r"mda.lv2' is not for the host 'dawdreamer'; .*host=own"):
+        synths.load_synth(f"{MDA}#MDA JX10", host="dawdreamer")
+    with pytest.raises(SynthError, match="JX10.so' is a part of an LV2 plugin; give its fold"):
+        synths.load_synth(MDA / "JX10.so")
+
+
+@pytest.mark.plugin
 def test_a_description_that_is_cut_early_is_no_effect(tmp_path, monkeypatch):
     bundle = shutil.copytree(MDA, tmp_path / "lv2" / "mda.lv2")
     monkeypatch.setenv("LV2_PATH", str(tmp_path / "lv2"))

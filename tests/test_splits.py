@@ -96,3 +96,9 @@ def test_a_chain_of_sounds_is_one_cluster():
     x[:200] = x[:1] + 0.1 * features(200, shape=(64, 87))  # a chain
     labels = cluster(x, np.arange(1500)[:, None])
     assert labels.max() == 1300
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_presets_too_few_for_any_split_are_told_as_that(n):
+    with pytest.raises(DataError, match=rf"^{n} presets?, and the splits need at least 3 that"):
+        deal(np.arange(n), seed=0)

@@ -95,6 +95,11 @@ def deal(clusters: Int, seed: int) -> Int:
     """
     sizes = np.bincount(clusters)
     free = np.flatnonzero(sizes <= max(2, CHAINED * len(clusters)))
+    if len(clusters) < len(SPLITS):
+        raise DataError(
+            f"{counted(len(clusters), 'preset')}, and the splits need at least {len(SPLITS)} that "
+            "sound different; give more presets, or let `pyrosynth learn` draw some"
+        )
     if len(free) < len(SPLITS):
         raise DataError(
             f"the sounds of {counted(len(clusters), 'preset')} make "

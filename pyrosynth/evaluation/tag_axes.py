@@ -137,7 +137,10 @@ def report_axes(
     require_same_contract(run, dataset)
     test_rows = dataset.rows(split, human_only=True)
     if len(test_rows) < 2:
-        raise DataError(f"dataset '{dataset.path}' has no held-out presets; render more presets")
+        raise DataError(
+            f"dataset '{dataset.path}' has {counted(len(test_rows), 'held-out preset')}, "
+            "of which axes need at least 2; render a dataset with more presets of people"
+        )
     with claim(out, "axes") as folder, posterior.renderer(workers, keep_audio=True) as renderer:
         require_same(folder, {"run": run_hash(posterior)}, force=force)
         truth = known_tags(dataset, tags, progress)

@@ -202,7 +202,7 @@ def explore(
     if sound is not None and str(sound) in space.names and not Path(str(sound)).exists():
         raise InputError(f"'{sound}' is a known preset, no sound file; give it as at (--at)")
     asked = center if sound is None else checked_path("sound file", sound)
-    nearest = nearest_presets(posterior, asked, N_PRESETS)
+    nearest = nearest_presets(posterior, asked)
     require_projection(method)
     settings = {"pyrosynth": __version__, "run": run_hash(posterior), "seed": seed}
     with claim(out, "explore") as path:

@@ -24,6 +24,7 @@ from pyrosynth.synths.rendering import Renderer
 if TYPE_CHECKING:
     from xarray import Dataset
 
+N_NEAREST = 8  # presets that are told, if there are as many
 CANDIDATES = 2048  # draws of the prior among which novel presets are looked for
 QUIET_DB = 30.0  # a sound expected so far below the middle preset is no discovery
 CELLS = ("preset", "mel", "frame")
@@ -102,7 +103,9 @@ def heard_words(heard: Mapping[str, Any]) -> str:
     return "; ".join(filter(None, (note, heard["advice"])))
 
 
-def nearest_presets(posterior: Posterior, sound: str | Path | ArrayLike, k: int = 8) -> PresetSet:
+def nearest_presets(
+    posterior: Posterior, sound: str | Path | ArrayLike, k: int | None = None
+) -> PresetSet:
     """Find the known presets that sound most like a sound.
 
     Args:
@@ -110,7 +113,7 @@ def nearest_presets(posterior: Posterior, sound: str | Path | ArrayLike, k: int 
         sound: The name of a known preset, a sound file, or features (n_mels, n_frames). A name
             comes before a file. A file is heard as `Posterior.hear` does, at any pitch; where
             there are two ways to take it, by the one that a known preset is nearer to.
-        k: Number of presets.
+        k: Number of presets; by default 8, or all if there are fewer.
 
     Returns:
         The presets, nearest first, their distances in dB (see `pyrosynth.data.bank.Bank`).
@@ -136,7 +139,8 @@ def nearest_presets(posterior: Posterior, sound: str | Path | ArrayLike, k: int 
         raise InputError(
             f"a sound is {shown(sound)}; give a known preset's name, a sound file, or features"
         )
-    k = integer("k", k, 1, len(space) - 1)
+    most = len(space) - 1
+    k = max(1, min(N_NEAREST, most)) if k is None else integer("k", k, 1, most)
     near, lsd = (row[0] for row in space.bank.nearest(x[None], k + (own is not None)))
     near, lsd = near[near != own][:k], lsd[near != own][:k]
     data = _dataset(

@@ -209,7 +209,7 @@ def _load(session: Session, arguments: Arguments) -> list[Answer]:
 
 @message("/near", "[n]", "/near", "Name and distance in dB of n (8) presets that sound alike.")
 def _near(session: Session, arguments: Arguments) -> list[Answer]:
-    (n,) = arguments or [8]
+    (n,) = arguments or [min(8, len(session.live.space))]
     n = integer("number of presets", n, 1, PAGE)
     return [("/near", list(chain.from_iterable(session.live.near(session.place.z, n))))]
 

@@ -34,7 +34,8 @@ def places_of_classes(dims: Dims, features: int) -> tuple[Tensor, Tensor]:
     if n_tags > features:
         raise InputError(
             f"{counted(n_tags, 'tag')} for a latent of {counted(features, 'dimension')}, one "
-            f"direction each; give a latent of {n_tags} or more, or fewer tags"
+            f"direction each; give fewer tags, or a latent of {n_tags} or more, which a model has "
+            "by its latent_dim, or by as many parameters"
         )
     place, classes = torch.zeros(n_tags, most), torch.zeros(n_tags, most, dtype=torch.bool)
     for i, count in enumerate(counts):

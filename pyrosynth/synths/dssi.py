@@ -91,6 +91,8 @@ def probe(path: str | os.PathLike[str], seconds: float) -> list[dict[str, Any]]:
             f"'{file}' is a VST2 plugin, which pyrosynth does not host itself; get its VST3, CLAP "
             f"or LV2 version, or try --option host={DAWDREAMER}"
         )
+    if isinstance(synths, str) and is_there(file.parent / "manifest.ttl"):
+        raise SynthError(f"'{file}' is a part of an LV2 plugin; give its folder, '{file.parent}'")
     if isinstance(synths, str):
         why = synths.removeprefix(f"{file}: ")
         raise SynthError(f"'{file}' is not a usable DSSI plugin: {why}; get another one")

@@ -49,7 +49,9 @@ class Voice(Synth):
         if self.device.type not in GROUP:
             raise InputError(f"unknown device '{device}'; known: cpu, cuda")
         if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise InputError("there is no CUDA device here; use --device cpu")
+            raise InputError(
+                "there is no CUDA device here; use the option device=cpu of the voice"
+            )
         self.seed = integer("seed of the voice", seed, 0, 2**63 - 1)
 
     def spec(self) -> dict[str, Any]:

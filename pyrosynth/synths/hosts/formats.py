@@ -97,14 +97,14 @@ def split_class(text: str, host: str = OWN) -> tuple[str, str]:
         from pyrosynth.synths.hosts.lv2_files import locate
 
         return str(locate(text)), text
-    places = [i for i, c in enumerate(text) if c == "#"]
+    places, known = [i for i, c in enumerate(text) if c == "#"], {*FORMATS, *HOSTS[host]}
     for i in (*places, len(text)):
         path = expanded(text[:i])
-        if os.path.exists(path) and suffix_of(path) in HOSTS[host]:
+        if os.path.exists(path) and suffix_of(path) in known:
             return text[:i], text[i + 1 :]
     for i in places:
         named = os.sep not in text[i:] or text[i + 1 :].startswith(URI)
-        if Path(text[:i]).suffix.lower() in HOSTS[host] and named:
+        if Path(text[:i]).suffix.lower() in known and named:
             return text[:i], text[i + 1 :]
     return text, ""
 
