@@ -18,8 +18,13 @@ from pyrosynth.synths.presets import Preset
 from pyrosynth.synths.rendering import Renderer
 
 MODULE = """
+import os
+import sys
+import time
+
 import numpy as np
 import pyrosynth as ps
+from pyrosynth.errors import SynthError
 from pyrosynth.synths import Synth
 from pyrosynth.synths.knobs import Reading
 
@@ -123,6 +128,34 @@ class Shorter(Click):
 
 class Many(Some):
     batched = True
+
+class Faulty(Click):
+    batched = True
+
+    def render(self, values, note, sample_rate):
+        if values[0] in (0.25, 0.75):
+            self.fail()
+        return super().render(values, note, sample_rate)
+
+class Full(Faulty):
+    def fail(self):
+        raise MemoryError
+
+class Refuses(Faulty):
+    def fail(self):
+        raise SynthError("no such level")
+
+class Leaves(Faulty):
+    def fail(self):
+        sys.exit(2)
+
+class Crashes(Faulty):
+    def fail(self):
+        os._exit(4)
+
+class Hangs(Faulty):
+    def fail(self):
+        time.sleep(1000)
 
 class Told(Click):
     def __init__(self, voices=1):
@@ -285,7 +318,9 @@ def test_a_method_that_fails_is_one_line_with_file_and_line(here):
         renderer.render([[0.5]])
 
 
-@pytest.mark.parametrize("name", ["Some", "Many", "Shorter"])
+@pytest.mark.parametrize(
+    "name", ["Some", "Many", "Shorter", "Full", "Refuses", "Leaves", "Crashes"]
+)
 @pytest.mark.parametrize("levels", [[0.25, 0.5, 0.75, 1.0], [0.5, 0.25], [0.75]])
 def test_what_a_class_does_wrong_at_a_preset_costs_only_its_sound(here, name, levels):
     synth, note = (
@@ -299,6 +334,15 @@ def test_what_a_class_does_wrong_at_a_preset_costs_only_its_sound(here, name, le
     assert rendered.audio[:, 0].tolist() == [
         0 if one else level for one, level in zip(lost, levels, strict=True)
     ]
+
+
+def test_a_preset_at_which_a_batch_hangs_costs_only_its_sound(here):
+    note = Note(hold_seconds=0.1, duration_seconds=0.2)
+    synth = synths.load_synth("clicking:Hangs")
+    with Renderer(synth, note, 22050, workers=1, timeout_seconds=1.0) as renderer:
+        rendered = renderer.render([[0.5], [0.25], [1.0], [0.75]])
+    assert rendered.reason.tolist() == ["", "timed out", "", "timed out"]
+    assert rendered.audio[:, 0].tolist() == [0.5, 0, 1, 0]
 
 
 def test_a_class_that_workers_cannot_rebuild_is_refused(here):

@@ -4,7 +4,8 @@ Plugins crash, hang and leak, so they run only in workers, and the parent does t
 worker is killed, with all that the plugin started, if it stays at one sound for too long or sends
 what is no message. Another worker then goes on in the same slot. A sound has failed if its worker
 ended at it and had done nothing before; otherwise an earlier sound may have done the damage, and
-it is tried again.
+it is tried again. Of several sounds that are rendered at once, none is known to have done it: they
+are tried again one after the other.
 """
 
 import fcntl
@@ -72,6 +73,7 @@ class _Batch:
     slot: int
     values: NDArray[np.float64]
     note: Note
+    together: bool  # rendered at once; else one sound after the other
     start: int = 0
     kills: int = 0
 
@@ -127,7 +129,8 @@ class Worker:
             values: Native parameter values, shape (n, n_params) with n up to `BATCH_SIZE`.
             note: Another note than that of the settings, of the same length.
         """
-        batch = _Batch(key, self._free.pop(), values, note or self._settings.note)
+        settings = self._settings
+        batch = _Batch(key, self._free.pop(), values, note or settings.note, settings.batched)
         self.slots[batch.slot].reason[:] = FINE
         self._batches.append(batch)
         if self._process is None:
@@ -224,7 +227,7 @@ class Worker:
         pressed = batch.note
         slot.note[:] = pressed.pitch, pressed.velocity, pressed.hold_seconds
         with suppress(OSError):  # it has ended; the next ``take`` finds out
-            self._socket.send(REQUEST.pack(batch.slot, n, batch.start))
+            self._socket.send(REQUEST.pack(batch.slot, n, batch.start, batch.together))
 
     def _is_late(self) -> bool:
         assert self._process is not None
@@ -234,7 +237,7 @@ class Worker:
             self._seen, self._since = seen, time.monotonic()
             self._worked = seconds_of_work(self._process.pid)
         allowed = self._settings.timeout_seconds
-        if self._settings.batched:
+        if batch.together:
             allowed *= len(batch.values)
         loads = self._is_new and seen[1] < batch.start
         if loads or seen[1] == len(batch.values):  # neither, nor the transform, is a sound
@@ -257,6 +260,8 @@ class Worker:
         if not batch.start <= at <= n:
             if text or self._starts >= MOST_STARTS or (self._is_new and reason == TIMED_OUT):
                 raise self._error(text or f"the synth does not load ({_cause(code)})")
+        elif batch.together and not text and at < n - 1:  # to find out which of them it is
+            batch.start, batch.together = at, False
         elif by_itself and code == -signal.SIGKILL and batch.kills < MOST_KILLS - 1:
             batch.start, batch.kills = at, batch.kills + 1
         elif not (self._is_new and at == batch.start) and (reason == CRASHED or at == n):

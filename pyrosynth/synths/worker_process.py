@@ -41,7 +41,7 @@ BATCH_SIZE = 16  # sounds per slot
 SLOTS = 2
 REASONS = ("", "crashed", "timed out", "not finite", "silent")
 FINE, CRASHED, TIMED_OUT, NOT_FINITE, SILENT = range(len(REASONS))
-REQUEST = struct.Struct("<BBB")  # slot, number of sounds, first of them to render
+REQUEST = struct.Struct("<BBB?")  # slot, number of sounds, first to render, whether all at once
 HEADER = struct.Struct("<IIBB")  # length and CRC-32 of the text, kind, slot
 READY, FAILED = 1, 2  # kinds of message: a slot is rendered; the worker ends, the text says why
 LONGEST_TEXT = 2000  # bytes
@@ -168,8 +168,9 @@ def main(arguments: list[str]) -> None:
         gc.freeze()  # what a forked child does not collect, it need not copy
         is_new = True
         while request := _next_request(connection):
-            number, size, start = REQUEST.unpack(request)
-            _render_batch(settings, synth, slots[number], start, size, is_new)
+            number, size, start, together = REQUEST.unpack(request)
+            step = size if together else 1
+            _render_batch(settings, synth, slots[number], start, size, step, is_new)
             connection.send(packed(READY, number))
             is_new = False
     except Exception as error:
@@ -247,11 +248,11 @@ def _render_batch(
     slot: Slot,
     start: int,
     size: int,
+    step: int,
     is_new: bool,
 ) -> None:
     pitch, velocity, hold = slot.note.tolist()
     note = replace(settings.note, pitch=int(pitch), velocity=int(velocity), hold_seconds=hold)
-    step = size if settings.batched else 1
     spans = deque((first, min(first + step, size)) for first in range(start, size, step))
     while spans:
         first, last = spans.popleft()
@@ -261,16 +262,17 @@ def _render_batch(
         except Exception as error:
             of_plugin = isinstance(error, SynthError | MemoryError)
             of_plugin &= not isinstance(error, _WrongSoundError)
-            if synth.memory_limit is None and not of_plugin:
-                if not _plays(synth, note, settings.sample_rate):
-                    raise  # its text says what is wrong with the class, or is missing
-                if last - first > 1:  # to find out which of them it is
-                    spans.extendleft((one, one + 1) for one in reversed(range(first, last)))
-                    continue
-            elif not of_plugin and not isinstance(error, OSError):
-                raise
-            elif synth.isolation not in ("load", "fork") and not (is_new and first == start):
-                raise  # perhaps the damage of an earlier sound: to be tried in a new process
+            own = synth.memory_limit is None and not of_plugin
+            if own and not _plays(synth, note, settings.sample_rate):
+                raise  # its text says what is wrong with the class, or is missing
+            if last - first > 1:  # to find out which of them it is
+                spans.extendleft((one, one + 1) for one in reversed(range(first, last)))
+                continue
+            if not own:
+                if not of_plugin and not isinstance(error, OSError):
+                    raise
+                if synth.isolation not in ("load", "fork") and not (is_new and first == start):
+                    raise  # perhaps the damage of an earlier sound: to be tried in a new process
             slot.audio[first:last], slot.reason[first:last] = 0.0, CRASHED
             continue
         slot.audio[first:last] = audio
