@@ -176,9 +176,7 @@ def test_presets_that_may_not_be_read_cost_only_themselves(tmp_path):
     for code, files in ((0, [folder]), (2, given)):
         done = run_without_rights("presets", TRAP, *files, "--workers", "1", "--out", out)
         assert done.returncode == code, done.stderr
-        assert f"left out: cannot read the folder '{closed}' (Permission denied); give" in (
-            done.stderr
-        )
+        assert f"left out: '{closed}' cannot be opened (Permission denied); ask" in done.stderr
         other = "closed/in.json" if code else "secret.json"
         assert re.search(rf"left out: .*{other}'.*Permission denied", done.stderr)
         names = [preset["name"] for preset in json.loads(out.read_text())["presets"]]

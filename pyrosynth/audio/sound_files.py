@@ -20,7 +20,7 @@ def folder_of_sounds(path: str | os.PathLike[str]) -> Path:
         there = os.path.exists(folder)
         what = "is a file; give the folder" if there else "is not there; give a folder"
         raise InputError(f"'{folder}' {what} that the sound files are in")
-    with reading(InputError, f"cannot read the folder '{folder}'", "let yourself read it"):
+    with reading(InputError, f"cannot read the folder '{folder}'", "give another"):
         os.listdir(folder)
     return folder
 

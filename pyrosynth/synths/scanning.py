@@ -208,7 +208,7 @@ def _files_at(path: str) -> list[tuple[Path, str]]:
         )
     if suffix_of(file) in suffixes:
         return [(file, wanted)]
-    with reading(SynthError, f"cannot read the folder '{path}'", "let yourself read it"):
+    with reading(SynthError, f"cannot read the folder '{path}'", "give another"):
         os.listdir(file)
     return [(found, "") for found in _search(file, suffixes)]
 
@@ -259,7 +259,7 @@ def _search(
     except (FileNotFoundError, NotADirectoryError):  # as most of the standard ones
         return []
     except OSError as error:
-        log.warning("left out: cannot read the folder '%s' (%s)", folder, error.strerror)
+        log.warning("left out: the folder '%s' cannot be opened (%s)", folder, error.strerror)
         return []
     for entry in entries:
         if suffix_of(entry) in suffixes:

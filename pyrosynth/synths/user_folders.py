@@ -46,7 +46,7 @@ def files_below(folder: Path, *suffixes: str) -> tuple[list[Path], list[str]]:
 
     def keep(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
-            wrong.append(f"cannot read the folder '{error.filename}' ({error.strerror})")
+            wrong.append(f"the folder '{error.filename}' cannot be opened ({error.strerror})")
 
     walk = os.walk(folder, onerror=keep)
     found = [Path(root, name) for root, _, names in walk for name in names]

@@ -35,7 +35,7 @@ def check_library(path: Path) -> None:
     Raises:
         SynthError: It is no library for this machine, or not all of it is there.
     """
-    with reading(SynthError, f"cannot read plugin '{path}'", "let yourself read it"):
+    with reading(SynthError, f"cannot read plugin '{path}'", "give another"):
         with regular_file(path).open("rb") as file:
             header = file.read(64)
         size = path.stat().st_size

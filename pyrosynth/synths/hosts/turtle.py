@@ -73,8 +73,7 @@ def content_of(path: Path) -> bytes:
     Raises:
         InputError: It cannot be read, is no file, or too large.
     """
-    advice = "install the plugin again, or let yourself read it"
-    with reading(InputError, f"cannot read '{path}'", advice):
+    with reading(InputError, f"cannot read '{path}'", "install the plugin again"):
         return read_limited(regular_file(path), LARGEST_FILE)
 
 
