@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 
 from pyrosynth import synths
 from pyrosynth.audio.io import Note
+from pyrosynth.cli.app import main
+from pyrosynth.data.gathering import gather
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.discovery import describe
 from pyrosynth.synths.presets import Preset, preset_array
@@ -197,12 +200,17 @@ def exported(bank, tmp_path):
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_bank_that_vital_exports_is_its_presets(bank, exported, tmp_path, named):
+def test_a_bank_that_vital_exports_is_its_presets(bank, exported, tmp_path, named, caplog):
     given = exported if named else exported.parent
     loose, vital = synths.load_synth("vital", bank=bank), synths.load_synth("vital", bank=given)
     own = [(preset.bank, preset.name) for preset in vital.presets()]
     assert own == [("My bank", name) for name in ("plain", "wide", "wobble")]
-    assert vital.presets() == vital.read_bank(exported)
+    bad, *presets = vital.read_each(exported)  # those of a bank are in the order of its entries
+    assert vital.presets() == presets
+    assert str(bad).startswith(f"cannot read the preset '{exported}: My bank/Presets/notes.vital'")
+    assert {record.getMessage() for record in caplog.records} == {f"left out: {bad}"}
+    with pytest.raises(InputError, match=re.escape(str(bad))):
+        vital.read_bank(exported)
     values = preset_array(vital.presets(), vital.param_space)
     np.testing.assert_array_equal(values, preset_array(loose.presets(), loose.param_space))
     for row in values:
@@ -213,6 +221,21 @@ def test_a_bank_that_vital_exports_is_its_presets(bank, exported, tmp_path, name
     assert copies == ["0000 Mine.vitalbank"]
     for row in values:
         assert kept.template(row) == loose.template(row)
+
+
+def test_what_is_bad_in_a_bank_is_named(bank, exported, tmp_path, capfd, caplog):
+    call = ["presets", "vital", "--workers", "1", "--out"]
+    code = main([*call, str(tmp_path / "named.json"), "--option", "bank=", str(exported)])
+    assert code == 2
+    assert "left out: cannot read the preset" in capfd.readouterr().err
+    assert len(json.loads((tmp_path / "named.json").read_text())["presets"]) == 3
+    assert main([*call, str(tmp_path / "own.json"), "--option", f"bank={bank}"]) == 0
+    (record,) = caplog.records  # and none of the processes that render
+    assert f"left out: cannot read the preset '{bank}/notes.vital'" in record.getMessage()
+    assert "left out" not in capfd.readouterr().err
+    vital = synths.load_synth("vital", bank="")
+    with pytest.raises(InputError, match=r"cannot read the preset .*notes\.vital"):
+        gather(vital, [exported], workers=1, progress=False)  # as `learn` does, before the fit
 
 
 def test_a_bank_that_vital_has_exported_and_is_gone_is_said(exported):

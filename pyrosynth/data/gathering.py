@@ -38,6 +38,7 @@ from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import (
     LARGEST_FILE,
     Preset,
+    all_good,
     distinct,
     own_columns,
     preset_array,
@@ -55,7 +56,6 @@ BETWEEN = 0.05  # of a step, farther from which a value is no rounded setting
 TEXTS = ("name", "bank")  # columns of a table that hold no number
 DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
 MOST_DRAWS = 20  # settings drawn for one that sounds
-CLOSED = "give yourself the right to read it ('chmod u+rx'), or leave it out"
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def gather(
         try:
             file = checked_path("file of presets", given)
             if _is_folder(file):
-                with reading(InputError, f"cannot read the folder '{file}'", CLOSED):
+                with reading(InputError, f"cannot read the folder '{file}'", "give another"):
                     os.listdir(file)
                 raise InputError(f"the folder '{file}' is empty; give one that holds presets")
             if not os.path.exists(file):
@@ -186,12 +186,7 @@ def read_presets(synth: Synth, path: str | Path) -> list[Preset]:
         InputError: There are none in the file, or they name unknown parameters.
     """
     require_synth(synth)
-    presets = []
-    for one in _read_each(synth, Path(path)):
-        if isinstance(one, InputError):
-            raise one
-        presets.append(one)
-    return presets
+    return all_good(_read_each(synth, Path(path)))
 
 
 def _read_each(synth: Synth, file: Path) -> list[Preset | InputError]:

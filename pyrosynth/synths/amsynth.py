@@ -23,7 +23,7 @@ from pyrosynth.synths.amsynth_params import READINGS, SPACE
 from pyrosynth.synths.apt import download, unpack
 from pyrosynth.synths.base import Isolation
 from pyrosynth.synths.dssi import DssiSynth
-from pyrosynth.synths.presets import LARGEST_FILE, Preset, checked_presets
+from pyrosynth.synths.presets import LARGEST_FILE, Preset, all_good, checked_presets
 from pyrosynth.synths.user_folders import data_home
 
 log = logging.getLogger(__name__)
@@ -232,12 +232,7 @@ def read_bank(path: str | os.PathLike[str]) -> list[Preset]:
     Raises:
         InputError: The file is missing, no bank, or sets a control to what is no number.
     """
-    presets = []
-    for one in _read_each(path):
-        if isinstance(one, InputError):
-            raise one
-        presets.append(one)
-    return presets
+    return all_good(_read_each(path))
 
 
 def _read_each(path: str | os.PathLike[str]) -> list[Preset | InputError]:

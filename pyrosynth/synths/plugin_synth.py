@@ -19,7 +19,7 @@ from pyrosynth.synths.hosts.plugin import NO_CONTROLS, Instance, PluginClass, Pl
 from pyrosynth.synths.hosts.process import ask
 from pyrosynth.synths.isolation import IsolatedSynth, require_isolation
 from pyrosynth.synths.params import ParamSpace
-from pyrosynth.synths.presets import Preset, checked_presets, checked_values
+from pyrosynth.synths.presets import Preset, all_good, checked_presets, checked_values
 
 log = logging.getLogger(__name__)
 NO_NUMBER = "has a value that is no number"
@@ -132,12 +132,7 @@ class PluginSynth(IsolatedSynth):
             InputError: It is none, is of another synth, or has a value that is no number.
             SynthError: The format has none, or the plugin does not take it.
         """
-        presets = []
-        for one in self.read_each(path):
-            if isinstance(one, InputError):
-                raise one
-            presets.append(one)
-        return presets
+        return all_good(self.read_each(path))
 
     def read_each(self, path: str | os.PathLike[str]) -> list[Preset | InputError]:
         """Read a file, of which one preset may be bad; see `Synth.read_each`."""

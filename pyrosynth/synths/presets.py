@@ -236,6 +236,16 @@ def checked_values(values: ArrayLike, space: ParamSpace, n_axes: int) -> NDArray
     return array
 
 
+def all_good(each: Iterable[Preset | InputError]) -> list[Preset]:
+    """Return presets, or raise the first error that is in the place of one."""
+    presets = []
+    for one in each:
+        if isinstance(one, InputError):
+            raise one
+        presets.append(one)
+    return presets
+
+
 def distinct(presets: Sequence[Preset], space: ParamSpace) -> list[Preset]:
     """Keep the first of each group of presets whose unit values agree to five decimals."""
     units = np.round(space.to_unit(preset_array(presets, space)), 5)

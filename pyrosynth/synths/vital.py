@@ -10,6 +10,7 @@ LFOs, routings and a sample, a sound takes from the preset of a bank whose contr
 import functools
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -30,9 +31,9 @@ from pyrosynth.synths.answers import answer, kept
 from pyrosynth.synths.isolation import IsolatedSynth
 from pyrosynth.synths.packages import version_of
 from pyrosynth.synths.params import Param, ParamSpace
-from pyrosynth.synths.presets import Preset, checked_presets
+from pyrosynth.synths.presets import Preset, all_good, checked_presets
 from pyrosynth.synths.sandbox import PYTHON
-from pyrosynth.synths.user_folders import data_home, expanded
+from pyrosynth.synths.user_folders import data_home, expanded, files_below, is_there
 from pyrosynth.synths.vital_presets import (
     SUFFIX,
     SUFFIXES,
@@ -44,6 +45,7 @@ from pyrosynth.synths.vital_presets import (
     write_vital,
 )
 
+log = logging.getLogger(__name__)
 PACKAGE = "vita"
 VERSION = 1  # to be raised when this module changes what one hears
 VITAL = "1.0.8"  # the Vital whose controls vita has
@@ -95,9 +97,10 @@ class Vital(IsolatedSynth):
         self.param_space, self.dropped, self.init = told
         usual = user_folder()
         self.bank = os.path.abspath(os.path.expanduser(bank)) if bank else ""
-        if bank is None and usual.is_dir():
+        if bank is None and os.path.isdir(usual):
             self.bank = str(usual)
-        self._sources, self._presets = self._read(Path(self.bank)) if self.bank else ([], [])
+        read = self._read(Path(self.bank)) if self.bank else ([], [], [])
+        self._sources, self._presets, self._wrong = read
         digest = hashlib.sha256()
         for file in dict.fromkeys(file for file, _ in self._sources):
             digest.update(file.read_bytes())
@@ -112,7 +115,9 @@ class Vital(IsolatedSynth):
         return f"{PACKAGE} {self.version}, {VERSION}, {self._digest}"
 
     def presets(self) -> list[Preset]:
-        """Return the presets of the bank."""
+        """Return the presets of the bank; the log says what is left out of it."""
+        for line in self._wrong:
+            log.warning("left out: %s", line)
         return list(self._presets)
 
     def read_bank(self, path: str | os.PathLike[str]) -> list[Preset]:
@@ -121,7 +126,11 @@ class Vital(IsolatedSynth):
         Raises:
             InputError: It is none of Vital's, or of a newer Vital.
         """
-        return self._read_file(checked_path("preset file", path))[1]
+        return all_good(self.read_each(path))
+
+    def read_each(self, path: str | os.PathLike[str]) -> list[Preset | InputError]:
+        """Read a file, or a bank, of which one preset may be bad; see `Synth.read_each`."""
+        return [one for _, one in self._read_each(checked_path("preset file", path))]
 
     def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
         """Write the first preset as a ``.vital`` file, with all else as its template has it."""
@@ -189,32 +198,42 @@ class Vital(IsolatedSynth):
         arrays = [preset.array(self.param_space) for preset in self._presets]
         return self.param_space.to_unit(np.stack(arrays))
 
-    def _read(self, place: Path) -> tuple[list[Source], list[Preset]]:
-        """Read a file, or those of a folder: where its presets are, and their controls."""
-        if not place.exists():
+    def _read(self, place: Path) -> tuple[list[Source], list[Preset], list[str]]:
+        """Read a file, or those of a folder: where presets are, their controls, what is wrong."""
+        if not is_there(place):
             raise InputError(f"there is no bank '{place}'; give a folder of .vital files, or one")
-        if not place.is_dir():
-            return self._read_file(place)
+        is_folder = os.path.isdir(place)
+        files, wrong = files_below(place, *SUFFIXES) if is_folder else ([place], [])
         sources, presets = [], []
-        for file in sorted(f for f in place.rglob("*") if f.suffix.lower() in SUFFIXES):
+        for file in files:
             try:
-                found = self._read_file(file)
-            except InputError:
-                continue  # whatever a user keeps there; named files complain
-            sources += found[0]
-            presets += found[1]
-        return sources, presets
+                each = self._read_each(file)
+            except InputError as error:
+                wrong.append(str(error))
+                continue
+            for source, one in each:
+                if isinstance(one, InputError):
+                    wrong.append(str(one))
+                else:
+                    sources.append(source)
+                    presets.append(one)
+        if not is_folder and not presets:
+            raise InputError(wrong[0])
+        return sources, presets, wrong
 
-    def _read_file(self, file: Path) -> tuple[list[Source], list[Preset]]:
-        """Read the preset of a file, or those of a bank."""
+    def _read_each(self, file: Path) -> list[tuple[Source, Preset | InputError]]:
+        """Read the preset of a file, or those of a bank, each with where it is."""
         if not is_bank(file):
-            return [(file, "")], [self._preset(read_vital(file), file.parent.name)]
-        sources, presets = [], []
+            return [((file, ""), self._preset(read_vital(file), file.parent.name))]
+        each: list[tuple[Source, Preset | InputError]] = []
         for entry, read in read_vital_bank(file):
-            sources.append((file, entry))
+            if isinstance(read, InputError):
+                each.append(((file, entry), read))
+                continue
             folders = PurePosixPath(entry).parts[:-1]  # Vital names the first like the bank
-            presets.append(self._preset(read, folders[0] if folders else file.stem))
-        return sources, presets
+            preset = self._preset(read, folders[0] if folders else file.stem)
+            each.append(((file, entry), preset))
+        return each
 
     def _preset(self, read: VitalPreset, bank: str) -> Preset:
         """Return the values of the controls that the engine has, in their ranges."""

@@ -77,24 +77,22 @@ def read_vital(path: str | Path, entry: str = "") -> VitalPreset:
     return vital_preset(data, path)
 
 
-def read_vital_bank(path: str | Path) -> Iterator[tuple[str, VitalPreset]]:
-    """Yield the presets of a bank, each with the name of its entry; damaged ones are left out.
+def read_vital_bank(path: str | Path) -> Iterator[tuple[str, VitalPreset | InputError]]:
+    """Yield the presets of a bank, each with the name of its entry, or an error in its place.
 
     Raises:
-        InputError: It is no bank, is too large, or has no preset that can be read.
+        InputError: It is no bank, is too large, or has no preset.
     """
-    n_read, wrong = 0, None
     with _opened(path) as (bank, entries):
+        if not entries:
+            raise InputError(f"the bank '{path}' holds no .vital file; {BANK_ADVICE}")
         for entry in entries:
             try:
                 preset = _read_entry(bank, path, entry)
             except InputError as error:
-                wrong = wrong or error
-                continue
-            n_read += 1
-            yield entry, preset
-    if not n_read:
-        raise wrong or InputError(f"the bank '{path}' holds no .vital file; {BANK_ADVICE}")
+                yield entry, error
+            else:
+                yield entry, preset
 
 
 @contextmanager
