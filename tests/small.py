@@ -23,14 +23,14 @@ NOTE = Note(hold_seconds=0.3, duration_seconds=0.5)
 
 
 @cache
-def _rendered(n, augmented, name):
+def _rendered(n, augmented, name, params):
     """Return the folder of a dataset, in the home of the tests, which goes at their end."""
     path = Path(tempfile.mkdtemp(dir=Path.home())) / "data"
     synth = synths.load_synth(name)
     presets = synth.presets()
     chosen = np.random.default_rng(0).permutation(len(presets))[:n]
     render_dataset(
-        synth, path, params="16", augmented=augmented, note=NOTE, workers=1,
+        synth, path, params=params, augmented=augmented, note=NOTE, workers=1,
         presets=[presets[i] for i in chosen],
     )  # fmt: skip
     return path
@@ -41,14 +41,14 @@ def _fitted(name):
     """Return the folder of a run fitted to the dataset."""
     path = Path(tempfile.mkdtemp(dir=Path.home())) / "run"
     fit(
-        "flow_reg", open_dataset(_rendered(80, 60, name)), path, options=SMALL["flow_reg"],
+        "flow_reg", open_dataset(_rendered(80, 60, name, "16")), path, options=SMALL["flow_reg"],
         steps=60, batch_size=32, progress=False,
     )  # fmt: skip
     return path
 
 
-def small_dataset(folder, n=80, augmented=60, synth=PLAIN):
-    return open_dataset(shutil.copytree(_rendered(n, augmented, synth), folder / "data"))
+def small_dataset(folder, n=80, augmented=60, synth=PLAIN, params="16"):
+    return open_dataset(shutil.copytree(_rendered(n, augmented, synth, params), folder / "data"))
 
 
 def small_run(folder, synth=PLAIN):

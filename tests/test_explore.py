@@ -13,7 +13,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from plain import FAILS
-from small import small_run
+from small import small_dataset, small_run
 from toys import SMALL
 
 import pyrosynth as ps
@@ -592,6 +592,27 @@ def test_a_variant_that_predicts_no_sound(run, tmp_path):
     assert set(explore.traverse(posterior, "z1", steps=3).data["param"].values) == {
         *posterior.run.space.names
     }
+
+
+@pytest.mark.parametrize("model", ["flow_reg", "vae"])
+def test_a_latent_of_one_dimension_is_a_line(model, tmp_path, capfd, monkeypatch):
+    options = SMALL[model] | ({"latent_dim": 1} if model == "vae" else {})
+    data = small_dataset(tmp_path, params="amp_attack")
+    fit(model, data, tmp_path / "run", options=options, steps=3, batch_size=32, progress=False)
+    posterior = ps.Posterior.load(tmp_path / "run")
+    space = explore.LatentSpace(posterior)
+    assert (space.dim, space.of_sound) == (1, model == "vae")
+    found = whole(explore.project(posterior))
+    along = space.axis("z1" if space.of_sound else "pc1").position(space.z)
+    assert abs(np.corrcoef(found.data["x"], along)[0, 1]) == pytest.approx(1)
+    assert not found.data["y"].any()
+    assert found.facts()["explained"] == [1.0, 0.0]
+    assert not found.plot("brightness").yaxis.get_visible()
+    for number in ("N_PRESETS", "CENTERS"):
+        monkeypatch.setattr(f"pyrosynth.explore.folder.{number}", 3)
+    more = ["--axes", "1", "--draws", "1", "--workers", "1", "--interpolation", "knobs"]
+    code = main(["explore", str(tmp_path / "run"), "--out", str(tmp_path / "out"), *more])
+    assert code == 0, capfd.readouterr().err
 
 
 def test_axes_of_tags(run, tmp_path):

@@ -6,7 +6,7 @@ from plain import PLAIN
 from small import small_dataset
 
 from pyrosynth import synths
-from pyrosynth.audio.metrics import log_distance, mse_n
+from pyrosynth.audio.metrics import log_distance
 from pyrosynth.data.bank import Bank
 from pyrosynth.evaluation import methods
 from pyrosynth.inference.pool import Pool
@@ -21,7 +21,7 @@ def data(tmp_path_factory):
 def error(data, values, rows):
     columns = data.full_space.index(data.space.names)
     unit = data.space.to_unit(values[:, columns])
-    return float(np.mean(mse_n(data.space.to_unit(data.learnt(rows)), unit)))
+    return float(np.mean((data.space.to_unit(data.learnt(rows)) - unit) ** 2))
 
 
 def assert_legal(data, values, n):
@@ -44,8 +44,10 @@ def test_guesses(data):
     assert median[0, cutoff] == pytest.approx(np.median(human[:, cutoff]))
 
 
+@pytest.mark.parametrize("params", ["16", "amp_attack"])
 @pytest.mark.parametrize("name", ["ridge", "mlp", "cnn"])
-def test_regressions_learn(data, name, monkeypatch):
+def test_regressions_learn(data, name, params, tmp_path, monkeypatch):
+    data = data if params == "16" else small_dataset(tmp_path, params=params)
     monkeypatch.setattr(methods, "STEPS", 60)
     predict = getattr(methods, name)
     rows = data.rows("train")

@@ -270,9 +270,13 @@ def ridge(dataset: Dataset, x: ArrayLike, seed: int = 0) -> Float:
     unit, valid = _unit(dataset, rows), dataset.rows("valid", human_only=True)
     held_out, truth = axes.transform(read(dataset.x(valid))), _unit(dataset, valid)
     fits = [Ridge(penalty * len(rows)).fit(codes, unit) for penalty in PENALTIES]
-    errors = [float(np.sum((fit.predict(held_out) - truth) ** 2)) for fit in fits]
+
+    def predict(fit: Ridge, codes: Array) -> Float:
+        return fit.predict(codes).reshape(len(codes), -1).astype(np.float64)  # of one, no column
+
+    errors = [float(np.sum((predict(fit, held_out) - truth) ** 2)) for fit in fits]
     best = fits[int(np.argmin(errors))]
-    return _full(dataset, best.predict(axes.transform(read(x))).astype(np.float64))
+    return _full(dataset, predict(best, axes.transform(read(x))))
 
 
 def mlp(dataset: Dataset, x: ArrayLike, seed: int = 0, *, progress: bool = False) -> Float:

@@ -195,7 +195,10 @@ def projection(data: "Dataset", color: str, values: NDArray[Any], ax: Axes | Non
     ]
     ax.set(xlabel=labels[0], ylabel=labels[1])
     ax.set_title(f"{counted(len(x), 'preset')} by {color}", fontsize=11)
-    ax.set_aspect("equal")
+    if np.any(y):
+        ax.set_aspect("equal")
+    else:  # a latent of one dimension
+        ax.yaxis.set_visible(False)
     bare(ax)
     return ax
 

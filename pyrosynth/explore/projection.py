@@ -107,7 +107,8 @@ def project(
         method: ``pca``, the two widest principal axes, or ``umap``, which keeps neighbours
             together (McInnes et al., 2018; needs ``pip install umap-learn``).
         of: ``latent``, where ``x`` and ``y`` of ``pca`` are positions along the axes ``pc1`` and
-            ``pc2`` (if latents are read off sounds, along ``z1`` and ``z2``), or ``sound``.
+            ``pc2`` (if latents are read off sounds, along ``z1`` and ``z2``), or ``sound``. In a
+            latent of one dimension, ``y`` of ``pca`` is 0.
         seed: Of ``umap``.
 
     Returns:
@@ -172,13 +173,12 @@ def principal_plane(points: Array) -> tuple[Float, list[float]]:
 
     Returns:
         The coordinates, in standard deviations, shape (n, 2), and the share of the variance that
-        each axis explains.
+        each axis explains. Of points with one coordinate the second is 0.
     """
     from sklearn.decomposition import PCA
 
-    pca = PCA(2, svd_solver="full", whiten=True)
-    plane: Float = pca.fit_transform(points)
-    return plane, pca.explained_variance_ratio_.tolist()
+    pca = PCA(min(2, points.shape[1]), svd_solver="full", whiten=True)
+    return _flat(pca.fit_transform(points), pca.explained_variance_ratio_)
 
 
 def first_plane(space: LatentSpace) -> tuple[Float, list[float]]:
@@ -189,12 +189,18 @@ def first_plane(space: LatentSpace) -> tuple[Float, list[float]]:
 
     Returns:
         Positions of the presets along ``z1`` and ``z2``, shape (n, 2), and the share of the
-        variance that each explains.
+        variance that each explains. Of a latent of one dimension the second is 0.
     """
-    axes = [space.axis("z1"), space.axis("z2")]
+    axes = [space.axis(f"z{i + 1}") for i in range(min(2, space.dim))]
     plane = np.stack([axis.position(space.z) for axis in axes], axis=1).astype(np.float64)
     variance = space.z.var(axis=0, dtype=np.float64)
-    return plane, (variance[:2] / variance.sum()).tolist()
+    return _flat(plane, (variance / variance.sum())[:2])
+
+
+def _flat(coordinates: Float, shares: Float) -> tuple[Float, list[float]]:
+    """Return a plane of one or two coordinates (n, k), and the share of the variance of each."""
+    missing = 2 - coordinates.shape[1]
+    return np.pad(coordinates, ((0, 0), (0, missing))), [*shares.tolist(), *[0.0] * missing]
 
 
 def category(name: str) -> str:

@@ -200,7 +200,7 @@ class _Writer:
         }  # fmt: skip
 
     def sweep(self, point: Point, called: str) -> dict[str, int]:
-        """Render a preset moved along each axis; return which sweep it has."""
+        """Render a preset moved along each axis, as far as one may; return which sweep it has."""
         sweep: dict[str, list[Point]] = {axis: [] for axis in self.axes}
         number = len(self.sweeps)
         self.sweeps.append(sweep)
