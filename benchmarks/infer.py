@@ -25,6 +25,7 @@ import torch
 
 from pyrosynth.audio.io import save_audio
 from pyrosynth.cli.process import run_program
+from pyrosynth.errors import integer
 from pyrosynth.evaluation.compare import provenance
 from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.inference.posterior import Posterior
@@ -82,7 +83,8 @@ def main() -> None:
 
     torch.set_num_threads(1)
     cores = sorted(os.sched_getaffinity(0))
-    counts = [n for n in sorted({1, *arguments.workers}) if n <= len(cores)]
+    wanted = {1, *(integer("--workers", n, 1) for n in arguments.workers)}
+    counts = [n for n in sorted(wanted) if n <= len(cores)]
     posterior = Posterior.load("amsynth")
     rows: list[Row] = []
     with TemporaryDirectory() as folder:

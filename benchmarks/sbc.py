@@ -26,6 +26,7 @@ from pyrosynth.audio.io import Note
 from pyrosynth.cli.options import settings
 from pyrosynth.cli.process import run_program
 from pyrosynth.data.dataset import Dataset, render_dataset
+from pyrosynth.errors import integer
 from pyrosynth.evaluation.calibration import central_coverage, hpd_levels, ranks, tarp_levels
 from pyrosynth.modeling import Dims, Variant, build, set_temperature, with_recipe
 from pyrosynth.statistics import holm
@@ -94,6 +95,8 @@ def main() -> int:
     parser.add_argument("--device", default="cpu", help="what fits: cpu or cuda")
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="of the models")
     arguments = parser.parse_args()
+    for name in ("learnt", "tested"):
+        integer(f"--{name}", getattr(arguments, name), 1)
     dataset = render_dataset(
         load_synth("voice"), arguments.out / "data", params=arguments.params, note=NOTE,
         prior="uniform", augmented=arguments.learnt + 2 * arguments.tested, audio="none",

@@ -37,6 +37,7 @@ from pyrosynth.data.dataset import Dataset, open_dataset, render_dataset
 from pyrosynth.data.splits import cluster
 from pyrosynth.data.store import Store
 from pyrosynth.evaluation.compare import provenance
+from pyrosynth.files import writable
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.synths import load_synth
 from pyrosynth.synths.base import Synth
@@ -224,6 +225,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("scaling.json"), help="file to write")
     parser.add_argument("--figures", type=Path, help="folder for the figure")
     arguments = parser.parse_args()
+    writable(arguments.out.parent)
     torch.set_num_threads(1)
     synth, began = load_synth(arguments.synth), time.monotonic()
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import pyro
 import torch
 
+from pyrosynth.cli.process import run_program
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.training import zoo
 from pyrosynth.training.batches import TrainData
@@ -74,7 +75,8 @@ def measure(name: str) -> None:
     print(f"  first preset        {1e3 * first:8.1f} ms")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure the models that are named."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("models", nargs="*", default=zoo.list_models())
     torch.set_num_threads(1)
@@ -82,3 +84,7 @@ if __name__ == "__main__":
     pyro.enable_validation(False)
     for model in parser.parse_args().models:
         measure(model)
+
+
+if __name__ == "__main__":
+    run_program(main)
