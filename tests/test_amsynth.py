@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rights import run_without_rights
 
 from pyrosynth.audio.io import Note
 from pyrosynth.errors import InputError, SynthError
@@ -123,6 +125,17 @@ def test_a_damaged_bank_beside_good_ones_is_left_out(amsynth, tmp_path, monkeypa
     monkeypatch.setattr("pyrosynth.synths.amsynth.bank_files", lambda plugin: [cut])
     with pytest.raises(SynthError, match="no preset banks beside"):
         amsynth.presets()
+
+
+@pytest.mark.plugin
+def test_banks_that_may_not_be_read_are_not_said_to_be_missing(amsynth, tmp_path):
+    shutil.copy(amsynth.path, tmp_path)
+    (tmp_path / "banks").mkdir(0)
+    option = f"path={tmp_path / amsynth.path.name}"
+    out = tmp_path / "out.json"
+    done = run_without_rights("presets", "amsynth", "--option", option, "--out", out)
+    assert (done.returncode, out.exists()) == (2, False)
+    assert f"'{tmp_path}/banks' cannot be opened (Permission denied); ask" in done.stderr
 
 
 def test_the_table_agrees_with_the_ports_and_the_banks(amsynth):

@@ -426,6 +426,22 @@ def test_a_bundle_that_cannot_be_read_costs_only_itself(tmp_path, monkeypatch, c
         manifest.rmdir() if manifest.is_dir() else manifest.unlink()
 
 
+def test_files_of_every_format_that_may_not_be_read_are_named(tmp_path, probe):
+    for name in ("open.clap", "closed.clap"):
+        shutil.copy(probe / "Probe.clap", tmp_path / name)
+    shutil.copy(probe / "Probe.so", tmp_path / "closed.so")
+    shutil.copytree(probe / "Probe.vst3", tmp_path / "closed.vst3")
+    for name in ("closed.clap", "closed.so", "closed.vst3/Contents"):
+        (tmp_path / name).chmod(0)
+    done = run_without_rights("scan", tmp_path)
+    assert done.stdout.count("open.clap") == 1
+    lines = done.stderr.splitlines()
+    for name in ("closed.clap", "closed.so", "closed.vst3/Contents"):
+        (line,) = [line for line in lines if name in line]
+        assert re.search(r"Permission denied\)?; \w+", line)
+    assert len(lines) == 3
+
+
 @pytest.mark.plugin
 def test_plugins_that_may_not_be_read_cost_only_themselves(tmp_path, monkeypatch):
     folder = tmp_path / "lv2"

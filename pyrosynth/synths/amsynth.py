@@ -212,11 +212,17 @@ def bank_files(plugin: Path) -> list[Path]:
 
     They lie in ``banks`` beside it, where pyrosynth installs them, or in the ``share`` folder
     of the tree that it lies in.
+
+    Raises:
+        SynthError: The folder cannot be read.
     """
     roots = [plugin.parent / "banks"]
     roots += [parent / "share" / "amsynth" / "banks" for parent in plugin.parents]
     folder = next((root for root in roots if os.path.isdir(root)), None)
-    return sorted(folder.glob("*.bank")) if folder else []
+    if folder is None:
+        return []
+    with reading(SynthError, f"cannot read the banks in '{folder}'", "run 'pyrosynth install'"):
+        return sorted(folder / name for name in os.listdir(folder) if name.endswith(".bank"))
 
 
 def read_bank(path: str | os.PathLike[str]) -> list[Preset]:

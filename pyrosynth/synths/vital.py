@@ -143,7 +143,9 @@ class Vital(IsolatedSynth):
     def with_files(self, files: Sequence[Path], folder: Path) -> "Vital":
         """Return Vital with a bank of copies: of these files, and of the bank it has."""
         if not folder.exists():
-            own = [file for file in files if file.is_dir() or file.suffix.lower() in SUFFIXES]
+            own = [
+                file for file in files if os.path.isdir(file) or file.suffix.lower() in SUFFIXES
+            ]
             found = [source for place in own for source in self._read(place)[0]] + self._sources
             if not found:
                 return self

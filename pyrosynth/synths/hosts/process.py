@@ -143,7 +143,10 @@ def main(parent: str, operation: str, host: str, path: str, question: str, answe
         arguments = json.loads(Path(question).read_text(encoding="utf-8"))
         reply = {"answer": asked(open_plugin(path, host), *arguments)}
     except (InputError, SynthError, OSError, AttributeError) as error:
-        reply = {"type": type(error).__name__, "error": str(error)}
+        told = str(error)
+        if isinstance(error, OSError) and error.filename:
+            told = f"'{error.filename}' cannot be opened ({error.strerror}); see to it, try again"
+        reply = {"type": type(error).__name__, "error": told}
     Path(answer).write_text(json.dumps({**reply, "log": kept.lines}), encoding="utf-8")
     os._exit(0)
 
