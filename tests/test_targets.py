@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
+from rights import python_without_rights
 from small import NOTE, small_dataset
 
 from pyrosynth.audio.background import fit_length
@@ -53,6 +54,21 @@ def test_as_many_sounds_as_asked_are_taken_of_those_that_can_be_read(dataset, fo
         (folder / f"{name}.wav").write_bytes(b"RIFF")
     for n in (1, 2, 3, 9):
         assert len(outside(dataset, folder, n).names) == min(n, 3)
+
+
+def test_a_folder_that_may_not_be_read_is_named(dataset, folder):
+    (folder / "closed").mkdir(0)
+    script = (
+        "import pyrosynth as ps; from pyrosynth.evaluation.targets import outside\n"
+        f"found = outside(ps.open_dataset({str(dataset.path)!r}), {str(folder)!r})\n"
+        "print(found.names, found.left_out)"
+    )
+    done = python_without_rights("-c", script)
+    closed = f"{folder}/closed"
+    said = (
+        f"cannot read the folder '{closed}' (Permission denied); let yourself in, or leave it out"
+    )
+    assert done.stdout == f"{['a', 'c', 'more/b']} { ({closed: said}) }\n", done.stderr
 
 
 def test_an_index_says_which(dataset, folder):

@@ -148,7 +148,7 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None) -> Targe
             too many for all.
 
     Returns:
-        The targets; a file that cannot be used is left out, and named in ``left_out``.
+        The targets; a file or folder that cannot be used is left out, and named in ``left_out``.
 
     Raises:
         InputError: There is no such folder, or it is a file.
@@ -205,6 +205,13 @@ def _sound_files(folder: Path) -> tuple[list[Path], dict[str, str]]:
                 bad[f"{index}, line {number}"] = f"'{index}' line {number} names no file"
     else:
         files = sound_files(folder)
+
+        def closed(error: OSError) -> None:
+            said = f"cannot read the folder '{error.filename}' ({error.strerror})"
+            bad[str(error.filename)] = f"{said}; let yourself in, or leave it out"
+
+        for _ in os.walk(folder, onerror=closed):
+            pass
     if not files and index.is_file():
         raise DataError(f"'{index}' names no sound; name some, or delete it to take all there are")
     if not files:
