@@ -454,6 +454,7 @@ def test_a_renderer_that_is_dropped_leaves_nothing_behind(faulty, tmp_path, monk
         return own.num_fds(), len(own.children(recursive=True)), sorted(tmp_path.iterdir())
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gc.collect()  # what other tests have dropped
     before = there()
     for _ in range(2):  # as in a notebook, where a cell that opens one is run again
         renderer = Renderer(faulty, NOTE, RATE, workers=1)

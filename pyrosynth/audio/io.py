@@ -353,8 +353,8 @@ def wav_bytes(audio: ArrayLike, sample_rate: int, subtype: str = "PCM_16") -> by
 def encoded(samples: Audio, sample_rate: int, **options: Any) -> bytes:
     """Return audio as the content of a sound file.
 
-    It is written through a descriptor: in the callbacks by which libsndfile would write into an
-    object of Python's, a signal that is to end the program is lost, and so is what was written.
+    It is written through a descriptor: in callbacks into an object of Python's, a signal that is
+    to end the program would be lost, and what was to be written with it.
 
     Args:
         samples: Shape (n_samples,), or (n_samples, n_channels).
@@ -364,16 +364,18 @@ def encoded(samples: Audio, sample_rate: int, **options: Any) -> bytes:
     import soundfile
 
     with _in_memory() as stored:
-        soundfile.write(stored.fileno(), samples, sample_rate, closefd=False, **options)
+        try:
+            soundfile.write(stored.fileno(), samples, sample_rate, closefd=False, **options)
+        except soundfile.LibsndfileError as error:
+            raise InputError(f"cannot write the sound ({error}); free memory or space") from error
         stored.seek(0)
         return stored.read()
 
 
 def _in_memory() -> BinaryIO:
-    """Return a new file, which is on disk where the system has none in memory."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("sound"), "w+b")
-    return cast(BinaryIO, tempfile.TemporaryFile())
+    in_memory = hasattr(os, "memfd_create")  # not on macOS
+    file = os.fdopen(os.memfd_create("sound"), "w+b") if in_memory else tempfile.TemporaryFile()
+    return cast(BinaryIO, file)
 
 
 def save_audio(
