@@ -242,9 +242,11 @@ def test_a_class_from_a_notebook_cell(tmp_path, data):
         ("def mine(): pass", "mine(); super().__init__(dims", "", "uses 'mine' of another cell, "),
         ("N = 3.0", "N; super().__init__(dims", "", "uses 'N' of another cell, without which the"),
         ("def deco(c): return c", "@deco", "", "uses 'deco' of another cell, without which the "),
+        ("def round(x): pass", "round(1); super().__init__(dims", "", "uses 'round' of another "),
+        ("class Plain(FlowReg): pass", "Plain; super().__init__(dims", "", "one complete class:"),
         ("", "", "fit = dict(model=Mine)", r"more than define it, in line \d+: fit = dict\(mod"),
         ("", "", "print(Mine)", r"does more than define it, in line \d+: print\(Mine\); put"),
-        ("", "", "class Other(Mine): pass", "defines several, Mine, Other; put each into a cell"),
+        ("", "", "class Other(Mine): pass", "defines several, Mine, Other; a model is one c"),
     ],
 )  # fmt: skip
 def test_a_cell_that_would_be_no_model_by_itself_is_refused(before, changed, after, said):
@@ -256,10 +258,44 @@ def test_a_cell_that_would_be_no_model_by_itself_is_refused(before, changed, aft
     elif changed:
         cell = cell.replace("super().__init__(dims", changed)
     names = {"x": 1, "z": [2]}  # names of a notebook that are local ones in the class
-    exec(f"{imports}{before}\n", names)
+    names["FlowReg"] = zoo.load_model("flow_reg")
+    exec(f"{imports}{before}\n", {"__name__": "__main__"} | names, names)
     kind = in_a_cell(cell, names)["Mine"]
     with pytest.raises(RunError, match=said):
         zoo.variant_source(kind)
+
+
+def test_what_a_cell_takes_from_libraries_is_imported_by_a_name_that_it_has_there(tmp_path, data):
+    names = {}
+    exec(
+        "from torch import exp, sum\nimport torch\nact = torch.tanh\nfrom torch.nn.functional "
+        "import max_pool2d, softplus\nfrom scipy.special import expit\nimport math as mu\n",
+        names,
+    )
+    names["Base"] = zoo.load_model("flow_reg")
+    cell = (
+        "from __future__ import annotations\nclass Mine(Base):\n    def encode(self, x):\n"
+        "        assert mu.isclose(expit(0.0), 0.5) and max_pool2d and len([1])\n"
+        "        return super().encode(x) + 0 * sum(exp(act(softplus(x))))\n"
+    )
+    variant = in_a_cell(cell, names)["Mine"](data.dims, **SMALL["flow_reg"])
+    make_run(variant, data).save(tmp_path)
+    again, x = load_run(tmp_path).variant, data.x[:3].float()
+    torch.testing.assert_close(again.encode(x), variant.encode(x))
+    assert type(again) is not type(variant)
+
+
+@pytest.mark.parametrize("guard", ["", "if __name__ == '__main__': "])
+def test_a_script_that_fits_its_own_model_does_so_under_a_guard(tmp_path, guard):
+    """Or it would be fitted again whenever its run is loaded."""
+    text = zoo.source("flow_reg").replace("class FlowReg", "class Mine")
+    after = f"from pyrosynth.training import zoo\n{guard}zoo.variant_source(\n    Mine)\n"
+    (tmp_path / "mine.py").write_text(text + after)
+    done = subprocess.run([sys.executable, tmp_path / "mine.py"], capture_output=True, text=True)
+    said = (
+        f"works with it in line {text.count(chr(10)) + 2}, which would be run whenever the run is"
+    )
+    assert (done.returncode, said in done.stderr) == ((0, False) if guard else (1, True))
 
 
 def test_a_cell_may_make_a_model_of_another_one(tmp_path, data):

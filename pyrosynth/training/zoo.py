@@ -185,8 +185,16 @@ def variant_source(variant: "type[Variant]") -> str:
         )
     whole = getattr(sys.modules.get(variant.__module__), "__file__", None) == code.co_filename
     if whole or Path(code.co_filename).is_file() or code.co_filename.startswith(NO_FILE):
+        _require_not_run_now(text, code.co_filename, variant.__name__)
         return text
-    return _imports(text, names_there, variant.__name__) + text
+    imports, lines = _imports(text, names_there, variant.__name__), text.splitlines(keepends=True)
+    future = (
+        node.end_lineno or 0
+        for node in ast.parse(text).body
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__"
+    )
+    end = max(future, default=0)  # which nothing may come before
+    return "".join([*lines[:end], imports, *lines[end:]])
 
 
 def _class(given: Any) -> "type[Variant]":
@@ -219,20 +227,27 @@ def _imports(cell: str, names: dict[str, Any], variant: str) -> str:
         RunError: Another cell defines it, or the cell does more than define one variant, so that
             its source would not be a model by itself.
     """
+    from pyrosynth.modeling import Variant
+
     _require_definitions(cell, names, variant)
     lines = []
     for name in sorted(_taken(cell) & set(names)):
         value: Any = names[name]
-        module = getattr(value, "__module__", None)
-        if isinstance(value, ModuleType):
+        module = str(getattr(value, "__module__", ""))
+        if value is vars(builtins).get(name, ...) or module.startswith("IPython."):
+            continue
+        if isinstance(value, ModuleType) and not value.__name__.startswith(COPY):
             lines.append(f"import {value.__name__} as {name}")
-        elif module is not None and module.startswith(ZOO):
+        elif module.startswith(ZOO):
             of_zoo = f"load_model({module.removeprefix(ZOO)!r})"
             lines.append(f"from {__name__} import load_model\n{name} = {of_zoo}")
-        elif hasattr(value, "__qualname__") and _can_be_imported(module):
-            lines.append(f"from {module} import {value.__qualname__} as {name}")
         elif home := _home(name, value):
-            lines.append(f"from {home} import {name}")
+            lines.append(f"from {home[0]} import {home[1]} as {name}")
+        elif isinstance(value, type) and issubclass(value, Variant):
+            raise RunError(
+                f"variant '{variant}' uses the variant '{name}' of another cell; a model is one "
+                f"complete class: copy what it takes from '{name}' into it"
+            )
         else:
             raise RunError(
                 f"the cell of variant '{variant}' uses '{name}' of another cell, without which "
@@ -250,7 +265,7 @@ def _taken(cell: str) -> set[str]:
         scopes += scope.get_children()
         symbols = (s for s in scope.get_symbols() if s.is_referenced())
         used |= {s.get_name() for s in symbols if scope is top or s.is_global()}
-    return used - own - set(dir(builtins))
+    return used - own
 
 
 def _require_definitions(cell: str, names: dict[str, Any], variant: str) -> None:
@@ -290,22 +305,57 @@ def _require_definitions(cell: str, names: dict[str, Any], variant: str) -> None
     ]
     if len(found) > 1:
         raise RunError(
-            f"the cell of variant '{variant}' defines several, {', '.join(found)}; put each into "
-            "a cell of its own"
+            f"the cell of variant '{variant}' defines several, {', '.join(found)}; a model is one "
+            "complete class: leave one in the cell, with what it takes from the others"
         )
 
 
-def _can_be_imported(module: str | None) -> bool:
+def _require_not_run_now(text: str, file: str, variant: str) -> None:
+    """Make sure that a script does not work just now, where it is run whenever it is loaded.
+
+    Raises:
+        RunError: It is, such as at a fit of the variant that it defines.
+    """
+    frame = sys._getframe()
+    while frame.f_back and (frame.f_code.co_filename, frame.f_code.co_name) != (file, "<module>"):
+        frame = frame.f_back
+    if (frame.f_code.co_filename, frame.f_code.co_name) != (file, "<module>"):
+        return
+    for node in ast.parse(text).body:
+        guarded = isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
+        if node.lineno <= frame.f_lineno <= (node.end_lineno or 0) and not guarded:
+            raise RunError(
+                f"'{file}' defines variant '{variant}' and works with it in line {node.lineno}, "
+                "which would be run whenever the run is loaded; put all but definitions under "
+                'if __name__ == "__main__":'
+            )
+
+
+def _home(name: str, value: Any) -> tuple[str, str] | None:
+    """Return a module from which every session can import something, and its name there.
+
+    Of constants, only those of this package are looked for: others may be equal by chance.
+    """
+    own = str(getattr(value, "__module__", ""))
+    names = [name]
+    if callable(value):
+        names.append(str(getattr(value, "__name__", name)))
+    modules = sorted(sys.modules, key=lambda key: (key != own, len(key), key))
+    for key in modules:
+        if key == "__main__" or key.startswith((COPY, ZOO)):
+            continue
+        if not (callable(value) or key.startswith("pyrosynth.")):
+            continue
+        held = getattr(sys.modules[key], "__dict__", {})
+        found = next((one for one in names if held.get(one) is value), None)
+        if found and _can_be_imported(key):
+            return key, found
+    return None
+
+
+def _can_be_imported(module: str) -> bool:
     """Tell whether another session can import a module by its name."""
-    if module is None or module == "__main__" or module.startswith(COPY):
-        return False
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError, AttributeError):
         return False
-
-
-def _home(name: str, value: Any) -> str | None:
-    """Return the module of this package that a constant or an alias is from, by its name there."""
-    own = {key: module for key, module in sys.modules.items() if key.startswith("pyrosynth.")}
-    return next((key for key in sorted(own) if vars(own[key]).get(name) is value), None)
