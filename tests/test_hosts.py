@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -291,6 +292,35 @@ def test_what_is_no_instrument_says_why(tmp_path):
     )
     with pytest.raises(SynthError, match="lacks one.so; install the plugin again"):
         cases["it takes no notes"].binary("urn:x:one")
+
+
+@pytest.mark.parametrize("name", ["one#stereo", "what?", "50%", "50%25", "a%20b", "a b"])
+def test_files_of_a_bundle_may_be_called_anything(tmp_path, probe, name):
+    given = shutil.copytree(probe / "Probe.lv2", tmp_path / "my #1 50%.lv2")
+    manifest = given / "manifest.ttl"
+    text = manifest.read_text()
+    for end in ("ttl", "so"):
+        (given / f"Probe.{end}").rename(given / f"{name}.{end}")
+        text = text.replace(f"<Probe.{end}>", f"<{name}.{end}>")
+    manifest.write_text(text)
+    assert [one.reason for one in synths.scan([given])] == [""]
+    manifest.write_text(text.replace(f"{name}.ttl", quote(f"{name}.ttl") + "#part"))
+    assert [one.reason for one in synths.scan([given])] == [""]
+    (given / f"{name}.ttl").write_text("<urn:x> <urn:y> 1 .")
+    assert [one.reason for one in synths.scan([given])] != [""]
+
+
+def test_an_effect_whose_files_have_a_fragment_in_their_names_is_left_out(tmp_path):
+    described = bundle(tmp_path / "a.lv2")
+    whole = (described.path / "manifest.ttl").read_text()
+    (described.path / "one#stereo.ttl").write_text(whole)
+    prefixes = whole[: whole.index("<urn:x:one>")]
+    told = prefixes + "<urn:x:one> a lv2:Plugin ; rdfs:seeAlso <one#stereo.ttl> .\n"
+    (described.path / "manifest.ttl").write_text(told)
+    assert not list(synths.scan([described.path]))
+    (described.path / "one#stereo.ttl").unlink()
+    (damaged,) = synths.scan([described.path])
+    assert "lacks one#stereo.ttl" in damaged.reason
 
 
 def test_an_instrument_without_controls_is_not_usable(tmp_path, probe):

@@ -1,15 +1,18 @@
 """What files of Turtle say, the text format in which LV2 plugins describe themselves."""
 
+import re
 from collections import defaultdict
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import pyoxigraph
 
 from pyrosynth.errors import InputError, read_limited, reading, regular_file
+from pyrosynth.synths.user_folders import is_there
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 LARGEST_FILE = 2**25  # bytes
+FILE = re.compile(r"file:(?://[^/]*)?(/(?:.*/)?)([^/]*)", re.DOTALL)  # its folder, its name
 NUMBERS = ("integer", "int", "decimal", "float", "double", "long")
 
 Value = str | float | bool
@@ -78,9 +81,17 @@ def content_of(path: Path) -> bytes:
 
 
 def file_of(iri: str) -> Path | None:
-    """Return the path of a ``file:`` address; None for any other."""
-    parts = urlsplit(iri)
-    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+    """Return the path of a ``file:`` address; None for any other.
+
+    Plugins write names as they are, where a "#", "?" or "%" is of the name, as well as encoded and
+    with a fragment behind: of what an address may mean, the first that is there is returned.
+    """
+    if not (address := FILE.fullmatch(iri)):
+        return None
+    folder, name = address.groups()
+    plain = re.split("[?#]", folder + name)[0]
+    meant = [Path(unquote(folder + name)), Path(unquote(folder) + name), Path(unquote(plain))]
+    return next(filter(is_there, meant), meant[0])
 
 
 def _value(term: pyoxigraph.NamedNode | pyoxigraph.BlankNode | pyoxigraph.Literal) -> Value:
