@@ -1,11 +1,14 @@
 import json
 import random
+import re
 import resource
 import shutil
 import time
 
 import numpy as np
 import pytest
+import zarr
+from rights import python_without_rights
 
 from pyrosynth.data.store import METADATA, PENDING, VARIABLES, Store
 from pyrosynth.errors import DataError
@@ -177,6 +180,29 @@ def test_a_damaged_text_is_named(full):
     (full.path / "split" / "c" / "0").write_bytes(b"")
     with pytest.raises(DataError, match="split/c/0' is damaged"):
         full.read("split")
+
+
+@pytest.mark.parametrize("closed", ["x/c/1/0/0", "x/c/1", "status/c/1"])
+def test_a_chunk_that_may_not_be_read_is_not_called_damaged(full, closed):
+    (full.path / closed).chmod(0)
+    read = f"Store(Path({str(full.path)!r})).read({closed.split('/')[0]!r})"
+    head = "from pathlib import Path; from pyrosynth.data.store import Store; "
+    said = python_without_rights("-c", head + read).stderr.splitlines()[-1]
+    file = str(full.path / closed)
+    assert re.search(f"'{file}[^']*' cannot be read .Permission denied.; ask its owner", said)
+    assert "damaged" not in said
+    assert "delete" not in said
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), MemoryError("of 9 GiB")])
+def test_a_chunk_that_was_not_read_is_not_called_damaged(full, monkeypatch, error):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(zarr.Array, "__getitem__", fails)
+    with pytest.raises(DataError, match=r"x/c/0/0/0' cannot be read \(.*\); run the same") as said:
+        full.read("x")
+    assert "damaged" not in str(said.value)
 
 
 @pytest.mark.parametrize("name", ["zarr.json", "x/zarr.json"])

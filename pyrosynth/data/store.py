@@ -273,7 +273,7 @@ class Store:
                 try:
                     array[start : start + len(rows)] = rows
                 except (ValueError, RuntimeError) as error:  # completing a damaged chunk
-                    raise self._damaged(name, start // array.chunks[0], error) from error
+                    raise self._unusable(name, start // array.chunks[0], error) from error
 
     def read(
         self,
@@ -292,7 +292,7 @@ class Store:
             The rows, shape (n, ...); texts as NumPy strings.
 
         Raises:
-            DataError: Files are damaged or missing.
+            DataError: Files are damaged or missing, or cannot be read.
         """
         array = self.arrays[name]
         step = array.chunks[0]
@@ -306,15 +306,22 @@ class Store:
                 part = np.asarray(array[chunk * step : (chunk + 1) * step])[rows[where] % step]
                 if name != "status" and _unwritten(part, VARIABLES[name].fill).any():
                     raise ValueError("rows are missing")
-            except Exception as error:  # whatever zarr and its codecs make of damaged files
-                raise self._damaged(name, chunk, error) from error
+            except Exception as error:  # whatever zarr and its codecs make of files
+                raise self._unusable(name, chunk, error) from error
             out[where] = part
         return np.array(out.tolist(), str) if VARIABLES[name].dtype is str else out
 
-    def _damaged(self, name: str, chunk: int, error: Exception) -> DataError:
-        """Name the damaged file and the status file that makes a resume render it again."""
+    def _unusable(self, name: str, chunk: int, error: Exception) -> DataError:
+        """Name a file that is damaged, and the status file that makes a resume render it again.
+
+        One that could not be read may be whole, and stays.
+        """
         array, status = self.arrays[name], self.arrays["status"]
         file = self.path / name / "c" / "/".join([str(chunk)] + ["0"] * (array.ndim - 1))
+        if isinstance(error, (*failures(self.path), MemoryError)):
+            named = isinstance(error, PermissionError) and error.filename
+            advice = "ask its owner to let you" if named else "run the same command again"
+            return DataError(f"'{named or file}' cannot be read ({reason(error)}); {advice}")
         done = self.path / "status" / "c" / str(chunk * array.chunks[0] // status.chunks[0])
         return DataError(
             f"'{file}' is damaged ({error}); delete it and '{done}', then run the same "
