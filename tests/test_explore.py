@@ -505,6 +505,20 @@ def test_umap_that_is_not_installed(posterior, monkeypatch):
         (lambda p: explore.LatentSpace(p).sample("4"), "n '4': give an integer from 1"),
         (lambda p: explore.LatentSpace(p).values(np.zeros(3)), r"latents have shape \(3,\); give"),
         (
+            lambda p: explore.LatentSpace(p).values(np.zeros(16), 0.0),
+            r"remainders have shape \(\), latents \(16,\); give those of the same places",
+        ),
+        (
+            lambda p: explore.LatentSpace(p).values(np.zeros(16), np.zeros(99)),
+            r"remainders have shape \(99,\), latents \(16,\); give those of the same",
+        ),
+        (
+            lambda p: explore.LatentSpace(p).values(
+                np.zeros((2, 16)), explore.LatentSpace(p).u[:3]
+            ),
+            r"remainders have shape \(3, \d+\), latents \(2, 16\); give those of the same places",
+        ),
+        (
             lambda p: explore.LatentSpace(p).expected(np.zeros(16)),
             r"shape \(16,\); give \(n, 16\)",
         ),

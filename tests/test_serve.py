@@ -926,7 +926,8 @@ def test_a_static_site_tells_presets_without_a_sound(live, tmp_path, monkeypatch
     monkeypatch.setattr(live, "render", second_fails)
     facts = write_site(live, "small", tmp_path / "site", presets=3, moved=0, progress=False)
     assert facts["presets"] == 2
-    (silent,) = facts["failed"]
+    ((silent, why),) = facts["failed"].items()
+    assert why == "the synth crashed"
     values = live.posterior.bank.values[live.space.index(silent)]
     np.testing.assert_allclose(values, called[1], rtol=1e-6)
 

@@ -38,7 +38,11 @@ from pyrosynth.inference import side_by_side
 from pyrosynth.inference.arviz import arviz
 from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.inference.posterior import Posterior
+from pyrosynth.live.engine import Live
+from pyrosynth.live.page_state import PageState
+from pyrosynth.live.static_site import write_site
 from pyrosynth.synths import load_synth
+from pyrosynth.synths.bases import spread_out
 from pyrosynth.training.fit import fit
 from pyrosynth.training.run import load_run
 
@@ -456,7 +460,7 @@ class Far(load_model("flow_dis")):
     def _known(self, method, at):
         failing, limit = os.environ.get("FAR", " 0").split(" ")
         if failing == method and float(at.abs().mean(-1).max()) > float(limit):
-            raise ValueError("too far")
+            raise RuntimeError("too far")
 
     def expected_x(self, z):
         self._known("expected_x", z)
@@ -469,6 +473,10 @@ class Far(load_model("flow_dis")):
     def axes(self, z):
         self._known("axes", z)
         return super().axes(z)
+
+    def params_of(self, z):
+        self._known("params_of", z)
+        return super().params_of(z)
 
     def log_prob_v(self, v, x, generator=None):
         self._known("log_prob_v", v)
@@ -495,6 +503,9 @@ def far(here, tmp_path_factory):
     [
         ("expected_x", lambda p, _: LatentSpace(p).expected(np.ones((1, 16)))),
         ("expected_x", lambda p, _: novel_presets(p, 2)),
+        ("params_of", lambda p, _: LatentSpace(p).values(np.ones(16))),
+        ("params_of", lambda p, _: LatentSpace(p).values(np.ones((2, 16)), np.ones((2, 0)))),
+        ("params_of", lambda p, _: sample_prior(p, 2)),
         ("axes", lambda p, _: LatentSpace(p).axis("length").position(np.ones(16))),
         ("axes", lambda p, _: LatentSpace(p).axis("length").at(np.ones(16), 1.0)),
         ("axes", lambda p, _: require_axes(p.run)),
@@ -525,6 +536,29 @@ def test_a_model_that_fails_at_a_place_costs_an_exploration_only_this_part(
     ranking = rank_axes(far, ["pc1"])
     assert ranking.data["axis"].values.tolist() == ["pc1"]
     assert re.search(FAILS_FAR, ranking.failed["sensitivity"])
+
+
+def test_a_model_that_fails_at_a_place_costs_a_static_page_only_this_place(
+    far, monkeypatch, tmp_path
+):
+    asked = {"presets": 4, "axes": ["brightness"], "steps": (-1, 1), "progress": False}
+    with Live(far) as live:
+        monkeypatch.setenv("FAR", "params_of -1")
+        facts = write_site(live, "far", tmp_path / "still", moved=1, **asked)
+        assert (facts["presets"], facts["sounds"]) == (4, 4)
+        ((name, why),) = facts["failed"].items()
+        assert name.removesuffix(" (moved)") in live.space.names
+        assert re.search(FAILS_FAR, why)
+        shown = np.array(spread_out(PageState(live, "far").plane, 4))
+        z = np.abs(live.space.z[shown]).mean(axis=-1)
+        monkeypatch.setenv("FAR", f"axes {np.sort(z)[1:3].mean()}")
+        facts = write_site(live, "far", tmp_path / "near", moved=0, **asked)
+        assert facts["failed"].keys() == {live.space.names[i] for i in shown[np.argsort(z)[2:]]}
+        assert facts["presets"] == 2
+        assert all(re.search(FAILS_FAR, why) for why in facts["failed"].values())
+        monkeypatch.setenv("FAR", "axes -1")
+        with pytest.raises(SynthError, match=f"none of 4 presets gave a sound; .*{FAILS_FAR}"):
+            write_site(live, "far", tmp_path / "none", moved=0, **asked)
 
 
 def test_a_model_that_fails_at_a_preset_costs_a_check_only_this_preset(

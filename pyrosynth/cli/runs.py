@@ -392,7 +392,7 @@ def serve(
                 f"sliders, {counted(facts['sounds'], 'sound')}"
             )
             say(f"Look and listen: open {static / 'index.html'}")
-            tell_failures(f"left out '{name}', which gave no sound" for name in facts["failed"])
+            tell_failures(f"left out '{name}': {why}" for name, why in facts["failed"].items())
             return
         options = {"host": host, "port": port, "osc_port": osc_port, "allow": allow or ()}
         options |= {"browse": open_, "midi": midi, "say": aside(True)}

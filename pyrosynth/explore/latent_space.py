@@ -259,7 +259,7 @@ class LatentSpace:
         Raises:
             InputError: They have another shape, or are no numbers.
         """
-        return values_at(self.posterior, z, u)
+        return values_at(self.posterior, z, u, self.u.shape[1])
 
     def sample(self, n: int, seed: int = 0) -> Place:
         """Draw places from the model: what people might have made, shapes (n, ...).

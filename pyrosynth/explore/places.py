@@ -116,7 +116,7 @@ def remainders(posterior: Posterior, values: ArrayLike, z: ArrayLike) -> Float:
 
 
 @plain_torch()
-def values_at(posterior: Posterior, z: ArrayLike, u: ArrayLike | None = None) -> Float:
+def values_at(posterior: Posterior, z: ArrayLike, u: ArrayLike | None, n_remainder: int) -> Float:
     """Return the presets at places.
 
     Args:
@@ -124,6 +124,7 @@ def values_at(posterior: Posterior, z: ArrayLike, u: ArrayLike | None = None) ->
         z: Latents, shape (..., latent_dim).
         u: What the sounds do not tell, shape (..., n_remainder); None for the most ordinary
             presets of these sounds.
+        n_remainder: How many numbers that are.
 
     Returns:
         Native values of all parameters, shape (..., n_params).
@@ -136,14 +137,15 @@ def values_at(posterior: Posterior, z: ArrayLike, u: ArrayLike | None = None) ->
         v = variant.params_of(latent)
     else:
         remainder = torch.as_tensor(numbers("remainders", u, np.float64), device=posterior.device)
+        given = f"remainders have shape {tuple(remainder.shape)}, latents {tuple(latent.shape)}"
+        advice = "give those of the same places, such as place.z and place.u"
+        if remainder.shape[-1:] != (n_remainder,):
+            raise InputError(f"{given}; {advice}, of shape (..., {n_remainder})")
         try:
             latent = latent.expand(*remainder.shape[:-1], latent.shape[-1])
-            v = variant.params_at(latent, remainder)
-        except (RuntimeError, IndexError) as error:
-            raise InputError(
-                f"remainders have shape {tuple(remainder.shape)}, latents {tuple(latent.shape)}; "
-                "give those of the same places, such as place.z and place.u"
-            ) from error
+        except RuntimeError as error:
+            raise InputError(f"{given}; {advice}") from error
+        v = variant.params_at(latent, remainder)
     return posterior.complete(posterior.run.space.decode(v.cpu().numpy()))
 
 

@@ -34,6 +34,7 @@ from pyrosynth.explore.places import Array, Float
 from pyrosynth.files import whole
 from pyrosynth.live.engine import Live
 from pyrosynth.live.page_state import PageState
+from pyrosynth.live.sounds import Sound
 from pyrosynth.synths.bases import spread_out
 from pyrosynth.synths.presets import Preset
 
@@ -78,12 +79,13 @@ def write_site(
 
     Returns:
         The numbers of ``presets``, presets ``moved``, ``answers`` and ``sounds`` in it; and
-        ``failed``, the names of the presets that the synth cannot render, which are left out.
+        ``failed``, why a preset is left out, or what the sliders make of it, by their names: the
+        synth or the model fails there.
 
     Raises:
         InputError: The folder holds something else or cannot be written, a control is unknown, or
             an answer cannot be read.
-        SynthError: The synth renders none of the presets, or not an answer.
+        SynthError: There is a sound of none of the presets, or not of an answer.
     """
     require_type("live", live, Live, "Live(Posterior.load(folder))")
     integer("presets", presets, 1), integer("moved", moved, 0)
@@ -111,8 +113,9 @@ def write_site(
             if point is not None:
                 points.append({**point, "number": place})
         if not points:
+            first, why = next(iter(writer.failed.items()))
             raise SynthError(
-                f"the synth renders none of {counted(len(chosen), 'preset')}; check the synth"
+                f"none of {counted(len(chosen), 'preset')} gave a sound; {first}: {why}"
             )
         found = [
             writer.answer(Path(sound), Path(answer), number)
@@ -133,8 +136,7 @@ def write_site(
         n_sounds = len(list((folder / "sounds").iterdir()))
     return {
         "presets": len(points), "moved": len(writer.sweeps), "answers": len(found),
-        "sounds": n_sounds,
-        "failed": [live.space.names[i] for i in chosen if i not in kept],
+        "sounds": n_sounds, "failed": writer.failed,
     }  # fmt: skip
 
 
@@ -147,16 +149,21 @@ class _Writer:
         self.page, self.live, self.folder, self.bar = page, page.live, folder, bar
         self.axes, self.steps = axes, steps
         self.sweeps: list[dict[str, list[Point]]] = []
+        self.failed: dict[str, str] = {}
         (folder / "sounds").mkdir()
 
     def known(self, number: int, swept: bool) -> Point | None:
-        """Return the point of a known preset; None if the synth cannot render it."""
-        point = self.page.point({"preset": number})
+        """Return the point of a known preset; None if the synth or the model fails there."""
         called = self.live.space.names[number]
         try:
-            shown = self.preset(np.array(point["values"]), called, f"p{number}")
-        except SynthError:
+            point = self.page.point({"preset": number})
+            sound = self.live.render(np.array(point["values"]))
+        except (SynthError, InputError) as error:
+            self.failed[called] = str(error)
             return None
+        finally:
+            self.bar.update()
+        shown = self.preset(np.array(point["values"]), sound, called, f"p{number}")
         return {**_short(point), **shown, **(self.sweep(point, called) if swept else {})}
 
     def answer(self, sound: Path, folder: Path, number: int) -> Point:
@@ -191,7 +198,8 @@ class _Writer:
         point = self.page.told(live.place_of_sound(values, rendered.x))
         audible = float(live.posterior.run.features.audible(x))
         called, lsd_db = f"like {folder.name}", float(log_distance(rendered.x, x))
-        shown = self.preset(values, called, f"f{number}")
+        shown = self.preset(values, rendered, called, f"f{number}")
+        self.bar.update()
         heard = self.sound(target, x, f"t{number}")
         return {
             **_short(point), **shown, **self.sweep(point, called), "target": folder.name,
@@ -200,7 +208,10 @@ class _Writer:
         }  # fmt: skip
 
     def sweep(self, point: Point, called: str) -> dict[str, int]:
-        """Render a preset moved along each axis, as far as one may; return which sweep it has."""
+        """Render a preset moved along each axis, as far as one may; return which sweep it has.
+
+        A step at which the synth or the model fails is left out.
+        """
         sweep: dict[str, list[Point]] = {axis: [] for axis in self.axes}
         number = len(self.sweeps)
         self.sweeps.append(sweep)
@@ -208,30 +219,24 @@ class _Writer:
         for i, axis in enumerate(self.axes):
             for k, step in enumerate(self.steps):
                 goal = point["positions"][axis] + step
-                if abs(goal) > self.live.furthest(axis, point["z"]):
-                    self.bar.update()
-                    continue
-                values = np.array(self.page.point({**at, "to": {axis: goal}})["values"])
-                file = f"m{number}-{i}-{k}"
                 try:
-                    shown = self.preset(values, f"{called} (moved)", file)
-                except SynthError:
+                    if abs(goal) > self.live.furthest(axis, point["z"]):
+                        continue
+                    values = np.array(self.page.point({**at, "to": {axis: goal}})["values"])
+                    sound = self.live.render(values)
+                    there = self.page.told(self.live.place_of_sound(values, sound.x))
+                except (SynthError, InputError) as error:
+                    self.failed.setdefault(f"{called} (moved)", str(error))
                     continue
-                there = self.live.place_of_sound(values, self.live.render(values).x)
-                sweep[axis].append({**_short(self.page.told(there)), **shown, "sweep": number})
+                finally:
+                    self.bar.update()
+                shown = self.preset(values, sound, f"{called} (moved)", f"m{number}-{i}-{k}")
+                sweep[axis].append({**_short(there), **shown, "sweep": number})
         return {"sweep": number}
 
-    def preset(self, values: Float, called: str, file: str) -> Point:
-        """Render a preset and return what the page shows of it.
-
-        Raises:
-            SynthError: The synth cannot render it.
-        """
-        try:
-            sound = self.live.render(values)
-            shown = self.sound(sound.audio, sound.x, file)
-        finally:
-            self.bar.update()
+    def preset(self, values: Float, sound: Sound, called: str, file: str) -> Point:
+        """Write the sound of a preset and return what the page shows of it."""
+        shown = self.sound(sound.audio, sound.x, file)
         suffix, bank = self.live.files.bank([(called, values)])
         own = {"bank": bank.decode("latin-1"), "suffix": suffix} if suffix != ".json" else {}
         return {"name": called, **shown, **own}
