@@ -141,7 +141,9 @@ def checked_path(what: str, path: Any) -> Path:
             raise ValueError("it is empty")
         if URL.match(str(path)):  # of which Path would drop a slash
             raise ValueError("it is a URL, where only datasets go")
-        checked = Path(os.path.expanduser(path))  # as a shell does, but not after --out=
+        checked = Path(path if os.path.lexists(path) else os.path.expanduser(path))
+        if str(checked)[:1] == "~":  # a file here that is called so, not the home
+            checked = checked.absolute()
         if len(checked.parts) > DEEPEST:
             raise ValueError(f"it is nested {len(checked.parts)} deep, {DEEPEST} at most")
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -157,12 +159,11 @@ def regular_file(path: str | Path) -> Path:
     """Return the path of a file that a library opens itself; for a pipe it would wait for ever.
 
     Raises:
-        OSError: It is not there.
-        ValueError: It is no regular file.
+        OSError, ValueError: It is not there, or no regular file.
     """
-    if not stat.S_ISREG(os.stat(file := os.path.expanduser(path)).st_mode):
+    if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError("it is no regular file")
-    return Path(file)
+    return Path(path)
 
 
 def read_limited(path: str | Path, most: int) -> bytes:
@@ -181,7 +182,7 @@ def read_limited(path: str | Path, most: int) -> bytes:
         """Open a file; a pipe that nobody writes to is empty, instead of awaited for ever."""
         return os.open(name, flags | os.O_NONBLOCK)
 
-    with open(os.path.expanduser(path), "rb", opener=at_once) as opened:
+    with open(path, "rb", opener=at_once) as opened:
         os.set_blocking(opened.fileno(), True)
         content = opened.read(most + 1)
     if len(content) > most:

@@ -1,6 +1,7 @@
 """Names of files as people give them: endings of any case, and ``~`` for the home."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -75,4 +76,10 @@ def test_a_path_after_an_equals_sign_or_from_python_may_begin_with_a_tilde(tmp_p
     assert len(read_tags("~/tags.csv", ps.open_dataset("~/data")).tags) == len(DESCRIBED)
     assert main(["export", "~/run", "--out=~/small"]) == 0
     assert not list(here.iterdir())
+    (here / "~").mkdir()  # such as an earlier version has made
+    ps.save_audio("./~/tone.wav", 0.1 * np.sin(np.arange(11025) / 8), 22050)
+    (file,) = here.rglob("*.wav")
+    assert ps.load_audio(file.relative_to(here), 22050).shape == (11025,)
+    (file,) = pathlib.Path().rglob("*.wav")
+    assert ps.load_audio(file, 22050).shape == (11025,)
     assert {"found", "tags.csv", "small"} <= {file.name for file in home.iterdir()}

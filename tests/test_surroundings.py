@@ -561,6 +561,18 @@ def test_a_model_that_fails_at_a_place_costs_a_static_page_only_this_place(
             write_site(live, "far", tmp_path / "none", moved=0, **asked)
 
 
+def test_a_model_that_fails_at_far_presets_still_moves_the_others(far, monkeypatch):
+    space = LatentSpace(far)
+    out = np.abs(space.z).mean(axis=-1)
+    monkeypatch.setenv("FAR", f"axes {np.quantile(out, 0.9)}")
+    place = space.place(space.names[int(out.argmin())])
+    with Live(far) as live:
+        moved = live.move(place, {"length": 0.1}, by=True)
+        assert live.furthest("length", place.z) == 6.0
+    position = space.axis("length").position
+    assert float(position(moved.z) - position(place.z)) == pytest.approx(0.1, abs=1e-3)
+
+
 def test_a_model_that_fails_at_a_preset_costs_a_check_only_this_preset(
     here, far, monkeypatch, tmp_path
 ):

@@ -32,7 +32,7 @@ def sound_files(folder: Path) -> list[Path]:
 
 def no_sound(file: str | os.PathLike[str]) -> str:
     """Say why a path is not that of a sound file, before it is read; empty if it may be one."""
-    path = os.path.expanduser(file)
+    path = os.fspath(file) if os.path.lexists(file) else os.path.expanduser(file)
     if os.path.isdir(path):
         within = shlex.quote(path.rstrip("/") or "/")
         return f"'{path}' is a folder; name sound files, such as all of one kind: {within}/*.wav"

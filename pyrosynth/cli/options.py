@@ -29,7 +29,7 @@ RESULTS: ContextVar[TextIO | None] = ContextVar("RESULTS", default=None)  # wher
 
 
 def local_path(text: str) -> Path:
-    """Read the path of a file or folder on this machine, in which ``~`` is the user's home.
+    """Read the path of a file or folder on this machine, ``~`` being the user's home.
 
     A shell leaves ``~`` alone after ``--out=``.
 
@@ -41,7 +41,8 @@ def local_path(text: str) -> Path:
         raise InputError("a path is empty, as of a variable that is not set; give a path")
     if URL.match(str(text)):
         raise InputError(f"'{text}' is a URL, where only datasets go; give a path")
-    return expanded(text)
+    path = Path(text) if os.path.lexists(text) else expanded(text)
+    return path.absolute() if str(path)[:1] == "~" else path  # a file here that is called so
 
 
 def json_file(text: str) -> Path:

@@ -19,6 +19,7 @@ from pyrosynth.data.rows import existing
 from pyrosynth.errors import (
     InputError,
     RunError,
+    checked_path,
     counted,
     integer,
     numbers,
@@ -285,7 +286,7 @@ class Bank:
 
         again = "fit the run again or copy the whole run directory"
         with reading(RunError, f"cannot read the bank '{path}'", again):
-            with safe_open(regular_file(path), framework="numpy") as file:
+            with safe_open(regular_file(checked_path("bank", path)), framework="numpy") as file:
                 names = tuple(json.loads(file.metadata()["names"]))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             for name in ("axes", "codes"):

@@ -309,7 +309,7 @@ def read_tags(path: str | Path, dataset: "Dataset") -> TagTable:
         InputError: The file cannot be read, or a column, a preset or a value is wrong; the
             message says in which line.
     """
-    checked_path("file of tags", path)
+    path = checked_path("file of tags", path)
     finder = PresetFinder(dataset)
     columns, lines = read_csv(path, "tags", (ID, NAME))
     if not {ID, NAME} & set(columns) or len(set(columns)) < len(columns):

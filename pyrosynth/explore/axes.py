@@ -150,3 +150,11 @@ def principal_axes(z: Array) -> list[LinearAxis]:
         for i, (width, row) in enumerate(zip(spread, pca.components_, strict=True))
         if width > 0
     ]
+
+
+def outermost(axis: Axis, z: Array) -> float:
+    """Return how far out latents (n, latent_dim) lie on an axis; 0 if its model fails at one."""
+    try:
+        return float(np.abs(axis.position(z)).max())
+    except InputError:
+        return 0.0

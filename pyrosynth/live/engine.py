@@ -27,7 +27,7 @@ from pyrosynth.errors import (
     require_type,
     unknown,
 )
-from pyrosynth.explore.axes import Axis
+from pyrosynth.explore.axes import Axis, outermost
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import Array, Float, Place, latents
 from pyrosynth.explore.steering import Step, move
@@ -93,7 +93,7 @@ class Live:
         self.controls: dict[str, Control] = controls(self.space)
         self.midi = ControllerMap.load(midi_map, posterior.synth, list(self.controls))
         self.files = SessionFiles(posterior, folders)
-        self._outermost = cache(lambda axis: abs(self.axis(axis).position(self.space.z)).max())
+        self._outermost = cache(lambda axis: outermost(self.axis(axis), self.space.z))
         self._renderer = posterior.renderer(1, keep_audio=True)
         self._waiting = Semaphore(WAITING)
         # Searches render in a process of their own, so that keys and sliders never wait for them.
