@@ -13,6 +13,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from plain import FAILS
+from rights import run_without_rights
 from small import small_dataset, small_run
 from toys import SMALL
 
@@ -774,6 +775,27 @@ def test_a_part_that_cannot_be_made_costs_only_itself(run, folder, tmp_path, cap
     assert "Variations of a preset" not in page
     code = main(["explore", str(tmp_path / "Silent"), "--out", str(tmp_path / "none"), *more])
     assert (code, "gave a sound" in capfd.readouterr().err.splitlines()[-1]) == (2, True)
+
+
+def test_a_part_of_which_a_file_may_not_be_read_costs_only_itself(run, folder, tmp_path, capfd):
+    out = tmp_path / "out"
+    command = ["explore", str(folder / "run"), "--out", str(out), "--axes", "0", "--workers", "1"]
+    command += ["--interpolation", "knobs"]
+    assert main([*command, "--seed", "1"]) == 0, capfd.readouterr().err
+    closed = {"morph": out / "morph" / "data.nc", "projection": out / "projection" / "picture.png"}
+    for part in ("projection", "nearest"):
+        (out / part / "data.nc").unlink()
+    for file in closed.values():
+        file.chmod(0)
+    done = run_without_rights(*command, "--seed", "1")
+    assert done.returncode == 2
+    told = [line for line in done.stderr.splitlines() if line.startswith("pyrosynth: ")]
+    assert sorted(told) == [
+        f"pyrosynth: {part} is left out: '{file}' cannot be opened (Permission denied); ask its "
+        "owner to let you"
+        for part, file in closed.items()
+    ]
+    assert (out / "nearest" / "data.nc").is_file()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from obstore.exceptions import GenericError
+from rights import python_without_rights
 
 from pyrosynth import files
 from pyrosynth.errors import LONGEST, InputError, PyrosynthError, one_line, read_limited, reason
@@ -130,6 +131,39 @@ def test_what_somebody_changed_is_not_replaced(tmp_path):
         files.whole(tmp_path / "site", "test", remade=["data.nc"]),
     ):
         pytest.fail("the block must not be entered")
+
+
+@pytest.mark.parametrize("closed", ["index.html", files.MARK, "album"])
+def test_a_file_of_an_earlier_result_that_may_not_be_read_is_named(tmp_path, closed):
+    with files.whole(tmp_path / "site", "test") as folder:
+        (folder / "index.html").write_bytes(b"ours")
+        (folder / "album").mkdir()
+        (folder / "album" / "a.wav").write_bytes(b"ours")
+    place = tmp_path / "site" / closed
+    mode = place.stat().st_mode
+    place.chmod(0)
+    again = (
+        "from pyrosynth import files\n"
+        f"with files.whole({str(tmp_path / 'site')!r}, 'test') as folder:\n    print('entered')"
+    )
+    done = python_without_rights("-c", again)
+    place.chmod(mode)
+    told = done.stderr.splitlines()[-1]
+    assert f"'{place}' cannot be opened (Permission denied); ask its owner" in told
+    assert "write" not in told
+    assert not done.stdout
+
+
+def test_missing_files_of_a_result_are_named(tmp_path):
+    with files.whole(tmp_path / "site", "test") as folder:
+        for name in ("a.html", "b.wav", "c"):
+            (folder / name).write_bytes(b"ours")
+    assert files.missing_files(tmp_path / "site") == ""
+    (tmp_path / "site" / "b.wav").unlink()
+    assert files.missing_files(tmp_path / "site").startswith("no longer there: b.wav; --force")
+    for content in ("{", '{"files": 3}', '{"files": [3]}'):
+        (tmp_path / "site" / files.MARK).write_text(content)
+        assert "b.wav" not in files.missing_files(tmp_path / "site")
 
 
 def test_what_comes_while_we_work_is_not_replaced_either(tmp_path):

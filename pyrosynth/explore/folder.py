@@ -28,7 +28,7 @@ from pyrosynth.explore.projection import Method, Projection, project, require_pr
 from pyrosynth.explore.ranking import AxisRanking, rank_axes
 from pyrosynth.explore.result import Result
 from pyrosynth.explore.traversal import Traversal, traverse
-from pyrosynth.files import claim, whole, write_bytes
+from pyrosynth.files import claim, not_opened, whole, write_bytes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.plots import png
 from pyrosynth.training.identity import run_hash
@@ -81,9 +81,8 @@ class Folder:
         """
         self.bar.set_postfix_str(name)
         made = json.dumps({**self.settings, **settings}, sort_keys=True)
-        result = self._kept(name, kind, made)
         try:
-            if result is None:
+            if (result := self._kept(name, kind, made)) is None:
                 result = make()
                 with whole(self.path / name, "explore", remade=(DATA,)) as folder:
                     self._write(result, folder, made)
@@ -96,11 +95,18 @@ class Folder:
         return result
 
     def _kept(self, name: str, kind: type[R], made: str) -> R | None:
-        """Return a part that an earlier call wrote; a damaged one is made again."""
+        """Return a part that an earlier call wrote; a damaged one is made again.
+
+        Raises:
+            InputError: It may not be read, and may be whole.
+        """
         import xarray
 
+        file = self.path / name / DATA
         try:
-            data = xarray.load_dataset(self.path / name / DATA, engine="h5netcdf")
+            data = xarray.load_dataset(file, engine="h5netcdf")
+        except PermissionError as error:
+            raise not_opened(file) from error
         except (OSError, ValueError, KeyError, RuntimeError):
             return None
         return kind(data) if data.attrs.pop("made", None) == made else None

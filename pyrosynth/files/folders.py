@@ -41,7 +41,7 @@ def require_ours(path: str | Path, maker: str = "") -> None:
             whose mark does not list its files, is refused.
 
     Raises:
-        InputError: The place holds something else, which is named.
+        InputError: The place holds something else, or what may not be read, which is named.
     """
     place = checked_path("place", path)
     with writing(place):
@@ -56,6 +56,23 @@ def require_ours(path: str | Path, maker: str = "") -> None:
             f"{what}, which pyrosynth did not write or somebody changed: it stays; give a new or "
             "empty place"
         )
+
+
+def not_opened(path: str | Path) -> InputError:
+    """Build the error for what may not be read of an earlier result, which may be whole."""
+    return InputError(f"'{path}' cannot be opened (Permission denied); ask its owner to let you")
+
+
+def missing_files(folder: Path) -> str:
+    """Say which files are not there now that `whole` wrote into a folder; empty if all are."""
+    listed = _mark(folder).get("files")
+    names = map(str, listed) if isinstance(listed, list | dict) else ()
+    missing = ", ".join(name for name in names if not (folder / name).exists())
+    return (
+        f"no longer there: {missing}; --force (force=True) makes all of it again"
+        if missing
+        else ""
+    )
 
 
 def require_kind(path: str | Path, maker: str, file: str) -> Path:
@@ -289,7 +306,7 @@ def _foreign(folder: Path, in_list: bool) -> str | None:
         if not in_list:
             return None  # filled file by file: other files stay beside ours
         listed = []
-    for file in sorted(f for f in folder.rglob("*") if f.is_symlink() or not f.is_dir()):
+    for file in sorted(_files(folder)):
         if _is_of_system(file):
             continue
         name = str(file.relative_to(folder))
@@ -306,14 +323,37 @@ def _is_of_system(file: Path) -> bool:
     return bool(OF_SYSTEM.fullmatch(file.name)) and file.is_file() and not file.is_symlink()
 
 
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield all in a folder and those below it that is no folder; links to folders are files."""
+
+    def refuse(error: OSError) -> None:
+        raise not_opened(error.filename) from error
+
+    for root, folders, names in os.walk(folder, onerror=refuse):
+        yield from (Path(root, name) for name in names)
+        yield from (link for name in folders if (link := Path(root, name)).is_symlink())
+
+
 def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except PermissionError as error:
+        raise not_opened(file) from error
 
 
 def _mark(folder: Path, name: str = MARK) -> dict[str, Any]:
-    """Read the mark of a folder; empty if there is none that says anything."""
+    """Read the mark of a folder; empty if there is none that says anything.
+
+    Raises:
+        InputError: There is one that may not be read.
+    """
     with suppress(OSError, ValueError, RecursionError):
-        content = read_json(folder / name)
+        try:
+            content = read_json(folder / name)
+        except PermissionError as error:
+            if os.path.lexists(folder / name):
+                raise not_opened(folder / name) from error
+            raise
         if isinstance(content, dict):
             return content
     return {}
