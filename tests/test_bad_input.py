@@ -253,6 +253,32 @@ def test_a_sound_that_may_not_be_read_costs_only_itself(here, tmp_path):
     assert [folder.name for folder in (tmp_path / "out").iterdir()] == ["good"]
 
 
+@pytest.mark.parametrize("force", [[], ["--force"]])
+@pytest.mark.parametrize("closed", ["", "preset.json", "render.wav"])
+def test_an_answer_that_may_not_be_read_costs_only_itself(here, tmp_path, closed, force):
+    for name in ("one", "two"):
+        shutil.copy(here / "good.wav", tmp_path / f"{name}.wav")
+    sounds, out = [tmp_path / "one.wav", tmp_path / "two.wav"], tmp_path / "out"
+    few = ["--budget", "2", "--draws", "1", "--workers", "1", "--out", out]
+    assert main([str(word) for word in ("infer", here / "run", sounds[0], *few)]) == 0
+    place = out / "one" / closed
+    mode = place.stat().st_mode
+    place.chmod(0)
+    done = run_without_rights("infer", here / "run", *sounds, *few, *force)
+    place.chmod(mode)
+    assert (out / "two" / "preset.json").is_file()
+    assert f"{out / 'two'}: " in done.stdout
+    if closed == "render.wav" and not force:  # which is not read
+        assert done.returncode == 0
+        return
+    assert done.returncode == 2
+    (told,) = [line for line in done.stderr.splitlines() if line.startswith("pyrosynth: ")]
+    named = place if closed else place / "preset.json"
+    assert f"'{named}' cannot be opened (Permission denied); ask its owner to let you" in told
+    assert "Errno" not in told
+    assert "write" not in told
+
+
 @pytest.mark.parametrize("closed", ["run/run.json", "run/bank.safetensors", "data/zarr.json"])
 def test_what_may_not_be_read_is_not_said_to_be_damaged(here, tmp_path, closed):
     for name in ("run", "data"):

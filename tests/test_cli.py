@@ -264,6 +264,12 @@ def test_infer(call, run, tmp_path):
     assert "made earlier" in out_again
     assert f"{folder}: {closeness(item['lsd_db'])}, {item['lsd_db']:.2f} dB after" in out_again
     assert f"open {folder / 'report.html'}" in out_again
+    for lost in ("render.wav", "report.html"):
+        (folder / lost).rename(tmp_path / lost)
+        printed = call(*infer)[1]
+        assert f"  no longer there: {lost}; --force (force=True) makes all of it again" in printed
+        assert ("Look and listen" in printed) == (lost == "render.wav")
+        (tmp_path / lost).rename(folder / lost)
     assert "by another run or with other settings" in call(*infer, "--seed", "4")[1]
     assert (folder / "preset.json").stat().st_mtime_ns == before
     assert "made earlier" not in call(*infer, "--seed", "4", "--force")[1]

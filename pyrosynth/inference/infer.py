@@ -29,7 +29,7 @@ from pyrosynth.errors import (
     reading,
     require_type,
 )
-from pyrosynth.files import require_maker, safe_name, whole, writable
+from pyrosynth.files import missing_files, require_maker, safe_name, whole, writable
 from pyrosynth.inference.answers import Match
 from pyrosynth.inference.arviz import label_draws, save_groups
 from pyrosynth.inference.hearing import (
@@ -255,7 +255,9 @@ def infer_sound(
         "draws": draws,
         "seed": seed,
     } | ({"own_level": True} if own_level else {})
-    if (target / PRESET).is_file() and not force:
+    with reading(InputError, f"cannot read '{target}'", "give another --out"):
+        there = (target / PRESET).is_file()
+    if there and not force:
         return _kept(file, target, made, posterior.synth.name)
     with whole(target, "infer", unless=None if force else PRESET) as new:
         return _inferred(posterior, file, target, new, renderer, recording, made, report)
@@ -359,7 +361,8 @@ def _kept(file: Path, folder: Path, made: dict[str, Any], of: str) -> Inferred:
             str(file), str(folder), float(score["lsd_db"]), str(score["source"]),
             int(score["n_renders"]), kept=True,
             same={**held, FILE_HASH: ""} == {**asked, FILE_HASH: ""}, play=facts.get("play"),
-            advice=str(facts.get("advice", "")), audible=float(score.get("audible", 1.0)),
+            advice="; ".join(filter(None, [missing_files(folder), str(facts.get("advice", ""))])),
+            audible=float(score.get("audible", 1.0)),
         )  # fmt: skip
         _ = note_to_play(kept.play) if kept.play else None  # what a person changed may be no note
     differs = "" if same_sound else f"from another sound than '{file}'"

@@ -56,7 +56,8 @@ HOW_TO_OPEN = {
 
 def next_steps(synth: Synth, folder: Path) -> list[str]:
     """Say what to open of a folder that ``infer`` wrote: the report, the preset in the synth."""
-    lines = [f"Look and listen: open {folder / 'report.html'}"]
+    report = folder / "report.html"  # which may be gone, as the preset may be, from an earlier one
+    lines = [f"Look and listen: open {report}"] if report.is_file() else []
     bank = folder / f"{folder.name}{synth.preset_suffix}"
     if synth.preset_suffix and synth.name in HOW_TO_OPEN and bank.is_file():
         lines.append(f"{HOW_TO_OPEN[synth.name]}, choose {bank}")
