@@ -8,7 +8,7 @@
 # `pyrosynth install` puts into the user's data folder. Every step may be interrupted and run again.
 
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
-NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+NEW_ENOUGH := import sys; sys.exit(3 * (sys.version_info < (3, 11)))
 PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c "$(NEW_ENOUGH)" 2>/dev/null && echo $$p && break; done)
 ARGS :=
 
@@ -48,7 +48,9 @@ docs/tutorials/07_explore_a_bank.ipynb: $(wildcard notebooks/*.ipynb) | .venv/.d
 	@if [ -z "$(PYTHON)" ]; then \
 	  echo "pyrosynth needs Python 3.11 or newer, found $$(python3 --version 2>&1);" \
 	    "install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; fi
-	@$(PYTHON) -c "$(NEW_ENOUGH)" || { echo "$(PYTHON) is older than Python 3.11" >&2; exit 1; }
+	@$(PYTHON) -c "$(NEW_ENOUGH)"; case $$? in 0) exit;; \
+	  3) why="is older than Python 3.11";; 127) why="is not there";; *) why="does not run";; esac; \
+	  echo "$(PYTHON) $$why; name another: make PYTHON=/path/to/python3.12" >&2; exit 1
 	@# Debian keeps pip's wheel in a package of its own; it is fetched where it is missing.
 	@if $(PYTHON) -c "import ensurepip, pyexpat" 2>/dev/null; then \
 	  $(PYTHON) -m venv --clear .venv; \

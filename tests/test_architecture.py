@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,26 @@ def test_make_test_can_be_run_again(tmp_path):
         text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_make_says_what_is_wrong_with_a_python(tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    older = tmp_path / "older"
+    as_if = "import sys; sys.version_info = (3, 10); exec(sys.argv[1])"
+    older.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{as_if}' \"$2\"\n")
+    older.chmod(0o755)
+    for python, wrong in (
+        ("/not/there", "is not there"),
+        (older, "is older than Python 3.11"),
+        ("/bin/ls", "does not run"),
+    ):
+        done = subprocess.run(
+            ["make", ".venv/.python", f"PYTHON={python}"], cwd=tmp_path, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+        said = f"{python} {wrong}; name another: make PYTHON=/path/to/python3.12"
+        assert said in done.stderr.splitlines()
+        assert done.returncode
 
 
 def test_public_names():
