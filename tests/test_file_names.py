@@ -10,7 +10,7 @@ from small import small_run
 
 import pyrosynth as ps
 from pyrosynth.cli.app import main
-from pyrosynth.cli.options import json_file
+from pyrosynth.cli.options import json_file, listed
 from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.data.tags import read_tags
 from pyrosynth.errors import InputError, SynthError
@@ -75,6 +75,10 @@ def test_a_path_after_an_equals_sign_or_from_python_may_begin_with_a_tilde(tmp_p
     assert main(["tags", "~/data", "--out=~/tags.csv"]) == 0
     assert len(read_tags("~/tags.csv", ps.open_dataset("~/data")).tags) == len(DESCRIBED)
     assert main(["export", "~/run", "--out=~/small"]) == 0
+    (home / "own.py").write_text(zoo.source("mlp"))
+    (own,) = model_entries(listed("~/own.py"), {})
+    assert (own.name, own.model) == ("own", str(home / "own.py"))
+    assert zoo.source("~/own.py") == zoo.source("mlp")
     assert not list(here.iterdir())
     (here / "~").mkdir()  # such as an earlier version has made
     ps.save_audio("./~/tone.wav", 0.1 * np.sin(np.arange(11025) / 8), 22050)

@@ -1,6 +1,7 @@
 """Finding variants by name and by path."""
 
 import inspect
+import os
 import re
 import shutil
 import subprocess
@@ -86,6 +87,21 @@ def test_hyper_parameters_that_a_run_cannot_store_are_refused(tmp_path):
     )
     with pytest.raises(InputError, match="Mine: activation is type .*ReLU.*, which a run cannot"):
         zoo.load_model(path)(Dims(3, (8, 8)))
+
+
+def test_the_source_of_a_file_is_its_text(tmp_path):
+    (tmp_path / "own.py").write_bytes(b"\xef\xbb\xbf" + zoo.source("mlp").encode())
+    assert zoo.source(str(tmp_path / "own.py")) == zoo.source("mlp")
+    assert zoo.describe(str(tmp_path / "own.py")) == zoo.describe("mlp")
+    (tmp_path / "odd.py").write_bytes(b"\xff\xff")
+    os.mkfifo(tmp_path / "pipe.py")
+    for name, why in (
+        ("none.py", "No such file or directory"),
+        ("odd.py", "it is no text in utf-8"),
+        ("pipe.py", "it is no regular file"),
+    ):
+        with pytest.raises(InputError, match=rf"{name}' \({why}\); give a name or a .py file in"):
+            zoo.source(str(tmp_path / name))
 
 
 def test_missing_file(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.tags import TagTable
-from pyrosynth.errors import InputError, PyrosynthError, require_type, unknown
+from pyrosynth.errors import InputError, PyrosynthError, checked_path, require_type, unknown
 from pyrosynth.modeling import Variant, with_recipe
 from pyrosynth.training import zoo
 from pyrosynth.training.arguments import new_variant, require_hyperparameter, shape_of
@@ -68,7 +68,7 @@ def model_entries(
     given = [one for model in models for one in (listed if model == "all" else (str(model),))]
     names: dict[str, str] = {}
     for model in dict.fromkeys(given):
-        path = Path(model)
+        path = checked_path("model", model)
         is_file = path.suffix.lower() == ".py"
         if is_file and not path.is_file():
             raise InputError(f"no model file '{model}'; give the name of a model or a .py file")

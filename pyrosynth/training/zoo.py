@@ -14,7 +14,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pyrosynth.errors import InputError, RunError, checked_name, checked_path
+from pyrosynth.errors import (
+    InputError,
+    RunError,
+    checked_name,
+    checked_path,
+    reading,
+    regular_file,
+)
 
 if TYPE_CHECKING:
     from pyrosynth.modeling import Variant
@@ -56,8 +63,10 @@ def load_model(name_or_path: "str | Path | type[Variant]") -> "type[Variant]":
 
 
 def source(name: str) -> str:
-    """Return the source of a variant, to start one's own from."""
-    return _file(name).read_text(encoding="utf-8-sig")
+    """Return the source of a variant, by name or ``.py`` file, to start one's own from."""
+    file = _file(name)
+    with reading(InputError, f"cannot read model '{name}'", "give a name or a .py file in UTF-8"):
+        return regular_file(file).read_text(encoding="utf-8-sig")
 
 
 def describe(name: str) -> str:
@@ -214,6 +223,8 @@ def _class(given: Any) -> "type[Variant]":
 
 
 def _file(name: str) -> Path:
+    if isinstance(name, str) and name.lower().endswith(".py"):
+        return checked_path("model file", name)
     if isinstance(name, str) and name not in list_models() and os.path.isfile(name):
         raise InputError(f"'{name}' is a file, but a file of a model ends in .py; rename it")
     checked_name("model", name, list_models())
