@@ -295,6 +295,17 @@ def test_what_may_not_be_read_is_not_said_to_be_damaged(here, tmp_path, closed):
     assert "damaged" not in said
 
 
+def test_a_table_that_may_not_be_read_is_said_to_be_that(here, tmp_path):
+    table = tmp_path / "presets.csv"
+    table.write_text("name,P1\na,0.5\n")
+    table.chmod(0)
+    out = tmp_path / "out.json"
+    done = run_without_rights("presets", "voice", table, "--out", out)
+    assert done.returncode == 2
+    assert f"'{table}' cannot be opened (Permission denied); ask its owner" in done.stderr
+    assert "UTF-8" not in done.stderr
+
+
 def test_a_sound_of_the_same_stem_costs_only_itself(refused, here, tmp_path):
     shutil.copy(here / "good.wav", tmp_path / "good.aiff")
     shutil.copy(here / "good.wav", tmp_path / "other.wav")

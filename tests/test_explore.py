@@ -30,6 +30,7 @@ from pyrosynth.explore.morphing import GRID, METHODS, smooth_leg
 from pyrosynth.explore.ranking import sensitivity, title
 from pyrosynth.explore.result import PLAYERS
 from pyrosynth.explore.steering import move
+from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.knobs import titles
 from pyrosynth.training.fit import fit
 from pyrosynth.training.run import load_run
@@ -796,6 +797,22 @@ def test_a_part_of_which_a_file_may_not_be_read_costs_only_itself(run, folder, t
         for part, file in closed.items()
     ]
     assert (out / "nearest" / "data.nc").is_file()
+
+
+def test_as_many_presets_are_near_as_there_are(space):
+    """A known preset is not told for itself; any other sound may be nearest to each of them."""
+    bank = replace(space.bank, **{
+        field: getattr(space.bank, field)[:2]
+        for field in ("values", "names", "rows", "codes", "missed")
+    })  # fmt: skip
+    two = Posterior(space.posterior.run, bank)
+    x = bank.sounds([0])[0]
+    assert [len(explore.nearest_presets(two, x, k)) for k in (None, 1, 2)] == [2, 1, 2]
+    assert len(explore.nearest_presets(two, bank.names[0])) == 1
+    with pytest.raises(InputError, match="k 3: give an integer from 1 to 2"):
+        explore.nearest_presets(two, x, 3)
+    with pytest.raises(InputError, match="k 2: give an integer from 1 to 1"):
+        explore.nearest_presets(two, bank.names[0], 2)
 
 
 @pytest.mark.parametrize(

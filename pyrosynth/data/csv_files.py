@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pyrosynth.errors import InputError, read_limited, reason
+from pyrosynth.errors import InputError, read_limited, reading
 
 LARGEST_FILE = 2**28  # bytes
 SEPARATORS = (",", ";", "\t")
@@ -28,14 +28,11 @@ def read_csv(
     Raises:
         InputError: The file cannot be read, or while its lines are read: it is no CSV.
     """
-    try:
+    failure = f"cannot read {what} from '{path}'"
+    with reading(InputError, failure, "give a CSV file in UTF-8"):
         content = read_limited(path, LARGEST_FILE)
         wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
         text = content.decode("utf-16" if wide else "utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"cannot read {what} from '{path}' ({reason(error)}); give a CSV file in UTF-8"
-        ) from error
     header = next((line for line in text.splitlines() if line.strip()), "").replace('"', "")
     separator = next(
         (s for s in SEPARATORS if any(cell.strip() in known for cell in header.split(s))), ","

@@ -139,8 +139,8 @@ def nearest_presets(
         raise InputError(
             f"a sound is {shown(sound)}; give a known preset's name, a sound file, or features"
         )
-    most = len(space) - 1
-    k = max(1, min(N_NEAREST, most)) if k is None else integer("k", k, 1, most)
+    most = len(space) - (own is not None)
+    k = min(N_NEAREST, most) if k is None else integer("k", k, 1, most)
     near, lsd = (row[0] for row in space.bank.nearest(x[None], k + (own is not None)))
     near, lsd = near[near != own][:k], lsd[near != own][:k]
     data = _dataset(
