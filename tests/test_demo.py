@@ -1,5 +1,6 @@
 """The demonstration at smoke size: complete, honest about its synth, and not done twice."""
 
+import json
 import re
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from pyrosynth.cli.demo import SMOKE, demo
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.evaluation import methods
+from pyrosynth.files import MARK
 from pyrosynth.synths import amsynth
 
 
@@ -48,6 +50,23 @@ def test_demo(few_presets, tmp_path, monkeypatch):
     before = state(tmp_path)
     assert demo(tmp_path, sizes=SMOKE, workers=1, say=lines.append)["methods"] == facts["methods"]
     assert state(tmp_path) == before
+
+    answer = tmp_path / "voice" / "infer" / "string-and-flute"
+    for name in ("render.wav", "report.html"):
+        (answer / name).unlink()
+    demo(tmp_path, sizes=SMOKE, workers=1, say=lines.append)
+    assert state(tmp_path).keys() == before.keys()
+    assert (answer / "report.html").is_file()
+
+    (answer / "render.wav").unlink()  # as if the synth had failed to play the preset once more
+    mark = json.loads((answer / MARK).read_text())
+    del mark["files"]["render.wav"]
+    (answer / MARK).write_text(json.dumps(mark))
+    facts = json.loads((answer / "preset.json").read_text())
+    (answer / "preset.json").write_text(json.dumps({**facts, "advice": "no render.wav"}))
+    demo(tmp_path, sizes=SMOKE, workers=1, say=lines.append)
+    assert any(line.endswith("string-and-flute.wav: no render.wav") for line in lines)
+    assert (tmp_path / "report.html").read_text().count("<audio") == 2
 
 
 def test_unknown_synth(tmp_path):

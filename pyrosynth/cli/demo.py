@@ -22,7 +22,7 @@ from pyrosynth.errors import SynthError, counted, read_json, unknown
 from pyrosynth.evaluation.check import check
 from pyrosynth.evaluation.scores import BANK, REFERENCE, answer_name
 from pyrosynth.evaluation.tables import check_table
-from pyrosynth.files import claim, writable, write_bytes
+from pyrosynth.files import claim, missing_files, writable, write_bytes
 from pyrosynth.inference.infer import REPORT, SOUND, Failed, Inferred, infer_sounds
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.report import (
@@ -229,7 +229,10 @@ def _infer(
     seed: int,
     workers: int | None,
 ) -> tuple[list[Inferred], list[Failed]]:
-    """Infer the sounds; folders that an earlier run left are made anew."""
+    """Infer the sounds; folders that an earlier run left, or that lack files, are made anew.
+
+    An answer whose preset the synth failed to play once more, which has no sound, has failed.
+    """
 
     def infer(force: bool) -> tuple[list[Inferred], list[Failed]]:
         return infer_sounds(
@@ -239,7 +242,11 @@ def _infer(
 
     found, failed = infer(force=False)
     left = any((folder / Path(one.sound).stem).exists() for one in failed)  # of another sound
-    return infer(force=True) if left or not all(item.same for item in found) else (found, failed)
+    if left or any(not item.same or missing_files(Path(item.folder)) for item in found):
+        found, failed = infer(force=True)
+    silent = [item for item in found if not (Path(item.folder) / SOUND).is_file()]
+    failed += [Failed(item.sound, item.advice) for item in silent]
+    return [item for item in found if item not in silent], failed
 
 
 def _verdict(summary: dict[str, Any]) -> list[str]:
