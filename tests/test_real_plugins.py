@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 import soundfile
+from toys import SMALL
 
 from pyrosynth.audio.io import Note, save_audio
 from pyrosynth.cli.app import main
@@ -16,19 +17,20 @@ from pyrosynth.synths import load_synth
 from pyrosynth.synths.presets import Preset
 
 JX10, XSYNTH = "http://drobilla.net/plugins/mda/JX10", "/usr/lib/dssi/xsynth-dssi.so#Xsynth"
-SMALL = ("--minutes", "0.03", "--hold", "0.3", "--duration", "0.5", "--workers", "1")
+QUICK = ("--minutes", "0.02", "--hold", "0.2", "--duration", "0.3", "--workers", "1")
+NETWORKS = [f"--set={key}={json.dumps(value)}" for key, value in SMALL["flow_audio"].items()]
 
 
 @pytest.mark.plugin
 @pytest.mark.parametrize("plugin", [JX10, XSYNTH])
 def test_a_plugin_is_learnt_and_its_presets_come_back_as_it_reads_them(plugin, tmp_path, capfd):
     run, found, page = tmp_path / "run", tmp_path / "found", tmp_path / "page"
-    assert main(["learn", plugin, "--out", str(run), *SMALL]) == 0
+    assert main(["learn", plugin, "--out", str(run), *QUICK, *NETWORKS]) == 0
     synth = load_synth(plugin)
     sound = tmp_path / "mine.wav"
     posterior = Posterior.load(run)
     rate = posterior.run.features.sample_rate
-    note = Note(pitch=57, hold_seconds=0.3, duration_seconds=0.5)
+    note = Note(pitch=57, hold_seconds=0.2, duration_seconds=0.3)
     save_audio(sound, synth.render(posterior.bank.values[0], note, rate), rate)
     infer = ["infer", str(run), str(sound), "--out", str(found), "--budget", "8", "--draws", "2"]
     assert main([*infer, "--workers", "1"]) == 0
