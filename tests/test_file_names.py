@@ -73,6 +73,9 @@ def test_a_path_after_an_equals_sign_or_from_python_may_begin_with_a_tilde(tmp_p
     infer = ["infer", "~/run", "~/tone.wav", "--budget=2", "--draws=2", "--workers=1"]
     assert main([*infer, "--out=~/found"]) == 0
     assert main(["tags", "~/data", "--out=~/tags.csv"]) == 0
+    (home / "synth.json").write_text("{}")
+    with pytest.raises(InputError, match=f"'{home}/synth.json'"):  # which is there
+        load_synth("~/synth.json")
     assert len(read_tags("~/tags.csv", ps.open_dataset("~/data")).tags) == len(DESCRIBED)
     assert main(["export", "~/run", "--out=~/small"]) == 0
     (home / "own.py").write_text(zoo.source("mlp"))

@@ -44,7 +44,7 @@ from pyrosynth.live.osc_packets import write
 from pyrosynth.live.page_state import PageState
 from pyrosynth.live.searching import FIRST_EACH, SHOWN, begin, shown
 from pyrosynth.live.server import serve
-from pyrosynth.live.static_site import write_site
+from pyrosynth.live.static_site import mp3, write_site
 from pyrosynth.synths.voice_params import SPACE
 
 WAIT = 180.0  # seconds; machines are busy
@@ -1041,6 +1041,18 @@ def test_a_place_on_the_plane_is_a_mixture_of_presets_around_it(live):
     (left, right), (bottom, top) = page.plane_ends
     assert {frozenset((left, right)), frozenset((bottom, top))} <= ends
     assert left != bottom
+
+
+@pytest.mark.parametrize(
+    ("rate", "written"),
+    [(96000, 48000), (50000, 48000), (44100, 44100), (9000, 8000), (6000, 8000)],
+)
+def test_sounds_of_a_static_site_have_a_rate_that_mp3_has(rate, written):
+    sound = 0.5 * np.sin(2 * np.pi * 500 * np.arange(rate) / rate).astype(np.float32)
+    heard, at = soundfile.read(io.BytesIO(mp3(sound, rate)))
+    assert (at, len(heard)) == (written, pytest.approx(written, abs=3000))
+    spectrum = np.abs(np.fft.rfft(heard[: written // 2]))
+    assert 2 * spectrum.argmax() == pytest.approx(500, abs=3)
 
 
 def test_a_static_site_is_a_whole_folder(live, tmp_path):

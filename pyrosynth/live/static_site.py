@@ -42,6 +42,7 @@ PAGES = Path(__file__).parent / "page"
 STEPS = (-2.0, -1.0, 1.0, 2.0)  # of each sweep, from where the preset is
 DIGITS = 7  # of the values of presets
 SHADES = 32  # of the pictures
+RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # of MP3, in Hz
 COMPRESSION = 0.8  # of sounds, of 1 at most: about 14 kB for 4 s
 
 Point = dict[str, Any]
@@ -243,11 +244,19 @@ class _Writer:
 
     def sound(self, audio: Audio, x: Array, file: str) -> Point:
         """Write a sound and return what the page shows of it."""
-        rate = self.live.posterior.run.features.sample_rate
-        whole = np.clip(audio, -1, 1)
-        content = encoded(whole, rate, format="MP3", compression_level=COMPRESSION)
+        content = mp3(audio, self.live.posterior.run.features.sample_rate)
         (self.folder / "sounds" / f"{file}.mp3").write_bytes(content)
         return {"sound": f"sounds/{file}.mp3", **self.page.seen(audio, x, SHADES)}
+
+
+def mp3(audio: Audio, sample_rate: int) -> bytes:
+    """Return audio (n_samples,) as an MP3 file, at the highest rate up to its own that MP3 has."""
+    import soxr
+
+    rate = max((one for one in RATES if one <= sample_rate), default=RATES[0])
+    if rate != sample_rate:
+        audio = soxr.resample(audio, sample_rate, rate)
+    return encoded(np.clip(audio, -1, 1), rate, format="MP3", compression_level=COMPRESSION)
 
 
 def _short(point: Point) -> Point:

@@ -67,7 +67,8 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
         SynthError: The plugin is missing or not usable.
     """
     if not str(name_or_path).startswith(URI):
-        checked_path("synth", name_or_path)
+        path = checked_path("synth", name_or_path)
+        name_or_path = path if str(name_or_path).startswith("~") else name_or_path
     text = os.fspath(name_or_path)
     make: Callable[..., Synth]
     module, _, name = text.partition(":")
