@@ -24,8 +24,9 @@ from tqdm import tqdm
 from benchmarks.outside.families import FAMILIES, Sound
 from benchmarks.outside.players import Job, packages
 from pyrosynth.audio.background import fit_length
-from pyrosynth.audio.io import Audio, Note, load_audio, save_audio
+from pyrosynth.audio.io import Audio, load_audio, save_audio
 from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.note import Note
 from pyrosynth.audio.tuning import tune
 from pyrosynth.cli.process import run_program
 from pyrosynth.errors import InputError

@@ -143,8 +143,8 @@ def main() -> None:
         search.run(ways[0], budget=1)
         six = measured(lambda i: search.run(ways[i], budget=1), len(ways))
         rows.append(("six candidates, without their renders' processor time", *six))
-        live._kept.clear()
-        pid = live._renderer.workers[0].pid
+        live._sounds._kept.clear()
+        pid = live._sounds.renderer.workers[0].pid
         rows.append(("render", *measured(lambda i: live.render(values[i]), len(values), pid)))
         load = os.getloadavg()[0]
         print(f"{os.cpu_count()} cores, load {load:.1f}; milliseconds")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from pyrosynth import synths
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.cli.process import run_program
 from pyrosynth.synths.presets import distinct, preset_array
 from pyrosynth.synths.rendering import Renderer

@@ -22,7 +22,7 @@ import torch
 from scipy.stats import kstest
 from tqdm import tqdm
 
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.cli.options import settings
 from pyrosynth.cli.process import run_program
 from pyrosynth.data.dataset import Dataset, render_dataset

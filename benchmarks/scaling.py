@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from benchmarks.scaling_figures import Facts, draw
 from benchmarks.train import noise
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.cli.process import run_program
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset, open_dataset, render_dataset

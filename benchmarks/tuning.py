@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pyrosynth.audio.background import fit_length
-from pyrosynth.audio.io import Audio, Note
+from pyrosynth.audio.io import Audio
 from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.note import Note
 from pyrosynth.audio.tuning import tune
 from pyrosynth.cli.process import run_program
 from pyrosynth.errors import InputError

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.cli.process import run_program
 from pyrosynth.errors import InputError
 from pyrosynth.evaluation.compare import provenance

@@ -19,7 +19,8 @@ from pyrosynth._version import __version__ as __version__
 if TYPE_CHECKING:  # what type checkers and editors see; the same names as below
     from pyrosynth import audio, data, evaluation, explore, inference, modeling, plots, statistics
     from pyrosynth.audio.features import FeatureSpec
-    from pyrosynth.audio.io import Note, load_audio, save_audio
+    from pyrosynth.audio.io import load_audio, save_audio
+    from pyrosynth.audio.note import Note
     from pyrosynth.data.bank import Bank
     from pyrosynth.data.dataset import Dataset, open_dataset, render_dataset
     from pyrosynth.errors import PyrosynthError
@@ -59,7 +60,8 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     ),
     submod_attrs={
         "audio.features": ["FeatureSpec"],
-        "audio.io": ["Note", "load_audio", "save_audio"],
+        "audio.io": ["load_audio", "save_audio"],
+        "audio.note": ["Note"],
         "data.bank": ["Bank"],
         "data.dataset": ["Dataset", "open_dataset", "render_dataset"],
         "errors": ["PyrosynthError"],

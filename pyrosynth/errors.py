@@ -9,27 +9,20 @@
 Every message is a line of at most 300 printable characters: the value, the rule, the next step.
 """
 
-import json
 import math
 import operator
-import os
 import re
-import stat
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 LONGEST = 300  # characters of a message
 MOST = 10**6  # draws, renders of a search, or presets of a step: beyond it memory runs out
 DETAILS = re.compile(r" in [\d.]+m?s, after .*?retry_timeout: \w+|\s*Debug source:.*", re.DOTALL)
 """What object stores tell their makers: how often was tried, and what each part of them said."""
-URL = re.compile(r"[a-z][\w+.-]*://", re.IGNORECASE)  # how one begins
-LARGEST_JSON = 2**26  # bytes
-DEEPEST = 200  # folders of a path: Python makes and removes nested ones by recursion
 LARGEST_SEED = 2**63 - 1  # the largest that both NumPy and torch take
 
 
@@ -96,8 +89,14 @@ def reading(failure: Callable[[str], PyrosynthError], what: str, advice: str) ->
         yield
     except Exception as error:
         if isinstance(error, PermissionError) and error.filename:
-            what, advice = f"'{error.filename}' cannot be opened", "ask its owner to let you"
+            raise failure(not_opened(error)) from error
         raise failure(f"{what} ({reason(error)}); {advice}") from error
+
+
+def not_opened(error: OSError) -> str:
+    """Say of a file or folder that cannot be opened, and which may be whole, what to do."""
+    advice = "ask its owner to let you" if isinstance(error, PermissionError) else "see to it"
+    return f"'{error.filename}' cannot be opened ({reason(error)}); {advice}"
 
 
 def reason(error: BaseException) -> str:
@@ -123,99 +122,6 @@ def line_of(error: BaseException, module: str) -> str:
     file = getattr(sys.modules.get(module), "__file__", None)
     lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == file]
     return f" in line {lines[-1]}" if lines else ""
-
-
-def checked_path(what: str, path: Any) -> Path:
-    """Return a path, ``~`` being the home, that the file system can take; it need not be there.
-
-    Args:
-        what: What an error calls it, such as ``"sound file"``.
-        path: What was given.
-
-    Raises:
-        InputError: It is no path, too long, or cannot be reached.
-    """
-    require_type(what, path, (str, os.PathLike), "the path of a file or folder")
-    try:
-        if path == "":  # as of a shell's variable that is not set; it would be "."
-            raise ValueError("it is empty")
-        if URL.match(str(path)):  # of which Path would drop a slash
-            raise ValueError("it is a URL, where only datasets go")
-        checked = Path(path if os.path.lexists(path) else os.path.expanduser(path))
-        if str(checked)[:1] == "~":  # a file here that is called so, not the home
-            checked = checked.absolute()
-        if len(checked.parts) > DEEPEST:
-            raise ValueError(f"it is nested {len(checked.parts)} deep, {DEEPEST} at most")
-        with suppress(FileNotFoundError, NotADirectoryError):
-            os.lstat(checked)
-    except (OSError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{what} {str(path)!r} is no usable path ({reason(error)}); give another"
-        ) from error
-    return checked
-
-
-def regular_file(path: str | Path) -> Path:
-    """Return the path of a file that a library opens itself; for a pipe it would wait for ever.
-
-    Raises:
-        OSError, ValueError: It is not there, or no regular file.
-    """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError("it is no regular file")
-    return Path(path)
-
-
-def read_limited(path: str | Path, most: int) -> bytes:
-    """Read a file that may be anything, without taking more memory than its kind needs.
-
-    Args:
-        path: The file.
-        most: Bytes that one of its kind has at most.
-
-    Raises:
-        OSError: It cannot be read.
-        ValueError: It is larger.
-    """
-
-    def at_once(name: str, flags: int) -> int:
-        """Open a file; a pipe that nobody writes to is empty, instead of awaited for ever."""
-        return os.open(name, flags | os.O_NONBLOCK)
-
-    with open(path, "rb", opener=at_once) as opened:
-        os.set_blocking(opened.fileno(), True)
-        content = opened.read(most + 1)
-    if len(content) > most:
-        raise ValueError(f"it is larger than {most >> 20} MiB")
-    return content
-
-
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file that pyrosynth wrote, or something else that has taken its place.
-
-    Args:
-        path: The file.
-
-    Raises:
-        OSError: It cannot be read.
-        ValueError: It is no JSON, or larger than 64 MiB.
-        RecursionError: It is nested too deeply.
-    """
-    return json.loads(read_limited(path, LARGEST_JSON))
-
-
-def unrepeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a dictionary of the keys and values of a JSON object that people may have edited.
-
-    Raises:
-        ValueError: A key is there twice, of which JSON would take the last without a word.
-    """
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"'{key}' is there twice")
-        found[key] = value
-    return found
 
 
 def unknown(kind: str, name: Any, known: Iterable[str]) -> InputError:

@@ -33,7 +33,7 @@ def complain(audio):
 
 def once(plugin, out):
     from pyrosynth import synths
-    from pyrosynth.audio.io import Note
+    from pyrosynth.audio.note import Note
     from pyrosynth.synths.rendering import Renderer
 
     synth = synths.load_synth(plugin)
@@ -45,7 +45,7 @@ def once(plugin, out):
 
 def forever(plugin, mode):
     from pyrosynth import synths
-    from pyrosynth.audio.io import Note
+    from pyrosynth.audio.note import Note
     from pyrosynth.synths.rendering import Renderer
 
     synth = synths.load_synth(plugin)

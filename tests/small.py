@@ -13,7 +13,7 @@ from plain import PLAIN
 from toys import SMALL
 
 from pyrosynth import synths
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.data.dataset import open_dataset, render_dataset
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.training.fit import fit

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from rights import run_without_rights
 
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.files import MARK
 from pyrosynth.synths import from_spec

@@ -8,7 +8,7 @@ import torch
 
 import pyrosynth as ps
 from pyrosynth.audio import descriptors, metrics
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.gathering import drawn_presets, gather, read_presets
 from pyrosynth.data.labeling import descriptor_tags, name_tags

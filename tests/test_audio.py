@@ -15,7 +15,8 @@ from pyrosynth.audio.background import fit_length, load_note, measure_background
 from pyrosynth.audio.decoder_notes import decoder_errors
 from pyrosynth.audio.descriptors import describe
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note, load_audio, save_audio, wav_bytes
+from pyrosynth.audio.io import load_audio, save_audio, wav_bytes
+from pyrosynth.audio.note import Note
 from pyrosynth.audio.tuning import tune
 from pyrosynth.errors import InputError
 

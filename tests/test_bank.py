@@ -6,8 +6,8 @@ import pytest
 from plain import PLAIN
 
 from pyrosynth import synths
-from pyrosynth.audio.io import Note
 from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.note import Note
 from pyrosynth.data.augmentation import PRIORS, augment
 from pyrosynth.data.bank import Bank, principal_axes
 from pyrosynth.data.dataset import render_dataset

@@ -15,8 +15,8 @@ from small import small_run
 from test_report import assert_self_contained
 
 from pyrosynth.audio.descriptors import NAMES, describe
-from pyrosynth.audio.io import Note
 from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import DataError, InputError
 from pyrosynth.evaluation import check as checks
 from pyrosynth.evaluation import methods, runner

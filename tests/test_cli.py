@@ -250,7 +250,7 @@ def test_infer(call, run, tmp_path):
     preset = Preset.load(folder / "preset.json", "plain")
     audio, rate = soundfile.read(folder / "render.wav", dtype="float32")
     assert (rate, audio.ndim) == (22050, 1)
-    from pyrosynth.audio.io import Note
+    from pyrosynth.audio.note import Note
 
     played = synth.render(preset.array(synth.param_space), Note(**facts["note"]), rate)
     np.testing.assert_array_equal(audio, played)

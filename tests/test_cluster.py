@@ -24,7 +24,7 @@ from toys import SMALL
 from pyrosynth import synths
 from pyrosynth.audio.descriptors import SoundSummary
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.cli.app import main
 from pyrosynth.data.dataset import open_dataset, render_dataset
 from pyrosynth.errors import DataError, InputError, SynthError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pyrosynth import synths
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.cli.app import main
 from pyrosynth.cli.learn_summary import controls_lines
 from pyrosynth.data.dataset import open_dataset

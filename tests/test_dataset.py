@@ -14,7 +14,7 @@ from plain import PLAIN, Plain
 
 from pyrosynth import synths
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.data.dataset import open_dataset, render_dataset
 from pyrosynth.data.render import STD_FLOOR, split_human
 from pyrosynth.data.splits import DB, SPLITS

@@ -8,7 +8,7 @@ import pytest
 from plain import PLAIN
 
 from pyrosynth import synths
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths import discovery
 from pyrosynth.synths.description import DescribedControl, Description, read_description

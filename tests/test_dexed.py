@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pyrosynth import synths
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.dexed import cartridges
 from pyrosynth.synths.dx7 import SPACE, read_syx, write_syx

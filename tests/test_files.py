@@ -13,7 +13,8 @@ from obstore.exceptions import GenericError
 from rights import python_without_rights
 
 from pyrosynth import files
-from pyrosynth.errors import LONGEST, InputError, PyrosynthError, one_line, read_limited, reason
+from pyrosynth.errors import LONGEST, InputError, PyrosynthError, one_line, reason
+from pyrosynth.files import read_limited
 
 FOREIGN = b"a recording that exists once"
 

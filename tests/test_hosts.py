@@ -13,7 +13,7 @@ import pytest
 from rights import run_without_rights
 
 from pyrosynth import synths
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.data.gathering import gather
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.live.files import SessionFiles

@@ -16,7 +16,7 @@ from pyrosynth.audio.metrics import log_distance
 from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.inference.hearing import Hearing
-from pyrosynth.live import engine as live_module
+from pyrosynth.live import sounds
 from pyrosynth.live.controls import LONGEST_STEP
 from pyrosynth.live.engine import Live
 from pyrosynth.live.files import SessionFiles
@@ -219,7 +219,7 @@ def test_a_tone_is_heard_and_both_renderers_play_before_they_are_wanted(live):
 
 
 def test_what_is_rendered_is_remembered_up_to_a_limit(live, monkeypatch):
-    monkeypatch.setattr(live_module, "KEPT", 2)
+    monkeypatch.setattr(sounds, "KEPT", 2)
     values = [live.space.values(z) for z in live.space.z[10:14]]
     first = live.render(values[0])
     assert live.render(values[0]) is first

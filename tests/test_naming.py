@@ -12,7 +12,7 @@ from small import small_dataset
 from toys import SMALL
 
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.audio.qualities import QUALITIES, qualities
 from pyrosynth.cli.app import main
 from pyrosynth.data.dataset import render_dataset

@@ -21,7 +21,7 @@ from small import small_dataset
 from toys import SMALL
 
 from pyrosynth.audio.descriptors import NAMES
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live import connections, files, osc

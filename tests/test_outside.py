@@ -15,7 +15,7 @@ from benchmarks.outside.families import FAMILIES, Family, Sound, find, programs
 from benchmarks.outside.make import make
 from benchmarks.outside.players import PEAK
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.audio.pitch import pitch
 from pyrosynth.errors import DataError, InputError, SynthError
 from pyrosynth.synths.amsynth import data_folder

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.inference import pictures
 from pyrosynth.plots import BLUE, GREEN, GREY, ORANGE
 from pyrosynth.synths.params import Param, ParamSpace

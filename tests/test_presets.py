@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.presets import Preset, distinct, preset_array, preset_json

@@ -9,7 +9,8 @@ import pytest
 import soundfile
 from toys import SMALL
 
-from pyrosynth.audio.io import Note, save_audio
+from pyrosynth.audio.io import save_audio
+from pyrosynth.audio.note import Note
 from pyrosynth.cli.app import main
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live.engine import Live

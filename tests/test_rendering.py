@@ -17,7 +17,7 @@ import pytest
 import renderings
 
 from pyrosynth import synths
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.presets import Preset, preset_array
 from pyrosynth.synths.probing import probe_isolation

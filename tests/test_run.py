@@ -12,7 +12,7 @@ from small import small_run
 from toys import SMALL, toy_data
 
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import DataError, InputError, RunError
 from pyrosynth.modeling import Temperature, Variant
 from pyrosynth.modeling.bijections import Permutation

@@ -38,12 +38,13 @@ from pyrosynth.inference.hearing import TRIED, Hearing, open_search, refine
 from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live import connections, osc, plane, searching, web
-from pyrosynth.live.engine import WAITING, Live
+from pyrosynth.live.engine import Live
 from pyrosynth.live.files import IN_FILE
 from pyrosynth.live.osc_packets import write
 from pyrosynth.live.page_state import PageState
 from pyrosynth.live.searching import FIRST_EACH, SHOWN, begin, shown
 from pyrosynth.live.server import serve
+from pyrosynth.live.sounds import WAITING
 from pyrosynth.live.static_site import mp3, write_site
 from pyrosynth.synths.voice_params import SPACE
 
@@ -540,12 +541,12 @@ def test_a_point_comes_with_its_sound_where_that_is_wanted_and_can_be_had(live):
     ((_, alone, _),) = ask(live, post("/api/sound", {"values": point["values"]}))
     assert sound == json.loads(alone)
     for _ in range(WAITING):
-        assert live._waiting.acquire(blocking=False)
+        assert live._sounds._waiting.acquire(blocking=False)
     try:
         moved["to"] = {"brightness": -1.5}
         ((status, content, _),) = ask(live, post("/api/point", {**moved, "sound": True}))
     finally:
-        live._waiting.release(WAITING)
+        live._sounds._waiting.release(WAITING)
     assert (status, "sound" in json.loads(content)) == (200, False)
 
 

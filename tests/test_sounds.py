@@ -8,8 +8,9 @@ from pyrosynth.audio import background, descriptors, metrics, timbre
 from pyrosynth.audio.closeness import FULL, OUT_OF_REACH, closeness, short_advice, weighed
 from pyrosynth.audio.example import RATE, plucked_string, save_example, string_and_flute
 from pyrosynth.audio.features import FeatureSpec, loudest, match_loudness
-from pyrosynth.audio.io import Note, load_audio, wav_bytes
+from pyrosynth.audio.io import load_audio, wav_bytes
 from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.note import Note
 from pyrosynth.audio.pitch import pitch, pitch_error
 from pyrosynth.audio.pitch_tracking import levels
 from pyrosynth.audio.qualities import qualities

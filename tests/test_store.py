@@ -189,7 +189,7 @@ def test_a_chunk_that_may_not_be_read_is_not_called_damaged(full, closed):
     head = "from pathlib import Path; from pyrosynth.data.store import Store; "
     said = python_without_rights("-c", head + read).stderr.splitlines()[-1]
     file = str(full.path / closed)
-    assert re.search(f"'{file}[^']*' cannot be read .Permission denied.; ask its owner", said)
+    assert re.search(f"'{file}[^']*' cannot be opened .Permission denied.; ask its owner", said)
     assert "damaged" not in said
     assert "delete" not in said
 

@@ -240,7 +240,7 @@ def test_a_pitch_is_tracked_without_what_it_does_not_need():
     """`librosa.effects` imports scikit-learn, a fifth of what librosa takes; torch takes more."""
     done = python(
         "import sys, numpy as np\n"
-        "from pyrosynth.audio.io import Note\n"
+        "from pyrosynth.audio.note import Note\n"
         "from pyrosynth.audio.tuning import tune\n"
         "hum = 0.3 * np.sin(2 * np.pi * 196.0 * np.arange(11025) / 22050)\n"
         "print(tune(hum, 22050, Note()).note.name, {'sklearn', 'torch'} & {*sys.modules})"

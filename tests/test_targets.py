@@ -65,9 +65,7 @@ def test_a_folder_that_may_not_be_read_is_named(dataset, folder):
     )
     done = python_without_rights("-c", script)
     closed = f"{folder}/closed"
-    said = (
-        f"cannot read the folder '{closed}' (Permission denied); let yourself in, or leave it out"
-    )
+    said = f"'{closed}' cannot be opened (Permission denied); ask its owner to let you"
     assert done.stdout == f"{['a', 'c', 'more/b']} { ({closed: said}) }\n", done.stderr
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.audio.timbre import NAMES, Timbre
 
 RATE, PITCH = 22050, 69

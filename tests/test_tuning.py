@@ -17,8 +17,9 @@ from plain import FAILS
 from pyrosynth.audio.background import fit_length
 from pyrosynth.audio.coverage import coverage_advice
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note, save_audio
+from pyrosynth.audio.io import save_audio
 from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.note import Note
 from pyrosynth.audio.pitch import pitch as yin
 from pyrosynth.audio.pitch_tracking import load_librosa
 from pyrosynth.audio.tuning import tune

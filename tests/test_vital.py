@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pyrosynth import synths
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.cli.app import main
 from pyrosynth.data.gathering import gather
 from pyrosynth.errors import InputError, SynthError

@@ -10,7 +10,7 @@ import torch
 from benchmarks.voice import Mel
 from pyrosynth import synths
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError
 from pyrosynth.synths import voice_controls, voice_sound
 from pyrosynth.synths.presets import distinct, preset_array

@@ -16,7 +16,7 @@ import pytest
 from toys import SMALL
 
 from pyrosynth import synths
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.data.dataset import render_dataset
 from pyrosynth.data.gathering import gather
 from pyrosynth.errors import InputError, SynthError

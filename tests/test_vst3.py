@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pyrosynth import synths
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.hosts.formats import open_plugin
 from pyrosynth.synths.hosts.vstpreset import VstPreset

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import benchmarks.outside
 from benchmarks.outside.families import FAMILIES
 from benchmarks.outside.make import make
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.cli.process import run_program
 from pyrosynth.errors import counted
 

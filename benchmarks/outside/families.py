@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import SynthError
 from pyrosynth.synths.sandbox import private_home
 

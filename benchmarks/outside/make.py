@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.outside.families import FAMILIES, Sound
 from benchmarks.outside.players import PEAK, SILENT, Job, packages, play_all
 from pyrosynth._version import __version__
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import DataError, InputError, unknown
 from pyrosynth.files import writable
 from pyrosynth.synths.rendering import n_cores

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from benchmarks.outside.families import FAMILIES, Family, Sound, environment
 from pyrosynth.audio.background import fit_length
-from pyrosynth.audio.io import Note, load_audio, save_audio
+from pyrosynth.audio.io import load_audio, save_audio
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.amsynth import data_folder
 from pyrosynth.synths.apt import VERSIONS, fetch

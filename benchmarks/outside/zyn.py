@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pyrosynth.audio.io import Note, save_audio
+from pyrosynth.audio.io import save_audio
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import SynthError
 from pyrosynth.synths import ladspa as abi
 from pyrosynth.synths.dssi import param_of_port

@@ -1,4 +1,4 @@
-"""Sound: the note that is played, and mono float32 audio in and out of files."""
+"""Mono float32 audio, in and out of sound files."""
 
 import math
 import os
@@ -6,7 +6,6 @@ import re
 import shutil
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
@@ -17,22 +16,18 @@ from pyrosynth.audio.sound_files import no_sound
 from pyrosynth.errors import (
     InputError,
     checked_name,
-    checked_path,
     counted,
     integer,
-    number,
+    not_opened,
     numbers,
-    require_type,
 )
-from pyrosynth.files import write_bytes
+from pyrosynth.files import checked_path, write_bytes
 
 if TYPE_CHECKING:
     import soundfile
 
 Audio = NDArray[np.float32]
 
-NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")  # of pitches
-SHORTEST_NOTE, LONGEST_NOTE = 0.01, 60.0  # seconds
 WAV_HEADER = 64  # bytes in which libsndfile places what comes before the peaks of a WAV file
 SILENCE = 1e-4  # peak below which a sound counts as silent, -80 dB full scale
 LOUDEST = 1e10  # sample of a sound; integers of 32 bits that were written as floats are below
@@ -48,72 +43,6 @@ HEARD = 1e-3  # share of a sound's energy that must be left at a lower rate
 MOST_RATE, MOST_CHANNELS = 768_000, 1024  # Hz, and of a file that is written
 SUBTYPES = ("PCM_16", "FLOAT")
 BLOCK = 2**18  # samples decoded at a time, over all channels
-
-
-@dataclass(frozen=True)
-class Note:
-    """The note a synth is asked to play.
-
-    Args:
-        pitch: MIDI note number, 0 to 127; 60 is C4.
-        velocity: MIDI velocity, 1 to 127.
-        hold_seconds: Time from note-on to note-off.
-        duration_seconds: Length of the recording, release included, 0.01 to 60.
-
-    Raises:
-        InputError: A number is out of range.
-
-    Example:
-        >>> Note(69).name, Note(duration_seconds=3.5).n_samples(22050)
-        ('A4', 77175)
-    """
-
-    pitch: int = 60
-    velocity: int = 100
-    hold_seconds: float = 3.0
-    duration_seconds: float = 4.0
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        checked = {
-            "pitch": integer("pitch", self.pitch, 0, 127),
-            "velocity": integer("velocity", self.velocity, 1, 127),
-            "hold_seconds": number("hold_seconds", self.hold_seconds),
-            "duration_seconds": number("duration_seconds", self.duration_seconds),
-        }
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
-        if not (
-            0 < self.hold_seconds <= self.duration_seconds
-            and SHORTEST_NOTE <= self.duration_seconds <= LONGEST_NOTE
-        ):
-            raise InputError(
-                f"note held {self.hold_seconds} s of {self.duration_seconds} s: hold must be "
-                f"above 0 and at most the duration, the duration {SHORTEST_NOTE} to "
-                f"{LONGEST_NOTE:.0f} s"
-            )
-
-    @property
-    def name(self) -> str:
-        """The pitch as musicians write it, such as ``C4`` or ``F#3``."""
-        return f"{NAMES[self.pitch % 12]}{self.pitch // 12 - 1}"
-
-    def n_samples(self, sample_rate: int) -> int:
-        """Return the number of samples of the recording."""
-        return int(self.duration_seconds * checked_rate(sample_rate))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as a JSON-ready dictionary; ``Note(**data)`` reads it back."""
-        return asdict(self)
-
-
-def require_note(note: Any) -> None:
-    """Make sure that an argument is a `Note`.
-
-    Raises:
-        InputError: It is something else.
-    """
-    require_type("note", note, Note, "a Note, such as run.note")
 
 
 def checked_rate(sample_rate: Any) -> int:
@@ -199,7 +128,8 @@ def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Aud
             with path.open("rb") as opened:
                 mono, peaks, rate = _decode(opened, said)
         except OSError as error:
-            raise InputError(f"cannot read '{said}' ({error.strerror or error})") from error
+            error.filename = said
+            raise InputError(not_opened(error)) from error
     if not len(mono):
         raise InputError(
             f"'{said}' is empty or cut off: no sound can be read from it; copy it again, or "

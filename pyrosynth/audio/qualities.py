@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.features import FeatureSpec, power_of_each
-from pyrosynth.audio.io import Note, require_note
+from pyrosynth.audio.note import Note, require_note
 
 
 class Quality(NamedTuple):

@@ -6,7 +6,8 @@ import shlex
 from contextlib import suppress
 from pathlib import Path
 
-from pyrosynth.errors import URL, InputError, checked_path, reading
+from pyrosynth.errors import InputError, not_opened, reading
+from pyrosynth.files import URL, checked_path, with_home
 
 SUFFIXES = (  # of sound files, by which they are found in a folder
     ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf",
@@ -25,14 +26,9 @@ def folder_of_sounds(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def sound_files(folder: Path) -> list[Path]:
-    """Return what a folder, and those below it, hold under the names of sound files, sorted."""
-    return sorted(file for file in folder.rglob("*.*") if file.suffix.lower() in SUFFIXES)
-
-
 def no_sound(file: str | os.PathLike[str]) -> str:
     """Say why a path is not that of a sound file, before it is read; empty if it may be one."""
-    path = os.fspath(file) if os.path.lexists(file) else os.path.expanduser(file)
+    path = os.fspath(file) if URL.match(os.fspath(file)) else os.fspath(with_home(file))
     if os.path.isdir(path):
         within = shlex.quote(path.rstrip("/") or "/")
         return f"'{path}' is a folder; name sound files, such as all of one kind: {within}/*.wav"
@@ -41,7 +37,7 @@ def no_sound(file: str | os.PathLike[str]) -> str:
     try:
         os.stat(path)
     except PermissionError as error:
-        return f"cannot read '{path}' ({error.strerror}); let yourself into its folder"
+        return not_opened(error)
     except (OSError, ValueError):
         pass
     if set(path) & set("*?") and not os.path.exists(path):

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from pyrosynth.audio.descriptors import LOWEST_DB, ROLL_OFF, attack_seconds
 from pyrosynth.audio.features import FeatureSpec, require_spec
-from pyrosynth.audio.io import Note, checked_audio, require_note
+from pyrosynth.audio.io import checked_audio
+from pyrosynth.audio.note import Note, require_note
 
 Float = NDArray[np.float64]
 

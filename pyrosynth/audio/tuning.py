@@ -18,11 +18,10 @@ from pyrosynth.audio.io import (
     SHORTEST_SECONDS,
     SILENCE,
     Audio,
-    Note,
     checked_audio,
     checked_rate,
-    require_note,
 )
+from pyrosynth.audio.note import Note, require_note
 from pyrosynth.audio.pitch_tracking import (
     FRAME,
     HOP,

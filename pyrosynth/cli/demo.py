@@ -15,15 +15,17 @@ import numpy as np
 from pyrosynth import plots, synths
 from pyrosynth.audio.closeness import ALIKE, RELATED, TWINS, closeness
 from pyrosynth.audio.example import EXAMPLE, string_and_flute
-from pyrosynth.audio.io import Note, load_audio, save_audio
+from pyrosynth.audio.io import load_audio, save_audio
+from pyrosynth.audio.note import Note
 from pyrosynth.cli.options import plays
 from pyrosynth.data.dataset import Dataset, render_dataset
-from pyrosynth.errors import SynthError, counted, read_json, unknown
+from pyrosynth.errors import SynthError, counted, unknown
 from pyrosynth.evaluation.check import check
 from pyrosynth.evaluation.scores import BANK, REFERENCE, answer_name
 from pyrosynth.evaluation.tables import check_table
-from pyrosynth.files import claim, missing_files, writable, write_bytes
-from pyrosynth.inference.infer import REPORT, SOUND, Failed, Inferred, infer_sounds
+from pyrosynth.files import claim, missing_files, read_json, writable, write_bytes
+from pyrosynth.inference.infer import REPORT, SOUND, infer_sounds
+from pyrosynth.inference.outcome import Failed, Inferred
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.report import (
     SWITCH,

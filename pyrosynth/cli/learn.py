@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.cli.demo import MODEL
 from pyrosynth.cli.learn_summary import advice_lines, controls_lines, next_lines, score_lines
 from pyrosynth.data.dataset import Dataset, render_dataset
@@ -31,9 +31,9 @@ from pyrosynth.data.gathering import (
     read_presets,
 )
 from pyrosynth.data.labeling import HIDDEN, default_tags
-from pyrosynth.errors import InputError, counted, number, read_json, read_limited, reading, reason
+from pyrosynth.errors import InputError, counted, number, reading, reason
 from pyrosynth.evaluation.check import check
-from pyrosynth.files import claim, require_same, write_bytes
+from pyrosynth.files import claim, read_json, read_limited, require_same, write_bytes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.modeling import with_recipe
 from pyrosynth.synths import from_spec

@@ -156,7 +156,7 @@ def learn(
     as_json: Json = False,
 ) -> None:
     """Learn any synth in one command; call it again to go on. Its own code is run."""
-    from pyrosynth.audio.io import Note
+    from pyrosynth.audio.note import Note
     from pyrosynth.cli.learn import MODEL
     from pyrosynth.cli.learn import learn as learn_synth
     from pyrosynth.synths import load_synth

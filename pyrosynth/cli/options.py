@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from pyrosynth.data.location import location
-from pyrosynth.errors import LARGEST_SEED, URL, InputError, one_line
-from pyrosynth.files import typed
-from pyrosynth.synths.user_folders import expanded
+from pyrosynth.errors import LARGEST_SEED, InputError, one_line
+from pyrosynth.files import URL, given_path, typed
 
 if TYPE_CHECKING:
     from pyrosynth.data.dataset import Dataset
@@ -31,18 +30,10 @@ RESULTS: ContextVar[TextIO | None] = ContextVar("RESULTS", default=None)  # wher
 def local_path(text: str) -> Path:
     """Read the path of a file or folder on this machine, ``~`` being the user's home.
 
-    A shell leaves ``~`` alone after ``--out=``.
-
     Raises:
-        InputError: It is empty, which would be the working folder, or a URL, which would be read
-            as a folder such as ``s3:`` here.
+        InputError: It is empty, or a URL, which would be read as a folder such as ``s3:`` here.
     """
-    if not str(text):
-        raise InputError("a path is empty, as of a variable that is not set; give a path")
-    if URL.match(str(text)):
-        raise InputError(f"'{text}' is a URL, where only datasets go; give a path")
-    path = Path(text) if os.path.lexists(text) else expanded(text)
-    return path.absolute() if str(path)[:1] == "~" else path  # a file here that is called so
+    return given_path("path", text)
 
 
 def json_file(text: str) -> Path:
@@ -79,7 +70,7 @@ def midi_note(text: str) -> int:
         InputError: It is no whole number, such as the name of a note; the message says which
             number a name has.
     """
-    from pyrosynth.audio.io import Note
+    from pyrosynth.audio.note import Note
 
     try:
         return int(text)

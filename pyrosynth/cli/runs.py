@@ -74,7 +74,8 @@ def infer(
         raise typer.Exit(2)
     from pyrosynth.audio.closeness import closeness
     from pyrosynth.inference.hearing import note_to_play
-    from pyrosynth.inference.infer import infer_sounds, to_json
+    from pyrosynth.inference.infer import infer_sounds
+    from pyrosynth.inference.outcome import to_json
     from pyrosynth.inference.posterior import Posterior
     from pyrosynth.inference.report import next_steps
 

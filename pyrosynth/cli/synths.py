@@ -129,7 +129,7 @@ def render(
 ) -> None:
     """Render a synth's presets to a dataset; call it again to go on, or to extend it."""
     from pyrosynth.audio.features import FeatureSpec
-    from pyrosynth.audio.io import Note
+    from pyrosynth.audio.note import Note
     from pyrosynth.data.dataset import render_dataset
     from pyrosynth.data.repeats import repeats_line
     from pyrosynth.synths import load_synth

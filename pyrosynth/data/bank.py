@@ -19,16 +19,14 @@ from pyrosynth.data.rows import existing
 from pyrosynth.errors import (
     InputError,
     RunError,
-    checked_path,
     counted,
     integer,
     numbers,
     reading,
-    regular_file,
     require_shapes,
     require_type,
 )
-from pyrosynth.files import write_bytes
+from pyrosynth.files import checked_path, regular_file, write_bytes
 
 if TYPE_CHECKING:
     from pyrosynth.data.dataset import Dataset

@@ -6,7 +6,8 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pyrosynth.errors import InputError, read_limited, reading
+from pyrosynth.errors import InputError, reading
+from pyrosynth.files import read_limited
 
 LARGEST_FILE = 2**28  # bytes
 SEPARATORS = (",", ";", "\t")

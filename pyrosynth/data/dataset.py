@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.data.augmentation import Prior
 from pyrosynth.data.location import is_claimed, location
 from pyrosynth.data.render import Job, Kept, build

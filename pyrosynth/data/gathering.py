@@ -13,25 +13,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.data.augmentation import augment
 from pyrosynth.data.csv_files import read_csv
 from pyrosynth.errors import (
     MOST,
     InputError,
     SynthError,
-    checked_path,
     checked_seed,
     counted,
     integer,
     number,
     one_line,
-    read_limited,
     reading,
     require_type,
-    unrepeated_keys,
 )
-from pyrosynth.files import write_bytes
+from pyrosynth.files import checked_path, read_limited, unrepeated_keys, write_bytes
 from pyrosynth.synths.base import Synth, require_synth
 from pyrosynth.synths.description import legal
 from pyrosynth.synths.params import ParamSpace

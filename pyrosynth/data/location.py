@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pyrosynth.errors import URL, InputError, checked_path, reading
-from pyrosynth.files import claim, only_writer
+from pyrosynth.errors import InputError, reading
+from pyrosynth.files import URL, checked_path, claim, only_writer
 
 OBJECT_STORES = (
     "s3",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.data.augmentation import PRIORS, Prior, augment
 from pyrosynth.data.location import claimed, location
 from pyrosynth.data.repeats import repeats_db

@@ -20,8 +20,8 @@ from zarr.storage import LocalStore
 
 from pyrosynth._version import __version__
 from pyrosynth.data.location import failures, is_remote
-from pyrosynth.errors import DataError, integer, one_line, reading, reason, regular_file
-from pyrosynth.files import difference
+from pyrosynth.errors import DataError, integer, not_opened, one_line, reading, reason
+from pyrosynth.files import difference, regular_file
 
 PENDING = "pending"
 UNWRITTEN = "(not written)"
@@ -319,9 +319,11 @@ class Store:
         array, status = self.arrays[name], self.arrays["status"]
         file = self.path / name / "c" / "/".join([str(chunk)] + ["0"] * (array.ndim - 1))
         if isinstance(error, (*failures(self.path), MemoryError)):
-            named = isinstance(error, PermissionError) and error.filename
-            advice = "ask its owner to let you" if named else "run the same command again"
-            return DataError(f"'{named or file}' cannot be read ({reason(error)}); {advice}")
+            if isinstance(error, PermissionError) and error.filename:
+                return DataError(not_opened(error))
+            return DataError(
+                f"'{file}' cannot be read ({reason(error)}); run the same command again"
+            )
         done = self.path / "status" / "c" / str(chunk * array.chunks[0] // status.chunks[0])
         return DataError(
             f"'{file}' is damaged ({error}); delete it and '{done}', then run the same "

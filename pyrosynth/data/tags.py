@@ -24,7 +24,6 @@ from pyrosynth.data.csv_files import line_of_file, read_csv
 from pyrosynth.data.rows import PresetFinder
 from pyrosynth.errors import (
     InputError,
-    checked_path,
     checked_seed,
     counted,
     number,
@@ -33,7 +32,7 @@ from pyrosynth.errors import (
     require_type,
     unknown,
 )
-from pyrosynth.files import LONGEST_NAME, safe_name, write_bytes
+from pyrosynth.files import LONGEST_NAME, checked_path, safe_name, write_bytes
 
 if TYPE_CHECKING:
     from pyrosynth.data.dataset import Dataset

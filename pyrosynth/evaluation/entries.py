@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.tags import TagTable
-from pyrosynth.errors import InputError, PyrosynthError, checked_path, require_type, unknown
+from pyrosynth.errors import InputError, PyrosynthError, require_type, unknown
+from pyrosynth.files import checked_path
 from pyrosynth.modeling import Variant, with_recipe
 from pyrosynth.training import zoo
 from pyrosynth.training.arguments import new_variant, require_hyperparameter, shape_of

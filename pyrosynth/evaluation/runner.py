@@ -28,7 +28,7 @@ from pyrosynth.audio.metrics import (
     mse_n,
     spectral_convergence,
 )
-from pyrosynth.errors import DataError, PyrosynthError, RunError, regular_file
+from pyrosynth.errors import DataError, PyrosynthError, RunError
 from pyrosynth.evaluation.searching import (
     Evolve,
     Search,
@@ -39,7 +39,7 @@ from pyrosynth.evaluation.searching import (
     refined,
 )
 from pyrosynth.evaluation.targets import Targets
-from pyrosynth.files import write_bytes
+from pyrosynth.files import regular_file, write_bytes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.inference.side_by_side import Tick, side_by_side
 from pyrosynth.synths.rendering import Renderer, RenderResult

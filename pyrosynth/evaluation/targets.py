@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.background import load_note
 from pyrosynth.audio.features import FeatureSpec, loudest, match_loudness
-from pyrosynth.audio.sound_files import SUFFIXES, folder_of_sounds, sound_files
+from pyrosynth.audio.sound_files import SUFFIXES, folder_of_sounds
 from pyrosynth.data.csv_files import read_csv
 from pyrosynth.data.dataset import Dataset, require_dataset
 from pyrosynth.errors import DataError, InputError, integer, one_line
+from pyrosynth.files import files_below
 from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.subspace import Subspace
 from pyrosynth.training.identity import contract_hash
@@ -204,14 +205,8 @@ def _sound_files(folder: Path) -> tuple[list[Path], dict[str, str]]:
             else:
                 bad[f"{index}, line {number}"] = f"'{index}' line {number} names no file"
     else:
-        files = sound_files(folder)
-
-        def closed(error: OSError) -> None:
-            said = f"cannot read the folder '{error.filename}' ({error.strerror})"
-            bad[str(error.filename)] = f"{said}; let yourself in, or leave it out"
-
-        for _ in os.walk(folder, onerror=closed):
-            pass
+        files, closed = files_below(folder, *SUFFIXES)
+        bad |= closed
     if not files and index.is_file():
         raise DataError(f"'{index}' names no sound; name some, or delete it to take all there are")
     if not files:

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import save_audio
-from pyrosynth.errors import MOST, InputError, SynthError, checked_path, integer
+from pyrosynth.errors import MOST, InputError, SynthError, integer, not_opened
 from pyrosynth.explore.exploration_report import PICTURE, part_of, write_exploration
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.morphing import Method as Interpolation
@@ -28,7 +28,7 @@ from pyrosynth.explore.projection import Method, Projection, project, require_pr
 from pyrosynth.explore.ranking import AxisRanking, rank_axes
 from pyrosynth.explore.result import Result
 from pyrosynth.explore.traversal import Traversal, traverse
-from pyrosynth.files import claim, not_opened, whole, write_bytes
+from pyrosynth.files import checked_path, claim, whole, write_bytes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.plots import png
 from pyrosynth.training.identity import run_hash
@@ -104,9 +104,10 @@ class Folder:
 
         file = self.path / name / DATA
         try:
-            data = xarray.load_dataset(file, engine="h5netcdf")
+            with file.open("rb"):  # which names the file it may not open, as HDF5 does not
+                data = xarray.load_dataset(file, engine="h5netcdf")
         except PermissionError as error:
-            raise not_opened(file) from error
+            raise InputError(not_opened(error)) from error
         except (OSError, ValueError, KeyError, RuntimeError):
             return None
         return kind(data) if data.attrs.pop("made", None) == made else None

@@ -40,7 +40,7 @@ class PresetSet(Result):
             holds; where there are such, ``audio`` (preset, sample), ``lsd`` to the sound asked
             about, ``nearest``, the known preset that sounds most like it, and ``nearest_lsd``.
             Of a sound file the attributes have ``play``, JSON of the note that plays it if that is
-            not the run's, and ``advice``, as `pyrosynth.inference.infer.Inferred` has them.
+            not the run's, and ``advice``, as `pyrosynth.inference.outcome.Inferred` has them.
     """
 
     def __len__(self) -> int:

@@ -21,6 +21,9 @@ A folder that is added to later, as a run is by `pyrosynth name`, is kept from o
 No option lifts these rules: ``--force`` replaces what pyrosynth wrote, and only that. What a
 killed process left half-written is removed by the next call that writes the same file or folder.
 A name that comes from outside becomes a file name by `safe_name`.
+
+What is read may be anything: `given_path` and `checked_path` say which paths are none and where
+``~`` leads, `read_limited` and `read_json` read no more than a file of its kind may hold.
 """
 
 from pyrosynth.files.folders import (
@@ -28,13 +31,27 @@ from pyrosynth.files.folders import (
     claim,
     difference,
     missing_files,
-    not_opened,
     only_writer,
     require_kind,
     require_maker,
     require_ours,
     require_same,
     whole,
+)
+from pyrosynth.files.reading import (
+    URL,
+    checked_path,
+    data_home,
+    expanded,
+    files_below,
+    given_path,
+    is_there,
+    read_json,
+    read_limited,
+    regular_file,
+    resolved,
+    unrepeated_keys,
+    with_home,
 )
 from pyrosynth.files.writing import (
     LONGEST_NAME,
@@ -48,19 +65,31 @@ from pyrosynth.files.writing import (
 __all__ = [
     "LONGEST_NAME",
     "MARK",
+    "URL",
     "atomic",
+    "checked_path",
     "claim",
     "difference",
+    "data_home",
+    "expanded",
+    "files_below",
+    "given_path",
+    "is_there",
     "missing_files",
-    "not_opened",
     "only_writer",
+    "read_json",
+    "read_limited",
+    "regular_file",
     "require_kind",
     "require_maker",
     "require_ours",
     "require_same",
+    "resolved",
     "safe_name",
     "typed",
+    "unrepeated_keys",
     "whole",
+    "with_home",
     "writable",
     "write_bytes",
 ]

@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pyrosynth.errors import InputError, checked_path, one_line, read_json
+from pyrosynth.errors import InputError, not_opened, one_line
+from pyrosynth.files.reading import checked_path, read_json
 from pyrosynth.files.writing import (
     PART,
     Claim,
@@ -56,11 +57,6 @@ def require_ours(path: str | Path, maker: str = "") -> None:
             f"{what}, which pyrosynth did not write or somebody changed: it stays; give a new or "
             "empty place"
         )
-
-
-def not_opened(path: str | Path) -> InputError:
-    """Build the error for what may not be read of an earlier result, which may be whole."""
-    return InputError(f"'{path}' cannot be opened (Permission denied); ask its owner to let you")
 
 
 def missing_files(folder: Path) -> str:
@@ -327,7 +323,7 @@ def _files(folder: Path) -> Iterator[Path]:
     """Yield all in a folder and those below it that is no folder; links to folders are files."""
 
     def refuse(error: OSError) -> None:
-        raise not_opened(error.filename) from error
+        raise InputError(not_opened(error)) from error
 
     for root, folders, names in os.walk(folder, onerror=refuse):
         yield from (Path(root, name) for name in names)
@@ -338,7 +334,7 @@ def _digest(file: Path) -> str:
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except PermissionError as error:
-        raise not_opened(file) from error
+        raise InputError(not_opened(error)) from error
 
 
 def _mark(folder: Path, name: str = MARK) -> dict[str, Any]:
@@ -352,7 +348,7 @@ def _mark(folder: Path, name: str = MARK) -> dict[str, Any]:
             content = read_json(folder / name)
         except PermissionError as error:
             if os.path.lexists(folder / name):
-                raise not_opened(folder / name) from error
+                raise InputError(not_opened(error)) from error
             raise
         if isinstance(content, dict):
             return content

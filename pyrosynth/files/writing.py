@@ -19,7 +19,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pyrosynth.errors import InputError, checked_path
+from pyrosynth.errors import InputError
+from pyrosynth.files.reading import checked_path
 
 PART = re.compile(r"\..*\.[0-9a-f]{12}\.part", re.DOTALL)  # names of private folders
 SHORT = (

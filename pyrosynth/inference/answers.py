@@ -11,16 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth import report
 from pyrosynth.audio.io import Audio, save_audio
-from pyrosynth.errors import (
-    InputError,
-    RunError,
-    checked_path,
-    counted,
-    number,
-    require_shapes,
-    shown,
-)
-from pyrosynth.files import write_bytes
+from pyrosynth.errors import InputError, RunError, counted, number, require_shapes, shown
+from pyrosynth.files import checked_path, write_bytes
 from pyrosynth.synths.presets import Preset, own_columns, preset_json
 from pyrosynth.training.uncertainty import conformal_quantile
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.metrics import log_distance
-from pyrosynth.errors import InputError, checked_path, numbers, require_shapes, require_type
-from pyrosynth.files import write_bytes
+from pyrosynth.errors import InputError, numbers, require_shapes, require_type
+from pyrosynth.files import checked_path, write_bytes
 from pyrosynth.inference.answers import Draws
 from pyrosynth.inference.contraction import contraction, correlations, known_points
 from pyrosynth.synths.presets import distinct_names

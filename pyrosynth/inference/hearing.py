@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from pyrosynth.audio.background import fit_length, measure_background
 from pyrosynth.audio.coverage import coverage_advice
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Audio, Note, load_audio
+from pyrosynth.audio.io import Audio, load_audio
 from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.note import Note
 from pyrosynth.audio.pitch import pitch
 from pyrosynth.audio.tuning import TunedSound
 from pyrosynth.errors import InputError, SynthError, checked_seed, integer, require_type

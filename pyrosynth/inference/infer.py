@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,76 +21,39 @@ from pyrosynth.errors import (
     InputError,
     PyrosynthError,
     SynthError,
-    checked_path,
     checked_seed,
     integer,
-    read_json,
     reading,
     require_type,
 )
-from pyrosynth.files import missing_files, require_maker, safe_name, whole, writable
+from pyrosynth.files import (
+    checked_path,
+    require_maker,
+    safe_name,
+    whole,
+    writable,
+)
 from pyrosynth.inference.answers import Match
 from pyrosynth.inference.arviz import label_draws, save_groups
 from pyrosynth.inference.hearing import (
     distance_as_played,
     hear,
     hearing_advice,
-    note_to_play,
     off_its_key,
     play_tuned,
     refine,
 )
+from pyrosynth.inference.outcome import FILE_HASH, PRESET, SOUND_HASH, Failed, Inferred, earlier
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.inference.report import candidates, infer_report, pitch_section
 from pyrosynth.inference.side_by_side import Tick, side_by_side
 from pyrosynth.synths.presets import Preset, preset_json
 from pyrosynth.synths.rendering import Renderer, RenderResult
 
-PRESET, SOUND, POSTERIOR = "preset.json", "render.wav", "posterior.nc"
+SOUND, POSTERIOR = "render.wav", "posterior.nc"
 PLAYED, REPORT = "played.wav", "report.html"
 IMPORTED_LATE = ("h5netcdf", "jinja2", "numba", "sklearn.cluster", "sklearn.decomposition")
-SOUND_HASH, FILE_HASH = "sound_sha256", "file_sha256"
 IN_BANK = 8  # presets in the synth's own file: the best, then the draws that sound nearest
-
-
-@dataclass(frozen=True)
-class Inferred:
-    """What came of one sound.
-
-    Attributes:
-        sound: The file.
-        folder: Where the results are.
-        lsd_db: Log-spectral distance of the best preset's sound in dB.
-        source: What proposed it, see `pyrosynth.inference.search.Match`.
-        n_renders: Number of sounds that were rendered to find it.
-        kept: Whether the folder was there before and has been left as it was.
-        same: Whether a folder that was kept was made with these settings.
-        play: Of a sound that was brought to the run's note, the note to play the preset with, see
-            `pyrosynth.audio.tuning.TunedSound.to_json`, and the distance there, ``lsd_db``.
-        advice: What to know of the result, such as that the sound is at another pitch than the
-            note of the run; empty if there is nothing.
-        audible: Share of the spectrogram in which the sound sounds, which words for distances
-            depend on, see `pyrosynth.audio.closeness.closeness`.
-    """
-
-    sound: str
-    folder: str
-    lsd_db: float
-    source: str
-    n_renders: int
-    kept: bool = False
-    same: bool = True
-    play: dict[str, Any] | None = None
-    advice: str = ""
-    audible: float = 1.0
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A sound from which nothing could be inferred, and why."""
-
-    sound: str
-    error: str
 
 
 def infer_sounds(
@@ -258,7 +220,7 @@ def infer_sound(
     with reading(InputError, f"cannot read '{target}'", "give another --out"):
         there = (target / PRESET).is_file()
     if there and not force:
-        return _kept(file, target, made, posterior.synth.name)
+        return earlier(file, target, made, posterior.synth.name)
     with whole(target, "infer", unless=None if force else PRESET) as new:
         return _inferred(posterior, file, target, new, renderer, recording, made, report)
 
@@ -348,32 +310,6 @@ def _inferred(
     return result
 
 
-def _kept(file: Path, folder: Path, made: dict[str, Any], of: str) -> Inferred:
-    """Describe a folder that was made earlier, of the same sound and synth."""
-    other = "give another folder, or delete it"
-    with reading(InputError, f"'{folder}' holds something else than an inferred preset", other):
-        facts = read_json(folder / PRESET)
-        score, held = facts["score"], facts["made"]
-        asked = json.loads(json.dumps(made))
-        # At another rate the same file is another array; with other remarks inside, another file.
-        same_sound = any(held.get(key) == asked[key] for key in (SOUND_HASH, FILE_HASH))
-        kept = Inferred(
-            str(file), str(folder), float(score["lsd_db"]), str(score["source"]),
-            int(score["n_renders"]), kept=True,
-            same={**held, FILE_HASH: ""} == {**asked, FILE_HASH: ""}, play=facts.get("play"),
-            advice="; ".join(filter(None, [missing_files(folder), str(facts.get("advice", ""))])),
-            audible=float(score.get("audible", 1.0)),
-        )  # fmt: skip
-        _ = note_to_play(kept.play) if kept.play else None  # what a person changed may be no note
-    differs = "" if same_sound else f"from another sound than '{file}'"
-    if (synth := facts.get("synth")) != of:
-        differs = f"for the synth '{synth}', not for '{of}'"
-    if differs:
-        other = "replace it with --force (force=True), or give another --out"
-        raise InputError(f"'{folder}' was made earlier {differs}; {other}")
-    return kept
-
-
 def _nearest(posterior: Posterior, match: Match, name: str) -> list[Preset]:
     """Return the posterior's draws that sound nearest, as presets."""
     drawn = match.values[1:][match.source[1:] == "posterior"][: IN_BANK - 1]
@@ -393,8 +329,3 @@ def _sounds(rendered: RenderResult) -> NDArray[np.float32]:
 def _file_sha256(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def to_json(done: Sequence[Inferred], failed: Sequence[Failed]) -> dict[str, Any]:
-    """Return both lists JSON-ready."""
-    return {"sounds": [asdict(item) for item in done], "failed": [asdict(f) for f in failed]}

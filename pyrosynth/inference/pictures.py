@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.features import DB, FeatureSpec, hz_to_mel
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.plots import (
     BLUE,
     GREEN,

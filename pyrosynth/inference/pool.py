@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.audio.io import Audio, Note
+from pyrosynth.audio.io import Audio
 from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError
 from pyrosynth.inference.answers import Match
 from pyrosynth.synths.params import ParamSpace

@@ -13,16 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.errors import (
-    InputError,
-    checked_path,
-    integer,
-    one_line,
-    read_limited,
-    reading,
-    unknown,
-)
-from pyrosynth.files import write_bytes
+from pyrosynth.errors import InputError, integer, one_line, reading, unknown
+from pyrosynth.files import checked_path, read_limited, write_bytes
 from pyrosynth.synths.base import Synth
 
 VERSION = 1  # of the file; grows whenever a key changes its meaning

@@ -3,19 +3,19 @@
 Nothing here knows of networks. Every method may be called from any thread.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from threading import Lock, Semaphore
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pyrosynth.audio.io import Audio, Note
+from pyrosynth.audio.io import Audio
 from pyrosynth.audio.metrics import log_distance
+from pyrosynth.audio.note import Note
 from pyrosynth.audio.pitch_tracking import RATE
 from pyrosynth.audio.tuning import tune
 from pyrosynth.errors import (
@@ -36,15 +36,13 @@ from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live.controllers import ControllerMap
 from pyrosynth.live.controls import Control, controls
 from pyrosynth.live.files import SessionFiles
-from pyrosynth.live.sounds import Embedding, Sound
+from pyrosynth.live.sounds import Embedding, RenderedSounds, Sound
 from pyrosynth.live.speaker import Speaker
 from pyrosynth.synths.presets import checked_values
 
 DRAWS = 24  # of the posterior, among which the preset of a sound is looked for
 RENDERED = 2  # of these draws that are rendered, those expected to come nearest
-KEPT = 128  # rendered sounds that are remembered
 SHORTEST_HOLD = 0.05  # seconds of a key that is played
-WAITING = 16  # renders that may wait at once
 FURTHEST = 6.0  # largest position on an axis, unless a known preset is farther out
 LARGEST = 10.0  # coordinate of a latent, unless a known preset is farther out
 ROUNDED = 1.0001  # what rounding may add to a largest number
@@ -94,12 +92,9 @@ class Live:
         self.midi = ControllerMap.load(midi_map, posterior.synth, list(self.controls))
         self.files = SessionFiles(posterior, folders)
         self._outermost = cache(lambda axis: outermost(self.axis(axis), self.space.z))
-        self._renderer = posterior.renderer(1, keep_audio=True)
-        self._waiting = Semaphore(WAITING)
+        self._sounds = RenderedSounds(posterior.renderer(1, keep_audio=True))
         # Searches render in a process of their own, so that keys and sliders never wait for them.
         self.search_renderer, self.searching = posterior.renderer(1, keep_audio=True), Lock()
-        self._kept: OrderedDict[bytes, Sound] = OrderedDict()
-        self._keeping = Lock()
         # Last, as nobody closes it if something else fails.
         self.speaker = Speaker(posterior.run.features.sample_rate) if play else None
 
@@ -116,12 +111,12 @@ class Live:
         if self.speaker:
             self.speaker.close()
         self.stop()
-        self._renderer.close()
+        self._sounds.renderer.close()
         self.search_renderer.close()
 
     def stop(self) -> None:
         """Render nothing any more: what is being rendered ends at once by a `SynthError`."""
-        self._renderer.stop()
+        self._sounds.renderer.stop()
         self.search_renderer.stop()
 
     def warm_up(self) -> None:
@@ -375,26 +370,4 @@ class Live:
         """
         preset = checked_values(values, self.posterior.run.full_space, 1)
         require_type("note", note, (Note, type(None)), "one of live.note, or None")
-        played = note or self.posterior.run.note
-        pressed = (played.pitch, played.velocity, played.hold_seconds)
-        key = np.array([*preset, *pressed], np.float64).tobytes()
-        with self._keeping:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        if not self._waiting.acquire(blocking=False):
-            raise InputError(f"{WAITING} sounds are waiting to be rendered; ask again in a moment")
-        try:
-            rendered = self._renderer.render(preset[None], note=note)
-        finally:
-            self._waiting.release()
-        if rendered.failed[0]:
-            raise SynthError(f"the synth {rendered.fate(0)}; try another preset")
-        assert rendered.audio is not None
-        assert rendered.features is not None
-        sound = Sound(rendered.audio[0], rendered.features[0])
-        with self._keeping:
-            self._kept[key] = sound
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        return sound
+        return self._sounds.render(preset, note or self.posterior.run.note)

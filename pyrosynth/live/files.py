@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.io import Audio, save_audio
-from pyrosynth.audio.sound_files import folder_of_sounds, sound_files
+from pyrosynth.audio.sound_files import SUFFIXES, folder_of_sounds
 from pyrosynth.errors import InputError, PyrosynthError, require_type, unknown
-from pyrosynth.files import writable
+from pyrosynth.files import files_below, writable
 from pyrosynth.inference.hearing import Hearing
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.base import Synth
@@ -60,7 +60,7 @@ class SessionFiles:
         found = {
             str(file.relative_to(folder)): Path(os.path.realpath(file))
             for folder in reversed(self.folders)  # of two with one name, the first folder's
-            for file in sound_files(folder)
+            for file in files_below(folder, *SUFFIXES)[0]
             if os.path.isfile(file)  # no pipe, which would be waited for
             and not file.name.startswith(".")
             and Path(os.path.realpath(file)).is_relative_to(folder)

@@ -7,8 +7,8 @@ import numpy as np
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import save_audio
-from pyrosynth.errors import InputError, integer, number, unknown, unrepeated_keys
-from pyrosynth.files import writable, write_bytes
+from pyrosynth.errors import InputError, integer, number, unknown
+from pyrosynth.files import unrepeated_keys, writable, write_bytes
 from pyrosynth.live.analysis import sweep
 from pyrosynth.live.controllers import HIGHEST, Controller
 from pyrosynth.live.files import is_plain

@@ -4,14 +4,8 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from pyrosynth.errors import (
-    InputError,
-    counted,
-    number,
-    require_type,
-    unknown,
-    unrepeated_keys,
-)
+from pyrosynth.errors import InputError, counted, number, require_type, unknown
+from pyrosynth.files import unrepeated_keys
 
 LONGEST_NAME = 80  # characters of a preset's name
 

@@ -26,12 +26,11 @@ from pyrosynth.errors import (
     counted,
     integer,
     number,
-    read_json,
     reading,
     require_type,
 )
 from pyrosynth.explore.places import Array, Float
-from pyrosynth.files import whole
+from pyrosynth.files import read_json, whole
 from pyrosynth.live.engine import Live
 from pyrosynth.live.page_state import PageState
 from pyrosynth.live.sounds import Sound

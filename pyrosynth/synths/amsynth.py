@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from pyrosynth.errors import InputError, SynthError, checked_path, counted, read_limited, reading
-from pyrosynth.files import whole, write_bytes
+from pyrosynth.errors import InputError, SynthError, counted, reading
+from pyrosynth.files import checked_path, data_home, read_limited, whole, write_bytes
 from pyrosynth.synths.amsynth_params import READINGS, SPACE
 from pyrosynth.synths.apt import download, unpack
 from pyrosynth.synths.base import Isolation
 from pyrosynth.synths.dssi import DssiSynth
 from pyrosynth.synths.presets import LARGEST_FILE, Preset, all_good, checked_presets
-from pyrosynth.synths.user_folders import data_home
 
 log = logging.getLogger(__name__)
 

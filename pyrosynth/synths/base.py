@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Audio, Note, require_note
+from pyrosynth.audio.io import Audio
+from pyrosynth.audio.note import Note, require_note
 from pyrosynth.errors import InputError, counted, require_type
 from pyrosynth.synths.answers import NOTHING
 from pyrosynth.synths.contract import wrap_methods

@@ -11,13 +11,13 @@ from typing import Any
 from pyrosynth.errors import (
     InputError,
     SynthError,
-    checked_path,
     counted,
     one_line,
     reading,
     require_type,
     unknown,
 )
+from pyrosynth.files import checked_path
 from pyrosynth.synths.answers import NOTHING, known
 from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
 from pyrosynth.synths.custom import entry_points, is_class, load_class, made

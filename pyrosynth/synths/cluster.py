@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, PyrosynthError, SynthError, one_line
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.cluster_worker import (

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth._version import __version__
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import SynthError, one_line
 from pyrosynth.synths.catalog import from_spec
 from pyrosynth.synths.rendering import Finish, Renderer

@@ -18,18 +18,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Audio, Note
-from pyrosynth.errors import (
-    InputError,
-    SynthError,
-    integer,
-    number,
-    one_line,
-    read_limited,
-    unknown,
-    unrepeated_keys,
-)
-from pyrosynth.files import write_bytes
+from pyrosynth.audio.io import Audio
+from pyrosynth.audio.note import Note
+from pyrosynth.errors import InputError, SynthError, integer, number, one_line, unknown
+from pyrosynth.files import read_limited, unrepeated_keys, write_bytes
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.presets import LARGEST_FILE, Preset, preset_array

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Audio, Note, require_note
-from pyrosynth.errors import InputError, checked_path
+from pyrosynth.audio.io import Audio
+from pyrosynth.audio.note import Note, require_note
+from pyrosynth.errors import InputError
+from pyrosynth.files import checked_path, data_home, expanded, files_below
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.dx7 import SPACE, read_syx, voice_bytes, write_syx
 from pyrosynth.synths.packages import version_of
 from pyrosynth.synths.presets import Preset, checked_presets
-from pyrosynth.synths.user_folders import data_home, expanded, files_below
 
 log = logging.getLogger(__name__)
 PACKAGE = "dexed-py"
@@ -61,7 +62,8 @@ class Dexed(Synth):
         What cannot be read is left out, and named in the log.
         """
         voices = []
-        files, wrong = files_below(cartridges(), ".syx")
+        files, closed = files_below(cartridges(), ".syx")
+        wrong = [*closed.values()]
         for file in files:
             try:
                 voices += read_syx(file)

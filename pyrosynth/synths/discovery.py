@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note
-from pyrosynth.errors import SynthError, checked_path, checked_seed, counted, number, read_limited
+from pyrosynth.audio.note import Note
+from pyrosynth.errors import SynthError, checked_seed, counted, number
+from pyrosynth.files import checked_path, read_limited
 from pyrosynth.synths.base import Synth, checked_notes, require_synth
 from pyrosynth.synths.bases import MANY, MOST_BASES, covering, spread_out, still_to_hear, usage_of
 from pyrosynth.synths.catalog import from_spec

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Audio, Note
-from pyrosynth.errors import InputError, SynthError, reading, regular_file, unknown
+from pyrosynth.audio.io import Audio
+from pyrosynth.audio.note import Note
+from pyrosynth.errors import InputError, SynthError, reading, unknown
+from pyrosynth.files import is_there, regular_file, resolved, with_home
 from pyrosynth.synths import ladspa
 from pyrosynth.synths.answers import answer, kept
 from pyrosynth.synths.base import Isolation
@@ -33,7 +35,6 @@ from pyrosynth.synths.sandbox import (
     kill_all,
     private_home,
 )
-from pyrosynth.synths.user_folders import expanded, is_there, resolved
 
 PROBE_SECONDS = 20.0  # to load a library
 NO_SYNTH = "holds no synth that plays notes"
@@ -114,7 +115,7 @@ def split_label(path: str | os.PathLike[str]) -> tuple[str, str]:
     except TypeError as error:
         raise InputError(f"plugin {path!r} is not a path; give a DSSI library (.so)") from error
     file, _, label = text.rpartition("#")
-    if not file or os.sep in label or os.path.isfile(expanded(text)):
+    if not file or os.sep in label or os.path.isfile(with_home(text)):
         return text, ""
     return file, label
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.errors import InputError, read_limited, reading
-from pyrosynth.files import write_bytes
+from pyrosynth.errors import InputError, reading
+from pyrosynth.files import read_limited, write_bytes
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.presets import LARGEST_FILE, Preset
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Audio, Note
+from pyrosynth.audio.io import Audio
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import SynthError
 from pyrosynth.synths import ladspa
 from pyrosynth.synths.hosts.denormals import denormals_flushed

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pyrosynth.audio.io import Audio, Note, require_note
+from pyrosynth.audio.io import Audio
+from pyrosynth.audio.note import Note, require_note
 from pyrosynth.errors import InputError, SynthError, checked_name
 from pyrosynth.synths.base import ISOLATIONS, Isolation, Synth
 from pyrosynth.synths.sandbox import die_with_parent, zero_new_memory

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.audio.io import Audio, Note
-from pyrosynth.errors import InputError, SynthError, checked_path
-from pyrosynth.files import atomic
+from pyrosynth.audio.io import Audio
+from pyrosynth.audio.note import Note
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.files import atomic, checked_path
 from pyrosynth.synths.answers import answer, kept
 from pyrosynth.synths.base import Isolation
 from pyrosynth.synths.hosts.formats import OWN, open_plugin, split_class

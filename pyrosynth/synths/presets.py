@@ -14,18 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.errors import (
     InputError,
-    checked_path,
     counted,
     number,
     numbers,
-    read_limited,
     reading,
     require_type,
     shown,
     unknown,
-    unrepeated_keys,
 )
-from pyrosynth.files import write_bytes
+from pyrosynth.files import checked_path, read_limited, unrepeated_keys, write_bytes
 from pyrosynth.synths.params import ParamSpace
 
 LARGEST_FILE = 2**24  # bytes of a preset file

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, checked_seed, numbers
 from pyrosynth.synths.base import Synth, checked_notes, require_synth
 from pyrosynth.synths.catalog import from_spec

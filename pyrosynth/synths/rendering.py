@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
-from pyrosynth.audio.io import Note, require_note
+from pyrosynth.audio.note import Note, require_note
 from pyrosynth.errors import InputError, SynthError, integer, number
 
 from pyrosynth.errors import require_type, shown  # isort: skip

@@ -10,7 +10,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pyrosynth.errors import PyrosynthError, SynthError, counted, number, reading, require_type
+from pyrosynth.errors import (
+    PyrosynthError,
+    SynthError,
+    counted,
+    not_opened,
+    number,
+    reading,
+    require_type,
+)
+from pyrosynth.files import expanded, is_there, resolved
 from pyrosynth.synths.base import LONGEST_SECONDS
 from pyrosynth.synths.dssi import NO_SYNTH, DssiSynth, probe, split_label
 from pyrosynth.synths.hosts.formats import (
@@ -28,7 +37,6 @@ from pyrosynth.synths.hosts.library import is_vst2
 from pyrosynth.synths.hosts.plugin import NO_CONTROLS, PluginClass
 from pyrosynth.synths.hosts.process import ask
 from pyrosynth.synths.params import Param
-from pyrosynth.synths.user_folders import expanded, is_there, resolved
 
 log = logging.getLogger(__name__)
 SECONDS = 20.0  # for one question to a plugin
@@ -259,7 +267,7 @@ def _search(
     except (FileNotFoundError, NotADirectoryError):  # as most of the standard ones
         return []
     except OSError as error:
-        log.warning("left out: the folder '%s' cannot be opened (%s)", folder, error.strerror)
+        log.warning("left out: %s", not_opened(error))
         return []
     for entry in entries:
         if suffix_of(entry) in suffixes:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pyrosynth.errors import InputError, SynthError, read_limited
-from pyrosynth.files import difference, write_bytes
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.files import difference, read_limited, write_bytes
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.description import (
     FORMAT,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import SynthError, counted
 from pyrosynth.synths.description import LEARN, DescribedControl, Use
 from pyrosynth.synths.params import Param, ParamSpace

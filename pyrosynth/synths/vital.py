@@ -24,16 +24,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Audio, Note
-from pyrosynth.errors import InputError, SynthError, checked_path
-from pyrosynth.files import safe_name, whole
+from pyrosynth.audio.io import Audio
+from pyrosynth.audio.note import Note
+from pyrosynth.errors import InputError, SynthError
+from pyrosynth.files import (
+    checked_path,
+    data_home,
+    expanded,
+    files_below,
+    is_there,
+    safe_name,
+    whole,
+    with_home,
+)
 from pyrosynth.synths.answers import answer, kept
 from pyrosynth.synths.isolation import IsolatedSynth
 from pyrosynth.synths.packages import version_of
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.presets import Preset, all_good, checked_presets
 from pyrosynth.synths.sandbox import PYTHON
-from pyrosynth.synths.user_folders import data_home, expanded, files_below, is_there
 from pyrosynth.synths.vital_presets import (
     SUFFIX,
     SUFFIXES,
@@ -96,7 +105,7 @@ class Vital(IsolatedSynth):
         self.told = kept(question, [], told)
         self.param_space, self.dropped, self.init = told
         usual = user_folder()
-        self.bank = os.path.abspath(os.path.expanduser(bank)) if bank else ""
+        self.bank = os.path.abspath(with_home(bank)) if bank else ""
         if bank is None and os.path.isdir(usual):
             self.bank = str(usual)
         read = self._read(Path(self.bank)) if self.bank else ([], [], [])
@@ -205,7 +214,8 @@ class Vital(IsolatedSynth):
         if not is_there(place):
             raise InputError(f"there is no bank '{place}'; give a folder of .vital files, or one")
         is_folder = os.path.isdir(place)
-        files, wrong = files_below(place, *SUFFIXES) if is_folder else ([place], [])
+        files, closed = files_below(place, *SUFFIXES) if is_folder else ([place], {})
+        wrong = [*closed.values()]
         sources, presets = [], []
         for file in files:
             try:

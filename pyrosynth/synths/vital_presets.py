@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pyrosynth.errors import InputError, number, read_limited, reading, regular_file
-from pyrosynth.files import write_bytes
+from pyrosynth.errors import InputError, number, reading
+from pyrosynth.files import read_limited, regular_file, write_bytes
 
 SUFFIXES = SUFFIX, BANK_SUFFIX = ".vital", ".vitalbank"
 LARGEST_FILE = 2**26  # bytes; wavetables and samples are embedded

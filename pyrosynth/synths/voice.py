@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrosynth.audio.io import Audio, Note
+from pyrosynth.audio.io import Audio
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, integer
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.presets import Preset, checked_values

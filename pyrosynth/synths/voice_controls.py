@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.synths.voice_params import SPACE
 
 CONTROL = 64  # samples between two settings of pitch and tremolo

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyrosynth.audio.io import Note, require_note
+from pyrosynth.audio.note import Note, require_note
 from pyrosynth.synths.voice_controls import (
     CONTROL,
     HOP,

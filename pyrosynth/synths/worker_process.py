@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import SILENCE, Note
+from pyrosynth.audio.io import SILENCE
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import PyrosynthError, SynthError
 from pyrosynth.synths import from_spec
 from pyrosynth.synths.base import Synth

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pyrosynth.data.bank import Bank
-from pyrosynth.errors import InputError, RunError, checked_path, integer, read_json
-from pyrosynth.files import whole
+from pyrosynth.errors import InputError, RunError, integer
+from pyrosynth.files import checked_path, read_json, whole
 from pyrosynth.training.run import BANK, FACTS, load_run, run_folder
 
 AXES = 128  # principal axes of the exported bank; keep 95 % of the variance of amsynth's sounds

@@ -19,16 +19,8 @@ from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset, require_dataset
 from pyrosynth.data.labeling import HIDDEN, default_tags
 from pyrosynth.data.tags import TagTable
-from pyrosynth.errors import (
-    InputError,
-    RunError,
-    checked_path,
-    checked_seed,
-    counted,
-    reading,
-    require_type,
-)
-from pyrosynth.files import atomic, claim, difference
+from pyrosynth.errors import InputError, RunError, checked_seed, counted, reading, require_type
+from pyrosynth.files import atomic, checked_path, claim, difference
 from pyrosynth.modeling import Variant, set_temperature, with_recipe
 from pyrosynth.modeling.recipes import plain, require_runnable
 from pyrosynth.training import svi, zoo

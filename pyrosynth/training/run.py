@@ -22,9 +22,9 @@ from torch import Tensor
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Note
-from pyrosynth.errors import InputError, RunError, checked_path, numbers, read_json, reading
-from pyrosynth.files import require_kind, safe_name, write_bytes
+from pyrosynth.audio.note import Note
+from pyrosynth.errors import InputError, RunError, numbers, reading
+from pyrosynth.files import checked_path, read_json, require_kind, safe_name, write_bytes
 from pyrosynth.modeling import Dims, Temperature, Variant, build, set_temperature
 from pyrosynth.report import notebook
 from pyrosynth.synths.params import ParamSpace

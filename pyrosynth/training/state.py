@@ -16,8 +16,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from pyrosynth.errors import RunError, reading, regular_file
-from pyrosynth.files import write_bytes
+from pyrosynth.errors import RunError, reading
+from pyrosynth.files import regular_file, write_bytes
 from pyrosynth.modeling import Variant
 
 COVERAGE_NATS = 10.0  # what an error of coverage of 1 counts for

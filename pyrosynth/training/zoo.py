@@ -14,14 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pyrosynth.errors import (
-    InputError,
-    RunError,
-    checked_name,
-    checked_path,
-    reading,
-    regular_file,
-)
+from pyrosynth.errors import InputError, RunError, checked_name, reading
+from pyrosynth.files import checked_path, regular_file
 
 if TYPE_CHECKING:
     from pyrosynth.modeling import Variant

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.audio.io import Audio, Note
+from pyrosynth.audio.io import Audio
+from pyrosynth.audio.note import Note
 from pyrosynth.synths.hosts.denormals import denormals_flushed
 from pyrosynth.synths.hosts.plugin import BLOCK, Instance
 

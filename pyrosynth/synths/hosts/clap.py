@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Note
-from pyrosynth.errors import InputError, SynthError, read_limited, reading
-from pyrosynth.files import write_bytes
+from pyrosynth.audio.note import Note
+from pyrosynth.errors import InputError, SynthError, reading
+from pyrosynth.files import expanded, read_limited, write_bytes
 from pyrosynth.synths.hosts import clap_abi as abi
 from pyrosynth.synths.hosts.blocks import BlockInstance
 from pyrosynth.synths.hosts.clap_controls import controls_of, text_of
@@ -29,7 +29,6 @@ from pyrosynth.synths.hosts.plugin import (
     Program,
     distinct_names,
 )
-from pyrosynth.synths.user_folders import expanded
 
 HEAD = b"pyrosynth CLAP state 1\n"  # first line of a file of ours
 LARGEST_FILE = 1 << 28  # bytes

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.errors import InputError, SynthError, counted
+from pyrosynth.files import expanded
 from pyrosynth.synths.hosts.formats import DAWDREAMER, another_host
 from pyrosynth.synths.hosts.fxp import FxFile, FxPreset
 from pyrosynth.synths.hosts.library import check_library
 from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile, Program, distinct_names
 from pyrosynth.synths.hosts.vst3 import Vst3File
 from pyrosynth.synths.packages import version_of
-from pyrosynth.synths.user_folders import expanded
 
 if TYPE_CHECKING:
     from pyrosynth.synths.hosts.dawdreamer_instance import DawDreamerInstance

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from pyrosynth.errors import InputError, SynthError, counted, unknown
+from pyrosynth.files import is_there, resolved, with_home
 from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile
-from pyrosynth.synths.user_folders import expanded, is_there, resolved
 
 OWN, DAWDREAMER = "own", "dawdreamer"  # names of hosts
 # For each host the suffixes of files or bundles, and what plays them: a module of this package
@@ -99,7 +99,7 @@ def split_class(text: str, host: str = OWN) -> tuple[str, str]:
         return str(locate(text)), text
     places, known = [i for i, c in enumerate(text) if c == "#"], {*FORMATS, *HOSTS[host]}
     for i in (*places, len(text)):
-        path = expanded(text[:i])
+        path = with_home(text[:i])
         if os.path.exists(path) and suffix_of(path) in known:
             return text[:i], text[i + 1 :]
     for i in places:

@@ -11,8 +11,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyrosynth.errors import InputError, counted, one_line, read_limited, reading
-from pyrosynth.files import write_bytes
+from pyrosynth.errors import InputError, counted, one_line, reading
+from pyrosynth.files import read_limited, write_bytes
 
 HEADER = struct.Struct(">4si4si4sii")  # the last is the number of parameters or of presets
 NAME_BYTES = 28

@@ -7,7 +7,8 @@ import re
 import struct
 from pathlib import Path
 
-from pyrosynth.errors import SynthError, reading, regular_file
+from pyrosynth.errors import SynthError, reading
+from pyrosynth.files import regular_file
 
 ELF_MACHINES = {  # number in the header, and what `platform.machine` calls it
     3: "i686", 40: "armv7l", 62: "x86_64", 183: "aarch64", 243: "riscv64", 21: "ppc64le",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.hosts import lv2_files, lv2_presets
 from pyrosynth.synths.hosts.blocks import BlockInstance

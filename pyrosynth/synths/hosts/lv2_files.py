@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pyrosynth.errors import InputError, SynthError
+from pyrosynth.files import expanded, is_there
 from pyrosynth.synths.hosts.plugin import (
     MOST_STEPS,
     Control,
@@ -21,7 +22,6 @@ from pyrosynth.synths.hosts.plugin import (
     shortest,
 )
 from pyrosynth.synths.hosts.turtle import RDF, Graph, content_of, file_of
-from pyrosynth.synths.user_folders import expanded, is_there
 
 log = logging.getLogger(__name__)
 _NAME = re.compile(rb'doap:name\s+"([^"\\]+)"')

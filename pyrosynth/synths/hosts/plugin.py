@@ -21,7 +21,8 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.audio.io import Audio, Note
+from pyrosynth.audio.io import Audio
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.base import ISOLATIONS, Isolation
 from pyrosynth.synths.hosts.library import load_library

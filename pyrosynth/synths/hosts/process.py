@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from pyrosynth.errors import InputError, SynthError
+from pyrosynth.errors import InputError, SynthError, not_opened
 from pyrosynth.synths.hosts.formats import OWN, another_host, choose, host_of, open_plugin
 from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile
 from pyrosynth.synths.sandbox import (
@@ -145,7 +145,7 @@ def main(parent: str, operation: str, host: str, path: str, question: str, answe
     except (InputError, SynthError, OSError, AttributeError) as error:
         told = str(error)
         if isinstance(error, OSError) and error.filename:
-            told = f"'{error.filename}' cannot be opened ({error.strerror}); see to it, try again"
+            told = not_opened(error)
         reply = {"type": type(error).__name__, "error": told}
     Path(answer).write_text(json.dumps({**reply, "log": kept.lines}), encoding="utf-8")
     os._exit(0)

@@ -7,8 +7,8 @@ from urllib.parse import unquote
 
 import pyoxigraph
 
-from pyrosynth.errors import InputError, read_limited, reading, regular_file
-from pyrosynth.synths.user_folders import is_there
+from pyrosynth.errors import InputError, reading
+from pyrosynth.files import is_there, read_limited, regular_file
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 LARGEST_FILE = 2**25  # bytes

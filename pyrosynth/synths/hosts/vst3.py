@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.errors import InputError, SynthError
+from pyrosynth.files import expanded, files_below
 from pyrosynth.synths.hosts import vst3_com as com
 from pyrosynth.synths.hosts.denormals import denormals_flushed
 from pyrosynth.synths.hosts.formats import another_host
@@ -26,7 +27,6 @@ from pyrosynth.synths.hosts.vst3_controls import ControlReader
 from pyrosynth.synths.hosts.vst3_instance import Halves, Vst3Instance
 from pyrosynth.synths.hosts.vst3_objects import HostApplication
 from pyrosynth.synths.hosts.vstpreset import VstPreset
-from pyrosynth.synths.user_folders import expanded, files_below
 
 log = logging.getLogger(__name__)
 AUDIO_CLASS = b"Audio Module Class"
@@ -196,7 +196,7 @@ class Vst3File(PluginFile):
         for root in roots:
             found, wrong = files_below(root / own, self.preset_suffix)
             files += found
-            for line in wrong:
+            for line in wrong.values():
                 log.warning("left out: %s", line)
         return files
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Note
+from pyrosynth.audio.note import Note
 from pyrosynth.errors import SynthError
 from pyrosynth.synths.hosts import vst3_com as com
 from pyrosynth.synths.hosts.blocks import BlockInstance

@@ -9,8 +9,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyrosynth.errors import InputError, read_limited, reading
-from pyrosynth.files import write_bytes
+from pyrosynth.errors import InputError, reading
+from pyrosynth.files import read_limited, write_bytes
 
 HEADER = struct.Struct("<4si32sq")
 LIST = struct.Struct("<4si")
