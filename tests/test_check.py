@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from killed import killed_after_draws
 from matplotlib import pyplot
+from plain import FAILS
 from scipy.stats import kstest
 from small import small_run
 from test_report import assert_self_contained
@@ -18,8 +19,8 @@ from pyrosynth.audio.descriptors import NAMES, describe
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.note import Note
 from pyrosynth.errors import DataError, InputError
+from pyrosynth.evaluation import cache, methods, runner
 from pyrosynth.evaluation import check as checks
-from pyrosynth.evaluation import methods, runner
 from pyrosynth.evaluation.calibration import Calibration
 from pyrosynth.evaluation.check import check
 from pyrosynth.evaluation.scores import BANK, GUESS, REFERENCE, TRUTH, answer_name
@@ -322,6 +323,22 @@ def test_arviz_users_find_what_they_call_first(result):
         assert len(az.compare({"one": data, "same": data})) == 2
 
 
+def test_a_preset_that_the_synth_fails_at_now_is_named(fitted, monkeypatch):
+    dataset, posterior, folder = fitted
+    targets = held_out(dataset, 4)
+    cutoff = targets.values[:, posterior.run.full_space.index(["filter_cutoff"])[0]]
+    worst = int(cutoff.argmax())
+    below = (np.sort(cutoff)[-1] + np.sort(cutoff)[-2]) / 2
+    monkeypatch.setenv(FAILS, f"filter_cutoff {below}")
+    for _ in range(2):  # rendered, and from the cache
+        found = check(posterior, dataset, folder / "fails now", **{**FAST, "baselines": "few"})
+        why = "the synth fails when it plays the preset itself again"
+        assert found.failures == [f"{targets.names[worst]}: {why}"]
+        table = found.table.set_index("method")
+        assert (table["n"] == 3).all()
+        assert table.loc[TRUTH, "lsd_mean"] < 0.005
+
+
 def test_a_preset_that_fails_costs_only_itself(result, fitted, monkeypatch):
     dataset, posterior, folder = fitted
     bad = held_out(dataset, 4).x[2]
@@ -363,9 +380,9 @@ def test_any_damage_to_a_cached_result_is_noticed(tmp_path):
     """Cut, changed or swapped: it is made anew, never read as something else."""
     file = tmp_path / "000001.npz"
     rng = np.random.default_rng(0)
-    runner.write_arrays(file, {"lsd": rng.random((4, 3)), "source": np.array(["cma"] * 4)})
+    cache.write_arrays(file, {"lsd": rng.random((4, 3)), "source": np.array(["cma"] * 4)})
     content = file.read_bytes()
-    stored = runner.read_arrays(file)
+    stored = cache.read_arrays(file)
     assert set(stored) == {"lsd", "source"}
     for _ in range(1500):
         mutant = bytearray(content)
@@ -380,4 +397,4 @@ def test_any_damage_to_a_cached_result_is_noticed(tmp_path):
         else:
             mutant[at:at] = rng.bytes(rng.integers(1, 40))
         file.write_bytes(mutant)
-        assert runner.read_arrays(file) is None
+        assert cache.read_arrays(file) is None

@@ -27,7 +27,7 @@ from pyrosynth.data.gathering import gather
 from pyrosynth.data.labeling import default_tags
 from pyrosynth.data.tags import read_tags, write_tags
 from pyrosynth.errors import LONGEST, PyrosynthError
-from pyrosynth.evaluation.runner import read_arrays, write_arrays
+from pyrosynth.evaluation.cache import read_arrays, write_arrays
 from pyrosynth.files import MARK, claim, require_same, whole
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live import osc_packets

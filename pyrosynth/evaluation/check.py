@@ -140,7 +140,7 @@ def check(
     """Check a run on the held-out human presets of its dataset, by re-rendering.
 
     What was rendered is cached below ``out``, so a killed check goes on where it stopped. A preset
-    for which inference fails is left out and named.
+    for which inference fails, or that the synth fails to play again, is left out and named.
 
     Args:
         posterior: The run.
@@ -244,6 +244,7 @@ def _run(
         posterior, draws,
         lambda lsd: [int(i[0]) for i in best_of(lsd[None], draws, BEST_OF).values()],
     )  # fmt: skip
+    runner.require_known_sounds(rendered)
     values = runner.cached(
         answers, run=run_hash(posterior), presets=len(dataset),
         **({} if len(names) == len(BASELINES) else {"baselines": names}),

@@ -23,10 +23,10 @@ from pyrosynth.data.labeling import default_tags
 from pyrosynth.data.tags import Tag, TagTable, read_tags
 from pyrosynth.errors import MOST, InputError, integer
 from pyrosynth.evaluation.benchmark import BEST_OF, Benchmark
+from pyrosynth.evaluation.cache import read_arrays, write_arrays
 from pyrosynth.evaluation.entries import ModelEntry, model_entries, require_options
 from pyrosynth.evaluation.methods import parse
 from pyrosynth.evaluation.reports import compare_report, comparison_figures
-from pyrosynth.evaluation.runner import read_arrays, write_arrays
 from pyrosynth.evaluation.scores import HELD_OUT, OUTSIDE, paired_tests, summarise
 from pyrosynth.evaluation.tables import compare_page
 from pyrosynth.evaluation.targets import Targets, held_out, outside

@@ -5,9 +5,7 @@ it stopped, and one of more targets uses what is there.
 """
 
 import hashlib
-import io
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,7 +26,8 @@ from pyrosynth.audio.metrics import (
     mse_n,
     spectral_convergence,
 )
-from pyrosynth.errors import DataError, PyrosynthError, RunError
+from pyrosynth.errors import DataError, PyrosynthError, RunError, SynthError
+from pyrosynth.evaluation.cache import Arrays, each, read_arrays, write_arrays
 from pyrosynth.evaluation.searching import (
     Evolve,
     Search,
@@ -39,7 +38,6 @@ from pyrosynth.evaluation.searching import (
     refined,
 )
 from pyrosynth.evaluation.targets import Targets
-from pyrosynth.files import regular_file, write_bytes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.inference.side_by_side import Tick, side_by_side
 from pyrosynth.synths.rendering import Renderer, RenderResult
@@ -47,10 +45,8 @@ from pyrosynth.training.identity import run_hash
 from pyrosynth.training.torch_modes import plain_torch
 
 Float = NDArray[np.float64]
-Arrays = dict[str, NDArray[Any]]
 
 MEAN_OF = 256  # draws behind the mean draw; only their mean is rendered
-DIGEST_BYTES = 32  # of the SHA-256 that ends a cached file
 GUESS_RENDERS = 64  # sounds that can be rendered in the time of a guess
 OF_FEATURES = ("lsd", "sc", "mel_mse")  # metrics that need no audio
 
@@ -259,7 +255,7 @@ class EvaluationRunner:
         work: Callable[[list[int], Tick], Iterator[tuple[int, Arrays]]],
         n_sounds: int,
     ) -> Arrays:
-        """Do what is missing, with a progress bar, and leave out the targets that failed."""
+        """Do what is missing, with a progress bar; leave out the targets that failed."""
         files = [place / f"{number:06d}.npz" for number in self.targets.ids]
 
         def shown(missing: list[int]) -> Iterator[tuple[int, Arrays]]:
@@ -271,12 +267,28 @@ class EvaluationRunner:
                 yield from work(missing, bar.update)
 
         results = each(files, shown)
+        self._leave_out()
+        return results
+
+    def require_known_sounds(self, rendered: Arrays) -> None:
+        """Leave out the targets whose own presets the synth fails at now, as after an update.
+
+        Args:
+            rendered: What `render_draws` has returned of the targets.
+        """
+        failed = rendered["failed"][:, -1]
+        if self.targets.n_truths and len(failed) == len(self.targets):
+            for i in np.flatnonzero(failed).tolist():
+                self._fail(i, SynthError("the synth fails when it plays the preset itself again"))
+            self._leave_out()
+
+    def _leave_out(self) -> None:
+        """Leave out the targets that failed."""
         kept = [i for i, number in enumerate(self.targets.ids) if int(number) not in self.failures]
         if not kept:
             raise DataError(f"every sound failed; the last one: {[*self.failures.values()][-1]}")
-        if len(kept) < len(files):
+        if len(kept) < len(self.targets):
             self.targets = self.targets.take(kept)
-        return results
 
     def _fail(self, i: int, error: Exception) -> None:
         self.failures[int(self.targets.ids[i])] = f"{self.targets.names[i]}: {error}"
@@ -339,57 +351,3 @@ class EvaluationRunner:
             x = run.standardise(torch.as_tensor(self.targets.x[i])[None])
             log_q = variant.log_prob_v(torch.as_tensor(v).to(x), x)[0].cpu().numpy()
         return {"v_true": v[0], "log_q_true": log_q}
-
-
-def each(
-    files: Sequence[Path], work: Callable[[list[int]], Iterator[tuple[int, Arrays]]]
-) -> Arrays:
-    """Do what is missing, cache each result as it comes, and return all, stacked.
-
-    Args:
-        files: Where each result is cached.
-        work: Given the positions of those that are missing, yields them with their results, in
-            any order; it may leave some out.
-
-    Returns:
-        The arrays of the results, each with a first axis more, in the order of ``files``; and
-        ``seconds``, what each has cost when it was made.
-
-    Raises:
-        InputError: A file cannot be written.
-    """
-    results = [read_arrays(file) for file in files]
-    missing = [i for i, result in enumerate(results) if result is None]
-    since = time.monotonic()
-    for i, made in work(missing) if missing else ():
-        now = time.monotonic()
-        results[i] = result = {**made, "seconds": np.array(now - since)}
-        write_arrays(files[i], result)
-        since = now
-    done = [result for result in results if result is not None]
-    return {name: np.stack([result[name] for result in done]) for name in done[0]} if done else {}
-
-
-def read_arrays(file: Path) -> Arrays | None:
-    """Read a cached result; None if it is missing, damaged or changed, and so has to be made."""
-    try:
-        content = regular_file(file).read_bytes()
-    except (OSError, ValueError):
-        return None
-    arrays, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
-    if hashlib.sha256(arrays).digest() != digest:
-        return None
-    with np.load(io.BytesIO(arrays), allow_pickle=False) as stored:
-        return dict(stored)
-
-
-def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Cache a result: an ``.npz`` file, atomically, with the SHA-256 of its bytes at its end.
-
-    Raises:
-        InputError: The disk is full or the place cannot be written.
-    """
-    stream = io.BytesIO()
-    np.savez(stream, allow_pickle=False, **arrays)
-    content = stream.getvalue()
-    write_bytes(file, content + hashlib.sha256(content).digest())

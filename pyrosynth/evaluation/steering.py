@@ -17,8 +17,8 @@ from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.data.dataset import Dataset, Rows
 from pyrosynth.data.labeling import DESCRIBED
 from pyrosynth.errors import InputError, SynthError, checked_name, counted, numbers
+from pyrosynth.evaluation.cache import Arrays, each
 from pyrosynth.evaluation.disentanglement import or_none
-from pyrosynth.evaluation.runner import Arrays, each
 from pyrosynth.explore.axes import TagAxis
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import Array, Place
