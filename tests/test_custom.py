@@ -206,6 +206,7 @@ def here(tmp_path, monkeypatch):
     """A folder with a module, in which the command is run."""
     (tmp_path / "clicking.py").write_text(textwrap.dedent(MODULE))
     (tmp_path / "broken_synth.py").write_text("1 / 0")
+    (tmp_path / "signal.py").write_text(textwrap.dedent(MODULE))
     (tmp_path / "no_method.py").write_text(
         "import clicking\n\nclass Click(clicking.Click):\n    presets = []\n"
     )
@@ -248,6 +249,7 @@ def test_an_entry_point_has_a_name(here, monkeypatch):
     ("name", "message"),
     [
         ("clicking:Clack", "has no class 'Clack'"),
+        ("signal:Click", "Python's or a library's, not 'signal.py' here: give that another name"),
         ("clicking:other", "no subclass"),
         ("clicking:Lazy", "lacks identity, render"),
         ("no_such_module:Click", "cannot import 'no_such_module'"),

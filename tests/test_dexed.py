@@ -7,9 +7,10 @@ import pytest
 
 from pyrosynth import synths
 from pyrosynth.audio.note import Note
+from pyrosynth.data.gathering import gather
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.dexed import cartridges
-from pyrosynth.synths.dx7 import SPACE, read_syx, write_syx
+from pyrosynth.synths.dx7 import SPACE, read_each_syx, read_syx, write_syx
 from pyrosynth.synths.presets import Preset, preset_array
 from pyrosynth.synths.rendering import Renderer
 
@@ -60,6 +61,28 @@ def test_bare_voices_and_several_messages(tmp_path):
         back = read_syx(tmp_path / "some.syx")
         assert len(back) == n
         assert back[0].values == voices[0].values
+
+
+def test_a_message_that_is_bad_costs_only_itself(tmp_path, monkeypatch, caplog):
+    write_syx(tmp_path / "one.syx", drawn(1))
+    voice = (tmp_path / "one.syx").read_bytes()
+    heard = b"\xfe" + voice[:80] + b"\xf8\xfe" + voice[80:]  # as a sequencer's clock runs along
+    file = tmp_path / "capture.syx"
+    file.write_bytes(heard + voice[:81] + b"\xf0\x41\x10\xf7" + voice)
+    good, cut, other, last = read_each_syx(file)
+    assert good.values == last.values == drawn(1)[0].values
+    assert str(cut) == f"'{file}' is cut off: 75 of 155 bytes of voices; copy it again"
+    assert "another instrument (manufacturer 0x41" in str(other)
+    with pytest.raises(InputError, match="cut off"):
+        read_syx(file)
+    gathered = gather(synths.load_synth("dexed"), [file], strict=False, workers=1, progress=False)
+    assert gathered.failed == [str(cut), str(other)]
+    assert len(gathered.presets) == 1  # the same one twice
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    cartridges().mkdir(parents=True)
+    file.rename(cartridges() / "capture.syx")
+    assert len(synths.load_synth("dexed").presets()) == 2
+    assert [record.getMessage()[:10] for record in caplog.records] == ["left out: "] * 2
 
 
 @pytest.mark.parametrize(

@@ -51,9 +51,12 @@ def load_class(name: str) -> type[Synth]:
         for part in class_name.split("."):
             loaded = getattr(loaded, part)
     except AttributeError as error:
-        raise SynthError(
-            f"module '{module_name}' has no class '{class_name}'; give MODULE:CLASS"
-        ) from error
+        advice, taken = "give MODULE:CLASS", getattr(sys.modules[module_name], "__file__", None)
+        own = f"{module_name.partition('.')[0]}.py"
+        if os.path.isfile(own) and not (taken and os.path.samefile(own, taken)):
+            advice = f"it is Python's or a library's, not '{own}' here: give that another name"
+        what = f"module '{module_name}' has no class '{class_name}'"
+        raise SynthError(f"{what}; {advice}") from error
     except PyrosynthError as error:
         raise SynthError(f"cannot import '{module_name}': {error}") from error
     except (Exception, SystemExit) as error:

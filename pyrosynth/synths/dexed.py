@@ -19,7 +19,7 @@ from pyrosynth.audio.note import Note, require_note
 from pyrosynth.errors import InputError
 from pyrosynth.files import checked_path, data_home, expanded, files_below
 from pyrosynth.synths.base import Synth
-from pyrosynth.synths.dx7 import SPACE, read_syx, voice_bytes, write_syx
+from pyrosynth.synths.dx7 import SPACE, read_each_syx, read_syx, voice_bytes, write_syx
 from pyrosynth.synths.packages import version_of
 from pyrosynth.synths.presets import Preset, checked_presets
 
@@ -66,9 +66,12 @@ class Dexed(Synth):
         wrong = [*closed.values()]
         for file in files:
             try:
-                voices += read_syx(file)
+                each = read_each_syx(file)
             except InputError as error:
                 wrong.append(str(error))
+                continue
+            wrong += [str(one) for one in each if isinstance(one, InputError)]
+            voices += [one for one in each if isinstance(one, Preset)]
         for line in wrong:
             log.warning("left out: %s", line)
         return voices
@@ -76,6 +79,10 @@ class Dexed(Synth):
     def read_bank(self, path: str | os.PathLike[str]) -> list[Preset]:
         """Read a ``.syx`` file, see `pyrosynth.synths.dx7.read_syx`."""
         return read_syx(checked_path("bank file", path))
+
+    def read_each(self, path: str | os.PathLike[str]) -> list[Preset | InputError]:
+        """Read a ``.syx`` file, with an error in the place of a message that is bad."""
+        return read_each_syx(checked_path("bank file", path))
 
     def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
         """Write a ``.syx`` file, see `pyrosynth.synths.dx7.write_syx`."""

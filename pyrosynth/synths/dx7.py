@@ -14,18 +14,19 @@ from numpy.typing import NDArray
 from pyrosynth.errors import InputError, reading
 from pyrosynth.files import read_limited, write_bytes
 from pyrosynth.synths.params import Param, ParamSpace
-from pyrosynth.synths.presets import LARGEST_FILE, Preset
+from pyrosynth.synths.presets import LARGEST_FILE, Preset, all_good
 
 VOICE, PACKED, BANK = 155, 128, 32  # bytes of a voice, of one in a bank; voices in a bank
 YAMAHA = 0x43
+REAL_TIME = bytes(range(0xF8, 0x100))  # messages of one byte
 VOICE_FORMAT, BANK_FORMAT = 0, 9  # formats of Yamaha's bulk dumps
 OPERATORS = (6, 5, 4, 3, 2, 1)  # in the order of the bytes
 
 Bytes = NDArray[np.uint8]
 
 
-def read_syx(path: str | Path) -> list[Preset]:
-    """Read the voices of a file.
+def read_each_syx(path: str | Path) -> list[Preset | InputError]:
+    """Read the voices of a file, with an error in the place of a message that is bad.
 
     It may hold any number of single voices and banks of 32 as system-exclusive messages, bare
     packed voices of 128 bytes each, or one bare voice of 155 or 156 bytes. Checksums are not
@@ -38,24 +39,34 @@ def read_syx(path: str | Path) -> list[Preset]:
         Its voices; ``bank`` is the file's name.
 
     Raises:
-        InputError: It cannot be read, is cut off, or holds no voice of a DX7.
+        InputError: It cannot be read, or holds no voice of a DX7.
     """
     file = Path(path)
     with reading(InputError, f"cannot read the voices in '{path}'", "give a .syx file"):
         content = read_limited(file, LARGEST_FILE)
-    if content[:1] == b"\xf0":
+    voices: Sequence[Bytes | InputError] = []
+    if content.lstrip(REAL_TIME)[:1] == b"\xf0":
         voices = [voice for message in _messages(content) for voice in _voices(message, path)]
     elif len(content) in (VOICE, VOICE + 1):
         voices = [np.frombuffer(content, np.uint8)[:VOICE]]
     elif content and len(content) % PACKED == 0:
         voices = _unpacked(content)
-    else:
-        voices = []
     if not voices:
         raise InputError(
             f"'{path}' holds no voice of a DX7; give a .syx file with single voices or banks of 32"
         )
-    return [_preset(voice, file.name) for voice in voices]
+    return [
+        voice if isinstance(voice, InputError) else _preset(voice, file.name) for voice in voices
+    ]
+
+
+def read_syx(path: str | Path) -> list[Preset]:
+    """Read the voices of a file, see `read_each_syx`.
+
+    Raises:
+        InputError: It cannot be read, holds no voice of a DX7, or a message is bad.
+    """
+    return all_good(read_each_syx(path))
 
 
 def write_syx(path: str | Path, presets: Sequence[Preset]) -> None:
@@ -80,31 +91,31 @@ def write_syx(path: str | Path, presets: Sequence[Preset]) -> None:
 
 
 def _messages(content: bytes) -> Iterator[bytes]:
-    """Yield what is between the start and the end of each system-exclusive message."""
-    for piece in content.split(b"\xf0")[1:]:
+    """Yield what is between the start and the end of each system-exclusive message.
+
+    What MIDI may send in the midst of one, such as a clock, is left out.
+    """
+    for piece in content.translate(None, REAL_TIME).split(b"\xf0")[1:]:
         yield piece.split(b"\xf7")[0]
 
 
-def _voices(message: bytes, path: str | Path) -> list[Bytes]:
-    """Return the voices in a message; none if it is a Yamaha message of another kind."""
+def _voices(message: bytes, path: str | Path) -> list[Bytes | InputError]:
+    """Return the voices in a message, or what is wrong with it; none if of another kind."""
     if message[:1] != bytes([YAMAHA]):
         maker = f"0x{message[0]:02x}" if message else "none"
-        raise InputError(
-            f"'{path}' holds data for another instrument (manufacturer {maker}, not Yamaha); give "
-            "a .syx file of a DX7"
-        )
+        wrong = f"data for another instrument (manufacturer {maker}, not Yamaha)"
+        return [InputError(f"'{path}' holds {wrong}; give a .syx file of a DX7")]
     kind, data = message[2:3], message[5:]
     sizes = {bytes([VOICE_FORMAT]): VOICE, bytes([BANK_FORMAT]): PACKED * BANK}
     if message[1:2] > b"\x0f" or kind not in sizes:
         return []
     size = sizes[kind]
     if len(data) < size:
-        raise InputError(
-            f"'{path}' is cut off: {len(data)} of {size} bytes of voices; copy it again"
-        )
+        told = f"{len(data)} of {size} bytes of voices"
+        return [InputError(f"'{path}' is cut off: {told}; copy it again")]
     if kind == bytes([VOICE_FORMAT]):
         return [np.frombuffer(data[:VOICE], np.uint8)]
-    return _unpacked(data[:size])
+    return [*_unpacked(data[:size])]
 
 
 def _message(kind: int, data: bytes) -> bytes:
