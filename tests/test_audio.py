@@ -73,8 +73,8 @@ def bad_files(folder):
     ("name", "word"),
     [
         ("missing.wav", "no sound file"),
-        ("text.wav", "not a readable sound file"),
-        ("empty.wav", "not a readable sound file"),
+        ("text.wav", "it holds text, such as a web page .*; download the sound itself"),
+        ("empty.wav", "not a readable sound file .*; convert it to WAV"),
         ("none.wav", "is empty or cut off"),
         ("cut.ogg", "is empty or cut off"),
         ("short.wav", "lasts 9.98 ms; at least 50 ms"),

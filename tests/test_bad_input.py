@@ -759,7 +759,7 @@ def test_numbers_that_are_no_preset_no_rate_and_no_features(here):
         (lambda p, d: p.decode(np.zeros(3)), r"latents have shape \(3,\); give \(n, 16\)"),
         (lambda p, d: p.decode(np.zeros(16)), r"latents have shape \(16,\); give \(n, 16\)"),
         (lambda p, d: p.decode([]), r"latents have shape \(0,\); give \(n, 16\)"),
-        (lambda p, d: ps.infer_sounds(p, [np.zeros(9)], "o"), "one of the sounds is ndarray"),
+        (lambda p, d: ps.infer_sounds(p, [np.zeros(9)], "o"), "sound 1 is ndarray"),
         (lambda p, d: ps.check(p, d, "o", beside=[p]), r"beside is list \[.*; give a dictionary"),
         (lambda p, d: ps.check(p, d, "o", seed="1"), "seed '1': give an integer from 0"),
         (lambda p, d: ps.compare(d, "o", models=["mlp"], methods=None), "methods is None; give a"),

@@ -195,10 +195,11 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int]:
                     )
                 blocks.append(block.mean(axis=1))
     except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, MemoryError) as error:
-        reason = getattr(error, "error_string", error)
-        raise InputError(
-            f"'{name}' is not a readable sound file ({reason}); convert it to WAV or FLAC"
-        ) from error
+        reason, advice = getattr(error, "error_string", error), "convert it to WAV or FLAC"
+        if _is_text(file):
+            reason = "it holds text, such as a web page or a pointer of Git LFS"
+            advice = "download the sound itself"
+        raise InputError(f"'{name}' is not a readable sound file ({reason}); {advice}") from error
     if n_frames > most:
         raise InputError(
             f"'{name}' holds more than {most / rate:g} s of {counted(channels, 'channel')} at "
@@ -215,6 +216,16 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int]:
             "it again, or record it anew"
         )
     return np.concatenate(blocks or [np.zeros(0, np.float32)]), peaks, rate
+
+
+def _is_text(file: BinaryIO) -> bool:
+    """Tell whether a file that is no sound begins as a text does."""
+    try:
+        file.seek(0)
+        words = file.read(100).decode("ascii").split()
+        return bool(words) and "".join(words).isprintable()
+    except (OSError, ValueError):
+        return False
 
 
 def _n_said(sound: Any) -> int:

@@ -96,8 +96,8 @@ def infer_sounds(
     """
     require_type("posterior", posterior, Posterior, "Posterior.load(folder)")
     require_type("sounds", sounds, (list, tuple), "a list of files")
-    for sound in sounds:
-        require_type("one of the sounds", sound, (str, Path), "the path of a sound file")
+    for n, sound in enumerate(sounds, 1):
+        require_type(f"sound {n}", sound, (str, Path), "the path of a sound file")
     budget, draws = integer("budget", budget, 1, MOST), integer("draws", draws, 1, MOST)
     seed = checked_seed(seed)
     files, failed = _named([Path(sound) for sound in sounds])
