@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from pyrosynth._version import __version__
-from pyrosynth.cli import learning, models, runs, synths
+from pyrosynth.cli import exploring, learning, models, runs, synths
 from pyrosynth.cli.options import (
     Json,
     Out,
@@ -93,7 +93,8 @@ COMMANDS = (
     synths.synths, synths.install, synths.scan, synths.render, synths.tags,
     learning.describe, learning.presets, learning.learn,
     models.models, models.fit, models.compare, models.export,
-    runs.infer, runs.check, runs.axes, runs.name, runs.explore, runs.serve, demo,
+    runs.infer, runs.check,
+    exploring.axes, exploring.name, exploring.explore, exploring.serve, demo,
 )  # fmt: skip
 # Those that continue where they were interrupted, unless --force tells them to begin anew.
 GO_ON = (
