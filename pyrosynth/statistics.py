@@ -241,6 +241,8 @@ def auc(scores: ArrayLike, positive: ArrayLike) -> float:
 
     given, of = numbers("scores", scores, np.float64), numbers("positive", positive)
     require_shapes("the pairs", {"scores": (given, ("n",)), "positive": (of, ("n",))})
+    if np.isnan(of.astype(np.float64)).any():
+        raise InputError("positive holds NaN, as of labels nobody knows; leave those out of both")
     of = of.astype(bool)
     if not np.isfinite(given).all():
         raise InputError("scores are NaN or infinite; leave those out, or give their ranks")

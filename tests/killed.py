@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 
-from pyrosynth.evaluation import runner
+from pyrosynth.evaluation import cache
 
 
 def killed_after_draws(n, work, *arguments, **options):
@@ -12,7 +12,7 @@ def killed_after_draws(n, work, *arguments, **options):
 
     def start():
         os.setsid()
-        write, kept = runner.write_arrays, []
+        write, kept = cache.write_arrays, []
 
         def counted(file, arrays):
             write(file, arrays)
@@ -21,7 +21,7 @@ def killed_after_draws(n, work, *arguments, **options):
             if len(kept) == n:
                 os.killpg(0, signal.SIGKILL)
 
-        runner.write_arrays = counted
+        cache.write_arrays = counted
         work(*arguments, **options)
 
     process = multiprocessing.get_context("fork").Process(target=start)

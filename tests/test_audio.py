@@ -207,6 +207,18 @@ def flac_without_a_length(path):
     path.write_bytes(content)
 
 
+def test_what_was_read_of_an_open_file_and_a_pipe_do_no_harm(tmp_path):
+    file = tmp_path / "a.wav"
+    save_audio(file, 0.5 * np.sin(np.arange(22050) / 9, dtype=np.float32), 22050)
+    whole = load_audio(file, 22050)
+    with file.open("rb") as opened:
+        assert opened.read(4) == b"RIFF"
+        opened.seek(0)
+        np.testing.assert_array_equal(load_audio(opened, 22050), whole)
+    with subprocess.Popen(["cat", file], stdout=subprocess.PIPE) as cat:
+        np.testing.assert_array_equal(load_audio(cat.stdout, 22050), whole)
+
+
 def test_a_flac_file_may_leave_its_length_open(tmp_path):
     flac_without_a_length(tmp_path / "a.flac")
     np.testing.assert_allclose(load_audio(tmp_path / "a.flac", RATE), tone(seconds=3.0), atol=1e-4)

@@ -1,5 +1,7 @@
 """Axes of tags: measured right, learnt from few labels, and steering along them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -32,6 +34,8 @@ def test_auc_counts_pairs():
     assert auc(scores, positive) == pytest.approx(np.mean((pairs > 0) + 0.5 * (pairs == 0)))
     assert auc([3, 1, 2], [True, False, False]) == 1.0
     assert np.isnan(auc([1, 2], [True, True]))
+    with pytest.raises(InputError, match="positive holds NaN"):  # which would be true
+        auc([3, 1, 2], [1.0, 0.0, np.nan])
     assert np.isnan(auc([], []))
 
 
@@ -134,6 +138,10 @@ def test_measures_without_numbers_behind_the_tags(run):
     assert found.to_json()["tags"]["length"]["spearman"] is None
     with pytest.raises(InputError, match="has an axis for loudness.*, the tags are tone, size;"):
         measure(posterior.run, dataset, labelled(TAGS, np.zeros((len(dataset), 2))))
+    turned = [replace(tag, classes=tag.classes[::-1]) for tag in truth.tags]
+    learnt = "/".join(truth.tags[0].classes)
+    with pytest.raises(InputError, match=f"the run has learnt {learnt}; write the classes"):
+        measure(posterior.run, dataset, labelled(turned, truth.labels), "train")
 
 
 def test_gaps_of_a_run(run):

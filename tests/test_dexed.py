@@ -1,6 +1,7 @@
 """DX7 voices in .syx files, and the engine that plays them."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,6 +78,13 @@ def test_a_message_that_is_bad_costs_only_itself(tmp_path, monkeypatch, caplog):
         read_syx(file)
     gathered = gather(synths.load_synth("dexed"), [file], strict=False, workers=1, progress=False)
     assert gathered.failed == [str(cut), str(other)]
+    (tmp_path / "from a Mac").mkdir()
+    (tmp_path / "from a Mac" / "one.syx").write_bytes(voice)
+    (tmp_path / "from a Mac" / "._one.syx").write_bytes(bytes(4096))
+    gathered = gather(
+        synths.load_synth("dexed"), [tmp_path / "from a Mac"], workers=1, progress=False
+    )
+    assert [Path(source).name for source in gathered.sources] == ["one.syx"]
     assert len(gathered.presets) == 1  # the same one twice
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     cartridges().mkdir(parents=True)
@@ -133,6 +141,7 @@ def test_dexed_plays_in_workers_whatever_was_played_before():
 def test_cartridges_of_the_user_are_found(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     cartridges().mkdir(parents=True)
+    (cartridges() / "._a.syx").write_bytes(bytes(4096))  # what a Mac keeps beside a file
     for name in ("a.syx", "ROM1A.SYX"):
         write_syx(cartridges() / name, drawn(1))
     assert len(synths.load_synth("dexed").presets()) == 2

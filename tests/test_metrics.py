@@ -117,6 +117,10 @@ def test_equal_ones_have_no_distance(metric, mels):
         (lambda x: log_distance(torch.ones(8, 9), x), "the other is ndarray .*; give two tensors"),
         (lambda x: mse_n(x, x[0, :3]), r"give \(..., n_params\) twice"),
         (lambda x: compare_audio("a", x, FeatureSpec()), "sounds that are no numbers"),
+        (
+            lambda x: compare_audio(x, np.int16(x), FeatureSpec()),
+            "sounds hold torch.int16",
+        ),
         (lambda x: compare_audio(x, x, 22050), "spec is int 22050; give a FeatureSpec"),
         (lambda x: loudest(x[0], FeatureSpec()), r"features of shape \(9,\)"),
         (lambda x: match_loudness("x", 1.0, FeatureSpec()), "audio that are no numbers"),

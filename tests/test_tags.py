@@ -42,6 +42,10 @@ def test_tag():
     count = Tag("count", ("2", "1", "0"))  # a class comes before the number of another one
     assert [count.possible(name) for name in count.classes] == [[0], [1], [2]]
     assert SIZE.possible("large | small") == [2, 0]
+    stars = Tag("rating", ("1", "2", "3"))
+    assert stars.possible("1") == [0]
+    with pytest.raises(InputError, match="unknown value of rating '0'"):  # such as not rated
+        stars.possible("0")
     with pytest.raises(InputError, match="unknown value of tone 'dim'; known: dark, bright"):
         TONE.possible("dim")
 

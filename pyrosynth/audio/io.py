@@ -241,8 +241,9 @@ def _stored(file: BinaryIO) -> AbstractContextManager[BinaryIO]:
     Through an object of Python's it reads by callbacks, whose errors go to the terminal.
     """
     try:
-        file.fileno()
-    except (AttributeError, OSError):
+        # Of what Python has read ahead, the descriptor knows nothing.
+        os.lseek(file.fileno(), file.tell(), os.SEEK_SET)
+    except (AttributeError, OSError):  # none, or a pipe
         stored = tempfile.TemporaryFile()  # noqa: SIM115
         shutil.copyfileobj(file, stored)
         stored.seek(0)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pyrosynth.audio.features import DB, FeatureSpec, require_spec
-from pyrosynth.audio.pitch import pitch_error, require_sounds
+from pyrosynth.audio.pitch import as_sounds, pitch_error, require_sounds
 from pyrosynth.errors import InputError, numbers, require_type
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
@@ -235,12 +235,7 @@ def compare_audio(
         InputError: Shapes do not fit, sounds are too short or no numbers, samples are NaN or
             infinite, or the spec is none.
     """
-    first, second = (
-        torch.as_tensor(
-            x if isinstance(x, Tensor) else numbers("sounds", x, np.float64), dtype=torch.float32
-        )
-        for x in (target, audio)
-    )
+    first, second = as_sounds(target), as_sounds(audio)
     require_spec(spec)
     _check(first, second)
     parts: list[dict[str, Tensor]] = []

@@ -4,12 +4,13 @@ import math
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn.functional import pad
 
 from pyrosynth.audio.features import FeatureSpec, require_spec
 from pyrosynth.audio.pitch_tracking import PITCHES_HZ
-from pyrosynth.errors import InputError, require_type
+from pyrosynth.errors import InputError, numbers, require_type
 
 PERIODIC = 0.1  # the threshold of YIN
 SHORTEST = 2  # samples of a period
@@ -137,6 +138,21 @@ def pitch_error(target: Tensor, audio: Tensor, spec: FeatureSpec) -> Tensor:
     energy = _frames(target, spec).square().sum(-1)
     sounds = energy > AUDIBLE * energy.amax(-1, keepdim=True)
     return (error * sounds).sum(-1) / sounds.sum(-1).clamp(min=1)
+
+
+def as_sounds(audio: ArrayLike | Tensor) -> Tensor:
+    """Return sounds of any library as a tensor of 32-bit floats, where they are.
+
+    Raises:
+        InputError: They are integers, which are not around full scale 1, or no numbers.
+    """
+    given = audio if isinstance(audio, Tensor) else torch.as_tensor(numbers("sounds", audio))
+    if not given.is_floating_point():
+        raise InputError(
+            f"sounds hold {given.dtype} values; give floats from -1 to 1 (16-bit integers divided "
+            "by 32768)"
+        )
+    return given.to(torch.float32)
 
 
 def require_sounds(*sounds: Any) -> None:

@@ -28,7 +28,7 @@ from pyrosynth.errors import (
     reading,
     require_type,
 )
-from pyrosynth.files import checked_path, read_limited, unrepeated_keys, write_bytes
+from pyrosynth.files import OF_SYSTEM, checked_path, read_limited, unrepeated_keys, write_bytes
 from pyrosynth.synths.base import Synth, require_synth
 from pyrosynth.synths.description import legal
 from pyrosynth.synths.params import ParamSpace
@@ -292,7 +292,7 @@ def _inside(folder: Path) -> list[Path]:
         bundles = [name for name in folders if not _is_folder(Path(root, name))]
         folders[:] = [name for name in folders if name not in bundles]
         found += (Path(root, name) for name in (*files, *bundles))
-    return sorted(file for file in found if file != folder)
+    return sorted(file for file in found if file != folder and not OF_SYSTEM.fullmatch(file.name))
 
 
 def _read_json(synth: Synth, file: Path) -> Iterator[Preset | InputError]:

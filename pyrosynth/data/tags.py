@@ -98,14 +98,16 @@ class Tag:
         """Return the numbers of the classes that a cell of a table leaves possible.
 
         Args:
-            cell: A class, its number, several with ``|`` between them, or nothing.
+            cell: A class, its number unless classes are called by numbers, several with ``|``
+                between them, or nothing.
 
         Raises:
             InputError: One is not a class of the tag (they are listed).
         """
         if not cell.strip():
             return list(range(len(self.classes)))
-        places = {str(i): i for i in range(len(self.classes))}
+        numerals = any(name.isdecimal() for name in self.classes)  # no numbers of classes, too
+        places = {} if numerals else {str(i): i for i in range(len(self.classes))}
         places |= {name.casefold(): i for i, name in enumerate(self.classes)}
         found = []
         for name in cell.split(BETWEEN):

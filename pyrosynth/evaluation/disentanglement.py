@@ -96,7 +96,8 @@ def measure(run: Run, dataset: Dataset, truth: TagTable, split: str = "test") ->
         The measures.
 
     Raises:
-        InputError: The run has no axes of tags, or the truth lacks one of them.
+        InputError: The run has no axes of tags, or the truth lacks one of them, or has it with
+            other classes or in another order.
         DataError: The dataset is of another synth, note, parameters or features than the run.
     """
     require_same_contract(run, dataset)
@@ -110,6 +111,12 @@ def measure(run: Run, dataset: Dataset, truth: TagTable, split: str = "test") ->
             "; give the tags it was fitted with"
         )
     columns = [truth.names.index(name) for name in names]
+    for i, learnt in zip(columns, run.variant.dims.classes, strict=True):
+        if truth.tags[i].classes != tuple(learnt):
+            raise InputError(
+                f"the tags have '{truth.tags[i]}', the run has learnt {'/'.join(learnt)}; write "
+                "the classes that it was fitted with, in their order"
+            )
     u = coordinates(run, dataset, rows)
     within = coordinates(run, dataset, rows, np.random.default_rng(0))
     n_classes = [len(truth.tags[i].classes) for i in columns]

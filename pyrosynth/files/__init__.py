@@ -39,6 +39,7 @@ from pyrosynth.files.folders import (
     whole,
 )
 from pyrosynth.files.reading import (
+    OF_SYSTEM,
     URL,
     checked_path,
     data_home,
@@ -65,6 +66,7 @@ from pyrosynth.files.writing import (
 __all__ = [
     "LONGEST_NAME",
     "MARK",
+    "OF_SYSTEM",
     "URL",
     "atomic",
     "checked_path",

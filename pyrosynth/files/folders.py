@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pyrosynth.errors import InputError, not_opened, one_line
-from pyrosynth.files.reading import checked_path, read_json
+from pyrosynth.files.reading import OF_SYSTEM, checked_path, read_json
 from pyrosynth.files.writing import (
     PART,
     Claim,
@@ -27,7 +27,6 @@ from pyrosynth.files.writing import (
 )
 
 WRITTEN = "written"  # in a mark: digests of the tables and pages in a folder filled file by file
-OF_SYSTEM = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.DOTALL)
 DATASET = "zarr.json"  # which marks a dataset
 MARK = ".pyrosynth.json"  # in every folder of results: who made it, with which settings, its files
 

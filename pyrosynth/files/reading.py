@@ -11,6 +11,7 @@ from typing import Any
 from pyrosynth.errors import InputError, not_opened, reason, require_type
 
 URL = re.compile(r"[a-z][\w+.-]*://", re.IGNORECASE)  # how one begins
+OF_SYSTEM = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.DOTALL)  # left in folders
 LARGEST_JSON = 2**26  # bytes
 DEEPEST = 200  # folders of a path: Python makes and removes nested ones by recursion
 
@@ -81,6 +82,9 @@ def given_path(what: str, path: Any) -> Path:
 def files_below(folder: Path, *suffixes: str) -> tuple[list[Path], dict[str, str]]:
     """Return the files in a folder and those below it, and what is wrong with folders.
 
+    What operating systems leave beside files is none of them, such as what a Mac keeps of
+    ``a.syx`` in ``._a.syx``.
+
     Args:
         folder: The folder, which need not be there.
         *suffixes: Of the files, in small letters.
@@ -95,7 +99,8 @@ def files_below(folder: Path, *suffixes: str) -> tuple[list[Path], dict[str, str
             wrong[str(error.filename)] = not_opened(error)
 
     walk = os.walk(folder, onerror=keep)
-    found = [Path(root, name) for root, _, names in walk for name in names]
+    names = ((root, name) for root, _, files in walk for name in files)
+    found = [Path(root, name) for root, name in names if not OF_SYSTEM.fullmatch(name)]
     return sorted(file for file in found if file.suffix.lower() in suffixes), wrong
 
 

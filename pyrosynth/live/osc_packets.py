@@ -97,11 +97,13 @@ def _message(data: bytes) -> Sent:
     except (ParseError, ValueError, IndexError, struct.error) as error:
         raise Malformed(f"a part of it is cut off; {PADDED}", address) from error
     # Some of what it does not know, python-osc passes over.
+    between = "there is something between its parts or behind them"
+    if len(arguments) != len(tags):
+        raise Malformed(f"{between}; {PADDED}", address)
     whole = OscMessageBuilder(message.address)
     for argument, tag in zip(arguments, tags, strict=True):
         whole.add_arg(argument, tag)
     if data not in (again := whole.build().dgram, again.removesuffix(NO_ARGUMENTS)):
-        between = "there is something between its parts or behind them"
         raise Malformed(f"{between}; {PADDED}", address)
     return message.address, arguments
 

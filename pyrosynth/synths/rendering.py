@@ -99,7 +99,7 @@ class Renderer:
 
     Example:
         >>> from pyrosynth import synths
-        >>> from pyrosynth.audio.io import Note, require_note
+        >>> from pyrosynth.audio.note import Note
         >>> voice = synths.load_synth("voice")
         >>> with Renderer(voice, Note(duration_seconds=3.5), 22050, workers=1) as renderer:
         ...     rendered = renderer.render([voice.param_space.defaults])
