@@ -487,7 +487,7 @@ HOSTILE = [
         (b"/load\0\0\0,s\0\0ab\0cdef\0", "something between its parts or behind them"),
         (b"/load\0\0\0,ss\0abcd\0xyz\0\0\0\0", "something between its parts or behind them"),
         (b"/near\0\0\0,i\0\0\0\0\0\1\0\0\0\2", "something between its parts or behind them"),
-        (b"/z\0 ,i\0\0\0\0\0\1", "something between its parts or behind them"),
+        (b"/near\0\0 ,i\0\0\0\0\0\1", "something between its parts or behind them"),
     ],
 )
 def test_what_is_not_understood_of_a_datagram_is_said(client, sent, says):
