@@ -173,6 +173,15 @@ def test_a_log_on_a_full_disk_costs_no_results(here, tmp_path):
     assert (tmp_path / "out/note/report.html").is_file()
 
 
+def test_python_without_docstrings_is_one_line():
+    done = subprocess.run(
+        [sys.executable, "-OO", "-m", "pyrosynth", "models"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("pyrosynth: Python leaves docstrings out (-OO")
+
+
 def test_a_working_folder_that_is_gone_is_one_line(here, tmp_path):
     line = f"{sys.executable} -m pyrosynth infer {here[0] / 'run'} x.wav --out {tmp_path / 'out'}"
     (tmp_path / "gone").mkdir()

@@ -38,6 +38,7 @@ from pyrosynth.cli.process import (
     place_torch_cache,
     progress_as_lines,
     received,
+    require_docstrings,
     require_working_folder,
 )
 from pyrosynth.errors import PyrosynthError
@@ -152,6 +153,7 @@ def _run(given: Sequence[str], *, ends: bool = False) -> int:
     usage_error: Any = typer.BadParameter.__mro__[1]
     try:
         require_working_folder()
+        require_docstrings()
         with progress_as_lines(), results_alone(given):
             command = _command()
             code = command(list(given) or ["--help"], prog_name="pyrosynth", standalone_mode=False)

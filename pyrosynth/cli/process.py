@@ -69,6 +69,19 @@ def require_working_folder() -> None:
         ) from error
 
 
+def require_docstrings() -> None:
+    """Make sure that Python keeps docstrings, which Pyro reads when it is imported.
+
+    Raises:
+        InputError: It leaves them out.
+    """
+    if sys.flags.optimize > 1:
+        raise InputError(
+            "Python leaves docstrings out (-OO, or PYTHONOPTIMIZE=2), without which Pyro cannot "
+            "be imported; run the command without that"
+        )
+
+
 def end_by_signals() -> None:
     """Let a terminal that closes (SIGHUP) and SIGTERM end the command as Ctrl-C does.
 
