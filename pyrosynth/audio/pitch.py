@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -146,13 +147,14 @@ def as_sounds(audio: ArrayLike | Tensor) -> Tensor:
     Raises:
         InputError: They are integers, which are not around full scale 1, or no numbers.
     """
-    given = audio if isinstance(audio, Tensor) else torch.as_tensor(numbers("sounds", audio))
-    if not given.is_floating_point():
+    held = audio.dtype if isinstance(audio, Tensor) else numbers("sounds", audio).dtype
+    if str(held).removeprefix("torch.").startswith(("int", "uint", "bool")):
         raise InputError(
-            f"sounds hold {given.dtype} values; give floats from -1 to 1 (16-bit integers divided "
-            "by 32768)"
+            f"sounds hold {held} values; give floats from -1 to 1 (16-bit integers divided by "
+            "32768)"
         )
-    return given.to(torch.float32)
+    given = audio if isinstance(audio, Tensor) else numbers("sounds", audio, np.float64)
+    return torch.as_tensor(given, dtype=torch.float32)
 
 
 def require_sounds(*sounds: Any) -> None:
