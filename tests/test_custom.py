@@ -206,6 +206,7 @@ def here(tmp_path, monkeypatch):
     """A folder with a module, in which the command is run."""
     (tmp_path / "clicking.py").write_text(textwrap.dedent(MODULE))
     (tmp_path / "broken_synth.py").write_text("1 / 0")
+    (tmp_path / "half.py").write_text("import os\n\nos.nothing")
     (tmp_path / "signal.py").write_text(textwrap.dedent(MODULE))
     (tmp_path / "no_method.py").write_text(
         "import clicking\n\nclass Click(clicking.Click):\n    presets = []\n"
@@ -250,6 +251,10 @@ def test_an_entry_point_has_a_name(here, monkeypatch):
     [
         ("clicking:Clack", "has no class 'Clack'"),
         ("signal:Click", "Python's or a library's, not 'signal.py' here: give that another name"),
+        (
+            "half:Click",
+            "cannot import 'half' .AttributeError: module 'os' has no",
+        ),
         ("clicking:other", "no subclass"),
         ("clicking:Lazy", "lacks identity, render"),
         ("no_such_module:Click", "cannot import 'no_such_module'"),

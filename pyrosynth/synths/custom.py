@@ -47,16 +47,10 @@ def load_class(name: str) -> type[Synth]:
     """
     module_name, _, class_name = name.partition(":")
     try:
-        loaded: object = _module(module_name)
+        module = _module(module_name)
+        loaded: object = module
         for part in class_name.split("."):
-            loaded = getattr(loaded, part)
-    except AttributeError as error:
-        advice, taken = "give MODULE:CLASS", getattr(sys.modules[module_name], "__file__", None)
-        own = f"{module_name.partition('.')[0]}.py"
-        if os.path.isfile(own) and not (taken and os.path.samefile(own, taken)):
-            advice = f"it is Python's or a library's, not '{own}' here: give that another name"
-        what = f"module '{module_name}' has no class '{class_name}'"
-        raise SynthError(f"{what}; {advice}") from error
+            loaded = getattr(loaded, part, None)
     except PyrosynthError as error:
         raise SynthError(f"cannot import '{module_name}': {error}") from error
     except (Exception, SystemExit) as error:
@@ -65,6 +59,12 @@ def load_class(name: str) -> type[Synth]:
             f"cannot import '{module_name}' ({reason}); run the command in its folder, or install "
             "it, and try `import` in Python"
         ) from error
+    if loaded is None:
+        advice, taken = "give MODULE:CLASS", getattr(module, "__file__", None)
+        own = f"{module_name.partition('.')[0]}.py"
+        if os.path.isfile(own) and os.path.realpath(own) != os.path.realpath(taken or ""):
+            advice = f"it is Python's or a library's, not '{own}' here: give that another name"
+        raise SynthError(f"module '{module_name}' has no class '{class_name}'; {advice}")
     if not (isinstance(loaded, type) and issubclass(loaded, Synth)):
         raise SynthError(f"'{name}' is no subclass of pyrosynth.synths.Synth; make it one")
     missing = sorted(getattr(loaded, "__abstractmethods__", ()))
