@@ -119,7 +119,7 @@ def test_equal_ones_have_no_distance(metric, mels):
         (lambda x: compare_audio("a", x, FeatureSpec()), "sounds that are no numbers"),
         (
             lambda x: compare_audio(x, np.int16(x), FeatureSpec()),
-            "sounds hold int16 values; give",
+            "sounds are torch.int16 of shape",
         ),
         (lambda x: compare_audio(x, x, 22050), "spec is int 22050; give a FeatureSpec"),
         (lambda x: loudest(x[0], FeatureSpec()), r"features of shape \(9,\)"),

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pyrosynth.audio.features import DB, FeatureSpec, require_spec
-from pyrosynth.audio.pitch import as_sounds, pitch_error, require_sounds
+from pyrosynth.audio.pitch import as_tensor, pitch_error, require_sounds
 from pyrosynth.errors import InputError, numbers, require_type
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
@@ -235,7 +235,9 @@ def compare_audio(
         InputError: Shapes do not fit, sounds are too short or no numbers, samples are NaN or
             infinite, or the spec is none.
     """
-    first, second = as_sounds(target), as_sounds(audio)
+    first, second = as_tensor(target), as_tensor(audio)
+    require_sounds(first, second)  # as they are: as floats, integers would be
+    first, second = first.float(), second.float()
     require_spec(spec)
     _check(first, second)
     parts: list[dict[str, Tensor]] = []

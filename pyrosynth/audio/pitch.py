@@ -141,20 +141,16 @@ def pitch_error(target: Tensor, audio: Tensor, spec: FeatureSpec) -> Tensor:
     return (error * sounds).sum(-1) / sounds.sum(-1).clamp(min=1)
 
 
-def as_sounds(audio: ArrayLike | Tensor) -> Tensor:
-    """Return sounds of any library as a tensor of 32-bit floats, where they are.
+def as_tensor(sounds: ArrayLike | Tensor) -> Tensor:
+    """Return sounds of any library as a tensor, integers as integers, so that they are refused.
 
     Raises:
-        InputError: They are integers, which are not around full scale 1, or no numbers.
+        InputError: They are no numbers.
     """
-    held = audio.dtype if isinstance(audio, Tensor) else numbers("sounds", audio).dtype
-    if str(held).removeprefix("torch.").startswith(("int", "uint", "bool")):
-        raise InputError(
-            f"sounds hold {held} values; give floats from -1 to 1 (16-bit integers divided by "
-            "32768)"
-        )
-    given = audio if isinstance(audio, Tensor) else numbers("sounds", audio, np.float64)
-    return torch.as_tensor(given, dtype=torch.float32)
+    if isinstance(sounds, Tensor):
+        return sounds
+    whole = numbers("sounds", sounds).dtype.kind in "biu"
+    return torch.tensor(numbers("sounds", sounds, None if whole else np.float64))
 
 
 def require_sounds(*sounds: Any) -> None:
