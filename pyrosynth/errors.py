@@ -95,7 +95,11 @@ def reading(failure: Callable[[str], PyrosynthError], what: str, advice: str) ->
 
 def not_opened(error: OSError) -> str:
     """Say of a file or folder that cannot be opened, and which may be whole, what to do."""
-    advice = "ask its owner to let you" if isinstance(error, PermissionError) else "see to it"
+    advice = (
+        "ask its owner to let you"
+        if isinstance(error, PermissionError)
+        else "repair it, or leave it out"
+    )
     return f"'{error.filename}' cannot be opened ({reason(error)}); {advice}"
 
 

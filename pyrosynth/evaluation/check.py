@@ -244,7 +244,7 @@ def _run(
         posterior, draws,
         lambda lsd: [int(i[0]) for i in best_of(lsd[None], draws, BEST_OF).values()],
     )  # fmt: skip
-    runner.require_known_sounds(rendered)
+    runner.leave_out_unplayable(rendered)
     values = runner.cached(
         answers, run=run_hash(posterior), presets=len(dataset),
         **({} if len(names) == len(BASELINES) else {"baselines": names}),

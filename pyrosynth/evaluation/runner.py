@@ -270,7 +270,7 @@ class EvaluationRunner:
         self._leave_out()
         return results
 
-    def require_known_sounds(self, rendered: Arrays) -> None:
+    def leave_out_unplayable(self, rendered: Arrays) -> None:
         """Leave out the targets whose own presets the synth fails at now, as after an update.
 
         Args:

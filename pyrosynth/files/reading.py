@@ -55,7 +55,7 @@ def with_home(path: str | os.PathLike[str]) -> Path:
     A shell leaves ``~`` alone after ``--out=``.
     """
     given = Path(path) if os.path.lexists(path) else expanded(path)
-    return given.absolute() if str(given)[:1] == "~" else given  # what is called so, for good
+    return given.absolute() if str(given)[:1] == "~" else given  # which stays what is here
 
 
 def given_path(what: str, path: Any) -> Path:
