@@ -294,6 +294,24 @@ def test_an_answer_to_a_part_of_a_recording_says_so_wherever_it_is_shown(tmp_pat
     assert not any(way.coverage for way in posterior.hear(file))
 
 
+@pytest.mark.parametrize(("cymbal", "told"), [(0.5, False), (10.0, True)])
+def test_a_sound_of_which_little_is_heard_at_the_rate_of_the_run_says_so(tmp_path, cymbal, told):
+    """Most of a closed hi-hat is above 11 kHz, of which a run at 22,050 Hz hears nothing."""
+    _, posterior = small_posterior()
+    time = np.arange(2 * 44100) / 44100
+    random = np.random.default_rng(1)
+    high = np.diff(random.standard_normal(len(time) + 6), 6) / 30  # rises towards 22 kHz
+    hat = 0.02 * (np.sin(2 * np.pi * 3000 * time) + cymbal * high)
+    file = tmp_path / "hat.wav"
+    save_audio(file, hat.astype(np.float32), 44100)
+    (found,), failed = infer_sounds(
+        posterior, [file], tmp_path / "out", budget=2, draws=2, workers=1
+    )
+    assert not failed
+    assert ("% of its energy is above 11025 Hz" in (found.advice or "")) == told
+    assert all(bool(way.coverage) == told for way in posterior.hear(file))
+
+
 def test_the_common_period_of_a_chord_is_no_sure_pitch(tmp_path):
     _, posterior = small_posterior()
     time = np.arange(2 * RATE) / RATE

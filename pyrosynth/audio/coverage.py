@@ -1,18 +1,21 @@
 """Whether the part of a recording that is used stands for the rest of it."""
 
+import os
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pyrosynth.audio.background import ABOVE_DB, measure_background
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Audio
+from pyrosynth.audio.io import Audio, share_heard
 
 PIECE_SECONDS = 0.5  # long enough for the spectrum of noise to settle
 STEPS = 4  # in which pieces of the part that is used follow each other, in each of them
 UNLIKE_DB = 6.0  # root mean square of the bands, from which two pieces differ
 LOUDER_DB = 3.0  # than all that is used; a slow attack goes on
 MUCH = 0.25  # share of the energy of the recording
+LITTLE = 0.1  # share of the energy that is heard; white noise at 192 kHz has more at 22 kHz
 DEPTH = 1e-3  # power of a band that counts, as a share of the mean band of the loudest piece
 
 
@@ -60,6 +63,28 @@ def coverage_advice(recording: Audio, used: tuple[int, int], spec: FeatureSpec) 
     return (
         f"only {first:.1f} s to {last:.1f} s of its {total:.1f} s were used, and the rest sounds "
         "different; cut the file to the part that you mean"
+    )
+
+
+def rate_advice(file: str | os.PathLike[str], sample_rate: int) -> str:
+    """Say that little of a sound is heard at a rate, as most of it is higher than half the rate.
+
+    Args:
+        file: The sound file.
+        sample_rate: The rate in Hz.
+
+    Returns:
+        A sentence; empty unless less than a tenth of the energy is heard.
+
+    Raises:
+        InputError: The file cannot be used.
+    """
+    share = share_heard(file, sample_rate)
+    if share >= LITTLE:
+        return ""
+    return (
+        f"{100 * (1 - share):.1f} % of its energy is above {sample_rate / 2:g} Hz, where this run "
+        "hears nothing; what was found answers the rest alone"
     )
 
 

@@ -114,9 +114,33 @@ def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Aud
         InputError: The file is missing, empty, no sound, not finite, silent, too short, or longer
             than 10 minutes or 67 million samples; or its channels cancel each other.
     """
-    import soxr
-
     rate_wanted = checked_rate(sample_rate)
+    mono, rate, said = _mono(file)
+    audio, share = _resampled(mono, rate, rate_wanted)
+    if share < HEARD:
+        raise InputError(
+            f"all of '{said}' is above {rate_wanted / 2:g} Hz, where nothing is heard at "
+            f"{rate_wanted} Hz; give a sound below it"
+        )
+    return audio
+
+
+def share_heard(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> float:
+    """Return the share of the energy of a sound file that is left at a rate, from 0 to 1.
+
+    Args:
+        file: As for `load_audio`.
+        sample_rate: The rate in Hz.
+
+    Raises:
+        InputError: The file cannot be used, as for `load_audio`.
+    """
+    mono, rate, _ = _mono(file)
+    return _resampled(mono, rate, checked_rate(sample_rate))[1]
+
+
+def _mono(file: str | os.PathLike[str] | BinaryIO) -> tuple[Audio, int, str]:
+    """Return the mean of the channels of a file, its rate in Hz, and what errors call it."""
     if not isinstance(file, str | os.PathLike) and hasattr(file, "read"):
         said = "the sound"
         mono, peaks, rate = _decode(file, said)
@@ -155,19 +179,23 @@ def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Aud
         raise InputError(
             f"'{said}' is silent but for a constant offset; check the input of the recorder"
         )
-    if rate != rate_wanted:
-        middle = np.median(mono)
-        offset = middle if abs(middle) > OFFSET * peak else np.float32(0.0)  # whose edges ring
-        whole = mono - offset
-        mono = soxr.resample(whole, rate, rate_wanted)
-        left = float(np.square(mono).mean()) if len(mono) else 0.0
-        if rate > rate_wanted and left < HEARD * float(np.square(whole).mean()):
-            raise InputError(
-                f"all of '{said}' is above {rate_wanted / 2:g} Hz, where nothing is heard at "
-                f"{rate_wanted} Hz; give a sound below it"
-            )
-        mono += offset
-    return np.ascontiguousarray(mono, np.float32)
+    return mono, rate, said
+
+
+def _resampled(mono: Audio, rate: int, rate_wanted: int) -> tuple[Audio, float]:
+    """Return a sound at another rate, and the share of its energy that is left there."""
+    import soxr
+
+    if rate == rate_wanted:
+        return np.ascontiguousarray(mono, np.float32), 1.0
+    middle, peak = np.median(mono), np.abs(mono).max()
+    offset = middle if abs(middle) > OFFSET * peak else np.float32(0.0)  # whose edges ring
+    whole = mono - offset
+    left = soxr.resample(whole, rate, rate_wanted)
+    energy = float(np.square(left).mean()) if len(left) else 0.0
+    share = min(1.0, energy / float(np.square(whole).mean())) if rate > rate_wanted else 1.0
+    left += offset
+    return np.ascontiguousarray(left, np.float32), share
 
 
 def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int]:

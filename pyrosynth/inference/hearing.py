@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from pyrosynth.audio.background import fit_length, measure_background
-from pyrosynth.audio.coverage import coverage_advice
+from pyrosynth.audio.coverage import coverage_advice, rate_advice
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Audio, load_audio
 from pyrosynth.audio.metrics import log_distance
@@ -97,10 +97,11 @@ def hear(posterior: "Posterior", path: str | Path, *, own_level: bool = False) -
     else:
         ways = _ways(posterior, path)
     spec = posterior.run.features
-    recording = load_audio(path, spec.sample_rate)
+    recording, above = load_audio(path, spec.sample_rate), rate_advice(path, spec.sample_rate)
+    unused = (coverage_advice(recording, _used(posterior, way, recording), spec) for way in ways)
     return [
-        replace(way, coverage=coverage_advice(recording, _used(posterior, way, recording), spec))
-        for way in ways
+        replace(way, coverage="; ".join(filter(None, (above, one))))
+        for way, one in zip(ways, unused, strict=True)
     ]
 
 
