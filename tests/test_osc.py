@@ -4,12 +4,13 @@ import asyncio
 import gc
 import json
 import random
+import re
 import socket
 import struct
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from pyrosynth.audio.descriptors import NAMES
 from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.live import connections, files, osc
+from pyrosynth.live import connections, files, messages, osc, osc_hosts
 from pyrosynth.live.analysis import CURVES
 from pyrosynth.live.engine import Live
 from pyrosynth.live.messages import MESSAGES
@@ -678,7 +679,7 @@ def test_a_flood_is_counted_and_others_are_served(client, served):
         over.set()
         thread.join()
     counts = dict(served.server.counts)
-    assert counts["errors"] <= 1 + (time.monotonic() - began) / osc.COMPLAINTS_SECONDS
+    assert counts["errors"] <= 1 + (time.monotonic() - began) / osc_hosts.COMPLAINTS_SECONDS
     flood.socket.close()
 
 
@@ -699,6 +700,7 @@ class Clock:
 def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(osc, "time", clock)
+    monkeypatch.setattr(osc_hosts, "time", clock)
     return clock
 
 
@@ -764,7 +766,8 @@ N_MESSAGES = 150
 
 def test_memory_does_not_grow(live, quiet, monkeypatch):
     """Many messages by many clients, bad ones among them, are as if they had not been."""
-    monkeypatch.setattr(osc, "HOST_SHARE", 1e9)
+    monkeypatch.setattr(osc_hosts, "HOST_SHARE", 1e9)
+    monkeypatch.setattr(osc, "SILENT_SECONDS", 0.0)
     monkeypatch.setattr(quiet._credit, "share", 1e9)
     names = live.space.names
     requests = [
@@ -831,6 +834,52 @@ def test_each_address_at_which_a_server_hears_itself_is_its_own(live, here):
             assert (server._host(name).session.server_port == server.port) == own
             server.receive(write("/ping", []), (name, server.port))
             assert bool(server.hosts[name].turns) == (not own)
+
+
+def test_a_program_that_echoes_whatever_it_is_told_is_not_answered_for_ever(client, served):
+    """A loop in a patch: `/z` and `/freeze` are answers, and messages with the same answers."""
+    for start in (write("/random", [5]), write("/freeze", [1])):
+        client.raw(start)
+        until, echoed = time.monotonic() + 3.0, served.server.counts["echoed"]
+        client.socket.settimeout(0.5)
+        with suppress(TimeoutError):
+            while time.monotonic() < until:
+                client.raw(client.socket.recv(2**16))
+        assert time.monotonic() < until
+        assert served.server.counts["echoed"] > echoed
+    client.socket.settimeout(WAIT)
+    assert set(client.ask("/random", 6)) == {"/params", "/z"}
+
+
+def test_a_client_that_repeats_itself_is_answered(client, served):
+    assert client.ask("/freeze", 1) == client.ask("/freeze", 1) == {"/freeze": [1]}
+    for _ in range(2 * osc_hosts.ECHOES):
+        assert set(client.ask("/z", *[0.0] * 16)) == {"/params", "/z"}
+        client.ask("/state")
+    assert served.server.counts["echoed"] == 0
+
+
+def test_new_hosts_do_not_drive_out_those_that_are_heard(live, quiet, monkeypatch):
+    quiet.receive(write("/random", [1]), ("127.0.0.1", 1024))
+    known = quiet.hosts["127.0.0.1"]
+    for number in range(2 * osc.HOSTS):
+        quiet.receive(write("/random", [2]), (f"127.1.{number}.1", 1024))
+    assert quiet.hosts["127.0.0.1"] is known
+    assert len(quiet.hosts) == osc.HOSTS
+    assert quiet.counts["flooding"] == osc.HOSTS + 1
+    monkeypatch.setattr(osc, "SILENT_SECONDS", 0.0)
+    quiet.receive(write("/random", [2]), ("127.2.0.1", 1024))
+    assert "127.2.0.1" in quiet.hosts
+    assert "127.0.0.1" not in quiet.hosts
+
+
+def test_clients_may_write_so_many_files_and_no_more(client, live, tmp_path, monkeypatch):
+    monkeypatch.setattr(messages, "FILES", len(live.files.written) + 2)
+    assert "/saved" in client.ask("/save", "one")
+    assert "/rendered" in client.ask("/render", "one")
+    _, said = client.ask("/save", "two")
+    assert re.search(r"\d+ files were written, the most of one server; .*start it again", said)
+    assert "/saved" in client.ask("/save", "one")  # as before
 
 
 def test_two_servers_that_are_sent_to_each_other_fall_silent(client, served, live, tmp_path):

@@ -16,6 +16,7 @@ from pyrosynth.live.protocol import MESSAGES as MESSAGES
 from pyrosynth.live.protocol import PROTOCOL, Answer, Arguments, Session, message
 
 PAGE = 50  # presets named in one answer, at most
+FILES = 1024  # with names that clients give, which a server writes; 200 MB as sounds
 
 
 def pairs(arguments: Arguments) -> dict[str, float]:
@@ -373,7 +374,13 @@ def _target(session: Session, name: str, suffix: str) -> Path:
     if not name.strip() or len(name) > 80 or not all(map(is_plain, name)):
         raise InputError(f"'{name[:80]}' cannot name a file; use letters, digits, space, - and _")
     file = writable(session.out) / f"{name}{suffix}"
-    if not session.live.files.may_write(file):
+    files = session.live.files
+    if file not in files.written and len(files.written) >= FILES:
+        raise InputError(
+            f"{FILES} files were written, the most of one server; give the name of one of them, "
+            "or start it again"
+        )
+    if not files.may_write(file):
         raise InputError(
             f"'{file.name}' was there before this server, or was changed since; give another name"
         )

@@ -7,7 +7,6 @@ within its share of the server's time. So nobody's messages are lost because of 
 """
 
 import asyncio
-import hashlib
 import ipaddress
 import socket
 import time
@@ -24,76 +23,21 @@ from pyrosynth.live.background import in_background
 from pyrosynth.live.connections import failure
 from pyrosynth.live.engine import Live
 from pyrosynth.live.messages import MESSAGES
+from pyrosynth.live.osc_hosts import Address, Credit, Host, Port, digest
 from pyrosynth.live.osc_packets import IMMEDIATELY, Malformed, Part, Sent, read, write
 from pyrosynth.live.protocol import Answer, Arguments, Session
 
 LARGEST = 8192  # bytes of a datagram
 DRAINED = 256  # datagrams taken from the socket at once
-HOSTS, PORTS = 64, 64  # that are remembered, of each host; the one silent longest goes first
+SHARE = 0.8  # of the server's time, for all hosts
+HOSTS, PORTS = 64, 64  # that are remembered, and of each; the one silent longest goes first
 QUEUED = 128  # datagrams of a port that wait
-HOST_SHARE, SHARE = 0.5, 0.8  # of the server's time: of one host, and of all
-BURST_SECONDS = 0.25  # of work at once
 ENDING_SECONDS = 5.0  # for what is being worked on when the server ends
 PENDING = {"work": 8, "notes": 64}  # slow messages of a lane that may wait; of one host half
-COMPLAINTS_SECONDS = 1.0  # between two complaints about a flood
-REMEMBERED = 32  # bundles of a port that are recognised when they arrive again
+SILENT_SECONDS = 10.0  # after which a host may be forgotten for another
 COUNTED = (
-    "received", "answered", "errors", "malformed", "oversized", "flooding", "replayed",
+    "received", "answered", "errors", "malformed", "oversized", "flooding", "replayed", "echoed",
 )  # fmt: skip
-
-Address = tuple[str, int]
-
-
-class Credit:
-    """How long somebody may be worked for: a share of the time, and a burst.
-
-    Args:
-        share: Seconds of work for each second.
-    """
-
-    def __init__(self, share: float) -> None:
-        self.share, self._left, self._seen = share, BURST_SECONDS, time.monotonic()
-
-    def left(self) -> bool:
-        """Whether there is any."""
-        now = time.monotonic()
-        self._left = min(BURST_SECONDS, self._left + self.share * (now - self._seen))
-        self._seen = now
-        return self._left > 0
-
-    def spend(self, seconds: float) -> None:
-        """Take seconds of work from it."""
-        self._left -= seconds
-
-
-class Port:
-    """What waits to be answered at one port of a host."""
-
-    def __init__(self, address: Address) -> None:
-        self.address = address
-        self.datagrams: deque[bytes] = deque()
-        self.messages: deque[Part] = deque()  # of the datagram worked on
-        self.bundles: deque[bytes] = deque(maxlen=REMEMBERED)  # digests of those with a time tag
-
-
-class Host:
-    """A machine that sends messages: its session, its ports, and its share of the time."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.ports: OrderedDict[int, Port] = OrderedDict()
-        self.turns: deque[Port] = deque()  # ports at which something waits, the next one first
-        self.credit = Credit(HOST_SHARE)
-        self.slow = Counter[str]()  # slow messages that are being worked on or wait, by lane
-        self._complained = -COMPLAINTS_SECONDS
-
-    def may_hear(self) -> bool:
-        """Whether it is time for another complaint."""
-        now = time.monotonic()
-        if now - self._complained < COMPLAINTS_SECONDS:
-            return False
-        self._complained = now
-        return True
 
 
 class OscServer:
@@ -184,6 +128,9 @@ class OscServer:
         self.counts["received"] += 1
         if self._is_own(address):
             return
+        if self._crowded(address[0]):
+            self.counts["flooding"] += 1
+            return
         host = self._host(address[0])
         port = self._port(host, address)
         if len(data) > LARGEST:
@@ -232,7 +179,11 @@ class OscServer:
         """Answer one message of the port whose turn it is."""
         port = host.turns.popleft()
         if not port.messages and port.datagrams:
-            port.messages.extend(self._read(port, port.datagrams.popleft()))
+            data = port.datagrams.popleft()
+            if host.only_echoes(data):
+                self.counts["echoed"] += 1
+            else:
+                port.messages.extend(self._read(port, data))
         if port.messages:
             self._act(host, port.address, port.messages.popleft())
         if port.messages or port.datagrams:
@@ -242,11 +193,11 @@ class OscServer:
         """Return the messages of a datagram that is new."""
         tag, sent = read(data)
         if tag != IMMEDIATELY:
-            digest = hashlib.blake2b(data, digest_size=16).digest()
-            if digest in port.bundles:
+            known = digest(data)
+            if known in port.bundles:
                 self.counts["replayed"] += 1
                 return []
-            port.bundles.append(digest)
+            port.bundles.append(known)
         return sent
 
     def _act(self, host: Host, sender: Address, part: Part) -> None:
@@ -314,6 +265,12 @@ class OscServer:
         if host.session.stopped:
             self.stop()
 
+    def _crowded(self, name: str) -> bool:
+        """Whether a host that is not known would have to take the place of one that is heard."""
+        if name in self.hosts or len(self.hosts) < HOSTS:
+            return False
+        return time.monotonic() - next(iter(self.hosts.values())).heard < SILENT_SECONDS
+
     def _host(self, name: str) -> Host:
         if name not in self.hosts:
             local = _is_local(name)
@@ -323,6 +280,7 @@ class OscServer:
             while len(self.hosts) > HOSTS:
                 _, gone = self.hosts.popitem(last=False)
                 gone.turns.clear()
+        self.hosts[name].heard = time.monotonic()
         self.hosts.move_to_end(name)
         return self.hosts[name]
 
@@ -349,6 +307,7 @@ class OscServer:
             content = write("/error", [address, "the answer cannot be written as OSC"])
         try:
             self.endpoint.sendto(content, (sender[0], host.session.port or sender[1]))
+            host.told(content)
         except OSError:  # the system is full, or the client has gone: UDP promises nothing
             self.counts["unsent"] += 1
 
