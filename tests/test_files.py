@@ -206,6 +206,7 @@ def test_remarks_in_a_table_or_a_page_are_not_written_over(tmp_path):
     def work(table=b"1", *, dies=False):
         with files.claim(tmp_path / "out", "check") as folder:
             files.write_bytes(folder / "table.md", table)
+            files.write_bytes(folder / "check.nc", table)  # to which groups may be added
             with files.claim(folder / "run", "fit") as inner:
                 files.write_bytes(inner / "report.html", table)
             if dies:
@@ -216,7 +217,7 @@ def test_remarks_in_a_table_or_a_page_are_not_written_over(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         work(b"3", dies=True)
     work(b"4")  # what an interrupted command wrote is its own
-    for name in ("table.md", "run/report.html"):
+    for name in ("table.md", "check.nc", "run/report.html"):
         file = tmp_path / "out" / name
         (content, remark) = (file.read_bytes(), file.read_bytes() + FOREIGN)
         file.write_bytes(remark)

@@ -337,6 +337,29 @@ def test_an_instrument_without_controls_is_not_usable(tmp_path, probe):
     assert "not usable: Probe has no control to learn" in found.line()
 
 
+@pytest.mark.parametrize(
+    ("numbers", "usable", "default"),
+    [
+        ("NaN 1 8", True, 1),
+        ("4 -INF 8", False, 4),
+        ("4 1 3.4e39", False, 4),
+        ("INF NaN 8", False, 0),
+    ],
+)
+def test_numbers_that_are_not_finite_cost_only_their_control(tmp_path, numbers, usable, default):
+    said = "; ".join(
+        f'lv2:{key} "{number}"^^<http://www.w3.org/2001/XMLSchema#float>'
+        for key, number in zip(("default", "minimum", "maximum"), numbers.split(), strict=True)
+    )
+    port = ', [ a lv2:ControlPort, lv2:InputPort ; lv2:index 1 ; lv2:symbol "a" ; {} ]'
+    (_, described) = bundle(tmp_path / "a.lv2", ports=port.format(said)).ports("urn:x:one")
+    assert (described.control is not None) == usable
+    assert described.default == default
+    if usable:
+        param = described.control.param()
+        assert (param.minimum, param.maximum, param.default) == (1, 8, 1)
+
+
 def test_settings_that_are_not_evenly_spaced_are_numbered(tmp_path):
     (_, port) = bundle(tmp_path / "a.lv2", ports=CHOICE).ports("urn:x:one")
     param = port.control.param()

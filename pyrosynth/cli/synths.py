@@ -1,7 +1,7 @@
 """The commands about synths and their sounds: what is here, and datasets of rendered presets."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,9 @@ from pyrosynth.cli.options import (
 )
 from pyrosynth.errors import SynthError, counted, unknown
 from pyrosynth.files import atomic, typed
+
+if TYPE_CHECKING:
+    from pyrosynth.synths.scanning import Instrument
 
 
 def synths(as_json: Json = False) -> None:
@@ -90,7 +93,14 @@ def scan(
         lines = ["no instrument there; 'pyrosynth synths' lists those that need no plugin"]
     if lines or as_json:
         show({"synths": [instrument.to_json() for instrument in found]}, lines, as_json)
-    tell_failures(one.reason for one in found if paths and one.reason)
+    tell_failures(_reason(one) for one in found if paths and one.reason)
+
+
+def _reason(instrument: "Instrument") -> str:
+    """Say why an instrument cannot be used, and which it is."""
+    file, _, name = instrument.path.partition("#")
+    named = file in instrument.reason and name in instrument.reason
+    return instrument.reason if named else f"'{instrument.path}': {instrument.reason}"
 
 
 def render(

@@ -31,9 +31,11 @@ from pyrosynth.explore.traversal import Traversal, traverse
 from pyrosynth.files import checked_path, claim, whole, write_bytes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.plots import png
+from pyrosynth.synths.banks import write_presets
 from pyrosynth.training.identity import run_hash
 
 DATA, FACTS = "data.nc", "facts.json"
+MISSING = "missing"  # in the attributes of a part: which presets the synth's format refuses
 MAPPING, SOUNDS, PRESETS = "mapping.csv", "sounds.wav", "presets.json"
 N_PRESETS = 8
 CENTERS = 16  # around which the swept axes are rendered, to name them
@@ -86,6 +88,8 @@ class Folder:
                 result = make()
                 with whole(self.path / name, "explore", remade=(DATA,)) as folder:
                     self._write(result, folder, made)
+            if missing := result.data.attrs.pop(MISSING, ""):
+                self.failed[f"{name} presets"] = missing
             self.rendered |= "reason" in result.data
         except (SynthError, InputError) as error:  # such as of a place where no preset sounds
             if isinstance(error, SynthError) and self.failed and not self.rendered:
@@ -113,6 +117,8 @@ class Folder:
         return kind(data) if data.attrs.pop("made", None) == made else None
 
     def _write(self, result: Result, folder: Path, made: str) -> None:
+        if isinstance(result, PresetSet) and (missing := self._write_presets(result, folder)):
+            result.data.attrs[MISSING] = missing
         # In memory first: HDF5 ends the process if the disk fills while it closes a file.
         content = result.data.assign_attrs(made=made).to_netcdf(engine="h5netcdf")
         (folder / DATA).write_bytes(content)
@@ -120,8 +126,6 @@ class Folder:
         (folder / FACTS).write_text(json.dumps(result.facts(), indent=1) + "\n")
         if isinstance(result, Traversal):
             result.mapping().to_csv(folder / MAPPING, index=False)
-        if isinstance(result, PresetSet):
-            self._write_presets(result, folder)
         if "audio" in result.data:
             self._write_sounds(result.data["audio"].values, folder / SOUNDS)
 
@@ -131,8 +135,8 @@ class Folder:
         pause = np.zeros((len(audio), int(PAUSE_SECONDS * rate)), np.float32)
         save_audio(path, np.concatenate([audio, pause], axis=1).ravel(), rate)
 
-    def _write_presets(self, result: PresetSet, folder: Path) -> None:
-        """Write presets for any host, and in the synth's own format if it has one."""
+    def _write_presets(self, result: PresetSet, folder: Path) -> str:
+        """Write presets for any host, and in the synth's own format; say which it refuses."""
         presets, synth = result.presets(), self.posterior.synth
         content = {
             "synth": synth.name,
@@ -140,7 +144,7 @@ class Folder:
             "presets": [{"name": p.name, "parameters": dict(p.values)} for p in presets],
         }
         (folder / PRESETS).write_text(json.dumps(content, indent=1) + "\n")
-        synth.write_bank(folder / f"presets{synth.preset_suffix}", presets)
+        return write_presets(synth, folder / f"presets{synth.preset_suffix}", presets)[1]
 
 
 def explore(

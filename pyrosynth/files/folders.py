@@ -26,7 +26,7 @@ from pyrosynth.files.writing import (
     writing,
 )
 
-WRITTEN = "written"  # in a mark: digests of the tables and pages in a folder filled file by file
+WRITTEN = "written"  # in a mark: digests of what people edit in a folder filled file by file
 DATASET = "zarr.json"  # which marks a dataset
 MARK = ".pyrosynth.json"  # in every folder of results: who made it, with which settings, its files
 
@@ -166,8 +166,8 @@ def claim(path: str | Path, maker: str, mark: str = MARK) -> Iterator[Path]:
             ``zarr.json`` of a dataset, with ``pyrosynth`` among its ``attributes``.
 
     Raises:
-        InputError: It holds something else, or a table or a page that somebody changed since it
-            was written; it cannot be written, or another process is at work there.
+        InputError: It holds something else, or a table, a page or the like that somebody changed
+            since it was written; it cannot be written, or another process is at work there.
     """
     folder = checked_path("place", path)
     if folder.exists() and not folder.is_dir():

@@ -31,7 +31,8 @@ SHORT = (
 )  # what no other place helps against
 PATIENCE_SECONDS = 0.5  # for who removes a left-over, which takes less
 LONGEST_NAME = 80  # of a file named after something, in characters
-EDITED = (".csv", ".html", ".md")  # endings of the results that people write their remarks into
+# Endings of the results that people write their remarks, drawings or groups into.
+EDITED = (".csv", ".html", ".md", ".nc", ".png", "summary.json")
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def _require_in_place(target: Path) -> None:
 def _remember(target: Path, new: Path) -> None:
     """Note a file that is about to change in a claimed folder, for the innermost one."""
     around = [claim for claim in claimed.values() if target.is_relative_to(claim.folder)]
-    if around and target.suffix in EDITED and new.is_file():
+    if around and target.name.endswith(EDITED) and new.is_file():
         if target.is_file() and filecmp.cmp(new, target, shallow=False):
             return
         claim = max(around, key=lambda one: len(one.folder.parts))

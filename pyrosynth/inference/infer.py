@@ -47,6 +47,7 @@ from pyrosynth.inference.outcome import FILE_HASH, PRESET, SOUND_HASH, Failed, I
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.inference.report import candidates, infer_report, pitch_section
 from pyrosynth.inference.side_by_side import Tick, side_by_side
+from pyrosynth.synths.banks import write_presets
 from pyrosynth.synths.presets import Preset, preset_json
 from pyrosynth.synths.rendering import Renderer, RenderResult
 
@@ -121,7 +122,7 @@ def infer_sounds(
 
         for i, result in side_by_side(opened, places, n_renders, workers, tick, IMPORTED_LATE):
             if isinstance(result, ChildProcessError):
-                result = Failed(str(places[i][0]), str(result))
+                result = Failed(str(places[i][0]), f"'{places[i][0]}': {result}")
             results[i] = result
             bar.set_postfix_str(places[i][1].name)
             tick(i, n_renders - rendered[i])
@@ -296,8 +297,10 @@ def _inferred(
     }
     files = {key: what for key, what in files.items() if key in (PRESET, POSTERIOR, *sounds)}
     (new / PRESET).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    if synth.write_bank(new / bank, [best, *_nearest(posterior, match, name)]):
-        files[bank] = f"{synth.name}'s own file: the preset, then the nearest draws"
+    written, missing = write_presets(synth, new / bank, [best, *_nearest(posterior, match, name)])
+    if written:
+        without = f"; {missing}" if missing else ""
+        files[bank] = f"{synth.name}'s own file: the preset, then the nearest draws{without}"
     for wav, sound in sounds.items():
         save_audio(new / wav, sound, rate)
     attrs = {key: json.dumps(value) for key, value in made.items()}

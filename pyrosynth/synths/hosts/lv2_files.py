@@ -283,6 +283,11 @@ def _port(graph: Graph, name: str) -> Port:
     low = graph.number(name, LV2 + "minimum", 0.0)
     high = graph.number(name, LV2 + "maximum", 1.0)
     default = graph.number(name, LV2 + "default", low)
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(np.float32([low, high, default]))
+    default = default if finite[2] else low if finite[0] else 0.0
+    if not finite[:2].all():  # it has no range in which it could be moved
+        low = high = default
     known = ("Control", "Audio", "Atom", "CV", "Event")
     kind = next((k.lower() for k in known if f"{k}Port" in kinds), "")
     port = Port(
