@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from small import small_run
@@ -13,10 +14,12 @@ from toys import SMALL, toy_data
 
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.note import Note
+from pyrosynth.data.dataset import render_dataset
 from pyrosynth.errors import DataError, InputError, RunError
 from pyrosynth.modeling import Temperature, Variant
 from pyrosynth.modeling.bijections import Permutation
 from pyrosynth.synths.params import Param, ParamSpace
+from pyrosynth.synths.presets import Preset
 from pyrosynth.training import zoo
 from pyrosynth.training.fit import fit, take_weights
 from pyrosynth.training.identity import weights_hash
@@ -352,3 +355,27 @@ def test_a_fit_begins_with_a_run_that_fits_the_data(tmp_path):
     fit("flow_reg", dataset, tmp_path / "two", start=tmp_path / "run", options=options, steps=1)
     with pytest.raises(RunError, match="another run to begin with"):
         fit("flow_reg", dataset, tmp_path / "two", options=options, steps=1)
+
+
+def test_a_fit_does_not_begin_with_a_run_that_has_learnt_what_is_held_out(tmp_path):
+    dataset, posterior = small_run(tmp_path)
+    rows = dataset.rows("all", human_only=True)
+    space, names = dataset.full_space, dataset.names(rows)
+    presets = [
+        Preset.from_array(space, values, name)
+        for values, name in zip(dataset.values(rows), names, strict=True)
+    ]
+    for seed in (0, 1):
+        again = render_dataset(
+            posterior.synth, tmp_path / str(seed), params=dataset.space.names, note=dataset.note,
+            presets=presets, augmented=0, seed=seed, workers=1,
+        )  # fmt: skip
+        held_out = np.concatenate([again.rows(split) for split in ("valid", "test")])
+        seen = int(posterior.bank.holds(again.values(held_out)).sum())
+        assert bool(seen) == bool(seed)
+        arguments = {"start": tmp_path / "run", "options": SMALL["flow_reg"], "steps": 1}
+        if not seen:
+            fit("flow_reg", again, **arguments)
+            continue
+        with pytest.raises(DataError, match=rf"has learnt {seen} of \d+ presets .*--seed"):
+            fit("flow_reg", again, **arguments)

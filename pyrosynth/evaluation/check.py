@@ -205,9 +205,7 @@ def _require_unseen(posterior: Posterior, targets: Targets) -> None:
     """
     if posterior.bank is None or targets.values is None:
         return
-    learnt = {row.tobytes() for row in posterior.bank.values}
-    seen = sum(row.tobytes() in learnt for row in np.ascontiguousarray(targets.values))
-    if seen:
+    if seen := int(posterior.bank.holds(targets.values).sum()):
         raise DataError(
             f"the run has learnt {seen} of {counted(len(targets), 'held-out preset')}: a check "
             "would flatter it; give the dataset it was fitted on, or one split alike"

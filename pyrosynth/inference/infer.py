@@ -297,10 +297,10 @@ def _inferred(
     }
     files = {key: what for key, what in files.items() if key in (PRESET, POSTERIOR, *sounds)}
     (new / PRESET).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    written, missing = write_presets(synth, new / bank, [best, *_nearest(posterior, match, name)])
+    written, without = write_presets(synth, new / bank, [best, *_nearest(posterior, match, name)])
     if written:
-        without = f"; {missing}" if missing else ""
-        files[bank] = f"{synth.name}'s own file: the preset, then the nearest draws{without}"
+        own = f"{synth.name}'s own file: the preset, then the nearest draws"
+        files[bank] = f"{own}; {without}" if without else own
     for wav, sound in sounds.items():
         save_audio(new / wav, sound, rate)
     attrs = {key: json.dumps(value) for key, value in made.items()}

@@ -19,7 +19,15 @@ from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset, require_dataset
 from pyrosynth.data.labeling import HIDDEN, default_tags
 from pyrosynth.data.tags import TagTable
-from pyrosynth.errors import InputError, RunError, checked_seed, counted, reading, require_type
+from pyrosynth.errors import (
+    DataError,
+    InputError,
+    RunError,
+    checked_seed,
+    counted,
+    reading,
+    require_type,
+)
 from pyrosynth.files import atomic, checked_path, claim, difference
 from pyrosynth.modeling import Variant, set_temperature, with_recipe
 from pyrosynth.modeling.recipes import plain, require_runnable
@@ -34,7 +42,7 @@ from pyrosynth.training.identity import (
     weights_hash,
 )
 from pyrosynth.training.memory import memory_text, parse_memory
-from pyrosynth.training.run import BANK, FACTS, Run, load_run, require_own_source
+from pyrosynth.training.run import BANK, FACTS, Run, load_run, require_own_source, run_folder
 from pyrosynth.training.state import settings_of
 from pyrosynth.training.stream import StreamedData, buffer_size, memory_of, training_data
 from pyrosynth.training.tags import STEPS, fit_tags
@@ -84,7 +92,8 @@ def fit(
             one of its recipes, whose architecture and schedule hold where nothing else is given.
         start: A run to begin with, or its folder: the fit goes on from its weights, such as to
             learn more presets. The variant is the same, and the datasets are of the same synth,
-            note, parameters and features; the statistics are those of the new one.
+            note, parameters and features; the statistics are those of the new one. A run in a
+            folder must not have learnt what it holds out.
         seed: Of the first weights and of all else that is random.
         device: ``"cpu"`` or ``"cuda"``; of several processes that ``torchrun`` has started, each
             has a GPU of its own, see `pyrosynth.training.distributed`.
@@ -105,7 +114,8 @@ def fit(
         InputError: The model, an option or the device is unknown, the tags are not usable or of
             no use to the model, the weights of ``start`` do not fit the model, or ``out`` cannot
             be written.
-        DataError: The run to begin with is of another synth, note, parameters or features.
+        DataError: The run to begin with is of another synth, note, parameters or features, or has
+            learnt presets that the dataset holds out.
         RunError: ``out`` holds a fit with other settings, or one that is damaged.
 
     Example:
@@ -256,10 +266,33 @@ def _begin(variant: Variant, start: str | Path | Run, dataset: Dataset) -> str:
     """Give a variant the weights of a run; return the hash of what it begins with."""
     run = start if isinstance(start, Run) else load_run(start)
     require_same_contract(run, dataset)
+    if not isinstance(start, Run):
+        _require_unlearnt(start, dataset)
     advice = "give the model, hyper-parameters and tags that it was fitted with"
     with reading(InputError, f"the weights of {run!r} do not fit the model", advice):
         take_weights(variant, run.variant)
     return weights_hash(run.variant)
+
+
+def _require_unlearnt(start: str | Path, dataset: Dataset) -> None:
+    """Make sure that a run to begin with has not learnt what a dataset holds out.
+
+    Else the fit would be stopped, its posterior calibrated, and the run checked with presets that
+    it knows.
+
+    Raises:
+        DataError: It has.
+    """
+    if not (bank := run_folder(start) / BANK).exists():
+        return
+    rows = [dataset.rows(split, human_only=True) for split in ("valid", "test")]
+    held_out = np.concatenate([dataset.values(row) for row in rows])
+    if seen := int(Bank.load(bank).holds(held_out).sum()):
+        raise DataError(
+            f"the run '{start}' has learnt {seen} of {len(held_out)} presets that "
+            f"'{dataset.path}' holds out, and a check would flatter it; render the same presets "
+            "with the --seed of its dataset, or begin without it"
+        )
 
 
 def take_weights(variant: Variant, other: Variant) -> None:

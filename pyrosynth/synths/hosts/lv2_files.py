@@ -284,7 +284,7 @@ def _port(graph: Graph, name: str) -> Port:
     high = graph.number(name, LV2 + "maximum", 1.0)
     default = graph.number(name, LV2 + "default", low)
     with np.errstate(over="ignore"):
-        finite = np.isfinite(np.float32([low, high, default]))
+        finite = np.isfinite(np.array([low, high, default], np.float32))
     default = default if finite[2] else low if finite[0] else 0.0
     if not finite[:2].all():  # it has no range in which it could be moved
         low = high = default
