@@ -1,6 +1,7 @@
 """Runs that are given away."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,16 @@ def test_an_exported_run_is_smaller_and_infers_the_same(whole, tmp_path, capsys)
     facts = json.loads((tmp_path / "small" / "run.json").read_text())
     assert facts["dataset"]["recipe"] == [recipe]
     assert str(folder.parent) not in json.dumps(facts)
+
+
+@pytest.mark.parametrize(("synth", "kept"), [("plugin", True), ("dssi", True), ("amsynth", False)])
+def test_an_exported_run_keeps_the_path_of_a_plugin_that_nothing_else_tells(
+    whole, tmp_path, synth, kept
+):
+    spec = {"synth": synth, "path": "/usr/lib/lv2/mda.lv2#JX10"}
+    replace(runs.load_run(whole[0]), synth_spec=spec).save(tmp_path / "run")
+    export_run(tmp_path / "run", tmp_path / "small")
+    assert ("path" in runs.load_run(tmp_path / "small").synth_spec) == kept
 
 
 def test_a_run_of_few_presets_is_explored(whole, tmp_path):

@@ -203,7 +203,7 @@ def test_a_plugin_is_rebuilt_from_its_spec_and_known_by_its_file(tmp_path, probe
         file.write(b"\0")
     assert copied.identity() != lv2.identity()
     shutil.rmtree(tmp_path / "Probe.lv2")
-    with pytest.raises(SynthError, match="no plugin '.*Probe.lv2'; 'pyrosynth scan'"):
+    with pytest.raises(SynthError, match="'.*Probe.lv2', has gone, and no standard folder"):
         synths.from_spec(copied.spec())
 
 
@@ -292,6 +292,20 @@ def test_what_is_no_instrument_says_why(tmp_path):
     )
     with pytest.raises(SynthError, match="lacks one.so; install the plugin again"):
         cases["it takes no notes"].binary("urn:x:one")
+
+
+def test_a_plugin_that_was_moved_into_a_standard_folder_is_found(tmp_path, probe, monkeypatch):
+    given = shutil.copytree(probe / "Probe.lv2", tmp_path / "here" / "Probe.lv2")
+    learnt = synths.load_synth(given)
+    spec, identity = learnt.spec(), learnt.identity()
+    (tmp_path / "there").mkdir()
+    shutil.move(given, tmp_path / "there" / "Probe.lv2")
+    with pytest.raises(SynthError, match=r"'.*/here/Probe.lv2', has gone, .*'Probe.lv2'; put it"):
+        synths.from_spec(spec)
+    monkeypatch.setenv("LV2_PATH", str(tmp_path / "there"))
+    found = synths.from_spec(spec)
+    assert found.path == tmp_path / "there" / "Probe.lv2"
+    assert found.identity() == identity
 
 
 @pytest.mark.parametrize("name", ["one#stereo", "what?", "50%", "50%25", "a%20b", "a b"])

@@ -27,7 +27,8 @@ from pyrosynth.synths.description import (
     description_from_json,
     read_description,
 )
-from pyrosynth.synths.hosts.formats import OWN, URI, names_plugin
+from pyrosynth.synths.dssi import split_label
+from pyrosynth.synths.hosts.formats import OWN, URI, names_plugin, split_class
 from pyrosynth.synths.params import ParamSpace
 
 __all__ = [
@@ -176,7 +177,10 @@ def _rebuilt(options: dict[str, Any], *, changed: bool = False) -> Synth:
             description = replace(description, identity=synth.identity())
         return DescribedSynth(synth, description)
     if name in ("dssi", "plugin") and isinstance(options.get("path"), str):
-        return load_synth(options.pop("path"), **options)
+        from pyrosynth.synths.scanning import still_there
+
+        split = split_label if name == "dssi" else split_class
+        return load_synth(still_there(*split(options.pop("path"))), **options)
     if not isinstance(name, str) or not (name in names() or is_class(name)):
         raise unknown("synth", str(name), names())
     if name == "amsynth" and not os.path.isfile(options.get("path") or ""):

@@ -123,6 +123,29 @@ def scan(
         pool.shutdown(wait=False, cancel_futures=True)  # who interrupts it waits for no plugin
 
 
+def still_there(file: str, name: str) -> str:
+    """Return the path of a plugin that was learnt, where it lies now.
+
+    Args:
+        file: Where it lay. If it has gone, one of that name in a standard folder is taken; the
+            identity of a synth tells whether it is the same.
+        name: Of the synth in it; empty for the only one.
+
+    Raises:
+        SynthError: It is neither there nor in a standard folder.
+    """
+    place, called = resolved(file), Path(file).name
+    if not is_there(place):
+        found = next((one for one in _everywhere() if one.name == called), None)
+        if found is None:
+            raise SynthError(
+                f"the plugin that was learnt, '{file}', has gone, and no standard folder of "
+                f"plugins holds a '{called}'; put it, or a link to it, at one of them"
+            )
+        file = str(found)
+    return f"{file}#{name}" if name else file
+
+
 def _instruments(file: Path, wanted: str, seconds: float, told: set[str]) -> list[Instrument]:
     """Describe the instruments of one file."""
     host = OWN

@@ -62,7 +62,8 @@ def export_run(
             f"'{folder}' holds another run; give another folder, or replace it with --force"
         )
     bank = Bank.load(source / BANK).first(n_presets, AXES) if (source / BANK).exists() else None
-    synth = {key: value for key, value in run.synth_spec.items() if key != "path"}
+    kept = run.synth_spec["synth"] in ("dssi", "plugin")  # which are known by their path alone
+    synth = {key: value for key, value in run.synth_spec.items() if kept or key != "path"}
     dataset = {key: value for key, value in run.dataset.items() if key != "path"}
     small = replace(run, synth_spec=synth, dataset={**dataset, **exported})
     with whole(folder, "export", unless=None if force else FACTS) as new:
