@@ -135,6 +135,10 @@ def _pairs(first: ArrayLike, second: ArrayLike) -> tuple[Float, Float]:
     require_shapes("the pairs", {"first": (a, ("n",)), "second": (b, ("n",))})
     if not len(a):
         raise InputError("there are no pairs; give one number per sound, twice")
+    if unknown := int(np.isnan(a).sum() + np.isnan(b).sum()):
+        raise InputError(
+            f"{unknown} of the values in the pairs are NaN; leave these sounds out of both"
+        )
     return a, b
 
 

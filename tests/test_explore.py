@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from lively import small_posterior
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from plain import FAILS
@@ -32,6 +33,7 @@ from pyrosynth.explore.result import PLAYERS
 from pyrosynth.explore.steering import move
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.knobs import titles
+from pyrosynth.synths.presets import Preset
 from pyrosynth.training.fit import fit
 from pyrosynth.training.run import load_run
 
@@ -730,6 +732,20 @@ def test_a_folder_of_something_else(run, folder, tmp_path, capfd):
     code = main(["explore", str(folder / "run"), "--out", str(out), "--axis", "z1"])
     assert (code, mine.read_text()) == (2, "keep")
     assert "which pyrosynth did not write" in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_values_of_a_preset_that_are_not_learnt_are_told(caplog):
+    _, posterior = small_posterior()
+    run, space = posterior.run, explore.LatentSpace(posterior)
+    other = next(p for p in run.full_space.params if p.name not in run.space.names)
+    values = space.bank.values[0].copy()
+    for level, told in ((other.default, False), (other.maximum, True)):
+        values[list(run.full_space.names).index(other.name)] = level
+        caplog.clear()
+        given = Preset.from_array(run.full_space, values, "mine")
+        np.testing.assert_array_equal(space.place(given).values, values)
+        said = f"preset 'mine' sets {other.name}, which this run does not learn"
+        assert (said in caplog.text) == told
 
 
 ODD = """

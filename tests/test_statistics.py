@@ -182,6 +182,13 @@ def test_what_makes_no_sense_is_one_line(call, message):
         call()
 
 
+@pytest.mark.parametrize("compared", [paired_difference, relative_difference, share_of_wins])
+def test_pairs_of_which_one_is_unknown_are_refused(compared):
+    for pair in (([1.0, np.nan], [2.0, 3.0]), ([1.0, 2.0], [np.nan, 3.0])):
+        with pytest.raises(InputError, match="1 of the values .* NaN; leave these sounds out"):
+            compared(*pair)
+
+
 def test_nan_is_refused():
     with pytest.raises(InputError, match="scores of 'b' contain NaN"):
         against_best({"a": [1.0], "b": [np.nan]})

@@ -45,6 +45,10 @@ def test_figures_by_hand():
     assert found.rising[0] == pytest.approx((8 + 6 + 0.5 * 2) / 16)
     assert 0.9 < found.monotony[0] < 1
     assert found.failures == []
+    turned = Steering(("brightness",), ["a", "b"], -descriptors[:1], np.ones(5), ("brightness",))
+    assert turned.monotony[0] == found.monotony[0]
+    assert turned.rising[0] == found.rising[0]
+    assert turned.right_way[0] == found.right_way[0] == 1
     descriptors[0, 1] = 0.0
     found = Steering(("brightness",), ["a", "b"], descriptors[:1], np.ones(5))
     assert found.monotony[0] == pytest.approx(0.5)  # what does not move follows nothing

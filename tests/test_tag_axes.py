@@ -1,6 +1,7 @@
 """The command that says how good axes of tags are, from a run to its page."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from pyrosynth.data.labeling import descriptor_tags, name_tags
 from pyrosynth.data.tags import write_tags
 from pyrosynth.evaluation.disentanglement import measure
 from pyrosynth.evaluation.steering import steps
-from pyrosynth.evaluation.tag_axes import known_tags, tag_cost
+from pyrosynth.evaluation.tag_axes import directions, known_tags, tag_cost
 from pyrosynth.files import claim, require_same
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.training.fit import fit
@@ -60,6 +61,20 @@ def test_report_of_a_run(folder, capsys):
     assert main(command) == 0  # nothing is played again
     assert json.loads(capsys.readouterr().out) == facts
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
+
+
+def test_classes_that_are_headed_from_bright_to_dark_are_right_to_go_down(folder):
+    """The columns of a CSV may name the classes of a tag in either order."""
+    dataset = open_dataset(folder / "data")
+    truth = descriptor_tags(dataset, human_only=True, progress=False)
+    assert (directions(truth) == 1).all()
+    mask = truth.label_mask.copy()
+    mask[:, 1] = mask[:, 1, ::-1]
+    assert directions(replace(truth, label_mask=mask)).tolist() == [
+        -1 if i == 1 else 1 for i in range(len(truth.tags))
+    ]
+    nothing = np.full_like(truth.descriptors, np.nan)
+    assert (directions(replace(truth, descriptors=nothing)) == 1).all()
 
 
 def test_presets_that_do_not_sound_are_left_out_and_told(folder, capsys, monkeypatch):

@@ -48,12 +48,19 @@ class Steering:
         descriptors: Those of `pyrosynth.audio.descriptors.describe_features` at each of
             ``AMOUNTS``, shape (n_tags, n, 9, 5); NaN where a sound failed.
         spread: Standard deviation of each descriptor among the human training presets, shape (5,).
+        falling: Names of the tags from whose first class to the last one their own descriptor
+            falls, such as bright/dark; steering that lowers it is right.
     """
 
     tags: tuple[str, ...]
     presets: list[str]
     descriptors: Float
     spread: Float
+    falling: tuple[str, ...] = ()
+
+    def way(self, i: int) -> float:
+        """Return in which direction the own descriptor of a tag goes along it, 1 or −1."""
+        return -1.0 if self.tags[i] in self.falling else 1.0
 
     def own(self, i: int) -> int | None:
         """Return which descriptor is the one behind a tag, None if there is none."""
@@ -129,7 +136,7 @@ class Steering:
         for i in range(len(found)):
             own = self.own(i)
             if own is not None and self.sounding[i].any():
-                moved = self.changes[i, :, own]
+                moved = self.way(i) * self.changes[i, :, own]
                 found[i] = np.mean(moved[np.isfinite(moved)] > 0)
         return found
 
@@ -154,7 +161,7 @@ class Steering:
         for i, sounding in enumerate(self.sounding):
             own = self.own(i)
             if own is not None and sounding.any():
-                found[i] = measure(self.descriptors[i, sounding][:, :, own])
+                found[i] = measure(self.way(i) * self.descriptors[i, sounding][:, :, own])
         return found
 
 

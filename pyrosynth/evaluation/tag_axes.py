@@ -48,7 +48,7 @@ from pyrosynth.report import (
     wav_sources,
     write_report,
 )
-from pyrosynth.statistics import Interval, paired_difference, relative_difference
+from pyrosynth.statistics import Interval, paired_difference, relative_difference, spearman
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.identity import require_same_contract, run_hash
 
@@ -145,11 +145,15 @@ def report_axes(
         require_same(folder, {"run": run_hash(posterior)}, force=force)
         truth = known_tags(dataset, tags, progress)
         assert truth.descriptors is not None
-        measures = measure(run, dataset, truth, split)
+        ways = directions(truth)
+        measures = measure(
+            run, dataset, replace(truth, descriptors=truth.descriptors * ways), split
+        )
         rows = np.random.default_rng(seed).permutation(test_rows)[:n_presets]
         cache = folder / "cache"
         steering = render_steering(posterior, dataset, rows, renderer, cache, progress=progress)
-        cost = None
+        falling = tuple(name for name, way in zip(truth.names, ways, strict=True) if way < 0)
+        steering, cost = replace(steering, falling=falling), None
         if beside is not None:
             cost = tag_cost(
                 posterior, beside, dataset, cache, n_presets=n_presets, draws=draws, seed=seed,
@@ -206,6 +210,21 @@ def known_tags(
         if name in described.names:
             descriptors[:, i] = described.descriptors[:, described.names.index(name)]
     return replace(given, descriptors=descriptors)
+
+
+def directions(truth: TagTable) -> Float:
+    """Return for each tag whether its classes rise with the descriptor behind it, 1, or fall, −1.
+
+    The classes of a tag may be headed from bright to dark as well as from dark to bright; of
+    those whose presets do not tell, and of tags without a descriptor, they count as rising.
+    """
+    assert truth.descriptors is not None
+    ways = np.ones(len(truth.tags))
+    for i, (labels, values) in enumerate(zip(truth.labels.T, truth.descriptors.T, strict=True)):
+        known = np.isfinite(labels) & np.isfinite(values)
+        if known.sum() > 1 and spearman(labels[known], values[known]) < 0:
+            ways[i] = -1.0
+    return ways
 
 
 def tag_cost(
@@ -274,7 +293,7 @@ def axes_frame(tags: Sequence[Tag], measures: AxisMeasures, steering: Steering) 
                 "tag": tag.name, "classes": "/".join(tag.classes), **by_tag[tag.name],
                 "monotony": steering.monotony[i], "rising": steering.rising[i],
                 "right_way": steering.right_way[i],
-                "own_change": np.nan if own is None else steering.change[i, own],
+                "own_change": np.nan if own is None else steering.way(i) * steering.change[i, own],
                 "other_change": np.abs(steering.change[i, others]).max(),
                 "other_size": steering.size[i, others].max(),
                 "n_left_out": int((~steering.sounding[i]).sum()),

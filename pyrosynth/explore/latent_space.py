@@ -5,6 +5,7 @@ A place is a latent, which is what one hears, and what the sound does not tell; 
 Nothing is rendered but a preset that is given together with a renderer.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -40,6 +41,7 @@ from pyrosynth.synths.presets import Preset, distinct_names
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.torch_modes import plain_torch
 
+log = logging.getLogger(__name__)
 Location = str | Preset | Place | ArrayLike | None
 """A place: the name of a known preset, any preset, a place, a latent, or the origin."""
 
@@ -210,6 +212,8 @@ class LatentSpace:
     def place(self, where: Location, renderer: Renderer | None = None) -> Place:
         """Return the place of a location. The values of a preset are kept exactly.
 
+        A warning tells of values that the run does not learn, and are not in what is made of it.
+
         Args:
             where: The name of a known preset, a preset, a place, a latent; None for the origin.
                 A latent, and the origin, are taken with the most ordinary preset there.
@@ -229,10 +233,29 @@ class LatentSpace:
             return Place(self.z[number], self.u[number], self.bank.values[number])
         z = self.locate(where, renderer)
         if isinstance(where, Preset):
-            return self.place_of(where.array(self.posterior.run.full_space), z)
+            values = where.array(self.posterior.run.full_space)
+            self._tell_unlearnt(where.name, values)
+            return self.place_of(values, z)
         values = self.values(z)
         # What remains is known beforehand: this is the preset of u = 0, up to its levels.
         return Place(z, np.zeros(self.u.shape[1]), values)
+
+    def _tell_unlearnt(self, name: str, values: Float) -> None:
+        """Say which values of a preset (n_params,) are not in what is made from it."""
+        run = self.posterior.run
+        usual = self.posterior.complete(self.posterior.learnt(values[None]))[0]
+        learnt = set(run.space.names)
+        others = [
+            param
+            for param, own, default in zip(run.full_space.names, values, usual, strict=True)
+            if param not in learnt and own != default
+        ]
+        if others:
+            more = f" and {counted(len(others) - 1, 'other parameter')}" if others[1:] else ""
+            log.warning(
+                "preset '%s' sets %s%s, which this run does not learn: what is made from it has "
+                "them at their defaults, and may sound otherwise", name, others[0], more,
+            )  # fmt: skip
 
     def place_of(self, values: Float, z: Array | None = None) -> Place:
         """Return the place of presets (..., n_params), where they are known or expected to sound.
