@@ -115,10 +115,25 @@ def reason(error: BaseException) -> str:
         return f"it is no text in {error.encoding}"
     if isinstance(error, KeyError):
         return f"it has no {error}"
-    text = DETAILS.sub("", str(error)).strip()
+    name, _, said = raised(error, sys.maxsize).partition(": ")
+    text = DETAILS.sub("", said).strip()
     if text and (isinstance(error, ValueError) or type(error).__module__.startswith("obstore")):
         return text
-    return f"{type(error).__name__}: {text}" if text else f"{type(error).__name__}"
+    return f"{name}: {text}" if text else name
+
+
+def raised(error: BaseException, longest: int = LONGEST) -> str:
+    """Name an error that code of others raised, in one line: its type, and what it says.
+
+    Args:
+        error: The error; also one that cannot say anything, as its ``__str__`` fails.
+        longest: Number of characters of the line.
+    """
+    try:
+        said = str(error)
+    except Exception:
+        said = ""
+    return one_line(f"{type(error).__name__}: {said}".removesuffix(": "), longest)
 
 
 def line_of(error: BaseException, module: str) -> str:

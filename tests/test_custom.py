@@ -46,6 +46,14 @@ class Short(Click):
     def render(self, values, note, sample_rate):
         return np.zeros(10, np.float32)
 
+class Unsaid(Exception):
+    def __str__(self):
+        return self.args[0]
+
+class Wordless(Click):
+    def __init__(self):
+        raise Unsaid(402)
+
 class Exits(Click):
     def __init__(self):
         raise SystemExit(3)
@@ -279,6 +287,7 @@ def test_options_of_a_class_are_checked(here):
     ("name", "message"),
     [
         ("Exits", "cannot be made .SystemExit: 3"),
+        ("Wordless", r"cannot be made \(Unsaid\)"),
         ("Asks", "cannot be made .TypeError: .*'voices'"),
         ("Nameless", "has no name of type str .it is int 5.;"),
         ("Sometimes", "has the isolation str 'sometimes'; give its class one of reuse, fresh,"),

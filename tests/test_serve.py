@@ -756,31 +756,43 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused(live):
     assert "'big.flac' holds more than" in json.loads(said)["error"]
 
 
-def test_few_sounds_are_read_at_once(live):
+def test_slow_uploads_keep_nobody_from_searching(live, monkeypatch):
     async def run():
         site = web.Site(live, "small")
         sound = wav_bytes(live.render(live.known(0)).audio, 22050)
         async with TestClient(TestServer(site.app())) as client:
             go_on = asyncio.Event()
 
-            async def send():
-                async def slowly():
-                    yield sound[:100]
-                    await go_on.wait()
-                    yield sound[100:]
-
-                async with client.post(search({"budget": 1}), data=slowly()) as response:
+            async def send(content):
+                async with client.post(search({"budget": 1}), data=content) as response:
                     return response.status, await response.text()
 
-            sent = [asyncio.create_task(send()) for _ in range(web.UPLOADS + 1)]
-            (refused,), others = await asyncio.wait(sent, return_when="FIRST_COMPLETED")
-            go_on.set()
-            return refused.result(), await asyncio.gather(*others), await send()
+            async def slowly():
+                yield sound[:100]
+                await go_on.wait()
+                yield sound[100:]
 
-    refused, others, later = asyncio.run(run())
+            slow = [asyncio.create_task(send(slowly())) for _ in range(2 * web.UPLOADS)]
+            while site._held < 100 * len(slow):
+                await asyncio.sleep(0.01)
+            quick = await send(sound)
+            monkeypatch.setattr(web, "MOST_HELD", len(sound))
+            refused = await send(sound)
+            monkeypatch.undo()
+            go_on.set()
+            answered = await asyncio.gather(*slow)
+            assert site._held == 0
+            monkeypatch.setattr(web, "BODY_SECONDS", 0.2)
+            go_on.clear()
+            return quick, refused, answered, await send(slowly())
+
+    quick, refused, answered, late = asyncio.run(run())
+    assert quick[0] == 200
     assert refused[0] == 503
-    assert "try again" in refused[1]
-    assert [status for status, _ in (*others, later)] == [200] * (web.UPLOADS + 1)
+    assert "too many sounds are on their way; try again" in refused[1]
+    assert [status for status, _ in answered] == [200] * (2 * web.UPLOADS)
+    assert late[0] == 408
+    assert "100 bytes have come, too slowly; send 256 KiB or all of it" in late[1]
 
 
 def test_connections_that_wait_too_long_or_are_too_many_are_closed(live, monkeypatch):

@@ -20,7 +20,7 @@ from zarr.storage import LocalStore
 
 from pyrosynth._version import __version__
 from pyrosynth.data.location import failures, is_remote
-from pyrosynth.errors import DataError, integer, not_opened, one_line, reading, reason
+from pyrosynth.errors import DataError, integer, not_opened, one_line, raised, reading, reason
 from pyrosynth.files import difference, regular_file
 
 PENDING = "pending"
@@ -187,7 +187,7 @@ class Store:
             return False
         except Exception as error:
             if is_remote(path):
-                why = f"{type(error).__name__}: {one_line(str(error))}"
+                why = raised(error)
                 raise DataError(
                     f"cannot read '{path}' ({why}); check the address, the bucket, and the "
                     "credentials"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.tags import TagTable
-from pyrosynth.errors import InputError, PyrosynthError, require_type, unknown
+from pyrosynth.errors import InputError, PyrosynthError, raised, require_type, unknown
 from pyrosynth.files import checked_path
 from pyrosynth.modeling import Variant, with_recipe
 from pyrosynth.training import zoo
@@ -155,8 +155,7 @@ def attempt(work: Callable[[], object]) -> Failure | None:
         work()
     except (Exception, SystemExit) as error:  # whatever a model's own code does wrong
         known = isinstance(error, PyrosynthError)
-        reason = str(error) if known else f"{type(error).__name__}: {error}".rstrip(": ")
-        return Failure(" ".join(reason.split()), traceback.format_exc())
+        return Failure(str(error) if known else raised(error), traceback.format_exc())
     return None
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pyrosynth.errors import PyrosynthError, one_line
+from pyrosynth.errors import PyrosynthError, one_line, raised
 from pyrosynth.training.zoo import place_in
 
 MOST = 128  # connections at once; fewer where a process may open few files
@@ -132,5 +132,5 @@ def failure(error: BaseException, asked: str) -> str:
         server_log().error("%s failed", asked, exc_info=error)
     if told:
         return str(error)
-    raised = one_line(f"{type(error).__name__}: {error}".rstrip(": "), 160)
-    return f"the code of the run or the synth raised {raised}; try another sound or preset"
+    why = raised(error, 160)
+    return f"the code of the run or the synth raised {why}; try another sound or preset"

@@ -4,6 +4,7 @@ The page keeps what it shows; every request says all that is needed to answer it
 goes away or a server that is started again loses nothing.
 """
 
+import asyncio
 import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Collection
@@ -37,6 +38,8 @@ POLICY = (
 LARGEST_QUESTION = 2**19  # bytes of a question as JSON
 LARGEST_BANK = 2**22  # bytes of one with presets; a browser keeps hardly more
 UPLOADS = 2  # sounds that are read at once
+MOST_HELD = 2 * LARGEST_FILE  # bytes of bodies that are on their way or wait, of all clients
+LEAST_BYTES = 2**18  # of a body, that come in the time for one
 BUDGET, MOST_RENDERS = 256, 4096  # sounds that a search renders
 MOST_PRESETS = 4096  # of a bank
 FORMATS = "own", "json"  # of a preset: that of the synth, or one that any host can play
@@ -63,7 +66,7 @@ class Site:
         self.page = PageState(live, name, sends_midi=self.midi.sends)
         self.connections = Connections()
         self._state = json.dumps(self.page.state()).encode()
-        self._uploads = 0
+        self._reading, self._held = asyncio.Semaphore(UPLOADS), 0
 
     def app(self) -> web.Application:
         """Return the application."""
@@ -87,7 +90,7 @@ class Site:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.method == "POST":
-            self.connections.waits(request.transport, BODY_SECONDS)
+            self.connections.waits(request.transport, 2 * BODY_SECONDS)
         else:
             self.connections.answers(request.transport)
         try:
@@ -175,14 +178,13 @@ class Site:
             "budget": budget, "seed": checked_seed(asked.get("seed", 0)), "start": start,
             "locked": locked(asked),
         }  # fmt: skip
-        if self._uploads >= UPLOADS:
-            return _say(503, f"{UPLOADS} sounds are being read; try again in a moment")
-        self._uploads += 1
+        content = await self._body(request, LARGEST_FILE)
+        self._held += len(content)
         try:
-            content = await self._body(request, LARGEST_FILE)
-            hearings = await _worked(self.live.files.upload, content, name)
+            async with self._reading:
+                hearings = await _worked(self.live.files.upload, content, name)
         finally:
-            self._uploads -= 1
+            self._held -= len(content)
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         work = in_thread(
@@ -245,15 +247,33 @@ class Site:
         return question(await self._body(request, largest), keys)
 
     async def _body(self, request: web.Request, largest: int) -> bytes:
-        """Return what a request brings along, in the time that there is for it."""
-        content, size = bytearray(), 0
-        # It comes in pieces; what is too much is read too, so that the browser hears the answer.
-        async for piece in request.content.iter_chunked(2**16):
-            size += len(piece)
-            if size <= largest:
-                content += piece
-            elif size > 2 * LARGEST_FILE:
-                break
+        """Return what a request brings along, as long as it goes on coming."""
+        content, size, clock = bytearray(), 0, asyncio.get_running_loop().time
+        try:
+            async with asyncio.timeout(BODY_SECONDS) as patience:
+                # It comes in pieces; what is too much is read too, so that the browser hears the
+                # answer.
+                async for piece in request.content.iter_chunked(2**16):
+                    if (size + len(piece)) // LEAST_BYTES > size // LEAST_BYTES:
+                        patience.reschedule(clock() + BODY_SECONDS)
+                        self.connections.waits(request.transport, 2 * BODY_SECONDS)
+                    size += len(piece)
+                    if size <= largest:
+                        if self._held + len(piece) > MOST_HELD:
+                            raise web.HTTPServiceUnavailable(
+                                reason="too many sounds are on their way; try again in a moment"
+                            )
+                        self._held += len(piece)
+                        content += piece
+                    elif size > 2 * LARGEST_FILE:
+                        break
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(
+                reason=f"{size} bytes have come, too slowly; send {LEAST_BYTES >> 10} KiB or all "
+                f"of it in {BODY_SECONDS:g} s"
+            ) from None
+        finally:
+            self._held -= len(content)
         if size > largest:
             raise InputError(f"a request of more than {largest >> 10} KiB; send less")
         packed = request.headers.get("Content-Encoding", "identity")

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.note import Note
-from pyrosynth.errors import InputError, PyrosynthError, SynthError, one_line
+from pyrosynth.errors import InputError, PyrosynthError, SynthError, one_line, raised
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.cluster_worker import (
     Needed,
@@ -188,7 +188,7 @@ class Cluster:
             self._verdicts[address] = asked.result()
         elif asked.status == "error":
             error = asked.exception()
-            self._verdicts[address] = f"cannot run pyrosynth ({type(error).__name__}: {error})"
+            self._verdicts[address] = f"cannot run pyrosynth ({raised(error)})"
         if why := self._verdicts.get(address):
             tqdm.write(one_line(f"worker {address} is refused: {why}"), sys.stderr)
 
@@ -206,7 +206,7 @@ class Cluster:
             raise SynthError(
                 f"the same task ended several workers ({error}); they may want more memory"
             )
-        raise SynthError(f"a task failed on the cluster ({type(error).__name__}: {error})")
+        raise SynthError(f"a task failed on the cluster ({raised(error)})")
 
     @contextmanager
     def _reached(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pyrosynth.errors import PyrosynthError, SynthError, line_of, one_line, shown
+from pyrosynth.errors import PyrosynthError, SynthError, line_of, raised, shown
 from pyrosynth.synths.presets import Preset
 
 LONGEST_REASON = 120  # characters of somebody else's error
@@ -36,7 +36,7 @@ def wrap_methods(owner: type) -> None:
 
 def failure(synth: Any, error: Exception) -> str:
     """Say what failed in a worker, and in which line if it is one of the synth's own module."""
-    why = one_line(f"{type(error).__name__}: {error}", LONGEST_REASON)
+    why = raised(error, LONGEST_REASON)
     line = line_of(error, type(synth).__module__)
     return f"{_where(type(synth), 'render')} fails{line} ({why}); correct it" if line else why
 
@@ -52,7 +52,7 @@ def _wrapped(
         except PyrosynthError:  # it says so itself
             raise
         except (Exception, SystemExit) as error:
-            why = one_line(f"{type(error).__name__}: {error}", LONGEST_REASON)
+            why = raised(error, LONGEST_REASON)
             at = line_of(error, owner.__module__)
             raise SynthError(f"{where} fails{at} ({why}); correct it") from error
         try:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-from pyrosynth.errors import InputError, PyrosynthError, SynthError, one_line, shown, unknown
+from pyrosynth.errors import InputError, PyrosynthError, SynthError, raised, shown, unknown
 from pyrosynth.synths.base import ISOLATIONS, Synth
 from pyrosynth.synths.knobs import Reading
 from pyrosynth.synths.params import ParamSpace
@@ -54,7 +54,7 @@ def load_class(name: str) -> type[Synth]:
     except PyrosynthError as error:
         raise SynthError(f"cannot import '{module_name}': {error}") from error
     except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {one_line(str(error), 120)}"
+        reason = raised(error, 140)
         raise SynthError(
             f"cannot import '{module_name}' ({reason}); run the command in its folder, or install "
             "it, and try `import` in Python"
@@ -88,7 +88,7 @@ def made(make: Callable[..., Synth], options: dict[str, Any], name: str) -> Synt
     except PyrosynthError:
         raise
     except (Exception, SystemExit) as error:
-        why = f"{type(error).__name__}: {one_line(str(error), 120)}"
+        why = raised(error, 140)
         raise InputError(
             f"the synth '{name}' cannot be made ({why}); correct its class, or give its --option"
         ) from error

@@ -175,8 +175,9 @@ def main(arguments: list[str]) -> None:
             connection.send(packed(READY, number))
             is_new = False
     except Exception as error:
-        text = str(error)
-        if not isinstance(error, PyrosynthError):
+        if isinstance(error, PyrosynthError):
+            text = str(error)
+        else:
             text = failure(synth, error)
             with suppress(OSError):
                 traceback.print_exc()

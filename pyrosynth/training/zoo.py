@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pyrosynth.errors import InputError, RunError, checked_name, reading
+from pyrosynth.errors import InputError, RunError, checked_name, raised, reading
 from pyrosynth.files import checked_path, regular_file
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def load_variant(path: Path, module: str) -> "type[Variant]":
             exec(compile(path.read_bytes(), file, "exec"), vars(loaded))
         except (Exception, SystemExit) as error:
             del sys.modules[module]
-            raise InputError(f"'{path}' cannot be run: {type(error).__name__}: {error}") from error
+            raise InputError(f"'{path}' cannot be run: {raised(error)}") from error
         linecache.checkcache(file)
         linecache.getlines(file)  # the source as it is now, should the file be edited later
     return _defined(module, str(path))
