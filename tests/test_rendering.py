@@ -24,7 +24,7 @@ from pyrosynth.synths.probing import probe_isolation
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.synths.sandbox import starves
 from pyrosynth.synths.worker import START_SECONDS, Worker
-from pyrosynth.synths.worker_process import TIMED_OUT
+from pyrosynth.synths.worker_process import BATCH_SIZE, TIMED_OUT
 
 RATE = 22050
 TIMEOUT = 0.25  # seconds of work for a sound, which takes a hundredth of that
@@ -506,3 +506,32 @@ def test_amsynth_does_not_depend_on_order_or_workers(amsynth):
     np.testing.assert_array_equal(two.audio, one.audio[order])
     direct = amsynth.render_batch(values[:10], NOTE, RATE)
     np.testing.assert_array_equal(one.audio[:10], direct)
+
+
+LITTERS = """
+import os
+import numpy as np
+from plain import Plain
+
+class Litters(Plain):
+    def render(self, values, note, sample_rate):
+        place = os.environ["TMPDIR"]
+        with open(f"{place}/{len(os.listdir(place))}.log", "wb") as file:
+            file.write(bytes(100_000))
+        time = np.arange(note.n_samples(sample_rate)) / sample_rate
+        return (len(os.listdir(place)) / 1000 * np.sin(3000 * time)).astype(np.float32)
+"""
+
+
+def test_files_that_a_plugin_leaves_behind_do_not_fill_the_disk(tmp_path, monkeypatch):
+    (tmp_path / "litters.py").write_text(LITTERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("pyrosynth.synths.worker.MOST_LEFT", 2**20)
+    synth = synths.load_synth("litters:Litters")
+    values = np.tile(synth.param_space.defaults, (6 * BATCH_SIZE, 1))
+    with Renderer(synth, NOTE, RATE, workers=1) as renderer:
+        rendered = renderer.render(values)
+        assert not rendered.failed.any()
+        files = 1000 * np.abs(rendered.audio).max(axis=1)
+        assert files.max() < 4 * BATCH_SIZE
+        assert files.min() == pytest.approx(1, abs=0.1)

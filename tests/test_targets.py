@@ -8,7 +8,7 @@ from small import NOTE, small_dataset
 
 from pyrosynth.audio.background import fit_length
 from pyrosynth.audio.example import string_and_flute
-from pyrosynth.audio.io import load_audio
+from pyrosynth.audio.io import load_audio, save_audio
 from pyrosynth.errors import DataError, InputError
 from pyrosynth.evaluation.targets import outside
 
@@ -116,3 +116,14 @@ def test_what_cannot_be_used(dataset, folder, tmp_path):
     (tmp_path / "bad" / "e.wav").write_bytes(b"RIFF")
     with pytest.raises(DataError, match="none of the sounds in .* can be used: .*e.wav"):
         outside(dataset, tmp_path / "bad")
+
+
+def test_equal_sounds_count_once(dataset, tmp_path):
+
+    sounds = np.random.default_rng(0).uniform(-0.3, 0.3, (2, 22050)).astype(np.float32)
+    for name, sound in zip(("b", "a", "copy of b"), (*sounds, sounds[0]), strict=True):
+        save_audio(tmp_path / f"{name}.wav", sound, 22050)
+    found = outside(dataset, tmp_path)
+    assert found.names == ["a", "b"]
+    assert len(set(found.ids)) == len(found.x) == len(found.audio) == 2
+    assert not found.left_out

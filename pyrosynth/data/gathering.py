@@ -149,12 +149,12 @@ def gather(
             elif strict:
                 raise
             else:
-                failed.append(str(error))
+                failed.append(_of(given, error))
             continue
         bad = [one for one in each if isinstance(one, InputError)]
         if bad and strict and is_named:
             raise bad[0]
-        failed += map(str, bad)
+        failed += [_of(given, error) for error in bad]
         good = [one for one in each if isinstance(one, Preset)]
         sources[str(file)] = len(good)
         found += legal(good, synth.param_space)
@@ -167,6 +167,11 @@ def gather(
             values = preset_array(presets, synth.param_space)
             silent = renderer.render(values, "listen" if progress else None).reason != ""
     return Gathered(presets, silent, sources, skipped, failed)
+
+
+def _of(file: str | Path, error: Exception) -> str:
+    """Return what is wrong with a file, which a synth's own words need not name."""
+    return str(error) if str(file) in str(error) else f"'{file}': {error}"
 
 
 def read_presets(synth: Synth, path: str | Path) -> list[Preset]:

@@ -149,7 +149,8 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None) -> Targe
             too many for all.
 
     Returns:
-        The targets; a file or folder that cannot be used is left out, and named in ``left_out``.
+        The targets, of equal sounds the first; a file or folder that cannot be used is left out,
+        and named in ``left_out``.
 
     Raises:
         InputError: There is no such folder, or it is a file.
@@ -175,10 +176,12 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None) -> Targe
             break
     if not read:
         raise DataError(f"none of the sounds in '{folder}' can be used: {left_out[str(files[0])]}")
-    sounds = {files[i]: read[i] for i in sorted(read)}
-    audio = np.stack(list(sounds.values()))
-    hashes = [hashlib.sha256(sound.tobytes()).digest() for sound in audio]
-    ids = np.array([int.from_bytes(digest[:7], "big") for digest in hashes], np.int64)
+    first: dict[int, Path] = {}  # by the id; of equal sounds one counts
+    for i in sorted(read):
+        digest = hashlib.sha256(read[i].tobytes()).digest()
+        first.setdefault(int.from_bytes(digest[:7], "big"), files[i])
+    sounds = {file: read[files.index(file)] for file in first.values()}
+    audio, ids = np.stack(list(sounds.values())), np.array(list(first), np.int64)
     # An index may name sounds that lie elsewhere.
     names = [Path(os.path.relpath(file, folder)).with_suffix("").as_posix() for file in sounds]
     x = np.stack([dataset.features(sound) for sound in audio])

@@ -51,6 +51,16 @@ def private_home(folder: str | os.PathLike[str]) -> dict[str, str]:
     return {name: os.fspath(folder) for name in names} | {"QT_QPA_PLATFORM": "offscreen"}
 
 
+def size_below(folder: str | os.PathLike[str]) -> int:
+    """Return how many bytes the files below a folder take on the disk."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # removed meanwhile
+                size += os.lstat(os.path.join(place, name)).st_blocks * 512
+    return size
+
+
 class Scratch:
     """A temporary folder and processes that are gone when this process ends, however it ends.
 

@@ -39,6 +39,7 @@ from pyrosynth.synths.sandbox import (
     kill_all,
     private_home,
     seconds_of_work,
+    size_below,
     starves,
 )
 from pyrosynth.synths.worker_process import (
@@ -59,6 +60,7 @@ from pyrosynth.synths.worker_process import (
 ENDING_SECONDS = 0.25  # between the end of a process's connection and its own
 START_SECONDS = 120.0  # imports and the synth's own loading, on a busy machine
 PATIENCE = 20  # times the time allowed, for a sound whose process is not given a core
+MOST_LEFT = 2**26  # bytes of files that a plugin may leave behind before its process is renewed
 MOST_STARTS = 4  # in a row of which none gets as far as a sound
 MOST_KILLS = 3  # from outside at one sound, as for want of memory, before it counts as crashed
 HIGH_DESCRIPTOR = 700  # far above what plugins open, and close or write to by mistake
@@ -97,6 +99,7 @@ class Worker:
         self.slots = [Slot(settings, memory, number) for number in range(SLOTS)]
         self._process: subprocess.Popen[bytes] | None = None
         self._home = ""
+        self._loaded_bytes: int | None = None  # in the home when the first batch was finished
         self._socket: socket.socket | None = None
         self._handle: int | None = None  # becomes readable when the process ends; Linux only
         self._batches: list[_Batch] = []  # in working order
@@ -170,7 +173,9 @@ class Worker:
         self._errors.seek(0)  # for the process too: some plugins complain at every sound
         self._errors.truncate()
         self._free.append(batch.slot)
-        return batch.key, self.slots[batch.slot], len(self._batches.pop(0).values)
+        self._batches.pop(0)
+        self._renew_if_it_litters()
+        return batch.key, self.slots[batch.slot], len(batch.values)
 
     def stop(self) -> None:
         """End the process and drop its batches."""
@@ -215,7 +220,7 @@ class Worker:
         self._scratch.adopt(self._process.pid)
         with suppress(AttributeError, OSError):
             self._handle = os.pidfd_open(self._process.pid)
-        self._is_new, self._seen = True, None
+        self._is_new, self._seen, self._loaded_bytes = True, None, None
         self._starts += 1
         for batch in self._batches:
             self._send(batch)
@@ -248,6 +253,20 @@ class Worker:
         # On a busy machine it may have stood in line, and would do so again.
         in_line = starves(self._process.pid, self._home, self._worked, allowed)
         return not in_line or waited > PATIENCE * allowed
+
+    def _renew_if_it_litters(self) -> None:
+        """Replace the process if the files that its plugin leaves behind fill the disk.
+
+        What a plugin writes when it is loaded, such as a cache, does not count: a new one would
+        write it too.
+        """
+        size = size_below(self._home)
+        if self._loaded_bytes is None:
+            self._loaded_bytes = size
+        elif size - self._loaded_bytes > MOST_LEFT:
+            self._end()
+            if self._batches:
+                self._start()
 
     def _recover(self, reason: int, text: str = "") -> None:
         """End the process, find out what that says of the sound it was at, and start another."""
