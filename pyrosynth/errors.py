@@ -248,7 +248,9 @@ def numbers(what: str, values: Any, dtype: Any = None) -> Any:
             raise TypeError(f"they are {array.dtype}")
         if any(isinstance(part, bool) for part in parts) and (dtype or array.dtype.kind != "b"):
             raise TypeError("true and false are none")
-        return array if dtype is None else array.astype(dtype, copy=False)
+        array = array if dtype is None else array.astype(dtype, copy=False)
+        # Torch takes no array that is read backwards, such as x[::-1].
+        return array if min(array.strides, default=0) >= 0 else array.copy()
     except (TypeError, ValueError, OverflowError) as error:
         odd = next((shown(part) for part in parts if not hasattr(part, "__float__")), error)
         raise InputError(f"{what} that are no numbers ({odd}); give numbers") from error

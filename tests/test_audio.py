@@ -1,3 +1,4 @@
+import gzip
 import io
 import json
 import os
@@ -217,6 +218,39 @@ def test_what_was_read_of_an_open_file_and_a_pipe_do_no_harm(tmp_path):
         np.testing.assert_array_equal(load_audio(opened, 22050), whole)
     with subprocess.Popen(["cat", file], stdout=subprocess.PIPE) as cat:
         np.testing.assert_array_equal(load_audio(cat.stdout, 22050), whole)
+
+
+class Reads:
+    """What has a method `read`, and nothing else of a file."""
+
+    def __init__(self, given):
+        self.given = given
+
+    def read(self, n=-1):
+        if isinstance(self.given, Exception):
+            raise self.given
+        return self.given
+
+
+def test_an_open_file_that_gives_no_sound_is_one_line(tmp_path):
+    file = tmp_path / "a.wav"
+    save_audio(file, 0.5 * np.sin(np.arange(22050) / 9, dtype=np.float32), 22050)
+    packed = gzip.compress(file.read_bytes())
+    np.testing.assert_array_equal(
+        load_audio(gzip.open(io.BytesIO(packed)), 22050), load_audio(file, 22050)
+    )
+    for given, said in (
+        (gzip.open(io.BytesIO(packed[:-200])), "cannot be read .EOFError: "),
+        (gzip.open(io.BytesIO(b"nothing packed")), "cannot be read .BadGzipFile: "),
+        (io.StringIO("text"), "cannot be read .* binary mode"),
+        (Reads("text"), "cannot be read .* binary mode"),
+        (Reads(RuntimeError("cut off")), "cannot be read .RuntimeError: cut off"),
+        (Reads(None), "not a readable sound file"),
+    ):
+        with pytest.raises(InputError, match=said):
+            load_audio(given, 22050)
+    with (tmp_path / "b.wav").open("wb") as opened, pytest.raises(InputError, match="for writing"):
+        load_audio(opened, 22050)
 
 
 def test_a_flac_file_may_leave_its_length_open(tmp_path):

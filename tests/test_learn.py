@@ -12,8 +12,10 @@ from small import small_run
 from toys import SMALL
 
 from pyrosynth import synths
+from pyrosynth.audio.note import Note
 from pyrosynth.cli import learn as stages
 from pyrosynth.cli.app import main
+from pyrosynth.cli.learn_time import least_advice
 from pyrosynth.data.gathering import drawn_presets, gather, read_presets
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.synths.description import DescribedControl, Description
@@ -333,3 +335,10 @@ def test_presets_of_a_synth_that_cannot_be_read_are_named(tmp_path, monkeypatch)
     found = gather(synth, [tmp_path / "one.json"], workers=1, progress=False)
     assert found.skipped == {"the presets of plain": why}
     assert len(found.presets) == 1
+
+
+def test_that_a_slow_synth_needs_more_than_the_time_given_is_said():
+    synth, note = synths.load_synth(PLAIN), Note(hold_seconds=0.1, duration_seconds=0.2)
+    said = least_advice(synth, note, 10_000, 6.0, workers=1)
+    assert re.search(r"sounds a second: this takes \d+ minutes at least, not 0.1; .*--fix", said)
+    assert not least_advice(synth, note, 10, 1e5, workers=1)

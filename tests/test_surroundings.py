@@ -221,6 +221,19 @@ def test_a_short_inference_imports_what_it_uses(inferred):
     assert not imported & heavy
 
 
+def test_pictures_are_drawn_whatever_matplotlib_is_set_to(here, tmp_path):
+    """A style for figures of one's own may need a LaTeX or a window that is not there."""
+    folder = here[0]
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nbackend: TkAgg\n")
+    done = python(
+        "from pyrosynth.cli.app import main; main()", "explore", folder / "run", "--out",
+        tmp_path / "out", "--axes", "0", "--draws", "1", "--workers", "1",
+        MPLCONFIGDIR=str(tmp_path), MPLBACKEND="module://nowhere",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "nearest" / "picture.png").stat().st_size > 1000
+
+
 def test_pitches_where_no_cache_can_be_kept():
     done = python(
         "import numba.core.caching as caching\n"

@@ -20,6 +20,7 @@ from pyrosynth.errors import (
     integer,
     not_opened,
     numbers,
+    reason,
 )
 from pyrosynth.files import checked_path, write_bytes
 
@@ -252,7 +253,7 @@ def _is_text(file: BinaryIO) -> bool:
         file.seek(0)
         words = file.read(100).decode("ascii").split()
         return bool(words) and "".join(words).isprintable()
-    except (OSError, ValueError):
+    except (AttributeError, OSError, ValueError):
         return False
 
 
@@ -267,13 +268,26 @@ def _stored(file: BinaryIO) -> AbstractContextManager[BinaryIO]:
     """Return a file that libsndfile can read by itself.
 
     Through an object of Python's it reads by callbacks, whose errors go to the terminal.
+
+    Raises:
+        InputError: It cannot be read, such as a damaged member of an archive.
     """
+    readable = getattr(file, "readable", None)
+    if callable(readable) and not getattr(file, "closed", False) and not readable():
+        raise InputError("the sound is a file that is open for writing; open it by open(f, 'rb')")
     try:
         # Of what Python has read ahead, the descriptor knows nothing.
         os.lseek(file.fileno(), file.tell(), os.SEEK_SET)
     except (AttributeError, OSError):  # none, or a pipe
         stored = tempfile.TemporaryFile()  # noqa: SIM115
-        shutil.copyfileobj(file, stored)
+        try:
+            shutil.copyfileobj(file, stored)
+        except Exception as error:  # whatever an object of Python's raises when it is read
+            stored.close()
+            raise InputError(
+                f"the sound cannot be read ({reason(error)}); give the path of a file, or one "
+                "that is open for reading in binary mode"
+            ) from error
         stored.seek(0)
         return stored
     return nullcontext(file)

@@ -31,6 +31,7 @@ from pyrosynth.cli.options import (
     show,
 )
 from pyrosynth.cli.process import (
+    draw_alike,
     end_by_signals,
     leave,
     log_if_possible,
@@ -126,6 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(arguments)
     # Half a second: imports make many objects, and hardly any garbage.
     gc.set_threshold(100_000)
+    draw_alike()
     place_torch_cache()
     log_if_possible()
     end_by_signals()

@@ -21,6 +21,7 @@ from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.note import Note
 from pyrosynth.cli.demo import MODEL
 from pyrosynth.cli.learn_summary import advice_lines, controls_lines, next_lines, score_lines
+from pyrosynth.cli.learn_time import least_advice, rendering_rate
 from pyrosynth.data.dataset import Dataset, render_dataset
 from pyrosynth.data.gathering import (
     DRAWN,
@@ -41,7 +42,7 @@ from pyrosynth.synths.base import Synth
 from pyrosynth.synths.description import LEARN, DescribedSynth, Description
 from pyrosynth.synths.discovery import describe
 from pyrosynth.synths.presets import Preset, preset_array
-from pyrosynth.synths.rendering import Renderer, n_cores
+from pyrosynth.synths.rendering import n_cores
 from pyrosynth.training.arguments import new_variant
 from pyrosynth.training.fit import fit
 from pyrosynth.training.run import FACTS
@@ -61,6 +62,7 @@ SEARCH_SECONDS = 1.0  # of the search for one preset, beside its renders
 REPORT_SECONDS = 8.0  # of the report of a check
 USUAL = 32  # parameters of a model that is built to see whether it takes its hyper-parameters
 TRIAL_STEPS, TRIAL_SHARE = 12, 0.03  # of a fit that is measured: fewest, and of the time left
+LEAST_AUGMENTED = 200  # presets
 FEW_PRESETS, DRAWN_BESIDE = 40, 200  # with fewer presets, so many are drawn at random
 FULL_CHECK, SHORT_CHECK = (64, 256), (16, 32)  # draws and renders for each preset
 
@@ -208,6 +210,10 @@ class _Job:
             described.save(self.work / SYNTH)
         else:
             self.say(f"2/5 describe {self.synth.name} by listening")
+            few = len(people or ()) < FEW_PRESETS
+            n = (DRAWN_BESIDE if few else 0) + LEAST_AUGMENTED + LEAST_CHECKED * sum(SHORT_CHECK)
+            if line := least_advice(self.synth, self.note, n, self.seconds, self.workers):
+                self.say(line)
             described = describe(
                 self.synth, self.work / SYNTH, presets=people or (), use=use, fix=fix,
                 seconds=DESCRIBING * self.seconds * (self.workers or n_cores()),
@@ -249,7 +255,7 @@ class _Job:
         """Plan the dataset, by how fast the synth renders."""
         left, rate = self._left(), self._rate(synth, presets)
         n_sounds = int(RENDERING * left * rate)
-        augmented = int(np.clip(n_sounds - len(presets), 200, 60_000))
+        augmented = int(np.clip(n_sounds - len(presets), LEAST_AUGMENTED, 60_000))
         batch_size = int(2 ** np.floor(np.log2(np.clip((augmented + len(presets)) / 16, 32, 256))))
         per_preset = sum(FULL_CHECK) / rate + SEARCH_SECONDS
         full = LEAST_CHECKED * per_preset < CHECKING * left
@@ -257,15 +263,10 @@ class _Job:
 
     def _rate(self, synth: Synth, presets: Sequence[Preset]) -> float:
         """Measure how many sounds are rendered in a second."""
-        values = preset_array(presets, synth.param_space)
-        with Renderer(
-            synth, self.note, SAMPLE_RATE, workers=self.workers, keep_audio=False
-        ) as renderer:
-            renderer.render(np.resize(values, (16, values.shape[1])))  # until all have started
-            n = int(np.clip(self.seconds / 4, 16, 128))
-            began = time.monotonic()
-            renderer.render(np.resize(values, (n, values.shape[1])))
-        return n / (time.monotonic() - began)
+        n = int(np.clip(self.seconds / 4, 16, 128))
+        return rendering_rate(
+            synth, preset_array(presets, synth.param_space), self.note, n, self.workers
+        )
 
     def _left(self) -> float:
         """Return how many seconds are left."""

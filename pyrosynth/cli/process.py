@@ -135,6 +135,14 @@ def run_program(main: Callable[[], int | None]) -> NoReturn:
     sys.exit(code)
 
 
+def draw_alike() -> None:
+    """Let pictures be drawn into files, and alike for everybody, whatever matplotlib is set to.
+
+    What people set for figures of their own may need a window, or a LaTeX that is not there.
+    """
+    os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
+
+
 def place_torch_cache() -> None:
     """Give torch's compiler a folder in the user's cache, where one can be made.
 
