@@ -11,6 +11,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import forked
 import numpy as np
@@ -219,6 +220,36 @@ def test_a_short_inference_imports_what_it_uses(inferred):
         "torch._inductor", "xarray", "zarr",
     }  # fmt: skip
     assert not imported & heavy
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+
+from toys import SMALL, toy_data
+
+from pyrosynth.modeling.recipes import require_runnable
+from pyrosynth.training.zoo import load_model
+
+def press():
+    while "sympy" not in sys.modules:
+        time.sleep(0.001)
+    time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGINT)
+
+variant = load_model("flow_reg")(toy_data().dims, **SMALL["flow_reg"])
+threading.Thread(target=press, daemon=True).start()
+try:
+    require_runnable(variant)
+except KeyboardInterrupt:
+    print("interrupted")
+require_runnable(variant)
+print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+
+
+def test_a_fit_that_is_interrupted_while_torch_imports_may_be_called_again():
+    done = python(INTERRUPTED, PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+    assert done.stdout.split() == ["interrupted", "True"], done.stderr
 
 
 def test_pictures_are_drawn_whatever_matplotlib_is_set_to(here, tmp_path):

@@ -1,7 +1,10 @@
 """Hyper-parameters and schedules that go by a name, and variants built from hyper-parameters."""
 
+import importlib
 import inspect
+import signal
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -76,6 +79,7 @@ def require_runnable(variant: "Variant") -> None:
         InputError: A program fails or keeps a parameter in Pyro's store, there are no terms, or
             the model draws what the guide does not.
     """
+    _import_whole("torch.fx.experimental.symbolic_shapes")  # as torch does for the first shapes
     training, dims = variant.training, variant.dims
     batch = {"x": variant.origin.new_zeros(2, *dims.x_shape)}
     variant.eval()
@@ -92,6 +96,24 @@ def require_runnable(variant: "Variant") -> None:
     finally:
         variant.train(training)
     _require_objective(variant, model, guide)
+
+
+def _import_whole(name: str) -> None:
+    """Import a module and all that it needs; Ctrl-C waits until it is there.
+
+    Of an import that is broken off, halves stay in the process, and each later one fails.
+    """
+    pressed: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        importlib.import_module(name)  # only the main thread hears signals
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        importlib.import_module(name)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def _require_objective(variant: "Variant", model: poutine.Trace, guide: poutine.Trace) -> None:
