@@ -15,8 +15,9 @@ from pyrosynth.data.dataset import open_dataset
 from pyrosynth.data.labeling import descriptor_tags, name_tags
 from pyrosynth.data.tags import write_tags
 from pyrosynth.evaluation.disentanglement import measure
+from pyrosynth.evaluation.known_tags import directions, known_tags
 from pyrosynth.evaluation.steering import steps
-from pyrosynth.evaluation.tag_axes import directions, known_tags, tag_cost
+from pyrosynth.evaluation.tag_axes import tag_cost
 from pyrosynth.files import claim, require_same
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.training.fit import fit

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pyrosynth._version import __version__
 from pyrosynth.audio.descriptors import SoundSummary
 from pyrosynth.data.dataset import Dataset
-from pyrosynth.data.labeling import DESCRIBED_UNITS, descriptor_tags
-from pyrosynth.data.tags import Tag, TagTable, read_tags
+from pyrosynth.data.labeling import DESCRIBED_UNITS
+from pyrosynth.data.tags import Tag
 from pyrosynth.errors import DataError, InputError, counted
 from pyrosynth.evaluation import tag_figures
 from pyrosynth.evaluation.disentanglement import (
@@ -22,6 +22,7 @@ from pyrosynth.evaluation.disentanglement import (
     measure,
     require_axes,
 )
+from pyrosynth.evaluation.known_tags import directions, known_tags
 from pyrosynth.evaluation.runner import EvaluationRunner
 from pyrosynth.evaluation.steering import (
     AMOUNTS,
@@ -48,7 +49,7 @@ from pyrosynth.report import (
     wav_sources,
     write_report,
 )
-from pyrosynth.statistics import Interval, paired_difference, relative_difference, spearman
+from pyrosynth.statistics import Interval, paired_difference, relative_difference
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.identity import require_same_contract, run_hash
 
@@ -187,44 +188,6 @@ def report_axes(
         result = TagAxesResult(folder, frame, measures, steering, cost, facts, failures)
         _write_report(result, posterior, its_tags, pictures, dataset.values(rows), renderer)
     return result
-
-
-def known_tags(
-    dataset: Dataset, tags: str | Path | None = None, progress: bool = True
-) -> TagTable:
-    """Return what is known of the tags of human presets, no label hidden.
-
-    Args:
-        dataset: The presets.
-        tags: CSV file; a tag in it that is called like one made from the sounds gets its
-            descriptor. Without, the tags are those made from the sounds.
-        progress: Whether to show a progress bar.
-    """
-    described = descriptor_tags(dataset, human_only=True, progress=progress)
-    if tags is None:
-        return described
-    given = read_tags(tags, dataset)
-    assert described.descriptors is not None
-    descriptors = np.full((len(given), len(given.tags)), np.nan)
-    for i, name in enumerate(given.names):
-        if name in described.names:
-            descriptors[:, i] = described.descriptors[:, described.names.index(name)]
-    return replace(given, descriptors=descriptors)
-
-
-def directions(truth: TagTable) -> Float:
-    """Return for each tag whether its classes rise with the descriptor behind it, 1, or fall, −1.
-
-    The classes of a tag may be headed from bright to dark as well as from dark to bright; of
-    those whose presets do not tell, and of tags without a descriptor, they count as rising.
-    """
-    assert truth.descriptors is not None
-    ways = np.ones(len(truth.tags))
-    for i, (labels, values) in enumerate(zip(truth.labels.T, truth.descriptors.T, strict=True)):
-        known = np.isfinite(labels) & np.isfinite(values)
-        if known.sum() > 1 and spearman(labels[known], values[known]) < 0:
-            ways[i] = -1.0
-    return ways
 
 
 def tag_cost(

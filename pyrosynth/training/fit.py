@@ -289,7 +289,7 @@ def _require_unlearnt(start: str | Path, dataset: Dataset) -> None:
     held_out = np.concatenate([dataset.values(row) for row in rows])
     if seen := int(Bank.load(bank).holds(held_out).sum()):
         raise DataError(
-            f"the run '{start}' has learnt {seen} of {len(held_out)} presets that "
+            f"the run '{start}' has learnt {seen} of {counted(len(held_out), 'preset')} that "
             f"'{dataset.path}' holds out, and a check would flatter it; render the same presets "
             "with the --seed of its dataset, or begin without it"
         )
