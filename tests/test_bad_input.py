@@ -19,6 +19,7 @@ from rights import run_without_rights
 from small import small_run
 
 import pyrosynth as ps
+from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.cli.app import main
 from pyrosynth.cli.options import settings
 from pyrosynth.data.gathering import read_presets
@@ -857,3 +858,13 @@ def test_blanks_around_a_setting_and_tables_without_a_header(tmp_path):
     (tmp_path / "bare.csv").write_text("lead,0.1,0.2,0.1\nbass,0.3,0.2,0.1\n")
     with pytest.raises(InputError, match="begins with lead, 0.1, 0.2, 0.1, of which none is 'na"):
         read_presets(ps.load_synth(PLAIN), tmp_path / "bare.csv")
+
+
+def test_bands_that_hear_nothing_are_refused_before_sounds_are_rendered(tmp_path, capsys):
+    command = ["render", "voice", "--out", str(tmp_path / "data"), "--feature", "n_mels=256"]
+    assert main([*command, "--feature", "n_fft=512"]) == 2
+    said = capsys.readouterr().err
+    assert "37 of the 256 bands hear nothing" in said
+    assert "give a larger n_fft, a smaller n_mels" in said
+    assert not (tmp_path / "data").exists()
+    FeatureSpec(n_mels=128).require_full_bands()

@@ -96,6 +96,22 @@ class FeatureSpec:
         triangles = np.maximum(0.0, np.minimum(rise, fall))
         return (triangles * (2.0 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
 
+    def require_full_bands(self) -> None:
+        """Make sure that each band hears something; those of low notes are narrow.
+
+        A band into which no frequency of the spectrum falls is as silent in all sounds, and makes
+        them alike.
+
+        Raises:
+            InputError: Some hear nothing.
+        """
+        if deaf := int((self.filters.max(axis=1) == 0).sum()):
+            raise InputError(
+                f"{deaf} of the {self.n_mels} bands hear nothing, as windows of {self.n_fft} "
+                "samples tell frequencies no finer; give a larger n_fft, a smaller n_mels, or a "
+                "higher fmin"
+            )
+
     @property
     def centers_hz(self) -> NDArray[np.float64]:
         """Middle frequency of each band, shape (n_mels,)."""
