@@ -49,7 +49,7 @@ AXES_HEADERS = (
 )  # fmt: skip
 AXES_LEGEND = (
     "On presets held out from the fit. AUC: how well the axis tells the first class from the "
-    "last. Spearman: rank correlation with the descriptor behind the tag, counted downwards where "
+    "last; none where no preset is known to be of one of them. Spearman: rank correlation with the descriptor behind the tag, counted downwards where "
     "its classes go down in it, such as bright/dark. Leakage: the largest "
     "one with the descriptor of another tag; related: how related that tag's own descriptor is to "
     "the others, which any axis that follows it leaks. Gap: mutual information gap of the axis "

@@ -256,6 +256,8 @@ class Match:
     def save(self, path: str | Path) -> None:
         """Write the preset that sounds nearest, for the synth or for any other program.
 
+        A file that is there is replaced; a bank of many presets becomes one of this preset alone.
+
         Args:
             path: A ``.json`` file with every parameter in native values, a ``.wav`` file with
                 its sound, or a file of the synth's own kind, such as ``.bank`` for amsynth.
