@@ -49,17 +49,18 @@ AXES_HEADERS = (
 )  # fmt: skip
 AXES_LEGEND = (
     "On presets held out from the fit. AUC: how well the axis tells the first class from the "
-    "last; none where no preset is known to be of one of them. Spearman: rank correlation with the descriptor behind the tag, counted downwards where "
-    "its classes go down in it, such as bright/dark. Leakage: the largest "
-    "one with the descriptor of another tag; related: how related that tag's own descriptor is to "
-    "the others, which any axis that follows it leaks. Gap: mutual information gap of the axis "
-    "(1: it alone knows the descriptor; negative: another coordinate knows more); at best: the "
-    "gap if the descriptors themselves were the axes. The rest was rendered by the synth, in "
-    "steps from −2 to +2. Monotony: rank correlation of step and descriptor, mean over presets; "
-    "rising: share of steps in the right direction; right way: share of presets that −1 to +1 "
-    "moves in it. Own and other change: what −1 to +1 adds to the tag's own descriptor and, the "
-    "largest, to another one, mean over the presets, in standard deviations of the human ones; "
-    "other size: the same of the changes of single presets, whatever their sign."
+    "last; none where no preset is known to be of one of them. Spearman: rank correlation with "
+    "the descriptor behind the tag, counted downwards where its classes go down in it, such as "
+    "bright/dark. Leakage: the largest one with the descriptor of another tag; related: how "
+    "related that tag's own descriptor is to the others, which any axis that follows it leaks. "
+    "Gap: mutual information gap of the axis (1: it alone knows the descriptor; negative: "
+    "another coordinate knows more); at best: the gap if the descriptors themselves were the "
+    "axes. The rest was rendered by the synth, in steps from −2 to +2. Monotony: rank "
+    "correlation of step and descriptor, mean over presets; rising: share of steps in the right "
+    "direction; right way: share of presets that −1 to +1 moves in it. Own and other change: "
+    "what −1 to +1 adds to the tag's own descriptor and, the largest, to another one, mean over "
+    "the presets, in standard deviations of the human ones; other size: the same of the changes "
+    "of single presets, whatever their sign."
 )
 
 

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 import signal
+import socket
 import sys
 import webbrowser
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -24,7 +25,7 @@ from pyrosynth.errors import (
 )
 from pyrosynth.live import osc
 from pyrosynth.live.background import in_background
-from pyrosynth.live.connections import server_log
+from pyrosynth.live.connections import MOST, server_log
 from pyrosynth.live.engine import Live
 from pyrosynth.live.midi import MidiPorts
 from pyrosynth.live.web import Site, address
@@ -90,6 +91,9 @@ async def serve(
             listening = await loop.create_server(
                 site.connections.watch(runner.server), host, port, backlog=8
             )
+            for one in listening.sockets:  # but more may wait, or the system would refuse them
+                with socket.fromfd(one.fileno(), one.family, one.type) as shared:
+                    shared.listen(MOST)
         except (OSError, UnicodeError) as error:
             raise await _in_use(host, port, site.page.identity, error) from error
         here = listening.sockets[0].getsockname()[:2]
