@@ -127,7 +127,11 @@ def test_uses_that_are_asked_for_are_kept(described, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"Brightness", "kind"', '"Brightness" "kind"', "line 7: Expecting"),
+        (
+            '"Brightness", "kind"',
+            '"Brightness" "kind"',
+            "line 7, column 25: .* a comma between",
+        ),
         ('"maximum": 16', '"maximum": 0', "line 12: parameter 'MIDI Channel': range 1"),
         ('"use": "learn"', '"use": "lern"', "line 6: unknown use of 'Level' 'lern'"),
         ('"maximum": 16', '"maximun": 16', "line 12: unknown key 'maximun'"),

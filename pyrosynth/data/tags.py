@@ -91,7 +91,12 @@ class Tag:
     def parse(cls, text: str) -> "Tag":
         """Read what ``str`` wrote."""
         require_type("a tag", text, str, "text, such as 'brightness: dark/bright'")
-        name, _, classes = text.partition(":")
+        name, colon, classes = text.partition(":")
+        if not colon:
+            raise InputError(
+                f"'{text}' is no tag; write a name, a colon, and its classes with slashes between "
+                "them, such as 'brightness: dark/bright', or leave it out"
+            )
         return cls(name.strip(), tuple(part.strip() for part in classes.split("/")))
 
     def possible(self, cell: str) -> list[int]:

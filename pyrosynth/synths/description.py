@@ -227,8 +227,13 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
         text = read_limited(Path(path), LARGEST_FILE).decode("utf-8-sig")
         data = json.loads(text, object_pairs_hook=unrepeated_keys)
     except json.JSONDecodeError as error:
+        near = error.doc[error.pos : error.pos + 20].partition("\n")[0].strip()
+        before = error.doc[: error.pos].rstrip()[-1:]
+        said = f"'{near}' cannot follow '{before}'" if near and before else "it ends too soon"
         raise InputError(
-            f"'{path}', line {error.lineno}: {error.msg}; put it right, or describe the synth anew"
+            f"'{path}', line {error.lineno}, column {error.colno}: {said}; JSON has a comma "
+            "between two entries and none after the last, straight quotes, and no comments; put it "
+            "right, or describe the synth anew"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
