@@ -232,7 +232,7 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
         said = f"'{near}' cannot follow '{before}'" if near and before else "it ends too soon"
         raise InputError(
             f"'{path}', line {error.lineno}, column {error.colno}: {said}; JSON has a comma "
-            "between two entries and none after the last, straight quotes, and no comments; put it "
+            "between two entries, none after the last, straight quotes, and no comments; put it "
             "right, or describe the synth anew"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
