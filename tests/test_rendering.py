@@ -9,6 +9,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -535,3 +536,29 @@ def test_files_that_a_plugin_leaves_behind_do_not_fill_the_disk(tmp_path, monkey
         files = 1000 * np.abs(rendered.audio).max(axis=1)
         assert files.max() < 4 * BATCH_SIZE
         assert files.min() == pytest.approx(1, abs=0.1)
+
+
+RANGED = """
+from plain import Plain
+
+class Ranged(Plain):
+    def render(self, values, note, sample_rate):
+        if note.pitch < 55:
+            raise ValueError(f"no sample for note {note.pitch}")
+        return super().render(values, note, sample_rate)
+"""
+
+
+def test_a_class_that_has_not_every_note_loses_the_sounds_at_those_alone(tmp_path, monkeypatch):
+    (tmp_path / "ranged.py").write_text(RANGED)
+    monkeypatch.syspath_prepend(tmp_path)
+    synth = synths.load_synth("ranged:Ranged")
+    values = synth.param_space.defaults[None]
+    with Renderer(synth, NOTE, RATE, workers=1) as renderer:
+        assert renderer.render(values, note=replace(NOTE, pitch=40)).reason[0] == "crashed"
+        assert not renderer.render(values, note=replace(NOTE, pitch=70)).failed[0]
+    with (
+        Renderer(synth, replace(NOTE, pitch=40), RATE, workers=1) as renderer,
+        pytest.raises(SynthError, match="no sample for note 40"),
+    ):
+        renderer.render(values)

@@ -839,6 +839,42 @@ def test_connections_that_wait_too_long_or_are_too_many_are_closed(live, monkeyp
     assert not any(isinstance(end, TimeoutError) for end in closed)
 
 
+class Line(asyncio.Transport):
+    """A connection whose client has not taken all that it was sent."""
+
+    unsent, closed = 9000, False
+
+    def get_write_buffer_size(self):
+        return self.unsent
+
+    def abort(self):
+        self.closed = True
+
+
+def test_a_client_on_a_slow_line_gets_the_whole_answer(monkeypatch):
+    """As long as it goes on taking what it is sent; one that has fallen asleep does not."""
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(connections, "time", clock)
+    watched = connections.Connections()
+    slow = Line()
+    watched.waits(slow, connections.WAIT_SECONDS)
+    for unsent, closed in (
+        (9000, False),
+        (8000, False),
+        (9500, False),
+        (7000, False),
+        (7000, True),
+    ):
+        if unsent > slow.unsent:
+            watched.answers(slow)  # another question, with a longer answer
+            watched.waits(slow, connections.WAIT_SECONDS)
+        slow.unsent = unsent
+        clock.now += connections.WAIT_SECONDS + 1
+        watched.close_late()
+        assert slow.closed == closed
+    assert not len(watched)
+
+
 POINT = b"POST /api/point HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = POINT + b"Transfer-Encoding: chunked\r\n"
 PING = b"GET /api/ping HTTP/1.1\r\nHost: localhost\r\n"

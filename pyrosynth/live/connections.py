@@ -25,6 +25,7 @@ class Connections:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.most = max(4, min(MOST, files // SHARE))
         self._open: dict[asyncio.Transport, tuple[float, bool]] = {}  # deadline, may be closed
+        self._unsent: dict[asyncio.Transport, int] = {}  # bytes when the deadline was put off
 
     def __len__(self) -> int:
         """Return how many are open."""
@@ -51,22 +52,37 @@ class Connections:
         """Give the server time to answer what a connection has sent."""
         if transport is not None:
             self._open[transport] = (time.monotonic() + ANSWER_SECONDS, False)
+            self._unsent.pop(transport, None)
 
     def closed(self, transport: asyncio.Transport) -> None:
         """Forget a connection."""
         self._open.pop(transport, None)
+        self._unsent.pop(transport, None)
 
     async def close_late_ones(self) -> None:
         """Close connections that took too long, for ever."""
         while True:
             await asyncio.sleep(1.0)
-            now = time.monotonic()
-            for transport, (deadline, _) in list(self._open.items()):
-                if deadline < now:
-                    self._close(transport)
+            self.close_late()
+
+    def close_late(self) -> None:
+        """Close those that have taken too long by now."""
+        now = time.monotonic()
+        for transport, (deadline, _) in list(self._open.items()):
+            if deadline < now and not self._reads_on(transport):
+                self._close(transport)
+
+    def _reads_on(self, transport: asyncio.Transport) -> bool:
+        """Give a client on a slow line more time, if it still takes what it is sent."""
+        unsent, before = transport.get_write_buffer_size(), self._unsent.get(transport)
+        if not unsent or (before is not None and unsent >= before):
+            return False
+        self.waits(transport, WAIT_SECONDS)
+        self._unsent[transport] = unsent
+        return True
 
     def _close(self, transport: asyncio.Transport) -> None:
-        self._open.pop(transport, None)
+        self.closed(transport)
         transport.abort()
 
 

@@ -265,7 +265,8 @@ def _render_batch(
             of_plugin = isinstance(error, SynthError | MemoryError)
             of_plugin &= not isinstance(error, _WrongSoundError)
             own = synth.memory_limit is None and not of_plugin
-            if own and not _plays(synth, note, settings.sample_rate):
+            # At the usual note: a sampled instrument need not have another one.
+            if own and not _plays(synth, settings.note, settings.sample_rate):
                 raise  # its text says what is wrong with the class, or is missing
             if last - first > 1:  # to find out which of them it is
                 spans.extendleft((one, one + 1) for one in reversed(range(first, last)))
