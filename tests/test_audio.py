@@ -220,6 +220,24 @@ def test_what_was_read_of_an_open_file_and_a_pipe_do_no_harm(tmp_path):
         np.testing.assert_array_equal(load_audio(cat.stdout, 22050), whole)
 
 
+@pytest.mark.parametrize(
+    ("kind", "subtype"), [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")]
+)
+def test_recordings_that_were_joined_are_not_taken_for_the_first(tmp_path, kind, subtype):
+    """As by `cat a.ogg b.ogg`; libsndfile reads the first one without a word."""
+    takes = []
+    for hz in (220, 330):
+        content = io.BytesIO()
+        take = 0.3 * np.sin(2 * np.pi * hz * np.arange(24000) / 24000)
+        soundfile.write(content, take, 24000, format=kind, subtype=subtype)
+        takes.append(content.getvalue())
+    for n, file in ((1, tmp_path / "one"), (2, tmp_path / "two")):
+        file.write_bytes(b"".join(takes[:n]))
+    assert len(load_audio(tmp_path / "one", 24000)) >= 24000
+    with pytest.raises(InputError, match="'.*two' holds several recordings .* export it as one"):
+        load_audio(tmp_path / "two", 24000)
+
+
 class Reads:
     """What has a method `read`, and nothing else of a file."""
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from plain import PLAIN, Plain
+from zarr.errors import ContainsGroupError
 
 from pyrosynth import synths
 from pyrosynth.audio.features import FeatureSpec
@@ -401,3 +402,14 @@ def test_nothing_but_silence_is_refused(path, tmp_path):
     store.write(0, {"status": np.full(59, "silent")})
     with pytest.raises(DataError, match=r"of 59 human presets none gave a sound \(.*'silent'"):
         split_human(store, np.zeros((59, 16), np.int64), seed=0)
+
+
+def test_two_that_make_one_dataset_in_an_object_store_are_told(tmp_path, monkeypatch):
+    """It has no locks, and tells that somebody else was first by errors of zarr."""
+
+    def taken(*_, **__):
+        raise ContainsGroupError("data")
+
+    monkeypatch.setattr("pyrosynth.data.store.zarr.create_group", taken)
+    with pytest.raises(DataError, match="another process is making a dataset at .* wait until"):
+        render_dataset(synths.load_synth(PLAIN), tmp_path / "data", augmented=0, workers=1)

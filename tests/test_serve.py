@@ -1189,11 +1189,16 @@ def test_a_static_site_shows_sounds_that_were_looked_for(live, tmp_path):
     assert len(exported["sweeps"][found["sweep"]]["brightness"]) == 1
     heard, _ = soundfile.read(tmp_path / "page" / found["heard"]["sound"])
     assert len(heard) >= note.n_samples(rate)
-    with pytest.raises(InputError, match="was inferred from another sound"):
-        write_site(
-            live, "small", tmp_path / "page", presets=2,
-            answers=[(tmp_path / "other.wav", answer[1])], progress=False,
-        )  # fmt: skip
+    facts = write_site(  # one that cannot be shown costs only itself
+        live, "small", tmp_path / "page", presets=2, moved=0, axes=["brightness"], steps=[1],
+        answers=[(tmp_path / "other.wav", answer[1]), answer, (answer[0], tmp_path / "none")],
+        progress=False,
+    )  # fmt: skip
+    assert facts["answers"] == len(exported_by(tmp_path / "page")["found"]) == 1
+    other, none = facts["failed"].items()
+    assert other[0] == f"the answer to {tmp_path / 'other.wav'}"
+    assert "was inferred from another sound" in other[1]
+    assert "'none'" in none[1] or "/none" in none[1]
     # What has no pitch cannot have been brought to another one.
     noise = np.random.default_rng(0).normal(0, 0.1, 2 * rate).astype(np.float32)
     save_audio(tmp_path / "noise.wav", noise, rate)
@@ -1201,11 +1206,12 @@ def test_a_static_site_shows_sounds_that_were_looked_for(live, tmp_path):
     kept = load_audio(tmp_path / "noise.wav", rate).tobytes()
     facts["made"]["sound_sha256"] = hashlib.sha256(kept).hexdigest()
     (copied / "preset.json").write_text(json.dumps({**facts, "play": {"name": "A2"}}))
-    with pytest.raises(InputError, match="at another pitch than the sound has now"):
-        write_site(
-            live, "small", tmp_path / "page", presets=1, moved=0,
-            answers=[(tmp_path / "noise.wav", copied)], progress=False,
-        )  # fmt: skip
+    facts = write_site(
+        live, "small", tmp_path / "page", presets=1, moved=0,
+        answers=[(tmp_path / "noise.wav", copied)], progress=False,
+    )  # fmt: skip
+    (why,) = facts["failed"].values()
+    assert "at another pitch than the sound has now" in why
 
 
 def test_presets_that_crowd_are_parted_where_they_are():

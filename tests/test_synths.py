@@ -246,3 +246,7 @@ def test_a_second_synth_needs_no_code_of_its_own(xsynth_plugin):
 )  # fmt: skip
 def test_what_commands_call_a_synth(spec, called):
     assert argument(spec) == called
+
+
+def test_a_name_with_blanks_around_it_is_that_name():
+    assert synths.load_synth(" voice ").name == "voice"

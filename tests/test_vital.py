@@ -4,6 +4,7 @@ import io
 import json
 import re
 import struct
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -221,6 +222,31 @@ def test_a_bank_that_vital_exports_is_its_presets(bank, exported, tmp_path, name
     assert copies == ["0000 Mine.vitalbank"]
     for row in values:
         assert kept.template(row) == loose.template(row)
+
+
+def test_a_preset_that_no_control_tells_from_another_is_said(bank, tmp_path, caplog):
+    """Each sound takes the wavetables of the preset with the nearest controls: of one of them."""
+    content = json.loads((bank / "plain.vital").read_text())
+    for name, table in (("one", "Saw"), ("two", "Sine"), ("two again", "Sine")):
+        content["settings"]["wavetables"][0]["name"] = table
+        text = json.dumps({**content, "preset_name": name.split()[0]})
+        (tmp_path / f"{name}.vital").write_text(text)
+    vital = synths.load_synth("vital", bank=tmp_path)
+    assert [preset.name for preset in vital.presets()] == ["one"]
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert all("'two' has the controls of 'one'; what tells them apart" in line for line in lines)
+    shutil.copyfile(tmp_path / "one.vital", tmp_path / "copy.vital")
+    vital = synths.load_synth("vital", bank=tmp_path)
+    assert [preset.name for preset in vital.presets()] == ["one", "one"]
+
+
+@pytest.mark.parametrize("version", ["²", "1" * 5000, "x", "1.0.8"])
+def test_a_version_of_vital_that_is_no_number_is_no_trouble(bank, tmp_path, version):
+    content = json.loads((bank / "plain.vital").read_text())
+    (tmp_path / "a.vital").write_text(json.dumps({**content, "synth_version": version}))
+    (preset,) = synths.load_synth("vital", bank=bank).read_bank(tmp_path / "a.vital")
+    assert preset.values
 
 
 def test_what_is_bad_in_a_bank_is_named(bank, exported, tmp_path, capfd, caplog):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.decoder_notes import decoder_errors
+from pyrosynth.audio.joined import holds_several
 from pyrosynth.audio.sound_files import no_sound
 from pyrosynth.errors import (
     InputError,
@@ -210,6 +211,11 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int]:
             decoder_errors(stored.fileno()) as errors,
             soundfile.SoundFile(stored.fileno(), closefd=False) as sound,
         ):
+            if holds_several(stored.fileno()):
+                raise InputError(
+                    f"'{name}' holds several recordings one after the other, of which the first "
+                    "alone would be read; export it as one file, or cut it into single ones"
+                )
             rate, channels, n_said = sound.samplerate, sound.channels, _n_said(sound)
             most = min(MOST_SAMPLES // channels, int(LONGEST_SECONDS * rate))
             while n_frames <= most and len(block := _next_block(sound)):

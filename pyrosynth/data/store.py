@@ -16,6 +16,7 @@ import numpy as np
 import zarr
 from numpy.typing import ArrayLike, NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.errors import ContainsArrayError, ContainsGroupError
 from zarr.storage import LocalStore
 
 from pyrosynth._version import __version__
@@ -141,8 +142,11 @@ class Store:
             sizes: Length of each dimension; without ``sample`` no audio is kept.
             chunk_rows: Presets per chunk.
             attributes: Further attributes, ``n_human`` and ``augmented`` among them; JSON-ready.
+
+        Raises:
+            DataError: Another process makes one there, of which an object store tells late.
         """
-        with writing(path):
+        with writing(path), _alone(path):
             (path / METADATA).unlink(missing_ok=True)
             made_by = {"pyrosynth": __version__}
             group = zarr.create_group(for_zarr(path), zarr_format=3, attributes=made_by)
@@ -372,3 +376,15 @@ class _Files(LocalStore):
 def for_zarr(path: Path) -> _Files | str:
     """Return a place as Zarr takes it."""
     return str(path) if is_remote(path) else _Files(path)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Say in a line that somebody else makes what this process makes."""
+    try:
+        yield
+    except (ContainsGroupError, ContainsArrayError) as error:
+        raise DataError(
+            f"another process is making a dataset at '{path}'; wait until it ends, then run the "
+            "command again"
+        ) from error

@@ -79,13 +79,12 @@ def write_site(
 
     Returns:
         The numbers of ``presets``, presets ``moved``, ``answers`` and ``sounds`` in it; and
-        ``failed``, why a preset is left out, or what the sliders make of it, by their names: the
-        synth or the model fails there.
+        ``failed``, why a preset or an answer is left out, or what the sliders make of it, by their
+        names: the synth or the model fails there, or an answer cannot be read.
 
     Raises:
-        InputError: The folder holds something else or cannot be written, a control is unknown, or
-            an answer cannot be read.
-        SynthError: There is a sound of none of the presets, or not of an answer.
+        InputError: The folder holds something else or cannot be written, or a control is unknown.
+        SynthError: There is a sound of none of the presets.
     """
     require_type("live", live, Live, "Live(Posterior.load(folder))")
     integer("presets", presets, 1), integer("moved", moved, 0)
@@ -117,10 +116,12 @@ def write_site(
             raise SynthError(
                 f"none of {counted(len(chosen), 'preset')} gave a sound; {first}: {why}"
             )
-        found = [
-            writer.answer(Path(sound), Path(answer), number)
-            for number, (sound, answer) in enumerate(answers)
-        ]
+        found = []
+        for i, (sound, answer) in enumerate(answers):
+            try:
+                found.append(writer.answer(Path(sound), Path(answer), i))
+            except (InputError, SynthError) as error:
+                writer.failed[f"the answer to {sound}"] = str(error)
         kept = [point.pop("number") for point in points]
         state["names"] = [state["names"][i] for i in kept]
         state["plane"] = [state["plane"][i] for i in kept]

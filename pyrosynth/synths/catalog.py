@@ -71,6 +71,7 @@ def load_synth(name_or_path: str | os.PathLike[str], **options: Any) -> Synth:
         path = checked_path("synth", name_or_path)
         name_or_path = path if str(name_or_path).startswith("~") else name_or_path
     text = os.fspath(name_or_path)
+    text = text if os.path.exists(text) else text.strip()  # as a spreadsheet gives a name
     make: Callable[..., Synth]
     module, _, name = text.partition(":")
     if module.lower().endswith(".py"):

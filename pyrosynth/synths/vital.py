@@ -46,10 +46,13 @@ from pyrosynth.synths.sandbox import PYTHON
 from pyrosynth.synths.vital_presets import (
     SUFFIX,
     SUFFIXES,
+    Source,
     VitalPreset,
     is_bank,
+    kept_vital,
     read_vital,
     read_vital_bank,
+    unlike,
     vital_preset,
     write_vital,
 )
@@ -61,8 +64,6 @@ VITAL = "1.0.8"  # the Vital whose controls vita has
 BPM = 120.0
 MOST_SETTINGS = 128  # of a control; the order of effects has more and is left to the templates
 SECONDS = 60.0  # for the package to tell its controls, on a busy machine
-Source = tuple[Path, str]  # where a preset is: a file, and its entry there if that is a bank
-KEPT = 16  # templates that a process keeps in memory, of about a megabyte
 # Asks the package what its controls are, in a process of its own.
 COMMAND = """
 import json, vita
@@ -179,7 +180,7 @@ class Vital(IsolatedSynth):
             return self.init
         distances = ((self._units - self.param_space.to_unit(values)) ** 2).sum(axis=1)
         try:
-            return _kept(*self._sources[int(distances.argmin())])
+            return kept_vital(*self._sources[int(distances.argmin())])
         except InputError as error:
             raise SynthError(f"the bank has changed: {error}") from error
 
@@ -217,6 +218,7 @@ class Vital(IsolatedSynth):
         files, closed = files_below(place, *SUFFIXES) if is_folder else ([place], {})
         wrong = [*closed.values()]
         sources, presets = [], []
+        first: dict[tuple[float, ...], Source] = {}  # by the values of the controls
         for file in files:
             try:
                 each = self._read_each(file)
@@ -226,6 +228,8 @@ class Vital(IsolatedSynth):
             for source, one in each:
                 if isinstance(one, InputError):
                     wrong.append(str(one))
+                elif why := unlike(source, first.setdefault((*one.values.values(),), source)):
+                    wrong.append(why)
                 else:
                     sources.append(source)
                     presets.append(one)
@@ -385,6 +389,3 @@ def _param(name: str, info: dict[str, Any]) -> Param:
         return Param(name, "stepped", low, high, default, n, group=group)
     labels += tuple(str(i) for i in range(len(labels), n))  # settings that nobody has named
     return Param(name, "categorical", low, high, default, n, labels=labels, group=group)
-
-
-_kept = functools.lru_cache(maxsize=KEPT)(read_vital)

@@ -5,7 +5,9 @@ no control holds: wavetables, shapes of LFOs, the routings of modulations, and a
 a ZIP archive of such files and of others; nothing of it is unpacked to the disk.
 """
 
+import functools
 import json
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +29,9 @@ SHAPES: Mapping[str, type] = {
 NEWEST = 1  # main version of Vital whose files are read
 ADVICE = "give a .vital file that Vital has saved"
 BANK_ADVICE = "give a .vitalbank file that Vital has exported"
+
+KEPT = 16  # presets that a process keeps in memory, of about a megabyte
+Source = tuple[Path, str]  # where a preset is: a file, and its entry there if that is a bank
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,7 @@ def vital_preset(data: Any, path: str | Path) -> VitalPreset:
         raise InputError(f"'{path}' is no preset of Vital, it has no settings; {ADVICE}")
     version = str(data.get("synth_version", ""))
     main = version.partition(".")[0]
-    if main.isdigit() and int(main) > NEWEST:
+    if re.fullmatch("[0-9]{1,9}", main) and int(main) > NEWEST:
         raise InputError(
             f"'{path}' is of Vital {version[:20]}, newer than what is read; give one of Vital "
             f"{NEWEST}"
@@ -175,3 +180,16 @@ def write_vital(
         InputError: The file cannot be written.
     """
     write_bytes(path, template.text(values, name).encode())
+
+
+kept_vital = functools.lru_cache(maxsize=KEPT)(read_vital)
+
+
+def unlike(one: Source, other: Source) -> str:
+    """Say that a preset differs from another of equal controls; empty if it is a copy."""
+    if one == other or kept_vital(*one).text({}) == kept_vital(*other).text({}):
+        return ""
+    return (
+        f"'{one[0]}': '{kept_vital(*one).name}' has the controls of '{kept_vital(*other).name}'; "
+        "what tells them apart, such as a wavetable, no control holds"
+    )

@@ -1,0 +1,63 @@
+"""Whether a file holds several recordings one after the other, of which decoders read one."""
+
+import mmap
+
+OGG, FIRST_PAGE = b"OggS\0", 2  # how each page of a stream begins; a flag of its first one
+TAGS = (b"Xing", b"Info")  # in the first frame of an MP3 file, with the size of its own
+HAS_FRAMES, HAS_BYTES = 1, 2  # flags of such a tag
+SEARCHED = 4096  # bytes from the start of an MP3 stream, in which its tag is
+
+
+def holds_several(file: int) -> bool:
+    """Tell whether a sound file was joined from several, such as by ``cat a.ogg b.ogg``.
+
+    That is legal for Ogg (RFC 3533, chaining) and usual for MP3, but libsndfile reads the first
+    recording only, and nothing tells that there are others.
+
+    Args:
+        file: Descriptor of the file, whose position stays.
+    """
+    try:
+        content = mmap.mmap(file, 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):  # empty, or a pipe
+        return False
+    with content:
+        return _chained(content) if content[:5] == OGG else _behind(content)
+
+
+def _chained(content: mmap.mmap) -> bool:
+    """Whether a stream of an Ogg file begins after others have."""
+    at, begun = 0, False
+    while (at := content.find(OGG, at)) >= 0:
+        first = len(content) > at + 5 and bool(content[at + 5] & FIRST_PAGE)
+        if first and begun:
+            return True
+        begun = begun or not first  # streams side by side begin together
+        at += len(OGG)
+    return False
+
+
+def _behind(content: mmap.mmap) -> bool:
+    """Whether another MP3 stream comes behind the bytes that the tag of the first one counts."""
+    start = _tagged_size(content, 0)
+    return start is not None and _tagged_size(content, start) is not None
+
+
+def _tagged_size(content: mmap.mmap, start: int) -> int | None:
+    """Return where an MP3 stream ends that begins at a place, by its tag; None without one."""
+    if content[start : start + 3] == b"ID3" and len(content) > start + 10:
+        size = 0
+        for byte in content[start + 6 : start + 10]:  # seven bits each
+            size = size << 7 | byte & 0x7F
+        start += 10 + size
+    if len(content) < start + 4 or content[start] != 0xFF or content[start + 1] & 0xE0 != 0xE0:
+        return None
+    head = content[start : start + SEARCHED]
+    at = min((place for tag in TAGS if (place := head.find(tag)) >= 0), default=-1)
+    if at < 0 or len(head) < at + 16:
+        return None
+    flags = int.from_bytes(head[at + 4 : at + 8], "big")
+    if not flags & HAS_BYTES:
+        return None
+    place = at + (12 if flags & HAS_FRAMES else 8)
+    return start + int.from_bytes(head[place : place + 4], "big")
