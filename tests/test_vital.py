@@ -3,8 +3,8 @@
 import io
 import json
 import re
-import struct
 import shutil
+import struct
 import subprocess
 import sys
 import zipfile
