@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from plain import PLAIN, Plain
+from small import small_dataset
 from zarr.errors import ContainsGroupError
 
 from pyrosynth import synths
@@ -413,3 +414,16 @@ def test_two_that_make_one_dataset_in_an_object_store_are_told(tmp_path, monkeyp
     monkeypatch.setattr("pyrosynth.data.store.zarr.create_group", taken)
     with pytest.raises(DataError, match="another process is making a dataset at .* wait until"):
         render_dataset(synths.load_synth(PLAIN), tmp_path / "data", augmented=0, workers=1)
+
+
+def test_half_written_files_of_others_stay(tmp_path):
+    data = small_dataset(tmp_path).path
+    ours = data / "x" / f"0.{'ab' * 16}.partial"
+    theirs = [data / "take1.wav.7f3ab2c1.partial", data / "x" / "big.partial"]
+    for file in (ours, *theirs):
+        file.write_bytes(b"half")
+    (data / "sync.partial").mkdir()
+    Store(data, write=True).clean()
+    assert not ours.exists()
+    assert all(file.read_bytes() == b"half" for file in theirs)
+    assert (data / "sync.partial").is_dir()

@@ -121,15 +121,20 @@ def test_what_somebody_changed_is_not_replaced(tmp_path):
     assert tree(tmp_path) == before
     mark.write_text(json.dumps({**facts, "files": ["index.html"]}))  # of an earlier version
     for content in (b"1", b"2"):
-        with files.whole(tmp_path / "site", "test", remade=["data.nc"]) as folder:
+        with files.whole(tmp_path / "site", "test", damaged=["data.nc"]) as folder:
             (folder / "data.nc").write_bytes(content)
             (folder / "mapping.csv").write_bytes(content)
         assert tree(tmp_path)["site/data.nc"] == content
         (tmp_path / "site" / "data.nc").write_bytes(b"damaged")
+    with (
+        pytest.raises(InputError, match=r"'data\.nc', which"),
+        files.whole(tmp_path / "site", "test"),
+    ):
+        pytest.fail("the block must not be entered")
     (tmp_path / "site" / "mapping.csv").write_bytes(FOREIGN)
     with (
         pytest.raises(InputError, match=r"'mapping\.csv', which"),
-        files.whole(tmp_path / "site", "test", remade=["data.nc"]),
+        files.whole(tmp_path / "site", "test", damaged=["data.nc"]),
     ):
         pytest.fail("the block must not be entered")
 

@@ -375,6 +375,17 @@ def test_the_sound_files_of_notes_do_not_fill_the_disk(live, tmp_path, monkeypat
         session.answer("/note", [60, 100, 0.1])
 
 
+def test_a_note_to_whose_file_a_sampler_has_added_something_stays(live, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "NOTES", 1)
+    session = Session(live, str(tmp_path))
+    first = Path(session.answer("/note", [60, 100, 0.1])[0][1][-1])
+    chunk = b"smpl" + struct.pack("<I", 36) + bytes(36)  # loop points; the samples are the same
+    first.write_bytes(edited := first.read_bytes() + chunk)
+    session.answer("/note", [61, 100, 0.1])
+    session.answer("/note", [62, 100, 0.1])
+    assert first.read_bytes() == edited
+
+
 def test_slow_messages_find_the_point_where_it_was_when_they_arrived(client, live):
     """In one bundle: load, play, load, play; and a chord of more notes than searches may wait."""
     names, sent = live.space.names, []

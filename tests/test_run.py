@@ -357,6 +357,29 @@ def test_a_fit_begins_with_a_run_that_fits_the_data(tmp_path):
         fit("flow_reg", dataset, tmp_path / "two", options=options, steps=1)
 
 
+def test_a_run_to_begin_with_is_not_discarded(tmp_path):
+    dataset, _ = small_run(tmp_path)
+    before = {file: file.read_bytes() for file in (tmp_path / "run").glob("*.*")}
+    again = {"start": tmp_path / "run", "options": SMALL["flow_reg"], "steps": 1, "force": True}
+    with pytest.raises(InputError, match="is the run to begin with, which would be discarded"):
+        fit("flow_reg", dataset, tmp_path / "." / "run", **again)
+    assert {file: file.read_bytes() for file in (tmp_path / "run").glob("*.*")} == before
+
+
+def test_a_fit_anew_leaves_what_the_files_of_the_run_are_links_to(tmp_path):
+    """Tools that keep versions of data put a link in the place of a file."""
+    dataset, _ = small_run(tmp_path)
+    store, run = tmp_path / "store", tmp_path / "run"
+    store.mkdir()
+    for name in ("run.json", "weights.safetensors", "bank.safetensors"):
+        (run / name).rename(store / name)
+        (run / name).symlink_to(store / name)
+    before = {file: file.read_bytes() for file in store.iterdir()}
+    fit("flow_reg", dataset, run, options=SMALL["flow_reg"], steps=1, force=True)
+    assert {file: file.read_bytes() for file in store.iterdir()} == before
+    assert not any(file.is_symlink() for file in run.iterdir())
+
+
 def test_a_fit_does_not_begin_with_a_run_that_has_learnt_what_is_held_out(tmp_path):
     dataset, posterior = small_run(tmp_path)
     rows = dataset.rows("all", human_only=True)

@@ -7,6 +7,7 @@ that decides what the store must hold, is kept in its attributes and compared on
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from pyrosynth.errors import DataError, integer, not_opened, one_line, raised, r
 from pyrosynth.files import difference, regular_file
 
 PENDING = "pending"
+HALF_WRITTEN = re.compile(r"\w+\.[0-9a-f]{32}\.partial")  # as zarr names what it writes
 UNWRITTEN = "(not written)"
 FORMAT = 2  # of the files; those of another one are refused
 METADATA = "zarr.json"
@@ -253,7 +255,8 @@ class Store:
         """Remove the half-written files that a kill left behind."""
         if not is_remote(self.path):  # an object is whole or not there
             for partial in self.path.rglob("*.partial"):
-                partial.unlink(missing_ok=True)
+                if HALF_WRITTEN.fullmatch(partial.name) and partial.is_file():  # others' stay
+                    partial.unlink(missing_ok=True)
 
     def blocks(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Return the ranges to render between two rows: the chunks with a pending row."""

@@ -84,9 +84,10 @@ class Folder:
         self.bar.set_postfix_str(name)
         made = json.dumps({**self.settings, **settings}, sort_keys=True)
         try:
-            if (result := self._kept(name, kind, made)) is None:
+            result, damaged = self._kept(name, kind, made)
+            if result is None:
                 result = make()
-                with whole(self.path / name, "explore", remade=(DATA,)) as folder:
+                with whole(self.path / name, "explore", damaged=damaged) as folder:
                     self._write(result, folder, made)
             if missing := result.data.attrs.pop(MISSING, ""):
                 self.failed[f"{name} presets"] = missing
@@ -98,8 +99,8 @@ class Folder:
         self.bar.update()
         return result
 
-    def _kept(self, name: str, kind: type[R], made: str) -> R | None:
-        """Return a part that an earlier call wrote; a damaged one is made again.
+    def _kept(self, name: str, kind: type[R], made: str) -> tuple[R | None, tuple[str, ...]]:
+        """Return a part that an earlier call wrote, and what is damaged, to be made again.
 
         Raises:
             InputError: It may not be read, and may be whole.
@@ -113,8 +114,8 @@ class Folder:
         except PermissionError as error:
             raise InputError(not_opened(error)) from error
         except (OSError, ValueError, KeyError, RuntimeError):
-            return None
-        return kind(data) if data.attrs.pop("made", None) == made else None
+            return None, (DATA,)
+        return (kind(data) if data.attrs.pop("made", None) == made else None), ()
 
     def _write(self, result: Result, folder: Path, made: str) -> None:
         if isinstance(result, PresetSet) and (missing := self._write_presets(result, folder)):

@@ -31,7 +31,7 @@ DATASET = "zarr.json"  # which marks a dataset
 MARK = ".pyrosynth.json"  # in every folder of results: who made it, with which settings, its files
 
 
-def require_ours(path: str | Path, maker: str = "") -> None:
+def require_ours(path: str | Path, maker: str = "", damaged: Collection[str] = ()) -> None:
     """Make sure that writing to a place loses nothing that pyrosynth did not write.
 
     Args:
@@ -39,6 +39,7 @@ def require_ours(path: str | Path, maker: str = "") -> None:
             if the mark lists files, nothing else may be in it, and they must be as written.
         maker: The command that is to replace a whole folder; one that another command made, or
             whose mark does not list its files, is refused.
+        damaged: Names of files of ours that need not be as written.
 
     Raises:
         InputError: The place holds something else, or what may not be read, which is named.
@@ -49,7 +50,7 @@ def require_ours(path: str | Path, maker: str = "") -> None:
             return
         if maker:
             require_maker(place, maker)
-        foreign = _foreign(place, bool(maker)) if place.is_dir() else ""
+        foreign = _foreign(place, bool(maker), damaged) if place.is_dir() else ""
     if foreign is not None:
         what = f"'{place}' holds '{foreign}'" if foreign else f"'{place}' is a file"
         raise InputError(
@@ -92,7 +93,7 @@ def require_kind(path: str | Path, maker: str, file: str) -> Path:
 
 @contextmanager
 def whole(
-    path: str | Path, maker: str, *, remade: Collection[str] = (), unless: str | None = None
+    path: str | Path, maker: str, *, damaged: Collection[str] = (), unless: str | None = None
 ) -> Iterator[Path]:
     """Yield an empty folder that takes the place of ``path`` once the block ends well.
 
@@ -103,8 +104,8 @@ def whole(
         path: The folder; if it is there, it must be empty or written by `whole`, with no other
             file in it.
         maker: The command that makes it.
-        remade: Names of files that may be replaced later although they have changed, as they are
-            made anew where they are damaged; all others stay if somebody changed them.
+        damaged: Names of files that may be replaced although they have changed, as they cannot be
+            read; all others stay if somebody changed them.
         unless: Name of a file; a folder that holds it, since another process was quicker, is not
             replaced.
 
@@ -117,7 +118,7 @@ def whole(
             f"'{path}' is the folder that this command runs in, which it cannot replace; give the "
             "name of another folder"
         )
-    require_ours(path, maker=maker)
+    require_ours(path, maker=maker, damaged=damaged)
     with atomic(path, alone=True) as folder:
         if unless is not None and (Path(path) / unless).exists():
             raise InputError(
@@ -128,10 +129,10 @@ def whole(
         yield folder
         written = (file for file in sorted(folder.rglob("*")) if file.is_file())
         files = {str(f.relative_to(folder)): f for f in written}
-        listed = {name: None if name in remade else _digest(f) for name, f in files.items()}
+        listed = {name: _digest(file) for name, file in files.items()}
         mark = {"made_by": f"pyrosynth {maker}", "files": listed}
         (folder / MARK).write_text(json.dumps(mark, indent=1) + "\n")
-        require_ours(path, maker=maker)  # the block may have taken hours
+        require_ours(path, maker=maker, damaged=damaged)  # the block may have taken hours
 
 
 @contextmanager
@@ -281,13 +282,14 @@ def require_maker(folder: Path, maker: str) -> str:
     return asked
 
 
-def _foreign(folder: Path, in_list: bool) -> str | None:
+def _foreign(folder: Path, in_list: bool, damaged: Collection[str] = ()) -> str | None:
     """Return the name of something in a folder that pyrosynth did not write as it is, or None.
 
     Args:
         folder: The folder.
         in_list: Whether all files must be in the list of the mark; else a mark without a list
             lets all of them be.
+        damaged: Names of files in it that need not be as written.
     """
     entries = sorted(
         entry.name
@@ -306,7 +308,7 @@ def _foreign(folder: Path, in_list: bool) -> str | None:
             continue
         name = str(file.relative_to(folder))
         ours = name in listed and file.is_file()
-        if isinstance(listed, dict):
+        if isinstance(listed, dict) and name not in damaged:
             ours = ours and listed[name] in (None, _digest(file))
         if not ours and name != MARK:
             return name

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Audio, save_audio
+from pyrosynth.audio.io import Audio, save_audio, wav_bytes
 from pyrosynth.audio.sound_files import SUFFIXES, folder_of_sounds
 from pyrosynth.errors import InputError, PyrosynthError, require_type, unknown
 from pyrosynth.files import files_below, writable
@@ -197,7 +197,10 @@ def _is_note(file: Path) -> bool:
     try:
         if named is None or not file.is_file() or file.stat().st_size > LARGEST_FILE:
             return False
-        return _digest(soundfile.read(file, dtype="float32")[0].tobytes()) == named[1]
+        sound, rate = soundfile.read(file, dtype="float32")
+        # What a sampler has added, such as loop points, is somebody's work.
+        plain = file.stat().st_size <= len(wav_bytes(sound, rate, "FLOAT"))
+        return plain and _digest(sound.tobytes()) == named[1]
     except (OSError, soundfile.LibsndfileError):
         return False
 

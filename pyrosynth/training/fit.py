@@ -42,7 +42,15 @@ from pyrosynth.training.identity import (
     weights_hash,
 )
 from pyrosynth.training.memory import memory_text, parse_memory
-from pyrosynth.training.run import BANK, FACTS, Run, load_run, require_own_source, run_folder
+from pyrosynth.training.run import (
+    BANK,
+    FACTS,
+    WEIGHTS,
+    Run,
+    load_run,
+    require_own_source,
+    run_folder,
+)
 from pyrosynth.training.state import settings_of
 from pyrosynth.training.stream import StreamedData, buffer_size, memory_of, training_data
 from pyrosynth.training.tags import STEPS, fit_tags
@@ -144,8 +152,10 @@ def fit(
         table = None if tags is None else checked_tags(tags, dataset)
         variant = new_variant(kind, options, dataset.space, shape_of(dataset), table, seed)
         require_runnable(variant)
-        begun = None if start is None else _begin(variant, start, dataset)
         place = None if out is None else checked_path("place", out)
+        if force and place and isinstance(start, str | Path):
+            _require_other(start, place)
+        begun = None if start is None else _begin(variant, start, dataset)
         with claim(place, "fit") if place and processes.leads else nullcontext(place) as folder:
             if kind.uses_tags and table is None:  # minutes, so what is wrong is said before
                 table = _default_tags(dataset, progress and processes.leads)
@@ -161,8 +171,11 @@ def fit(
             }
             if folder and force and processes.leads:
                 require_own_source(folder)
-                for file in (folder / FACTS, folder / svi.CHECKPOINT):
-                    file.unlink(missing_ok=True)
+                for name in (FACTS, svi.CHECKPOINT):
+                    (folder / name).unlink(missing_ok=True)
+                for name in (WEIGHTS, BANK):  # what they may be links to stays as it is
+                    if (folder / name).is_symlink():
+                        (folder / name).unlink()
             if folder is not None and processes.of_first((folder / FACTS).exists):
                 return _finished(folder, settings, device)
             return _fitted(
@@ -272,6 +285,15 @@ def _begin(variant: Variant, start: str | Path | Run, dataset: Dataset) -> str:
     with reading(InputError, f"the weights of {run!r} do not fit the model", advice):
         take_weights(variant, run.variant)
     return weights_hash(run.variant)
+
+
+def _require_other(start: str | Path, place: Path) -> None:
+    """Make sure that a run to begin with is not what the fit discards."""
+    if run_folder(start).resolve() == place.resolve():
+        raise InputError(
+            f"'{place}' is the run to begin with, which would be discarded before the new one is "
+            "there; give another --out"
+        )
 
 
 def _require_unlearnt(start: str | Path, dataset: Dataset) -> None:
