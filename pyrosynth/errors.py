@@ -114,7 +114,7 @@ def reason(error: BaseException) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"it is no text in {error.encoding}"
     if isinstance(error, KeyError):
-        return f"it has no {error}"
+        return f"it has no {raised(error).partition(': ')[2]}"
     name, _, said = raised(error, sys.maxsize).partition(": ")
     text = DETAILS.sub("", said).strip()
     if text and (isinstance(error, ValueError) or type(error).__module__.startswith("obstore")):
@@ -131,7 +131,7 @@ def raised(error: BaseException, longest: int = LONGEST) -> str:
     """
     try:
         said = str(error)
-    except Exception:
+    except (Exception, SystemExit):
         said = ""
     return one_line(f"{type(error).__name__}: {said}".removesuffix(": "), longest)
 
@@ -145,11 +145,13 @@ def line_of(error: BaseException, module: str) -> str:
 
 def unknown(kind: str, name: Any, known: Iterable[str]) -> InputError:
     """Build the error for a name that is none of those known, of which the nearest come first."""
-    name, names = one_line(str(name), 60), [*known]
+    given, names = str(name), [*known]
+    name = one_line(given, 60)
+    blank = " with blanks or line breaks around it" if given != given.strip() else ""
     near = [one for one in names if len(name) > 2 and name in one]
     near += get_close_matches(name, names, cutoff=0.7)
     listed = ", ".join(dict.fromkeys([*near, *names])) or "none"
-    return InputError(f"unknown {kind} '{name}'; known: {listed}")
+    return InputError(f"unknown {kind} '{name}'{blank}; known: {listed}")
 
 
 def checked_name(kind: str, name: Any, known: Iterable[str]) -> str:

@@ -293,3 +293,9 @@ def test_presets_may_be_keys():
     preset = ps.Preset("warm", {"cutoff": 0.5})
     assert {preset: 1}[ps.Preset("warm", {"cutoff": 0.5})] == 1
     assert len({preset, ps.Preset("warm", {"cutoff": 0.6})}) == 2
+
+
+@pytest.mark.parametrize("given", ["mlp ", "\tmlp", "mlp\n", "mlp\u00a0"])
+def test_a_name_that_is_known_but_for_blanks_says_so(given):
+    with pytest.raises(ps.PyrosynthError, match="unknown model 'mlp' with blanks .*; known: mlp,"):
+        ps.load_model(given)

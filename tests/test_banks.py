@@ -59,11 +59,12 @@ def test_further_draws_that_a_format_refuses_do_not_cost_the_answer(tmp_path, mo
     for name in ("write_bank", "preset_suffix"):
         monkeypatch.setattr(posterior.synth, name, getattr(choosy, name), raising=False)
     save_audio(tmp_path / "a.wav", 0.3 * np.sin(np.arange(22050, dtype=np.float32) * 0.05), 22050)
-    (_,), failed = infer_sounds(
+    (found,), failed = infer_sounds(
         posterior, [tmp_path / "a.wav"], tmp_path / "out", budget=8, draws=4, workers=1
     )
     assert not failed
     assert (tmp_path / "out" / "a" / "a.choosy").read_text() == "a"
+    assert "'a.choosy' is without 'a draw 1' and " in found.advice
     assert "is without" in (tmp_path / "out" / "a" / "report.html").read_text()
 
 

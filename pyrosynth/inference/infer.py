@@ -259,6 +259,9 @@ def _inferred(
         missing.append(f"the synth {played.fate(0)} when it played the preset again; no {SOUND}")
     elif played.reason[0] == "silent":
         missing.append("the nearest preset that was found is silent; give a larger --budget")
+    bank = f"{name}{synth.preset_suffix}"
+    written, without = write_presets(synth, new / bank, [best, *_nearest(posterior, match, name)])
+    missing += [without] if without else []
     if tuned and play:
         try:
             sounds[PLAYED] = play_tuned(posterior, tuned, match.values[0])
@@ -288,7 +291,6 @@ def _inferred(
     if result.advice:
         more["advice"] = result.advice
     facts = preset_json(best, synth.name, space, note, **more, score=score, made=made)
-    bank = f"{name}{synth.preset_suffix}"
     files = {
         PRESET: "the preset in full: native value of each parameter, note, score",
         SOUND: f"what {synth.name} plays for it",
@@ -297,7 +299,6 @@ def _inferred(
     }
     files = {key: what for key, what in files.items() if key in (PRESET, POSTERIOR, *sounds)}
     (new / PRESET).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    written, without = write_presets(synth, new / bank, [best, *_nearest(posterior, match, name)])
     if written:
         own = f"{synth.name}'s own file: the preset, then the nearest draws"
         files[bank] = f"{own}; {without}" if without else own

@@ -40,6 +40,7 @@ LARGEST_BANK = 2**22  # bytes of one with presets; a browser keeps hardly more
 UPLOADS = 2  # sounds that are read at once
 MOST_HELD = 2 * LARGEST_FILE  # bytes of bodies that are on their way or wait, of all clients
 LEAST_BYTES = 2**18  # of a body, that come in the time for one
+UPLOAD_SECONDS = 600.0  # for a body, however fast it comes
 BUDGET, MOST_RENDERS = 256, 4096  # sounds that a search renders
 MOST_PRESETS = 4096  # of a bank
 FORMATS = "own", "json"  # of a preset: that of the synth, or one that any host can play
@@ -179,12 +180,14 @@ class Site:
             "locked": locked(asked),
         }  # fmt: skip
         content = await self._body(request, LARGEST_FILE)
-        self._held += len(content)
+        held = self._hold(len(content))
         try:
             async with self._reading:
+                if request.transport is None:  # who has waited here may have gone
+                    raise ConnectionResetError
                 hearings = await _worked(self.live.files.upload, content, name)
         finally:
-            self._held -= len(content)
+            self._held -= held
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         work = in_thread(
@@ -246,34 +249,42 @@ class Site:
     ) -> dict[str, Any]:
         return question(await self._body(request, largest), keys)
 
+    def _hold(self, n: int) -> int:
+        """Count bytes that are kept, as long as there is room for them; return their number."""
+        if self._held + n > MOST_HELD:
+            raise web.HTTPServiceUnavailable(
+                reason="too many sounds are on their way; try again in a moment"
+            )
+        self._held += n
+        return n
+
     async def _body(self, request: web.Request, largest: int) -> bytes:
         """Return what a request brings along, as long as it goes on coming."""
-        content, size, clock = bytearray(), 0, asyncio.get_running_loop().time
+        content, size, held = bytearray(), 0, 0
+        clock = asyncio.get_running_loop().time
+        ends = clock() + UPLOAD_SECONDS
         try:
             async with asyncio.timeout(BODY_SECONDS) as patience:
                 # It comes in pieces; what is too much is read too, so that the browser hears the
                 # answer.
                 async for piece in request.content.iter_chunked(2**16):
                     if (size + len(piece)) // LEAST_BYTES > size // LEAST_BYTES:
-                        patience.reschedule(clock() + BODY_SECONDS)
+                        patience.reschedule(min(clock() + BODY_SECONDS, ends))
                         self.connections.waits(request.transport, 2 * BODY_SECONDS)
                     size += len(piece)
                     if size <= largest:
-                        if self._held + len(piece) > MOST_HELD:
-                            raise web.HTTPServiceUnavailable(
-                                reason="too many sounds are on their way; try again in a moment"
-                            )
-                        self._held += len(piece)
                         content += piece
+                        if largest > LARGEST_QUESTION:  # small ones are few bytes
+                            held += self._hold(len(piece))
                     elif size > 2 * LARGEST_FILE:
                         break
         except TimeoutError:
             raise web.HTTPRequestTimeout(
                 reason=f"{size} bytes have come, too slowly; send {LEAST_BYTES >> 10} KiB or all "
-                f"of it in {BODY_SECONDS:g} s"
+                f"of it in {BODY_SECONDS:g} s, and all in {UPLOAD_SECONDS:g} s"
             ) from None
         finally:
-            self._held -= len(content)
+            self._held -= held
         if size > largest:
             raise InputError(f"a request of more than {largest >> 10} KiB; send less")
         packed = request.headers.get("Content-Encoding", "identity")
