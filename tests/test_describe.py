@@ -64,7 +64,7 @@ def test_all_traps_are_found(described):
     learnt = ("Level", "Brightness", "Octave", "Uneven", "Key Track", "Boom", "Wave")
     assert tuple(name for name, use in uses.items() if use == "learn") == learnt
     why = {name: control.why for name, control in found.items()}
-    assert why["Dead"] == "not heard in 2 settings and 2 notes"
+    assert why["Dead"] == "not heard in 2 settings and 2 notes of 0.3 s"
     assert why["MIDI Channel"] == "other values silence the synth"
     assert "no finite sound" in why["Fragile"]
     assert "by its name" in why["Polyphony"]
@@ -236,7 +236,7 @@ def test_the_traps_of_a_plugin_are_found(probe, tmp_path):
     fixed = {name: control.why for name, control in found.items() if control.use == "fix"}
     assert set(fixed) == {"Dead", "Channel", "Boom"}
     assert fixed["Channel"] == "other values silence the synth"
-    assert fixed["Dead"] == "not heard in 2 settings and 2 notes"
+    assert fixed["Dead"] == "not heard in 2 settings and 2 notes of 0.3 s"
     assert fixed["Boom"].startswith("not heard")  # but where it ends the process
     assert found["Boom"].failed > 0
     assert found["Boom"].param.maximum <= 0.9

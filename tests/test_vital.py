@@ -166,7 +166,9 @@ def test_controls_that_people_move_are_learnt(tmp_path):
     learnt = {c.param.name for c in described.controls if c.use == "learn"}
     assert {"osc_1_level", "filter_1_on", "filter_1_cutoff", "modulation_1_amount"} == learnt
     why = {c.param.name: c.why for c in described.controls}
-    assert why["osc_2_level"] == "not heard in 1 setting and 1 note"  # its oscillator is off
+    assert (
+        why["osc_2_level"] == "not heard in 1 setting and 1 note of 0.15 s"
+    )  # its oscillator is off
     assert why["osc_2_on"] == "no preset moves it"
     assert described.probe["renders"] < 60
     again = synths.load_synth(file)  # the description has all that the synth is made of

@@ -141,6 +141,7 @@ def judge(
             use, why = "fix", _why_not_listened(moving, i)
         elif use == LEARN and max(db) < threshold:
             where = f"{counted(len(listened[0]), 'setting')} and {counted(len(db), 'note')}"
+            where += f" of {max(note.duration_seconds for note in notes):g} s"
             but = ", but some values crash the synth or give no finite sound" if failed else ""
             use, why = "fix", f"not heard in {where}{but}"
         elif use == LEARN and not moved and HOUSEKEEPING.search(param.name):
