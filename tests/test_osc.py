@@ -849,7 +849,7 @@ def test_each_address_at_which_a_server_hears_itself_is_its_own(live, here):
 
 def test_a_program_that_echoes_whatever_it_is_told_is_not_answered_for_ever(client, served):
     """A loop in a patch: `/z` and `/freeze` are answers, and messages with the same answers."""
-    for start in (write("/random", [5]), write("/freeze", [1])):
+    for start in (write("/random", [5]), write("/freeze", [1.0]), write("/midi", [1])):
         client.raw(start)
         until, echoed = time.monotonic() + 3.0, served.server.counts["echoed"]
         client.socket.settimeout(0.5)
@@ -868,6 +868,18 @@ def test_a_client_that_repeats_itself_is_answered(client, served):
         assert set(client.ask("/z", *[0.0] * 16)) == {"/params", "/z"}
         client.ask("/state")
     assert served.server.counts["echoed"] == 0
+
+
+def test_presets_that_are_sent_in_turn_are_no_echo(live, quiet, clock):
+    """Each is what was answered a while ago, as by a sequencer of two or more steps."""
+    steps = live.space.z[:2].tolist()
+    for step in range(40):
+        quiet.receive(write("/z", steps[step % 2]), ("127.0.0.1", 1024))
+        quiet.step()
+        here = quiet.hosts["127.0.0.1"].session.place.z
+        np.testing.assert_allclose(here, steps[step % 2], rtol=1e-6)
+        clock.sleep(0.125)
+    assert quiet.counts["echoed"] == 0
 
 
 def test_new_hosts_do_not_drive_out_those_that_are_heard(live, quiet, monkeypatch):

@@ -143,7 +143,7 @@ class OscServer:
                 text = f"too many messages: {QUEUED} wait for an answer; send fewer a second"
                 self._complain(host, address, "", text)
         else:
-            port.datagrams.append(data)
+            port.datagrams.append((time.monotonic(), data))
             if port not in host.turns:
                 host.turns.append(port)
             if host not in self._turns:
@@ -179,13 +179,10 @@ class OscServer:
         """Answer one message of the port whose turn it is."""
         port = host.turns.popleft()
         if not port.messages and port.datagrams:
-            data = port.datagrams.popleft()
-            if host.only_echoes(data):
-                self.counts["echoed"] += 1
-            else:
-                port.messages.extend(self._read(port, data))
+            port.arrived, data = port.datagrams.popleft()
+            port.messages.extend(self._read(port, data))
         if port.messages:
-            self._act(host, port.address, port.messages.popleft())
+            self._act(host, port, port.messages.popleft())
         if port.messages or port.datagrams:
             host.turns.append(port)
 
@@ -200,13 +197,17 @@ class OscServer:
             port.bundles.append(known)
         return sent
 
-    def _act(self, host: Host, sender: Address, part: Part) -> None:
+    def _act(self, host: Host, port: Port, part: Part) -> None:
+        sender = port.address
         address, arguments = (part.address, []) if isinstance(part, Malformed) else part
         if address == "/error":  # or two servers would go on telling each other for ever
             return
         if isinstance(part, Malformed):
             self.counts["malformed"] += 1
             self._complain(host, sender, address, str(part))
+            return
+        if host.only_echoes(part, port.arrived):
+            self.counts["echoed"] += 1
             return
         known = MESSAGES.get(address)
         if known is None or not known.slow:
@@ -307,7 +308,7 @@ class OscServer:
             content = write("/error", [address, "the answer cannot be written as OSC"])
         try:
             self.endpoint.sendto(content, (sender[0], host.session.port or sender[1]))
-            host.told(content)
+            host.told(address, arguments)
         except OSError:  # the system is full, or the client has gone: UDP promises nothing
             self.counts["unsent"] += 1
 

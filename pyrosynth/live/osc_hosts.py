@@ -3,15 +3,19 @@
 import hashlib
 import time
 from collections import Counter, OrderedDict, deque
+from collections.abc import Hashable
 
-from pyrosynth.live.osc_packets import Part
-from pyrosynth.live.protocol import Session
+import numpy as np
+
+from pyrosynth.live.osc_packets import Part, Sent
+from pyrosynth.live.protocol import Arguments, Session
 
 HOST_SHARE = 0.5  # of the server's time
 BURST_SECONDS = 0.25  # of work at once
 COMPLAINTS_SECONDS = 1.0  # between two complaints about a flood
-REMEMBERED = 32  # bundles of a port, and answers, that are recognised when they arrive again
-ECHO_SECONDS, ECHOES = 1.0, 8  # within which what was sent is an echo, and how many are answered
+REMEMBERED = 32  # bundles of a port that are recognised when they arrive again
+ECHO_SECONDS, ECHOES = 0.2, 8  # within which what was sent is an echo, and how many are answered
+ANSWERS = 1024  # that are remembered for as long
 
 Address = tuple[str, int]
 
@@ -43,7 +47,8 @@ class Port:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self.datagrams: deque[bytes] = deque()
+        self.datagrams: deque[tuple[float, bytes]] = deque()  # with the times of their arrival
+        self.arrived = 0.0  # when the one that is worked on did
         self.messages: deque[Part] = deque()  # of the datagram worked on
         self.bundles: deque[bytes] = deque(maxlen=REMEMBERED)  # digests of those with a time tag
 
@@ -59,7 +64,7 @@ class Host:
         self.slow = Counter[str]()  # slow messages that are being worked on or wait, by lane
         self.heard = time.monotonic()
         self._complained = -COMPLAINTS_SECONDS
-        self._sent: deque[tuple[float, bytes]] = deque(maxlen=REMEMBERED)  # when, and digests
+        self._sent: OrderedDict[Hashable, float] = OrderedDict()  # answers, and when
         self._echoes = 0  # one after the other
 
     def may_hear(self) -> bool:
@@ -70,20 +75,33 @@ class Host:
         self._complained = now
         return True
 
-    def told(self, data: bytes) -> None:
-        """Remember a datagram that it was sent."""
-        self._sent.append((time.monotonic(), digest(data)))
+    def told(self, address: str, arguments: Arguments) -> None:
+        """Remember an answer that it was sent."""
+        key = _plain(address, arguments)
+        self._sent[key] = time.monotonic()
+        self._sent.move_to_end(key)
+        if len(self._sent) > ANSWERS:
+            self._sent.popitem(last=False)
 
-    def only_echoes(self, data: bytes) -> bool:
-        """Whether a datagram is one of many in turn that come back as they were just sent.
+    def only_echoes(self, sent: Sent, arrived: float) -> bool:
+        """Whether a message is one of many in turn that come back as they were just sent.
 
         What a program sends on to where it came from would be answered for ever, as some answers
-        are messages too. A client that repeats what it was answered is no echo at first.
+        are messages too. Who sends the same presets in turn, such as a sequencer, is slower.
         """
-        since, known = time.monotonic() - ECHO_SECONDS, digest(data)
-        echo = any(known == sent and when >= since for when, sent in self._sent)
+        told = self._sent.get(_plain(*sent))
+        echo = told is not None and arrived - told < ECHO_SECONDS
         self._echoes = self._echoes + 1 if echo else 0
         return self._echoes > ECHOES
+
+
+@np.errstate(over="ignore")
+def _plain(address: str, arguments: Arguments) -> Hashable:
+    """Return what a message says, whatever the types of its numbers."""
+    return address, *(
+        float(np.float32(value)) if isinstance(value, int | float) else value
+        for value in arguments
+    )
 
 
 def digest(data: bytes) -> bytes:
