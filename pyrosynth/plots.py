@@ -7,6 +7,7 @@ matplotlib's object interface is used, so that no global state is touched.
 
 import io
 import math
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -44,8 +45,12 @@ SOUND_DB = 70.0  # below the loudest cell of sounds side by side, what is drawn 
 
 @cache
 def _figure_class() -> Any:
+    import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.text import Text
+
+    if os.environ.get("MATPLOTLIBRC") == os.devnull:  # as in a command, see `draw_alike`
+        mpl.rcdefaults()  # of a file where one works, which comes before that variable
 
     class NamesFigure(Figure):
         """A figure with names that people gave, which are no formulas and of any script."""

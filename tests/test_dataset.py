@@ -160,9 +160,11 @@ def test_xarray_opens_it_with_names(data):
     assert array.x.where(array.split == "test", drop=True).sizes["preset"] == len(
         data.rows("test")
     )
-    assert array.attrs["splitting"]["largest_cluster"] >= 2
+    assert json.loads(array.attrs["splitting"])["largest_cluster"] >= 2
     assert array.attrs["pyrosynth"]
-    assert array.attrs["contract"]["synth"]["identity"] == synths.load_synth(PLAIN).identity()
+    assert json.loads(array.attrs["contract"])["synth"]["identity"] == (
+        synths.load_synth(PLAIN).identity()
+    )
 
 
 def test_a_finished_dataset_is_returned_at_once(path):
@@ -427,3 +429,13 @@ def test_half_written_files_of_others_stay(tmp_path):
     assert not ours.exists()
     assert all(file.read_bytes() == b"half" for file in theirs)
     assert (data / "sync.partial").is_dir()
+
+
+def test_a_dataset_is_saved_by_xarray(tmp_path):
+    import xarray
+
+    data = small_dataset(tmp_path)
+    data.xarray.to_netcdf(tmp_path / "copy.nc", engine="h5netcdf")
+    with xarray.open_dataset(tmp_path / "copy.nc", engine="h5netcdf") as copy:
+        np.testing.assert_array_equal(copy["x"].values, data.xarray["x"].values)
+        assert json.loads(copy.attrs["contract"]) == json.loads(json.dumps(data.contract))

@@ -257,7 +257,8 @@ def test_pictures_are_drawn_whatever_matplotlib_is_set_to(here, tmp_path):
     folder = here[0]
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nbackend: TkAgg\n")
     done = python(
-        "from pyrosynth.cli.app import main; main()", "explore", folder / "run", "--out",
+        f"import os; os.chdir({str(tmp_path)!r}); from pyrosynth.cli.app import main; main()",
+        "explore", folder / "run", "--out",
         tmp_path / "out", "--axes", "0", "--draws", "1", "--workers", "1",
         MPLCONFIGDIR=str(tmp_path), MPLBACKEND="module://nowhere",
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """Datasets of rendered presets: made once by a resumable run, then read by rows."""
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -265,7 +266,10 @@ class Dataset:
 
     @property
     def xarray(self) -> "xarray.Dataset":
-        """The whole store as a lazy ``xarray.Dataset`` with named parameters."""
+        """The whole store as a lazy ``xarray.Dataset`` with named parameters.
+
+        Attributes that are more than a text or a number are JSON, so that it can be saved.
+        """
         import xarray
 
         data = xarray.open_zarr(for_zarr(self.path), consolidated=False, chunks=None)
@@ -278,7 +282,13 @@ class Dataset:
             "mel": ("mel", self.features.centers_hz, {"units": "Hz"}),
             "frame": ("frame", np.arange(data.sizes["frame"]) * hop / rate, {"units": "s"}),
         }
-        return data.assign(columns).assign_coords(coords).set_coords(texts)
+        data = data.assign(columns).assign_coords(coords).set_coords(texts)
+        # Attributes of netCDF are texts and numbers.
+        data.attrs = {
+            name: json.dumps(value) if isinstance(value, dict | list) else value
+            for name, value in data.attrs.items()
+        }
+        return data
 
 
 def require_dataset(dataset: Any) -> None:
