@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -310,3 +311,12 @@ def test_a_lost_worker_costs_its_chunk_only(bells, cluster, local, tmp_path):
     finally:
         bells[2].unlink()
     assert files(tmp_path / "data") == files(local.path)
+
+
+def test_a_port_at_which_no_scheduler_answers_is_given_up(monkeypatch):
+    """Dask waits for ever for the greeting of something else that listens there."""
+    monkeypatch.setattr("pyrosynth.synths.cluster.CONNECT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(InputError, match="no Dask scheduler answers at .* start one with"):
+            Cluster(f"tcp://127.0.0.1:{port}")

@@ -562,3 +562,42 @@ def test_a_class_that_has_not_every_note_loses_the_sounds_at_those_alone(tmp_pat
         pytest.raises(SynthError, match="no sample for note 40"),
     ):
         renderer.render(values)
+
+
+def test_sounds_of_two_versions_of_a_class_do_not_mix(tmp_path, monkeypatch):
+    """A worker that is renewed imports the module anew, as it is then."""
+    file = tmp_path / "edited.py"
+    code = "from plain import Plain\n\nclass Edited(Plain):\n    def identity(self):\n"
+    file.write_text(f'{code}        return "version 1"\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    synth = synths.load_synth("edited:Edited")
+    values = synth.param_space.defaults[None]
+    with Renderer(synth, NOTE, RATE, workers=1) as renderer:
+        assert not renderer.render(values).failed[0]
+        file.write_text(f'{code}        return "version two"\n')
+        renderer.workers[0].stop()
+        with pytest.raises(SynthError, match="was changed while it was played; put back"):
+            renderer.render(values)
+
+
+def test_a_synth_whose_file_is_replaced_ends_the_work_before_a_mix_is_written(
+    tmp_path, monkeypatch
+):
+    held = tmp_path / "plugin"
+    held.write_text("version 1")
+    (tmp_path / "filed.py").write_text(
+        "from pathlib import Path\nfrom plain import Plain\n\nclass Filed(Plain):\n"
+        f"    def identity(self):\n        return Path({str(held)!r}).read_text()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    synth = synths.load_synth("filed:Filed")
+    values, written = np.tile(synth.param_space.defaults, (BATCH_SIZE, 1)), []
+    with Renderer(synth, NOTE, RATE, workers=1) as renderer:
+        stream = renderer.stream(
+            ((key, values) for key in range(9)), lambda key, _: written.append(key)
+        )
+        next(stream)
+        held.write_text("version 2")
+        with pytest.raises(SynthError, match="was changed while it was played"):
+            list(stream)
+    assert written == [0]

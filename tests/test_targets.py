@@ -127,3 +127,8 @@ def test_equal_sounds_count_once(dataset, tmp_path):
     assert found.names == ["a", "b"]
     assert len(set(found.ids)) == len(found.x) == len(found.audio) == 2
     assert not found.left_out
+    for n in (1, 2):
+        assert len(outside(dataset, tmp_path, n).names) == n
+    (tmp_path / "index.csv").write_text("file\na.wav\nb.wav\na.wav\nb.wav\na.wav\n")
+    for n in (1, 2, None):
+        assert len(outside(dataset, tmp_path, n).names) == (n or 2)

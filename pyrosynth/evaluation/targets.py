@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.background import load_note
 from pyrosynth.audio.features import FeatureSpec, loudest, match_loudness
+from pyrosynth.audio.io import Audio
 from pyrosynth.audio.sound_files import SUFFIXES, folder_of_sounds
 from pyrosynth.data.csv_files import read_csv
 from pyrosynth.data.dataset import Dataset, require_dataset
@@ -163,27 +164,28 @@ def outside(dataset: Dataset, folder: str | Path, n: int | None = None) -> Targe
         n, picked = integer("n", n, 1), np.random.default_rng(0).permutation(len(files))
     rate = dataset.features.sample_rate
     n_samples = dataset.note.n_samples(rate)
-    read = {}
+    read: dict[int, tuple[int, Audio]] = {}  # by the id; of equal sounds one counts
     known = dataset.x(dataset.rows("train", human_only=True)[:USUAL])
     usual = np.median(loudest(known, dataset.features))
     for i in picked.tolist():
         try:
             sound = load_note(files[i], n_samples, rate)
-            read[i] = match_loudness(sound, usual, dataset.features)
+            sound = match_loudness(sound, usual, dataset.features)
         except InputError as error:
             left_out[str(files[i])] = str(error)
+            continue
+        digest = hashlib.sha256(sound.tobytes()).digest()
+        read.setdefault(int.from_bytes(digest[:7], "big"), (i, sound))
         if len(read) == n:
             break
     if not read:
         raise DataError(f"none of the sounds in '{folder}' can be used: {left_out[str(files[0])]}")
-    first: dict[int, Path] = {}  # by the id; of equal sounds one counts
-    for i in sorted(read):
-        digest = hashlib.sha256(read[i].tobytes()).digest()
-        first.setdefault(int.from_bytes(digest[:7], "big"), files[i])
-    sounds = {file: read[files.index(file)] for file in first.values()}
-    audio, ids = np.stack(list(sounds.values())), np.array(list(first), np.int64)
+    in_order = sorted((at, known_by) for known_by, (at, _) in read.items())
+    ids = np.array([known_by for _, known_by in in_order], np.int64)
+    audio = np.stack([read[known_by][1] for _, known_by in in_order])
+    chosen = [files[at] for at, _ in in_order]
     # An index may name sounds that lie elsewhere.
-    names = [Path(os.path.relpath(file, folder)).with_suffix("").as_posix() for file in sounds]
+    names = [Path(os.path.relpath(file, folder)).with_suffix("").as_posix() for file in chosen]
     x = np.stack([dataset.features(sound) for sound in audio])
     return Targets(dataset, ids, names, x, None, audio, {"outside": True}, left_out)
 

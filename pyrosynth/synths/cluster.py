@@ -6,9 +6,11 @@ Every thread of a worker renders in one process of its own, which is watched as 
 """
 
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
@@ -18,7 +20,7 @@ from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.note import Note
-from pyrosynth.errors import InputError, PyrosynthError, SynthError, one_line, raised
+from pyrosynth.errors import InputError, PyrosynthError, SynthError, one_line, raised, reason
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.cluster_worker import (
     Needed,
@@ -60,10 +62,12 @@ class Cluster:
             ) from error
         self.address = address
         try:
-            self._client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+            self._client = _in_time(
+                lambda: Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+            )
         except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:
             raise InputError(
-                f"no Dask scheduler answers at '{address}' ({error}); start one with "
+                f"no Dask scheduler answers at '{address}' ({reason(error)}); start one with "
                 "`dask scheduler`, or give its address, such as tcp://host:8786"
             ) from error
         self._run = uuid.uuid4().hex
@@ -280,3 +284,23 @@ class ClusterRenderer(Renderer):
         items = ((key, self._checked(values)) for key, values in chunks)
         for (key, _), result in self._cluster.map(job, items):
             yield key, result
+
+
+def _in_time(connect: Callable[[], Any]) -> Any:
+    """Return what a function returns, in twice the time that it is given to connect.
+
+    Dask waits for ever for what is no scheduler, such as its own dashboard, to greet it.
+
+    Raises:
+        TimeoutError: It takes longer.
+    """
+    done: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(connect())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return done.result(2 * CONNECT_SECONDS)

@@ -36,6 +36,7 @@ from pyrosynth.synths.worker_process import (
     Slot,
     Transform,
     WorkerSettings,
+    require_same_synth,
 )
 
 MOST_WORKERS = 1024
@@ -146,9 +147,11 @@ class Renderer:
             require_type("what transform gives", example, np.ndarray, "an array of NumPy")
             shape, dtype = example.shape[1:], example.dtype.str
         self._transforms = transform is not None
+        self._identity = synth.identity()
         settings = WorkerSettings(
             synth.spec(),
             dict(synth.told),
+            self._identity,
             synth.batched,
             note,
             sample_rate,
@@ -241,7 +244,7 @@ class Renderer:
         Raises:
             InputError: Values do not fit the synth, the renderer is closed, or something else is
                 being rendered, by another thread or by another stream.
-            SynthError: The synth does not load in a worker.
+            SynthError: The synth does not load in a worker, or its file was changed meanwhile.
         """
         require_type("chunks", chunks, Iterable, "pairs of a key and values")
         if not (finish is None or callable(finish)):
@@ -266,6 +269,7 @@ class Renderer:
             missing[index] -= n
             if not missing[index]:
                 key, result = keys.pop(index), results.pop(index)
+                require_same_synth(self.synth, self._identity)
                 yield key, result if finish is None else finish(key, result)
         for index, key in keys.items():  # chunks without a sound
             yield key, results[index] if finish is None else finish(key, results[index])

@@ -58,6 +58,7 @@ class WorkerSettings:
     Args:
         spec: The synth, as its ``spec`` gives it.
         told: What its plugin has told the parent of itself.
+        identity: Of the synth that the parent has, which is what is to be played.
         batched: Whether the synth renders all sounds of a batch at once.
         note: What to play; a batch may ask for another of the same length.
         sample_rate: Rate in Hz.
@@ -70,6 +71,7 @@ class WorkerSettings:
 
     spec: dict[str, Any]
     told: Mapping[str, Any]
+    identity: str
     batched: bool
     note: Note
     sample_rate: int
@@ -163,6 +165,7 @@ def main(arguments: list[str]) -> None:
         memory = _mapped(shared_number, SLOTS * Slot.n_bytes(settings))
         slots = [Slot(settings, memory, number) for number in range(SLOTS)]
         synth = from_spec(settings.spec, settings.told)
+        require_same_synth(synth, settings.identity)
         limit_resources(synth.memory_limit)
         if synth.memory_limit is not None:  # a plugin, which may write files where it works
             os.chdir(os.environ["HOME"])
@@ -185,6 +188,19 @@ def main(arguments: list[str]) -> None:
             connection.send(packed(FAILED, 0, text))
     finally:
         os._exit(0)  # without what the plugin wants to do at the end
+
+
+def require_same_synth(synth: Synth, identity: str) -> None:
+    """Make sure that sounds of two versions of a synth do not mix.
+
+    Raises:
+        SynthError: Its identity is another one by now.
+    """
+    if synth.identity() != identity:
+        raise SynthError(
+            f"the synth '{synth.name}' was changed while it was played; put back what it was, or "
+            "begin anew with what it is"
+        )
 
 
 def _next_request(connection: socket.socket) -> bytes:

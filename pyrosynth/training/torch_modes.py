@@ -1,5 +1,6 @@
 """How torch computes while pyrosynth works, whatever its caller has asked of it."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,6 +9,8 @@ import torch
 
 from pyrosynth.errors import InputError, PyrosynthError, one_line, reason
 from pyrosynth.training.zoo import place_in
+
+IMPORTED_IN = os.getpid()
 
 
 @contextmanager
@@ -20,6 +23,10 @@ def plain_torch(gradients: bool = False) -> Iterator[None]:
     Raises:
         InputError: A model's own code, which is in a file, has failed; it says in which line.
     """
+    # In a forked process the threads of its parent are gone, and torch would wait for them.
+    threads = 1 if os.getpid() == IMPORTED_IN else torch.get_num_threads()
+    if threads > 1:
+        torch.set_num_threads(1)
     before = torch.get_default_dtype()
     usual = np.errstate(under="ignore")
     with (
@@ -41,3 +48,5 @@ def plain_torch(gradients: bool = False) -> Iterator[None]:
         finally:
             if before != torch.float32:
                 torch.set_default_dtype(before)
+            if threads > 1:
+                torch.set_num_threads(threads)
