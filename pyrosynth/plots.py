@@ -107,6 +107,10 @@ def require_axes(ax: Any, n: int) -> NDArray[Any]:
         raise InputError(f"ax is {shown(ax)}; give axes of matplotlib, at least {n}, or none")
     if len(axes) < n:
         raise InputError(f"ax has {len(axes)}; give axes of matplotlib, at least {n}, or none")
+    for one in axes[:n]:
+        if one.name != "rectilinear" or one.figure is None:
+            what = "removed from their figure" if one.figure is None else one.name
+            raise InputError(f"ax are axes that are {what}; give plain ones, as of plt.subplots()")
     return axes[:n]
 
 

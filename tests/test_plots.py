@@ -272,3 +272,14 @@ def test_controls_and_values_read_well():
         "oscillator 1 pulse width", "oscillator 1 waveform", "LFO frequency", "LFO wave",
         "master volume", "operator 2 rate 1",
     ]  # fmt: skip
+
+
+def test_axes_that_cannot_take_a_picture_are_refused():
+    figure = plots.new_figure((4, 3))
+    round_ones = figure.add_subplot(projection="polar")
+    with pytest.raises(InputError, match="axes that are polar; give plain ones"):
+        plots.require_axes(round_ones, 1)
+    removed = plots.new_axes((4, 3))
+    removed.remove()
+    with pytest.raises(InputError, match="removed from their figure; give plain ones"):
+        plots.require_axes(removed, 1)

@@ -1,5 +1,6 @@
 """Mono float32 audio, in and out of sound files."""
 
+import io
 import math
 import os
 import re
@@ -282,6 +283,8 @@ def _stored(file: BinaryIO) -> AbstractContextManager[BinaryIO]:
     if callable(readable) and not getattr(file, "closed", False) and not readable():
         raise InputError("the sound is a file that is open for writing; open it by open(f, 'rb')")
     try:
+        if isinstance(file, io.BufferedIOBase) and not hasattr(file, "raw"):
+            raise AttributeError  # its descriptor, if any, is of what it unpacks, such as of gzip
         # Of what Python has read ahead, the descriptor knows nothing.
         os.lseek(file.fileno(), file.tell(), os.SEEK_SET)
     except (AttributeError, OSError):  # none, or a pipe

@@ -63,7 +63,7 @@ def least_advice(
     if least <= seconds:
         return ""
     return (
-        f"  {rate:.2g} sounds a second: this takes {least / 60:.0f} minutes at least, not "
+        f"  {rate:.2g} sounds a second: this takes {least / 60:.2g} minutes at least, not "
         f"{seconds / 60:g}; a shorter note (--hold, --duration) takes less, so does --fix of what "
         "makes it slow"
     )

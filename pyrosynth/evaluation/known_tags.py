@@ -12,6 +12,7 @@ from pyrosynth.data.tags import TagTable, read_tags
 from pyrosynth.statistics import spearman
 
 Float = NDArray[np.float64]
+LEAST = 10  # presets that tell which way the classes of a tag go
 
 
 def known_tags(
@@ -41,12 +42,13 @@ def directions(truth: TagTable) -> Float:
     """Return for each tag whether its classes rise with the descriptor behind it, 1, or fall, −1.
 
     The classes of a tag may be headed from bright to dark as well as from dark to bright; of
-    those whose presets do not tell, and of tags without a descriptor, they count as rising.
+    those of which fewer than ten presets tell, and of tags without a descriptor, they count as
+    rising.
     """
     assert truth.descriptors is not None
     ways = np.ones(len(truth.tags))
     for i, (labels, values) in enumerate(zip(truth.labels.T, truth.descriptors.T, strict=True)):
         known = np.isfinite(labels) & np.isfinite(values)
-        if known.sum() > 1 and spearman(labels[known], values[known]) < 0:
+        if known.sum() >= LEAST and spearman(labels[known], values[known]) < 0:
             ways[i] = -1.0
     return ways
