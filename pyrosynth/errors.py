@@ -114,9 +114,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"it is no text in {error.encoding}"
     if isinstance(error, KeyError):
-        return f"it has no {raised(error).partition(': ')[2]}"
-    name, _, said = raised(error, sys.maxsize).partition(": ")
-    text = DETAILS.sub("", said).strip()
+        return f"it has no {_said(error)}"
+    name, text = type(error).__name__, DETAILS.sub("", _said(error)).strip()
     if text and (isinstance(error, ValueError) or type(error).__module__.startswith("obstore")):
         return text
     return f"{name}: {text}" if text else name
@@ -129,11 +128,15 @@ def raised(error: BaseException, longest: int = LONGEST) -> str:
         error: The error; also one that cannot say anything, as its ``__str__`` fails.
         longest: Number of characters of the line.
     """
+    return one_line(f"{type(error).__name__}: {_said(error)}".removesuffix(": "), longest)
+
+
+def _said(error: BaseException) -> str:
+    """Return what an error says; nothing if its own code fails."""
     try:
-        said = str(error)
+        return str(error)
     except (Exception, SystemExit):
-        said = ""
-    return one_line(f"{type(error).__name__}: {said}".removesuffix(": "), longest)
+        return ""
 
 
 def line_of(error: BaseException, module: str) -> str:

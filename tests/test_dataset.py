@@ -248,7 +248,7 @@ def test_killed_resumed_damaged_and_extended_it_ends_with_the_same_bytes(path, t
     process.start()
     process.join(600)
     assert process.exitcode == -signal.SIGKILL
-    (other / "x" / "c" / "2" / "0" / "0.0123.partial").touch()
+    (other / "x" / "c" / "2" / "0" / f"0.{'0123' * 8}.partial").touch()
     assert (32, 48) in Store(other).blocks(0, 79)
     with pytest.raises(DataError, match=r"incomplete \(\d+ of 79 sounds\); go on with `pyrosynth"):
         open_dataset(other)

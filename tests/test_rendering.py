@@ -409,7 +409,7 @@ def test_a_plugin_that_is_gone_is_one_clear_error(faulty_plugin, tmp_path):
     library.write_bytes(faulty_plugin.read_bytes())
     synth = synths.load_synth(library)
     library.unlink()
-    with pytest.raises(SynthError, match=r"no plugin .*gone\.so"):
+    with pytest.raises(SynthError, match=r"gone\.so', has gone, and no standard folder"):
         render(synth, settings(3))
 
 

@@ -180,8 +180,10 @@ def _rebuilt(options: dict[str, Any], *, changed: bool = False) -> Synth:
     if name in ("dssi", "plugin") and isinstance(options.get("path"), str):
         from pyrosynth.synths.scanning import still_there
 
-        split = split_label if name == "dssi" else split_class
-        return load_synth(still_there(*split(options.pop("path"))), **options)
+        path = options.pop("path")
+        host = options.get("host", OWN)
+        parts = split_label(path) if name == "dssi" else split_class(path, host)
+        return load_synth(still_there(*parts), **options)
     if not isinstance(name, str) or not (name in names() or is_class(name)):
         raise unknown("synth", str(name), names())
     if name == "amsynth" and not os.path.isfile(options.get("path") or ""):

@@ -36,6 +36,7 @@ from pyrosynth.synths.worker_process import (
     Slot,
     Transform,
     WorkerSettings,
+    identity_of,
     require_same_synth,
 )
 
@@ -147,7 +148,7 @@ class Renderer:
             require_type("what transform gives", example, np.ndarray, "an array of NumPy")
             shape, dtype = example.shape[1:], example.dtype.str
         self._transforms = transform is not None
-        self._identity = synth.identity()
+        self._identity = identity_of(synth)
         settings = WorkerSettings(
             synth.spec(),
             dict(synth.told),
