@@ -222,6 +222,39 @@ def test_a_short_inference_imports_what_it_uses(inferred):
     assert not imported & heavy
 
 
+FORKED = """
+import multiprocessing, sys
+
+import numpy as np
+import torch
+
+from pyrosynth.inference.posterior import Posterior
+
+torch.set_num_threads(4)
+posterior = Posterior.load("amsynth")
+x = posterior.bank.sounds(np.arange(1))[0]
+guess = posterior.guess(x)
+
+def work(answers):
+    answers.put((posterior.guess(x), torch.get_num_threads()))
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    child = context.Process(target=work, args=(answers,), daemon=True)
+    child.start()
+    again, threads = answers.get(timeout=60)
+    np.testing.assert_allclose(again, guess, atol=1e-3)
+    print(threads, torch.get_num_threads())
+"""
+
+
+def test_a_forked_process_computes_as_its_parent_does():
+    """Torch waits for ever for the threads of the parent, which are not in the child."""
+    done = python(FORKED, OMP_NUM_THREADS="4")
+    assert done.stdout.split() == ["4", "4"], done.stderr
+
+
 INTERRUPTED = """
 import os, signal, sys, threading, time
 

@@ -1,14 +1,12 @@
 """Whether the part of a recording that is used stands for the rest of it."""
 
-import os
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pyrosynth.audio.background import ABOVE_DB, measure_background
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Audio, share_heard
+from pyrosynth.audio.io import Audio
 
 PIECE_SECONDS = 0.5  # long enough for the spectrum of noise to settle
 STEPS = 4  # in which pieces of the part that is used follow each other, in each of them
@@ -66,20 +64,16 @@ def coverage_advice(recording: Audio, used: tuple[int, int], spec: FeatureSpec) 
     )
 
 
-def rate_advice(file: str | os.PathLike[str], sample_rate: int) -> str:
+def rate_advice(share: float, sample_rate: int) -> str:
     """Say that little of a sound is heard at a rate, as most of it is higher than half the rate.
 
     Args:
-        file: The sound file.
+        share: Of its energy, that is left at the rate, see `pyrosynth.audio.io.load_heard`.
         sample_rate: The rate in Hz.
 
     Returns:
         A sentence; empty unless less than a tenth of the energy is heard.
-
-    Raises:
-        InputError: The file cannot be used.
     """
-    share = share_heard(file, sample_rate)
     if share >= LITTLE:
         return ""
     return (

@@ -117,6 +117,18 @@ def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Aud
         InputError: The file is missing, empty, no sound, not finite, silent, too short, or longer
             than 10 minutes or 67 million samples; or its channels cancel each other.
     """
+    return load_heard(file, sample_rate)[0]
+
+
+def load_heard(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> tuple[Audio, float]:
+    """Read a sound file as `load_audio` does, and tell how much of it is heard at the rate.
+
+    Returns:
+        Audio, shape (n_samples,); and the share of its energy that is left at the rate.
+
+    Raises:
+        InputError: As of `load_audio`.
+    """
     rate_wanted = checked_rate(sample_rate)
     mono, rate, said = _mono(file)
     audio, share = _resampled(mono, rate, rate_wanted)
@@ -125,21 +137,7 @@ def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Aud
             f"all of '{said}' is above {rate_wanted / 2:g} Hz, where nothing is heard at "
             f"{rate_wanted} Hz; give a sound below it"
         )
-    return audio
-
-
-def share_heard(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> float:
-    """Return the share of the energy of a sound file that is left at a rate, from 0 to 1.
-
-    Args:
-        file: As for `load_audio`.
-        sample_rate: The rate in Hz.
-
-    Raises:
-        InputError: The file cannot be used, as for `load_audio`.
-    """
-    mono, rate, _ = _mono(file)
-    return _resampled(mono, rate, checked_rate(sample_rate))[1]
+    return audio, share
 
 
 def _mono(file: str | os.PathLike[str] | BinaryIO) -> tuple[Audio, int, str]:

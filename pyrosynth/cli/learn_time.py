@@ -1,5 +1,6 @@
 """What the time given to `learn` is enough for, by how fast a synth renders."""
 
+import math
 import time
 
 import numpy as np
@@ -12,7 +13,7 @@ from pyrosynth.synths.discovery import BASES, CANDIDATES
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.synths.verdicts import probe_values
 
-WARM_UP, MEASURED = 16, 16  # sounds until all workers have started, and those that are timed
+MEASURED = 16  # sounds
 
 
 def rendering_rate(
@@ -21,7 +22,6 @@ def rendering_rate(
     note: Note,
     n: int = MEASURED,
     workers: int | None = None,
-    warm_up: int = WARM_UP,
 ) -> float:
     """Measure how many sounds are rendered in a second.
 
@@ -31,10 +31,10 @@ def rendering_rate(
         note: The note to play.
         n: Number of sounds.
         workers: Processes that render; all cores if left out.
-        warm_up: Number of sounds before them, until all have started.
     """
     with Renderer(synth, note, SAMPLE_RATE, workers=workers, keep_audio=False) as renderer:
-        renderer.render(np.resize(values, (warm_up, values.shape[1])))
+        all_started = np.resize(values, (len(renderer.workers), values.shape[1]))
+        renderer.render(all_started)  # a sound each
         began = time.monotonic()
         renderer.render(np.resize(values, (n, values.shape[1])))
     return n / (time.monotonic() - began)
@@ -57,13 +57,14 @@ def least_advice(
     """
     space = synth.param_space
     values = space.decode(np.random.default_rng(0).random((MEASURED, len(space))))
-    rate = rendering_rate(synth, values, note, MEASURED, workers, warm_up=2)
+    rate = rendering_rate(synth, values, note, MEASURED, workers)
     described = CANDIDATES + BASES[0] * sum(len(probe_values(param)) for param in space.params)
     least = (described + n_sounds) / rate
     if least <= seconds:
         return ""
+    minutes = math.ceil(least / 6) / 10
     return (
-        f"  {rate:.2g} sounds a second: this takes {least / 60:.2g} minutes at least, not "
+        f"  {rate:.2g} sounds a second: this takes {minutes:,g} minutes at least, not "
         f"{seconds / 60:g}; a shorter note (--hold, --duration) takes less, so does --fix of what "
         "makes it slow"
     )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pyrosynth.audio.background import fit_length, measure_background
 from pyrosynth.audio.coverage import coverage_advice, rate_advice
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import Audio, load_audio
+from pyrosynth.audio.io import Audio, load_heard
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.note import Note
 from pyrosynth.audio.pitch import pitch
@@ -97,7 +97,8 @@ def hear(posterior: "Posterior", path: str | Path, *, own_level: bool = False) -
     else:
         ways = _ways(posterior, path)
     spec = posterior.run.features
-    recording, above = load_audio(path, spec.sample_rate), rate_advice(path, spec.sample_rate)
+    recording, share = load_heard(path, spec.sample_rate)
+    above = rate_advice(share, spec.sample_rate)
     unused = (coverage_advice(recording, _used(posterior, way, recording), spec) for way in ways)
     return [
         replace(way, coverage="; ".join(filter(None, (above, one))))

@@ -16,7 +16,7 @@ from pyrosynth.live.protocol import MESSAGES as MESSAGES
 from pyrosynth.live.protocol import PROTOCOL, Answer, Arguments, Session, message
 
 PAGE = 50  # presets named in one answer, at most
-FILES = 1024  # with names that clients give, which a server writes; 200 MB as sounds
+FILES = 1024  # with names that clients give, which a server writes; 360 MB as sounds of 4 s
 
 
 def pairs(arguments: Arguments) -> dict[str, float]:

@@ -2,9 +2,7 @@
 
 import importlib
 import inspect
-import signal
 import sys
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +21,7 @@ from pyrosynth.errors import (
     shown,
     unknown,
 )
+from pyrosynth.interrupts import collected_interrupts
 from pyrosynth.modeling.dims import DATA
 from pyrosynth.modeling.distributions import ONE_AT_A_TIME, noise_from
 
@@ -103,15 +102,8 @@ def _import_whole(name: str) -> None:
 
     Of an import that is broken off, halves stay in the process, and each later one fails.
     """
-    pressed: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        importlib.import_module(name)  # only the main thread hears signals
-        return
-    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
-    try:
+    with collected_interrupts() as pressed:
         importlib.import_module(name)
-    finally:
-        signal.signal(signal.SIGINT, before)
     if pressed:
         raise KeyboardInterrupt
 

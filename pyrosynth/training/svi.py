@@ -5,13 +5,10 @@ stopped goes on exactly as if it had not been, and torch's own generators are le
 """
 
 import math
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyro
@@ -20,6 +17,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyrosynth.errors import MOST, InputError, checked_seed, integer, number, unknown
+from pyrosynth.interrupts import collected_interrupts
 from pyrosynth.modeling import Variant
 from pyrosynth.modeling.adamw import AdamW
 from pyrosynth.modeling.elbo import SyncFreeELBO
@@ -158,7 +156,9 @@ def fit(
     with (
         bar, torch_threads(threads), shortened(precision == "tf32"),
         torch.random.fork_rng(gpus), side_stream(target),
-        data.batches(target, batch_size, seed) as batches, _interrupts(processes.n > 1) as pressed,
+        data.batches(target, batch_size, seed) as batches,
+        # A second Ctrl-C stops at once; `torchrun` passes on what the terminal has sent as well.
+        collected_interrupts(patiently=processes.n > 1) as pressed,
     ):  # fmt: skip
         if state.step == 0:
             seed_noise(seed_of(seed, 3, 1), target)
@@ -349,27 +349,3 @@ def shortened(wanted: bool) -> Iterator[None]:
         yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
-
-
-@contextmanager
-def _interrupts(patiently: bool) -> Iterator[list[int]]:
-    """Collect Ctrl-C, so that a step is never left half done; a second one stops at once.
-
-    Args:
-        patiently: Whether it does not: ``torchrun`` passes on what the terminal has sent as well.
-    """
-    pressed: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if pressed and not patiently:
-            raise KeyboardInterrupt
-        pressed.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed  # only the main thread hears signals
-        return
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -23,13 +23,10 @@ def plain_torch(gradients: bool = False) -> Iterator[None]:
     Raises:
         InputError: A model's own code, which is in a file, has failed; it says in which line.
     """
-    # In a forked process the threads of its parent are gone, and torch would wait for them.
-    threads = 1 if os.getpid() == IMPORTED_IN else torch.get_num_threads()
-    if threads > 1:
-        torch.set_num_threads(1)
     before = torch.get_default_dtype()
     usual = np.errstate(under="ignore")
     with (
+        _threads_there_are(),
         usual,
         torch.autocast("cpu", enabled=False),
         torch.autocast("cuda", enabled=False),
@@ -48,5 +45,17 @@ def plain_torch(gradients: bool = False) -> Iterator[None]:
         finally:
             if before != torch.float32:
                 torch.set_default_dtype(before)
-            if threads > 1:
-                torch.set_num_threads(threads)
+
+
+@contextmanager
+def _threads_there_are() -> Iterator[None]:
+    """Compute in one thread in a forked process: torch would wait for those of its parent."""
+    threads = torch.get_num_threads()
+    if os.getpid() == IMPORTED_IN or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
