@@ -1,15 +1,11 @@
-"""Work beside the event loop of a server, in threads for which the end of the program never waits.
-
-What belongs to others, such as the code of a synth's class, may never come back.
-"""
+"""Work beside the event loop of a server, for which the end of the program never waits."""
 
 import asyncio
-import threading
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from pyrosynth.live.connections import failure
+from pyrosynth.threads import in_daemon_thread
 
 Result = TypeVar("Result")
 Tell = Callable[[dict[str, Any]], bool]
@@ -53,18 +49,4 @@ async def in_thread(
 
 def in_background(work: Callable[..., Result], *given: Any) -> "asyncio.Future[Result]":
     """Do something in a thread of its own."""
-    done: Future[Result] = Future()
-    done.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            done.set_result(work(*given))
-        except StopIteration as error:  # which no future of an event loop takes
-            ended = RuntimeError(repr(error))
-            done.set_exception(ended.with_traceback(error.__traceback__))
-        except BaseException as error:
-            done.set_exception(error)
-
-    waiting = asyncio.wrap_future(done)
-    threading.Thread(target=run, daemon=True).start()
-    return waiting
+    return asyncio.wrap_future(in_daemon_thread(work, *given))

@@ -21,9 +21,9 @@ from pyrosynth.errors import (
     shown,
     unknown,
 )
-from pyrosynth.interrupts import collected_interrupts
 from pyrosynth.modeling.dims import DATA
 from pyrosynth.modeling.distributions import ONE_AT_A_TIME, noise_from
+from pyrosynth.threads import collected_interrupts
 
 if TYPE_CHECKING:
     from pyrosynth.modeling.dims import Dims

@@ -6,13 +6,12 @@ Every thread of a worker renders in one process of its own, which is watched as 
 """
 
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -30,6 +29,7 @@ from pyrosynth.synths.cluster_worker import (
     versions,
 )
 from pyrosynth.synths.rendering import Finish, Renderer, RenderResult
+from pyrosynth.threads import in_daemon_thread
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -62,9 +62,11 @@ class Cluster:
             ) from error
         self.address = address
         try:
-            self._client = _in_time(
-                lambda: Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+            # Dask waits for ever for what is no scheduler, such as its dashboard, to greet it.
+            connecting = in_daemon_thread(
+                partial(Client, address, timeout=CONNECT_SECONDS, set_as_default=False)
             )
+            self._client = connecting.result(2 * CONNECT_SECONDS)
         except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:
             raise InputError(
                 f"no Dask scheduler answers at '{address}' ({reason(error)}); start one with "
@@ -284,23 +286,3 @@ class ClusterRenderer(Renderer):
         items = ((key, self._checked(values)) for key, values in chunks)
         for (key, _), result in self._cluster.map(job, items):
             yield key, result
-
-
-def _in_time(connect: Callable[[], Any]) -> Any:
-    """Return what a function returns, in twice the time that it is given to connect.
-
-    Dask waits for ever for what is no scheduler, such as its own dashboard, to greet it.
-
-    Raises:
-        TimeoutError: It takes longer.
-    """
-    done: Future[Any] = Future()
-
-    def work() -> None:
-        try:
-            done.set_result(connect())
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    return done.result(2 * CONNECT_SECONDS)

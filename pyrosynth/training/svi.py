@@ -17,11 +17,11 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyrosynth.errors import MOST, InputError, checked_seed, integer, number, unknown
-from pyrosynth.interrupts import collected_interrupts
 from pyrosynth.modeling import Variant
 from pyrosynth.modeling.adamw import AdamW
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.modeling.recipes import plain
+from pyrosynth.threads import collected_interrupts
 from pyrosynth.training.batches import TrainData, seed_of
 from pyrosynth.training.capture import Captured, seed_noise, side_stream
 from pyrosynth.training.distributed import ALONE, Processes

@@ -1,0 +1,60 @@
+"""Threads that the end of a program never waits for, and Ctrl-C that waits for the main thread.
+
+What belongs to others, such as the code of a synth's class, may never come back; what is broken
+off half-way, such as an import, may never be whole.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+def in_daemon_thread(work: Callable[..., Result], *given: Any) -> "Future[Result]":
+    """Do something in a thread of its own; the future holds what it returns, or raises."""
+    done: Future[Result] = Future()
+    done.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            done.set_result(work(*given))
+        except StopIteration as error:  # which no future of an event loop takes
+            ended = RuntimeError(repr(error))
+            done.set_exception(ended.with_traceback(error.__traceback__))
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return done
+
+
+@contextmanager
+def collected_interrupts(patiently: bool = True) -> Iterator[list[int]]:
+    """Collect Ctrl-C, so that what is done meanwhile is never left half done.
+
+    Args:
+        patiently: Whether a second one waits too; else it stops at once.
+
+    Yields:
+        The signals so far; always empty in another thread than the main one, which hears none.
+    """
+    pressed: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if pressed and not patiently:
+            raise KeyboardInterrupt
+        pressed.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
