@@ -16,11 +16,14 @@ from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.note import Note
 from pyrosynth.data.dataset import render_dataset
 from pyrosynth.errors import DataError, InputError, RunError
+from pyrosynth.evaluation.check import check
+from pyrosynth.inference.posterior import Posterior
 from pyrosynth.modeling import Temperature, Variant
 from pyrosynth.modeling.bijections import Permutation
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.presets import Preset
 from pyrosynth.training import zoo
+from pyrosynth.training.export import export_run
 from pyrosynth.training.fit import fit, take_weights
 from pyrosynth.training.identity import weights_hash
 from pyrosynth.training.run import Run, load_run
@@ -388,17 +391,32 @@ def test_a_fit_does_not_begin_with_a_run_that_has_learnt_what_is_held_out(tmp_pa
         Preset.from_array(space, values, name)
         for values, name in zip(dataset.values(rows), names, strict=True)
     ]
-    for seed in (0, 1):
-        again = render_dataset(
-            posterior.synth, tmp_path / str(seed), params=dataset.space.names, note=dataset.note,
-            presets=presets, augmented=0, seed=seed, workers=1,
+
+    def rendered(presets, seed):
+        return render_dataset(
+            posterior.synth, tmp_path / f"{len(presets)}-{seed}", params=dataset.space.names,
+            note=dataset.note, presets=presets, augmented=0, seed=seed, workers=1,
         )  # fmt: skip
-        held_out = np.concatenate([again.rows(split) for split in ("valid", "test")])
-        seen = int(posterior.bank.holds(again.values(held_out)).sum())
-        assert bool(seen) == bool(seed)
-        arguments = {"start": tmp_path / "run", "options": SMALL["flow_reg"], "steps": 1}
-        if not seen:
-            fit("flow_reg", again, **arguments)
-            continue
-        with pytest.raises(DataError, match=rf"has learnt {seen} of \d+ presets .*--seed"):
-            fit("flow_reg", again, **arguments)
+
+    def held_out(dataset):
+        return np.concatenate(
+            [dataset.rows(split, human_only=True) for split in ("valid", "test")]
+        )
+
+    arguments = {"options": SMALL["flow_reg"], "steps": 1}
+    alike, other = rendered(presets, 0), rendered(presets, 1)
+    fit("flow_reg", alike, start=tmp_path / "run", **arguments)
+    new = rendered([presets[i] for i in np.flatnonzero(np.isin(rows, held_out(dataset)))], 0)
+    fit("flow_reg", new, tmp_path / "next", start=tmp_path / "run", **arguments)
+    export_run(tmp_path / "next", tmp_path / "small", presets=1)
+    learnt = {row.tobytes() for row in dataset.values(dataset.rows("train", human_only=True))}
+    seen = [row.tobytes() in learnt for row in other.values(held_out(other))]
+    assert sum(seen)
+    for start in (tmp_path / "run", posterior.run):
+        with pytest.raises(DataError, match=rf"has learnt {sum(seen)} of \d+ presets .*--seed"):
+            fit("flow_reg", other, start=start, **arguments)
+    with pytest.raises(DataError, match=r"has learnt \d+ of \d+ presets"):  # of both datasets
+        fit("flow_reg", other, start=tmp_path / "small", **arguments)
+    small = Posterior.load(tmp_path / "small")
+    with pytest.raises(DataError, match="the run has learnt"):
+        check(small, other, tmp_path / "check", budget=0, draws=2, workers=1)

@@ -123,19 +123,6 @@ class Bank:
         augmented = {f"{kind} {row}" for row in self.rows for kind in MIXED_KINDS}
         return np.array([name not in augmented for name in self.names], bool)
 
-    def holds(self, values: ArrayLike) -> NDArray[np.bool_]:
-        """Return which presets are in it, to the last bit.
-
-        Args:
-            values: Native values of all parameters, shape (n, n_params).
-
-        Returns:
-            Shape (n,).
-        """
-        known = {row.tobytes() for row in self.values}
-        rows = np.ascontiguousarray(values, np.float64)
-        return np.array([row.tobytes() in known for row in rows], bool)
-
     @classmethod
     def from_dataset(
         cls,

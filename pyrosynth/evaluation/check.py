@@ -52,6 +52,7 @@ from pyrosynth.inference.contraction import strongest
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.executor import open_executor
 from pyrosynth.training.identity import contract_hash, require_same_contract, run_hash
+from pyrosynth.training.learnt import has_learnt
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -203,9 +204,9 @@ def _require_unseen(posterior: Posterior, targets: Targets) -> None:
     Raises:
         DataError: Some are.
     """
-    if posterior.bank is None or targets.values is None:
+    if targets.values is None:
         return
-    if seen := int(posterior.bank.holds(targets.values).sum()):
+    if seen := int(has_learnt(posterior.run, posterior.bank, targets.values).sum()):
         raise DataError(
             f"the run has learnt {seen} of {counted(len(targets), 'held-out preset')}: a check "
             "would flatter it; give the dataset it was fitted on, or one split alike"

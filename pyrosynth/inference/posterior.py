@@ -29,7 +29,8 @@ from pyrosynth.synths import Synth, from_spec
 from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.synths.subspace import Subspace
-from pyrosynth.training.run import BANK, Run, load_run, run_folder
+from pyrosynth.training.learnt import bank_of
+from pyrosynth.training.run import Run, load_run
 from pyrosynth.training.torch_modes import plain_torch
 
 LARGEST = 100.0  # magnitude of log-mel features; no number of single precision has a larger log
@@ -81,9 +82,7 @@ class Posterior:
             RunError: A file is missing, damaged, or not what was written.
             InputError: There is no such device.
         """
-        run = load_run(path, device)
-        bank = run_folder(path) / BANK
-        return cls(run, Bank.load(bank) if bank.exists() else None)
+        return cls(load_run(path, device), bank_of(path))
 
     @cached_property
     def synth(self) -> Synth:

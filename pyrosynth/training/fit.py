@@ -41,6 +41,7 @@ from pyrosynth.training.identity import (
     require_same_contract,
     weights_hash,
 )
+from pyrosynth.training.learnt import LEARNT, bank_of, has_learnt, learnt_presets
 from pyrosynth.training.memory import memory_text, parse_memory
 from pyrosynth.training.run import (
     BANK,
@@ -166,7 +167,7 @@ def fit(
                 "presets": len(dataset),
                 "tags": table.fingerprint() if table else None,
                 "seed": seed,
-                "start": begun,
+                "start": weights_hash(begun[0].variant) if begun else None,
                 **arguments,
             }
             if folder and force and processes.leads:
@@ -179,9 +180,9 @@ def fit(
             if folder is not None and processes.of_first((folder / FACTS).exists):
                 return _finished(folder, settings, device)
             return _fitted(
-                variant, dataset, table, settings, training, folder, seed=seed, device=device,
-                threads=threads, memory=memory, bank=bank, progress=progress and processes.leads,
-                processes=processes,
+                variant, dataset, table, settings, training, folder, begun, seed=seed,
+                device=device, threads=threads, memory=memory, bank=bank,
+                progress=progress and processes.leads, processes=processes,
             )  # fmt: skip
 
 
@@ -192,6 +193,7 @@ def _fitted(
     settings: dict[str, Any],
     training: Mapping[str, Any],
     folder: Path | None,
+    start: tuple[Run, Bank | None] | None,
     *,
     seed: int,
     device: str,
@@ -226,7 +228,11 @@ def _fitted(
         synth_spec=dataset.synth_spec,
         mean=torch.from_numpy(dataset.mean).to(target),
         std=torch.from_numpy(dataset.std).to(target),
-        dataset={"path": str(dataset.path.resolve()), "contract": contract_hash(dataset)},
+        dataset={
+            "path": str(dataset.path.resolve()),
+            "contract": contract_hash(dataset),
+            LEARNT: learnt_presets(dataset, *(start or ())),
+        },
         seed=seed,
         settings=settings,
         training=history,
@@ -275,16 +281,15 @@ def calibrate(run: Run, dataset: Dataset) -> Run:
     return replace(run, temperature=temperature, conformal_scores=scores)
 
 
-def _begin(variant: Variant, start: str | Path | Run, dataset: Dataset) -> str:
-    """Give a variant the weights of a run; return the hash of what it begins with."""
-    run = start if isinstance(start, Run) else load_run(start)
+def _begin(variant: Variant, start: str | Path | Run, dataset: Dataset) -> tuple[Run, Bank | None]:
+    """Give a variant the weights of a run; return it, and its bank if it has one."""
+    run, bank = (start, None) if isinstance(start, Run) else (load_run(start), bank_of(start))
     require_same_contract(run, dataset)
-    if not isinstance(start, Run):
-        _require_unlearnt(start, dataset)
+    _require_unlearnt(run, bank, dataset)
     advice = "give the model, hyper-parameters and tags that it was fitted with"
     with reading(InputError, f"the weights of {run!r} do not fit the model", advice):
         take_weights(variant, run.variant)
-    return weights_hash(run.variant)
+    return run, bank
 
 
 def _require_other(start: str | Path, place: Path) -> None:
@@ -296,7 +301,7 @@ def _require_other(start: str | Path, place: Path) -> None:
         )
 
 
-def _require_unlearnt(start: str | Path, dataset: Dataset) -> None:
+def _require_unlearnt(run: Run, bank: Bank | None, dataset: Dataset) -> None:
     """Make sure that a run to begin with has not learnt what a dataset holds out.
 
     Else the fit would be stopped, its posterior calibrated, and the run checked with presets that
@@ -305,13 +310,11 @@ def _require_unlearnt(start: str | Path, dataset: Dataset) -> None:
     Raises:
         DataError: It has.
     """
-    if not (bank := run_folder(start) / BANK).exists():
-        return
     rows = [dataset.rows(split, human_only=True) for split in ("valid", "test")]
     held_out = np.concatenate([dataset.values(row) for row in rows])
-    if seen := int(Bank.load(bank).holds(held_out).sum()):
+    if seen := int(has_learnt(run, bank, held_out).sum()):
         raise DataError(
-            f"the run '{start}' has learnt {seen} of {counted(len(held_out), 'preset')} that "
+            f"{run!r} has learnt {seen} of {counted(len(held_out), 'preset')} that "
             f"'{dataset.path}' holds out, and a check would flatter it; render the same presets "
             "with the --seed of its dataset, or begin without it"
         )
