@@ -227,16 +227,18 @@ def require_shapes(what: str, arrays: Mapping[str, tuple[Any, Sequence[str | int
             )
 
 
-def numbers(what: str, values: Any, dtype: Any = None) -> Any:
+def numbers(what: str, values: Any, dtype: Any = None, names: Sequence[str] = ()) -> Any:
     """Return what a caller gives as numbers as an array of NumPy.
 
     Args:
         what: What an error calls them.
         values: An array of any library, nested lists, or a tensor of any device.
         dtype: Type of the result; that of the values if left out.
+        names: What the last axis holds, which columns of tables may tell in another order.
 
     Raises:
-        InputError: They are no real numbers, not of equal lengths, or some are masked.
+        InputError: They are no real numbers, not of equal lengths, some are masked, or columns
+            that have ``names`` have another order.
     """
     import numpy as np
 
@@ -247,6 +249,14 @@ def numbers(what: str, values: Any, dtype: Any = None) -> Any:
             f"{what}: some are masked, and a mask would be lost; fill them (array.filled), or "
             "leave those rows out"
         )
+    known = set(names)
+    for labels in map(_labels, parts if known else ()):
+        if labels != [*names] and not known.isdisjoint(labels):
+            i = next(i for i, label in enumerate(labels) if [label] != [*names[i : i + 1]])
+            raise InputError(
+                f"{what} have '{one_line(str(labels[i]), 40)}' in column {i}, where "
+                f"'{(*names, '')[i][:40]}' belongs; give table[list(space.names)]"
+            )
     try:
         array = np.asarray(given)
         if array.dtype.kind in "cSUmM":
@@ -259,6 +269,14 @@ def numbers(what: str, values: Any, dtype: Any = None) -> Any:
     except (TypeError, ValueError, OverflowError) as error:
         odd = next((shown(part) for part in parts if not hasattr(part, "__float__")), error)
         raise InputError(f"{what} that are no numbers ({odd}); give numbers") from error
+
+
+def _labels(values: Any) -> list[Any]:
+    """Return what a table or a row of Pandas, or an array of xarray, calls its last axis."""
+    if hasattr(values, "indexes"):
+        return [*values.indexes.get(values.dims[-1], ())] if values.dims else []
+    labels = getattr(values, "columns", getattr(values, "index", ()))
+    return [] if callable(labels) else [*labels]
 
 
 def _parts(values: Any) -> Iterator[Any]:

@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from small import small_run
+from toys import SMALL
 
 from pyrosynth import explore
 from pyrosynth.cli.app import main
@@ -14,7 +16,8 @@ from pyrosynth.errors import InputError, RunError
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.training import run as runs
 from pyrosynth.training.export import export_run
-from pyrosynth.training.run import run_folder
+from pyrosynth.training.fit import fit
+from pyrosynth.training.run import load_run, run_folder
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,22 @@ def test_a_run_that_is_there_is_kept_unless_asked(whole, tmp_path):
     assert len(Posterior.load(folder).bank) == 5
     export_run(whole[0], folder, presets=6, force=True)
     assert len(Posterior.load(folder).bank) == 6
+
+
+def test_numbers_that_16_bits_cannot_hold_are_kept(tmp_path):
+    dataset, _ = small_run(tmp_path)
+    own, begin = tmp_path / "own.py", "        super().__init__(dims"
+    text = (Path("models") / "mlp.py").read_text()
+    held = '        self.register_buffer("held", torch.tensor([1e-8, 1e5]))\n'
+    learnt = "        self.big, self.tiny = nn.Parameter(torch.tensor(1e5)), nn.Parameter("
+    line = next(line for line in text.splitlines() if line.startswith(begin))
+    learnt += "torch.full((2,), 1e-8))\n"
+    own.write_text(text.replace(line, f"{line}\n{held}{learnt}"))
+    run = fit(own, dataset, tmp_path / "whole", options=SMALL["mlp"], steps=1)
+    export_run(tmp_path / "whole", tmp_path / "little")
+    before, after = run.variant.state_dict(), load_run(tmp_path / "little").variant.state_dict()
+    for name in ("held", "big", "tiny"):
+        assert (before[name] == after[name]).all()
 
 
 def test_of_two_exports_to_one_folder_one_says_that_it_lost(whole, tmp_path, monkeypatch):

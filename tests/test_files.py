@@ -343,6 +343,17 @@ def test_one_of_ten_processes_wins(tmp_path, way):
     assert all("another process is writing" in line for line in said)
 
 
+def test_what_a_killed_process_of_another_user_left_behind_is_named(tmp_path):
+    with files.whole(tmp_path / "new", "test"):
+        (room,) = tmp_path.glob(".new.*.part")
+    (room / "new").mkdir(parents=True)
+    room.chmod(0o555)  # its files cannot be removed without the rights of root
+    again = "import sys; from pyrosynth import files\nwith files.whole(sys.argv[1], 'test'): pass"
+    told = python_without_rights("-c", again, tmp_path / "new").stderr.splitlines()[-1]
+    room.chmod(0o755)
+    assert f"'{room}' was left behind, as by another user, and cannot be removed; delete" in told
+
+
 KILLED = """
 import sys, time
 from pyrosynth import files

@@ -1,8 +1,11 @@
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 
 from pyrosynth.errors import InputError
 from pyrosynth.synths.params import Param, ParamSpace
+from pyrosynth.synths.presets import Preset
 from pyrosynth.synths.subspace import Subspace
 
 SPACE = ParamSpace(
@@ -102,3 +105,19 @@ def test_completing_a_part_adds_the_defaults_of_the_rest():
     full = subspace.complete([[[1.0, 2.0], [0.5, 0.0]]])
     assert subspace.of(full).tolist() == [[[1.0, 2.0], [0.5, 0.0]]]
     assert full.tolist() == [[[1.0, 0.0, 2.0, 0.0], [0.5, 0.0, 0.0, 0.0]]]
+
+
+def test_columns_in_another_order_than_the_controls_are_refused():
+    table = pd.DataFrame(random_values(3), columns=SPACE.names)
+    other = table[sorted(SPACE.names)]
+    data = xr.DataArray(other, dims=("preset", "param"))
+    np.testing.assert_array_equal(SPACE.to_unit(table), SPACE.to_unit(table.to_numpy()))
+    unnamed = table.set_axis(range(len(SPACE)), axis=1)
+    np.testing.assert_array_equal(SPACE.to_unit(unnamed), SPACE.to_unit(table))
+    by_names = {name: float(value) for name, value in table.iloc[0].items()}
+    assert Preset.from_array(SPACE, table.iloc[0]).values == by_names
+    for values in (other, other.iloc[0], [other.iloc[0], other.iloc[1]], data, data[0]):
+        with pytest.raises(InputError, match=r"'octave' in column 1, where .*|table\[list\(space"):
+            SPACE.within(values)
+    with pytest.raises(InputError, match=r"give table\[list\(space.names\)\]"):
+        Preset.from_array(SPACE, other.iloc[0])

@@ -545,9 +545,12 @@ def test_a_point_comes_with_its_sound_where_that_is_wanted_and_can_be_had(live):
     try:
         moved["to"] = {"brightness": -1.5}
         ((status, content, _),) = ask(live, post("/api/point", {**moved, "sound": True}))
+        ((busy, told, _),) = ask(live, ("GET", "/api/sound/3", {}))
     finally:
         live._sounds._waiting.release(WAITING)
     assert (status, "sound" in json.loads(content)) == (200, False)
+    assert busy == 503
+    assert b"sounds are waiting to be rendered; ask again in a moment" in told
 
 
 def parent(live, number):
@@ -776,21 +779,29 @@ def test_slow_uploads_keep_nobody_from_searching(live, monkeypatch):
             while site._held < 100 * len(slow):
                 await asyncio.sleep(0.01)
             quick = await send(sound)
-            monkeypatch.setattr(web, "MOST_HELD", len(sound))
-            refused = await send(sound)
+            monkeypatch.setattr(web, "MOST_HELD", len(sound) // 2)
+            refused = await send(sound)  # is too large beside none, too
+            assert site._held == 0
+            ended = await asyncio.gather(*slow)
+            monkeypatch.undo()
+            slow = [asyncio.create_task(send(slowly())) for _ in range(2 * web.UPLOADS)]
+            while site._held < 100 * len(slow):
+                await asyncio.sleep(0.01)
+            monkeypatch.setattr(web, "MOST_HELD", len(sound) + 250)
+            assert (await send(sound))[0] == 200  # what is longest on its way gives way
             monkeypatch.undo()
             go_on.set()
             answered = await asyncio.gather(*slow)
             assert site._held == 0
             monkeypatch.setattr(web, "BODY_SECONDS", 0.2)
             go_on.clear()
-            return quick, refused, answered, await send(slowly())
+            return quick, [refused, *ended], answered, await send(slowly())
 
     quick, refused, answered, late = asyncio.run(run())
     assert quick[0] == 200
-    assert refused[0] == 503
-    assert "too many sounds are on their way; try again" in refused[1]
-    assert [status for status, _ in answered] == [200] * (2 * web.UPLOADS)
+    assert [status for status, _ in refused] == [503] * (1 + 2 * web.UPLOADS)
+    assert all("too many sounds are on their way; try again" in told for _, told in refused)
+    assert [status for status, _ in answered] == [503, 503, 200, 200]
     assert late[0] == 408
     assert "100 bytes have come, too slowly; send 256 KiB or all of it" in late[1]
 

@@ -199,13 +199,15 @@ def _private_folder(target: Path, alone: bool) -> tuple[Path, int]:
             os.close(lock)
             if is_ours:
                 remove_part(room)
-            elif alone and time.monotonic() > end:
+            if alone and time.monotonic() > end:
                 raise InputError(
-                    f"another process is writing to '{target}'; wait until it ends, or give "
+                    f"'{room}' was left behind, as by another user, and cannot be removed; delete "
+                    "it, or give another place"
+                    if is_ours
+                    else f"another process is writing to '{target}'; wait until it ends, or give "
                     "another place"
                 )
-            else:
-                time.sleep(0.02)
+            time.sleep(0 if is_ours else 0.02)
 
 
 def _is_open(folder: Path, descriptor: int) -> bool:

@@ -16,6 +16,10 @@ KEPT = 128  # rendered sounds that are remembered
 WAITING = 16  # renders that may wait at once
 
 
+class BusyError(InputError):
+    """More is asked for at once than can be rendered soon."""
+
+
 @dataclass(frozen=True, eq=False)
 class Sound:
     """A sound of the synth.
@@ -79,7 +83,7 @@ class RenderedSounds:
                 self._kept.move_to_end(key)
                 return self._kept[key]
         if not self._waiting.acquire(blocking=False):
-            raise InputError(f"{WAITING} sounds are waiting to be rendered; ask again in a moment")
+            raise BusyError(f"{WAITING} sounds are waiting to be rendered; ask again in a moment")
         try:
             rendered = self.renderer.render(preset[None], note=note)
         finally:

@@ -26,7 +26,7 @@ from pyrosynth.live.page_state import POINT, PageState
 from pyrosynth.live.questions import locked, name_of, one_of, presets_of, question, question_of
 from pyrosynth.live.relatives import children, similar
 from pyrosynth.live.searching import GrowingSearch
-from pyrosynth.live.sounds import Sound
+from pyrosynth.live.sounds import BusyError, Sound
 
 PAGES = Path(__file__).parent / "page"
 FILES = {f"/{file.name}": file for file in sorted(PAGES.glob("*.*"))} | {"/": PAGES / "index.html"}
@@ -41,6 +41,7 @@ UPLOADS = 2  # sounds that are read at once
 MOST_HELD = 2 * LARGEST_FILE  # bytes of bodies that are on their way or wait, of all clients
 LEAST_BYTES = 2**18  # of a body, that come in the time for one
 UPLOAD_SECONDS = 600.0  # for a body, however fast it comes
+CROWDED = "too many sounds are on their way; try again in a moment"
 BUDGET, MOST_RENDERS = 256, 4096  # sounds that a search renders
 MOST_PRESETS = 4096  # of a bank
 FORMATS = "own", "json"  # of a preset: that of the synth, or one that any host can play
@@ -68,6 +69,7 @@ class Site:
         self.connections = Connections()
         self._state = json.dumps(self.page.state()).encode()
         self._reading, self._held = asyncio.Semaphore(UPLOADS), 0
+        self._coming: dict[asyncio.Timeout, int] = {}  # bytes held of the bodies on their way
 
     def app(self) -> web.Application:
         """Return the application."""
@@ -105,7 +107,8 @@ class Site:
         except web.HTTPException as error:
             response = _say(error.status, error.reason)
         except PyrosynthError as error:
-            response = _say(400, failure(error, f"{request.path} of {request.remote}"))
+            status = 503 if isinstance(error, BusyError) else 400
+            response = _say(status, failure(error, f"{request.path} of {request.remote}"))
         except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
             response = _say(400, f"a question that cannot be understood ({reason(error)})")
         except (ConnectionError, ClientError, web.RequestPayloadError):  # the page has gone
@@ -180,7 +183,8 @@ class Site:
             "locked": locked(asked),
         }  # fmt: skip
         content = await self._body(request, LARGEST_FILE)
-        held = self._hold(len(content))
+        held = len(content)
+        self._hold(held)
         try:
             async with self._reading:
                 if request.transport is None:  # who has waited here may have gone
@@ -249,42 +253,51 @@ class Site:
     ) -> dict[str, Any]:
         return question(await self._body(request, largest), keys)
 
-    def _hold(self, n: int) -> int:
-        """Count bytes that are kept, as long as there is room for them; return their number."""
-        if self._held + n > MOST_HELD:
-            raise web.HTTPServiceUnavailable(
-                reason="too many sounds are on their way; try again in a moment"
-            )
+    def _hold(self, n: int, body: asyncio.Timeout | None = None) -> None:
+        """Count bytes that are kept; of too many, the body that is longest on its way ends."""
+        while self._held + n > MOST_HELD:
+            oldest = next(iter(self._coming), None)
+            if oldest is None or oldest is body:
+                raise web.HTTPServiceUnavailable(reason=CROWDED)
+            self._held -= self._coming.pop(oldest)
+            oldest.reschedule(asyncio.get_running_loop().time())
         self._held += n
-        return n
+        if body is not None:
+            self._coming[body] += n
 
     async def _body(self, request: web.Request, largest: int) -> bytes:
         """Return what a request brings along, as long as it goes on coming."""
-        content, size, held = bytearray(), 0, 0
+        content, size = bytearray(), 0
         clock = asyncio.get_running_loop().time
-        ends = clock() + UPLOAD_SECONDS
+        ends, patience = clock() + UPLOAD_SECONDS, asyncio.timeout(BODY_SECONDS)
+        if counts := largest > LARGEST_QUESTION:  # small ones are few bytes
+            self._coming[patience] = 0
         try:
-            async with asyncio.timeout(BODY_SECONDS) as patience:
+            async with patience:
                 # It comes in pieces; what is too much is read too, so that the browser hears the
                 # answer.
                 async for piece in request.content.iter_chunked(2**16):
+                    if counts and patience not in self._coming:
+                        raise TimeoutError
                     if (size + len(piece)) // LEAST_BYTES > size // LEAST_BYTES:
                         patience.reschedule(min(clock() + BODY_SECONDS, ends))
                         self.connections.waits(request.transport, 2 * BODY_SECONDS)
                     size += len(piece)
                     if size <= largest:
                         content += piece
-                        if largest > LARGEST_QUESTION:  # small ones are few bytes
-                            held += self._hold(len(piece))
+                        if counts:
+                            self._hold(len(piece), patience)
                     elif size > 2 * LARGEST_FILE:
                         break
         except TimeoutError:
+            if counts and patience not in self._coming:
+                raise web.HTTPServiceUnavailable(reason=CROWDED) from None
             raise web.HTTPRequestTimeout(
                 reason=f"{size} bytes have come, too slowly; send {LEAST_BYTES >> 10} KiB or all "
                 f"of it in {BODY_SECONDS:g} s, and all in {UPLOAD_SECONDS:g} s"
             ) from None
         finally:
-            self._held -= held
+            self._held -= self._coming.pop(patience, 0)
         if size > largest:
             raise InputError(f"a request of more than {largest >> 10} KiB; send less")
         packed = request.headers.get("Content-Encoding", "identity")

@@ -372,7 +372,7 @@ class ParamSpace:
         Raises:
             InputError: A value is no finite number, or the last axis has the wrong size.
         """
-        array: NDArray[np.float64] = numbers("values", values, np.float64)
+        array: NDArray[np.float64] = numbers("values", values, np.float64, self.names)
         if array.shape[-1:] != (len(self),):
             n = counted(len(self), "parameter")
             raise InputError(f"values have shape {array.shape}; the last axis must hold {n}")

@@ -107,7 +107,7 @@ class Preset:
             InputError: They are no numbers, of another shape, or far outside their ranges.
         """
         require_type("parameters", space, ParamSpace, "a ParamSpace, such as synth.param_space")
-        array = numbers("values", values, np.float64)
+        array = numbers("values", values, np.float64, space.names)
         if array.shape != (len(space),):
             raise InputError(
                 f"values of shape {array.shape} for one preset; give "

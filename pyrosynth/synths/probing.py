@@ -47,7 +47,8 @@ def probe_isolation(
         InputError: ``synth`` is none, or there is no note or no row of values.
     """
     require_synth(synth)
-    notes, array = checked_notes(note), numbers("values", values, np.float64)
+    notes, names = checked_notes(note), synth.param_space.names
+    array = numbers("values", values, np.float64, names)
     if array.ndim != 2 or not array.size:
         raise InputError(f"values have shape {array.shape}; give (n, n_params), n at least 1")
     order = np.random.default_rng(checked_seed(seed)).permutation(len(array))

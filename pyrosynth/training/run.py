@@ -28,7 +28,7 @@ from pyrosynth.files import checked_path, read_json, require_kind, safe_name, wr
 from pyrosynth.modeling import Dims, Temperature, Variant, build, set_temperature
 from pyrosynth.report import notebook
 from pyrosynth.synths.params import ParamSpace
-from pyrosynth.training.state import History, read_tensors, write_tensors
+from pyrosynth.training.state import History, halved, read_tensors, write_tensors
 from pyrosynth.training.svi import find_device
 from pyrosynth.training.torch_modes import plain_torch
 from pyrosynth.training.zoo import load_copy, load_source, variant_source
@@ -160,7 +160,7 @@ class Run:
         Raises:
             InputError: They are no numbers, or of another shape.
         """
-        given = unit if isinstance(unit, Tensor) else numbers("unit values", unit, np.float32)
+        given = unit if isinstance(unit, Tensor) else np.float32(self.space.checked(unit))
         if given.shape[-1:] != (len(self.space),):
             shape = tuple(given.shape)
             raise InputError(f"unit values have shape {shape}; give (..., {len(self.space)})")
@@ -189,8 +189,9 @@ class Run:
         _require_same(folder, facts)
         write_bytes(folder / SOURCE, source.encode())
         tensors = {f"variant.{k}": t for k, t in variant.state_dict().items()}
-        if half:
-            tensors = {k: t.half() if t.is_floating_point() else t for k, t in tensors.items()}
+        if half:  # of what was learnt; buffers are constants, such as 1e-8
+            learnt = {f"variant.{name}" for name, _ in variant.named_parameters()}
+            tensors = {k: halved(t) if k in learnt else t for k, t in tensors.items()}
         write_tensors(folder / WEIGHTS, {**tensors, "mean": self.mean, "std": self.std}, {})
         # The weights, and the bank if it has been put beside them.
         names = SOURCE, *sorted(file.name for file in folder.glob("*.safetensors"))

@@ -267,6 +267,13 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) 
     write_bytes(path, safetensors.torch.save(whole, {"info": json.dumps(info)}))
 
 
+def halved(tensor: Tensor) -> Tensor:
+    """Round a tensor to 16 bits, unless its largest number is too large or too small for them."""
+    half = tensor.half()
+    kept = tensor.numel() == 0 or (half - tensor).abs().max() <= tensor.abs().max() / 1000
+    return half if kept else tensor
+
+
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], Any]:
     """Read what ``write_tensors`` wrote.
 
