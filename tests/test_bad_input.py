@@ -867,4 +867,6 @@ def test_bands_that_hear_nothing_are_refused_before_sounds_are_rendered(tmp_path
     assert "37 of the 256 bands hear nothing" in said
     assert "give a larger n_fft, a smaller n_mels" in said
     assert not (tmp_path / "data").exists()
+    (tmp_path / "data").mkdir()
+    assert main([*command, "--feature", "n_fft=512"]) == 2
     FeatureSpec(n_mels=128).require_full_bands()

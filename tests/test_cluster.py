@@ -295,6 +295,7 @@ def test_an_unreachable_scheduler_is_one_line_soon(address, tmp_path, capfd, mon
     lines = [line for line in capfd.readouterr().err.splitlines() if line]
     assert len(lines) == 1, lines
     assert f"no Dask scheduler answers at '{address}'" in lines[0]
+    assert not Path(out).exists()
 
 
 def test_processes_of_this_machine_and_a_cluster_exclude_each_other(tmp_path, capfd):

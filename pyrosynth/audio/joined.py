@@ -5,6 +5,8 @@ import mmap
 OGG, FIRST_PAGE = b"OggS\0", 2  # how each page of a stream begins; a flag of its first one
 TAGS = (b"Xing", b"Info")  # in the first frame of an MP3 file, with the size of its own
 HAS_FRAMES, HAS_BYTES = 1, 2  # flags of such a tag
+OLD_TAG = 128  # bytes of a tag at the end of an MP3 stream
+PADDING = 1024  # zeros that may come between two streams, at most
 SEARCHED = 4096  # bytes from the start of an MP3 stream, in which its tag is
 
 
@@ -40,7 +42,13 @@ def _chained(content: mmap.mmap) -> bool:
 def _behind(content: mmap.mmap) -> bool:
     """Whether another MP3 stream comes behind the bytes that the tag of the first one counts."""
     start = _tagged_size(content, 0)
-    return start is not None and _tagged_size(content, start) is not None
+    if start is None:
+        return False
+    if content[start : start + 3] == b"TAG":  # ID3v1, which comes behind a stream
+        start += OLD_TAG
+    behind = content[start : start + PADDING]
+    start += len(behind) - len(behind.lstrip(b"\0"))
+    return content[start : start + 3] == b"ID3" or _tagged_size(content, start) is not None
 
 
 def _tagged_size(content: mmap.mmap, start: int) -> int | None:

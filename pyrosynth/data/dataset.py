@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.note import Note
 from pyrosynth.data.augmentation import Prior
-from pyrosynth.data.location import is_claimed, is_remote, location
+from pyrosynth.data.location import is_claimed, location
 from pyrosynth.data.render import Job, Kept, build
 from pyrosynth.data.rows import Rows, existing
 from pyrosynth.data.splits import SPLITS
@@ -363,8 +363,6 @@ def render_dataset(
     require_type("note", note, (Note, type(None)), "a Note")
     require_type("features", features, (FeatureSpec, type(None)), "a FeatureSpec")
     place = location(out)
-    if features is not None and (is_remote(place) or not place.exists()):  # goes on as it began
-        features.require_full_bands()
     job = Job(
         synth,
         synth.param_space.select(synth.param_space.usual if params is None else params),

@@ -135,6 +135,8 @@ def build(
     augmented = integer("augmented", augmented, 0, MOST_PRESETS)
     chunk_rows = integer("chunk_rows", chunk_rows, 1, MOST_CHUNK_ROWS)
     seed = checked_seed(seed)
+    if not Store.exists(path):  # one that was begun goes on as it began
+        job.features.require_full_bands()
     human = job.human(presets)
     contract = job.contract(human, seed)
     n_rows = len(human) + augmented
@@ -144,7 +146,7 @@ def build(
             store = _held(Store(path), contract, augmented)
             if store.is_complete(n_rows) and _without_leaks(store):
                 return
-    with claimed(path, "render", METADATA):
+    with open_executor(workers, scheduler) as executor, claimed(path, "render", METADATA):
         if Store.exists(path):
             store = _held(Store(path, write=True), contract, augmented)
             store.clean()
@@ -152,8 +154,7 @@ def build(
             store.resize(n_rows)
         else:
             store = _create(job, path, contract, len(human), augmented, chunk_rows)
-        with open_executor(workers, scheduler) as executor:
-            _fill(job, store, human, n_rows, seed, executor)
+        _fill(job, store, human, n_rows, seed, executor)
 
 
 def _held(store: Store, contract: Mapping[str, Any], augmented: int) -> Store:
