@@ -741,6 +741,26 @@ def test_in_a_flood_the_next_turn_is_that_of_another_host(quiet, clock):
     other.socket.close()
 
 
+def test_programs_that_open_a_port_for_each_message_take_nothing_from_others(quiet, clock):
+    ping, program = write("/ping", []), ("127.0.0.1", 5000)
+    for _ in range(20):
+        quiet.receive(ping, program)
+    for number in range(300):
+        quiet.receive(ping, ("127.0.0.1", 10_000 + number))
+    host = quiet.hosts["127.0.0.1"]
+    while host.turns:
+        if not quiet.step():
+            clock.sleep(0.002)
+    assert (quiet.counts["answered"], quiet.counts["flooding"]) == (320, 0)
+    quiet.receive(ping, ("127.0.0.1", 20_000))
+    assert len(host.ports) <= osc.PORTS  # those at which nothing waits are forgotten
+    for number in range(osc.MOST_PORTS + 5):
+        for _ in range(osc.QUEUED * osc.PORTS // osc.MOST_PORTS):
+            quiet.receive(ping, ("127.0.0.1", 30_000 + number))
+    assert sum(len(port.datagrams) for port in host.ports.values()) <= osc.QUEUED * osc.PORTS
+    assert quiet.counts["flooding"] >= 5
+
+
 def test_a_host_has_half_of_the_time_at_most(quiet, clock):
     message = write("/decode", ["brightness", 1.0])
 

@@ -31,7 +31,8 @@ LARGEST = 8192  # bytes of a datagram
 DRAINED = 256  # datagrams taken from the socket at once
 SHARE = 0.8  # of the server's time, for all hosts
 HOSTS, PORTS = 64, 64  # that are remembered, and of each; the one silent longest goes first
-QUEUED = 128  # datagrams of a port that wait
+MOST_PORTS = 1024  # of a host at which something waits
+QUEUED = 128  # datagrams of a port that wait; fewer if more than PORTS share the room
 ENDING_SECONDS = 5.0  # for what is being worked on when the server ends
 PENDING = {"work": 8, "notes": 64}  # slow messages of a lane that may wait; of one host half
 SILENT_SECONDS = 10.0  # after which a host may be forgotten for another
@@ -133,14 +134,16 @@ class OscServer:
             return
         host = self._host(address[0])
         port = self._port(host, address)
+        room = QUEUED * PORTS // max(PORTS, len(host.ports))
         if len(data) > LARGEST:
             self.counts["oversized"] += 1
             said = f"{counted(len(data), 'byte')}; send at most {LARGEST}"
             self._complain(host, address, "", said)
-        elif len(port.datagrams) >= QUEUED:
+        elif port is None or len(port.datagrams) >= room:
             self.counts["flooding"] += 1
             if host.may_hear():
-                text = f"too many messages: {QUEUED} wait for an answer; send fewer a second"
+                many = room if port else MOST_PORTS
+                text = f"too many messages: {many} wait for an answer; send fewer a second"
                 self._complain(host, address, "", text)
         else:
             port.datagrams.append((time.monotonic(), data))
@@ -285,15 +288,16 @@ class OscServer:
         self.hosts.move_to_end(name)
         return self.hosts[name]
 
-    def _port(self, host: Host, address: Address) -> Port:
+    def _port(self, host: Host, address: Address) -> Port | None:
+        """Return a port of a host; None if it is new and something waits at too many others."""
         number = address[1]
         if number not in host.ports:
+            idle = [n for n, port in host.ports.items() if not port.waits]
+            for gone in idle[: max(0, len(host.ports) - PORTS + 1)]:
+                del host.ports[gone]
+            if len(host.ports) >= MOST_PORTS:
+                return None
             host.ports[number] = Port(address)
-            while len(host.ports) > PORTS:
-                _, gone = host.ports.popitem(last=False)
-                if gone in host.turns:
-                    self.counts["flooding"] += len(gone.datagrams)
-                    host.turns.remove(gone)
         host.ports.move_to_end(number)
         return host.ports[number]
 

@@ -52,6 +52,11 @@ class Port:
         self.messages: deque[Part] = deque()  # of the datagram worked on
         self.bundles: deque[bytes] = deque(maxlen=REMEMBERED)  # digests of those with a time tag
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is anything to answer."""
+        return bool(self.datagrams or self.messages)
+
 
 class Host:
     """A machine that sends messages: its session, its ports, and its share of the time."""
