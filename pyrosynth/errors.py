@@ -243,6 +243,8 @@ def numbers(what: str, values: Any, dtype: Any = None, names: Sequence[str] = ()
     import numpy as np
 
     given = values.detach().cpu() if hasattr(values, "cpu") else values  # files detach, too
+    if str(getattr(given, "dtype", "")) == "torch.bfloat16":  # which NumPy does not have
+        given = given.float()
     parts = [*_parts(given)]
     if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
         raise InputError(

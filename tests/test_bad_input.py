@@ -331,6 +331,7 @@ def test_what_is_no_sound_is_told_before_anything_is_loaded(refused, here, tmp_p
         (f"{here}/go*.wav", f"is a pattern in quotes, and no file; write {here}/go*.wav"),
         (tmp_path / "my sounds", f"such as all of one kind: '{tmp_path / 'my sounds'}'/*.wav"),
         ("https://example.com/a.wav", "'https://example.com/a.wav' is a URL; download the sound"),
+        ("file:///home/my%20flute.wav", "a URL; give the path, '/home/my flute.wav'"),
     ):
         assert message in refused("infer", "none", given, "--out", tmp_path / "out")
 

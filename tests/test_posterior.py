@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
+import torch
 from small import small_run
 
 from pyrosynth.audio.io import save_audio
@@ -129,6 +130,16 @@ def test_a_model_that_gives_no_numbers_is_named_not_the_preset(fitted, target, m
     monkeypatch.setattr(posterior.variant, "mean_v", mean_v)
     with pytest.raises(RunError, match="the model of the run gives presets with numbers that are"):
         posterior.mean(target)
+
+
+def test_tensors_of_any_real_type_are_taken(fitted, target):
+    _, posterior = fitted
+    unit = torch.full((2, len(posterior.run.space)), 0.4)
+    expected = posterior.predict_unit(unit)
+    assert torch.equal(posterior.predict_unit(unit.double()), expected)
+    assert torch.allclose(posterior.predict_unit(unit.bfloat16()), expected, atol=0.1)
+    x = torch.from_numpy(target).bfloat16()
+    assert np.array_equal(posterior.sample(x, 2).v, posterior.sample(x.float(), 2).v)
 
 
 def test_features_of_another_length_are_refused(fitted):

@@ -5,6 +5,7 @@ import os
 import shlex
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import unquote
 
 from pyrosynth.errors import InputError, not_opened, reading
 from pyrosynth.files import URL, checked_path, with_home
@@ -32,6 +33,8 @@ def no_sound(file: str | os.PathLike[str]) -> str:
     if os.path.isdir(path):
         within = shlex.quote(path.rstrip("/") or "/")
         return f"'{path}' is a folder; name sound files, such as all of one kind: {within}/*.wav"
+    if path.lower().startswith("file://"):
+        return f"'{path}' is a URL; give the path, '{unquote(path[7:])}'"
     if URL.match(path):
         return f"'{path}' is a URL; download the sound, and give the path of the file"
     try:

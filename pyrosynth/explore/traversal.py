@@ -5,6 +5,7 @@ presets or the axis of a tag, and keeps all other coordinates of its center. As 
 parameter values it serves a macro knob of a host, which turns many parameters at once.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -207,7 +208,9 @@ def _rendered(
         assert others.audio is not None
         around = describe(others.audio, spec)
         around[others.failed] = np.nan
-        low, high = np.nanquantile(around.reshape(draws, len(position), -1), BAND, axis=0)
+        with warnings.catch_warnings():  # a position at which every draw failed has no interval
+            warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+            low, high = np.nanquantile(around.reshape(draws, len(position), -1), BAND, axis=0)
     descriptors[rendered.failed] = np.nan
     return {
         **{key: (dims, array[1:]) for key, (dims, array) in sounds.items()},

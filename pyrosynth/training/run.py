@@ -164,7 +164,7 @@ class Run:
         if given.shape[-1:] != (len(self.space),):
             shape = tuple(given.shape)
             raise InputError(f"unit values have shape {shape}; give (..., {len(self.space)})")
-        return torch.as_tensor(given).to(self.mean.device)
+        return torch.as_tensor(given).to(self.mean)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the source of the variant, not its name: another process has not loaded it."""
