@@ -36,6 +36,16 @@ def test_presets_of_files_are_gathered_once(tmp_path):
     assert [p.name for p in found.presets] == ["loud", "loud too", "silent", "again"]
     assert found.silent.tolist() == [False, False, True, False]
     assert list(found.skipped) == [str(tmp_path / "notes.txt")]
+    assert found.failed == []
+    bad = [Preset("boom", {"Boom": 15.0}), Preset("odd", {"Fragile": 2.0})]
+    for preset in bad:
+        preset.save(tmp_path / "bad" / f"{preset.name}.json", "trap")
+    worse = gather(trap, [tmp_path / "bad"], workers=1, progress=False)
+    assert worse.silent.tolist() == [True, True]
+    assert [line.partition(", at which the synth ")[::2] for line in worse.failed] == [
+        ("the sound of 'boom'", "crashed; it is marked as silent"),
+        ("the sound of 'odd'", "gave no numbers; it is marked as silent"),
+    ]
     found.save(tmp_path / "bank.json", "trap")
     again = read_presets(trap, tmp_path / "bank.json")
     assert [p.values for p in again] == [p.values for p in found.presets]

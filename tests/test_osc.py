@@ -383,6 +383,7 @@ def test_a_note_to_whose_file_a_sampler_has_added_something_stays(live, tmp_path
     first.write_bytes(edited := first.read_bytes() + chunk)
     session.answer("/note", [61, 100, 0.1])
     session.answer("/note", [62, 100, 0.1])
+    assert session.answer("/note", [60, 100, 0.1])[0][1][-1] == str(first)
     assert first.read_bytes() == edited
 
 

@@ -64,7 +64,8 @@ class Gathered:
         silent: Which have no sound, or fail, shape (n,).
         sources: Number of presets of each source, before equal ones were left out.
         skipped: Files in folders that hold no presets of the synth, and why.
-        failed: What is wrong with single presets, and with files that were named.
+        failed: What is wrong with single presets, such as that the synth crashes at them, and with
+            files that were named.
     """
 
     presets: list[Preset]
@@ -165,7 +166,13 @@ def gather(
     if presets:
         with Renderer(synth, NOTE, SAMPLE_RATE, workers=workers, keep_audio=False) as renderer:
             values = preset_array(presets, synth.param_space)
-            silent = renderer.render(values, "listen" if progress else None).reason != ""
+            heard = renderer.render(values, "listen" if progress else None)
+        silent = heard.reason != ""
+        failed += [
+            f"the sound of '{presets[i].name}', at which the synth {heard.fate(i)}; it is marked "
+            "as silent"
+            for i in map(int, np.flatnonzero(heard.failed))
+        ]
     return Gathered(presets, silent, sources, skipped, failed)
 
 

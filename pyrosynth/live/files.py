@@ -131,7 +131,7 @@ class SessionFiles:
         notes.move_to_end(file)
         while len(notes) > NOTES:
             oldest, _ = notes.popitem(last=False)
-            if _is_note(oldest):
+            if _is_note(oldest, untouched=True):
                 oldest.unlink(missing_ok=True)
         return file
 
@@ -189,8 +189,8 @@ def _written_before(folder: Path) -> OrderedDict[Path, None]:
     return OrderedDict.fromkeys(sorted(files, key=lambda file: file.lstat().st_mtime))
 
 
-def _is_note(file: Path) -> bool:
-    """Whether a file is the sound of a note, as it was written."""
+def _is_note(file: Path, untouched: bool = False) -> bool:
+    """Whether a file holds the sound of a note, and nothing else if it is to be untouched."""
     import soundfile
 
     named = NOTE.fullmatch(file.name)
@@ -200,7 +200,7 @@ def _is_note(file: Path) -> bool:
         sound, rate = soundfile.read(file, dtype="float32")
         # What a sampler has added, such as loop points, is somebody's work.
         plain = file.stat().st_size <= len(wav_bytes(sound, rate, "FLOAT"))
-        return plain and _digest(sound.tobytes()) == named[1]
+        return (plain or not untouched) and _digest(sound.tobytes()) == named[1]
     except (OSError, soundfile.LibsndfileError):
         return False
 
