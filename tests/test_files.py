@@ -38,6 +38,15 @@ def test_a_file_is_replaced_at_the_end_or_not_at_all(tmp_path):
     assert len(list(file.parent.iterdir())) == 1
 
 
+def test_a_pipe_or_a_device_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link"):
+        with pytest.raises(InputError, match=f"'{path}' is a device or a pipe"):
+            files.write_bytes(path, b"1")
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_a_symbolic_link_stays_one(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "there" / "a.txt")

@@ -187,6 +187,10 @@ def test_a_preset_is_finite_numbers_within_their_ranges(live):
     params = live.posterior.run.full_space
     rounded = live.checked(params.maximum + 0.001 * (params.maximum - params.minimum))
     np.testing.assert_array_equal(rounded, params.maximum)
+    settings = params.discrete & (params.maximum - params.minimum >= 1)
+    between = live.checked(np.where(settings, params.minimum + 0.4, params.defaults))
+    assert settings.any()
+    np.testing.assert_array_equal(between[settings], params.minimum[settings])
     defaults, first = params.defaults.tolist(), f"parameter '{params.names[0]}'"
     for bad, says in (
         ([1.0], r"values have shape \(1,\); the last axis must hold"),

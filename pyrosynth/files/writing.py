@@ -75,6 +75,8 @@ def atomic(path: str | Path, *, replace: bool = True, alone: bool = False) -> It
     if not replace and target.exists():
         raise InputError(taken)
     with writing(target):
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            raise InputError(f"'{path}' is a device or a pipe, which is not replaced; name a file")
         _require_in_place(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_parts(target)

@@ -142,14 +142,15 @@ class Live:
         return point
 
     def checked(self, values: ArrayLike) -> Float:
-        """Check numbers that should be a preset; what rounding has left outside comes back.
+        """Check numbers that should be a preset; they come back to their ranges and settings.
 
         Raises:
             InputError: They are too few or too many, no finite numbers, or far outside the
                 parameters' ranges.
         """
         params = self.posterior.run.full_space
-        return np.clip(checked_values(values, params, 1), params.minimum, params.maximum)
+        inside = np.clip(checked_values(values, params, 1), params.minimum, params.maximum)
+        return np.where(params.discrete, params.from_unit(params.to_unit(inside)), inside)
 
     def known(self, number: int) -> Float:
         """Return the values of a known preset by its number, from 0 on, shape (n_params,)."""
