@@ -123,6 +123,7 @@ SHAPES = {"wavetables": [], "lfos": [], "modulations": [], "sample": {}}
         ('{"settings": 1}', "no preset of Vital, it has no settings"),
         (damaged({**SHAPES, "wavetables": 3}), "damaged, it has no wavetables"),
         (damaged({**SHAPES, "volume": "loud"}), "control 'volume' 'loud': give a number"),
+        (damaged({**SHAPES, "volume": [1, 2]}), r"control 'volume' \[1, 2\]: give a number"),
         (damaged({**SHAPES, "volume": float("nan")}), "control 'volume' nan: give a number"),
         (damaged(SHAPES).replace("1.5.5", "2.0.1"), "is of Vital 2.0.1, newer than what is read"),
     ],

@@ -155,7 +155,7 @@ def vital_preset(data: Any, path: str | Path) -> VitalPreset:
     for name, shape in SHAPES.items():
         if not isinstance(settings.get(name), shape):
             raise InputError(f"'{path}' is damaged, it has no {name}; {ADVICE}")
-    shapes = {k: v for k, v in settings.items() if isinstance(v, list | dict)}
+    shapes = {k: v for k, v in settings.items() if _is_shape(v)}
     values = {
         name: number(f"'{path}': control '{name}'", value)
         for name, value in settings.items()
@@ -163,6 +163,12 @@ def vital_preset(data: Any, path: str | Path) -> VitalPreset:
     }
     name = data.get("preset_name") or Path(path).stem
     return VitalPreset(str(name), {**data, "settings": shapes}, values)
+
+
+def _is_shape(value: Any) -> bool:
+    """Whether a value describes something, such as wavetables, and is not that of a control."""
+    several = isinstance(value, list) and not any(isinstance(one, int | float) for one in value)
+    return several or isinstance(value, dict)
 
 
 def write_vital(
