@@ -132,6 +132,7 @@ def test_uses_that_are_asked_for_are_kept(described, tmp_path):
             '"Brightness" "kind"',
             "line 7, column 25: .* a comma between",
         ),
+        ("{", "// mine\n{", "line 1, column 1: '// mine' cannot begin it; .* no comments"),
         ('"maximum": 16', '"maximum": 0', "line 12: parameter 'MIDI Channel': range 1"),
         ('"use": "learn"', '"use": "lern"', "line 6: unknown use of 'Level' 'lern'"),
         ('"maximum": 16', '"maximun": 16', "line 12: unknown key 'maximun'"),

@@ -234,14 +234,17 @@ def test_a_preset_that_no_control_tells_from_another_is_said(bank, tmp_path, cap
         content["settings"]["wavetables"][0]["name"] = table
         text = json.dumps({**content, "preset_name": name.split()[0]})
         (tmp_path / f"{name}.vital").write_text(text)
+    other = {**content, "preset_name": "three", "author": "somebody", "comments": "mine"}
+    content["settings"]["wavetables"][0]["name"] = "Saw"
+    (tmp_path / "one_more.vital").write_text(json.dumps(other))
     vital = synths.load_synth("vital", bank=tmp_path)
-    assert [preset.name for preset in vital.presets()] == ["one"]
+    assert [preset.name for preset in vital.presets()] == ["one", "three"]
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
     assert all("'two' has the controls of 'one'; what tells them apart" in line for line in lines)
     shutil.copyfile(tmp_path / "one.vital", tmp_path / "copy.vital")
     vital = synths.load_synth("vital", bank=tmp_path)
-    assert [preset.name for preset in vital.presets()] == ["one", "one"]
+    assert [preset.name for preset in vital.presets()] == ["one", "one", "three"]
 
 
 @pytest.mark.parametrize("version", ["²", "1" * 5000, "x", "1.0.8"])

@@ -229,7 +229,8 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     except json.JSONDecodeError as error:
         near = error.doc[error.pos : error.pos + 20].partition("\n")[0].strip()
         before = error.doc[: error.pos].rstrip()[-1:]
-        said = f"'{near}' cannot follow '{before}'" if near and before else "it ends too soon"
+        follows = f"follow '{before}'" if before else "begin it"
+        said = f"'{near}' cannot {follows}" if near else "it ends too soon"
         raise InputError(
             f"'{path}', line {error.lineno}, column {error.colno}: {said}; JSON has a comma "
             "between two entries, none after the last, straight quotes, and no comments; put it "

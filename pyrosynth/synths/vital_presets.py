@@ -55,8 +55,13 @@ class VitalPreset:
             values: Value of each control.
             name: What the preset is called.
         """
-        settings = {**self.values, **values, **self.content["settings"]}
+        settings = {**self.settings, **values}
         return json.dumps({**self.content, "preset_name": name, "settings": settings})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that makes its sound, controls and what no control holds."""
+        return {**self.values, **self.content["settings"]}
 
 
 def is_bank(path: str | Path) -> bool:
@@ -192,8 +197,8 @@ kept_vital = functools.lru_cache(maxsize=KEPT)(read_vital)
 
 
 def unlike(one: Source, other: Source) -> str:
-    """Say that a preset differs from another of equal controls; empty if it is a copy."""
-    if one == other or kept_vital(*one).text({}) == kept_vital(*other).text({}):
+    """Say that a preset sounds unlike another of equal controls; empty if it is the same."""
+    if one == other or kept_vital(*one).settings == kept_vital(*other).settings:
         return ""
     return (
         f"'{one[0]}': '{kept_vital(*one).name}' has the controls of '{kept_vital(*other).name}'; "
