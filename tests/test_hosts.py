@@ -456,7 +456,7 @@ def test_a_damaged_description_costs_only_its_own_instrument(tmp_path, monkeypat
     text = file.read_bytes()
     for damage, said in (
         (lambda: file.write_bytes(text[: len(text) // 2]), r"'.*DX10.ttl'.* line \d+"),
-        (file.mkdir, "'.*DX10.ttl' .it is no regular file.; install the plugin again"),
+        (file.mkdir, "'.*DX10.ttl' .it is a folder.; install the plugin again"),
         (lambda: file.symlink_to("nowhere"), "'.*DX10.ttl' .No such file or directory."),
         (lambda: None, "mda.lv2' tells no ports of .*DX10 and lacks DX10.ttl; install it again"),
     ):
@@ -476,7 +476,7 @@ def test_a_bundle_that_cannot_be_read_costs_only_itself(tmp_path, monkeypatch, c
     bundle = shutil.copytree(MDA, tmp_path / "lv2" / "mda.lv2")
     monkeypatch.setenv("LV2_PATH", str(tmp_path / "lv2"))
     for damage, why in (
-        (manifest.mkdir, "it is no regular file"),
+        (manifest.mkdir, "it is a folder"),
         (lambda: os.mkfifo(manifest), "it is no regular file"),
         (lambda: manifest.symlink_to("nowhere"), "No such file or directory"),
     ):

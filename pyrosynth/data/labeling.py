@@ -6,6 +6,7 @@ preset; `pyrosynth.audio.descriptors` has finer ones, for those that have audio.
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -15,6 +16,7 @@ from pyrosynth.data.dataset import Dataset, require_dataset
 from pyrosynth.data.tags import Tag, TagTable, labelled
 from pyrosynth.errors import DataError
 
+DENIED_BY = {"no", "not", "non", "never", "hardly", "without"}  # "Not Bright" is not bright
 DESCRIBED = (
     Tag("loudness", ("quiet", "medium", "loud")),
     Tag("brightness", ("dark", "medium", "bright")),
@@ -129,5 +131,6 @@ SOURCES: Mapping[str, Callable[[Dataset], TagTable]] = {
 
 
 def _words(name: str) -> list[str]:
-    """Split a name such as ``DarkPad2`` into lower-case words."""
-    return [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+    """Split a name such as ``DarkPad2`` into lower-case words, without those that are denied."""
+    words = [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+    return [word for before, word in pairwise(["", *words]) if before not in DENIED_BY]

@@ -135,8 +135,9 @@ def regular_file(path: str | Path) -> Path:
     Raises:
         OSError, ValueError: It is not there, or no regular file.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError("it is no regular file")
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        raise ValueError("it is a folder" if stat.S_ISDIR(mode) else "it is no regular file")
     return Path(path)
 
 

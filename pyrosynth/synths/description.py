@@ -241,8 +241,8 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
         raise InputError(f"cannot read the synth '{path}' ({reason})") from error
     if not isinstance(data, dict) or "format" not in data:
         raise InputError(
-            f"'{path}' is no description of a synth; give one that `pyrosynth describe SYNTH "
-            "--out synth.json` writes, or another --out"
+            f"'{path}' is no description of a synth; name another file, such as one that "
+            "`pyrosynth describe SYNTH --out synth.json` writes"
         )
     if data["format"] != FORMAT or data["format"] is True:
         raise InputError(

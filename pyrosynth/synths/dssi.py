@@ -56,7 +56,7 @@ def probe(path: str | os.PathLike[str], seconds: float) -> list[dict[str, Any]]:
     file = resolved(path)
     if not is_there(file):
         raise SynthError(f"no plugin '{path}'; give the path of a plugin, such as a .so")
-    with reading(SynthError, f"cannot read plugin '{path}'", "give one that you may read"):
+    with reading(SynthError, f"cannot read plugin '{path}'", "give a file that you may read"):
         regular_file(file)
     with Scratch() as scratch:
         home = scratch.path / "home"
