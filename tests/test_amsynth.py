@@ -107,6 +107,13 @@ def test_of_a_bank_only_the_bad_preset_is_bad(amsynth, tmp_path):
     assert isinstance(second, InputError)
     assert f"line {at + 1}: " in str(second)
     assert "of preset 'sound 1' does not set a control to a number; mend it" in str(second)
+    (tmp_path / "cut.bank").write_text(
+        "\n".join(lines[: lines.index("<preset> <name> sound 2") + 9])
+    )
+    *others, cut = amsynth.read_each(tmp_path / "cut.bank")
+    assert others[0].values == good[0].values
+    assert len(others) == 2
+    assert "is cut off" in str(cut)
 
 
 @pytest.mark.plugin

@@ -257,6 +257,18 @@ def test_a_fit_with_other_options_is_kept_and_costs_its_row(result, given):
     pd.testing.assert_frame_equal(restored.table, result.table)
 
 
+def test_a_damaged_fit_is_named_and_the_others_stay(result, given):
+    dataset, options, out = given
+    file = out / "runs" / "mine-0" / "weights.safetensors"
+    content = file.read_bytes()
+    file.unlink()
+    failures = compare(dataset, out, **options).failures
+    assert list(failures) == ["mine-0"]
+    assert f"delete '{file.parent}' and call the same again" in failures["mine-0"]
+    file.write_bytes(content)
+    pd.testing.assert_frame_equal(compare(dataset, out, **options).table, result.table)
+
+
 def test_anew_takes_nothing_from_another_dataset(given, tmp_path):
     dataset, options, _ = given
     with claim(tmp_path, "compare"):

@@ -219,6 +219,15 @@ def test_evolution_uses_its_budget_and_repeats(budget):
         assert runs[0].match().lsd[0] < 0.05 * runs[0].lsd[0]
 
 
+def test_evolution_searches_a_single_control():
+    pool = Pool(sound(np.array([0.3, 0.8, 0.45, 0.6, 1.0])), SPACE, LEARNT, LinearSynth())
+    pool.add([[0.9, 0.8, 0.45, 0.6, 1.0]], "posterior")
+    evolve(pool, pool.unit[0], np.array([0.2, 0.0, 0.0, 0.0, 0.0]), 80, seed=3)
+    assert len(pool) == 81
+    assert (pool.unit[:, 1:] == pool.unit[0, 1:]).all()
+    assert pool.match().lsd[0] < 0.05 * pool.lsd[0]
+
+
 def test_evolution_leaves_numpys_own_generator_alone(pool):
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     pool.add([[0.6, 0.6, 0.6, 0.6, 1.0]], "posterior")

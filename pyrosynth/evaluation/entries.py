@@ -16,6 +16,7 @@ from pyrosynth.modeling import Variant, with_recipe
 from pyrosynth.training import zoo
 from pyrosynth.training.arguments import new_variant, require_hyperparameter, shape_of
 from pyrosynth.training.fit import fit
+from pyrosynth.training.run import AGAIN
 
 ONE_AT_A_TIME = threading.Lock()  # in a process: Pyro's effect handlers are those of all threads
 
@@ -188,12 +189,17 @@ class Fitting:
     def __call__(self, wanted: tuple[ModelEntry, int]) -> Failure | None:
         """Fit it; return why that failed, or None."""
         entry, seed = wanted
+        folder = self.folder / f"{entry.name}-{seed}"
         with ONE_AT_A_TIME:
-            return attempt(
+            failure = attempt(
                 lambda: fit(
-                    entry.model, self.dataset, self.folder / f"{entry.name}-{seed}",
+                    entry.model, self.dataset, folder,
                     tags=self.tags if entry.uses_tags else None, options=entry.options, seed=seed,
                     device=self.device, threads=self.threads, bank=self.bank, force=self.force,
                     progress=self.progress, **self.training,
                 )
             )  # fmt: skip
+        if failure is None:
+            return None
+        one = f"delete '{folder}' and call the same again"  # --force would begin all of them anew
+        return failure._replace(reason=failure.reason.replace(AGAIN, one))

@@ -102,7 +102,7 @@ def evolve(
         strategies"; package ``cma``.
     """
     free = np.flatnonzero(spread > 0)
-    if budget < 1 or len(free) < 2:  # the strategy is not defined on a line
+    if budget < 1 or not len(free):
         return
     rng = np.random.default_rng(seed)
     if budget < population:  # too few to learn from: what its first generation would be
@@ -110,17 +110,18 @@ def evolve(
         return
     import cma
 
+    searched = free if len(free) > 1 else np.repeat(free, 2)  # it is not defined on a line
     options = {
-        "bounds": [0, 1], "popsize": population, "CMA_stds": spread[free], "verbose": -9,
+        "bounds": [0, 1], "popsize": population, "CMA_stds": spread[searched], "verbose": -9,
         # Its own seed would be numpy's global one.
         "seed": np.nan, "randn": lambda *size: rng.standard_normal(size),
     }  # fmt: skip
-    strategy = cma.CMAEvolutionStrategy(np.clip(start[free], 0.0, 1.0), 1.0, options)
+    strategy = cma.CMAEvolutionStrategy(np.clip(start[searched], 0.0, 1.0), 1.0, options)
     end = len(pool) + budget
     while (left := end - len(pool)) > 0 and not strategy.stop():
         asked = strategy.ask()
         unit = np.tile(start, (min(left, len(asked)), 1))
-        unit[:, free] = asked[: len(unit)]
+        unit[:, searched] = asked[: len(unit)]
         answer = pool.add(unit, "cma")
         if len(answer) == len(asked):
             strategy.tell(asked, np.minimum(answer, FAILED).tolist())

@@ -278,9 +278,12 @@ def _read_each(path: str | os.PathLike[str]) -> list[Preset | InputError]:
                 values[name] = value
     last = next(line.strip() for line in reversed(lines) if line.strip())
     if lines[0].strip() == BANK_HEADER and last != BANK_END:
-        raise InputError(
+        error = InputError(
             f"'{path}' is cut off: its last line is '{last[:60]}', not '{BANK_END}'; copy it again"
         )
+        if len(presets) < 2:
+            raise error
+        presets[-1] = error  # the last one may lack controls; those before it are whole
     return presets
 
 
