@@ -107,6 +107,12 @@ def test_completing_a_part_adds_the_defaults_of_the_rest():
     assert full.tolist() == [[[1.0, 0.0, 2.0, 0.0], [0.5, 0.0, 0.0, 0.0]]]
 
 
+def test_a_name_that_ends_in_a_blank_is_one():
+    space = ParamSpace((Param("bright "), Param("dark")))
+    for which in (("bright ",), ["bright ", "dark"], "bright ,dark", "bright , dark"):
+        assert space.select(which).names[0] == "bright "
+
+
 def test_columns_in_another_order_than_the_controls_are_refused():
     table = pd.DataFrame(random_values(3), columns=SPACE.names)
     other = table[sorted(SPACE.names)]

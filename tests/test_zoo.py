@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from pyrosynth.errors import InputError
+from pyrosynth.errors import InputError, RunError
 from pyrosynth.modeling import Dims, Variant
 from pyrosynth.training import zoo
 
@@ -110,6 +110,21 @@ def test_missing_file(tmp_path):
         zoo.load_model(str(tmp_path / "mine.txt"))
     with pytest.raises(InputError, match="no variant file"):
         zoo.load_model(tmp_path / "none.py")
+
+
+def test_a_file_that_reads_another_beside_it_is_refused_before_it_is_fitted(tmp_path):
+    (tmp_path / "basis.txt").write_text("1")
+    for place, alone in (("Path(__file__).parent", False), (repr(str(tmp_path)), True)):
+        own = tmp_path / f"own{alone}.py"
+        read = f'from pathlib import Path\nBASIS = (Path({place}) / "basis.txt").read_text()'
+        where = "" if alone else "# of __file__\n"
+        own.write_text(f"{zoo.source('mlp')}\n{where}{read}\n")
+        variant = zoo.load_model(own)
+        if alone:
+            assert zoo.variant_source(variant) == own.read_text()
+            continue
+        with pytest.raises(RunError, match=r"own.*py' cannot be run .*\(FileNotFoundError.*basis"):
+            zoo.variant_source(variant)
 
 
 def test_wheel_layout(tmp_path, monkeypatch):

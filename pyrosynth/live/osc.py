@@ -218,7 +218,7 @@ class OscServer:
         elif self._slow[lane := known.lane] >= PENDING[lane] or (
             host.slow[lane] >= PENDING[lane] // 2
         ):
-            text = f"{max(host.slow[lane], 1)} slow messages are waiting; ask again later"
+            text = f"{counted(self._slow[lane], 'slow message')} wait; ask again later"
             self._complain(host, sender, address, text)
         else:
             session = copy(host.session)  # as it is now, whatever is sent meanwhile

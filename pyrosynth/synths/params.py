@@ -311,7 +311,7 @@ class ParamSpace:
         if isinstance(which, str):
             which = self.selections.get(which) or tuple(which.split(","))
         require_type("a selection of parameters", which, Iterable, "its name, or a list of names")
-        names = [str(name).strip() for name in which]
+        names = [n if n in self.names else n.strip() for n in map(str, which)]  # "a, b"
         if "" in names:
             raise InputError(
                 f"a name is empty in {','.join(names)!r}; take out a comma, or name it"
