@@ -601,3 +601,20 @@ def test_a_synth_whose_file_is_replaced_ends_the_work_before_a_mix_is_written(
         with pytest.raises(SynthError, match="was changed while it was played"):
             list(stream)
     assert written == [0]
+
+
+def test_a_plugin_that_plays_in_one_process_only_loses_no_sound(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("ALONE_LOCK", str(tmp_path / "lock"))
+    synth = synths.load_synth("alone_synth:AloneSynth")
+    values = np.linspace(0.1, 1, 100)[:, None]
+    with Renderer(synth, NOTE, RATE, workers=2) as renderer:
+        rendered = [
+            renderer.render(values[:2]),
+            renderer.render(values),
+            *(dict(renderer.stream(enumerate([values]))).values()),
+        ]
+    for one in rendered:
+        assert not one.failed.any()
+        assert one.audio[one.reason == ""].any(1).all()
+    (line,) = caplog.messages
+    assert "alone gives no sound in a process beside another" in line

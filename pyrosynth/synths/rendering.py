@@ -4,6 +4,7 @@ The same values give the same bytes whatever was rendered before, in any order, 
 workers, if the synth's isolation is exact; `probe_isolation` finds out.
 """
 
+import logging
 import os
 import pickle
 import sys
@@ -20,9 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.note import Note, require_note
-from pyrosynth.errors import InputError, SynthError, integer, number
-
-from pyrosynth.errors import require_type, shown  # isort: skip
+from pyrosynth.errors import InputError, SynthError, integer, number, require_type, shown
 from pyrosynth.synths import Synth
 from pyrosynth.synths.base import LONGEST_SECONDS, require_synth
 from pyrosynth.synths.presets import checked_values
@@ -40,7 +39,9 @@ from pyrosynth.synths.worker_process import (
     require_same_synth,
 )
 
+log = logging.getLogger(__name__)
 MOST_WORKERS = 1024
+LOST = 2  # sounds after which a worker that has given none hands its work to another
 LOOKS = 8  # how often the parent looks at a worker in the time allowed for a sound
 LOOK_SECONDS = 0.25  # between two looks, at most
 FATES = {"crashed": "crashed", "timed out": "hung", "not finite": "gave no numbers"}
@@ -167,6 +168,8 @@ class Renderer:
         # A notebook drops a renderer where a cell is run again. At exit the guard does it.
         self._end = weakref.finalize(self, close_all, self.workers, self._scratch, os.getpid())
         self._end.atexit = False
+        self._playing: set[Worker] = set()  # those that have given a sound
+        self._resting: set[Worker] = set()  # those that give none beside another
         self._rendering, self._working = RLock(), Lock()
         self._closed, self._process = False, os.getpid()
 
@@ -285,26 +288,61 @@ class Renderer:
                 "or open another renderer"
             )
         waiting = iter(batches)
+        again: list[tuple[Any, NDArray[np.float64]]] = []  # what a worker has to do for another
+        tried: dict[Any, tuple[Worker, NDArray[np.intp]]] = {}  # by their keys, what who has lost
         try:
             while True:
                 if self._stopped:
                     raise SynthError("nothing is rendered any more, as the program is ending")
                 for depth in range(1, SLOTS + 1):
                     for worker in self.workers:
-                        if worker.n_batches < depth and (batch := next(waiting, None)) is not None:
-                            worker.give(*batch, note)
+                        if worker.n_batches >= depth or worker in self._resting:
+                            continue
+                        if again and worker in self._playing:
+                            worker.give(*again.pop(), note)
+                        elif all(worker is not one for one, _ in tried.values()):
+                            if (batch := next(waiting, None)) is not None:
+                                worker.give(*batch, note)
                 busy = [worker for worker in self.workers if worker.n_batches]
                 if not busy:
                     return
                 wait([h for worker in busy for h in worker.handles], self._look_seconds)
                 for worker in busy:
-                    if (finished := worker.take()) is not None:
-                        yield finished
+                    finished = worker.take()
+                    # Of some plugins, such as demo versions, only one process may be open.
+                    is_odd = self._playing and worker not in self._playing and not tried
+                    if finished is None:
+                        if is_odd and worker.n_lost >= LOST:
+                            for key, values, lost in worker.hand_back():
+                                again.append((key, values))
+                                tried[key] = worker, lost
+                        continue
+                    key, slot, n = finished
+                    lost = slot.lost(n)
+                    if is_odd and len(lost) == n:
+                        again.append((key, slot.values[:n].copy()))
+                        tried[key] = worker, lost
+                        continue
+                    if key in tried:
+                        other, before = tried.pop(key)
+                        if len(before) and not np.isin(before, lost).any():
+                            self._rest(other)
+                    if len(lost) < n:
+                        self._playing.add(worker)
+                    yield finished
         finally:
             for worker in self.workers:
                 if worker.n_batches:
                     worker.stop()
             self._working.release()
+
+    def _rest(self, worker: Worker) -> None:
+        """Let a worker rest that has lost sounds which another has made."""
+        self._resting.add(worker)
+        log.warning(
+            "%s gives no sound in a process beside another, so that one renders what is left; "
+            "give --workers 1", self.synth.name,
+        )  # fmt: skip
 
     def _checked(self, values: ArrayLike) -> NDArray[np.float64]:
         if self._closed:

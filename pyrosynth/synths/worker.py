@@ -43,6 +43,7 @@ from pyrosynth.synths.sandbox import (
     starves,
 )
 from pyrosynth.synths.worker_process import (
+    BATCH_SIZE,
     CRASHED,
     FINE,
     HEADER,
@@ -176,6 +177,20 @@ class Worker:
         self._batches.pop(0)
         self._renew_if_it_litters()
         return batch.key, self.slots[batch.slot], len(batch.values)
+
+    @property
+    def n_lost(self) -> int:
+        """Number of sounds of the batch in work at which a process ended or was late."""
+        return len(self.slots[self._batches[0].slot].lost(BATCH_SIZE)) if self._batches else 0
+
+    def hand_back(self) -> list[tuple[Any, NDArray[np.float64], NDArray[np.intp]]]:
+        """End the process; return key and values of its batches, and which sounds were lost."""
+        given = [
+            (batch.key, batch.values, self.slots[batch.slot].lost(len(batch.values)))
+            for batch in self._batches
+        ]
+        self.stop()
+        return given
 
     def stop(self) -> None:
         """End the process and drop its batches."""

@@ -104,6 +104,10 @@ class Slot:
             offset += _padded(shape, dtype)
         self.at, self.reason, self.values, self.note, self.audio, self.features = arrays
 
+    def lost(self, n: int) -> NDArray[np.intp]:
+        """Return at which of the first sounds a process ended or was late."""
+        return np.flatnonzero(np.isin(self.reason[:n], (CRASHED, TIMED_OUT)))
+
     @classmethod
     def n_bytes(cls, settings: WorkerSettings) -> int:
         """Return the size of a slot."""

@@ -1,0 +1,34 @@
+"""A synth of which one may be open on a machine, like some demo versions and dongles."""
+
+import fcntl
+import os
+
+import numpy as np
+
+from pyrosynth.synths import Synth
+from pyrosynth.synths.params import Param, ParamSpace
+
+
+class AloneSynth(Synth):
+    """A tone whose process ends if another one plays it."""
+
+    name = "alone"
+    isolations = ("reuse",)
+    param_space = ParamSpace((Param("level", default=0.8),))
+    lock = None
+
+    def spec(self):
+        return {"synth": "alone_synth:AloneSynth"}
+
+    def identity(self):
+        return "alone"
+
+    def render(self, values, note, sample_rate):
+        if self.lock is None:
+            self.lock = os.open(os.environ["ALONE_LOCK"], os.O_CREAT | os.O_RDWR)
+            try:
+                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os._exit(1)
+        time = np.arange(note.n_samples(sample_rate)) / sample_rate
+        return (values[0] * np.sin(2000 * time)).astype(np.float32)
