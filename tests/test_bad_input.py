@@ -524,6 +524,8 @@ def test_datasets_that_cannot_be_used(refused, here, data, tmp_path):
 def test_presets_of_a_page_that_is_not_written_are_refused(refused, here):
     line = refused("serve", here / "run", "--presets", "5")
     assert "--presets is of the page that --static writes; give that option, too" in line
+    line = refused("serve", here / "run", "--static", here / "page", "--play")
+    assert "--play is of a server, and --static writes a page that needs none" in line
 
 
 def test_an_interrupted_dataset_says_how_to_go_on(refused, data, tmp_path):

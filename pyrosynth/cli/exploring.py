@@ -242,6 +242,12 @@ def serve(
     from pyrosynth.live.midi import MidiPorts
 
     if static is not None:
+        for option, given in ("--play", play), ("--midi-out", midi_out), ("--midi-in", midi_in):
+            if given:
+                raise InputError(
+                    f"{option} is of a server, and --static writes a page that needs none; give "
+                    "one of them"
+                )
         require_ours(static)  # before minutes of work
         writable(static.resolve().parent)
     elif presets is not None:
