@@ -422,3 +422,16 @@ def test_sounds_of_another_shape_or_type_are_refused(here, name):
         pytest.raises(SynthError, match=r"click returned .* floats around full scale 1, of shape"),
     ):
         renderer.render([[0.5]])
+
+
+def test_a_module_that_cannot_be_read_or_has_another_class_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "broken_here.py").write_text("class X(:\n    pass\n")
+    (tmp_path / "named_here.py").write_text(
+        "from pyrosynth.synths import Synth\nclass Tone(Synth):\n    pass\n"
+    )
+    with pytest.raises(SynthError, match=r"broken_here.py, line 1\)\); correct the line"):
+        synths.load_synth("broken_here:X")
+    with pytest.raises(SynthError, match="'named_here' has no class 'tone'; it has Tone"):
+        synths.load_synth("named_here:tone")

@@ -352,3 +352,32 @@ def test_that_a_slow_synth_needs_more_than_the_time_given_is_said():
     said = least_advice(synth, note, 10**6, 6.0, workers=1)
     assert re.search(r"sounds a second: this takes [\d.,]+ minutes at least, not 0.1;", said)
     assert not least_advice(synth, note, 10, 1e5, workers=1)
+
+
+BOOMING = """
+from trap_synth import TrapSynth
+from pyrosynth.synths.presets import Preset
+
+class Booming(TrapSynth):
+    name = "booming"
+
+    def spec(self):
+        return {"synth": "booming_here:Booming"}
+
+    def presets(self):
+        odd = [{"Boom": 15.0}, {"Boom": 15.0, "Octave": 0.0}, {"Fragile": 2.0}]
+        good = [
+            {"Brightness": 1 / (1 + i), "Octave": i // 3 % 3 / 2, "Wave": i % 3} for i in range(16)
+        ]
+        return [Preset(f"p{i}", values) for i, values in enumerate([*good, *odd])]
+"""
+
+
+def test_render_says_why_sounds_are_missing(tmp_path, capsys, monkeypatch):
+    (tmp_path / "booming_here.py").write_text(BOOMING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    command = ["render", "booming_here:Booming", "--out", str(tmp_path / "data"), "--workers", "1"]
+    short = ["--hold", "0.1", "--duration", "0.2", "--augmented", "0"]
+    assert main([*command, *short, "--params", "Brightness,Octave,Wave,Boom,Fragile"]) == 0
+    assert "16 of 19 sounds usable" in (said := capsys.readouterr().out)
+    assert "without a sound: 2 crashed, 1 not finite" in said

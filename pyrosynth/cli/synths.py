@@ -1,5 +1,6 @@
 """The commands about synths and their sounds: what is here, and datasets of rendered presets."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -163,9 +164,14 @@ def render(
     )
     human = {part: len(data.rows(part, human_only=True)) for part in ("train", "valid", "test")}
     usable = len(data.rows("all"))
+    lost = Counter(data.status[data.status != "ok"].tolist())
     facts = {"dataset": str(out), "presets": len(data), "usable": usable, "human": human}
+    facts["lost"] = dict(lost)
     counts = ", ".join(f"{n} {part}" for part, n in human.items())
     lines = [f"{out}: {usable} of {counted(len(data), 'sound')} usable; human presets: {counts}"]
+    if lost:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in lost.most_common())
+        lines.append(f"  without a sound: {kinds}")
     facts["repeats_db"] = data.repeats_db
     lines += repeats_line(data.repeats_db)
     if data.leaks:

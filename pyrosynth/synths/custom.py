@@ -54,13 +54,19 @@ def load_class(name: str) -> type[Synth]:
     except PyrosynthError as error:
         raise SynthError(f"cannot import '{module_name}': {error}") from error
     except (Exception, SystemExit) as error:
-        reason = raised(error, 140)
+        advice = "run the command in its folder, or install it, and try `import` in Python"
+        if isinstance(error, SyntaxError):
+            advice = "correct the line"
         raise SynthError(
-            f"cannot import '{module_name}' ({reason}); run the command in its folder, or install "
-            "it, and try `import` in Python"
+            f"cannot import '{module_name}' ({raised(error, 140)}); {advice}"
         ) from error
     if loaded is None:
-        advice, taken = "give MODULE:CLASS", getattr(module, "__file__", None)
+        there = [
+            one for one, value in vars(module).items()
+            if isinstance(value, type) and issubclass(value, Synth) and value is not Synth
+        ]  # fmt: skip
+        advice = f"it has {', '.join(there[:5])}" if there else "give MODULE:CLASS"
+        taken = getattr(module, "__file__", None)
         own = f"{module_name.partition('.')[0]}.py"
         if os.path.isfile(own) and os.path.realpath(own) != os.path.realpath(taken or ""):
             advice = f"it is Python's or a library's, not '{own}' here: give that another name"
