@@ -13,7 +13,8 @@ from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.voice_params import SPACE, bank
 
 PLAIN, STEPPED = "plain:Plain", "plain:Stepped"  # what commands call them
-FAILS = "PLAIN_FAILS"  # in the environment: a control or the pitch, and above which a sound fails
+# In the environment: a control or the pitch, and above which a sound fails, or is "silent".
+FAILS = "PLAIN_FAILS"
 LAST = 99  # setting of a control of `Stepped`
 HARMONICS = np.arange(1, 65)
 TABLE = 1024  # samples of one period
@@ -34,9 +35,9 @@ class Plain(Synth):
 
     def render(self, values, note, sample_rate):
         knob = dict(zip(SPACE.names, np.clip(values, SPACE.minimum, SPACE.maximum), strict=True))
-        control, most = os.environ.get(FAILS, "level inf").split()
+        control, most, *silent = os.environ.get(FAILS, "level inf").split()
         if {**knob, "pitch": note.pitch}[control] > float(most):
-            return np.full(note.n_samples(sample_rate), np.nan, np.float32)
+            return np.full(note.n_samples(sample_rate), 0 if silent else np.nan, np.float32)
         time = np.arange(note.n_samples(sample_rate), dtype=np.float32) / sample_rate
         attack, decay, release, falling = (
             0.002 + 4 * knob[name] ** 3

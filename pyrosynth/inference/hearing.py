@@ -221,13 +221,14 @@ def play_tuned(posterior: "Posterior", tuned: TunedSound, values: NDArray[np.flo
         The sound, shape (n_samples,).
 
     Raises:
-        SynthError: The synth cannot play it.
+        SynthError: The synth cannot play it, or has no sound there.
     """
     rate = posterior.run.features.sample_rate
     with Renderer(posterior.synth, tuned.note, rate, workers=1, keep_audio=True) as renderer:
         rendered = renderer.render(values[None])
-    if rendered.failed[0]:
-        raise SynthError(f"the synth {rendered.fate(0)} when it played {tuned.words}")
+    if rendered.reason[0]:
+        fate = rendered.fate(0) if rendered.failed[0] else "was silent"
+        raise SynthError(f"the synth {fate} when it played {tuned.words}")
     assert rendered.audio is not None
     return rendered.audio[0]
 
