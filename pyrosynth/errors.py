@@ -251,14 +251,14 @@ def numbers(what: str, values: Any, dtype: Any = None, names: Sequence[str] = ()
             f"{what}: some are masked, and a mask would be lost; fill them (array.filled), or "
             "leave those rows out"
         )
-    known = set(names)
-    for labels in map(_labels, parts if known else ()):
-        if labels != [*names] and not known.isdisjoint(labels):
-            i = next(i for i, label in enumerate(labels) if [label] != [*names[i : i + 1]])
-            raise InputError(
-                f"{what} have '{one_line(str(labels[i]), 40)}' in column {i}, where "
-                f"'{(*names, '')[i][:40]}' belongs; give table[list(space.names)]"
-            )
+    for labels in map(_labels, parts if names else ()):
+        pairs = enumerate(zip(labels, names, strict=True) if len(labels) == len(names) else ())
+        for i, (label, name) in pairs:
+            if label != name and label in names:
+                raise InputError(
+                    f"{what} have '{one_line(label, 40)}' in column {i}, where '{name[:40]}' "
+                    "belongs; give table[list(space.names)]"
+                )
     try:
         array = np.asarray(given)
         if array.dtype.kind in "cSUmM":
@@ -275,8 +275,8 @@ def numbers(what: str, values: Any, dtype: Any = None, names: Sequence[str] = ()
 
 def _labels(values: Any) -> list[Any]:
     """Return what a table or a row of Pandas, or an array of xarray, calls its last axis."""
-    if hasattr(values, "indexes"):
-        return [*values.indexes.get(values.dims[-1], ())] if values.dims else []
+    if isinstance(dims := getattr(values, "dims", None), tuple):
+        return [*values.indexes.get(dims[-1], ())] if dims else []
     labels = getattr(values, "columns", getattr(values, "index", ()))
     return [] if callable(labels) else [*labels]
 

@@ -410,6 +410,20 @@ def test_slow_messages_find_the_point_where_it_was_when_they_arrived(client, liv
     assert [values[0] for address, values in heard] == list(range(60, 70)), heard
 
 
+def test_a_machine_does_not_replace_what_another_has_saved(live, tmp_path):
+    first, second = Session(live, str(tmp_path)), Session(live, str(tmp_path))
+    for address in ("/save", "/render"):
+        file = Path(first.answer(address, ["lead"])[0][1][0])
+        first.answer("/load", [live.space.names[3]])
+        first.answer(address, ["lead"])  # its own it may
+        written = file.read_bytes()
+        with pytest.raises(InputError, match=f"'{file.name}' was written for another machine"):
+            second.answer(address, ["lead"])
+        assert file.read_bytes() == written
+    with pytest.raises(InputError, match="is too long for a file; give a shorter name"):
+        first.answer("/save", ["リード" * 25])
+
+
 def test_without_a_folder_nothing_is_written(live):
     with pytest.raises(InputError, match="--play to hear .* or with --out FOLDER"):
         Session(live).answer("/note", [60])

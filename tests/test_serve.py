@@ -759,6 +759,32 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused(live):
     assert "'big.flac' holds more than" in json.loads(said)["error"]
 
 
+def test_of_too_many_searches_the_last_is_refused_at_once(live, monkeypatch):
+    monkeypatch.setattr(web, "MOST_SEARCHES", 2)
+    sound = wav_bytes(live.render(live.known(0)).audio, 22050)
+
+    async def run():
+        site = web.Site(live, "small")
+        async with TestClient(TestServer(site.app())) as client:
+
+            async def send():
+                async with client.post(search({"budget": 1}), data=sound) as response:
+                    return response.status, await response.text()
+
+            with live.searching:
+                waiting = [asyncio.create_task(send()) for _ in range(2)]
+                while site._searches < 2:
+                    await asyncio.sleep(0.01)
+                refused = await send()
+            return refused, await asyncio.gather(*waiting), site._searches
+
+    refused, answered, left = asyncio.run(run())
+    assert refused[0] == 503
+    assert "2 searches wait or are at work; try again in a moment" in refused[1]
+    assert [status for status, _ in answered] == [200, 200]
+    assert left == 0
+
+
 def test_slow_uploads_keep_nobody_from_searching(live, monkeypatch):
     async def run():
         site = web.Site(live, "small")

@@ -1,5 +1,6 @@
 """The messages of the protocol: what each of them does to a session, by address."""
 
+import os
 from itertools import chain
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pyrosynth.live.protocol import PROTOCOL, Answer, Arguments, Session, messag
 
 PAGE = 50  # presets named in one answer, at most
 FILES = 1024  # with names that clients give, which a server writes; 360 MB as sounds of 4 s
+LONGEST_BYTES = 200  # of such a name; file systems take 255, and its ending is added
 
 
 def pairs(arguments: Arguments) -> dict[str, float]:
@@ -278,6 +280,7 @@ def _render(session: Session, arguments: Arguments) -> list[Answer]:
     sound = live.render(session.place.values)
     save_audio(file, sound.audio, live.posterior.run.features.sample_rate)
     live.files.wrote(file)
+    session.wrote.add(file)
     return [("/rendered", [str(file)])]
 
 
@@ -293,6 +296,7 @@ def _save(session: Session, arguments: Arguments) -> list[Answer]:
     file = _target(session, name, suffix)
     write_bytes(file, content)
     session.live.files.wrote(file)
+    session.wrote.add(file)
     return [("/saved", [str(file)])]
 
 
@@ -373,6 +377,8 @@ def _target(session: Session, name: str, suffix: str) -> Path:
         raise InputError("no folder to write into; start the server with --out FOLDER")
     if not name.strip() or len(name) > 80 or not all(map(is_plain, name)):
         raise InputError(f"'{name[:80]}' cannot name a file; use letters, digits, space, - and _")
+    if len(os.fsencode(name)) > LONGEST_BYTES:
+        raise InputError(f"'{name}' is too long for a file; give a shorter name")
     file = writable(session.out) / f"{name}{suffix}"
     files = session.live.files
     if file not in files.written and len(files.written) >= FILES:
@@ -384,4 +390,6 @@ def _target(session: Session, name: str, suffix: str) -> Path:
         raise InputError(
             f"'{file.name}' was there before this server, or was changed since; give another name"
         )
+    if file.exists() and file not in session.wrote:
+        raise InputError(f"'{file.name}' was written for another machine; give another name")
     return file

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 from pyrosynth.errors import InputError, counted, number, unknown
 from pyrosynth.explore.morphing import PresetPath
@@ -95,6 +96,7 @@ class Session:
         path: The points of the path.
         tells_midi: Whether what moves the preset is also told as MIDI controllers.
         straight: Whether the path is straight in the parameters instead of the latent space.
+        wrote: The files that it has asked for by name, which it may replace.
         port: Where answers are wanted, instead of where messages come from.
         server_port: Port of the server at which it would answer itself, None if there is none.
         stopped: Whether the host has asked the server to stop.
@@ -117,6 +119,7 @@ class Session:
         self.tells_midi = False
         self._told: dict[Controller, int] = {}
         self.straight = False
+        self.wrote: set[Path] = set()
         self.port: int | None = None
         self.server_port: int | None = None
 

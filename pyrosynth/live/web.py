@@ -37,6 +37,7 @@ POLICY = (
 )
 LARGEST_QUESTION = 2**19  # bytes of a question as JSON
 LARGEST_BANK = 2**22  # bytes of one with presets; a browser keeps hardly more
+MOST_SEARCHES = 8  # that wait, with the one at work
 UPLOADS = 2  # sounds that are read at once
 MOST_HELD = 2 * LARGEST_FILE  # bytes of bodies that are on their way or wait, of all clients
 LEAST_BYTES = 2**18  # of a body, that come in the time for one
@@ -69,6 +70,7 @@ class Site:
         self.connections = Connections()
         self._state = json.dumps(self.page.state()).encode()
         self._reading, self._held = asyncio.Semaphore(UPLOADS), 0
+        self._searches = 0
         self._coming: dict[asyncio.Timeout, int] = {}  # bytes held of the bodies on their way
 
     def app(self) -> web.Application:
@@ -183,6 +185,19 @@ class Site:
             "locked": locked(asked),
         }  # fmt: skip
         content = await self._body(request, LARGEST_FILE)
+        if self._searches >= MOST_SEARCHES:
+            raise web.HTTPServiceUnavailable(
+                reason=f"{MOST_SEARCHES} searches wait or are at work; try again in a moment"
+            )
+        self._searches += 1
+        try:
+            return await self._searched(request, content, name, options)
+        finally:
+            self._searches -= 1
+
+    async def _searched(
+        self, request: web.Request, content: bytes, name: str, options: dict[str, Any]
+    ) -> web.StreamResponse:
         held = len(content)
         self._hold(held)
         try:

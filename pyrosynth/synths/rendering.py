@@ -298,7 +298,8 @@ class Renderer:
                     for worker in self.workers:
                         if worker.n_batches >= depth or worker in self._resting:
                             continue
-                        if again and worker in self._playing:
+                        nobody = not (self._playing or any(one.n_batches for one in self.workers))
+                        if again and (nobody or worker in self._playing):
                             worker.give(*again.pop(), note)
                         elif all(worker is not one for one, _ in tried.values()):
                             if (batch := next(waiting, None)) is not None:
@@ -309,17 +310,15 @@ class Renderer:
                 wait([h for worker in busy for h in worker.handles], self._look_seconds)
                 for worker in busy:
                     finished = worker.take()
-                    # Of some plugins, such as demo versions, only one process may be open.
-                    is_odd = self._playing and worker not in self._playing and not tried
                     if finished is None:
-                        if is_odd and worker.n_lost >= LOST:
+                        if self._is_odd(worker) and worker.n_lost >= LOST:
                             for key, values, lost in worker.hand_back():
                                 again.append((key, values))
                                 tried[key] = worker, lost
                         continue
                     key, slot, n = finished
                     lost = slot.lost(n)
-                    if is_odd and len(lost) == n:
+                    if len(lost) == n and key not in tried and self._is_odd(worker):
                         again.append((key, slot.values[:n].copy()))
                         tried[key] = worker, lost
                         continue
@@ -336,13 +335,23 @@ class Renderer:
                     worker.stop()
             self._working.release()
 
+    def _is_odd(self, worker: Worker) -> bool:
+        """Whether a worker has given no sound yet, but another has, or may still.
+
+        Of some plugins, such as demo versions, only one process may be open.
+        """
+        if worker in self._playing:
+            return False
+        others = [one for one in self.workers if one is not worker and one.n_batches]
+        return bool(self._playing) or any(not one.n_lost for one in others)
+
     def _rest(self, worker: Worker) -> None:
         """Let a worker rest that has lost sounds which another has made."""
+        first = not self._resting
         self._resting.add(worker)
-        log.warning(
-            "%s gives no sound in a process beside another, so that one renders what is left; "
-            "give --workers 1", self.synth.name,
-        )  # fmt: skip
+        if first:
+            says = "gives no sound in a process beside another, so that one renders what is left"
+            log.warning("%s %s; give --workers 1", self.synth.name, says)
 
     def _checked(self, values: ArrayLike) -> NDArray[np.float64]:
         if self._closed:
