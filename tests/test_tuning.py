@@ -17,7 +17,7 @@ from plain import FAILS
 from pyrosynth.audio.background import fit_length
 from pyrosynth.audio.coverage import coverage_advice
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import save_audio
+from pyrosynth.audio.io import load_audio, save_audio
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.note import Note
 from pyrosynth.audio.pitch import pitch as yin
@@ -29,6 +29,7 @@ from pyrosynth.explore.neighbors import nearest_presets
 from pyrosynth.inference.hearing import (
     Hearing,
     choose,
+    distance_as_played,
     hearing_advice,
     note_to_play,
     off_pitch,
@@ -590,3 +591,17 @@ def test_one_process_compiles_at_a_time():
         assert other.is_alive()
     other.join()
     assert load_librosa() is librosa
+
+
+def test_a_count_in_before_a_note_is_not_compared_with_it(tmp_path):
+    _, posterior = small_posterior()
+    beep = 0.3 * np.sin(2 * np.pi * 1000 * np.arange(int(0.06 * RATE)) / RATE)
+    beeps = np.concatenate([np.r_[beep, np.zeros(int(0.44 * RATE))]] * 4).astype(np.float32)
+    note, distances = hum(67, 0.9), []
+    for name, sound in (("alone.wav", note), ("counted.wav", np.concatenate([beeps, note]))):
+        save_audio(tmp_path / name, sound, RATE)
+        tuned = posterior.tune(tmp_path / name)
+        recording = load_audio(tmp_path / name, posterior.run.features.sample_rate)
+        distances.append(distance_as_played(posterior, recording, tuned, note))
+    assert distances[0] < 3  # the levels differ
+    assert distances[1] == pytest.approx(distances[0], abs=0.3)

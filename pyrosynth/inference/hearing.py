@@ -38,6 +38,7 @@ OFF_PITCH = 0.6  # semitones from the note of the run, from which a sound is at 
 OCTAVE = 12  # semitones
 PITCHED = 0.6  # share of a sound's frames that must have a pitch, for it to be at the run's note
 FADED = 100  # part of its peak that a sound has sunk to when it is over
+BEFORE_SECONDS = 0.1  # by which a note may begin after what is heard first, as by its breath
 TRIED = 2  # draws that each of two ways to take a sound is tried with, besides a known preset
 LEAST_TRIED = 32  # renders of a search for which there are as many
 
@@ -233,7 +234,9 @@ def play_tuned(posterior: "Posterior", tuned: TunedSound, values: NDArray[np.flo
     return rendered.audio[0]
 
 
-def distance_as_played(posterior: "Posterior", path: str | Path, played: Audio) -> float:
+def distance_as_played(
+    posterior: "Posterior", recording: Audio, tuned: TunedSound, played: Audio
+) -> float:
     """Return how far a preset at the note that was heard is from the recording as it is, in dB.
 
     The distance at the run's note is to the sound that was transposed to it, and may be smaller:
@@ -241,12 +244,18 @@ def distance_as_played(posterior: "Posterior", path: str | Path, played: Audio) 
 
     Args:
         posterior: The run.
-        path: The sound file.
+        recording: What was recorded, at the run's rate, shape (any,).
+        tuned: The note that was heard in it.
         played: From `play_tuned`, shape (n_samples,).
     """
     rate = posterior.run.features.sample_rate
-    heard = posterior.features(fit_length(played, posterior.run.note.n_samples(rate), rate))
-    return float(log_distance(heard, posterior.features(posterior.listen(path))))
+    begins = round(tuned.onset_seconds * rate)
+    if begins - measure_background(recording, rate).onset > BEFORE_SECONDS * rate:
+        recording = recording[begins:]  # something else comes before the note
+    n_samples = posterior.run.note.n_samples(rate)
+    wanted = posterior.match_loudness(fit_length(recording, n_samples, rate))
+    heard = posterior.features(fit_length(played, n_samples, rate))
+    return float(log_distance(heard, posterior.features(wanted)))
 
 
 def note_to_play(play: Mapping[str, Any]) -> str:

@@ -265,7 +265,7 @@ def _inferred(
     if tuned and play:
         try:
             sounds[PLAYED] = play_tuned(posterior, tuned, match.values[0])
-            play["lsd_db"] = distance_as_played(posterior, file, sounds[PLAYED])
+            play["lsd_db"] = distance_as_played(posterior, recording, tuned, sounds[PLAYED])
             first.append(pitch_section(tuned, recording, sounds[PLAYED], rate, play["lsd_db"]))
         except SynthError as error:
             missing.append(f"{error}; no {PLAYED}")
