@@ -236,6 +236,10 @@ def test_recordings_that_were_joined_are_not_taken_for_the_first(tmp_path, kind,
     for n, file in ((1, tmp_path / "one"), (2, tmp_path / "two")):
         file.write_bytes(b"".join(takes[:n]))
     assert len(load_audio(tmp_path / "one", 24000)) >= 24000
+    if kind == "MP3":  # a tag at the end is none of another recording
+        tag = b"ID3\4\0\x10" + bytes(3) + b"\x0a" + bytes(10) + b"3DI\4\0\x10" + bytes(4)
+        (tmp_path / "tagged").write_bytes(takes[0] + tag)
+        assert len(load_audio(tmp_path / "tagged", 24000)) >= 24000
     with pytest.raises(InputError, match="'.*two' holds several recordings .* export it as one"):
         load_audio(tmp_path / "two", 24000)
 

@@ -92,11 +92,13 @@ def test_numbers_that_16_bits_cannot_hold_are_kept(tmp_path):
     learnt = "        self.big, self.tiny = nn.Parameter(torch.tensor(1e5)), nn.Parameter("
     line = next(line for line in text.splitlines() if line.startswith(begin))
     learnt += "torch.full((2,), 1e-8))\n"
+    learnt += "        self.order = nn.Parameter(torch.arange(5000), requires_grad=False)\n"
+    learnt += "        self.mask = nn.Parameter(torch.ones(3, dtype=bool), requires_grad=False)\n"
     own.write_text(text.replace(line, f"{line}\n{held}{learnt}"))
     run = fit(own, dataset, tmp_path / "whole", options=SMALL["mlp"], steps=1)
     export_run(tmp_path / "whole", tmp_path / "little")
     before, after = run.variant.state_dict(), load_run(tmp_path / "little").variant.state_dict()
-    for name in ("held", "big", "tiny"):
+    for name in ("held", "big", "tiny", "order", "mask"):
         assert (before[name] == after[name]).all()
 
 

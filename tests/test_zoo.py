@@ -6,12 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
 from pyrosynth.errors import InputError, RunError
 from pyrosynth.modeling import Dims, Variant
 from pyrosynth.training import zoo
+from pyrosynth.training.imports import imports_beside, require_alone
 
 
 def test_names_and_sources():
@@ -121,10 +123,32 @@ def test_a_file_that_reads_another_beside_it_is_refused_before_it_is_fitted(tmp_
         own.write_text(f"{zoo.source('mlp')}\n{where}{read}\n")
         variant = zoo.load_model(own)
         if alone:
-            assert zoo.variant_source(variant) == own.read_text()
+            require_alone(variant(Dims(3, (8, 8))), own.read_text())
             continue
         with pytest.raises(RunError, match=r"own.*py' cannot be run .*\(FileNotFoundError.*basis"):
-            zoo.variant_source(variant)
+            require_alone(variant(Dims(3, (8, 8))), own.read_text())
+    later = tmp_path / "later.py"  # where it is made, not where it is defined
+    start = next(x for x in zoo.source("mlp").splitlines() if "super().__init__(" in x)
+    opened = '        open(__file__.replace("later.py", "basis.txt")).close()'
+    later.write_text(zoo.source("mlp").replace(start, f"{start}\n{opened}"))
+    model = zoo.load_model(later)(Dims(3, (8, 8)))
+    with pytest.raises(RunError, match=r"later.py' cannot be run .*basis"):
+        require_alone(model, later.read_text())
+
+
+def test_modules_beside_a_model_are_named(tmp_path, monkeypatch):
+    (tmp_path / "layers_here.py").write_text("WIDTH = 3\n")
+    (tmp_path / "part_here").mkdir()
+    (tmp_path / "part_here" / "__init__.py").write_text("")
+    own = tmp_path / "own.py"
+    lines = "import json, layers_here\nfrom part_here import nothing\nimport numpy.linalg\n"
+    own.write_text(zoo.source("mlp") + "def later():\n" + textwrap.indent(lines, "    "))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    variant = zoo.load_model(own)
+    assert imports_beside(variant, own.read_text()) == ["layers_here", "part_here"]
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    assert imports_beside(variant, own.read_text()) == []  # found in any folder
+    assert imports_beside(zoo.load_model("mlp"), zoo.source("mlp")) == []
 
 
 def test_wheel_layout(tmp_path, monkeypatch):

@@ -48,11 +48,12 @@ def _behind(content: mmap.mmap) -> bool:
         start += OLD_TAG
     behind = content[start : start + PADDING]
     start += len(behind) - len(behind.lstrip(b"\0"))
-    return content[start : start + 3] == b"ID3" or _tagged_size(content, start) is not None
+    frame = _first_frame(content, start)
+    return frame is not None and (frame > start or _tagged_size(content, start) is not None)
 
 
-def _tagged_size(content: mmap.mmap, start: int) -> int | None:
-    """Return where an MP3 stream ends that begins at a place, by its tag; None without one."""
+def _first_frame(content: mmap.mmap, start: int) -> int | None:
+    """Return where an MP3 stream begins, behind its ID3v2 tag if it has one; None without one."""
     if content[start : start + 3] == b"ID3" and len(content) > start + 10:
         size = 0
         for byte in content[start + 6 : start + 10]:  # seven bits each
@@ -60,6 +61,15 @@ def _tagged_size(content: mmap.mmap, start: int) -> int | None:
         start += 10 + size
     if len(content) < start + 4 or content[start] != 0xFF or content[start + 1] & 0xE0 != 0xE0:
         return None
+    return start
+
+
+def _tagged_size(content: mmap.mmap, start: int) -> int | None:
+    """Return where an MP3 stream ends that begins at a place, by its tag; None without one."""
+    frame = _first_frame(content, start)
+    if frame is None:
+        return None
+    start = frame
     head = content[start : start + SEARCHED]
     at = min((place for tag in TAGS if (place := head.find(tag)) >= 0), default=-1)
     if at < 0 or len(head) < at + 16:

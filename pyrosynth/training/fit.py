@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sys
@@ -41,6 +42,7 @@ from pyrosynth.training.identity import (
     require_same_contract,
     weights_hash,
 )
+from pyrosynth.training.imports import imports_beside, require_alone
 from pyrosynth.training.learnt import LEARNT, bank_of, has_learnt, learnt_presets
 from pyrosynth.training.memory import memory_text, parse_memory
 from pyrosynth.training.run import (
@@ -59,6 +61,7 @@ from pyrosynth.training.torch_modes import plain_torch
 from pyrosynth.training.uncertainty import find_temperature, scores_of
 from pyrosynth.training.zoo import variant_source
 
+log = logging.getLogger(__name__)
 # What to say of settings that are kept as a hash, when they differ.
 HASHED = {
     "model": "another model",
@@ -153,6 +156,11 @@ def fit(
         table = None if tags is None else checked_tags(tags, dataset)
         variant = new_variant(kind, options, dataset.space, shape_of(dataset), table, seed)
         require_runnable(variant)
+        source = variant_source(kind)
+        require_alone(variant, source)
+        if processes.leads and (beside := imports_beside(kind, source)):
+            says = "beside its file, which the run does not keep; install that, or put it in"
+            log.warning("the model imports %s from %s", ", ".join(beside), says)
         place = None if out is None else checked_path("place", out)
         if force and place and isinstance(start, str | Path):
             _require_other(start, place)
@@ -161,7 +169,7 @@ def fit(
             if kind.uses_tags and table is None:  # minutes, so what is wrong is said before
                 table = _default_tags(dataset, progress and processes.leads)
             settings = {
-                "model": hashlib.sha256(variant_source(kind).encode()).hexdigest(),
+                "model": hashlib.sha256(source.encode()).hexdigest(),
                 "options": variant.hyperparameters(),
                 "dataset": contract_hash(dataset),
                 "presets": len(dataset),
@@ -285,7 +293,7 @@ def _begin(variant: Variant, start: str | Path | Run, dataset: Dataset) -> tuple
     """Give a variant the weights of a run; return it, and its bank if it has one."""
     run, bank = (start, None) if isinstance(start, Run) else (load_run(start), bank_of(start))
     require_same_contract(run, dataset)
-    _require_unlearnt(run, bank, dataset)
+    _require_unlearnt(repr(run) if start is run else f"the run '{start}'", run, bank, dataset)
     advice = "give the model, hyper-parameters and tags that it was fitted with"
     with reading(InputError, f"the weights of {run!r} do not fit the model", advice):
         take_weights(variant, run.variant)
@@ -301,7 +309,7 @@ def _require_other(start: str | Path, place: Path) -> None:
         )
 
 
-def _require_unlearnt(run: Run, bank: Bank | None, dataset: Dataset) -> None:
+def _require_unlearnt(name: str, run: Run, bank: Bank | None, dataset: Dataset) -> None:
     """Make sure that a run to begin with has not learnt what a dataset holds out.
 
     Else the fit would be stopped, its posterior calibrated, and the run checked with presets that
@@ -314,7 +322,7 @@ def _require_unlearnt(run: Run, bank: Bank | None, dataset: Dataset) -> None:
     held_out = np.concatenate([dataset.values(row) for row in rows])
     if seen := int(has_learnt(run, bank, held_out).sum()):
         raise DataError(
-            f"{run!r} has learnt {seen} of {counted(len(held_out), 'preset')} that "
+            f"{name} has learnt {seen} of {counted(len(held_out), 'preset')} that "
             f"'{dataset.path}' holds out, and a check would flatter it; render the same presets "
             "with the --seed of its dataset, or begin without it"
         )

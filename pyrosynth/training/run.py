@@ -190,7 +190,7 @@ class Run:
         write_bytes(folder / SOURCE, source.encode())
         tensors = {f"variant.{k}": t for k, t in variant.state_dict().items()}
         if half:  # of what was learnt; buffers are constants, such as 1e-8
-            learnt = {f"variant.{name}" for name, _ in variant.named_parameters()}
+            learnt = {f"variant.{n}" for n, _ in variant.named_parameters(remove_duplicate=False)}
             tensors = {k: halved(t) if k in learnt else t for k, t in tensors.items()}
         write_tensors(folder / WEIGHTS, {**tensors, "mean": self.mean, "std": self.std}, {})
         # The weights, and the bank if it has been put beside them.

@@ -268,7 +268,9 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) 
 
 
 def halved(tensor: Tensor) -> Tensor:
-    """Round a tensor to 16 bits, unless its largest number is too large or too small for them."""
+    """Round floats to 16 bits, unless the largest of them is too large or too small for that."""
+    if not tensor.is_floating_point():
+        return tensor
     half = tensor.half()
     kept = tensor.numel() == 0 or (half - tensor).abs().max() <= tensor.abs().max() / 1000
     return half if kept else tensor

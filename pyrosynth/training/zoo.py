@@ -9,13 +9,12 @@ import linecache
 import os
 import symtable
 import sys
-import tempfile
 import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pyrosynth.errors import InputError, RunError, checked_name, one_line, raised, reading
+from pyrosynth.errors import InputError, RunError, checked_name, raised, reading
 from pyrosynth.files import checked_path, regular_file
 
 if TYPE_CHECKING:
@@ -190,8 +189,6 @@ def variant_source(variant: "type[Variant]") -> str:
     whole = getattr(sys.modules.get(variant.__module__), "__file__", None) == code.co_filename
     if whole or Path(code.co_filename).is_file() or code.co_filename.startswith(NO_FILE):
         _require_not_run_now(text, code.co_filename, variant.__name__)
-        if "__file__" in text:
-            _require_alone(text, code.co_filename)
         return text
     imports, lines = _imports(text, names_there, variant.__name__), text.splitlines(keepends=True)
     future = (
@@ -337,28 +334,6 @@ def _require_not_run_now(text: str, file: str, variant: str) -> None:
                 "which would be run whenever the run is loaded; put all but definitions under "
                 'if __name__ == "__main__":'
             )
-
-
-def _require_alone(text: str, file: str) -> None:
-    """Make sure that a model's file can be run elsewhere: a run keeps it, but nothing beside it.
-
-    Raises:
-        RunError: It cannot.
-    """
-    module = f"{COPY}alone"
-    with tempfile.TemporaryDirectory(prefix="pyrosynth-") as folder:
-        copy = Path(folder) / Path(file).name
-        copy.write_text(text, encoding="utf-8")
-        try:
-            load_variant(copy, module)
-        except InputError as error:
-            why = str(error.__cause__ and raised(error.__cause__)).replace(str(copy), file)
-            raise RunError(
-                f"'{file}' cannot be run in the folder of a run ({one_line(why, 120)}); write "
-                "what it reads into the file itself, or name it by its whole path"
-            ) from error
-        finally:
-            sys.modules.pop(module, None)
 
 
 def _home(name: str, value: Any) -> tuple[str, str] | None:
