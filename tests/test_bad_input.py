@@ -318,6 +318,12 @@ def test_a_sound_of_the_same_stem_costs_only_itself(refused, here, tmp_path):
         assert f"'{tmp_path / 'good.aiff'}' is called as '{here / 'good.wav'}', whose res" in line
         assert "infer it into another --out" in line
         assert sorted(folder.name for folder in (tmp_path / "out").iterdir()) == ["good", "other"]
+    (tmp_path / "other.mid").write_bytes(b"MThd")  # is no sound, and takes no name
+    for sounds in (["other.mid", "other.wav"], ["other.wav", "other.mid"]):
+        found = [tmp_path / name for name in sounds]
+        line = refused("infer", here / "run", *found, "--out", tmp_path / f"to {sounds[0]}", *few)
+        assert f"'{tmp_path / 'other.mid'}' is not a readable sound file" in line
+        assert [folder.name for folder in (tmp_path / f"to {sounds[0]}").iterdir()] == ["other"]
 
 
 def test_what_is_no_sound_is_told_before_anything_is_loaded(refused, here, tmp_path):

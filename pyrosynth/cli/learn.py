@@ -202,6 +202,8 @@ class _Job:
             n_silent = int(gathered.silent.sum())
             n = len(gathered.presets)
             self.say(f"  {counted(n, 'distinct preset')}, {n_silent} of them without a sound")
+            if gathered.crashed:
+                self.say(f"  {gathered.crashes()}")
             people = gathered.loud
         else:
             people = None

@@ -118,14 +118,13 @@ def presets(
     n, n_silent = len(found.presets), int(found.silent.sum())
     facts: dict[str, Any] = {
         "presets": n, "silent": n_silent, "sources": found.sources, "skipped": found.skipped,
-        "failed": found.failed,
+        "failed": found.failed, "crashed": found.crashed,
     }  # fmt: skip
     lines = [f"  {count} {source}" for source, count in found.sources.items()]
-    show(
-        facts,
-        [*lines, f"{out}: {counted(n, 'distinct preset')}, {n_silent} of them without a sound"],
-        as_json,
-    )
+    lines += [f"{out}: {counted(n, 'distinct preset')}, {n_silent} of them without a sound"]
+    if found.crashed:
+        lines.append(f"  {found.crashes()}")
+    show(facts, lines, as_json)
     for line in left_out:
         complain(line)
     if found.failed:

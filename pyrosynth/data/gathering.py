@@ -52,6 +52,7 @@ DRAWN = "drawn"  # bank of presets that nobody made
 BETWEEN = 0.05  # of a step, farther from which a value is no rounded setting
 TEXTS = ("name", "bank")  # columns of a table that hold no number
 DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
+NAMED = 5  # presets at which a synth fails that are named, at most
 MOST_DRAWS = 20  # settings drawn for one that sounds
 
 
@@ -64,8 +65,9 @@ class Gathered:
         silent: Which have no sound, or fail, shape (n,).
         sources: Number of presets of each source, before equal ones were left out.
         skipped: Files in folders that hold no presets of the synth, and why.
-        failed: What is wrong with single presets, such as that the synth crashes at them, and with
-            files that were named.
+        failed: What is wrong with single presets, and with files that were named.
+        crashed: Names of the presets at which the synth crashed, hung or gave no numbers; they
+            count as silent.
     """
 
     presets: list[Preset]
@@ -73,11 +75,17 @@ class Gathered:
     sources: dict[str, int]
     skipped: dict[str, str]
     failed: list[str] = field(default_factory=list)
+    crashed: list[str] = field(default_factory=list)
 
     @property
     def loud(self) -> list[Preset]:
         """Those with a sound."""
         return [p for p, silent in zip(self.presets, self.silent, strict=True) if not silent]
+
+    def crashes(self) -> str:
+        """Say at which presets the synth fails, in a line."""
+        named = ", ".join(f"'{name}'" for name in self.crashed[:NAMED])
+        return f"the synth crashes, hangs or gives no numbers at {len(self.crashed)}: {named}"
 
     def save(self, path: str | Path, synth: str) -> None:
         """Write the presets as JSON, silent ones marked.
@@ -162,18 +170,14 @@ def gather(
         if file.suffix.lower() in TABLES:
             _say_what_moved(str(file), good, synth.param_space)
     presets = distinct(found, synth.param_space) if found else []
-    silent = np.zeros(len(presets), bool)
+    silent, crashed = np.zeros(len(presets), bool), list[str]()
     if presets:
         with Renderer(synth, NOTE, SAMPLE_RATE, workers=workers, keep_audio=False) as renderer:
             values = preset_array(presets, synth.param_space)
             heard = renderer.render(values, "listen" if progress else None)
         silent = heard.reason != ""
-        failed += [
-            f"the sound of '{presets[i].name}', at which the synth {heard.fate(i)}; it is marked "
-            "as silent"
-            for i in map(int, np.flatnonzero(heard.failed))
-        ]
-    return Gathered(presets, silent, sources, skipped, failed)
+        crashed = [presets[i].name for i in np.flatnonzero(heard.failed)]
+    return Gathered(presets, silent, sources, skipped, failed, crashed)
 
 
 def _of(file: str | Path, error: Exception) -> str:

@@ -6,7 +6,6 @@ preset; `pyrosynth.audio.descriptors` has finer ones, for those that have audio.
 
 import re
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -132,5 +131,13 @@ SOURCES: Mapping[str, Callable[[Dataset], TagTable]] = {
 
 def _words(name: str) -> list[str]:
     """Split a name such as ``DarkPad2`` into lower-case words, without those that are denied."""
-    words = [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
-    return [word for before, word in pairwise(["", *words]) if before not in DENIED_BY]
+    found = [*re.finditer(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+    words: list[str] = []
+    before: re.Match[str] | None = None
+    for word in found:
+        between = name[before.end() : word.start()] if before else ""
+        # Of "No. 5" and "No 5", the word is a number's.
+        denied = before and before[0].lower() in DENIED_BY and not between.strip(" _-")
+        words += [] if denied else [word[0].lower()]
+        before = word
+    return words

@@ -54,6 +54,7 @@ from pyrosynth.synths.rendering import Renderer, RenderResult
 SOUND, POSTERIOR = "render.wav", "posterior.nc"
 PLAYED, REPORT = "played.wav", "report.html"
 IMPORTED_LATE = ("h5netcdf", "jinja2", "numba", "sklearn.cluster", "sklearn.decomposition")
+RATE = 22050  # in Hz, at which it is tried whether a file holds a sound
 IN_BANK = 8  # presets in the synth's own file: the best, then the draws that sound nearest
 
 
@@ -154,7 +155,11 @@ def _named(files: Sequence[Path]) -> tuple[dict[Path, str], list[Failed]]:
     for file in files:
         try:
             name = safe_name(file.stem)
-            if alike := next((one for one in names if names[one] == name and one != file), None):
+            others = [one for one in names if names[one] == name and one != file]
+            # What is no sound needs no folder, and will be told why.
+            if alike := next(
+                filter(_is_sound, others if others and _is_sound(file) else ()), None
+            ):
                 raise InputError(
                     f"'{file}' is called as '{alike}', whose results go into the folder '{name}'; "
                     "infer it into another --out"
@@ -163,6 +168,14 @@ def _named(files: Sequence[Path]) -> tuple[dict[Path, str], list[Failed]]:
         except InputError as error:
             failed.append(Failed(str(file), str(error)))
     return names, failed
+
+
+def _is_sound(file: Path) -> bool:
+    try:
+        load_audio(file, RATE)
+    except PyrosynthError:
+        return False
+    return True
 
 
 def infer_sound(
