@@ -318,6 +318,12 @@ def test_a_sound_of_the_same_stem_costs_only_itself(refused, here, tmp_path):
         assert f"'{tmp_path / 'good.aiff'}' is called as '{here / 'good.wav'}', whose res" in line
         assert "infer it into another --out" in line
         assert sorted(folder.name for folder in (tmp_path / "out").iterdir()) == ["good", "other"]
+    own = tmp_path / "out" / "render" / "render.wav"  # the answer to a sound of that name
+    own.parent.mkdir()
+    shutil.copytree(tmp_path / "out" / "other", own.parent, dirs_exist_ok=True)
+    line = refused("infer", here / "run", own, "--out", tmp_path / "out", "--force", *few)
+    assert f"'{own}' lies in '{own.parent}', which it would replace; give another --out" in line
+    assert own.is_file()
     (tmp_path / "other.mid").write_bytes(b"MThd")  # is no sound, and takes no name
     for sounds in (["other.mid", "other.wav"], ["other.wav", "other.mid"]):
         found = [tmp_path / name for name in sounds]

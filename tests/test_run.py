@@ -4,6 +4,7 @@ import json
 import linecache
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -381,6 +382,18 @@ def test_a_fit_anew_leaves_what_the_files_of_the_run_are_links_to(tmp_path):
     fit("flow_reg", dataset, run, options=SMALL["flow_reg"], steps=1, force=True)
     assert {file: file.read_bytes() for file in store.iterdir()} == before
     assert not any(file.is_symlink() for file in run.iterdir())
+
+
+def test_fits_in_threads_are_those_one_after_the_other(tmp_path):
+    dataset, _ = small_run(tmp_path)
+
+    def weights(seed):
+        run = fit("mlp", dataset, options=SMALL["mlp"], steps=8, seed=seed, progress=False)
+        return weights_hash(run.variant)
+
+    alone = [weights(1), weights(2)]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(weights, (1, 2))) == alone
 
 
 def test_a_fit_does_not_begin_with_a_run_that_has_learnt_what_is_held_out(tmp_path):

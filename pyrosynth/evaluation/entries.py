@@ -1,7 +1,6 @@
 """The models of a benchmark: which they are, their hyper-parameters, and how one is fitted."""
 
 import inspect
-import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +16,6 @@ from pyrosynth.training import zoo
 from pyrosynth.training.arguments import new_variant, require_hyperparameter, shape_of
 from pyrosynth.training.fit import fit
 from pyrosynth.training.run import AGAIN
-
-ONE_AT_A_TIME = threading.Lock()  # in a process: Pyro's effect handlers are those of all threads
 
 
 @dataclass(frozen=True)
@@ -190,15 +187,14 @@ class Fitting:
         """Fit it; return why that failed, or None."""
         entry, seed = wanted
         folder = self.folder / f"{entry.name}-{seed}"
-        with ONE_AT_A_TIME:
-            failure = attempt(
-                lambda: fit(
-                    entry.model, self.dataset, folder,
-                    tags=self.tags if entry.uses_tags else None, options=entry.options, seed=seed,
-                    device=self.device, threads=self.threads, bank=self.bank, force=self.force,
-                    progress=self.progress, **self.training,
-                )
-            )  # fmt: skip
+        failure = attempt(
+            lambda: fit(
+                entry.model, self.dataset, folder,
+                tags=self.tags if entry.uses_tags else None, options=entry.options, seed=seed,
+                device=self.device, threads=self.threads, bank=self.bank, force=self.force,
+                progress=self.progress, **self.training,
+            )
+        )  # fmt: skip
         if failure is None:
             return None
         one = f"delete '{folder}' and call the same again"  # --force would begin all of them anew

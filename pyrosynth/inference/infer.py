@@ -235,6 +235,10 @@ def infer_sound(
         there = (target / PRESET).is_file()
     if there and not force:
         return earlier(file, target, made, posterior.synth.name)
+    if there and file.resolve().is_relative_to(target.resolve()):
+        raise InputError(
+            f"'{file}' lies in '{target}', which it would replace; give another --out"
+        )
     with whole(target, "infer", unless=None if force else PRESET) as new:
         return _inferred(posterior, file, target, new, renderer, recording, made, report)
 

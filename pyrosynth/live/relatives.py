@@ -97,6 +97,7 @@ def children(
     if not chosen:
         raise InputError(
             "nothing between these two presets differs from both; take parents that differ more"
+            + (", or unlock some controls" if locked else "")
         )
     return [
         {

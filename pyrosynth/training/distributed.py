@@ -5,6 +5,7 @@ so that all have the same weights: those that one process would have, but for ro
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,6 +19,7 @@ from pyrosynth.errors import InputError, PyrosynthError, counted
 from pyrosynth.modeling.whole_batch import split_batch
 
 BACKENDS = "cpu:gloo,cuda:nccl"
+ONE_FIT = threading.RLock()  # at a time: torch's random numbers and Pyro are those of all threads
 PATIENCE = 2.0  # seconds in which the first process says what is wrong with all
 
 T = TypeVar("T")
@@ -115,13 +117,14 @@ def device_of_process(device: str) -> str:
 
 @contextmanager
 def joined(device: str) -> Iterator[Processes]:
-    """Join the processes that ``torchrun`` has started, if it has.
+    """Join the processes that ``torchrun`` has started, or wait for other fits of this process.
 
     Args:
         device: That of this process.
     """
     if distributed.is_initialized() or not distributed.is_torchelastic_launched():
-        yield ALONE
+        with ONE_FIT:
+            yield ALONE
         return
     with torch.cuda.device(device) if device.startswith("cuda") else nullcontext():
         distributed.init_process_group(BACKENDS if torch.cuda.is_available() else "gloo")
