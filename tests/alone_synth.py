@@ -1,4 +1,4 @@
-"""A synth of which one may be open on a machine, like some demo versions and dongles."""
+"""Synths that fail in other processes than one, like some demo versions and dongles."""
 
 import fcntl
 import os
@@ -30,5 +30,22 @@ class AloneSynth(Synth):
                 fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os._exit(1)
+        time = np.arange(note.n_samples(sample_rate)) / sample_rate
+        return (values[0] * np.sin(2000 * time)).astype(np.float32)
+
+
+class FirstFails(AloneSynth):
+    """A tone whose process ends at the first sound of all, and at loud ones."""
+
+    name = "first fails"
+
+    def spec(self):
+        return {"synth": "alone_synth:FirstFails"}
+
+    def render(self, values, note, sample_rate):
+        flag = os.environ["FIRST_FLAG"]
+        if values[0] > 0.9 or not os.path.exists(flag):
+            os.close(os.open(flag, os.O_CREAT))
+            os._exit(1)
         time = np.arange(note.n_samples(sample_rate)) / sample_rate
         return (values[0] * np.sin(2000 * time)).astype(np.float32)

@@ -618,3 +618,16 @@ def test_a_plugin_that_plays_in_one_process_only_loses_no_sound(tmp_path, monkey
         assert one.audio[one.reason == ""].any(1).all()
     (line,) = caplog.messages
     assert "alone gives no sound in a process beside another" in line
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_a_process_that_fails_at_first_plays_later(tmp_path, monkeypatch, workers):
+    """As a licence that is fetched; nothing is given out that was not rendered."""
+    monkeypatch.setenv("FIRST_FLAG", str(tmp_path / "flag"))
+    synth = synths.load_synth("alone_synth:FirstFails")
+    with Renderer(synth, NOTE, RATE, workers=workers) as renderer:
+        renderer.render(np.array([[0.5], [0.95]]))  # may lose the first one
+        for levels in ([0.96], [0.96, 0.96, 0.5, 0.5, 0.5], [0.5, 0.5]):
+            rendered, good = renderer.render(np.array(levels)[:, None]), np.array(levels) < 0.9
+            assert (rendered.failed == ~good).all()
+            np.testing.assert_allclose(np.abs(rendered.audio[good]).max(1), 0.5, atol=0.01)

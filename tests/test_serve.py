@@ -759,6 +759,42 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused(live):
     assert "'big.flac' holds more than" in json.loads(said)["error"]
 
 
+def test_of_too_many_questions_of_a_machine_the_last_are_refused_at_once(live, monkeypatch):
+    monkeypatch.setattr(web, "MOST_ASKED", 3)
+    go_on, at_work = threading.Event(), []
+
+    def point(asked):
+        at_work.append(asked)
+        assert go_on.wait(60)
+        return {}
+
+    async def run():
+        site = web.Site(live, "small")
+        monkeypatch.setattr(site, "_threads", asyncio.Semaphore(2))
+        monkeypatch.setattr(site.page, "point", point)
+        async with TestClient(TestServer(site.app())) as client:
+
+            async def send():
+                async with client.post("/api/point", data=b"{}") as response:
+                    return response.status, await response.text()
+
+            waiting = [asyncio.create_task(send()) for _ in range(3)]
+            while site._asked["127.0.0.1"] < 3:
+                await asyncio.sleep(0.01)
+            refused, n_at_work = await send(), len(at_work)
+            async with client.get("/api/ping") as ping:
+                assert ping.status == 200
+            go_on.set()
+            return refused, n_at_work, await asyncio.gather(*waiting), dict(site._asked)
+
+    refused, n_at_work, answered, left = asyncio.run(run())
+    assert refused[0] == 503
+    assert "3 questions of yours wait; ask again in a moment" in refused[1]
+    assert n_at_work <= 2
+    assert answered == [(200, "{}")] * 3
+    assert left == {}
+
+
 def test_of_too_many_searches_the_last_is_refused_at_once(live, monkeypatch):
     monkeypatch.setattr(web, "MOST_SEARCHES", 2)
     sound = wav_bytes(live.render(live.known(0)).audio, 22050)

@@ -31,6 +31,7 @@ from pyrosynth.live.midi import MidiPorts
 from pyrosynth.live.web import Site, address
 
 HOST = re.compile(r"[\w-]+(\.[\w-]+)*\.?")  # a name
+LONGEST_LINE = 2**17  # bytes; all controls of a synth that a search begins with are in one
 ENDING_SECONDS = 0.5  # for what is being answered to end by itself, then for it to be cancelled
 
 
@@ -81,7 +82,7 @@ async def serve(
     # Bodies are taken as they come: few bytes could unpack to many.
     runner = web.AppRunner(
         site.app(), access_log=None, logger=log, auto_decompress=False,
-        shutdown_timeout=ENDING_SECONDS,
+        shutdown_timeout=ENDING_SECONDS, max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE,
     )  # fmt: skip
     await runner.setup()
     assert runner.server is not None

@@ -7,6 +7,7 @@ goes away or a server that is started again loses nothing.
 import asyncio
 import ipaddress
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -37,6 +38,8 @@ POLICY = (
 )
 LARGEST_QUESTION = 2**19  # bytes of a question as JSON
 LARGEST_BANK = 2**22  # bytes of one with presets; a browser keeps hardly more
+THREADS = 8  # in which questions are worked on
+MOST_ASKED = 32  # questions of a machine that wait or are worked on
 MOST_SEARCHES = 8  # that wait, with the one at work
 UPLOADS = 2  # sounds that are read at once
 MOST_HELD = 2 * LARGEST_FILE  # bytes of bodies that are on their way or wait, of all clients
@@ -70,7 +73,8 @@ class Site:
         self.connections = Connections()
         self._state = json.dumps(self.page.state()).encode()
         self._reading, self._held = asyncio.Semaphore(UPLOADS), 0
-        self._searches = 0
+        self._searches, self._threads = 0, asyncio.Semaphore(THREADS)
+        self._asked = Counter[str]()  # questions that wait or are worked on, by machine
         self._coming: dict[asyncio.Timeout, int] = {}  # bytes held of the bodies on their way
 
     def app(self) -> web.Application:
@@ -157,7 +161,7 @@ class Site:
 
     async def _point(self, request: web.Request) -> web.Response:
         asked = await self._question(request, *POINT)
-        return web.json_response(await _worked(self.page.point, asked))
+        return web.json_response(await self._worked(request, self.page.point, asked))
 
     async def _sound(self, request: web.Request) -> web.Response:
         asked = await self._question(request, "values", "pitch", "hold")
@@ -167,12 +171,12 @@ class Site:
             note = self.live.note(
                 asked.get("pitch", own.pitch), asked.get("hold", own.hold_seconds)
             )
-        return self._told(await _worked(self.live.render, values, note))
+        return self._told(await self._worked(request, self.live.render, values, note))
 
     async def _known(self, request: web.Request) -> web.Response:
         number = int(request.match_info["number"])
         number = integer("preset number", number, 0, len(self.live.space) - 1)
-        return self._told(await _worked(self.live.render, self.live.known(number)))
+        return self._told(await self._worked(request, self.live.render, self.live.known(number)))
 
     async def _search(self, request: web.Request) -> web.StreamResponse:
         """Answer by lines of JSON, whenever there is something new, until the page has gone."""
@@ -204,7 +208,7 @@ class Site:
             async with self._reading:
                 if request.transport is None:  # who has waited here may have gone
                     raise ConnectionResetError
-                hearings = await _worked(self.live.files.upload, content, name)
+                hearings = await self._worked(request, self.live.files.upload, content, name)
         finally:
             self._held -= held
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
@@ -225,7 +229,7 @@ class Site:
     async def _similar(self, request: web.Request) -> web.Response:
         asked = await self._question(request, "z", "values")
         place = self.live.at(asked["z"], asked["values"])
-        found = await _worked(similar, self.page, place)
+        found = await self._worked(request, similar, self.page, place)
         return web.json_response({"similar": found})
 
     async def _breed(self, request: web.Request) -> web.Response:
@@ -233,13 +237,13 @@ class Site:
         parents = presets_of(asked, "parents", 2, 2)
         first, second = (self.live.at(parent["z"], parent["values"]) for parent in parents)
         seed = checked_seed(asked.get("seed", 0))
-        bred = await _worked(children, self.page, first, second, seed, locked(asked))
+        bred = await self._worked(request, children, self.page, first, second, seed, locked(asked))
         return web.json_response({"children": bred})
 
     async def _bank(self, request: web.Request) -> web.Response:
         asked = await self._question(request, "presets", largest=LARGEST_BANK)
         presets = presets_of(asked, "presets", 1, MOST_PRESETS)
-        written = await _worked(kept_bank, self.live, presets)
+        written = await self._worked(request, kept_bank, self.live, presets)
         return self._written(*written)
 
     async def _file(self, request: web.Request) -> web.Response:
@@ -248,7 +252,7 @@ class Site:
         if one_of(asked, "format", FORMATS) == "json":
             suffix, content = ".json", self.live.files.text(values, name).encode()
         else:
-            suffix, content = await _worked(self.live.files.bank, [(name, values)])
+            suffix, content = await self._worked(request, self.live.files.bank, [(name, values)])
         return self._written(suffix, content)
 
     async def _midi(self, request: web.Request) -> web.Response:
@@ -267,6 +271,28 @@ class Site:
         self, request: web.Request, *keys: str, largest: int = LARGEST_QUESTION
     ) -> dict[str, Any]:
         return question(await self._body(request, largest), keys)
+
+    async def _worked(
+        self, request: web.Request, work: Callable[..., Result], *given: Any
+    ) -> Result:
+        """Do in a thread of its own what a question asks for: few at once, few of a machine."""
+        machine = request.remote or ""
+        if self._asked[machine] >= MOST_ASKED:
+            raise web.HTTPServiceUnavailable(
+                reason=f"{MOST_ASKED} questions of yours wait; ask again in a moment"
+            )
+        self._asked[machine] += 1
+        try:
+            async with self._threads:
+                return await in_background(work, *given)
+        except (PyrosynthError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            raise _WorkError from error
+        finally:
+            self._asked[machine] -= 1
+            if not self._asked[machine]:
+                del self._asked[machine]
 
     def _hold(self, n: int, body: asyncio.Timeout | None = None) -> None:
         """Count bytes that are kept; of too many, the body that is longest on its way ends."""
@@ -327,16 +353,6 @@ class Site:
 
 class _WorkError(Exception):
     """The work that a question asks for has failed, not the question."""
-
-
-async def _worked(work: Callable[..., Result], *given: Any) -> Result:
-    """Do in a thread of its own what a question asks for."""
-    try:
-        return await in_background(work, *given)
-    except (PyrosynthError, MemoryError):
-        raise
-    except (Exception, SystemExit) as error:
-        raise _WorkError from error
 
 
 async def _protect(request: web.Request, response: web.StreamResponse) -> None:

@@ -298,14 +298,18 @@ class Renderer:
                     for worker in self.workers:
                         if worker.n_batches >= depth or worker in self._resting:
                             continue
-                        nobody = not (self._playing or any(one.n_batches for one in self.workers))
-                        if again and (nobody or worker in self._playing):
+                        takes = worker in self._playing or not (
+                            self._playing - self._resting
+                            or any(one.n_batches for one in self.workers)
+                        )
+                        if again and takes:
                             worker.give(*again.pop(), note)
                         elif all(worker is not one for one, _ in tried.values()):
                             if (batch := next(waiting, None)) is not None:
                                 worker.give(*batch, note)
                 busy = [worker for worker in self.workers if worker.n_batches]
                 if not busy:
+                    assert not again, "work that nobody has done"
                     return
                 wait([h for worker in busy for h in worker.handles], self._look_seconds)
                 for worker in busy:
@@ -324,7 +328,8 @@ class Renderer:
                         continue
                     if key in tried:
                         other, before = tried.pop(key)
-                        if len(before) and not np.isin(before, lost).any():
+                        gave = len(before) and not np.isin(before, lost).any()
+                        if gave and other not in self._playing | {worker}:
                             self._rest(other)
                     if len(lost) < n:
                         self._playing.add(worker)
@@ -369,7 +374,8 @@ class Renderer:
         features = None
         if self._transforms:
             features = np.empty((n, *slot.features.shape[1:]), slot.features.dtype)
-        return RenderResult(audio, features, np.full(n, "", np.array(REASONS).dtype))
+        reasons = np.array(REASONS)  # until it is rendered, a sound is none
+        return RenderResult(audio, features, np.full(n, REASONS[CRASHED], reasons.dtype))
 
 
 def n_cores() -> int:
