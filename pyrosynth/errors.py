@@ -276,7 +276,7 @@ def numbers(what: str, values: Any, dtype: Any = None, names: Sequence[str] = ()
 def _labels(values: Any) -> list[Any]:
     """Return what a table or a row of Pandas, or an array of xarray, calls its last axis."""
     if isinstance(dims := getattr(values, "dims", None), tuple):
-        return [*values.indexes.get(dims[-1], ())] if dims else []
+        return [*getattr(values, "indexes", {}).get(dims[-1], ())] if dims else []
     labels = getattr(values, "columns", getattr(values, "index", ()))
     return [] if callable(labels) else [*labels]
 

@@ -12,11 +12,17 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
+from pyrosynth.errors import InputError
+
 Result = TypeVar("Result")
 
 
 def in_daemon_thread(work: Callable[..., Result], *given: Any) -> "Future[Result]":
-    """Do something in a thread of its own; the future holds what it returns, or raises."""
+    """Do something in a thread of its own; the future holds what it returns, or raises.
+
+    Raises:
+        InputError: The system gives no more threads.
+    """
     done: Future[Result] = Future()
     done.set_running_or_notify_cancel()
 
@@ -29,7 +35,12 @@ def in_daemon_thread(work: Callable[..., Result], *given: Any) -> "Future[Result
         except BaseException as error:
             done.set_exception(error)
 
-    threading.Thread(target=run, daemon=True).start()
+    try:
+        threading.Thread(target=run, daemon=True).start()
+    except RuntimeError as error:
+        raise InputError(
+            "the machine is short of threads; end other programs, or try again in a moment"
+        ) from error
     return done
 
 

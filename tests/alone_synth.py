@@ -49,3 +49,20 @@ class FirstFails(AloneSynth):
             os._exit(1)
         time = np.arange(note.n_samples(sample_rate)) / sample_rate
         return (values[0] * np.sin(2000 * time)).astype(np.float32)
+
+
+class Engine(AloneSynth):
+    """A tone of an engine that ends at a loud one, after which nothing plays."""
+
+    name = "engine"
+    has_ended = False
+
+    def spec(self):
+        return {"synth": "alone_synth:Engine"}
+
+    def render(self, values, note, sample_rate):
+        self.has_ended = self.has_ended or values[0] > 0.9
+        if self.has_ended:
+            raise RuntimeError("the engine has ended")
+        time = np.arange(note.n_samples(sample_rate)) / sample_rate
+        return (values[0] * np.sin(2000 * time)).astype(np.float32)

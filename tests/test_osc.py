@@ -424,6 +424,22 @@ def test_a_machine_does_not_replace_what_another_has_saved(live, tmp_path):
         first.answer("/save", ["リード" * 25])
 
 
+def test_for_want_of_a_thread_a_slow_message_is_refused_and_the_next_answered(
+    client, served, monkeypatch
+):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    client.raw(write("/note", [60, 100, 0.1]))
+    address, values = client.hear()
+    monkeypatch.undo()
+    assert address == "/error"
+    assert "the machine is short of threads; end other programs, or try again" in values[1]
+    assert not served.server._slow.total()
+    assert "/noted" in client.ask("/note", 60, 100, 0.1)
+
+
 def test_without_a_folder_nothing_is_written(live):
     with pytest.raises(InputError, match="--play to hear .* or with --out FOLDER"):
         Session(live).answer("/note", [60])

@@ -631,3 +631,15 @@ def test_a_process_that_fails_at_first_plays_later(tmp_path, monkeypatch, worker
             rendered, good = renderer.render(np.array(levels)[:, None]), np.array(levels) < 0.9
             assert (rendered.failed == ~good).all()
             np.testing.assert_allclose(np.abs(rendered.audio[good]).max(1), 0.5, atol=0.01)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_preset_that_breaks_a_synth_of_ones_own_costs_only_itself(workers):
+    levels = np.full(40, 0.5)
+    levels[[0, 7, 8, 30]] = 0.95
+    synth = synths.load_synth("alone_synth:Engine")
+    with Renderer(synth, NOTE, RATE, workers=workers) as renderer:
+        for _ in range(2):
+            rendered = renderer.render(levels[:, None])
+            assert np.flatnonzero(rendered.failed).tolist() == [0, 7, 8, 30]
+            assert np.abs(rendered.audio[~rendered.failed]).max(1).min() > 0.4

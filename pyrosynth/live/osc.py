@@ -241,13 +241,18 @@ class OscServer:
     ) -> None:
         """Answer a slow message when its turn comes; it may lead the session elsewhere."""
         lane = MESSAGES[part[0]].lane
-        async with self._lanes[lane]:
-            if self._closing:
-                return
-            answer = in_background(session.answer, *part)
-            await asyncio.wait([answer])
-        host.slow[lane] -= 1
-        self._slow[lane] -= 1
+        answer: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        try:
+            async with self._lanes[lane]:
+                if self._closing:
+                    return
+                answer = in_background(session.answer, *part)
+                await asyncio.wait([answer])
+        except InputError as error:  # no thread for it
+            answer.set_exception(error)
+        finally:
+            host.slow[lane] -= 1
+            self._slow[lane] -= 1
         if session.place is not began_at:
             host.session.place, host.session.name = session.place, session.name
         self._finish(host, sender, part, answer.result)

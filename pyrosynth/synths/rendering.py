@@ -338,6 +338,7 @@ class Renderer:
             for worker in self.workers:
                 if worker.n_batches:
                     worker.stop()
+                    self._playing.discard(worker)  # the next process has to show it again
             self._working.release()
 
     def _is_odd(self, worker: Worker) -> bool:

@@ -178,7 +178,7 @@ def main(arguments: list[str]) -> None:
         while request := _next_request(connection):
             number, size, start, together = REQUEST.unpack(request)
             step = size if together else 1
-            _render_batch(settings, synth, slots[number], start, size, step, is_new)
+            synth = _render_batch(settings, synth, slots[number], start, size, step, is_new)
             connection.send(packed(READY, number))
             is_new = False
     except Exception as error:
@@ -280,10 +280,12 @@ def _render_batch(
     size: int,
     step: int,
     is_new: bool,
-) -> None:
+) -> Synth:
+    """Render a batch; return what the next one is to be rendered with."""
     pitch, velocity, hold = slot.note.tolist()
     note = replace(settings.note, pitch=int(pitch), velocity=int(velocity), hold_seconds=hold)
     spans = deque((first, min(first + step, size)) for first in range(start, size, step))
+    tried_anew = None  # a sound at which a synth of one's own has broken
     while spans:
         first, last = spans.popleft()
         slot.at[0] = first
@@ -295,7 +297,13 @@ def _render_batch(
             own = synth.memory_limit is None and not of_plugin
             # At the usual note: a sampled instrument need not have another one.
             if own and not _plays(synth, settings.note, settings.sample_rate):
-                raise  # its text says what is wrong with the class, or is missing
+                synth = from_spec(settings.spec, settings.told)
+                if not _plays(synth, settings.note, settings.sample_rate):
+                    raise  # its text says what is wrong with the class, or is missing
+                if tried_anew != first:  # perhaps an earlier sound has done it
+                    tried_anew = first
+                    spans.appendleft((first, last))
+                    continue
             if last - first > 1:  # to find out which of them it is
                 spans.extendleft((one, one + 1) for one in reversed(range(first, last)))
                 continue
@@ -318,3 +326,4 @@ def _render_batch(
         # A finite sound may be so loud that its features are not.
         slot.reason[:size][~np.isfinite(features.reshape(size, -1)).all(axis=1)] = NOT_FINITE
         features[(slot.reason[:size] != FINE) & (slot.reason[:size] != SILENT)] = 0
+    return synth
