@@ -243,3 +243,24 @@ def test_the_traps_of_a_plugin_are_found(probe, tmp_path):
     assert found["Boom"].param.maximum <= 0.9
     assert "C2 at velocity 100 only" in found["Key Track"].why
     assert synths.load_synth(tmp_path / "probe.json").isolation in ("reload", "load", "fork")
+
+
+def test_presets_beyond_a_range_that_was_narrowed_by_hand_are_told(tmp_path, caplog):
+    synth = synths.load_synth(PLAIN)
+    space = synth.param_space
+    level = space.params[space.names.index("filter_cutoff")]
+    low, high = level.minimum, level.minimum + 0.5 * (level.maximum - level.minimum)
+    narrow = replace(level, maximum=high, default=low)
+    for params, n in ((space.params, 0), ([narrow if p is level else p for p in space.params], 1)):
+        controls = tuple(DescribedControl(param, "learn") for param in params)
+        file = tmp_path / f"{n}.json"
+        Description(synth.name, synth.spec(), synth.identity(), controls).save(file)
+        described = synths.load_synth(file)
+        assert described.presets()
+        assert len(described.presets()) == len(synth.presets())
+        lines = [line for line in caplog.messages if "'filter_cutoff', which goes from" in line]
+        assert len(lines) == n
+    beyond = sum(
+        one.values["filter_cutoff"] > high + 0.01 * (high - low) for one in synth.presets()
+    )
+    assert f"{beyond} presets of {len(synth.presets())} lie beyond the ranges" in lines[0]

@@ -795,6 +795,18 @@ def test_of_too_many_questions_of_a_machine_the_last_are_refused_at_once(live, m
     assert left == {}
 
 
+def test_a_page_of_another_run_is_told_to_be_loaded_again(live):
+    own = web.Site(live, "small").page.identity["hash"]
+    asked = [
+        ("GET", path, {"headers": {"X-Run": run}} if run is not None else {})
+        for path in ("/api/sound/1", "/api/ping")
+        for run in (own, "", None, "another")
+    ]
+    answers = ask(live, *asked)
+    assert [status for status, _, _ in answers] == [200, 200, 200, 409, 200, 200, 200, 200]
+    assert b"another run is served here now; load the page again" in answers[3][1]
+
+
 def test_of_too_many_searches_the_last_is_refused_at_once(live, monkeypatch):
     monkeypatch.setattr(web, "MOST_SEARCHES", 2)
     sound = wav_bytes(live.render(live.known(0)).audio, 22050)

@@ -45,6 +45,7 @@ UPLOADS = 2  # sounds that are read at once
 MOST_HELD = 2 * LARGEST_FILE  # bytes of bodies that are on their way or wait, of all clients
 LEAST_BYTES = 2**18  # of a body, that come in the time for one
 UPLOAD_SECONDS = 600.0  # for a body, however fast it comes
+ANOTHER_RUN = "another run is served here now; load the page again"
 CROWDED = "too many sounds are on their way; try again in a moment"
 BUDGET, MOST_RENDERS = 256, 4096  # sounds that a search renders
 MOST_PRESETS = 4096  # of a bank
@@ -103,8 +104,9 @@ class Site:
         else:
             self.connections.answers(request.transport)
         try:
-            refusal = self._refusal(request)
-            response = _say(403, refusal) if refusal else await handler(request)
+            refusal, other = self._refusal(request), self._is_of_another_run(request)
+            told = _say(403 if refusal else 409, refusal or ANOTHER_RUN)
+            response = told if refusal or other else await handler(request)
         except web.HTTPMethodNotAllowed as error:
             known = sorted(error.allowed_methods)
             says = f"{error.method[:20]} is not answered here; send {' or '.join(known)}"
@@ -149,6 +151,11 @@ class Site:
         if origin.netloc != request.host or (api and site not in ("same-origin", "none")):
             return "this server answers its own page only, not pages of other sites"
         return None
+
+    def _is_of_another_run(self, request: web.Request) -> bool:
+        """Whether a question is of a page that was loaded from a server of another run."""
+        run = request.headers.get("X-Run") or self.page.identity["hash"]
+        return request.path != "/api/ping" and run != self.page.identity["hash"]
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         return web.FileResponse(FILES[request.path])

@@ -24,7 +24,7 @@ from pyrosynth.errors import InputError, SynthError, integer, number, one_line, 
 from pyrosynth.files import read_limited, unrepeated_keys, write_bytes
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.params import Param, ParamSpace
-from pyrosynth.synths.presets import LARGEST_FILE, Preset, preset_array
+from pyrosynth.synths.presets import LARGEST_FILE, Preset, preset_array, say_outside
 
 FORMAT = 1
 LEARN: Literal["learn"] = "learn"  # name of the selection of the controls that are learnt
@@ -313,6 +313,7 @@ class DescribedSynth(Synth):
                     f"the synth {of_synth!r}; a description lists all, in the synth's order"
                 )
         self.synth, self.description = synth, description
+        self._outside = 0  # presets that were said to lie beyond the described ranges
         self.name, self.param_space = synth.name, description.space()
         self.isolation, self.isolations = synth.isolation, synth.isolations
         self.batched, self.memory_limit = synth.batched, synth.memory_limit
@@ -330,7 +331,10 @@ class DescribedSynth(Synth):
 
     def presets(self) -> list[Preset]:
         """Return the synth's own presets, their values brought into the described ranges."""
-        return legal(self.synth.presets(), self.param_space)
+        found = self.synth.presets()
+        if not self._outside:
+            self._outside = say_outside(found, self.param_space)
+        return legal(found, self.param_space)
 
     def read_bank(self, path: str | os.PathLike[str]) -> list[Preset]:
         """Read a file of presets in the synth's own format."""

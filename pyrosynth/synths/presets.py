@@ -1,6 +1,7 @@
 """Presets: named points in a parameter space, and the JSON file that carries one."""
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from pyrosynth.errors import (
 from pyrosynth.files import checked_path, read_limited, unrepeated_keys, write_bytes
 from pyrosynth.synths.params import ParamSpace
 
+log = logging.getLogger(__name__)
+BEYOND = 0.01  # of a range, from which a preset lies outside it by more than rounding
 LARGEST_FILE = 2**24  # bytes of a preset file
 KEYS = "give JSON with the keys synth, name and parameters"
 
@@ -231,6 +234,24 @@ def checked_values(values: ArrayLike, space: ParamSpace, n_axes: int) -> NDArray
         wanted = "(n_params,)" if n_axes == 1 else "(n, n_params)"
         raise InputError(f"values have shape {array.shape}; they must be {wanted}")
     return array
+
+
+def say_outside(presets: Sequence[Preset], space: ParamSpace) -> int:
+    """Warn of presets that are moved to the ends of ranges; return how many there are."""
+    if not presets:
+        return 0
+    given = preset_array(presets, space, clamp=True)
+    raw = np.array([[one.values.get(name, np.nan) for name in space.names] for one in presets])
+    far = np.abs(raw - given) > BEYOND * (space.maximum - space.minimum)
+    count, worst = int(far.any(1).sum()), int(far.sum(0).argmax())
+    if count:
+        low, high = space.minimum[worst], space.maximum[worst]
+        log.warning(
+            "%s beyond the ranges of the description, most often in '%s', which goes from %g to "
+            "%g: they are moved to its ends", f"{counted(count, 'preset')} of {len(presets)} lie",
+            space.names[worst], low, high,
+        )  # fmt: skip
+    return count
 
 
 def all_good(each: Iterable[Preset | InputError]) -> list[Preset]:

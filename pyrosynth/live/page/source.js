@@ -27,10 +27,12 @@ class Server {
   constructor() {
     this.canFind = true;
     this.kept = new Map(); // sounds by what was asked, the latest last
+    this.run = ""; // the hash of the one that the page shows
   }
 
   async ask(path, options = {}) {
-    const response = await answered(fetch(path, options));
+    const headers = { ...options.headers, "X-Run": this.run };
+    const response = await answered(fetch(path, { ...options, headers }));
     if (!response.ok) {
       const said = await response.json().catch(() => ({}));
       throw new Told(said.error || `the server answers ${response.status}`);
@@ -44,7 +46,11 @@ class Server {
 
   async ping() { return (await this.ask("api/ping")).json(); }
 
-  async state() { return (await this.ask("api/state")).json(); }
+  async state() {
+    const state = await (await this.ask("api/state")).json();
+    this.run = state.hash;
+    return state;
+  }
 
   /** A point; if its sound was asked for as well, that is at hand then. */
   async point(asked) {

@@ -174,7 +174,7 @@ async function watch() {
     await new Promise((resolve) => { setTimeout(resolve, gone ? 700 : 2500); });
     try {
       const { hash } = await source.ping();
-      if (gone) say(hash === state.hash ? "The server is back." : "Another run is served here now; load the page again.", hash !== state.hash);
+      if (gone || hash !== state.hash) say(hash === state.hash ? "The server is back." : "Another run is served here now; load the page again.", hash !== state.hash);
       gone = false;
     } catch {
       // Said each time: a question that could not be answered may have said otherwise.
