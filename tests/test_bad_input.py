@@ -308,6 +308,31 @@ def test_a_table_that_may_not_be_read_is_said_to_be_that(here, tmp_path):
     assert "UTF-8" not in done.stderr
 
 
+def test_a_sound_that_is_replaced_while_it_is_read_is_said(here, tmp_path, monkeypatch):
+    from pyrosynth.inference import infer as module
+
+    file, other = tmp_path / "take.wav", tmp_path / "new.wav"
+    for place in (file, other):
+        shutil.copy(here / "good.wav", place)
+    heard = module.hear
+
+    def replaced(posterior, path, **options):
+        ways = heard(posterior, path, **options)
+        if other.exists():
+            other.replace(file)
+        return ways
+
+    monkeypatch.setattr(module, "hear", replaced)
+    posterior = ps.Posterior.load(here / "run")
+    options = {"budget": 2, "draws": 1, "workers": 1, "progress": False}
+    found, failed = ps.infer_sounds(posterior, [file], tmp_path / "out", **options)
+    assert (found, len(failed)) == ([], 1)
+    assert f"'{file}' was replaced while it was read; infer it again" in failed[0].error
+    assert not list((tmp_path / "out").iterdir())
+    found, failed = ps.infer_sounds(posterior, [file], tmp_path / "out", **options)
+    assert (len(found), failed) == (1, [])
+
+
 def test_a_sound_of_the_same_stem_costs_only_itself(refused, here, tmp_path):
     shutil.copy(here / "good.wav", tmp_path / "good.aiff")
     shutil.copy(here / "good.wav", tmp_path / "other.wav")

@@ -36,6 +36,7 @@ from pyrosynth.files import (
 from pyrosynth.inference.answers import Match
 from pyrosynth.inference.arviz import label_draws, save_groups
 from pyrosynth.inference.hearing import (
+    Hearing,
     distance_as_played,
     hear,
     hearing_advice,
@@ -221,6 +222,7 @@ def infer_sound(
     """
     file, target = checked_path("sound file", path), checked_path("place", folder)
     safe_name(target.name)
+    before = _stamp(file)
     recording = load_audio(file, posterior.run.features.sample_rate)
     made: dict[str, Any] = {
         "pyrosynth": __version__,
@@ -240,7 +242,10 @@ def infer_sound(
             f"'{file}' lies in '{target}', which it would replace; give another --out"
         )
     with whole(target, "infer", unless=None if force else PRESET) as new:
-        return _inferred(posterior, file, target, new, renderer, recording, made, report)
+        ways = hear(posterior, file, own_level=own_level)
+        if _stamp(file) != before:
+            raise InputError(f"'{file}' was replaced while it was read; infer it again")
+        return _inferred(posterior, file, target, new, renderer, recording, ways, made, report)
 
 
 def _inferred(
@@ -250,6 +255,7 @@ def _inferred(
     new: Path,
     renderer: Renderer,
     recording: Audio,
+    ways: list[Hearing],
     made: dict[str, Any],
     report: Callable[[int], object],
 ) -> Inferred:
@@ -257,7 +263,6 @@ def _inferred(
     name, rate = safe_name(target.name), posterior.run.features.sample_rate
     budget, draws, seed = made["budget"], made["draws"], made["seed"]
     own_level = "own_level" in made
-    ways = hear(posterior, file, own_level=own_level)
     match, heard, n_renders = refine(posterior, ways, renderer, budget, seed, report)
     audio, tuned = heard.audio, heard.tuned
     x = posterior.features(audio)
@@ -345,6 +350,15 @@ def _sounds(rendered: RenderResult) -> NDArray[np.float32]:
     """Return what was rendered as features; a sound that failed is NaN."""
     assert rendered.features is not None
     return np.where(rendered.failed[:, None, None], np.nan, rendered.features)
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a file is written or replaced; None if it cannot be asked."""
+    try:
+        facts = file.stat()
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size
 
 
 def _file_sha256(file: Path) -> str:
