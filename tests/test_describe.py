@@ -142,7 +142,7 @@ def test_uses_that_are_asked_for_are_kept(described, tmp_path):
         ('"name": "Dead"', '"name": 3', "line 10: parameter 3: a name is text"),
         ('"format": 1', '"format": 2', "has format 2, this pyrosynth reads 1"),
         ('"format": 1', '"format": true', "has format True, this pyrosynth reads 1"),
-        ('"format": 1,', "", "no description of a synth; give one"),
+        ('"format": 1,', "", "no description of a synth; name another file, such"),
         ('"learn"', '"fix"', "no control has the use 'learn'"),
         ('"identity": "trap, version 1"', '"identity": "trap, version 0"', "has changed since"),
         ('"name": "Dead"', '"name": "Alive"', "control 5 .*'trap' is 'Alive', .* 'Dead'; a desc"),
