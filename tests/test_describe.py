@@ -263,4 +263,4 @@ def test_presets_beyond_a_range_that_was_narrowed_by_hand_are_told(tmp_path, cap
     beyond = sum(
         one.values["filter_cutoff"] > high + 0.01 * (high - low) for one in synth.presets()
     )
-    assert f"{beyond} presets of {len(synth.presets())} lie beyond the ranges" in lines[0]
+    assert f"{beyond} of {len(synth.presets())} presets lie beyond the ranges" in lines[0]

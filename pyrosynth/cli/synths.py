@@ -165,8 +165,10 @@ def render(
     human = {part: len(data.rows(part, human_only=True)) for part in ("train", "valid", "test")}
     usable = len(data.rows("all"))
     lost = Counter(data.status[data.status != "ok"].tolist())
-    facts = {"dataset": str(out), "presets": len(data), "usable": usable, "human": human}
-    facts["lost"] = dict(lost)
+    facts = {
+        "dataset": str(out), "presets": len(data), "usable": usable, "human": human,
+        "lost": dict(lost),
+    }  # fmt: skip
     counts = ", ".join(f"{n} {part}" for part, n in human.items())
     lines = [f"{out}: {usable} of {counted(len(data), 'sound')} usable; human presets: {counts}"]
     if lost:

@@ -156,11 +156,9 @@ def _named(files: Sequence[Path]) -> tuple[dict[Path, str], list[Failed]]:
     for file in files:
         try:
             name = safe_name(file.stem)
-            others = [one for one in names if names[one] == name and one != file]
+            alike = next((one for one in names if names[one] == name and one != file), None)
             # What is no sound needs no folder, and will be told why.
-            if alike := next(
-                filter(_is_sound, others if others and _is_sound(file) else ()), None
-            ):
+            if alike and _is_sound(alike) and _is_sound(file):
                 raise InputError(
                     f"'{file}' is called as '{alike}', whose results go into the folder '{name}'; "
                     "infer it into another --out"

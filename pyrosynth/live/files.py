@@ -164,11 +164,11 @@ class SessionFiles:
         return ".json", (texts[0] if len(texts) == 1 else f"[{','.join(texts)}]\n").encode()
 
     def may_write(self, file: Path) -> bool:
-        """Tell whether a file is not there, or is as this session has written it."""
+        """Tell whether a file is not there, or is as this server has written it."""
         return not file.exists() or self.written.get(file) == _digest(file.read_bytes())
 
     def wrote(self, file: Path) -> None:
-        """Remember a file that this session has written."""
+        """Remember a file that this server has written."""
         self.written[file] = _digest(file.read_bytes())
 
     def text(self, values: Values, name: str) -> str:

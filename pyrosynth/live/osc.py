@@ -241,15 +241,15 @@ class OscServer:
     ) -> None:
         """Answer a slow message when its turn comes; it may lead the session elsewhere."""
         lane = MESSAGES[part[0]].lane
-        answer: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
         try:
             async with self._lanes[lane]:
                 if self._closing:
                     return
                 answer = in_background(session.answer, *part)
                 await asyncio.wait([answer])
-        except InputError as error:  # no thread for it
-            answer.set_exception(error)
+        except InputError as error:  # there is no thread for it
+            self._complain(host, sender, part[0], str(error))
+            return
         finally:
             host.slow[lane] -= 1
             self._slow[lane] -= 1

@@ -104,9 +104,11 @@ class Site:
         else:
             self.connections.answers(request.transport)
         try:
-            refusal, other = self._refusal(request), self._is_of_another_run(request)
-            told = _say(403 if refusal else 409, refusal or ANOTHER_RUN)
-            response = told if refusal or other else await handler(request)
+            if refusal := self._refusal(request):
+                raise web.HTTPForbidden(reason=refusal)
+            if self._is_of_another_run(request):
+                raise web.HTTPConflict(reason=ANOTHER_RUN)
+            response = await handler(request)
         except web.HTTPMethodNotAllowed as error:
             known = sorted(error.allowed_methods)
             says = f"{error.method[:20]} is not answered here; send {' or '.join(known)}"

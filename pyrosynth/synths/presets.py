@@ -245,11 +245,10 @@ def say_outside(presets: Sequence[Preset], space: ParamSpace) -> int:
     far = np.abs(raw - given) > BEYOND * (space.maximum - space.minimum)
     count, worst = int(far.any(1).sum()), int(far.sum(0).argmax())
     if count:
-        low, high = space.minimum[worst], space.maximum[worst]
         log.warning(
-            "%s beyond the ranges of the description, most often in '%s', which goes from %g to "
-            "%g: they are moved to its ends", f"{counted(count, 'preset')} of {len(presets)} lie",
-            space.names[worst], low, high,
+            "%d of %d presets lie beyond the ranges of the description, most often in '%s', which "
+            "goes from %g to %g: they are moved to its ends",
+            count, len(presets), space.names[worst], space.minimum[worst], space.maximum[worst],
         )  # fmt: skip
     return count
 

@@ -298,11 +298,7 @@ class Renderer:
                     for worker in self.workers:
                         if worker.n_batches >= depth or worker in self._resting:
                             continue
-                        takes = worker in self._playing or not (
-                            self._playing - self._resting
-                            or any(one.n_batches for one in self.workers)
-                        )
-                        if again and takes:
+                        if again and self._may_take(worker):
                             worker.give(*again.pop(), note)
                         elif all(worker is not one for one, _ in tried.values()):
                             if (batch := next(waiting, None)) is not None:
@@ -340,6 +336,11 @@ class Renderer:
                     worker.stop()
                     self._playing.discard(worker)  # the next process has to show it again
             self._working.release()
+
+    def _may_take(self, worker: Worker) -> bool:
+        """Whether a worker is to do what another has lost: it plays, or nobody else does."""
+        others = any(one.n_batches for one in self.workers)
+        return worker in self._playing or not (self._playing - self._resting or others)
 
     def _is_odd(self, worker: Worker) -> bool:
         """Whether a worker has given no sound yet, but another has, or may still.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pyrosynth.data.dataset import Dataset
 
 LEARNT = "learnt"  # where a run keeps the fingerprints, among what it says of its dataset
-BYTES = 8  # of a fingerprint: among a million presets two share one in 1 of 30 million cases
+BYTES = 8  # of a fingerprint: two of a million presets share one with a chance of 3e-8
 
 
 def learnt_presets(
