@@ -248,9 +248,9 @@ class OscServer:
                 answer = in_background(session.answer, *part)
                 await asyncio.wait([answer])
         except InputError as error:  # there is no thread for it
-            self._complain(host, sender, part[0], str(error))
-            return
-        finally:
+            answer = asyncio.get_running_loop().create_future()
+            answer.set_exception(error)
+        finally:  # before the answer goes out, which may be followed by the next message
             host.slow[lane] -= 1
             self._slow[lane] -= 1
         if session.place is not began_at:
