@@ -54,9 +54,11 @@ def load_class(name: str) -> type[Synth]:
     except PyrosynthError as error:
         raise SynthError(f"cannot import '{module_name}': {error}") from error
     except (Exception, SystemExit) as error:
-        advice = "run the command in its folder, or install it, and try `import` in Python"
+        advice = f"mend it; `import {module_name}` in Python shows where it fails"
         if isinstance(error, SyntaxError):
             advice = "correct the line"
+        elif isinstance(error, ImportError):
+            advice = "run the command in its folder, or install it, and try `import` in Python"
         raise SynthError(
             f"cannot import '{module_name}' ({raised(error, 140)}); {advice}"
         ) from error
