@@ -29,10 +29,10 @@ def in_daemon_thread(work: Callable[..., Result], *given: Any) -> "Future[Result
     def run() -> None:
         try:
             done.set_result(work(*given))
-        except StopIteration as error:  # which no future of an event loop takes
-            ended = RuntimeError(repr(error))
-            done.set_exception(ended.with_traceback(error.__traceback__))
         except BaseException as error:
+            ordinary = isinstance(error, Exception | SystemExit | KeyboardInterrupt)
+            if isinstance(error, StopIteration) or not ordinary:  # no event loop takes these
+                error = RuntimeError(repr(error)).with_traceback(error.__traceback__)
             done.set_exception(error)
 
     try:

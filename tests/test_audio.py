@@ -13,10 +13,11 @@ import pytest
 import soundfile
 
 from pyrosynth.audio.background import fit_length, load_note, measure_background
+from pyrosynth.audio.coverage import channel_advice
 from pyrosynth.audio.decoder_notes import decoder_errors
 from pyrosynth.audio.descriptors import describe
 from pyrosynth.audio.features import FeatureSpec
-from pyrosynth.audio.io import load_audio, save_audio, wav_bytes
+from pyrosynth.audio.io import load_audio, load_heard, save_audio, wav_bytes
 from pyrosynth.audio.note import Note
 from pyrosynth.audio.tuning import tune
 from pyrosynth.errors import InputError
@@ -364,6 +365,23 @@ def test_channels_that_cancel_are_named(tmp_path, share):
     soundfile.write(tmp_path / "a.wav", np.stack([tone(), share * tone()], 1), RATE)
     with pytest.raises(InputError, match=r"the channels of '.*a\.wav' cancel each other"):
         load_audio(tmp_path / "a.wav", RATE)
+
+
+@pytest.mark.parametrize(
+    ("late", "said"), [(50, True), (25, True), (0, False), (None, False)]
+)  # of samples
+def test_channels_that_cancel_in_part_are_told(late, said):
+    time = np.arange(2 * RATE) / RATE
+    saw = (2 * (440 * time % 1) - 1) * np.exp(-time)
+    other = np.random.default_rng(0).standard_normal(len(saw))
+    if late is not None:
+        other = np.concatenate([np.zeros(late), saw])[: len(saw)]
+    file = io.BytesIO()
+    soundfile.write(file, np.stack([saw, other], axis=1) / 4, RATE, "FLOAT", format="WAV")
+    file.seek(0)
+    *_, cancelled = load_heard(file, RATE)
+    assert bool(channel_advice(cancelled)) == said
+    assert "cancel each other in part" in channel_advice(np.inf)
 
 
 def test_one_channel_of_many_does_not_cancel(tmp_path):

@@ -173,6 +173,9 @@ class Lacks(Click):
     def render(self, values, note, sample_rate):
         return open("wavetable.wav").read()
 
+class Panic(BaseException):
+    pass
+
 class Fails(Click):
     def presets(self):
         return [ps.Preset("", {"level": 1 / 0})]
@@ -182,6 +185,9 @@ class Fails(Click):
 
     def read_bank(self, path):
         raise SystemExit(2)
+
+    def write_bank(self, path, presets):
+        raise Panic("index out of range")
 
     def render(self, values, note, sample_rate):
         return values["level"]
@@ -314,6 +320,7 @@ def test_a_method_that_fails_is_one_line_with_file_and_line(here):
     for method, arguments, message in (
         ("presets", (), "ZeroDivisionError: division by zero"),
         ("identity", (), "KeyError: 'version'"), ("read_bank", ("a.bank",), "SystemExit: 2"),
+        ("write_bank", ("a", []), "Panic: index out of range"),
     ):  # fmt: skip
         with pytest.raises(SynthError, match=f"Fails.{method} {where}{message}"):
             getattr(synth, method)(*arguments)

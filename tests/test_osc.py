@@ -25,7 +25,7 @@ from pyrosynth.audio.descriptors import NAMES
 from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.live import connections, files, messages, osc, osc_hosts
+from pyrosynth.live import background, connections, files, messages, osc, osc_hosts
 from pyrosynth.live.analysis import CURVES
 from pyrosynth.live.engine import Live
 from pyrosynth.live.messages import MESSAGES
@@ -438,6 +438,40 @@ def test_for_want_of_a_thread_a_slow_message_is_refused_and_the_next_answered(
     assert "the machine is short of threads; end other programs, or try again" in values[1]
     assert not served.server._slow.total()
     assert "/noted" in client.ask("/note", 60, 100, 0.1)
+
+
+def test_who_waits_for_a_drive_that_hangs_does_not_keep_the_others_waiting(
+    client, served, monkeypatch
+):
+    drive, answer = threading.Event(), Session.answer
+
+    def waiting(session, address, arguments):
+        if address == "/sounds":
+            assert drive.wait(WAIT)
+        return answer(session, address, arguments)
+
+    monkeypatch.setattr(Session, "answer", waiting)
+    monkeypatch.setattr(background, "TURN_SECONDS", 0.2)
+    other = Client(served.server.port, "127.0.0.2")
+    client.raw(write("/sounds", []))
+    assert "/rendered" in other.ask("/render", "mine")
+    other.socket.close()
+    assert client.hear() == (
+        "/error",
+        ["/sounds", "no answer within 60 s; it follows if there is one"],
+    )
+    drive.set()
+    assert client.hear()[0] == "/sounds"
+
+
+def test_an_answer_that_no_datagram_holds_is_said_to_be(client, monkeypatch):
+    monkeypatch.setattr(Session, "answer", lambda *_: [("/params", ["x" * 70_000])])
+    client.raw(write("/params", []))
+    address, (asked, why) = client.hear()
+    assert (address, asked) == ("/error", "/params")
+    assert re.fullmatch(
+        r"the answer has 70\d+ bytes, more than .* \(65507\); ask for a part .*", why
+    )
 
 
 def test_without_a_folder_nothing_is_written(live):

@@ -19,6 +19,7 @@ import zipfile
 import zlib
 from contextlib import suppress
 from types import SimpleNamespace
+from unittest.mock import create_autospec
 from urllib.parse import quote, unquote, urlencode
 
 import numpy as np
@@ -474,6 +475,10 @@ def test_a_preset_that_does_not_fit_costs_only_itself_of_a_bank(live, monkeypatc
     assert left_out.startswith("'short' (values have shape (2,);")
     assert "'nothing' (it has no 'values'); 'é; far' (parameter '" in left_out
     assert (status, refused, whole["X-Left-Out"]) == (200, 400, "")
+    odd = [{"name": 60 * "鍵", "values": [1.0]} for _ in range(9)]
+    ((*_, headers),) = ask(live, post("/api/bank", {"presets": [good[0], *odd]}))
+    assert len(headers["X-Left-Out"]) <= web.MOST_TOLD
+    assert unquote(headers["X-Left-Out"]).startswith("'鍵鍵")
     assert "no preset fits this run and synth: 'short' (val" in json.loads(said)["error"]
 
     def write_bank(file, presets):
@@ -491,6 +496,7 @@ def test_a_preset_that_does_not_fit_costs_only_itself_of_a_bank(live, monkeypatc
     ("raised", "said"),
     [
         (StopIteration(), "RuntimeError: StopIteration()"),
+        (GeneratorExit(), "RuntimeError: GeneratorExit()"),
         (ValueError("too long"), "ValueError: too long"), (KeyError("osc"), "KeyError: 'osc'"),
     ],
 )  # fmt: skip
@@ -711,6 +717,8 @@ def test_who_may_ask(live):
     cases = [
         (get(), 200),
         (get(Host="localhost:9000"), 200),
+        (get(Host="localhost.:9000"), 200),
+        (get(Host="Good.Example."), 200),
         (get(Host="127.0.0.1:9000", Origin="http://127.0.0.1:9000"), 200),
         (get(Host="[::1]:1", Sec_Fetch_Site="same-origin"), 200),
         (get(Host="good.example", Origin="https://good.example"), 200),
@@ -879,6 +887,48 @@ def test_slow_uploads_keep_nobody_from_searching(live, monkeypatch):
     assert [status for status, _ in answered] == [503, 503, 200, 200]
     assert late[0] == 408
     assert "100 bytes have come, too slowly; send 256 KiB or all of it" in late[1]
+
+
+def test_of_too_many_connections_the_one_that_waits_longest_is_closed(monkeypatch):
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(connections, "time", clock)
+    watched = connections.Connections()
+    watched.most = 2
+    body, page, new = ones = [create_autospec(asyncio.Transport, instance=True) for _ in range(3)]
+    for one in ones:
+        one.is_closing.return_value = False
+    watched.opened(body)
+    watched.waits(body, connections.BODY_SECONDS)
+    clock.now += 1
+    watched.opened(page)
+    clock.now += 1
+    watched.opened(new)
+    assert body.abort.called  # although its time ends later than that of the page
+    assert not page.abort.called
+
+
+def test_the_news_of_a_search_end_for_clients_that_know_no_chunks(live):
+    note, rate = live.posterior.run.note, live.posterior.run.features.sample_rate
+    sound = wav_bytes(live.posterior.synth.render(live.known(0), note, rate), rate)
+
+    async def run():
+        async with TestServer(web.Site(live, "small").app()) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            head = f"POST {search({'budget': 8})} HTTP/1.0\r\nHost: localhost\r\n"
+            head += f"Connection: keep-alive\r\nContent-Length: {len(sound)}\r\n\r\n"
+            writer.write(head.encode() + sound)
+            head = await reader.readuntil(b"\r\n\r\n")
+            last = None
+            while line := await asyncio.wait_for(reader.readline(), WAIT):
+                last = json.loads(line), time.monotonic()
+            ended = time.monotonic()
+            writer.close()
+            return head, last, ended
+
+    head, (told, at), ended = asyncio.run(run())
+    assert b"200 OK" in head
+    assert "error" not in told
+    assert ended - at < connections.WAIT_SECONDS / 2
 
 
 def test_connections_that_wait_too_long_or_are_too_many_are_closed(live, monkeypatch):

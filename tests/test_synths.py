@@ -2,6 +2,7 @@
 
 import faulthandler
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -206,6 +207,16 @@ def test_labels_and_names_of_ports_must_be_some(tmp_path, faulty_plugin, monkeyp
     monkeypatch.setenv("FAULTY_LACKS_A_NAME", "1")
     with pytest.raises(SynthError, match="port 1 of 'faulty' has no name; get another one"):
         synths.load_synth(faulty_plugin)
+
+
+def test_a_synth_without_a_label_costs_only_itself(faulty_plugin, monkeypatch):
+    monkeypatch.setenv("FAULTY_HAS_A_NAMELESS", "1")
+    nameless, good = synths.scan([faulty_plugin])
+    assert re.search("has the label '', by which it cannot be named; get another", nameless.reason)
+    assert (good.reason, good.path) == ("", f"{faulty_plugin}#faulty")
+    assert synths.load_synth(faulty_plugin).label == "faulty"
+    with pytest.raises(SynthError, match="the label '', by which .*, in '.*'; get another one"):
+        synths.load_synth(f"{faulty_plugin}#synth 1")
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ UNLIKE_DB = 6.0  # root mean square of the bands, from which two pieces differ
 LOUDER_DB = 3.0  # than all that is used; a slow attack goes on
 MUCH = 0.25  # share of the energy of the recording
 LITTLE = 0.1  # share of the energy that is heard; white noise at 192 kHz has more at 22 kHz
+CANCELLED_DB = 1.8  # that channels cancel of each other; short noises reach 1.6
 DEPTH = 1e-3  # power of a band that counts, as a share of the mean band of the loudest piece
 
 
@@ -79,6 +80,23 @@ def rate_advice(share: float, sample_rate: int) -> str:
     return (
         f"{100 * (1 - share):.1f} % of its energy is above {sample_rate / 2:g} Hz, where this run "
         "hears nothing; what was found answers the rest alone"
+    )
+
+
+def channel_advice(cancelled: float) -> str:
+    """Say that the channels of a recording cancel each other in part.
+
+    Args:
+        cancelled: What they cancel, in dB, see `pyrosynth.audio.channels`.
+
+    Returns:
+        A sentence; empty unless much is cancelled.
+    """
+    if cancelled < CANCELLED_DB:
+        return ""
+    return (
+        "its channels cancel each other in part, such as where one is a little late, and what is "
+        "heard is their mean; give one channel alone if the mean sounds different"
     )
 
 

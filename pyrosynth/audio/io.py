@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pyrosynth.audio.channels import Cancellation
 from pyrosynth.audio.decoder_notes import decoder_errors
 from pyrosynth.audio.joined import holds_several
 from pyrosynth.audio.sound_files import no_sound
@@ -120,38 +121,41 @@ def load_audio(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> Aud
     return load_heard(file, sample_rate)[0]
 
 
-def load_heard(file: str | os.PathLike[str] | BinaryIO, sample_rate: int) -> tuple[Audio, float]:
-    """Read a sound file as `load_audio` does, and tell how much of it is heard at the rate.
+def load_heard(
+    file: str | os.PathLike[str] | BinaryIO, sample_rate: int
+) -> tuple[Audio, float, float]:
+    """Read a sound file as `load_audio` does, and tell how much of it is heard.
 
     Returns:
-        Audio, shape (n_samples,); and the share of its energy that is left at the rate.
+        Audio, shape (n_samples,); the share of its energy that is left at the rate; and what its
+        channels cancel of each other, in dB, see `pyrosynth.audio.channels`.
 
     Raises:
         InputError: As of `load_audio`.
     """
     rate_wanted = checked_rate(sample_rate)
-    mono, rate, said = _mono(file)
+    mono, rate, said, cancelled = _mono(file)
     audio, share = _resampled(mono, rate, rate_wanted)
     if share < HEARD:
         raise InputError(
             f"all of '{said}' is above {rate_wanted / 2:g} Hz, where nothing is heard at "
             f"{rate_wanted} Hz; give a sound below it"
         )
-    return audio, share
+    return audio, share, cancelled
 
 
-def _mono(file: str | os.PathLike[str] | BinaryIO) -> tuple[Audio, int, str]:
-    """Return the mean of the channels of a file, its rate in Hz, and what errors call it."""
+def _mono(file: str | os.PathLike[str] | BinaryIO) -> tuple[Audio, int, str, float]:
+    """Return the mean of the channels, their rate, what errors call it, and what they cancel."""
     if not isinstance(file, str | os.PathLike) and hasattr(file, "read"):
         said = "the sound"
-        mono, peaks, rate = _decode(file, said)
+        mono, peaks, rate, cancelled = _decode(file, said)
     else:
         path, said = checked_path("sound file", file), str(file)
         if wrong := no_sound(said):
             raise InputError(wrong)
         try:
             with path.open("rb") as opened:
-                mono, peaks, rate = _decode(opened, said)
+                mono, peaks, rate, cancelled = _decode(opened, said)
         except OSError as error:
             error.filename = said
             raise InputError(not_opened(error)) from error
@@ -180,7 +184,7 @@ def _mono(file: str | os.PathLike[str] | BinaryIO) -> tuple[Audio, int, str]:
         raise InputError(
             f"'{said}' is silent but for a constant offset; check the input of the recorder"
         )
-    return mono, rate, said
+    return mono, rate, said, cancelled
 
 
 def _resampled(mono: Audio, rate: int, rate_wanted: int) -> tuple[Audio, float]:
@@ -199,11 +203,12 @@ def _resampled(mono: Audio, rate: int, rate_wanted: int) -> tuple[Audio, float]:
     return np.ascontiguousarray(left, np.float32), share
 
 
-def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int]:
-    """Decode a file; return the mean of its channels, the peak of each, and the rate."""
+def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int, float]:
+    """Return the mean of the channels, the peak of each, the rate, and what they cancel in dB."""
     import soundfile
 
     blocks, peaks, n_frames = [], np.zeros(1, np.float32), 0
+    cancellation = Cancellation()
     try:
         with (
             _stored(file) as stored,
@@ -228,6 +233,7 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int]:
                         "export it again"
                     )
                 blocks.append(block.mean(axis=1))
+                cancellation.add(block)
     except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, MemoryError) as error:
         reason, advice = getattr(error, "error_string", error), "convert it to WAV or FLAC"
         if _is_text(file):
@@ -249,7 +255,8 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int]:
             f"'{name}' is damaged: {counted(len(errors), 'part')} of it cannot be decoded; copy "
             "it again, or record it anew"
         )
-    return np.concatenate(blocks or [np.zeros(0, np.float32)]), peaks, rate
+    whole = np.concatenate(blocks or [np.zeros(0, np.float32)])
+    return whole, peaks, rate, cancellation.decibels()
 
 
 def _is_text(file: BinaryIO) -> bool:

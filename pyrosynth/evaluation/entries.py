@@ -151,7 +151,9 @@ def attempt(work: Callable[[], object]) -> Failure | None:
     """Do something; return why it failed, or None."""
     try:
         work()
-    except (Exception, SystemExit) as error:  # whatever a model's own code does wrong
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a model's own code does wrong
         known = isinstance(error, PyrosynthError)
         return Failure(str(error) if known else raised(error), traceback.format_exc())
     return None

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from pyrosynth.audio.background import fit_length, measure_background
-from pyrosynth.audio.coverage import coverage_advice, rate_advice
+from pyrosynth.audio.coverage import channel_advice, coverage_advice, rate_advice
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Audio, load_heard
 from pyrosynth.audio.metrics import log_distance
@@ -54,7 +54,8 @@ class Hearing:
         says: What to tell of it, a sentence; empty if there is nothing to tell.
         pitch: Where a preset must sound when the key of the run's note is pressed, a MIDI number;
             None if the sound has no pitch that is sure.
-        coverage: A sentence if much of the recording is not used, see `pyrosynth.audio.coverage`.
+        coverage: A sentence if much of the recording is not used or heard, see
+            `pyrosynth.audio.coverage`.
     """
 
     audio: Audio
@@ -98,11 +99,11 @@ def hear(posterior: "Posterior", path: str | Path, *, own_level: bool = False) -
     else:
         ways = _ways(posterior, path)
     spec = posterior.run.features
-    recording, share = load_heard(path, spec.sample_rate)
-    above = rate_advice(share, spec.sample_rate)
+    recording, share, cancelled = load_heard(path, spec.sample_rate)
+    lost = rate_advice(share, spec.sample_rate), channel_advice(cancelled)
     unused = (coverage_advice(recording, _used(posterior, way, recording), spec) for way in ways)
     return [
-        replace(way, coverage="; ".join(filter(None, (above, one))))
+        replace(way, coverage="; ".join(filter(None, (*lost, one))))
         for way, one in zip(ways, unused, strict=True)
     ]
 

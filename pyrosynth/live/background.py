@@ -8,6 +8,7 @@ from pyrosynth.live.connections import failure
 from pyrosynth.threads import in_daemon_thread
 
 Result = TypeVar("Result")
+TURN_SECONDS = 60.0  # of what others wait for, such as of sounds on a drive that does not answer
 Tell = Callable[[dict[str, Any]], bool]
 
 
@@ -32,7 +33,7 @@ async def in_thread(
     def run() -> None:
         try:
             work(tell)
-        except (Exception, SystemExit) as error:  # whatever the code of a run or a synth does
+        except BaseException as error:  # whatever the code of a run or a synth does
             tell({"error": failure(error, asked)})
         finally:
             if listening:
@@ -50,3 +51,9 @@ async def in_thread(
 def in_background(work: Callable[..., Result], *given: Any) -> "asyncio.Future[Result]":
     """Do something in a thread of its own."""
     return asyncio.wrap_future(in_daemon_thread(work, *given))
+
+
+async def turn_of(answer: "asyncio.Future[Any]") -> bool:
+    """Wait for something, but no longer than others have to; tell whether it is done."""
+    _, pending = await asyncio.wait([answer], timeout=TURN_SECONDS)
+    return not pending

@@ -24,7 +24,8 @@ class Connections:
     def __init__(self) -> None:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.most = max(4, min(MOST, files // SHARE))
-        self._open: dict[asyncio.Transport, tuple[float, bool]] = {}  # deadline, may be closed
+        # Deadline, and since when it waits; None of one that is being answered.
+        self._open: dict[asyncio.Transport, tuple[float, float | None]] = {}
         self._unsent: dict[asyncio.Transport, int] = {}  # bytes when the deadline was put off
 
     def __len__(self) -> int:
@@ -38,20 +39,21 @@ class Connections:
     def opened(self, transport: asyncio.Transport) -> None:
         """Count a new connection; if it is one too many, close the one that waits longest."""
         if len(self._open) >= self.most:
-            waiting = [t for t, (_, may_close) in self._open.items() if may_close]
-            self._close(min(waiting, key=lambda t: self._open[t][0], default=transport))
+            waiting = {t: since for t, (_, since) in self._open.items() if since is not None}
+            self._close(min(waiting, key=waiting.__getitem__, default=transport))
         if not transport.is_closing():
             self.waits(transport, WAIT_SECONDS)
 
     def waits(self, transport: asyncio.Transport | None, seconds: float) -> None:
         """Give a connection time to send something."""
         if transport is not None:
-            self._open[transport] = (time.monotonic() + seconds, True)
+            now = time.monotonic()
+            self._open[transport] = now + seconds, now
 
     def answers(self, transport: asyncio.Transport | None) -> None:
         """Give the server time to answer what a connection has sent."""
         if transport is not None:
-            self._open[transport] = (time.monotonic() + ANSWER_SECONDS, False)
+            self._open[transport] = time.monotonic() + ANSWER_SECONDS, None
             self._unsent.pop(transport, None)
 
     def closed(self, transport: asyncio.Transport) -> None:

@@ -19,7 +19,7 @@ from pythonosc.osc_message_builder import BuildError
 
 from pyrosynth.errors import InputError, counted, integer, one_line, reason
 from pyrosynth.explore.places import Place
-from pyrosynth.live.background import in_background
+from pyrosynth.live.background import TURN_SECONDS, in_background, turn_of
 from pyrosynth.live.connections import failure
 from pyrosynth.live.engine import Live
 from pyrosynth.live.messages import MESSAGES
@@ -28,6 +28,7 @@ from pyrosynth.live.osc_packets import IMMEDIATELY, Malformed, Part, Sent, read,
 from pyrosynth.live.protocol import Answer, Arguments, Session
 
 LARGEST = 8192  # bytes of a datagram
+LONGEST_ANSWER = 65_507  # bytes of a datagram that is sent, as IPv4 takes them
 DRAINED = 256  # datagrams taken from the socket at once
 SHARE = 0.8  # of the server's time, for all hosts
 HOSTS, PORTS = 64, 64  # that are remembered, and of each; the one silent longest goes first
@@ -246,6 +247,10 @@ class OscServer:
                 if self._closing:
                     return
                 answer = in_background(session.answer, *part)
+                in_time = await turn_of(answer)
+            if not in_time:
+                text = f"no answer within {TURN_SECONDS:.0f} s; it follows if there is one"
+                self._complain(host, sender, part[0], text)
                 await asyncio.wait([answer])
         except InputError as error:  # there is no thread for it
             answer = asyncio.get_running_loop().create_future()
@@ -315,6 +320,9 @@ class OscServer:
             content = write(address, arguments)
         except BuildError:
             content = write("/error", [address, "the answer cannot be written as OSC"])
+        if len(content) > LONGEST_ANSWER:
+            why = f"the answer has {len(content)} bytes, more than fit into a message of OSC "
+            content = write("/error", [address, f"{why}({LONGEST_ANSWER}); ask for a part of it"])
         try:
             self.endpoint.sendto(content, (sender[0], host.session.port or sender[1]))
             host.told(address, arguments)

@@ -142,7 +142,7 @@ def _host(what: str, name: str) -> str:
             f"{what} {str(name)!r}: give the name or the address of a host alone, such as "
             "studio.local; its port has an option of its own (--port), and http:// is left out"
         )
-    return name.lower()
+    return name.lower().removesuffix(".")
 
 
 def _warm_up(live: Live) -> None:

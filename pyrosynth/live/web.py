@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from aiohttp import ClientError, web
+from aiohttp import ClientError, HttpVersion11, web
 
 from pyrosynth.errors import InputError, PyrosynthError, checked_seed, integer, one_line, reason
-from pyrosynth.live.background import Result, in_background, in_thread
+from pyrosynth.live.background import Result, in_background, in_thread, turn_of
 from pyrosynth.live.connections import BODY_SECONDS, WAIT_SECONDS, Connections, failure
 from pyrosynth.live.engine import Live
 from pyrosynth.live.files import LARGEST_FILE
@@ -48,6 +48,7 @@ UPLOAD_SECONDS = 600.0  # for a body, however fast it comes
 ANOTHER_RUN = "another run is served here now; load the page again"
 CROWDED = "too many sounds are on their way; try again in a moment"
 BUDGET, MOST_RENDERS = 256, 4096  # sounds that a search renders
+MOST_TOLD = 4000  # letters of a header; servers in between take 8 kB of headers
 MOST_PRESETS = 4096  # of a bank
 FORMATS = "own", "json"  # of a preset: that of the synth, or one that any host can play
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -140,7 +141,7 @@ class Site:
         here, as by SSH, sees the page at another one.
         """
         assert request.transport is not None
-        name = urlsplit(f"//{request.host}").hostname or ""
+        name = (urlsplit(f"//{request.host}").hostname or "").removesuffix(".")
         here, port = request.transport.get_extra_info("sockname")[:2]
         if not _is_loopback(name) and name not in (here, *self.allow):
             return (
@@ -221,6 +222,8 @@ class Site:
         finally:
             self._held -= held
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        if request.version < HttpVersion11:  # where its end is the end of the connection
+            response.force_close()
         await response.prepare(request)
         work = in_thread(
             lambda tell: GrowingSearch(self.page, tell).run(hearings, **options),
@@ -270,6 +273,8 @@ class Site:
         return web.json_response({})
 
     def _written(self, suffix: str, content: bytes, left_out: str = "") -> web.Response:
+        while len(quote(left_out)) > MOST_TOLD:
+            left_out = one_line(left_out, len(left_out) * 3 // 4)
         headers = {"X-Suffix": suffix, "X-Left-Out": quote(left_out)}
         return web.Response(body=content, content_type="application/octet-stream", headers=headers)
 
@@ -293,7 +298,9 @@ class Site:
         self._asked[machine] += 1
         try:
             async with self._threads:
-                return await in_background(work, *given)
+                answer = in_background(work, *given)
+                await turn_of(answer)
+            return await answer
         except (PyrosynthError, MemoryError):
             raise
         except (Exception, SystemExit) as error:

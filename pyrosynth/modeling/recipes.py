@@ -88,9 +88,9 @@ def require_runnable(variant: "Variant") -> None:
                 model = poutine.trace(variant.model).get_trace(batch)
                 guide = poutine.trace(variant.guide).get_trace(batch)
             variant.log_prob_v(*variant.sample_v(batch["x"], 1)[:1], batch["x"])
-    except PyrosynthError:  # it says so itself
+    except (PyrosynthError, KeyboardInterrupt):  # it says so itself
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise _failed(type(variant), "run", variant.hyperparameters(), error) from error
     finally:
         variant.train(training)
@@ -183,9 +183,9 @@ def build(variant: type[V], dims: "Dims", options: dict[str, Any]) -> V:
     try:
         with torch.inference_mode(False), torch.enable_grad():  # a caller's modes are not ours
             return variant(dims, **options).float()
-    except PyrosynthError:  # it says so itself
+    except (PyrosynthError, KeyboardInterrupt):  # it says so itself
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise _failed(variant, "start", options, error) from error
 
 

@@ -49,9 +49,9 @@ def _wrapped(
         where = _where(owner, name)
         try:
             given = method(synth, *args, **kwargs)
-        except PyrosynthError:  # it says so itself
+        except (PyrosynthError, KeyboardInterrupt):  # it says so itself
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # also of a Rust extension that panics
             why = raised(error, LONGEST_REASON)
             at = line_of(error, owner.__module__)
             raise SynthError(f"{where} fails{at} ({why}); correct it") from error

@@ -53,7 +53,9 @@ def load_class(name: str) -> type[Synth]:
             loaded = getattr(loaded, part, None)
     except PyrosynthError as error:
         raise SynthError(f"cannot import '{module_name}': {error}") from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         advice = f"mend it; `import {module_name}` in Python shows where it fails"
         if isinstance(error, SyntaxError):
             advice = "correct the line"
@@ -93,9 +95,9 @@ def made(make: Callable[..., Synth], options: dict[str, Any], name: str) -> Synt
     try:
         synth = make(**options)
         _require_attributes(synth, name)
-    except PyrosynthError:
+    except (PyrosynthError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         why = raised(error, 140)
         raise InputError(
             f"the synth '{name}' cannot be made ({why}); correct its class, or give its --option"

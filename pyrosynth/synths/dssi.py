@@ -179,9 +179,11 @@ class DssiSynth(IsolatedSynth):
         listed = answer(question, files, lambda: probe(self.path, PROBE_SECONDS))
         self.told = kept(question, files, listed)
         labelled = {synth["label"]: synth for synth in listed}
-        self.label = label or next(iter(labelled))
+        self.label = label or next(name for name, one in labelled.items() if not one["wrong"])
         if self.label not in labelled:
             raise unknown(f"synth in '{self.path}'", self.label, labelled)
+        if wrong := labelled[self.label]["wrong"]:
+            raise SynthError(f"{wrong}, in '{self.path}'; get another one")
         self.name = self.label.lower()
         self.set_isolation(isolation, self.path, labelled[self.label]["has_threads"])
         ports = labelled[self.label]["ports"]

@@ -122,27 +122,28 @@ def describe(path: str) -> list[dict[str, Any]]:
 
     Returns:
         One dictionary per synth: ``label``, ``name``, ``maker``, ``has_threads`` (whether the
-        library started threads when it was opened) and ``ports``, each port with ``index``,
-        ``name``, ``kind``, ``flags``, ``lower`` and ``upper``.
+        library started threads when it was opened), ``wrong`` (why it cannot be used; empty if
+        it can) and ``ports``, each port with ``index``, ``name``, ``kind``, ``flags``, ``lower``
+        and ``upper``.
 
     Raises:
         OSError: The file cannot be opened as a library.
         AttributeError: It is no DSSI plugin.
-        ValueError: A label or a name of a port is none.
+        ValueError: A label or a name of a port is none, in each of its synths.
     """
     synths: dict[str, dict[str, Any]] = {}  # by label; of equal ones the first is found
     library = C.CDLL(path)
     has_threads = os.path.isdir("/proc/self/task") and len(os.listdir("/proc/self/task")) > 1
-    for dssi in descriptors(library):
+    for number, dssi in enumerate(descriptors(library), 1):
         ladspa = dssi.ladspa.contents
         label = label_of(dssi)
+        unnamed = next((i for i in range(ladspa.n_ports) if ladspa.port_names[i] is None), None)
+        wrong = f"port {unnamed} of '{label}' has no name" if unnamed is not None else ""
         if not label or "/" in label:
-            raise ValueError(f"a synth in it has the label '{label}', by which it cannot be named")
+            wrong = f"a synth in it has the label '{label}', by which it cannot be named"
+        label = label or f"synth {number}"
         if label in synths:
             continue
-        unnamed = next((i for i in range(ladspa.n_ports) if ladspa.port_names[i] is None), None)
-        if unnamed is not None:
-            raise ValueError(f"port {unnamed} of '{label}' has no name")
         ports = [
             {
                 "index": i,
@@ -152,14 +153,17 @@ def describe(path: str) -> list[dict[str, Any]]:
                 "lower": ladspa.port_hints[i].lower,
                 "upper": ladspa.port_hints[i].upper,
             }
-            for i in range(ladspa.n_ports)
+            for i in range(0 if wrong else ladspa.n_ports)
         ]
         if dssi.run_synth:
             text = {
                 key: (getattr(ladspa, key) or b"").decode("utf-8", "replace")
                 for key in ("name", "maker")
             }
-            synths[label] = {"label": label, **text, "has_threads": has_threads, "ports": ports}
+            facts = {"has_threads": has_threads, "wrong": wrong, "ports": ports}
+            synths[label] = {"label": label, **text, **facts}
+    if synths and all(one["wrong"] for one in synths.values()):
+        raise ValueError(next(iter(synths.values()))["wrong"])
     return list(synths.values())
 
 

@@ -211,6 +211,8 @@ def _dssi(file: Path, wanted: str, seconds: float) -> list[Instrument]:
         path, reason = f"{file}#{described['label']}", ""
         params: tuple[Param, ...] = ()
         try:
+            if described["wrong"]:
+                raise SynthError(f"{described['wrong']}; get another one")
             params = DssiSynth(path).param_space.params
         except PyrosynthError as error:
             reason = str(error)

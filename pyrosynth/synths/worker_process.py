@@ -198,7 +198,9 @@ def identity_of(synth: Synth) -> str:
     """Return the identity of a synth; empty if it fails, of which its first sound tells."""
     try:
         return synth.identity()
-    except (Exception, SystemExit):
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         return ""
 
 

@@ -106,8 +106,10 @@ def load_variant(path: Path, module: str) -> "type[Variant]":
         try:
             # Not through importlib, which would leave compiled files beside the source.
             exec(compile(path.read_bytes(), file, "exec"), vars(loaded))
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             del sys.modules[module]
+            if isinstance(error, KeyboardInterrupt):
+                raise
             raise InputError(f"'{path}' cannot be run: {raised(error)}") from error
         linecache.checkcache(file)
         linecache.getlines(file)  # the source as it is now, should the file be edited later

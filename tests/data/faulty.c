@@ -177,5 +177,11 @@ static const Ladspa ladspa = {1, "faulty", 0, "Faulty", "tests", "none", 4, kind
 static const Dssi dssi = {1, &ladspa, 0, 0, 0, 0, run_synth, 0, 0, 0};
 const Dssi *dssi_descriptor(unsigned long i) {
     if (getenv("FAULTY_LACKS_A_NAME")) names[1] = 0;
+    if (getenv("FAULTY_HAS_A_NAMELESS") && i < 2) {  // the first of two has no label
+        static Ladspa nameless;
+        static Dssi first;
+        nameless = ladspa, nameless.label = "", first = dssi, first.ladspa = &nameless;
+        return i ? &dssi : &first;
+    }
     return i && !getenv("FAULTY_NEVER_ENDS") ? 0 : &dssi;
 }

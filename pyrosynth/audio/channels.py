@@ -1,0 +1,54 @@
+"""What channels cancel of each other in their mean, by which a recording is heard."""
+
+import math
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+WINDOW = 4096  # samples of a spectrum
+LOWEST = 2  # bin, below which is what nobody hears
+HEARD = 1e-5  # power that counts, as a share of the greatest: -50 dB
+
+
+class Cancellation:
+    """Sums up the power of channels, and of their mean, block by block."""
+
+    def __init__(self) -> None:
+        self._n_channels = 1
+        self._of_each = np.zeros(WINDOW // 2 + 1)
+        self._of_mean = np.zeros(WINDOW // 2 + 1)
+
+    def add(self, block: NDArray[np.float32]) -> None:
+        """Take in the next block, shape (n_frames, n_channels)."""
+        n, self._n_channels = block.shape
+        if self._n_channels == 1:
+            return
+        if n < WINDOW:
+            block = np.pad(block, ((0, WINDOW - n), (0, 0)))
+        pieces = sliding_window_view(block, WINDOW, axis=0)[:: WINDOW // 2]
+        spectrum = np.fft.rfft(pieces * np.hanning(WINDOW).astype(np.float32), axis=-1)
+        self._of_each += _power(spectrum).mean(axis=1).sum(axis=0)
+        self._of_mean += _power(spectrum.mean(axis=1)).sum(axis=0)
+
+    def decibels(self) -> float:
+        """Return how much weaker the mean is than that of channels that do not go together.
+
+        Of those, whatever their levels, the mean has the power of one over their number. What is
+        the same in all channels gives less than 0; what is the same but a little later in one of
+        them, or opposite, gives more.
+
+        Returns:
+            The mean over the frequencies that are heard, in dB.
+        """
+        of_each, of_mean = self._of_each[LOWEST:], self._of_mean[LOWEST:]
+        heard = of_each > HEARD * of_each.max()
+        if self._n_channels == 1 or not heard.any():
+            return 0.0
+        least = np.finfo(np.float32).eps * of_each[heard]
+        lost = 10 * np.log10(of_each[heard] / np.maximum(of_mean[heard], least))
+        return float(lost.mean()) - 10 * math.log10(self._n_channels)
+
+
+def _power(spectrum: NDArray[np.complexfloating]) -> NDArray[np.float64]:
+    return np.square(np.abs(spectrum), dtype=np.float64)
