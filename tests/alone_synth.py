@@ -66,3 +66,31 @@ class Engine(AloneSynth):
             raise RuntimeError("the engine has ended")
         time = np.arange(note.n_samples(sample_rate)) / sample_rate
         return (values[0] * np.sin(2000 * time)).astype(np.float32)
+
+
+class SharedEngine(Engine):
+    """One whose engine is that of the whole process, so that a new synth has the same."""
+
+    name = "shared engine"
+
+    def spec(self):
+        return {"synth": "alone_synth:SharedEngine"}
+
+    def render(self, values, note, sample_rate):
+        type(self).has_ended = self.has_ended or values[0] > 0.9
+        return super().render(values, note, sample_rate)
+
+
+class Ranged(AloneSynth):
+    """A tone that has no low notes."""
+
+    name = "ranged"
+
+    def spec(self):
+        return {"synth": "alone_synth:Ranged"}
+
+    def render(self, values, note, sample_rate):
+        if note.pitch < 48:
+            raise KeyError(f"no sample for note {note.pitch}")
+        time = np.arange(note.n_samples(sample_rate)) / sample_rate
+        return (values[0] * np.sin(2000 * time)).astype(np.float32)

@@ -245,6 +245,14 @@ def test_the_traps_of_a_plugin_are_found(probe, tmp_path):
     assert synths.load_synth(tmp_path / "probe.json").isolation in ("reload", "load", "fork")
 
 
+def test_a_synth_need_not_have_all_notes(tmp_path):
+    options = {"notes": NOTES, "workers": 1, "seconds": 1e-3, "progress": False}
+    found = describe(synths.load_synth("alone_synth:Ranged"), tmp_path / "a.json", **options)
+    assert min(note.pitch for note in found.notes) < 48
+    (level,) = found.controls
+    assert level.use == "learn"
+
+
 def test_presets_beyond_a_range_that_was_narrowed_by_hand_are_told(tmp_path, caplog):
     synth = synths.load_synth(PLAIN)
     space = synth.param_space

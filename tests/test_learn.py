@@ -217,6 +217,7 @@ def test_names_that_are_not_utf_8_are_kept_as_far_as_they_can_be(tmp_path):
     )
     found = gather(trap, [file, tmp_path / "half.json"], workers=1, progress=False)
     assert [(p.name, p.bank) for p in found.presets] == [("one", "caf?.csv"), ("half ?", "half")]
+    assert Preset("Bass\0ead 3", {}).name == "Bass"  # of a fixed field that was filled before
     found.save(tmp_path / "bank.json", "trap")
     assert [p.name for p in read_presets(trap, tmp_path / "bank.json")] == ["one", "half ?"]
 

@@ -634,10 +634,11 @@ def test_a_process_that_fails_at_first_plays_later(tmp_path, monkeypatch, worker
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_preset_that_breaks_a_synth_of_ones_own_costs_only_itself(workers):
+@pytest.mark.parametrize("engine", ["Engine", "SharedEngine"])
+def test_a_preset_that_breaks_a_synth_of_ones_own_costs_only_itself(engine, workers):
     levels = np.full(40, 0.5)
     levels[[0, 7, 8, 30]] = 0.95
-    synth = synths.load_synth("alone_synth:Engine")
+    synth = synths.load_synth(f"alone_synth:{engine}")
     with Renderer(synth, NOTE, RATE, workers=workers) as renderer:
         for _ in range(2):
             rendered = renderer.render(levels[:, None])

@@ -82,7 +82,7 @@ async def serve(
     # Bodies are taken as they come: few bytes could unpack to many.
     runner = web.AppRunner(
         site.app(), access_log=None, logger=log, auto_decompress=False,
-        shutdown_timeout=ENDING_SECONDS, max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE,
+        shutdown_timeout=ENDING_SECONDS, max_line_size=LONGEST_LINE,
     )  # fmt: skip
     await runner.setup()
     assert runner.server is not None

@@ -139,14 +139,13 @@ class _Listening:
         self.file = read_limited(path, LARGEST_FILE) if path.exists() else None
         self.workers, self.progress = workers, progress
         self._renderer: Renderer | None = None
-        self._key: tuple[str, Note] | None = None
-        self.space = synth.param_space
-        self.held = held
+        self._key = "", 0.0
+        self.space, self.held = synth.param_space, held
         self.features = FeatureSpec(sample_rate=SAMPLE_RATE)
 
     def run(self, presets: Sequence[Preset], notes: Sequence[Note], seconds: float) -> Description:
         """Do what is left to do."""
-        held = self.held
+        held, self.first = self.held, notes[0]
         if "bases" not in held:
             self._choose_bases(presets, notes, seconds)
         bases = np.array(held["bases"])
@@ -202,15 +201,16 @@ class _Listening:
 
     def _render(self, values: Values, note: Note) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
         """Render settings to features and reasons, and count what it took."""
-        key = self.synth.isolation, note
+        key = self.synth.isolation, note.duration_seconds
         if self._renderer is None or self._key != key:
             self.close()
             self._key = key
+            usual = self.first if self.first.duration_seconds == key[1] else note
             self._renderer = Renderer(
-                self.synth, note, SAMPLE_RATE, workers=self.workers, transform=self.features,
+                self.synth, usual, SAMPLE_RATE, workers=self.workers, transform=self.features,
                 keep_audio=False, timeout_seconds=5.0,
             )  # fmt: skip
-        rendered = self._renderer.render(values)
+        rendered = self._renderer.render(values, note=note)  # which a synth need not have
         assert rendered.features is not None
         self.held["renders"] += len(values)
         return rendered.features, rendered.reason

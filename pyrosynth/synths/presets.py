@@ -53,11 +53,16 @@ class Preset:
     bank: str = ""
 
     def __post_init__(self) -> None:
-        """Check the types; halves of characters, as in names that are not UTF-8, become "?"."""
+        """Check the types; halves of characters, as in names that are not UTF-8, become "?".
+
+        A text ends where a C program would end it, at a zero: fixed fields of banks hold what
+        was there before behind it.
+        """
         for field_name in ("name", "bank"):
             text = getattr(self, field_name)
             require_type(f"{field_name} of a preset", text, str, "text")
-            object.__setattr__(self, field_name, text.encode(errors="replace").decode())
+            text = text.partition("\0")[0].encode(errors="replace").decode()
+            object.__setattr__(self, field_name, text)
         require_type("values of a preset", self.values, Mapping, "a dictionary of numbers by name")
 
     def __hash__(self) -> int:

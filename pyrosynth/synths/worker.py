@@ -79,6 +79,7 @@ class _Batch:
     together: bool  # rendered at once; else one sound after the other
     start: int = 0
     kills: int = 0
+    blamed: bool = False  # whether the sound to start with may have broken what plays it
 
 
 class Worker:
@@ -246,8 +247,9 @@ class Worker:
         slot.values[:n], slot.at[0] = batch.values, batch.start - 1
         pressed = batch.note
         slot.note[:] = pressed.pitch, pressed.velocity, pressed.hold_seconds
+        how = batch.start, batch.together, batch.blamed
         with suppress(OSError):  # it has ended; the next ``take`` finds out
-            self._socket.send(REQUEST.pack(batch.slot, n, batch.start, batch.together))
+            self._socket.send(REQUEST.pack(batch.slot, n, *how))
 
     def _is_late(self) -> bool:
         assert self._process is not None
@@ -294,17 +296,19 @@ class Worker:
         if not batch.start <= at <= n:
             if text or self._starts >= MOST_STARTS or (self._is_new and reason == TIMED_OUT):
                 raise self._error(text or f"the synth does not load ({_cause(code)})")
-        elif batch.together and not text and at < n - 1:  # to find out which of them it is
+        elif batch.together and at < n - 1:  # to find out which of them it is
             batch.start, batch.together = at, False
         elif by_itself and code == -signal.SIGKILL and batch.kills < MOST_KILLS - 1:
             batch.start, batch.kills = at, batch.kills + 1
         elif not (self._is_new and at == batch.start) and (reason == CRASHED or at == n):
-            batch.start = at
+            batch.start, batch.blamed = at, False
+        elif text and at < n and not batch.blamed:
+            batch.start, batch.blamed, batch.together = at, True, False
         elif at == n or text:
             raise self._error(text or f"the process ends after the sounds ({_cause(code)})")
         else:
             slot.audio[at], slot.reason[at] = 0.0, reason
-            batch.start, batch.kills, self._starts = at + 1, 0, 0
+            batch.start, batch.blamed, batch.kills, self._starts = at + 1, False, 0, 0
         self._start()
 
     def _end(self) -> int:

@@ -42,7 +42,8 @@ BATCH_SIZE = 16  # sounds per slot
 SLOTS = 2
 REASONS = ("", "crashed", "timed out", "not finite", "silent")
 FINE, CRASHED, TIMED_OUT, NOT_FINITE, SILENT = range(len(REASONS))
-REQUEST = struct.Struct("<BBB?")  # slot, number of sounds, first to render, whether all at once
+# Slot, number of sounds, first to render, whether all at once, whether the first is blamed.
+REQUEST = struct.Struct("<BBB??")
 HEADER = struct.Struct("<IIBB")  # length and CRC-32 of the text, kind, slot
 READY, FAILED = 1, 2  # kinds of message: a slot is rendered; the worker ends, the text says why
 LONGEST_TEXT = 2000  # bytes
@@ -176,9 +177,12 @@ def main(arguments: list[str]) -> None:
         gc.freeze()  # what a forked child does not collect, it need not copy
         is_new = True
         while request := _next_request(connection):
-            number, size, start, together = REQUEST.unpack(request)
+            number, size, start, together, blamed = REQUEST.unpack(request)
             step = size if together else 1
-            synth = _render_batch(settings, synth, slots[number], start, size, step, is_new)
+            if blamed:
+                _blame(settings, synth, slots[number], start)
+                start += 1
+            _render_batch(settings, synth, slots[number], start, size, step, is_new)
             connection.send(packed(READY, number))
             is_new = False
     except Exception as error:
@@ -274,6 +278,13 @@ def _plays(synth: Synth, note: Note, sample_rate: int) -> bool:
     return True
 
 
+def _blame(settings: WorkerSettings, synth: Synth, slot: Slot, at: int) -> None:
+    """Count a sound as lost with which nothing can be rendered any more, but without it can."""
+    slot.at[0] = at
+    _sounds(synth, synth.param_space.defaults[None], settings.note, settings.sample_rate)
+    slot.audio[at], slot.reason[at] = 0.0, CRASHED
+
+
 def _render_batch(
     settings: WorkerSettings,
     synth: Synth,
@@ -282,12 +293,10 @@ def _render_batch(
     size: int,
     step: int,
     is_new: bool,
-) -> Synth:
-    """Render a batch; return what the next one is to be rendered with."""
+) -> None:
     pitch, velocity, hold = slot.note.tolist()
     note = replace(settings.note, pitch=int(pitch), velocity=int(velocity), hold_seconds=hold)
     spans = deque((first, min(first + step, size)) for first in range(start, size, step))
-    tried_anew = None  # a sound at which a synth of one's own has broken
     while spans:
         first, last = spans.popleft()
         slot.at[0] = first
@@ -299,13 +308,7 @@ def _render_batch(
             own = synth.memory_limit is None and not of_plugin
             # At the usual note: a sampled instrument need not have another one.
             if own and not _plays(synth, settings.note, settings.sample_rate):
-                synth = from_spec(settings.spec, settings.told)
-                if not _plays(synth, settings.note, settings.sample_rate):
-                    raise  # its text says what is wrong with the class, or is missing
-                if tried_anew != first:  # perhaps an earlier sound has done it
-                    tried_anew = first
-                    spans.appendleft((first, last))
-                    continue
+                raise  # a new process tells whether the class is wrong or a sound has broken it
             if last - first > 1:  # to find out which of them it is
                 spans.extendleft((one, one + 1) for one in reversed(range(first, last)))
                 continue
@@ -328,4 +331,3 @@ def _render_batch(
         # A finite sound may be so loud that its features are not.
         slot.reason[:size][~np.isfinite(features.reshape(size, -1)).all(axis=1)] = NOT_FINITE
         features[(slot.reason[:size] != FINE) & (slot.reason[:size] != SILENT)] = 0
-    return synth
