@@ -9,6 +9,7 @@
 Every message is a line of at most 300 printable characters: the value, the rule, the next step.
 """
 
+import functools
 import math
 import operator
 import re
@@ -17,8 +18,9 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
+Made = TypeVar("Made", bound=Any)
 LONGEST = 300  # characters of a message
 MOST = 10**6  # draws, renders of a search, or presets of a step: beyond it memory runs out
 DETAILS = re.compile(r" in [\d.]+m?s, after .*?retry_timeout: \w+|\s*Debug source:.*", re.DOTALL)
@@ -155,6 +157,22 @@ def unknown(kind: str, name: Any, known: Iterable[str]) -> InputError:
     near += get_close_matches(name, names, cutoff=0.7)
     listed = ", ".join(dict.fromkeys([*near, *names])) or "none"
     return InputError(f"unknown {kind} '{name}'{blank}; known: {listed}")
+
+
+def fixed_array(make: Callable[[Any], Made]) -> "functools.cached_property[Made]":
+    """Make a property of an array that is worked out once, and that nobody can change.
+
+    Whoever wrote to it would change what others get; NumPy refuses that by a ``ValueError``, and
+    ``array.copy()`` is one's own.
+    """
+
+    @functools.wraps(make)
+    def once(owner: Any) -> Made:
+        array = make(owner)
+        array.setflags(write=False)
+        return array
+
+    return functools.cached_property(once)
 
 
 def checked_name(kind: str, name: Any, known: Iterable[str]) -> str:

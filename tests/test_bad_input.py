@@ -333,6 +333,20 @@ def test_a_sound_that_is_replaced_while_it_is_read_is_said(here, tmp_path, monke
     assert (len(found), failed) == (1, [])
 
 
+def test_what_is_no_sound_leaves_its_folder_to_one_sound_of_its_stem(here, tmp_path):
+    posterior = ps.Posterior.load(here / "run")
+    files = [tmp_path / f"take.{suffix}" for suffix in ("flac", "wav", "aiff")]
+    files[0].write_text("no sound")
+    for file in files[1:]:
+        shutil.copy(here / "good.wav", file)
+    options = {"budget": 2, "draws": 1, "workers": 1, "progress": False, "force": True}
+    found, failed = ps.infer_sounds(posterior, files, tmp_path / "out", **options)
+    assert len(found) == 1
+    told = {one.sound: one.error for one in failed}
+    assert sorted(told) == sorted(map(str, (files[0], files[2])))
+    assert f"is called as '{files[1]}', whose results go into" in told[str(files[2])]
+
+
 def test_a_sound_of_the_same_stem_costs_only_itself(refused, here, tmp_path):
     shutil.copy(here / "good.wav", tmp_path / "good.aiff")
     shutil.copy(here / "good.wav", tmp_path / "other.wav")

@@ -253,7 +253,7 @@ def test_a_synth_need_not_have_all_notes(tmp_path):
     assert level.use == "learn"
 
 
-def test_presets_beyond_a_range_that_was_narrowed_by_hand_are_told(tmp_path, caplog):
+def test_presets_beyond_a_range_that_was_narrowed_by_hand_are_told(tmp_path, caplog, monkeypatch):
     synth = synths.load_synth(PLAIN)
     space = synth.param_space
     level = space.params[space.names.index("filter_cutoff")]
@@ -272,3 +272,8 @@ def test_presets_beyond_a_range_that_was_narrowed_by_hand_are_told(tmp_path, cap
         one.values["filter_cutoff"] > high + 0.01 * (high - low) for one in synth.presets()
     )
     assert f"{beyond} of {len(synth.presets())} presets lie beyond the ranges" in lines[0]
+    far = next(one for one in synth.presets() if one.values["filter_cutoff"] > high)
+    monkeypatch.setattr(described.synth, "read_each", lambda path: [far])
+    (moved,) = described.read_bank("a.bank")
+    assert moved.values["filter_cutoff"] == pytest.approx(high)
+    assert "1 of 1 presets of 'a.bank' lie beyond the ranges" in caplog.messages[-1]

@@ -35,6 +35,15 @@ def test_small_steps_move_continuous_controls_and_those_with_many_steps_in_order
     assert space.gradual.tolist() == [True, False, False, False, True, False]
 
 
+@pytest.mark.parametrize(
+    "name", ["minimum", "maximum", "defaults", "resolution", "discrete", "gradual", "logarithmic"]
+)
+def test_what_all_share_cannot_be_changed_in_place(name):
+    with pytest.raises(ValueError, match="read-only"):
+        getattr(SPACE, name)[0] = 1
+    getattr(SPACE, name).copy()[0] = 1
+
+
 def test_discrete_controls_are_rounded_and_all_clamped():
     values = [9.0, 1.4, 0.6, -3.0]
     np.testing.assert_allclose(SPACE.from_unit(SPACE.to_unit(values)), [1.5, 1.0, 1.0, 0.0])

@@ -804,6 +804,40 @@ def test_of_too_many_questions_of_a_machine_the_last_are_refused_at_once(live, m
     assert left == {}
 
 
+def test_a_machine_takes_half_of_the_threads_at_most_and_none_when_it_has_gone(live, monkeypatch):
+    go_on, at_work = threading.Event(), []
+
+    def point(asked):
+        at_work.append(asked)
+        assert go_on.wait(60)
+        return {}
+
+    async def run():
+        site = web.Site(live, "small")
+        monkeypatch.setattr(site.page, "point", point)
+        async with TestClient(TestServer(site.app())) as client:
+
+            async def send():
+                async with client.post("/api/point", data=b"{}") as response:
+                    return response.status
+
+            many = [asyncio.create_task(send()) for _ in range(web.THREADS + 2)]
+            while len(at_work) < web.THREADS // 2 or site._asked["127.0.0.1"] < len(many):
+                await asyncio.sleep(0.01)
+            for task in many:
+                task.cancel()  # who closes the connection
+            await asyncio.gather(*many, return_exceptions=True)
+            free = site._threads._value
+            go_on.set()
+            while site._asked:
+                await asyncio.sleep(0.01)
+            return free, await send(), len(at_work)
+
+    free, status, n_at_work = asyncio.run(run())
+    assert free >= web.THREADS // 2
+    assert (status, n_at_work) == (200, web.THREADS // 2 + 1)
+
+
 def test_a_page_of_another_run_is_told_to_be_loaded_again(live):
     own = web.Site(live, "small").page.identity["hash"]
     asked = [

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyrosynth.audio.io import Audio, checked_audio
 from pyrosynth.errors import (
     InputError,
+    fixed_array,
     integer,
     number,
     numbers,
@@ -86,7 +86,7 @@ class FeatureSpec:
         """Return (n_mels, n_frames) of a sound of ``n_samples`` samples."""
         return self.n_mels, 1 + integer("n_samples", n_samples, 0) // self.hop_length
 
-    @cached_property
+    @fixed_array
     def filters(self) -> Array:
         """Triangular mel filters of unit area, shape (n_mels, n_fft // 2 + 1)."""
         edges = self._edges_hz
@@ -123,7 +123,7 @@ class FeatureSpec:
         low, high = hz_to_mel([self.fmin, self.fmax])
         return mel_to_hz(np.linspace(low, high, self.n_mels + 2))
 
-    @cached_property
+    @fixed_array
     def window(self) -> Array:
         """Periodic Hann window, shape (n_fft,)."""
         return np.hanning(self.n_fft + 1)[:-1].astype(np.float32)

@@ -250,7 +250,7 @@ def compare_audio(
 def _compare_block(target: Tensor, audio: Tensor, spec: FeatureSpec) -> dict[str, Tensor]:
     """Compute one block."""
     powers = [power_spectrum(sounds, spec) for sounds in (target, audio)]
-    filters = torch.as_tensor(spec.filters, dtype=torch.float64, device=audio.device)
+    filters = torch.tensor(spec.filters, dtype=torch.float64, device=audio.device)
     mels = [filters @ power for power in powers]
     x = [torch.log(mel + spec.floor) for mel in mels]
     return {

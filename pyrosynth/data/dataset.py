@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from pyrosynth.errors import (
     DataError,
     InputError,
     counted,
+    fixed_array,
     number,
     reading,
     require_type,
@@ -137,12 +137,12 @@ class Dataset:
         """Number of presets in a chunk: those that are read from disk together."""
         return int(self._store.attribute("chunk_rows"))
 
-    @cached_property
+    @fixed_array
     def status(self) -> NDArray[np.str_]:
         """``ok`` or why a preset has no usable sound, shape (n,)."""
         return self._store.read("status")
 
-    @cached_property
+    @fixed_array
     def split(self) -> NDArray[np.str_]:
         """``train``, ``valid``, ``test`` or ``none``, shape (n,).
 
@@ -151,12 +151,12 @@ class Dataset:
         """
         return self._store.read("split")
 
-    @cached_property
+    @fixed_array
     def origin(self) -> NDArray[np.str_]:
         """``human``, or how an augmented preset was made, shape (n,)."""
         return self._store.read("origin")
 
-    @cached_property
+    @fixed_array
     def cluster(self) -> NDArray[np.int32]:
         """Cluster of human presets that sound alike, -1 for all others, shape (n,)."""
         return self._store.read("cluster")
@@ -177,12 +177,12 @@ class Dataset:
         """How far apart two sounds of one preset are at most, in dB; 0 if the synth is exact."""
         return number("repeats_db", self._store.attribute("repeats_db") or 0.0)
 
-    @cached_property
+    @fixed_array
     def mean(self) -> NDArray[np.float32]:
         """Mean of ``x`` over the training presets, shape (n_mels, n_frames)."""
         return self._store.read("mean")
 
-    @cached_property
+    @fixed_array
     def std(self) -> NDArray[np.float32]:
         """Standard deviation of ``x`` over them, never near 0, shape (n_mels, n_frames)."""
         return self._store.read("std")

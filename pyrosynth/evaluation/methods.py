@@ -326,7 +326,7 @@ def _network(
     rows = _rows(dataset, np.random.default_rng(seed))
     sounds = torch.from_numpy(dataset.x(rows, np.float16))
     unit = torch.from_numpy(_unit(dataset, rows)).float()
-    mean, std = torch.from_numpy(dataset.mean), torch.from_numpy(dataset.std)
+    mean, std = torch.tensor(dataset.mean), torch.tensor(dataset.std)
     with torch.random.fork_rng([]):
         seed_noise(seed, torch.device("cpu"))
         network = build(unit.shape[1])

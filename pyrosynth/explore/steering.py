@@ -78,7 +78,7 @@ class SoundModel:
 
     def __init__(self, space: LatentSpace) -> None:
         self.space, self.device = space, space.posterior.device
-        self.resolution = torch.as_tensor(space.posterior.run.space.resolution, device=self.device)
+        self.resolution = torch.tensor(space.posterior.run.space.resolution, device=self.device)
         self._known = torch.empty(0, space.dim, device=self.device)
         self._error = torch.empty(0, space.dim, device=self.device)
 

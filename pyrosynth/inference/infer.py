@@ -156,11 +156,12 @@ def _named(files: Sequence[Path]) -> tuple[dict[Path, str], list[Failed]]:
     for file in files:
         try:
             name = safe_name(file.stem)
-            alike = next((one for one in names if names[one] == name and one != file), None)
+            alike = [one for one in names if names[one] == name and one != file]
             # What is no sound needs no folder, and will be told why.
-            if alike and _is_sound(alike) and _is_sound(file):
+            first = next(filter(_is_sound, alike), None)
+            if first and _is_sound(file):
                 raise InputError(
-                    f"'{file}' is called as '{alike}', whose results go into the folder '{name}'; "
+                    f"'{file}' is called as '{first}', whose results go into the folder '{name}'; "
                     "infer it into another --out"
                 )
             names[file] = name

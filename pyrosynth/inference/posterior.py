@@ -375,7 +375,7 @@ class Posterior:
 
     def predict_unit(self, unit: Tensor) -> Tensor:
         """Return the log-mel features predicted for unit values; differentiable."""
-        resolution = torch.as_tensor(self.run.space.resolution, device=self.device)
+        resolution = torch.tensor(self.run.space.resolution, device=self.device)
         v = (self.run.unit_values(unit) * (resolution - 1) + 0.5) / resolution
         return self.run.unstandardise(self.variant.expected_x_of_v(v))
 

@@ -7,7 +7,7 @@ goes away or a server that is started again loses nothing.
 import asyncio
 import ipaddress
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -38,7 +38,7 @@ POLICY = (
 )
 LARGEST_QUESTION = 2**19  # bytes of a question as JSON
 LARGEST_BANK = 2**22  # bytes of one with presets; a browser keeps hardly more
-THREADS = 8  # in which questions are worked on
+THREADS = 8  # in which questions are worked on; half of them for one machine at most
 MOST_ASKED = 32  # questions of a machine that wait or are worked on
 MOST_SEARCHES = 8  # that wait, with the one at work
 UPLOADS = 2  # sounds that are read at once
@@ -77,6 +77,9 @@ class Site:
         self._reading, self._held = asyncio.Semaphore(UPLOADS), 0
         self._searches, self._threads = 0, asyncio.Semaphore(THREADS)
         self._asked = Counter[str]()  # questions that wait or are worked on, by machine
+        self._of_machine = defaultdict[str, asyncio.Semaphore](
+            lambda: asyncio.Semaphore(THREADS // 2)
+        )
         self._coming: dict[asyncio.Timeout, int] = {}  # bytes held of the bodies on their way
 
     def app(self) -> web.Application:
@@ -297,7 +300,9 @@ class Site:
             )
         self._asked[machine] += 1
         try:
-            async with self._threads:
+            async with self._of_machine[machine], self._threads:
+                if request.transport is None:
+                    raise BusyError("who has asked did not wait; ask again")
                 answer = in_background(work, *given)
                 await turn_of(answer)
             return await answer
@@ -308,7 +313,7 @@ class Site:
         finally:
             self._asked[machine] -= 1
             if not self._asked[machine]:
-                del self._asked[machine]
+                del self._asked[machine], self._of_machine[machine]
 
     def _hold(self, n: int, body: asyncio.Timeout | None = None) -> None:
         """Count bytes that are kept; of too many, the body that is longest on its way ends."""

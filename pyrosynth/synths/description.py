@@ -24,7 +24,7 @@ from pyrosynth.errors import InputError, SynthError, integer, number, one_line, 
 from pyrosynth.files import read_limited, unrepeated_keys, write_bytes
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.params import Param, ParamSpace
-from pyrosynth.synths.presets import LARGEST_FILE, Preset, preset_array, say_outside
+from pyrosynth.synths.presets import LARGEST_FILE, Preset, all_good, preset_array, say_outside
 
 FORMAT = 1
 LEARN: Literal["learn"] = "learn"  # name of the selection of the controls that are learnt
@@ -338,14 +338,15 @@ class DescribedSynth(Synth):
 
     def read_bank(self, path: str | os.PathLike[str]) -> list[Preset]:
         """Read a file of presets in the synth's own format."""
-        return legal(self.synth.read_bank(path), self.param_space)
+        return all_good(self.read_each(path))
 
     def read_each(self, path: str | os.PathLike[str]) -> list[Preset | InputError]:
         """Read a file of presets in the synth's own format; see `Synth.read_each`."""
-        return [
-            one if isinstance(one, InputError) else legal([one], self.param_space)[0]
-            for one in self.synth.read_each(path)
-        ]
+        each = self.synth.read_each(path)
+        good = [one for one in each if isinstance(one, Preset)]
+        say_outside(good, self.param_space, f" of '{path}'")
+        legalised = iter(legal(good, self.param_space))
+        return [next(legalised) if isinstance(one, Preset) else one for one in each]
 
     def write_bank(self, path: Path, presets: Sequence[Preset]) -> bool:
         """Write presets in the synth's own format; False if it has none."""

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.errors import InputError, checked_name, counted, integer, number, numbers, reading
 
-from pyrosynth.errors import require_type, unknown  # isort: skip
+from pyrosynth.errors import fixed_array, require_type, unknown  # isort: skip
 
 Kind = Literal["continuous", "stepped", "categorical", "toggle"]
 KINDS: tuple[Kind, ...] = ("continuous", "stepped", "categorical", "toggle")
@@ -163,38 +163,38 @@ class ParamSpace:
         """Names of the controls, in order."""
         return tuple(param.name for param in self.params)
 
-    @cached_property
+    @fixed_array
     def minimum(self) -> NDArray[np.float64]:
         """Lowest native values, shape (n_params,)."""
         return np.array([param.minimum for param in self.params])
 
-    @cached_property
+    @fixed_array
     def maximum(self) -> NDArray[np.float64]:
         """Highest native values, shape (n_params,)."""
         return np.array([param.maximum for param in self.params])
 
-    @cached_property
+    @fixed_array
     def defaults(self) -> NDArray[np.float64]:
         """Native default values, shape (n_params,)."""
         return np.array([param.default for param in self.params])
 
-    @cached_property
+    @fixed_array
     def resolution(self) -> NDArray[np.int64]:
         """Number of levels of each control, shape (n_params,)."""
         return np.array([param.resolution for param in self.params])
 
-    @cached_property
+    @fixed_array
     def discrete(self) -> NDArray[np.bool_]:
         """Which controls have only the settings their levels name, shape (n_params,)."""
         return np.array([param.kind != "continuous" for param in self.params])
 
-    @cached_property
+    @fixed_array
     def gradual(self) -> NDArray[np.bool_]:
         """Which controls small steps move: continuous ones, and stepped ones of 64 and more."""
         many = [p.kind == "stepped" and p.resolution >= GRADUAL for p in self.params]
         return ~self.discrete | many
 
-    @cached_property
+    @fixed_array
     def logarithmic(self) -> NDArray[np.bool_]:
         """Which controls have a logarithmic curve, shape (n_params,)."""
         return np.array([param.curve == "logarithmic" for param in self.params], np.bool_)

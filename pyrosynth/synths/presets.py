@@ -241,8 +241,14 @@ def checked_values(values: ArrayLike, space: ParamSpace, n_axes: int) -> NDArray
     return array
 
 
-def say_outside(presets: Sequence[Preset], space: ParamSpace) -> int:
-    """Warn of presets that are moved to the ends of ranges; return how many there are."""
+def say_outside(presets: Sequence[Preset], space: ParamSpace, of: str = "") -> int:
+    """Warn of presets that are moved to the ends of ranges; return how many there are.
+
+    Args:
+        presets: The presets.
+        space: The ranges.
+        of: Where they come from, such as " of 'a.bank'".
+    """
     if not presets:
         return 0
     given = preset_array(presets, space, clamp=True)
@@ -251,9 +257,10 @@ def say_outside(presets: Sequence[Preset], space: ParamSpace) -> int:
     count, worst = int(far.any(1).sum()), int(far.sum(0).argmax())
     if count:
         log.warning(
-            "%d of %d presets lie beyond the ranges of the description, most often in '%s', which "
-            "goes from %g to %g: they are moved to its ends",
-            count, len(presets), space.names[worst], space.minimum[worst], space.maximum[worst],
+            "%d of %d presets%s lie beyond the ranges of the description, most often in '%s', "
+            "which goes from %g to %g: they are moved to its ends",
+            count, len(presets), of, space.names[worst], space.minimum[worst],
+            space.maximum[worst],
         )  # fmt: skip
     return count
 

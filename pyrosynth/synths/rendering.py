@@ -4,7 +4,6 @@ The same values give the same bytes whatever was rendered before, in any order, 
 workers, if the synth's isolation is exact; `probe_isolation` finds out.
 """
 
-import logging
 import os
 import pickle
 import sys
@@ -26,6 +25,7 @@ from pyrosynth.synths import Synth
 from pyrosynth.synths.base import LONGEST_SECONDS, require_synth
 from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.sandbox import Scratch
+from pyrosynth.synths.second_tries import SecondTries
 from pyrosynth.synths.worker import Worker, close_all
 from pyrosynth.synths.worker_process import (
     BATCH_SIZE,
@@ -39,9 +39,7 @@ from pyrosynth.synths.worker_process import (
     require_same_synth,
 )
 
-log = logging.getLogger(__name__)
 MOST_WORKERS = 1024
-LOST = 2  # sounds after which a worker that has given none hands its work to another
 LOOKS = 8  # how often the parent looks at a worker in the time allowed for a sound
 LOOK_SECONDS = 0.25  # between two looks, at most
 FATES = {"crashed": "crashed", "timed out": "hung", "not finite": "gave no numbers"}
@@ -168,8 +166,7 @@ class Renderer:
         # A notebook drops a renderer where a cell is run again. At exit the guard does it.
         self._end = weakref.finalize(self, close_all, self.workers, self._scratch, os.getpid())
         self._end.atexit = False
-        self._playing: set[Worker] = set()  # those that have given a sound
-        self._resting: set[Worker] = set()  # those that give none beside another
+        self._tries = SecondTries(self.workers, synth.name)
         self._rendering, self._working = RLock(), Lock()
         self._closed, self._process = False, os.getpid()
 
@@ -288,77 +285,32 @@ class Renderer:
                 "or open another renderer"
             )
         waiting = iter(batches)
-        again: list[tuple[Any, NDArray[np.float64]]] = []  # what a worker has to do for another
-        tried: dict[Any, tuple[Worker, NDArray[np.intp]]] = {}  # by their keys, what who has lost
+        self._tries.begin()
         try:
             while True:
                 if self._stopped:
                     raise SynthError("nothing is rendered any more, as the program is ending")
                 for depth in range(1, SLOTS + 1):
                     for worker in self.workers:
-                        if worker.n_batches >= depth or worker in self._resting:
-                            continue
-                        if again and self._may_take(worker):
-                            worker.give(*again.pop(), note)
-                        elif all(worker is not one for one, _ in tried.values()):
-                            if (batch := next(waiting, None)) is not None:
-                                worker.give(*batch, note)
+                        if worker.n_batches < depth and (
+                            work := self._tries.next_for(worker, waiting)
+                        ):
+                            worker.give(*work, note)
                 busy = [worker for worker in self.workers if worker.n_batches]
                 if not busy:
-                    assert not again, "work that nobody has done"
                     return
                 wait([h for worker in busy for h in worker.handles], self._look_seconds)
                 for worker in busy:
-                    finished = worker.take()
-                    if finished is None:
-                        if self._is_odd(worker) and worker.n_lost >= LOST:
-                            for key, values, lost in worker.hand_back():
-                                again.append((key, values))
-                                tried[key] = worker, lost
-                        continue
-                    key, slot, n = finished
-                    lost = slot.lost(n)
-                    if len(lost) == n and key not in tried and self._is_odd(worker):
-                        again.append((key, slot.values[:n].copy()))
-                        tried[key] = worker, lost
-                        continue
-                    if key in tried:
-                        other, before = tried.pop(key)
-                        gave = len(before) and not np.isin(before, lost).any()
-                        if gave and other not in self._playing | {worker}:
-                            self._rest(other)
-                    if len(lost) < n:
-                        self._playing.add(worker)
-                    yield finished
+                    if finished := worker.take():
+                        if self._tries.is_done(worker, *finished):
+                            yield finished
+                    else:
+                        self._tries.take_back(worker)
         finally:
             for worker in self.workers:
                 if worker.n_batches:
                     worker.stop()
-                    self._playing.discard(worker)  # the next process has to show it again
             self._working.release()
-
-    def _may_take(self, worker: Worker) -> bool:
-        """Whether a worker is to do what another has lost: it plays, or nobody else does."""
-        others = any(one.n_batches for one in self.workers)
-        return worker in self._playing or not (self._playing - self._resting or others)
-
-    def _is_odd(self, worker: Worker) -> bool:
-        """Whether a worker has given no sound yet, but another has, or may still.
-
-        Of some plugins, such as demo versions, only one process may be open.
-        """
-        if worker in self._playing:
-            return False
-        others = [one for one in self.workers if one is not worker and one.n_batches]
-        return bool(self._playing) or any(not one.n_lost for one in others)
-
-    def _rest(self, worker: Worker) -> None:
-        """Let a worker rest that has lost sounds which another has made."""
-        first = not self._resting
-        self._resting.add(worker)
-        if first:
-            says = "gives no sound in a process beside another, so that one renders what is left"
-            log.warning("%s %s; give --workers 1", self.synth.name, says)
 
     def _checked(self, values: ArrayLike) -> NDArray[np.float64]:
         if self._closed:

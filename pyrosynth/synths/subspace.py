@@ -1,12 +1,11 @@
 """The learnt controls of a synth, and how their values become those of all."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth.errors import require_type
+from pyrosynth.errors import fixed_array, require_type
 from pyrosynth.synths.params import ParamSpace
 
 
@@ -39,7 +38,7 @@ class Subspace:
         for name in ("full", "learnt"):
             require_type(f"{name} controls", getattr(self, name), ParamSpace, "a ParamSpace")
 
-    @cached_property
+    @fixed_array
     def columns(self) -> NDArray[np.int64]:
         """Positions of the learnt controls among all, shape (n_learnt,)."""
         return self.full.index(self.learnt.names)

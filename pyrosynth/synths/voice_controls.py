@@ -106,8 +106,8 @@ def constants_of(note: Note, sample_rate: int, seed: int, device: torch.device) 
         return Constants(
             n_samples=n_samples,
             n_held=int((seconds < note.hold_seconds).sum()),
-            low=torch.as_tensor(SPACE.minimum).to(device),
-            high=torch.as_tensor(SPACE.maximum).to(device),
+            low=torch.tensor(SPACE.minimum).to(device),
+            high=torch.tensor(SPACE.maximum).to(device),
             blocks=times(torch.arange(n_blocks + 1).double() * (CONTROL / sample_rate)),
             frames=times((middles / sample_rate).clamp(min=0)),
             seconds=seconds.to(device),

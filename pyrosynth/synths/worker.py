@@ -107,6 +107,8 @@ class Worker:
         self._batches: list[_Batch] = []  # in working order
         self._free = list(range(SLOTS))
         self._is_new = True  # the process has finished no batch yet
+        self.plays = self.has_played = False  # the process, or any of before, has given a sound
+        self.n_saved = 0  # batches since then that it had lost, and another worker has given
         self._starts = 0  # since a sound was begun
         self._seen: tuple[int, int] | None = None  # slot and sound when the parent looked last
         self._since, self._worked = 0.0, 0.0  # when that was, and what the process had worked
@@ -172,12 +174,20 @@ class Worker:
             self._recover(CRASHED, text)
             return None
         self._is_new, self._starts, self._seen = False, 0, None
+        slot, n = self.slots[batch.slot], len(batch.values)
+        if np.setdiff1d(np.arange(batch.start, n), slot.lost(n)).size:
+            self.plays, self.has_played, self.n_saved = True, True, 0
         self._errors.seek(0)  # for the process too: some plugins complain at every sound
         self._errors.truncate()
         self._free.append(batch.slot)
         self._batches.pop(0)
         self._renew_if_it_litters()
-        return batch.key, self.slots[batch.slot], len(batch.values)
+        return batch.key, slot, n
+
+    @property
+    def keys(self) -> list[Any]:
+        """Keys of the batches it holds."""
+        return [batch.key for batch in self._batches]
 
     @property
     def n_lost(self) -> int:
@@ -313,6 +323,7 @@ class Worker:
 
     def _end(self) -> int:
         """Kill the process and what the plugin started; return its exit code."""
+        self.plays = False
         if self._process is None or self._socket is None:
             return 0
         code = kill_all(self._process, self._home)

@@ -56,9 +56,9 @@ class TrainData:
         return cls(
             x=torch.from_numpy(dataset.x(rows, np.float16)),
             levels=torch.from_numpy(dataset.levels(rows).astype(np.int16)),
-            resolution=torch.from_numpy(dataset.space.resolution).float(),
-            mean=torch.from_numpy(dataset.mean),
-            std=torch.from_numpy(dataset.std),
+            resolution=torch.tensor(dataset.space.resolution).float(),
+            mean=torch.tensor(dataset.mean),
+            std=torch.tensor(dataset.std),
             train=torch.arange(len(train)),
             valid=torch.arange(len(train), len(rows)),
             tags=tags.tags if tags else (),

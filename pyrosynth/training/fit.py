@@ -234,8 +234,8 @@ def _fitted(
         features=dataset.features,
         note=dataset.note,
         synth_spec=dataset.synth_spec,
-        mean=torch.from_numpy(dataset.mean).to(target),
-        std=torch.from_numpy(dataset.std).to(target),
+        mean=torch.tensor(dataset.mean).to(target),
+        std=torch.tensor(dataset.std).to(target),
         dataset={
             "path": str(dataset.path.resolve()),
             "contract": contract_hash(dataset),

@@ -205,9 +205,9 @@ class StreamedBatches:
         self.data = TrainData(
             x=self.columns[0],
             levels=self.columns[1],
-            resolution=torch.from_numpy(dataset.space.resolution).float(),
-            mean=torch.from_numpy(dataset.mean),
-            std=torch.from_numpy(dataset.std),
+            resolution=torch.tensor(dataset.space.resolution).float(),
+            mean=torch.tensor(dataset.mean),
+            std=torch.tensor(dataset.std),
             train=torch.arange(0),
             valid=torch.arange(2 * self.size, n),
             tags=tags.tags if tags else (),
