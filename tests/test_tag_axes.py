@@ -14,10 +14,12 @@ from pyrosynth.cli.app import main
 from pyrosynth.data.dataset import open_dataset
 from pyrosynth.data.labeling import descriptor_tags, name_tags
 from pyrosynth.data.tags import write_tags
+from pyrosynth.errors import DataError
 from pyrosynth.evaluation.disentanglement import measure
 from pyrosynth.evaluation.known_tags import directions, known_tags
 from pyrosynth.evaluation.steering import steps
-from pyrosynth.evaluation.tag_axes import tag_cost
+from pyrosynth.evaluation.tag_axes import report_axes, tag_cost
+from pyrosynth.explore.naming import name_axes
 from pyrosynth.files import claim, require_same
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.training.fit import fit
@@ -119,6 +121,24 @@ def test_cost_is_paired_on_the_nearest_draws(folder):
     assert cost["difference_db"][0] == pytest.approx(cost["lsd_db"] - cost["other_lsd_db"])
     assert cost["share"][0] == pytest.approx(cost["lsd_db"] / cost["other_lsd_db"] - 1)
     assert cost["difference_db"][1] <= cost["difference_db"][0] <= cost["difference_db"][2]
+
+
+def test_runs_that_have_learnt_the_held_out_presets_are_refused(folder, tmp_path):
+    dataset = open_dataset(folder / "data")
+    run, plain = (Posterior.load(folder / name) for name in ("run", "plain"))
+    seen = dataset.values(dataset.rows("test", human_only=True))
+    knows = replace(plain.bank, values=np.vstack([seen[:1], plain.bank.values[1:]]))
+    flattered = Posterior(plain.run, knows)
+    for call in (
+        lambda: tag_cost(run, flattered, dataset, tmp_path / "cost", draws=1, workers=1),
+        lambda: report_axes(run, dataset, tmp_path / "axes", beside=flattered, workers=1),
+        lambda: name_axes(flattered, dataset, None),
+    ):
+        with pytest.raises(
+            DataError, match=r"the run has learnt [1-9] of \d+ held-out presets, wh"
+        ):
+            call()
+    assert not list(tmp_path.iterdir())
 
 
 def test_tags_from_a_file_get_the_numbers_of_their_name(folder):

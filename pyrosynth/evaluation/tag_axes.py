@@ -52,6 +52,7 @@ from pyrosynth.report import (
 from pyrosynth.statistics import Interval, paired_difference, relative_difference
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.identity import require_same_contract, run_hash
+from pyrosynth.training.learnt import require_unseen
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -142,6 +143,8 @@ def report_axes(
             f"dataset '{dataset.path}' has {counted(len(test_rows), 'held-out preset')}, "
             "of which axes need at least 2; render a dataset with more presets of people"
         )
+    for one in (posterior, *([beside] if beside else [])):
+        require_unseen(one.run, one.bank, dataset.values(test_rows))
     with claim(out, "axes") as folder, posterior.renderer(workers, keep_audio=True) as renderer:
         require_same(folder, {"run": run_hash(posterior)}, force=force)
         truth = known_tags(dataset, tags, progress)
@@ -224,12 +227,15 @@ def tag_cost(
             held-out presets.
     """
     targets, spec, nearest = held_out(dataset, n_presets, seed), posterior.run.features, []
+    for one in (posterior, other):
+        require_same_contract(one.run, dataset)
+        assert targets.values is not None  # of a dataset
+        require_unseen(one.run, one.bank, targets.values)
     with Renderer(
         posterior.synth, posterior.run.note, spec.sample_rate, workers=workers,
         transform=SoundSummary(spec), keep_audio=False,
     ) as renderer:  # fmt: skip
         for one in (posterior, other):
-            require_same_contract(one.run, dataset)
             runner = EvaluationRunner(targets, Path(folder), renderer, renderer, seed, progress)
             rendered = runner.render_draws(one, draws, lambda lsd: ())
             nearest.append(rendered["lsd"][:, :draws].min(axis=1))

@@ -25,6 +25,7 @@ from pyrosynth.inference.posterior import Posterior
 from pyrosynth.statistics import spearman
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.training.identity import require_same_contract
+from pyrosynth.training.learnt import require_unseen
 from pyrosynth.training.run import write_axes
 
 NAMES = tuple(quality.name for quality in QUALITIES)
@@ -108,6 +109,8 @@ def name_axes(
     require_same_contract(posterior.run, dataset)
     for name in names:
         checked_name("quality", name, NAMES)
+    held_out = dataset.values(dataset.rows("test", human_only=True))
+    require_unseen(posterior.run, posterior.bank, held_out)
     space = LatentSpace(posterior)
     chosen, measured = (
         _places(space, dataset, split, n, seed)

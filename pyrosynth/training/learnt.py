@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.data.bank import Bank
+from pyrosynth.errors import DataError, counted
 from pyrosynth.training.run import BANK, Run, run_folder
 
 if TYPE_CHECKING:
@@ -47,6 +48,25 @@ def has_learnt(run: Run, bank: Bank | None, values: ArrayLike) -> NDArray[np.boo
     """
     known = _known(run, bank)
     return np.array([fingerprint in known for fingerprint in _fingerprints(values)], bool)
+
+
+def require_unseen(run: Run, bank: Bank | None, values: ArrayLike) -> None:
+    """Make sure that no held-out preset is among those that a run has learnt.
+
+    Args:
+        run: The run.
+        bank: The presets that it knows.
+        values: Native values of all parameters of the held-out presets, shape (n, n_params).
+
+    Raises:
+        DataError: Some are.
+    """
+    seen = has_learnt(run, bank, values)
+    if n := int(seen.sum()):
+        raise DataError(
+            f"the run has learnt {n} of {counted(len(seen), 'held-out preset')}, which would "
+            "flatter it; give the dataset it was fitted on, or one split alike"
+        )
 
 
 def bank_of(path: str | Path) -> Bank | None:
