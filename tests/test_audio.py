@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from pyrosynth.audio.background import fit_length, load_note, measure_background
-from pyrosynth.audio.coverage import channel_advice
+from pyrosynth.audio.coverage import channel_advice, say_late
 from pyrosynth.audio.decoder_notes import decoder_errors
 from pyrosynth.audio.descriptors import describe
 from pyrosynth.audio.features import FeatureSpec
@@ -365,6 +365,15 @@ def test_channels_that_cancel_are_named(tmp_path, share):
     soundfile.write(tmp_path / "a.wav", np.stack([tone(), share * tone()], 1), RATE)
     with pytest.raises(InputError, match=r"the channels of '.*a\.wav' cancel each other"):
         load_audio(tmp_path / "a.wav", RATE)
+
+
+@pytest.mark.parametrize(("late", "said"), [(0.0, ""), (0.02, ""), (0.25, "before 0.23 s")])
+def test_a_synth_of_which_no_sound_begins_at_once_is_told(late, said, caplog):
+    spec = FeatureSpec(sample_rate=RATE)
+    sounds = [np.concatenate([np.zeros(int(late * RATE)), tone(frequency=f)]) for f in (220, 900)]
+    say_late(np.mean([spec(one.astype(np.float32)) for one in sounds], axis=0), spec)
+    assert said in caplog.text
+    assert bool(caplog.text) == bool(said)
 
 
 @pytest.mark.parametrize(

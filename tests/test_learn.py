@@ -18,6 +18,7 @@ from pyrosynth.cli.app import main
 from pyrosynth.cli.learn_time import least_advice
 from pyrosynth.data.gathering import drawn_presets, gather, read_presets
 from pyrosynth.errors import InputError, SynthError
+from pyrosynth.files.folders import difference
 from pyrosynth.synths.description import DescribedControl, Description
 from pyrosynth.synths.dx7 import SPACE, write_syx
 from pyrosynth.synths.presets import Preset
@@ -381,3 +382,14 @@ def test_render_says_why_sounds_are_missing(tmp_path, capsys, monkeypatch):
     assert main([*command, *short, "--params", "Brightness,Octave,Wave,Boom,Fragile"]) == 0
     assert "16 of 19 sounds usable" in (said := capsys.readouterr().out)
     assert "without a sound: 2 crashed, 1 not finite" in said
+
+
+def test_what_a_system_leaves_in_a_folder_of_presets_is_no_preset(tmp_path):
+    (tmp_path / "a.csv").write_text("name,Level\none,0.5\n")
+    before = stages._content(tmp_path)
+    for name in (".DS_Store", "Thumbs.db", "._a.csv"):
+        (tmp_path / name).write_bytes(b"of the system")
+    assert stages._content(tmp_path) == before
+    (tmp_path / "b.csv").write_text("name,Level\ntwo,0.7\n")
+    after = stages._content(tmp_path)
+    assert difference({"files": [before]}, {"files": [after]}) == "another content of files.0"

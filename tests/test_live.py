@@ -232,7 +232,7 @@ def test_what_is_rendered_is_remembered_up_to_a_limit(live, monkeypatch):
     assert live.render(values[0]) is not first
 
 
-def test_only_sounds_in_the_folders_are_read(live, folder, tmp_path):
+def test_only_sounds_in_the_folders_are_read(live, folder, tmp_path, caplog):
     tone = 0.3 * np.sin(np.arange(22050) * 0.05)
     soundfile.write(folder / "tone.wav", tone, 22050)
     soundfile.write(tmp_path / "secret.wav", tone, 22050)
@@ -274,6 +274,11 @@ def test_only_sounds_in_the_folders_are_read(live, folder, tmp_path):
         live.files.sound("text.wav")
     with pytest.raises(InputError, match="the name of a sound is int 5; give one that sounds"):
         live.files.sound(5)
+    (tmp_path / "twin").mkdir()
+    shutil.copy(live.files.folders[0] / "tone.wav", tmp_path / "twin")
+    both = SessionFiles(live.posterior, [live.files.folders[0], tmp_path / "twin"])
+    assert both.sound("tone.wav")
+    assert f"tone.wav' is taken, not '{tmp_path}" in caplog.text
     with pytest.raises(InputError, match=r"^'dropped' is not a readable"):
         live.files.upload(b"nothing", "dropped")
     with pytest.raises(InputError, match="nowhere' is not there; give a folder that the sound"):

@@ -470,7 +470,7 @@ def test_an_answer_that_no_datagram_holds_is_said_to_be(client, monkeypatch):
     address, (asked, why) = client.hear()
     assert (address, asked) == ("/error", "/params")
     assert re.fullmatch(
-        r"the answer has 70\d+ bytes, more than .* \(65507\); ask for a part .*", why
+        r"the answer has 70,\d+ bytes, more than .* \(65507\); ask for a part .*", why
     )
 
 

@@ -10,7 +10,7 @@ from pyrosynth.synths.second_tries import SecondTries
 GOOD, CRASHES, CRASHES_ONCE = 0, 1, 2
 
 
-class Played:
+class Pretended:
     """A worker whose plugin plays in one process at a time, or in all; it does a batch at once."""
 
     def __init__(self, plugin):
@@ -54,7 +54,7 @@ class Played:
 def test_each_batch_is_given_out_once_and_none_that_plays_is_lost(alone, seed):
     rng = np.random.default_rng(seed)
     plugin = SimpleNamespace(alone=alone, held_by=None, crashed=False)
-    workers = [Played(plugin) for _ in range(rng.integers(1, 5))]
+    workers = [Pretended(plugin) for _ in range(rng.integers(1, 5))]
     tries = SecondTries(workers, "played")
     shares = [[1, 0, 0], [0.7, 0.2, 0.1]][seed % 2]
     for _ in range(4):  # renderings with the same workers

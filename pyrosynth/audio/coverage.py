@@ -1,5 +1,7 @@
 """Whether the part of a recording that is used stands for the rest of it."""
 
+import logging
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -14,6 +16,9 @@ UNLIKE_DB = 6.0  # root mean square of the bands, from which two pieces differ
 LOUDER_DB = 3.0  # than all that is used; a slow attack goes on
 MUCH = 0.25  # share of the energy of the recording
 LITTLE = 0.1  # share of the energy that is heard; white noise at 192 kHz has more at 22 kHz
+log = logging.getLogger(__name__)
+LATE = 2  # windows without a sound from which on a synth is late
+FLOORED = 1.01  # times the floor, up to which nothing is heard
 CANCELLED_DB = 1.8  # that channels cancel of each other; short noises reach 1.6
 DEPTH = 1e-3  # power of a band that counts, as a share of the mean band of the loudest piece
 
@@ -81,6 +86,23 @@ def rate_advice(share: float, sample_rate: int) -> str:
         f"{100 * (1 - share):.1f} % of its energy is above {sample_rate / 2:g} Hz, where this run "
         "hears nothing; what was found answers the rest alone"
     )
+
+
+def say_late(mean: NDArray[np.floating], spec: FeatureSpec) -> None:
+    """Warn that no sound of a synth begins at once.
+
+    Args:
+        mean: Mean of ``x`` over its presets, shape (n_mels, n_frames).
+        spec: How a sound became ``x``.
+    """
+    heard = np.exp(mean).max(axis=0) > FLOORED * spec.floor
+    first = int(heard.argmax()) if heard.any() else 0
+    if first >= LATE:
+        log.warning(
+            "no preset is heard before %.2f s: if the synth is late, as with a lookahead, let its "
+            "sounds begin with the key, for recordings are heard from their beginning",
+            ((first - 1) * spec.hop_length + spec.n_fft // 2) / spec.sample_rate,
+        )
 
 
 def channel_advice(cancelled: float) -> str:

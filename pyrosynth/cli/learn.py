@@ -34,7 +34,7 @@ from pyrosynth.data.gathering import (
 from pyrosynth.data.labeling import HIDDEN, default_tags
 from pyrosynth.errors import InputError, counted, number, reading, reason
 from pyrosynth.evaluation.check import check
-from pyrosynth.files import claim, read_json, read_limited, require_same, write_bytes
+from pyrosynth.files import OF_SYSTEM, claim, read_json, read_limited, require_same, write_bytes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.modeling import with_recipe
 from pyrosynth.synths import from_spec
@@ -387,6 +387,8 @@ def _content(path: Path) -> str:
     inside = os.path.isdir(path)
     try:
         for file in sorted(filter(os.path.isfile, path.rglob("*"))) if inside else [path]:
+            if inside and OF_SYSTEM.fullmatch(file.name):
+                continue
             with suppress(*[PermissionError] if inside else []):  # it is left out, and named
                 digest.update(read_limited(file, LARGEST_PRESETS))
     except (OSError, ValueError) as error:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from pyrosynth.audio.coverage import say_late
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.note import Note
 from pyrosynth.data.augmentation import PRIORS, Prior, augment
@@ -212,7 +213,7 @@ def _fill(
         _render(job, store, renderer, augmented_rows, (n_human, n_rows), "augmented presets")
     if store.attribute("statistics_of") != n_rows:
         drop_leaks(store)
-        _summarise(store)
+        _summarise(store, job.features)
 
 
 def _create(
@@ -383,12 +384,11 @@ def _without_leaks(store: Store) -> bool:
     return leaks is not None and leaks["of"] == store.n_rows
 
 
-def _summarise(store: Store) -> None:
+def _summarise(store: Store, features: FeatureSpec) -> None:
     """Write mean and standard deviation of ``x`` over the train split, in one pass."""
     from sklearn.preprocessing import StandardScaler
 
-    usable = store.read("status") == "ok"
-    rows = np.flatnonzero(usable & (store.read("split") == "train"))
+    rows = np.flatnonzero((store.read("status") == "ok") & (store.read("split") == "train"))
     scaler = StandardScaler()
     shape, step = store.arrays["x"].shape[1:], store.arrays["x"].chunks[0]
     for start in tqdm(range(0, len(rows), step), desc="statistics", unit="chunk"):
@@ -397,3 +397,4 @@ def _summarise(store: Store) -> None:
     mean, std = scaler.mean_.reshape(shape), np.sqrt(scaler.var_).reshape(shape)
     store.write(0, {"mean": mean, "std": np.maximum(std, STD_FLOOR)})
     store.set_attribute("statistics_of", store.n_rows)
+    say_late(mean, features)

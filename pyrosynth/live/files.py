@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ from pyrosynth.synths.presets import Preset, preset_json
 from pyrosynth.synths.sandbox import Scratch
 
 LARGEST_FILE = 64 * 2**20  # bytes of a sound file
+log = logging.getLogger(__name__)
 LONGEST_SECONDS = 120.0  # of a sound file
 IN_FILE = 128  # presets that are written into one file; amsynth reads no more
 NOTES = 256  # files of notes that are kept
@@ -86,13 +88,18 @@ class SessionFiles:
 
     def _file(self, name: str) -> Path:
         require_type("the name of a sound", name, str, "one that sounds() lists")
+        called = []
         for folder in self.folders:
             try:
                 file = Path(os.path.realpath(folder / name))  # which takes loops of links
                 if file.is_relative_to(folder) and file.is_file():
-                    return file
+                    called.append(file)
             except (OSError, ValueError) as error:
                 raise InputError(f"'{name[:80]}' is not the name of a file ({error})") from error
+        if len(called) > 1:
+            log.warning("'%s' is taken, not '%s'; give one of them another name", *called[:2])
+        if called:
+            return called[0]
         for listed, file in self._listed().items():  # files from a Mac spell accents otherwise
             if unicodedata.normalize("NFC", listed) == unicodedata.normalize("NFC", name):
                 return file

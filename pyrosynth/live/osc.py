@@ -321,8 +321,8 @@ class OscServer:
         except BuildError:
             content = write("/error", [address, "the answer cannot be written as OSC"])
         if len(content) > LONGEST_ANSWER:
-            why = f"the answer has {len(content)} bytes, more than fit into a message of OSC "
-            content = write("/error", [address, f"{why}({LONGEST_ANSWER}); ask for a part of it"])
+            why = f"the answer has {counted(len(content), 'byte')}, more than a message of OSC can"
+            content = write("/error", [address, f"{why} ({LONGEST_ANSWER}); ask for a part of it"])
         try:
             self.endpoint.sendto(content, (sender[0], host.session.port or sender[1]))
             host.told(address, arguments)
