@@ -30,6 +30,7 @@ from pyrosynth.inference.hearing import (
     Hearing,
     choose,
     distance_as_played,
+    hear,
     hearing_advice,
     note_to_play,
     off_pitch,
@@ -311,6 +312,16 @@ def test_a_sound_of_which_little_is_heard_at_the_rate_of_the_run_says_so(tmp_pat
     assert not failed
     assert ("% of its energy is above 11025 Hz" in (found.advice or "")) == told
     assert all(bool(way.coverage) == told for way in posterior.hear(file))
+
+
+@pytest.mark.parametrize(("full", "told"), [(1.0, False), (30_000.0, True)])
+def test_integers_as_floats_are_no_level_of_a_synths_own(tmp_path, full, told):
+    _, posterior = small_posterior()
+    time = np.arange(2 * 22050) / 22050
+    file = tmp_path / "a.wav"
+    soundfile.write(file, full * 0.3 * np.sin(2 * np.pi * 261.6 * time), 22050, "FLOAT")
+    (way,) = hear(posterior, file, own_level=True)
+    assert ("samples reach 9,000, where 1 is full scale" in way.coverage) == told
 
 
 def test_the_common_period_of_a_chord_is_no_sure_pitch(tmp_path):

@@ -17,6 +17,7 @@ LOUDER_DB = 3.0  # than all that is used; a slow attack goes on
 MUCH = 0.25  # share of the energy of the recording
 LITTLE = 0.1  # share of the energy that is heard; white noise at 192 kHz has more at 22 kHz
 log = logging.getLogger(__name__)
+FAR_BEYOND = 100.0  # samples, 40 dB above full scale; integers written as floats are there
 LATE = 2  # windows without a sound from which on a synth is late
 FLOORED = 1.01  # times the floor, up to which nothing is heard
 CANCELLED_DB = 1.8  # that channels cancel of each other; short noises reach 1.6
@@ -119,6 +120,24 @@ def channel_advice(cancelled: float) -> str:
     return (
         "its channels cancel each other in part, such as where one is a little late, and what is "
         "heard is their mean; give one channel alone if the mean sounds different"
+    )
+
+
+def scale_advice(recording: Audio) -> str:
+    """Say that a recording at a synth's own level is no sound that a synth gives.
+
+    Args:
+        recording: Shape (n_samples,).
+
+    Returns:
+        A sentence; empty unless it is far beyond full scale.
+    """
+    peak = float(np.abs(recording).max())
+    if peak <= FAR_BEYOND:
+        return ""
+    return (
+        f"its samples reach {peak:,.0f}, where 1 is full scale, and its level is taken as it is: "
+        "divide it by its full scale, or leave out --own-level"
     )
 
 

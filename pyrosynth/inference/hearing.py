@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from pyrosynth.audio.background import fit_length, measure_background
-from pyrosynth.audio.coverage import channel_advice, coverage_advice, rate_advice
+from pyrosynth.audio.coverage import channel_advice, coverage_advice, rate_advice, scale_advice
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import Audio, load_heard
 from pyrosynth.audio.metrics import log_distance
@@ -100,7 +100,9 @@ def hear(posterior: "Posterior", path: str | Path, *, own_level: bool = False) -
         ways = _ways(posterior, path)
     spec = posterior.run.features
     recording, share, cancelled = load_heard(path, spec.sample_rate)
-    lost = rate_advice(share, spec.sample_rate), channel_advice(cancelled)
+    lost = [rate_advice(share, spec.sample_rate), channel_advice(cancelled)]
+    if own_level:
+        lost.append(scale_advice(recording))
     unused = (coverage_advice(recording, _used(posterior, way, recording), spec) for way in ways)
     return [
         replace(way, coverage="; ".join(filter(None, (*lost, one))))
