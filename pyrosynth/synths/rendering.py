@@ -301,6 +301,8 @@ class Renderer:
                     return
                 wait([h for worker in busy for h in worker.handles], self._look_seconds)
                 for worker in busy:
+                    if not worker.n_batches:  # another one does them
+                        continue
                     if finished := worker.take():
                         if self._tries.is_done(worker, *finished):
                             yield finished

@@ -108,7 +108,7 @@ class Worker:
         self._free = list(range(SLOTS))
         self._is_new = True  # the process has finished no batch yet
         self.plays = self.has_played = False  # the process, or any of before, has given a sound
-        self.n_saved = 0  # batches since then that it had lost, and another worker has given
+        self.n_saved = 0  # sounds since then that it had lost, and another worker has given
         self._starts = 0  # since a sound was begun
         self._seen: tuple[int, int] | None = None  # slot and sound when the parent looked last
         self._since, self._worked = 0.0, 0.0  # when that was, and what the process had worked
