@@ -557,6 +557,42 @@ def test_a_description_that_is_cut_early_is_no_effect(tmp_path, monkeypatch):
 
 
 @pytest.mark.plugin
+def test_presets_of_another_version_of_a_plugin_are_named(tmp_path, monkeypatch, caplog):
+    bundle = shutil.copytree(MDA, tmp_path / "lv2" / "mda.lv2")
+    monkeypatch.setenv("LV2_PATH", str(tmp_path / "lv2"))
+    synth = synths.load_synth(f"{bundle}#MDA JX10")
+    (own,) = synth.presets()[7:8]
+    mine = tmp_path / "mine.lv2"
+    synth.write_bank(mine, [own])
+    (file,) = [one for one in mine.glob("*.ttl") if b"pset:value" in one.read_bytes()]
+    whole = file.read_text()
+    symbols = re.findall(r'lv2:symbol "(\w+)"', whole)
+    value = re.search(rf'lv2:symbol "{symbols[1]}"\s*;\s*pset:value ([-\d.e]+)', whole)
+    for content, says, n in (
+        (
+            whole.replace(f'"{symbols[0]}"', '"of_old"'),
+            "sets 'of_old', which the plugin does not",
+            1,
+        ),
+        (
+            re.sub(r'(lv2:symbol ")(\w+")', r"\1old_\2", whole),
+            "and nothing that the plugin has",
+            0,
+        ),
+        (
+            whole.replace(value[0], value[0].replace(value[1], "99.0")),
+            "is brought into its range",
+            1,
+        ),
+    ):
+        caplog.clear()
+        file.write_text(content)
+        each = synth.read_each(mine)
+        assert sum(isinstance(one, Preset) for one in each) == n
+        assert says in caplog.text + "".join(str(one) for one in each)
+
+
+@pytest.mark.plugin
 def test_of_factory_presets_only_the_damaged_file_is_left_out(tmp_path, monkeypatch, caplog):
     bundle = shutil.copytree(MDA, tmp_path / "lv2" / "mda.lv2")
     monkeypatch.setenv("LV2_PATH", str(tmp_path / "lv2"))

@@ -123,6 +123,17 @@ def test_the_table_of_a_check():
     }
 
 
+def test_scores_are_paired_by_their_targets(scores):
+    tests = paired_tests(scores).set_index(["budget", "method", "answer", "metric"]).sort_index()
+    mixed = paired_tests(scores.sample(frac=1, random_state=0))
+    mixed = mixed.set_index(["budget", "method", "answer", "metric"]).sort_index()
+    columns = ["difference", "wins", "p"]
+    np.testing.assert_allclose(mixed[columns], tests[columns], atol=1e-12)
+    others = scores.assign(target=scores["target"].where(scores["method"] != "twin", "another"))
+    with pytest.raises(InputError, match="'twin' has other targets than the other answers; give"):
+        paired_tests(others)
+
+
 def test_tests_are_within_equal_budgets(scores):
     tests = paired_tests(scores)
     lsd = tests[tests["metric"] == "lsd"].set_index(["budget", "method"])

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.audio.metrics import METRICS
+from pyrosynth.errors import InputError
 from pyrosynth.evaluation.targets import Targets
 from pyrosynth.statistics import Interval, against_best, interval, paired_difference, share_of_wins
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -229,6 +230,9 @@ def paired_tests(scores: "DataFrame") -> "DataFrame":
     Args:
         scores: Rows of ``score_rows``.
 
+    Raises:
+        InputError: Two of them have answered different targets.
+
     Returns:
         One row per test and metric of ``RANKED``: ``sounds``, ``method``, ``answer``, ``budget``,
         ``metric``, the ``best``, the mean ``difference`` to it over the same targets (of SC the
@@ -244,10 +248,11 @@ def paired_tests(scores: "DataFrame") -> "DataFrame":
     for _, group in groups:
         for metric, statistic in RANKED.items():
             values = {
-                name: own[metric].to_numpy()
+                name: own[metric].droplevel([*ANSWER]).sort_index()
                 for name, own in group.groupby(ANSWER, sort=False)
                 if own[metric].notna().all()
             }
+            values = {name: own.to_numpy() for name, own in _paired(values).items()}
             if not values:
                 continue
             best, p_values = against_best(values, statistic)
@@ -264,6 +269,22 @@ def paired_tests(scores: "DataFrame") -> "DataFrame":
                 )  # fmt: skip
     columns = [*ANSWER, "metric", "best", "difference", "low", "high", "wins", "p"]
     return pd.DataFrame(tests, columns=columns)
+
+
+def _paired(values: Mapping[Any, "Series"]) -> Mapping[Any, "Series"]:
+    """Return scores by target; they must be of the same targets.
+
+    Raises:
+        InputError: They are not.
+    """
+    first = next(iter(values.values()), None)
+    for (_, method, answer, _), own in values.items():
+        if first is not None and not own.index.equals(first.index):
+            raise InputError(
+                f"'{answer_name(method, answer)}' has other targets than the other answers; give "
+                "scores of one check or comparison"
+            )
+    return values
 
 
 def answer_name(method: str, answer: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.errors import InputError, SynthError
+from pyrosynth.errors import InputError, SynthError, counted
 from pyrosynth.synths.hosts.lv2_files import (
     EXT,
     LABEL,
@@ -24,6 +24,7 @@ from pyrosynth.synths.hosts.turtle import Graph, content_of
 
 PRESET = EXT + "presets#Preset"
 
+SLACK = 0.01  # of its range, so far outside of it a value may lie
 log = logging.getLogger(__name__)
 
 
@@ -66,7 +67,7 @@ def _own_programs(
         except SynthError as error:
             damaged.append(error)
     controls = [port for port in ports if port.control]
-    listed = []
+    listed, odd = [], []
     for preset in of_plugin:
         given = {
             str(graph.one(str(port), LV2 + "symbol")): graph.one(str(port), EXT + "presets#value")
@@ -76,6 +77,13 @@ def _own_programs(
             continue
         name = str(graph.one(preset, LABEL, preset.rpartition("#")[2]))
         native = {port: given.get(port.symbol, port.default) for port in controls}
+        if foreign := given.keys() - {port.symbol for port in ports}:
+            said = f"preset '{name}' in '{bundle.path}' sets '{min(foreign)}'"
+            if len(foreign) == len(given):
+                other = f"{said} and nothing that the plugin has; get the preset for this version"
+                damaged.append(SynthError(other))
+                continue
+            odd.append(f"{said}, which the plugin does not have: it may be of another version")
         values = [
             port.value(float(value), 1.0)
             for port, value in native.items()
@@ -83,11 +91,27 @@ def _own_programs(
         ]
         if len(values) == len(native):
             listed.append(Program(name, tuple(values)))
+            far = [port for port, v in zip(controls, values, strict=True) if _is_far(port, v)]
+            if far:
+                moved = f"'{far[0].symbol}' to {native[far[0]]}, which is brought into its range"
+                odd.append(f"preset '{name}' in '{bundle.path}' sets {moved}")
         else:
             bad = next(port for port, v in native.items() if not isinstance(v, float | bool))
             said = f"preset '{name}' in '{bundle.path}' has no number for '{bad.symbol}'"
             damaged.append(SynthError(f"{said}; install the plugin again"))
+    if odd:
+        others = (
+            f"; {counted(len(odd) - 1, 'other preset')} of it likewise" if len(odd) > 1 else ""
+        )
+        log.warning("%s%s", odd[0], others)
     return listed, damaged
+
+
+def _is_far(port: Port, value: float) -> bool:
+    """Whether a value is clearly beyond the range of a control."""
+    assert port.control is not None
+    low, high = port.control.minimum, port.control.maximum
+    return not low - SLACK * (high - low) <= value <= high + SLACK * (high - low)
 
 
 def write_preset(
