@@ -64,6 +64,7 @@ class Engine(AloneSynth):
         self.has_ended = self.has_ended or values[0] > 0.9
         if self.has_ended:
             raise RuntimeError("the engine has ended")
+        values *= 1  # as some do with what they are given
         time = np.arange(note.n_samples(sample_rate)) / sample_rate
         return (values[0] * np.sin(2000 * time)).astype(np.float32)
 

@@ -277,8 +277,10 @@ def test_only_sounds_in_the_folders_are_read(live, folder, tmp_path, caplog):
     (tmp_path / "twin").mkdir()
     shutil.copy(live.files.folders[0] / "tone.wav", tmp_path / "twin")
     both = SessionFiles(live.posterior, [live.files.folders[0], tmp_path / "twin"])
-    assert both.sound("tone.wav")
-    assert f"tone.wav' is taken, not '{tmp_path}" in caplog.text
+    for _ in range(2):
+        assert both.sounds() == live.files.sounds()
+    (line,) = caplog.messages
+    assert f"tone.wav' is the sound of that name, not '{tmp_path}" in line
     with pytest.raises(InputError, match=r"^'dropped' is not a readable"):
         live.files.upload(b"nothing", "dropped")
     with pytest.raises(InputError, match="nowhere' is not there; give a folder that the sound"):

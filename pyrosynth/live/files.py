@@ -51,6 +51,7 @@ class SessionFiles:
         self.written: dict[Path, str] = {}
         # By folder, those of earlier servers too; the one played last at the end.
         self._notes: dict[Path, OrderedDict[Path, None]] = {}
+        self._hidden: set[Path] = set()  # sounds that another one of their name hides
         self.folders = [Path(os.path.realpath(folder_of_sounds(one))) for one in folders]
 
     def sounds(self) -> list[str]:
@@ -59,15 +60,22 @@ class SessionFiles:
 
     def _listed(self) -> dict[str, Path]:
         """Return the files by the names that `sounds` gives, without links that lead outside."""
-        found = {
-            str(file.relative_to(folder)): Path(os.path.realpath(file))
-            for folder in reversed(self.folders)  # of two with one name, the first folder's
-            for file in files_below(folder, *SUFFIXES)[0]
-            if os.path.isfile(file)  # no pipe, which would be waited for
-            and not file.name.startswith(".")
-            and Path(os.path.realpath(file)).is_relative_to(folder)
-        }
-        return {name: file for name, file in found.items() if name.isprintable()}
+        found: dict[str, Path] = {}
+        for folder in self.folders:
+            for file in files_below(folder, *SUFFIXES)[0]:
+                name, real = str(file.relative_to(folder)), Path(os.path.realpath(file))
+                if (
+                    os.path.isfile(file)  # no pipe, which would be waited for
+                    and name.isprintable()
+                    and not file.name.startswith(".")
+                    and real.is_relative_to(folder)
+                    and found.setdefault(name, real) != real
+                    and real not in self._hidden
+                ):
+                    says = "'%s' is the sound of that name, not '%s'; give one of them another"
+                    log.warning(says, found[name], real)
+                    self._hidden.add(real)
+        return found
 
     def sound(self, name: str) -> list[Hearing]:
         """Read a sound file of any pitch by its name, from the folders given at the start only.
@@ -88,18 +96,13 @@ class SessionFiles:
 
     def _file(self, name: str) -> Path:
         require_type("the name of a sound", name, str, "one that sounds() lists")
-        called = []
         for folder in self.folders:
             try:
                 file = Path(os.path.realpath(folder / name))  # which takes loops of links
                 if file.is_relative_to(folder) and file.is_file():
-                    called.append(file)
+                    return file
             except (OSError, ValueError) as error:
                 raise InputError(f"'{name[:80]}' is not the name of a file ({error})") from error
-        if len(called) > 1:
-            log.warning("'%s' is taken, not '%s'; give one of them another name", *called[:2])
-        if called:
-            return called[0]
         for listed, file in self._listed().items():  # files from a Mac spell accents otherwise
             if unicodedata.normalize("NFC", listed) == unicodedata.normalize("NFC", name):
                 return file

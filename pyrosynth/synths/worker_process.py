@@ -269,10 +269,15 @@ def _sounds(
     return audio
 
 
+def _defaults(synth: Synth) -> NDArray[np.float64]:
+    """Return the default preset, shape (1, n_params), into which a synth may write."""
+    return synth.param_space.defaults[None].copy()
+
+
 def _plays(synth: Synth, note: Note, sample_rate: int) -> bool:
     """Return whether a synth of one's own works at all: whether it plays its defaults."""
     try:
-        _sounds(synth, synth.param_space.defaults[None], note, sample_rate)
+        _sounds(synth, _defaults(synth), note, sample_rate)
     except Exception:
         return False
     return True
@@ -281,7 +286,7 @@ def _plays(synth: Synth, note: Note, sample_rate: int) -> bool:
 def _blame(settings: WorkerSettings, synth: Synth, slot: Slot, at: int) -> None:
     """Count a sound as lost with which nothing can be rendered any more, but without it can."""
     slot.at[0] = at
-    _sounds(synth, synth.param_space.defaults[None], settings.note, settings.sample_rate)
+    _sounds(synth, _defaults(synth), settings.note, settings.sample_rate)
     slot.audio[at], slot.reason[at] = 0.0, CRASHED
 
 
