@@ -53,8 +53,8 @@ class Mel:
     def __init__(self, spec: FeatureSpec, device: torch.device) -> None:
         """Move window and filters to the device."""
         self.spec = spec
-        self.window = torch.from_numpy(spec.window).to(device)
-        self.filters = torch.from_numpy(spec.filters).to(device)
+        self.window = torch.tensor(spec.window).to(device)
+        self.filters = torch.tensor(spec.filters).to(device)
 
     def __call__(self, audio: Tensor) -> Tensor:
         """Return log-mel spectrograms, shape (n, n_mels, n_frames), of audio (n, n_samples)."""

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from pyrosynth.audio.background import fit_length, load_note, measure_background
+from pyrosynth.audio.channels import Cancellation
 from pyrosynth.audio.coverage import channel_advice, say_late
 from pyrosynth.audio.decoder_notes import decoder_errors
 from pyrosynth.audio.descriptors import describe
@@ -374,6 +375,12 @@ def test_a_synth_of_which_no_sound_begins_at_once_is_told(late, said, caplog):
     say_late(np.mean([spec(one.astype(np.float32)) for one in sounds], axis=0), spec)
     assert said in caplog.text
     assert bool(caplog.text) == bool(said)
+
+
+def test_of_one_partial_channels_change_the_level_alone():
+    cancellation = Cancellation()
+    cancellation.add(np.stack([tone(seconds=2), -0.9 * tone(seconds=2)], axis=1))
+    assert cancellation.decibels() == 0
 
 
 @pytest.mark.parametrize(

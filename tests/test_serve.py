@@ -298,12 +298,9 @@ def test_a_search_that_waits_for_another_says_so_once(live, monkeypatch):
     monkeypatch.setattr(searching, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(searching, "PATIENCE_SECONDS", 0.1)
     search = searching.GrowingSearch(PageState(live, "small"), lambda news: not told.append(news))
-    assert live.searching.acquire(blocking=False)
-    try:
-        with pytest.raises(InputError, match="another search is under way; stop it"):
+    with live.searching:
+        with pytest.raises(InputError, match="another search or path is under way; stop it"):
             search.run([], budget=1)
-    finally:
-        live.searching.release()
     assert [news for news in told if news] == [{"waits": True}]
 
 

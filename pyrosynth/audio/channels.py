@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 WINDOW = 4096  # samples of a spectrum
 LOWEST = 2  # bin, below which is what nobody hears
+PARTIAL = 16  # bins, at 44,100 Hz 170 Hz
 HEARD = 1e-5  # power that counts, as a share of the greatest: -50 dB
 
 
@@ -43,7 +44,9 @@ class Cancellation:
         """
         of_each, of_mean = self._of_each[LOWEST:], self._of_mean[LOWEST:]
         heard = of_each > HEARD * of_each.max()
-        if self._n_channels == 1 or not heard.any():
+        bins = np.flatnonzero(heard)
+        # A single partial loses its level alone.
+        if self._n_channels == 1 or not len(bins) or bins[-1] - bins[0] < PARTIAL:
             return 0.0
         least = np.finfo(np.float32).eps * of_each[heard]
         lost = 10 * np.log10(of_each[heard] / np.maximum(of_mean[heard], least))

@@ -76,7 +76,7 @@ class Surrogate:
             Where the steps end, shape (n_trusts, n, n_params).
         """
         here, sounds = self._tensor(unit), self._tensor(heard)
-        held = torch.as_tensor(np.asarray(fixed), device=self._device)
+        held = torch.tensor(np.asarray(fixed), device=self._device)
         _, along = slopes(lambda probes: self._expected(probes, sounds), here, held)
         missing = (self._tensor(target) - sounds).flatten(1)
         scale = DB**2 / missing.shape[1]

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -38,6 +37,7 @@ from pyrosynth.live.controls import Control, controls
 from pyrosynth.live.files import SessionFiles
 from pyrosynth.live.sounds import Embedding, RenderedSounds, Sound
 from pyrosynth.live.speaker import Speaker
+from pyrosynth.live.turns import Turns
 from pyrosynth.synths.presets import checked_values
 
 DRAWS = 24  # of the posterior, among which the preset of a sound is looked for
@@ -94,7 +94,7 @@ class Live:
         self._outermost = cache(lambda axis: outermost(self.axis(axis), self.space.z))
         self._sounds = RenderedSounds(posterior.renderer(1, keep_audio=True))
         # Searches render in a process of their own, so that keys and sliders never wait for them.
-        self.search_renderer, self.searching = posterior.renderer(1, keep_audio=True), Lock()
+        self.search_renderer, self.searching = posterior.renderer(1, keep_audio=True), Turns()
         # Last, as nobody closes it if something else fails.
         self.speaker = Speaker(posterior.run.features.sample_rate) if play else None
 

@@ -186,12 +186,13 @@ class PageState:
         stops = [live.hold(stop, held) for stop in stops]
         legs = len(stops) - 1
         steps = max(3, round((ALONG - 1) / legs) + 1)
-        if not live.searching.acquire(timeout=PATIENCE_SECONDS):
-            raise InputError("a search is under way; stop it, then play the path again")
+        turn = live.searching.ask()
         try:
+            if not turn.wait(PATIENCE_SECONDS):
+                raise InputError("a search is under way; stop it, then play the path again")
             path = find_path(live.posterior, stops, renderer=live.search_renderer, steps=steps)
         finally:
-            live.searching.release()
+            live.searching.leave(turn)
         position = np.linspace(0, legs, legs * (steps - 1) + 1)
         values = [live.held(one, held) for one in path.values(position)]
         z = PresetPath.through(live.space, stops, "latent").place(position).z

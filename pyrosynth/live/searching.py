@@ -6,6 +6,7 @@ shown was rendered and measured.
 
 import time
 from collections.abc import Mapping, Sequence
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -72,11 +73,9 @@ class GrowingSearch:
             SynthError: The synth cannot play.
         """
         live = self.live
+        turn = live.searching.ask()
         try:
-            self._wait_for_turn()
-        except Stopped:
-            return
-        try:
+            self._wait_for(turn)
             searches = [self._opened(way, seed, locked or {}, start) for way in hearings]
             chosen = choose(searches, budget)
             way, search, pool = hearings[chosen], searches[chosen], searches[chosen].pool
@@ -95,15 +94,17 @@ class GrowingSearch:
         except Stopped:
             return
         finally:
-            live.searching.release()
+            live.searching.leave(turn)
 
-    def _wait_for_turn(self) -> None:
+    def _wait_for(self, turn: Event) -> None:
         patience, news = time.monotonic() + PATIENCE_SECONDS, {"waits": True}
-        while not self.live.searching.acquire(timeout=LOOK_SECONDS):
+        while not turn.wait(LOOK_SECONDS):
             self._say(news)
             news = {}
             if time.monotonic() > patience:
-                raise InputError("another search is under way; stop it, then drop the sound again")
+                raise InputError(
+                    "another search or path is under way; stop it, then drop the sound again"
+                )
 
     def _say(self, news: dict[str, Any]) -> None:
         if not self._tell(news):

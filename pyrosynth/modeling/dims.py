@@ -78,7 +78,7 @@ def tensor_like(like: Tensor, what: str, values: Any, *, width: bool = False) ->
     Raises:
         InputError: They are no numbers, or of another width.
     """
-    given = values if isinstance(values, Tensor) else torch.as_tensor(numbers(what, values))
+    given = values if isinstance(values, Tensor) else torch.tensor(numbers(what, values))
     if width and given.shape[-1:] != like.shape[-1:]:
         raise InputError(f"{what} have shape {tuple(given.shape)}; give (..., {like.shape[-1]})")
     return given.to(like)

@@ -1,0 +1,43 @@
+"""Turns of what only one can do at a time, in the order in which it was asked for."""
+
+from collections import deque
+from threading import Event, Lock
+from types import TracebackType
+
+
+class Turns:
+    """A lock that is had in the order of asking, which none of the standard library is.
+
+    Who asks for it again as soon as it is free would else have it before those who wait.
+    """
+
+    def __init__(self) -> None:
+        self._queue, self._lock = deque[Event](), Lock()
+
+    def ask(self) -> Event:
+        """Stand in line; the event is set when it is one's turn. Whoever asks leaves as well."""
+        turn = Event()
+        with self._lock:
+            self._queue.append(turn)
+            self._queue[0].set()
+        return turn
+
+    def leave(self, turn: Event) -> None:
+        """Give a turn back, or wait for it no longer."""
+        with self._lock:
+            self._queue.remove(turn)
+            if self._queue:
+                self._queue[0].set()
+
+    def __enter__(self) -> None:
+        """Wait for a turn."""
+        self.ask().wait()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give it back: whose turn it is stands first in line."""
+        self.leave(self._queue[0])
