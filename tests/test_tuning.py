@@ -56,6 +56,8 @@ N_FLAT = 12  # presets out of tune that are nearer
 def test_what_is_far_from_its_note_is_said(cents, says):
     found = replace(tune(hum(57, 1.0), RATE, NOTE), cents=cents)
     assert note_to_play(found.to_json()) == f"{says}play {found.words}"
+    soft = replace(found, note=replace(found.note, velocity=30))
+    assert note_to_play(soft.to_json()) == f"{says}play {found.words}, velocity 30"
 
 
 @pytest.mark.parametrize("pitch", [43, 52.3, 60, 69, 84])

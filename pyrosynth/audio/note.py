@@ -58,6 +58,12 @@ class Note:
         """The pitch as musicians write it, such as ``C4`` or ``F#3``."""
         return f"{NAMES[self.pitch % 12]}{self.pitch // 12 - 1}"
 
+    @property
+    def words(self) -> str:
+        """How to play it, such as ``C3, 1.2 s``; with its velocity if that is not the usual."""
+        velocity = f", velocity {self.velocity}" if self.velocity != type(self).velocity else ""
+        return f"{self.name}, {self.hold_seconds:.1f} s{velocity}"
+
     def n_samples(self, sample_rate: int) -> int:
         """Return the number of samples of the recording."""
         return int(self.duration_seconds * checked_rate(sample_rate))

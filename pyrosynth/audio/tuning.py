@@ -73,8 +73,8 @@ class TunedSound:
 
     @property
     def words(self) -> str:
-        """The note to play, such as ``C3, 1.2 s``."""
-        return f"{self.note.name}, {self.note.hold_seconds:.1f} s"
+        """The note to play, see `Note.words`."""
+        return self.note.words
 
     def to_json(self) -> dict[str, Any]:
         """Describe what was heard, JSON-ready; ``Note(**data["note"])`` reads the note back."""

@@ -273,7 +273,7 @@ def note_to_play(play: Mapping[str, Any]) -> str:
     there = f" ({play['lsd_db']:.2f} dB there)" if "lsd_db" in play else ""
     name, cents = play["name"], play["cents"]
     heard = f"heard {name} {cents:+.0f} cents, " if abs(cents) > 100 * IN_TUNE else ""
-    return f"{heard}play {name}, {play['note']['hold_seconds']:.1f} s{there}"
+    return f"{heard}play {Note(**play['note']).words}{there}"
 
 
 def hearing_advice(way: Hearing, off: float | None) -> str:

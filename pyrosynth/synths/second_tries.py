@@ -15,7 +15,7 @@ from pyrosynth.synths.worker import Worker
 from pyrosynth.synths.worker_process import Slot
 
 log = logging.getLogger(__name__)
-TRIES = 4  # of a batch, at most
+TRIES = 4  # of a batch, at most; 2 until one has given what another had lost
 LOST = 2  # sounds of a batch from which on a process that has given none hands its work back
 
 Work = tuple[Any, NDArray[np.float64]]  # a key to recognise it by, and values
@@ -40,6 +40,7 @@ class SecondTries:
     def __init__(self, workers: Sequence[Worker], name: str) -> None:
         self._workers, self._name = workers, name
         self._alone: Worker | None = None  # who does all that is left
+        self._has_helped = False  # whether one has given a sound that another had lost
         self._again: list[Work] = []
         self._tried: dict[Any, Tried] = {}  # by key
 
@@ -79,8 +80,8 @@ class SecondTries:
 
     def _is_tried_again(self, worker: Worker, key: Any) -> bool:
         """Whether a worker's process has given no sound yet, but another has, or may still."""
-        before = self._tried.get(key)
-        return not (worker.plays or (before and before.times >= TRIES - 1)) and any(
+        before, most = self._tried.get(key), TRIES if self._has_helped else 2
+        return not (worker.plays or (before and before.times + 1 >= most)) and any(
             one.plays or (one.n_batches and not one.n_lost) for one in self._others(worker)
         )
 
@@ -96,6 +97,7 @@ class SecondTries:
 
         The other may have met a preset that ends it by chance: twice as many if it has played.
         """
+        self._has_helped |= n > 0
         loser.n_saved += n
         if loser.plays or loser.n_saved < LOST * (1 + loser.has_played) or self._alone:
             return
