@@ -79,7 +79,7 @@ def bad_files(folder):
         ("text.wav", "it holds text, such as a web page .*; download the sound itself"),
         ("empty.wav", "not a readable sound file .*; convert it to WAV"),
         ("none.wav", "is empty or cut off"),
-        ("cut.ogg", "is empty or cut off"),
+        ("cut.ogg", "is cut off: its last page is not whole; copy it again"),
         ("short.wav", "lasts 9.98 ms; at least 50 ms"),
         ("silent.wav", "is silent"),
         ("offset.wav", "silent but for a constant offset"),
@@ -375,6 +375,24 @@ def test_a_synth_of_which_no_sound_begins_at_once_is_told(late, said, caplog):
     say_late(np.mean([spec(one.astype(np.float32)) for one in sounds], axis=0), spec)
     assert said in caplog.text
     assert bool(caplog.text) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("form", "subtype"),
+    [("AIFF", "PCM_16"), ("AU", "FLOAT"), ("W64", "PCM_16"), ("RF64", "PCM_24"), ("SVX", "PCM_16"),
+     ("OGG", "VORBIS"), ("WAV", "PCM_16"), ("FLAC", "PCM_16")],
+)  # fmt: skip
+@pytest.mark.parametrize("share", [0.3, 0.6, 1.0])
+def test_files_that_are_cut_off_are_refused_whatever_their_format(form, subtype, share):
+    file = io.BytesIO()
+    noise = 0.3 * np.random.default_rng(0).standard_normal(4 * RATE)
+    soundfile.write(file, noise, RATE, subtype, format=form)
+    part = io.BytesIO(file.getvalue()[: int(share * len(file.getvalue()))])
+    if share == 1:
+        assert len(load_audio(part, RATE)) == 4 * RATE
+        return
+    with pytest.raises(InputError, match="cut off|not a readable sound file"):
+        load_audio(part, RATE)
 
 
 def test_of_one_partial_channels_change_the_level_alone():

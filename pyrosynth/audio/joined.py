@@ -1,8 +1,9 @@
-"""Whether a file holds several recordings one after the other, of which decoders read one."""
+"""What decoders do not tell of a file: that it holds several recordings, or is cut off."""
 
 import mmap
 
 OGG, FIRST_PAGE = b"OggS\0", 2  # how each page of a stream begins; a flag of its first one
+HEADER = 27  # bytes of a page, of which the last one counts the sizes that follow
 TAGS = (b"Xing", b"Info")  # in the first frame of an MP3 file, with the size of its own
 HAS_FRAMES, HAS_BYTES = 1, 2  # flags of such a tag
 OLD_TAG = 128  # bytes of a tag at the end of an MP3 stream
@@ -10,21 +11,41 @@ PADDING = 1024  # zeros that may come between two streams, at most
 SEARCHED = 4096  # bytes from the start of an MP3 stream, in which its tag is
 
 
-def holds_several(file: int) -> bool:
-    """Tell whether a sound file was joined from several, such as by ``cat a.ogg b.ogg``.
+def fault(file: int) -> str:
+    """Say what is wrong with a sound file that is read without an error.
 
-    That is legal for Ogg (RFC 3533, chaining) and usual for MP3, but libsndfile reads the first
-    recording only, and nothing tells that there are others.
+    It may have been joined from several, such as by ``cat a.ogg b.ogg``: that is legal for Ogg
+    (RFC 3533, chaining) and usual for MP3, but libsndfile reads the first recording only, and
+    nothing tells that there are others. Or an Ogg file ends within a page.
 
     Args:
         file: Descriptor of the file, whose position stays.
+
+    Returns:
+        Words that follow its name; empty if nothing is wrong.
     """
     try:
         content = mmap.mmap(file, 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError):  # empty, or a pipe
-        return False
+        return ""
     with content:
-        return _chained(content) if content[:5] == OGG else _behind(content)
+        is_ogg = content[:5] == OGG
+        if _chained(content) if is_ogg else _behind(content):
+            return (
+                "holds several recordings one after the other, of which the first alone would be "
+                "read; export it as one file, or cut it into single ones"
+            )
+        if is_ogg and _ends_within_a_page(content):
+            return "is cut off: its last page is not whole; copy it again, or record it anew"
+    return ""
+
+
+def _ends_within_a_page(content: mmap.mmap) -> bool:
+    at = content.rfind(OGG) + HEADER
+    if len(content) < at:
+        return True
+    sizes = content[at : at + content[at - 1]]
+    return len(sizes) < content[at - 1] or len(content) < at + len(sizes) + sum(sizes)
 
 
 def _chained(content: mmap.mmap) -> bool:
