@@ -95,3 +95,20 @@ class Ranged(AloneSynth):
             raise KeyError(f"no sample for note {note.pitch}")
         time = np.arange(note.n_samples(sample_rate)) / sample_rate
         return (values[0] * np.sin(2000 * time)).astype(np.float32)
+
+
+class Writes(AloneSynth):
+    """A tone, many at once, that changes the values it is given; it has none of a loud one."""
+
+    name = "writes"
+    batched = True
+
+    def spec(self):
+        return {"synth": "alone_synth:Writes"}
+
+    def render_batch(self, values, note, sample_rate):
+        values *= 0.5
+        if (values > 0.45).any():
+            raise ValueError("too loud")
+        time = np.arange(note.n_samples(sample_rate)) / sample_rate
+        return (values * np.sin(2000 * time)).astype(np.float32)

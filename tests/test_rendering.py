@@ -633,6 +633,16 @@ def test_a_process_that_fails_at_first_plays_later(tmp_path, monkeypatch, worker
             np.testing.assert_allclose(np.abs(rendered.audio[good]).max(1), 0.5, atol=0.01)
 
 
+def test_a_synth_may_write_into_the_values_it_is_given():
+    levels = np.linspace(0.2, 0.8, 20)
+    levels[7] = 0.95
+    with Renderer(synths.load_synth("alone_synth:Writes"), NOTE, RATE, workers=1) as renderer:
+        rendered = renderer.render(levels[:, None])
+    assert np.flatnonzero(rendered.failed).tolist() == [7]
+    good = ~rendered.failed
+    np.testing.assert_allclose(np.abs(rendered.audio[good]).max(1), levels[good] / 2, rtol=0.01)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("engine", ["Engine", "SharedEngine"])
 def test_a_preset_that_breaks_a_synth_of_ones_own_costs_only_itself(engine, workers):

@@ -256,7 +256,8 @@ def _sounds(
     """Render presets, and make sure that what comes is sounds, shape (n, n_samples)."""
     pid = os.getpid()
     try:
-        audio = np.asarray(synth.render_batch(values, note, sample_rate))
+        # A copy, into which a synth may write: the values may be needed again.
+        audio = np.asarray(synth.render_batch(values.copy(), note, sample_rate))
     finally:
         if os.getpid() != pid:
             os._exit(0)  # a child that the plugin forked
@@ -269,15 +270,10 @@ def _sounds(
     return audio
 
 
-def _defaults(synth: Synth) -> NDArray[np.float64]:
-    """Return the default preset, shape (1, n_params), into which a synth may write."""
-    return synth.param_space.defaults[None].copy()
-
-
 def _plays(synth: Synth, note: Note, sample_rate: int) -> bool:
     """Return whether a synth of one's own works at all: whether it plays its defaults."""
     try:
-        _sounds(synth, _defaults(synth), note, sample_rate)
+        _sounds(synth, synth.param_space.defaults[None], note, sample_rate)
     except Exception:
         return False
     return True
@@ -286,7 +282,7 @@ def _plays(synth: Synth, note: Note, sample_rate: int) -> bool:
 def _blame(settings: WorkerSettings, synth: Synth, slot: Slot, at: int) -> None:
     """Count a sound as lost with which nothing can be rendered any more, but without it can."""
     slot.at[0] = at
-    _sounds(synth, _defaults(synth), settings.note, settings.sample_rate)
+    _sounds(synth, synth.param_space.defaults[None], settings.note, settings.sample_rate)
     slot.audio[at], slot.reason[at] = 0.0, CRASHED
 
 
