@@ -25,23 +25,26 @@ def in_daemon_thread(work: Callable[..., Result], *given: Any) -> "Future[Result
     """
     done: Future[Result] = Future()
     done.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            done.set_result(work(*given))
-        except BaseException as error:
-            ordinary = isinstance(error, Exception | SystemExit | KeyboardInterrupt)
-            if isinstance(error, StopIteration) or not ordinary:  # no event loop takes these
-                error = RuntimeError(repr(error)).with_traceback(error.__traceback__)
-            done.set_exception(error)
-
     try:
-        threading.Thread(target=run, daemon=True).start()
+        threading.Thread(target=_do, args=(done, work, given), daemon=True).start()
     except RuntimeError as error:
         raise InputError(
             "the machine is short of threads; end other programs, or try again in a moment"
         ) from error
     return done
+
+
+def _do(done: "Future[Result]", work: Callable[..., Result], given: tuple[Any, ...]) -> None:
+    try:
+        done.set_result(work(*given))
+    except BaseException as error:
+        ordinary = isinstance(error, Exception | SystemExit | KeyboardInterrupt)
+        if isinstance(error, StopIteration) or not ordinary:  # no event loop takes these
+            error = RuntimeError(repr(error)).with_traceback(error.__traceback__)
+        done.set_exception(error)
+    finally:
+        # An error holds its frames, this one too: it would hold itself, and what was given.
+        del done, work, given
 
 
 @contextmanager

@@ -395,6 +395,17 @@ def test_files_that_are_cut_off_are_refused_whatever_their_format(form, subtype,
         load_audio(part, RATE)
 
 
+@pytest.mark.parametrize("rate", [22050, 44100, 96000, 192000])
+def test_channels_are_compared_alike_at_every_rate(rate):
+    time = np.arange(2 * rate) / rate
+    bass = sum(np.sin(2 * np.pi * 55 * k * time) / k for k in (1, 2, 3)) * np.exp(-time)
+    late = round(0.009 * rate)
+    other = np.concatenate([np.zeros(late), bass])[: len(bass)]
+    cancellation = Cancellation(rate)
+    cancellation.add(np.stack([bass, other], axis=1).astype(np.float32) / 4)
+    assert channel_advice(cancellation.decibels())
+
+
 def test_of_one_partial_channels_change_the_level_alone():
     cancellation = Cancellation()
     cancellation.add(np.stack([tone(seconds=2), -0.9 * tone(seconds=2)], axis=1))

@@ -91,3 +91,9 @@ def test_bad_numbers_are_refused():
         FeatureSpec(floor=0)
     with pytest.raises(InputError, match="give an integer"):
         FeatureSpec(hop_length=0)
+
+
+def test_what_is_between_the_windows_would_not_be_heard():
+    assert FeatureSpec(n_fft=512, hop_length=512)
+    with pytest.raises(InputError, match="hop_length 4096 is above n_fft 256: .*; give n_fft or"):
+        FeatureSpec(n_fft=256, hop_length=4096, n_mels=16)

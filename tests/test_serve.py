@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gc
 import gzip
 import hashlib
 import io
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 import zipfile
 import zlib
 from contextlib import suppress
@@ -38,7 +40,8 @@ from pyrosynth.errors import InputError, SynthError
 from pyrosynth.inference.hearing import TRIED, Hearing, open_search, refine
 from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.live import connections, osc, plane, searching, web
+from pyrosynth.live import connections, osc, page_state, plane, searching, web
+from pyrosynth.live.background import in_background
 from pyrosynth.live.engine import Live
 from pyrosynth.live.files import IN_FILE
 from pyrosynth.live.osc_packets import write
@@ -145,7 +148,7 @@ def test_a_format_that_there_is_not_is_refused(live):
     assert right[0] == 200
 
 
-def test_a_morph_goes_through_its_presets_and_is_rendered(live):
+def test_a_morph_goes_through_its_presets_and_is_rendered(live, monkeypatch):
     through = [parent(live, number) for number in (0, 3, 5)]
     param = live.posterior.run.space.params[0]
     asked = {"through": through, "locked": {param.name: param.maximum}}
@@ -164,9 +167,10 @@ def test_a_morph_goes_through_its_presets_and_is_rendered(live):
     assert np.square(np.diff(x, axis=0)).sum() < np.square(np.diff(knobs, axis=0)).sum()
     index = live.posterior.run.full_space.names.index(param.name)
     assert {point["values"][index] for point in json.loads(held)["path"]} == {param.maximum}
+    monkeypatch.setattr(page_state, "PATIENCE_SECONDS", 0.1)
     with live.searching:
         ((status, content, _),) = ask(live, post("/api/point", {"through": through}))
-    assert (status, "a search is under way" in json.loads(content)["error"]) == (400, True)
+    assert (status, "search or path is under way" in json.loads(content)["error"]) == (400, True)
 
 
 def search(asked=None):
@@ -719,6 +723,9 @@ def test_who_may_ask(live):
         (get(Host="127.0.0.1:9000", Origin="http://127.0.0.1:9000"), 200),
         (get(Host="[::1]:1", Sec_Fetch_Site="same-origin"), 200),
         (get(Host="good.example", Origin="https://good.example"), 200),
+        (get(Host="good.example:443", Origin="https://good.example"), 200),
+        (get(Host="good.example:80", Origin="https://good.example"), 403),
+        (get(Host="good.example", Origin="null"), 403),
         (get(Host="bad.example"), 403),
         (get(Host="localhost.bad.example:80"), 403),
         (get(Host="127.0.0.1:9000", Origin="http://127.0.0.1:9001"), 403),
@@ -799,6 +806,27 @@ def test_of_too_many_questions_of_a_machine_the_last_are_refused_at_once(live, m
     assert n_at_work <= 2
     assert answered == [(200, "{}")] * 3
     assert left == {}
+
+
+def test_a_refused_upload_is_not_kept_until_garbage_is_collected(live):
+    class Name(str):
+        """What a reference can be had to, unlike the content that goes the same way."""
+
+    left = []
+
+    async def run():
+        name = Name("dropped")
+        left.append(weakref.ref(name))
+        with pytest.raises(InputError, match="is not a readable sound"):
+            await in_background(live.files.upload, b"no sound", name)
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(run())
+        assert left[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_machine_takes_half_of_the_threads_at_most_and_none_when_it_has_gone(live, monkeypatch):

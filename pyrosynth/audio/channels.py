@@ -3,32 +3,36 @@
 import math
 
 import numpy as np
+import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-WINDOW = 4096  # samples of a spectrum
+WINDOW = 4096  # samples of a spectrum at RATE; as long at other rates
+RATE = 44100
 LOWEST = 2  # bin, below which is what nobody hears
-PARTIAL = 16  # bins, at 44,100 Hz 170 Hz
+PARTIAL = 12  # bins of one partial
 HEARD = 1e-5  # power that counts, as a share of the greatest: -50 dB
 
 
 class Cancellation:
     """Sums up the power of channels, and of their mean, block by block."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate: int = RATE) -> None:
         self._n_channels = 1
-        self._of_each = np.zeros(WINDOW // 2 + 1)
-        self._of_mean = np.zeros(WINDOW // 2 + 1)
+        self._window = max(64, WINDOW * rate // RATE)
+        self._of_each = np.zeros(self._window // 2 + 1)
+        self._of_mean = np.zeros(self._window // 2 + 1)
 
     def add(self, block: NDArray[np.float32]) -> None:
         """Take in the next block, shape (n_frames, n_channels)."""
         n, self._n_channels = block.shape
         if self._n_channels == 1:
             return
-        if n < WINDOW:
-            block = np.pad(block, ((0, WINDOW - n), (0, 0)))
-        pieces = sliding_window_view(block, WINDOW, axis=0)[:: WINDOW // 2]
-        spectrum = np.fft.rfft(pieces * np.hanning(WINDOW).astype(np.float32), axis=-1)
+        if n < self._window:
+            block = np.pad(block, ((0, self._window - n), (0, 0)))
+        pieces = sliding_window_view(block, self._window, axis=0)[:: self._window // 2]
+        window = np.hanning(self._window).astype(np.float32)
+        spectrum = scipy.fft.rfft(pieces * window, axis=-1)  # single precision, at any length
         self._of_each += _power(spectrum).mean(axis=1).sum(axis=0)
         self._of_mean += _power(spectrum.mean(axis=1)).sum(axis=0)
 

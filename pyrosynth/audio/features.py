@@ -77,6 +77,11 @@ class FeatureSpec:
                 f"mel bands from {self.fmin} to {self.fmax} Hz at {self.sample_rate} Hz: "
                 f"give 0 <= fmin < fmax <= {self.sample_rate / 2}"
             )
+        if self.hop_length > self.n_fft:
+            raise InputError(
+                f"hop_length {self.hop_length} is above n_fft {self.n_fft}: what is between the "
+                "windows is not heard; give n_fft or less"
+            )
         if not SMALLEST_FLOOR <= self.floor <= 1:
             raise InputError(
                 f"floor {self.floor}: it is a power; give a number from {SMALLEST_FLOOR} to 1"

@@ -211,7 +211,6 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int, float]:
     import soundfile
 
     blocks, peaks, n_frames = [], np.zeros(1, np.float32), 0
-    cancellation = Cancellation()
     try:
         with (
             _stored(file) as stored,
@@ -221,6 +220,7 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int, float]:
             if wrong := fault(stored.fileno()):
                 raise InputError(f"'{name}' {wrong}")
             rate, channels, n_said = sound.samplerate, sound.channels, _n_said(sound)
+            cancellation = Cancellation(rate)
             most = min(MOST_SAMPLES // channels, int(LONGEST_SECONDS * rate))
             while n_frames <= most and len(block := _next_block(sound)):
                 n_frames += len(block)

@@ -51,6 +51,7 @@ NAMED: Mapping[Tag, tuple[str, str]] = {
 }
 
 THIRDS = (1 / 3, 2 / 3)
+TIED = 0.005  # of a number, which nobody hears
 HIDDEN = 0.7  # share of labels `default_tags` hides; 69 % of Esling et al.'s presets had none
 CHUNK = 4096  # sounds described at a time
 
@@ -90,8 +91,12 @@ def descriptor_tags(
     if not len(known):
         raise DataError(f"'{dataset.path}' has no human preset to train on, so no tags; add some")
     low, high = np.quantile(described[known], THIRDS, axis=0)
-    # Strictly: a number that many presets share is in the middle.
-    labels = np.where(described < low, 0.0, np.where(described > high, 2.0, 1.0))
+    # Strictly: a number that many presets share, or nearly, is in the middle.
+    middle = np.median(described[known], axis=0)
+    apart = np.abs(described - middle) > TIED * np.abs(middle)
+    labels = np.where(
+        apart & (described < low), 0.0, np.where(apart & (described > high), 2.0, 1.0)
+    )
     labels[np.isnan(described)] = np.nan
     return labelled(DESCRIBED, labels, described)
 

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from pyrosynth.live.connections import failure
@@ -49,8 +51,29 @@ async def in_thread(
 
 
 def in_background(work: Callable[..., Result], *given: Any) -> "asyncio.Future[Result]":
-    """Do something in a thread of its own."""
-    return asyncio.wrap_future(in_daemon_thread(work, *given))
+    """Do something in a thread of its own.
+
+    Unlike those of ``asyncio.wrap_future``, the futures hold nothing of each other's: what is
+    given, such as an upload, goes as soon as the answer has been read, also if it is an error.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Result] = loop.create_future()
+
+    def tell(done: Future[Result]) -> None:
+        with suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(_pass_on, done, answer)
+
+    in_daemon_thread(work, *given).add_done_callback(tell)
+    return answer
+
+
+def _pass_on(done: Future[Result], answer: "asyncio.Future[Result]") -> None:
+    if answer.done():  # nobody waits any more
+        return
+    if error := done.exception():
+        answer.set_exception(error)
+    else:
+        answer.set_result(done.result())
 
 
 async def turn_of(answer: "asyncio.Future[Any]") -> bool:

@@ -96,16 +96,19 @@ class SessionFiles:
 
     def _file(self, name: str) -> Path:
         require_type("the name of a sound", name, str, "one that sounds() lists")
+        failed = None
         for folder in self.folders:
             try:
                 file = Path(os.path.realpath(folder / name))  # which takes loops of links
                 if file.is_relative_to(folder) and file.is_file():
                     return file
-            except (OSError, ValueError) as error:
-                raise InputError(f"'{name[:80]}' is not the name of a file ({error})") from error
+            except (OSError, ValueError) as error:  # such as of one that may not be read now
+                failed = error
         for listed, file in self._listed().items():  # files from a Mac spell accents otherwise
             if unicodedata.normalize("NFC", listed) == unicodedata.normalize("NFC", name):
                 return file
+        if failed:
+            raise InputError(f"'{name[:80]}' is not the name of a file ({failed})") from failed
         if not (known := self.sounds()[:20]):
             raise InputError(
                 f"unknown sound '{name[:80]}': --sounds names no folder of sounds yet"

@@ -36,7 +36,7 @@ POINT = {*PLACES, *PLACES["z"], *PLACES["knobs"]}  # keys of a question for a po
 STARTS = 16  # places that were moved from and are remembered
 LONGEST = 200  # places of a path asked at once
 STOPS, ALONG = 8, 9  # presets that a morph leads through at most, and presets along it
-PATIENCE_SECONDS = 2.0  # for a search to end
+PATIENCE_SECONDS = 30.0  # for the searches and paths before this one to end
 FARTHEST = 10.0  # of a place from the corner of the plane, on which presets are from 0 to 1
 DEEPEST_DB, HIGHEST_DB = -70.0, 0.0  # of the pictures of sounds, below their loudest
 
@@ -189,7 +189,9 @@ class PageState:
         turn = live.searching.ask()
         try:
             if not turn.wait(PATIENCE_SECONDS):
-                raise InputError("a search is under way; stop it, then play the path again")
+                raise InputError(
+                    "another search or path is under way; stop it, then play the path again"
+                )
             path = find_path(live.posterior, stops, renderer=live.search_renderer, steps=steps)
         finally:
             live.searching.leave(turn)

@@ -1,8 +1,11 @@
 """Questions of the page: JSON objects that say nothing twice, and nothing unknown."""
 
+import ipaddress
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
+from urllib.parse import SplitResult
 
 from pyrosynth.errors import InputError, counted, number, require_type, unknown
 from pyrosynth.files import unrepeated_keys
@@ -113,3 +116,15 @@ def way_of(asked: Mapping[str, Any], what: str, ways: Mapping[str, Collection[st
         if key not in (way, *ways[way]):
             raise unknown(f"key beside {way}", key[:LONGEST_NAME], ways[way])
     return way
+
+
+def place_of(site: SplitResult) -> tuple[str | None, int | None]:
+    """Return name and port of a site; browsers leave out the port that is usual."""
+    return site.hostname, site.port or {"http": 80, "https": 443}.get(site.scheme)
+
+
+def is_loopback(name: str) -> bool:
+    """Return whether a name is one of a machine for itself."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(name).is_loopback
+    return name == "localhost" or name.endswith(".localhost")

@@ -174,7 +174,16 @@ async def _in_use(host: str, port: int, ours: Mapping[str, str], error: Exceptio
             f"{which} being served at {where} already; open that, or give another --port and "
             "--osc-port"
         )
-    except (ClientError, TimeoutError, ValueError, LookupError, TypeError, AttributeError):
+    except (
+        ClientError,
+        TimeoutError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ):
         named = isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES)
         other = "--port, or 0 for any" if named else "--host"
         return InputError(f"cannot serve at {where} ({reason(error)}); give another {other}")

@@ -5,7 +5,6 @@ goes away or a server that is started again loses nothing.
 """
 
 import asyncio
-import ipaddress
 import json
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection
@@ -28,6 +27,8 @@ from pyrosynth.live.questions import locked, name_of, one_of, presets_of, questi
 from pyrosynth.live.relatives import children, similar
 from pyrosynth.live.searching import GrowingSearch
 from pyrosynth.live.sounds import BusyError, Sound
+
+from pyrosynth.live.questions import is_loopback, place_of  # isort: skip
 
 PAGES = Path(__file__).parent / "page"
 FILES = {f"/{file.name}": file for file in sorted(PAGES.glob("*.*"))} | {"/": PAGES / "index.html"}
@@ -146,7 +147,7 @@ class Site:
         assert request.transport is not None
         name = (urlsplit(f"//{request.host}").hostname or "").removesuffix(".")
         here, port = request.transport.get_extra_info("sockname")[:2]
-        if not _is_loopback(name) and name not in (here, *self.allow):
+        if not is_loopback(name) and name not in (here, *self.allow):
             return (
                 f"this server is not to be reached as '{name[:80]}'; start it with --allow "
                 f"{name[:80]}, or open http://{address(here, port)}/"
@@ -154,7 +155,9 @@ class Site:
         origin = urlsplit(request.headers.get("Origin", f"http://{request.host}"))
         site = request.headers.get("Sec-Fetch-Site", "none")
         api = request.path.startswith("/api/")
-        if origin.netloc != request.host or (api and site not in ("same-origin", "none")):
+        host = urlsplit(f"{origin.scheme}://{request.host}")
+        is_own = origin.hostname is not None and place_of(origin) == place_of(host)
+        if not is_own or (api and site not in ("same-origin", "none")):
             return "this server answers its own page only, not pages of other sites"
         return None
 
@@ -305,7 +308,10 @@ class Site:
                     raise BusyError("who has asked did not wait; ask again")
                 answer = in_background(work, *given)
                 await turn_of(answer)
-            return await answer
+            try:
+                return await answer
+            finally:
+                del answer  # whose error holds this frame, and so what was given
         except (PyrosynthError, MemoryError):
             raise
         except (Exception, SystemExit) as error:
@@ -387,13 +393,6 @@ async def _protect(request: web.Request, response: web.StreamResponse) -> None:
 def address(host: str, port: int) -> str:
     """Return a host and a port as they stand in an address of the web."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _is_loopback(name: str) -> bool:
-    """Return whether a name is one of a machine for itself."""
-    with suppress(ValueError):
-        return ipaddress.ip_address(name).is_loopback
-    return name == "localhost" or name.endswith(".localhost")
 
 
 def _say(status: int, text: str) -> web.Response:

@@ -99,7 +99,9 @@ class SecondTries:
         """
         self._has_helped |= n > 0
         loser.n_saved += n
-        if loser.plays or loser.n_saved < LOST * (1 + loser.has_played) or self._alone:
+        if loser.n_saved < LOST * (1 + loser.has_played) or self._alone:
+            return
+        if any(one.plays for one in self._others(giver)):  # side by side, so that it was chance
             return
         says = "gives no sound in a process beside another, so that one renders what is left"
         log.warning("%s %s; give --workers 1", self._name, says)
