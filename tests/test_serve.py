@@ -41,7 +41,7 @@ from pyrosynth.inference.hearing import TRIED, Hearing, open_search, refine
 from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.live import connections, osc, page_state, plane, searching, web
-from pyrosynth.live.background import in_background
+from pyrosynth.live.background import in_background, turn_of
 from pyrosynth.live.engine import Live
 from pyrosynth.live.files import IN_FILE
 from pyrosynth.live.osc_packets import write
@@ -824,9 +824,34 @@ def test_a_refused_upload_is_not_kept_until_garbage_is_collected(live):
     gc.disable()
     try:
         asyncio.run(run())
+        until = time.monotonic() + WAIT
+        while left[0]() is not None and time.monotonic() < until:  # the thread is ending
+            time.sleep(0.01)
         assert left[0]() is None
     finally:
         gc.enable()
+
+
+def test_an_answer_that_nobody_waits_for_any_more_is_given_up(caplog):
+    go_on = threading.Event()
+
+    def fails():
+        assert go_on.wait(60)
+        raise ValueError("too late")
+
+    async def run():
+        answer = in_background(fails)
+        waiting = asyncio.create_task(turn_of(answer))
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        go_on.set()
+        await asyncio.sleep(0.1)
+        return answer.cancelled()
+
+    assert asyncio.run(run())
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 def test_a_machine_takes_half_of_the_threads_at_most_and_none_when_it_has_gone(live, monkeypatch):

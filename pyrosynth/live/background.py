@@ -78,5 +78,9 @@ def _pass_on(done: Future[Result], answer: "asyncio.Future[Result]") -> None:
 
 async def turn_of(answer: "asyncio.Future[Any]") -> bool:
     """Wait for something, but no longer than others have to; tell whether it is done."""
-    _, pending = await asyncio.wait([answer], timeout=TURN_SECONDS)
+    try:
+        _, pending = await asyncio.wait([answer], timeout=TURN_SECONDS)
+    except asyncio.CancelledError:
+        answer.cancel()  # nobody reads it, nor its error, which would be told to be lost
+        raise
     return not pending
