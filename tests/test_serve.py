@@ -878,6 +878,7 @@ def test_a_machine_takes_half_of_the_threads_at_most_and_none_when_it_has_gone(l
                 task.cancel()  # who closes the connection
             await asyncio.gather(*many, return_exceptions=True)
             free = site._threads._value
+            await asyncio.sleep(0.5)  # until the server knows that they have gone
             go_on.set()
             while site._asked:
                 await asyncio.sleep(0.01)
