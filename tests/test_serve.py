@@ -772,14 +772,24 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused(live):
     assert "'big.flac' holds more than" in json.loads(said)["error"]
 
 
-def test_of_too_many_questions_of_a_machine_the_last_are_refused_at_once(live, monkeypatch):
-    monkeypatch.setattr(web, "MOST_ASKED", 3)
+@pytest.fixture
+def held_point():
+    """Return an event, those who ask for a point, and what answers them when it is set."""
     go_on, at_work = threading.Event(), []
 
     def point(asked):
         at_work.append(asked)
         assert go_on.wait(60)
         return {}
+
+    return go_on, at_work, point
+
+
+def test_of_too_many_questions_of_a_machine_the_last_are_refused_at_once(
+    live, monkeypatch, held_point
+):
+    monkeypatch.setattr(web, "MOST_ASKED", 3)
+    go_on, at_work, point = held_point
 
     async def run():
         site = web.Site(live, "small")
@@ -854,13 +864,10 @@ def test_an_answer_that_nobody_waits_for_any_more_is_given_up(caplog):
     assert "never retrieved" not in caplog.text
 
 
-def test_a_machine_takes_half_of_the_threads_at_most_and_none_when_it_has_gone(live, monkeypatch):
-    go_on, at_work = threading.Event(), []
-
-    def point(asked):
-        at_work.append(asked)
-        assert go_on.wait(60)
-        return {}
+def test_a_machine_takes_half_of_the_threads_at_most_and_none_when_it_has_gone(
+    live, monkeypatch, held_point
+):
+    go_on, at_work, point = held_point
 
     async def run():
         site = web.Site(live, "small")

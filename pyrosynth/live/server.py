@@ -177,7 +177,6 @@ async def _in_use(host: str, port: int, ours: Mapping[str, str], error: Exceptio
     except (
         ClientError,
         TimeoutError,
-        ArithmeticError,
         AttributeError,
         LookupError,
         RecursionError,

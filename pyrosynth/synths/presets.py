@@ -24,10 +24,9 @@ from pyrosynth.errors import (
     unknown,
 )
 from pyrosynth.files import checked_path, read_limited, unrepeated_keys, write_bytes
-from pyrosynth.synths.params import ParamSpace
+from pyrosynth.synths.params import SLACK, ParamSpace
 
 log = logging.getLogger(__name__)
-BEYOND = 0.01  # of a range, from which a preset lies outside it by more than rounding
 LARGEST_FILE = 2**24  # bytes of a preset file
 KEYS = "give JSON with the keys synth, name and parameters"
 
@@ -253,7 +252,7 @@ def say_outside(presets: Sequence[Preset], space: ParamSpace, of: str = "") -> i
         return 0
     given = preset_array(presets, space, clamp=True)
     raw = np.array([[one.values.get(name, np.nan) for name in space.names] for one in presets])
-    far = np.abs(raw - given) > BEYOND * (space.maximum - space.minimum)
+    far = np.abs(raw - given) > SLACK * (space.maximum - space.minimum)
     count, worst = int(far.any(1).sum()), int(far.sum(0).argmax())
     if count:
         log.warning(

@@ -21,10 +21,10 @@ from pyrosynth.synths.hosts.lv2_files import (
 )
 from pyrosynth.synths.hosts.plugin import Program
 from pyrosynth.synths.hosts.turtle import Graph, content_of
+from pyrosynth.synths.params import SLACK
 
 PRESET = EXT + "presets#Preset"
 
-SLACK = 0.01  # of its range, so far outside of it a value may lie
 log = logging.getLogger(__name__)
 
 
