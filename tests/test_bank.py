@@ -48,6 +48,23 @@ def test_nearest_is_that_of_an_exact_search_within_two_percent(data, bank, held_
     assert all(len(set(row)) == 5 for row in found.tolist())
 
 
+def test_neighbours_of_a_preset_are_those_of_its_sound(data):
+    bank = Bank.from_dataset(data, dims=8)  # which miss much
+    own = data.x(bank.rows[[3]])
+    found, lsd = bank.neighbors(3, 6)
+    assert 3 not in found
+    assert len(found) == len(lsd) == 6
+    others = bank.nearest(own, 7)[0][0]
+    np.testing.assert_array_equal(found, others[others != 3][:6])
+    exact = log_distance(own, data.x(bank.rows[found]))
+    assert lsd.mean() == pytest.approx(exact.mean(), rel=0.1)
+    np.testing.assert_array_less(0.95 * exact, lsd)
+    with pytest.raises(InputError, match="an integer from 1 to 559"):
+        bank.neighbors(0, len(bank))
+    with pytest.raises(InputError, match="positions"):
+        bank.neighbors(len(bank), 1)
+
+
 def test_with_all_axes_the_distance_is_exact(data, held_out):
     bank = Bank.from_dataset(data, augmented=False, dims=10_000)
     found, lsd = bank.nearest(held_out, k=len(bank))

@@ -808,6 +808,18 @@ def test_in_a_flood_the_next_turn_is_that_of_another_host(quiet, clock):
     other.socket.close()
 
 
+def test_a_flood_of_a_fader_ends_where_the_fader_stops(quiet, clock):
+    for moment in range(5 * osc.QUEUED):
+        message = write("/decode", ["brightness", moment / (5 * osc.QUEUED - 1)])
+        quiet.receive(message, ("127.0.0.1", 5000))
+    host = quiet.hosts["127.0.0.1"]
+    while host.turns:
+        if not quiet.step():
+            clock.sleep(0.002)
+    assert (quiet.counts["answered"], quiet.counts["flooding"]) == (osc.QUEUED, 4 * osc.QUEUED)
+    assert quiet.live.positions(host.session.place.z)["brightness"] == pytest.approx(1.0, abs=1e-3)
+
+
 def test_programs_that_open_a_port_for_each_message_take_nothing_from_others(quiet, clock):
     ping, program = write("/ping", []), ("127.0.0.1", 5000)
     for _ in range(20):

@@ -349,14 +349,14 @@ def test_the_server_ends_at_once_whatever_is_under_way(monkeypatch, waits):
             while b"cloud" not in await response.content.readline():
                 pass
             if waits:
-                other = asyncio.create_task(session.post(f"{place}{asked}", data=sound))
-                await asyncio.sleep(0.3)
+                other = await session.post(f"{place}{asked}", data=sound)
+                assert b"waits" in await other.content.readline()
             signal.raise_signal(signal.SIGTERM)
             began = time.monotonic()
             await serving
             response.close()
             if waits:
-                (await other).close()
+                other.close()
             return began
 
     with Live(small_posterior()[1]) as live:
@@ -793,7 +793,7 @@ def test_of_too_many_questions_of_a_machine_the_last_are_refused_at_once(
 
     async def run():
         site = web.Site(live, "small")
-        monkeypatch.setattr(site, "_threads", asyncio.Semaphore(2))
+        monkeypatch.setattr(site, "_threads", web.Slots(2, 2))
         monkeypatch.setattr(site.page, "point", point)
         async with TestClient(TestServer(site.app())) as client:
 
@@ -802,13 +802,13 @@ def test_of_too_many_questions_of_a_machine_the_last_are_refused_at_once(
                     return response.status, await response.text()
 
             waiting = [asyncio.create_task(send()) for _ in range(3)]
-            while site._asked["127.0.0.1"] < 3:
+            while site._threads.asked["127.0.0.1"] < 3:
                 await asyncio.sleep(0.01)
             refused, n_at_work = await send(), len(at_work)
             async with client.get("/api/ping") as ping:
                 assert ping.status == 200
             go_on.set()
-            return refused, n_at_work, await asyncio.gather(*waiting), dict(site._asked)
+            return refused, n_at_work, await asyncio.gather(*waiting), dict(site._threads.asked)
 
     refused, n_at_work, answered, left = asyncio.run(run())
     assert refused[0] == 503
@@ -879,21 +879,47 @@ def test_a_machine_takes_half_of_the_threads_at_most_and_none_when_it_has_gone(
                     return response.status
 
             many = [asyncio.create_task(send()) for _ in range(web.THREADS + 2)]
-            while len(at_work) < web.THREADS // 2 or site._asked["127.0.0.1"] < len(many):
+            while len(at_work) < web.THREADS // 2 or site._threads.asked["127.0.0.1"] < len(many):
                 await asyncio.sleep(0.01)
             for task in many:
                 task.cancel()  # who closes the connection
             await asyncio.gather(*many, return_exceptions=True)
-            free = site._threads._value
+            free = site._threads._all._value
             await asyncio.sleep(0.5)  # until the server knows that they have gone
             go_on.set()
-            while site._asked:
+            while site._threads.asked:
                 await asyncio.sleep(0.01)
             return free, await send(), len(at_work)
 
     free, status, n_at_work = asyncio.run(run())
     assert free >= web.THREADS // 2
     assert (status, n_at_work) == (200, web.THREADS // 2 + 1)
+
+
+def test_morphs_that_wait_take_no_threads_from_others(live, monkeypatch, held_point):
+    go_on, at_work, point = held_point
+
+    async def run():
+        site = web.Site(live, "small")
+        monkeypatch.setattr(site.page, "point", lambda asked: point(asked) if asked else {})
+        async with TestClient(TestServer(site.app())) as client:
+
+            async def send(data):
+                async with client.post("/api/point", data=data) as response:
+                    return response.status
+
+            morphs = [asyncio.create_task(send(b'{"through": []}')) for _ in range(web.THREADS)]
+            while not at_work or site._morphs.asked["127.0.0.1"] < len(morphs):
+                await asyncio.sleep(0.01)
+            others = [await send(b"{}") for _ in range(web.THREADS)]
+            n_at_work = len(at_work)
+            go_on.set()
+            return others, n_at_work, await asyncio.gather(*morphs), site._morphs.asked
+
+    others, n_at_work, morphs, left = asyncio.run(run())
+    assert others == morphs == [200] * web.THREADS
+    assert n_at_work == 1
+    assert not left
 
 
 def test_a_page_of_another_run_is_told_to_be_loaded_again(live):

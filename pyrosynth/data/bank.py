@@ -206,20 +206,39 @@ class Bank:
             raise InputError("features are NaN or infinite; leave out the sounds that failed")
         found = np.empty((len(sounds), k), np.int64)
         lsd = np.empty((len(sounds), k), np.float32)
-        squares = np.einsum("nd,nd->n", self.codes, self.codes) + self.missed**2
         for part in _blocks(len(sounds), max(1, 2**25 // len(self))):
-            codes, missed = _project(
-                (sounds[part] - self.mean).reshape(-1, self.mean.size), self.axes
-            )
-            distance = squares - 2 * codes @ self.codes.T
-            distance += (np.einsum("nd,nd->n", codes, codes) + missed**2)[:, None]
-            best = np.argpartition(distance, k - 1, axis=1)[:, :k]
-            near = np.take_along_axis(distance, best, axis=1)
-            order = np.argsort(near, axis=1, kind="stable")
-            found[part] = np.take_along_axis(best, order, axis=1)
-            near = np.maximum(np.take_along_axis(near, order, axis=1), 0.0)
-            lsd[part] = DB * np.sqrt(near / self.mean.size)
+            rows: Array = (sounds[part] - self.mean).reshape(-1, self.mean.size)
+            found[part], lsd[part] = self._nearest(*_project(rows, self.axes), k)
         return found, lsd
+
+    def neighbors(self, position: int, k: int = 1) -> tuple[NDArray[np.int64], Array]:
+        """Find the presets that sound most like one of the bank.
+
+        Args:
+            position: Of that preset in the bank.
+            k: Number of presets.
+
+        Returns:
+            Their positions and the estimated log-spectral distances in dB, both of shape (k,),
+            nearest first, without the preset itself.
+
+        Raises:
+            InputError: There is no such position, or the bank is too small.
+        """
+        (own,), k = existing("positions", [position], len(self)), integer("k", k, 1, len(self) - 1)
+        found, lsd = self._nearest(self.codes[[own]], self.missed[[own]], k + 1)
+        return found[found != own][:k], lsd[found != own][:k]
+
+    def _nearest(self, codes: Array, missed: Array, k: int) -> tuple[NDArray[np.int64], Array]:
+        """Return the nearest k presets to codes (n, dims), and their distances in dB."""
+        distance = np.einsum("nd,nd->n", self.codes, self.codes) + self.missed**2
+        distance = distance - 2 * codes @ self.codes.T
+        distance += (np.einsum("nd,nd->n", codes, codes) + missed**2)[:, None]
+        best = np.argpartition(distance, k - 1, axis=1)[:, :k]
+        near = np.take_along_axis(distance, best, axis=1)
+        order = np.argsort(near, axis=1, kind="stable")
+        near = np.maximum(np.take_along_axis(near, order, axis=1), 0.0)
+        return np.take_along_axis(best, order, axis=1), DB * np.sqrt(near / self.mean.size)
 
     def first(self, n: int, dims: int = DIMS) -> "Bank":
         """Return a smaller bank: its first presets, human ones before augmented ones.

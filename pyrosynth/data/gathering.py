@@ -28,7 +28,7 @@ from pyrosynth.errors import (
     reading,
     require_type,
 )
-from pyrosynth.files import OF_SYSTEM, checked_path, read_limited, unrepeated_keys, write_bytes
+from pyrosynth.files import OF_SYSTEM, checked_path, read_limited, write_bytes
 from pyrosynth.synths.base import Synth, require_synth
 from pyrosynth.synths.description import legal
 from pyrosynth.synths.params import ParamSpace
@@ -37,6 +37,7 @@ from pyrosynth.synths.presets import (
     Preset,
     all_good,
     distinct,
+    keys_or_error,
     own_columns,
     preset_array,
     preset_from_json,
@@ -314,7 +315,7 @@ def _inside(folder: Path) -> list[Path]:
 def _read_json(synth: Synth, file: Path) -> Iterator[Preset | InputError]:
     """Read presets from JSON, as `Preset.save`, `Gathered.save` and the explorer write them."""
     with reading(InputError, f"cannot read presets from '{file}'", "give JSON of presets"):
-        data = json.loads(read_limited(file, LARGEST_FILE * 8), object_pairs_hook=unrepeated_keys)
+        data = json.loads(read_limited(file, LARGEST_FILE * 8), object_pairs_hook=keys_or_error)
         if isinstance(data, dict) and "presets" in data:
             if data["synth"] != synth.name:
                 raise ValueError(f"they are of '{data['synth']}', not of '{synth.name}'")

@@ -122,11 +122,10 @@ def nearest_presets(
         InputError: There are not so many presets, or the sound cannot be used.
     """
     space = LatentSpace(posterior)
-    own, heard = None, {}
+    own, heard, most = None, {}, len(space)
     named = isinstance(sound, str) and Path(sound).suffix.lower() not in SUFFIXES
     if isinstance(sound, str) and (sound in space.names or (named and not os.path.isfile(sound))):
-        own = space.index(sound)
-        x = space.bank.sounds([own])[0]
+        own, most = space.index(sound), most - 1
     elif isinstance(sound, str | Path):
         ways = posterior.hear(sound)
         read = np.stack([posterior.features(way.audio) for way in ways])
@@ -139,10 +138,11 @@ def nearest_presets(
         raise InputError(
             f"a sound is {shown(sound)}; give a known preset's name, a sound file, or features"
         )
-    most = len(space) - (own is not None)
     k = min(N_NEAREST, most) if k is None else integer("k", k, 1, most)
-    near, lsd = (row[0] for row in space.bank.nearest(x[None], k + (own is not None)))
-    near, lsd = near[near != own][:k], lsd[near != own][:k]
+    if own is None:
+        near, lsd = (row[0] for row in space.bank.nearest(x[None], k))
+    else:
+        near, lsd = space.bank.neighbors(own, k)
     data = _dataset(
         posterior, [space.names[i] for i in near], space.bank.values[near], space.z[near],
         {"x": (CELLS, space.bank.sounds(near))},

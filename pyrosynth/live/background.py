@@ -1,17 +1,57 @@
 """Work beside the event loop of a server, for which the end of the program never waits."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections import Counter, defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from pyrosynth.live.connections import failure
+from pyrosynth.live.sounds import BusyError
 from pyrosynth.threads import in_daemon_thread
 
 Result = TypeVar("Result")
 TURN_SECONDS = 60.0  # of what others wait for, such as of sounds on a drive that does not answer
 Tell = Callable[[dict[str, Any]], bool]
+
+
+class Slots:
+    """How much is worked on at once: so much in all, and less of it for one machine.
+
+    Args:
+        at_once: What is worked on at once.
+        of_machine: What of one machine is.
+
+    Attributes:
+        asked: How much waits or is worked on, by machine.
+    """
+
+    def __init__(self, at_once: int, of_machine: int) -> None:
+        self._all, self.asked = asyncio.Semaphore(at_once), Counter[str]()
+        self._of = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(of_machine))
+
+    @asynccontextmanager
+    async def of(self, machine: str, most: int) -> AsyncIterator[None]:
+        """Wait for a slot, in the order of asking, and hold it.
+
+        Args:
+            machine: Who asks.
+            most: How much of it may wait or be worked on.
+
+        Raises:
+            BusyError: It is too much already.
+        """
+        if self.asked[machine] >= most:
+            raise BusyError(f"{most} questions of yours wait; ask again in a moment")
+        self.asked[machine] += 1
+        try:
+            async with self._of[machine], self._all:
+                yield
+        finally:
+            self.asked[machine] -= 1
+            if not self.asked[machine]:
+                del self.asked[machine], self._of[machine]
 
 
 async def in_thread(

@@ -141,13 +141,16 @@ class OscServer:
             self.counts["oversized"] += 1
             said = f"{counted(len(data), 'byte')}; send at most {LARGEST}"
             self._complain(host, address, "", said)
-        elif port is None or len(port.datagrams) >= room:
+            return
+        if port is None or len(port.datagrams) >= room:
             self.counts["flooding"] += 1
             if host.may_hear():
                 many = room if port else MOST_PORTS
                 text = f"too many messages: {many} wait for an answer; send fewer a second"
                 self._complain(host, address, "", text)
-        else:
+        if port is not None:
+            while len(port.datagrams) >= room:  # where a fader stops counts, not where it was
+                port.datagrams.popleft()
             port.datagrams.append((time.monotonic(), data))
             if port not in host.turns:
                 host.turns.append(port)

@@ -6,7 +6,6 @@ goes away or a server that is started again loses nothing.
 
 import asyncio
 import json
-from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -16,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from aiohttp import ClientError, HttpVersion11, web
 
 from pyrosynth.errors import InputError, PyrosynthError, checked_seed, integer, one_line, reason
-from pyrosynth.live.background import Result, in_background, in_thread, turn_of
+from pyrosynth.live.background import Result, Slots, in_background, in_thread, turn_of
 from pyrosynth.live.connections import BODY_SECONDS, WAIT_SECONDS, Connections, failure
 from pyrosynth.live.engine import Live
 from pyrosynth.live.files import LARGEST_FILE
@@ -76,11 +75,8 @@ class Site:
         self.connections = Connections()
         self._state = json.dumps(self.page.state()).encode()
         self._reading, self._held = asyncio.Semaphore(UPLOADS), 0
-        self._searches, self._threads = 0, asyncio.Semaphore(THREADS)
-        self._asked = Counter[str]()  # questions that wait or are worked on, by machine
-        self._of_machine = defaultdict[str, asyncio.Semaphore](
-            lambda: asyncio.Semaphore(THREADS // 2)
-        )
+        # A morph waits for its turn while nothing else waits for a thread that it has.
+        self._searches, self._threads, self._morphs = 0, Slots(THREADS, THREADS // 2), Slots(1, 1)
         self._coming: dict[asyncio.Timeout, int] = {}  # bytes held of the bodies on their way
 
     def app(self) -> web.Application:
@@ -177,7 +173,8 @@ class Site:
 
     async def _point(self, request: web.Request) -> web.Response:
         asked = await self._question(request, *POINT)
-        return web.json_response(await self._worked(request, self.page.point, asked))
+        slots = self._morphs if "through" in asked else self._threads
+        return web.json_response(await self._worked(request, self.page.point, asked, slots=slots))
 
     async def _sound(self, request: web.Request) -> web.Response:
         asked = await self._question(request, "values", "pitch", "hold")
@@ -293,17 +290,15 @@ class Site:
         return question(await self._body(request, largest), keys)
 
     async def _worked(
-        self, request: web.Request, work: Callable[..., Result], *given: Any
+        self,
+        request: web.Request,
+        work: Callable[..., Result],
+        *given: Any,
+        slots: Slots | None = None,
     ) -> Result:
         """Do in a thread of its own what a question asks for: few at once, few of a machine."""
-        machine = request.remote or ""
-        if self._asked[machine] >= MOST_ASKED:
-            raise web.HTTPServiceUnavailable(
-                reason=f"{MOST_ASKED} questions of yours wait; ask again in a moment"
-            )
-        self._asked[machine] += 1
         try:
-            async with self._of_machine[machine], self._threads:
+            async with (slots or self._threads).of(request.remote or "", MOST_ASKED):
                 if request.transport is None:
                     raise BusyError("who has asked did not wait; ask again")
                 answer = in_background(work, *given)
@@ -316,10 +311,6 @@ class Site:
             raise
         except (Exception, SystemExit) as error:
             raise _WorkError from error
-        finally:
-            self._asked[machine] -= 1
-            if not self._asked[machine]:
-                del self._asked[machine], self._of_machine[machine]
 
     def _hold(self, n: int, body: asyncio.Timeout | None = None) -> None:
         """Count bytes that are kept; of too many, the body that is longest on its way ends."""

@@ -154,7 +154,7 @@ class Preset:
         file = checked_path("preset file", path)
         require_type("synth of a preset", synth, (str, NoneType), "its name, such as voice.name")
         with reading(InputError, f"cannot read a preset from '{path}'", KEYS):
-            data = json.loads(read_limited(file, LARGEST_FILE), object_pairs_hook=unrepeated_keys)
+            data = json.loads(read_limited(file, LARGEST_FILE), object_pairs_hook=keys_or_error)
         return preset_from_json(data, synth, f"'{path}'", file.stem)
 
     def __repr__(self) -> str:
@@ -170,11 +170,19 @@ class Preset:
         return f"{escape(repr(self))}{table.to_html(border=0, float_format='{:.4g}'.format)}"
 
 
+def keys_or_error(pairs: list[tuple[str, Any]]) -> dict[str, Any] | ValueError:
+    """Make a dictionary of a JSON object; if a key is there twice, the error for its preset."""
+    try:
+        return unrepeated_keys(pairs)
+    except ValueError as error:
+        return error
+
+
 def preset_from_json(data: Any, synth: str | None, where: str, bank: str) -> Preset:
     """Read a preset from JSON as `Preset.save` writes it.
 
     Args:
-        data: The JSON.
+        data: The JSON, read with ``keys_or_error`` as the hook of its objects.
         synth: Name of the synth it must be of, if it says of which it is; any if left out.
         where: What an error calls the place it is from, such as a file in quotes.
         bank: Where it comes from, if it does not say so.
@@ -183,7 +191,9 @@ def preset_from_json(data: Any, synth: str | None, where: str, bank: str) -> Pre
         InputError: A key is missing, a value is no number, or it is of another synth.
     """
     with reading(InputError, f"cannot read a preset from {where}", KEYS):
-        parameters = data.get("parameters") if isinstance(data, dict) else None
+        parameters = data.get("parameters") if isinstance(data, dict) else data
+        if isinstance(parameters, ValueError):
+            raise parameters
         if not isinstance(parameters, dict):
             raise ValueError(f"no object with an object 'parameters': {shown(data, 20)}")
         values = {name: number(name, value) for name, value in parameters.items()}
