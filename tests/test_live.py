@@ -249,6 +249,12 @@ def test_only_sounds_in_the_folders_are_read(live, folder, tmp_path, caplog):
         live.files.sound("pipe.wav")
     shutil.copy(folder / "tone.wav", folder / "flo\u0308te.wav")  # as a Mac spells it
     assert len(live.files.sound("fl\u00f6te.wav")) == len(live.files.sound("tone.wav"))
+    soundfile.write(folder / "stream.flac", tone, 22050)
+    content = bytearray((folder / "stream.flac").read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)  # as a recorder writes it that cannot seek: it says no length
+    (folder / "stream.flac").write_bytes(content)
+    assert len(live.files.sound("stream.flac")) == len(live.files.sound("tone.wav"))
     (folder / "text.wav").write_text("no sound")
     n_samples = live.posterior.run.note.n_samples(22050)
     for ways in (

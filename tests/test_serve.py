@@ -346,6 +346,7 @@ def test_the_server_ends_at_once_whatever_is_under_way(monkeypatch, waits):
         async with ClientSession() as session:
             asked = search({"budget": 4000})[1:]
             response = await session.post(f"{place}{asked}", data=sound)
+            assert response.headers["X-Accel-Buffering"] == "no"  # so that nginx passes lines on
             while b"cloud" not in await response.content.readline():
                 pass
             if waits:

@@ -42,7 +42,7 @@ CANCELLED = 0.1  # share of the channels' mean peak that the mean of the channel
 OFFSET = 0.1  # share of the peak from which the median of a sound is an offset
 CUT = 0.9  # share of the frames that it says it has, that must be read of a sound file
 FRAME = 576  # samples that the decoder of MP3 files leaves out with each error
-UNKNOWN = 3600  # seconds that no file says it has, unless it does not know
+LENGTH_UNKNOWN = 3600  # seconds that no file says it has, unless it does not know
 # How libsndfile notes that less is there: of WAV, AIFF, AU, W64 and 8SVX; of RF64.
 BYTES_SAID = re.compile(r"^ *(?:data|SSND|Data Size|riff|BODY) *: (\d+) \(should be (\d+)\)", re.M)
 FRAMES_SAID = re.compile(r"does not match value from 'ds64' chunk of (\d+)")
@@ -245,7 +245,7 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int, float]:
             f"'{name}' holds more than {most / rate:g} s of {counted(channels, 'channel')} at "
             f"{rate} Hz, the most that is read; cut it to the note"
         )
-    if n_frames and n_frames < CUT * n_said and n_said < UNKNOWN * rate:
+    if n_frames and n_frames < CUT * n_said and n_said < LENGTH_UNKNOWN * rate:
         raise InputError(
             f"'{name}' is damaged or cut off: of {n_said / rate:.3g} s only {n_frames / rate:.3g} "
             "s can be read; copy it again, or record it anew"

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import Audio, save_audio, wav_bytes
+from pyrosynth.audio.io import LENGTH_UNKNOWN, Audio, save_audio, wav_bytes
 from pyrosynth.audio.sound_files import SUFFIXES, folder_of_sounds
 from pyrosynth.errors import InputError, PyrosynthError, require_type, unknown
 from pyrosynth.files import files_below, writable
@@ -237,7 +237,7 @@ def _read(file: Path, name: str, posterior: Posterior) -> list[Hearing]:
         seconds = soundfile.info(file).duration
     except (soundfile.LibsndfileError, RuntimeError):
         seconds = 0.0  # no sound; the posterior says so
-    if seconds > LONGEST_SECONDS:
+    if LONGEST_SECONDS < seconds < LENGTH_UNKNOWN:
         raise InputError(f"'{name}' lasts {seconds:.0f} s; give at most {LONGEST_SECONDS:.0f} s")
     try:
         return posterior.hear(file)

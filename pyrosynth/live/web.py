@@ -224,7 +224,9 @@ class Site:
                 hearings = await self._worked(request, self.live.files.upload, content, name)
         finally:
             self._held -= held
-        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        # A server in between must pass on each line as it comes.
+        headers = {"Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
+        response = web.StreamResponse(headers=headers)
         if request.version < HttpVersion11:  # where its end is the end of the connection
             response.force_close()
         await response.prepare(request)
