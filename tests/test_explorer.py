@@ -17,6 +17,7 @@ from hums import hum
 from lively import other_run, small_posterior
 from ports import free_port
 
+from pyrosynth.audio.note import Note
 from pyrosynth.cli.app import main
 from pyrosynth.live.engine import Live
 from pyrosynth.live.static_site import PAGES, write_site
@@ -458,6 +459,10 @@ async def _the_whole_page(tmp_path, servers):
         await page.true(f"{STATUS}.includes('play it at G3, 1.2 s; it is ')")
         caption = "document.getElementById('target-caption').textContent"
         assert await page.js(caption) == "Target: G3, 1.2 s"
+        for velocity in (Note.velocity, 40):
+            note = Note(pitch=55, velocity=velocity, hold_seconds=1.2, duration_seconds=1.5)
+            play = json.dumps({"name": note.name, "note": note.to_json()})
+            assert await page.js(f"noteWords({play})") == note.words
         bad = tmp_path / "bad.wav"
         bad.write_text("no sound")
         await drop(page, bad)

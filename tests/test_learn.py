@@ -12,11 +12,13 @@ from small import small_run
 from toys import SMALL
 
 from pyrosynth import synths
+from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.note import Note
 from pyrosynth.cli import learn as stages
 from pyrosynth.cli.app import main
 from pyrosynth.cli.learn_time import least_advice
 from pyrosynth.data.gathering import drawn_presets, gather, read_presets
+from pyrosynth.data.render import Job
 from pyrosynth.errors import InputError, SynthError
 from pyrosynth.files.folders import difference
 from pyrosynth.synths.description import DescribedControl, Description
@@ -207,8 +209,34 @@ def test_a_setting_between_two_steps_is_told(tmp_path, caplog):
     gather(trap, [tmp_path / "b.csv"], workers=1, progress=False)
     (record,) = caplog.records
     said = record.getMessage()
-    assert "b.csv': preset 'between' sets 'Wave', which has steps, to 1.4: 1 is taken; " in said
+    assert said.startswith("preset 'between' of '")
+    assert "b.csv' sets 'Wave', which has steps, to 1.4: 1 is taken; " in said
     assert "1 other value" in said
+
+
+def test_a_setting_between_two_steps_is_told_of_presets_of_the_synth_too(
+    described, caplog, monkeypatch
+):
+    trap = synths.load_synth(TRAP)
+    given = [
+        Preset("exact", {"Wave": 1.0}),
+        Preset("between", {"Wave": 1.4, "Level": 0.7}),
+        Preset("second", {"Wave": 0.4, "Level": 0.6}),
+    ]
+    monkeypatch.setattr("trap_synth.TrapSynth.presets", lambda self: given)
+    job = Job(trap, trap.param_space, Note(), FeatureSpec(), "none", "mixture")
+    np.testing.assert_array_equal(
+        [preset.values["Wave"] for preset in job.human(None)], [1.0, 1.0, 0.0]
+    )
+    (record,) = caplog.records
+    assert "preset 'between' sets 'Wave', which has steps, to 1.4: 1 is" in record.getMessage()
+    assert "1 other value" in record.getMessage()
+    caplog.clear()
+    synth = synths.load_synth(described)
+    for _ in range(2):  # said once
+        assert [preset.values["Wave"] for preset in synth.presets()] == [1.0, 1.0, 0.0]
+    (record,) = caplog.records
+    assert "1.4: 1 is taken; write the step that is meant" in record.getMessage()
 
 
 def test_names_that_are_not_utf_8_are_kept_as_far_as_they_can_be(tmp_path):

@@ -1026,6 +1026,48 @@ def test_of_too_many_connections_the_one_that_waits_longest_is_closed(monkeypatc
     assert not page.abort.called
 
 
+def test_machines_that_have_many_connections_keep_nobody_else_out():
+    watched = connections.Connections()
+    watched.most = 5
+
+    def opens(machine):
+        one = create_autospec(asyncio.Transport, instance=True)
+        one.get_extra_info.return_value = (machine, 50_000)
+        one.is_closing.side_effect = lambda: one.abort.called
+        watched.opened(one)
+        return one
+
+    page, *many = (opens(machine) for machine in ("page", "a", "a", "b", "b"))
+    for one in many:
+        watched.answers(one)
+    new = opens("new")
+    assert [one.abort.called for one in (page, *many, new)] == [False] * 4 + [True, False]
+    for machine in ("a", "b"):  # which would have the most again, all being answered
+        assert opens(machine).abort.called
+    assert not any(one.abort.called for one in (page, *many[:3], new))
+
+
+def test_a_connection_that_is_one_too_many_is_closed_without_a_word_in_the_log(caplog):
+    async def run():
+        watched = connections.Connections()
+        watched.most = 0
+        loop = asyncio.get_running_loop()
+        runner = web.web.AppRunner(web.web.Application())
+        await runner.setup()
+        server = await loop.create_server(watched.watch(runner.server), "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+        server.close()
+        await runner.cleanup()
+        return len(watched)
+
+    assert asyncio.run(run()) == 0
+    gc.collect()
+    assert caplog.text == ""
+
+
 def test_the_news_of_a_search_end_for_clients_that_know_no_chunks(live):
     note, rate = live.posterior.run.note, live.posterior.run.features.sample_rate
     sound = wav_bytes(live.posterior.synth.render(live.known(0), note, rate), rate)

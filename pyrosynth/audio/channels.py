@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 WINDOW = 4096  # samples of a spectrum at RATE; as long at other rates
 RATE = 44100
 LOWEST = 2  # bin, below which is what nobody hears
+MOST_CHANNELS = 8  # more are no recording of one sound, and their spectra would take long
 PARTIAL = 12  # bins of one partial
 HEARD = 1e-5  # power that counts, as a share of the greatest: -50 dB
 
@@ -26,7 +27,7 @@ class Cancellation:
     def add(self, block: NDArray[np.float32]) -> None:
         """Take in the next block, shape (n_frames, n_channels)."""
         n, self._n_channels = block.shape
-        if self._n_channels == 1:
+        if not 1 < self._n_channels <= MOST_CHANNELS:
             return
         if n < self._window:
             block = np.pad(block, ((0, self._window - n), (0, 0)))
@@ -50,7 +51,7 @@ class Cancellation:
         heard = of_each > HEARD * of_each.max()
         bins = np.flatnonzero(heard)
         # A single partial loses its level alone.
-        if self._n_channels == 1 or not len(bins) or bins[-1] - bins[0] < PARTIAL:
+        if not len(bins) or bins[-1] - bins[0] < PARTIAL:
             return 0.0
         least = np.finfo(np.float32).eps * of_each[heard]
         lost = 10 * np.log10(of_each[heard] / np.maximum(of_mean[heard], least))

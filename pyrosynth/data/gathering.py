@@ -1,7 +1,6 @@
 """Gather the presets of a synth: its own, those in files, or drawn ones where there are none."""
 
 import json
-import logging
 import os
 import re
 from collections import Counter
@@ -31,7 +30,6 @@ from pyrosynth.errors import (
 from pyrosynth.files import OF_SYSTEM, checked_path, read_limited, write_bytes
 from pyrosynth.synths.base import Synth, require_synth
 from pyrosynth.synths.description import legal
-from pyrosynth.synths.params import ParamSpace
 from pyrosynth.synths.presets import (
     LARGEST_FILE,
     Preset,
@@ -41,16 +39,15 @@ from pyrosynth.synths.presets import (
     own_columns,
     preset_array,
     preset_from_json,
+    say_between,
 )
 from pyrosynth.synths.rendering import Renderer
 from pyrosynth.synths.subspace import Subspace
 
-log = logging.getLogger(__name__)
 NOTE = Note(hold_seconds=1.0, duration_seconds=1.5)  # that tells silent presets
 SAMPLE_RATE = 22050
 QUIET = 1e-3  # peak below which a drawn preset counts as silent: -60 dB full scale
 DRAWN = "drawn"  # bank of presets that nobody made
-BETWEEN = 0.05  # of a step, farther from which a value is no rounded setting
 TEXTS = ("name", "bank")  # columns of a table that hold no number
 DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
 NAMED = 5  # presets at which a synth fails that are named, at most
@@ -169,7 +166,7 @@ def gather(
         sources[str(file)] = len(good)
         found += legal(good, synth.param_space)
         if file.suffix.lower() in TABLES:
-            _say_what_moved(str(file), good, synth.param_space)
+            say_between(good, synth.param_space, f" of '{file}'")
     presets = distinct(found, synth.param_space) if found else []
     silent, crashed = np.zeros(len(presets), bool), list[str]()
     if presets:
@@ -222,22 +219,6 @@ def _read_each(synth: Synth, file: Path) -> list[Preset | InputError]:
     if isinstance(each[0], InputError) and not any(isinstance(one, Preset) for one in each):
         raise each[0]
     return each
-
-
-def _say_what_moved(file: str, presets: Sequence[Preset], space: ParamSpace) -> None:
-    """Warn of settings that the synth does not have, which are taken for the nearest ones."""
-    given = preset_array(presets, space)
-    taken = preset_array(legal(presets, space), space)
-    steps = (space.maximum - space.minimum) / np.maximum(space.resolution - 1, 1)
-    moved = np.argwhere(space.discrete & (np.abs(given - taken) > BETWEEN * steps))
-    if len(moved):
-        row, column = moved[0]
-        log.warning(
-            "'%s': preset '%s' sets '%s', which has steps, to %g: "
-            "%g is taken; write the step that is meant%s",
-            file, presets[row].name, space.names[column], given[row, column], taken[row, column],
-            f" ({counted(len(moved) - 1, 'other value')} alike)" if len(moved) > 1 else "",
-        )  # fmt: skip
 
 
 def drawn_presets(

@@ -36,13 +36,12 @@ from pyrosynth.errors import (
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.executor import Executor, open_executor
 from pyrosynth.synths.params import ParamSpace
-from pyrosynth.synths.presets import Preset, distinct, preset_array
+from pyrosynth.synths.presets import Preset, distinct, preset_array, say_between
 from pyrosynth.synths.rendering import Renderer, RenderResult
 from pyrosynth.synths.subspace import Subspace
 
 Kept = Literal["none", "human", "all"]
 KEPT: tuple[Kept, ...] = ("none", "human", "all")
-
 MOST_PRESETS, MOST_CHUNK_ROWS = 10**8, 2**16
 COMPARED_CHUNKS = 8  # chunks whose sounds are compared with held-out ones at once: bounds memory
 STD_FLOOR = 0.1  # 0.4 dB: a cell that varies less is not blown up by standardising
@@ -88,6 +87,7 @@ class Job:
         if not given:
             own = f"synth '{self.synth.name}' has no presets of its own; `learn` draws some"
             raise InputError(own if presets is None else "0 presets were given; give some")
+        say_between(given, space)
         values = space.from_unit(space.to_unit(preset_array(given, space)))
         full = self.subspace.complete(self.subspace.of(values))
         return distinct(

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import resource
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -37,10 +38,20 @@ class Connections:
         return lambda: _Watched(make(), self)
 
     def opened(self, transport: asyncio.Transport) -> None:
-        """Count a new connection; if it is one too many, close the one that waits longest."""
+        """Count a new connection; if it is one too many, close one of who has the most.
+
+        Of those of the machines that have the most it is the one that waits longest, or if all are
+        being answered the new one, or the one that came last.
+        """
         if len(self._open) >= self.most:
-            waiting = {t: since for t, (_, since) in self._open.items() if since is not None}
-            self._close(min(waiting, key=waiting.__getitem__, default=transport))
+            count = Counter(map(_machine, [*self._open, transport]))
+            theirs = [t for t in self._open if count[_machine(t)] == max(count.values())]
+            waiting = {t: since for t in theirs if (since := self._open[t][1]) is not None}
+            if waiting:
+                self._close(min(waiting, key=waiting.__getitem__))
+            else:
+                is_one = count[_machine(transport)] == max(count.values())
+                self._close(transport if is_one else theirs[-1])
         if not transport.is_closing():
             self.waits(transport, WAIT_SECONDS)
 
@@ -94,18 +105,28 @@ class _Watched:
     def __init__(self, inner: Any, connections: Connections) -> None:
         self._inner, self._connections = inner, connections
         self._transport: Any = None
+        self._refused = False  # one that was refused never reached the server
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._connections.opened(transport)
-        self._inner.connection_made(transport)
+        self._refused = transport.is_closing()
+        if not self._refused:
+            self._inner.connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._connections.closed(self._transport)
-        self._inner.connection_lost(error)
+        if not self._refused:
+            self._inner.connection_lost(error)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+
+def _machine(transport: asyncio.Transport) -> str:
+    """Return the address of the machine at the other end."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) else ""
 
 
 class OncePerMinute(logging.Filter):

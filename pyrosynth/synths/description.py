@@ -24,7 +24,7 @@ from pyrosynth.errors import InputError, SynthError, integer, number, one_line, 
 from pyrosynth.files import read_limited, unrepeated_keys, write_bytes
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.params import Param, ParamSpace
-from pyrosynth.synths.presets import LARGEST_FILE, Preset, all_good, preset_array, say_outside
+from pyrosynth.synths.presets import LARGEST_FILE, Preset, all_good, preset_array, say_moved
 
 FORMAT = 1
 LEARN: Literal["learn"] = "learn"  # name of the selection of the controls that are learnt
@@ -313,7 +313,7 @@ class DescribedSynth(Synth):
                     f"the synth {of_synth!r}; a description lists all, in the synth's order"
                 )
         self.synth, self.description = synth, description
-        self._outside = 0  # presets that were said to lie beyond the described ranges
+        self._moved = 0  # presets that were said to lie beyond the described ranges
         self.name, self.param_space = synth.name, description.space()
         self.isolation, self.isolations = synth.isolation, synth.isolations
         self.batched, self.memory_limit = synth.batched, synth.memory_limit
@@ -332,8 +332,8 @@ class DescribedSynth(Synth):
     def presets(self) -> list[Preset]:
         """Return the synth's own presets, their values brought into the described ranges."""
         found = self.synth.presets()
-        if not self._outside:
-            self._outside = say_outside(found, self.param_space)
+        if not self._moved:
+            self._moved = say_moved(found, self.param_space)
         return legal(found, self.param_space)
 
     def read_bank(self, path: str | os.PathLike[str]) -> list[Preset]:
@@ -344,7 +344,7 @@ class DescribedSynth(Synth):
         """Read a file of presets in the synth's own format; see `Synth.read_each`."""
         each = self.synth.read_each(path)
         good = [one for one in each if isinstance(one, Preset)]
-        say_outside(good, self.param_space, f" of '{path}'")
+        say_moved(good, self.param_space, f" of '{path}'")
         legalised = iter(legal(good, self.param_space))
         return [next(legalised) if isinstance(one, Preset) else one for one in each]
 

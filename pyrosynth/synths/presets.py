@@ -29,6 +29,7 @@ from pyrosynth.synths.params import SLACK, ParamSpace
 log = logging.getLogger(__name__)
 LARGEST_FILE = 2**24  # bytes of a preset file
 KEYS = "give JSON with the keys synth, name and parameters"
+BETWEEN = 0.05  # of a step, farther from which a value is no rounded setting
 
 
 @dataclass(frozen=True, repr=False)
@@ -250,12 +251,12 @@ def checked_values(values: ArrayLike, space: ParamSpace, n_axes: int) -> NDArray
     return array
 
 
-def say_outside(presets: Sequence[Preset], space: ParamSpace, of: str = "") -> int:
-    """Warn of presets that are moved to the ends of ranges; return how many there are.
+def say_moved(presets: Sequence[Preset], space: ParamSpace, of: str = "") -> int:
+    """Warn of presets that are moved to the ends of ranges or to steps; return how many there are.
 
     Args:
         presets: The presets.
-        space: The ranges.
+        space: The ranges and steps.
         of: Where they come from, such as " of 'a.bank'".
     """
     if not presets:
@@ -271,7 +272,32 @@ def say_outside(presets: Sequence[Preset], space: ParamSpace, of: str = "") -> i
             count, len(presets), of, space.names[worst], space.minimum[worst],
             space.maximum[worst],
         )  # fmt: skip
-    return count
+    return count + say_between(presets, space, of)
+
+
+def say_between(presets: Sequence[Preset], space: ParamSpace, of: str = "") -> int:
+    """Warn of presets with settings that the synth does not have; return how many there are.
+
+    Args:
+        presets: The presets.
+        space: The steps, of which the nearest are taken.
+        of: Where they come from, such as " of 'a.csv'".
+    """
+    if not presets:
+        return 0
+    given = preset_array(presets, space, clamp=True)
+    taken = space.from_unit(space.to_unit(given))
+    steps = (space.maximum - space.minimum) / np.maximum(space.resolution - 1, 1)
+    moved = np.argwhere(space.discrete & (np.abs(given - taken) > BETWEEN * steps))
+    if len(moved):
+        row, column = moved[0]
+        log.warning(
+            "preset '%s'%s sets '%s', which has steps, to %g: %g is taken; write the step that is "
+            "meant, or describe the control anew%s",
+            presets[row].name, of, space.names[column], given[row, column], taken[row, column],
+            f" ({counted(len(moved) - 1, 'other value')} alike)" if len(moved) > 1 else "",
+        )  # fmt: skip
+    return len(np.unique(moved[:, 0]))
 
 
 def all_good(each: Iterable[Preset | InputError]) -> list[Preset]:

@@ -2,6 +2,7 @@
 // The sound to be met: a search that grows, its candidates, and the comparison by ear.
 
 const FOUND_BY = { model: "model", posterior: "draw", bank: "known preset", cma: "search", genetic: "search" };
+const USUAL_VELOCITY = 100;
 
 let target = null; // the sound to be met: address, level, and the file it came from
 let comparing = false; // whether the target is heard, instead of the preset
@@ -69,9 +70,15 @@ async function find(blob, called, start = null) {
   if (!best || replaced()) return;
   if (now === visited && source.key(best) !== source.key(visited) && !mine.signal.aborted) await visit(async () => best, `like ${called}`);
   if (replaced()) return;
-  const note = play && `play it at ${play.name}, ${play.note.hold_seconds.toFixed(1)} s`;
+  const note = play && `play it at ${noteWords(play)}`;
   const hints = locks.size ? `, with ${locks.size} locked` : "";
   say(`${[`Found a preset for ${called}`, note, says].filter(Boolean).join("; ")}; it is ${best.lsd_db.toFixed(1)} dB from the sound: ${best.closeness}${hints}.`);
+}
+
+/** Say how to play a note, with its velocity if that is not the usual one, as `Note.words` does. */
+function noteWords({ name, note }) {
+  const velocity = note.velocity === USUAL_VELOCITY ? "" : `, velocity ${note.velocity}`;
+  return `${name}, ${note.hold_seconds.toFixed(1)} s${velocity}`;
 }
 
 function endSearch() {
@@ -94,7 +101,7 @@ function setTarget(sound, picture, play) {
   $("target-figure").hidden = false;
   $("ab").disabled = false;
   drawPicture($("target"), picture);
-  $("target-caption").textContent = play ? `Target: ${play.name}, ${play.note.hold_seconds.toFixed(1)} s` : "Target";
+  $("target-caption").textContent = play ? `Target: ${noteWords(play)}` : "Target";
 }
 
 function showPosterior({ cloud, halo: intervals }) {
