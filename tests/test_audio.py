@@ -395,6 +395,28 @@ def test_files_that_are_cut_off_are_refused_whatever_their_format(form, subtype,
         load_audio(part, RATE)
 
 
+def test_counts_of_all_channels_and_sizes_that_a_pipe_leaves_open_are_no_cuts():
+    """As dr_wav writes RF64 files, and sox AIFF files to a pipe."""
+    noise = 0.3 * np.random.default_rng(0).standard_normal((2 * RATE, 2))
+    file = io.BytesIO()
+    soundfile.write(file, noise, RATE, "PCM_16", format="RF64")
+    content = bytearray(file.getvalue())
+    at = content.find(b"ds64") + 24
+    content[at : at + 8] = (2 * len(noise)).to_bytes(8, "little")
+    assert len(load_audio(io.BytesIO(content), RATE)) == len(noise)
+    content[at : at + 8] = (3 * len(noise)).to_bytes(8, "little")
+    with pytest.raises(InputError, match="is damaged or cut off"):
+        load_audio(io.BytesIO(content), RATE)
+    file = io.BytesIO()
+    soundfile.write(file, noise, 192_000, "PCM_24", format="AIFF")
+    content = bytearray(file.getvalue())
+    for mark, at, size in ((b"SSND", 4, 0x7F000000), (b"COMM", 10, 0x7F000000 // 6)):
+        at += content.find(mark)
+        content[at : at + 4] = size.to_bytes(4, "big")
+    content[4:8] = (0x7F000000).to_bytes(4, "big")
+    assert len(load_audio(io.BytesIO(content), 192_000)) == len(noise)
+
+
 @pytest.mark.parametrize("rate", [22050, 44100, 96000, 192000])
 def test_channels_are_compared_alike_at_every_rate(rate):
     time = np.arange(2 * rate) / rate

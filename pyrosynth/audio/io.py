@@ -3,7 +3,6 @@
 import io
 import math
 import os
-import re
 import shutil
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyrosynth.audio.channels import Cancellation
 from pyrosynth.audio.decoder_notes import decoder_errors
-from pyrosynth.audio.joined import fault
+from pyrosynth.audio.joined import LENGTH_UNKNOWN, fault, frames_said
 from pyrosynth.audio.sound_files import no_sound
 from pyrosynth.errors import (
     InputError,
@@ -42,10 +41,6 @@ CANCELLED = 0.1  # share of the channels' mean peak that the mean of the channel
 OFFSET = 0.1  # share of the peak from which the median of a sound is an offset
 CUT = 0.9  # share of the frames that it says it has, that must be read of a sound file
 FRAME = 576  # samples that the decoder of MP3 files leaves out with each error
-LENGTH_UNKNOWN = 3600  # seconds that no file says it has, unless it does not know
-# How libsndfile notes that less is there: of WAV, AIFF, AU, W64 and 8SVX; of RF64.
-BYTES_SAID = re.compile(r"^ *(?:data|SSND|Data Size|riff|BODY) *: (\d+) \(should be (\d+)\)", re.M)
-FRAMES_SAID = re.compile(r"does not match value from 'ds64' chunk of (\d+)")
 HEARD = 1e-3  # share of a sound's energy that must be left at a lower rate
 MOST_RATE, MOST_CHANNELS = 768_000, 1024  # Hz, and of a file that is written
 SUBTYPES = ("PCM_16", "FLOAT")
@@ -219,7 +214,7 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int, float]:
         ):
             if wrong := fault(stored.fileno()):
                 raise InputError(f"'{name}' {wrong}")
-            rate, channels, n_said = sound.samplerate, sound.channels, _n_said(sound)
+            rate, channels, n_said = sound.samplerate, sound.channels, frames_said(sound)
             cancellation = Cancellation(rate)
             most = min(MOST_SAMPLES // channels, int(LONGEST_SECONDS * rate))
             while n_frames <= most and len(block := _next_block(sound)):
@@ -267,15 +262,6 @@ def _is_text(file: BinaryIO) -> bool:
         return bool(words) and "".join(words).isprintable()
     except (AttributeError, OSError, ValueError):
         return False
-
-
-def _n_said(sound: Any) -> int:
-    """Return the number of frames that a sound file says it has, as libsndfile's notes tell."""
-    if told := FRAMES_SAID.search(sound.extra_info):
-        return int(told[1])
-    if cut := BYTES_SAID.search(sound.extra_info):
-        return int(sound.frames * int(cut[1]) / max(int(cut[2]), 1))
-    return int(sound.frames)
 
 
 def _stored(file: BinaryIO) -> AbstractContextManager[BinaryIO]:

@@ -110,7 +110,7 @@ def in_background(work: Callable[..., Result], *given: Any) -> "asyncio.Future[R
 def _pass_on(done: Future[Result], answer: "asyncio.Future[Result]") -> None:
     if answer.done():  # nobody waits any more
         return
-    if error := done.exception():
+    if (error := done.exception()) is not None:  # which may be one that is false
         answer.set_exception(error)
     else:
         answer.set_result(done.result())

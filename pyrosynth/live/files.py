@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth.audio.io import LENGTH_UNKNOWN, Audio, save_audio, wav_bytes
+from pyrosynth.audio.io import Audio, save_audio, wav_bytes
+from pyrosynth.audio.joined import LENGTH_UNKNOWN
 from pyrosynth.audio.sound_files import SUFFIXES, folder_of_sounds
 from pyrosynth.errors import InputError, PyrosynthError, require_type, unknown
 from pyrosynth.files import files_below, writable
