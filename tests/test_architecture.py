@@ -142,6 +142,7 @@ def test_a_worker_imports_what_it_uses():
     """Each worker process pays for what rendering and the features need, and for no more."""
     heavy = ("torch", "pyro", "matplotlib", "pandas", "scipy.signal", "scipy.stats", "soundfile")
     script = "import pyrosynth.synths.worker_process, pyrosynth.synths.amsynth, sys;"
+    script += "assert 'scipy' not in sys.modules;"  # where no features are made
     script += "import pyrosynth.audio.features;"
     script += f"print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

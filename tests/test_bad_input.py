@@ -738,6 +738,10 @@ def test_an_unfinished_fit_with_other_settings_is_kept(refused, here, run):
     (run / "run.json").unlink()
     before = contents(run)
     assert "was fitted with" in refused("fit", "flow_reg", here / "data", "--out", run)
+    # Another model takes other data of the same dataset: it is the model that is named.
+    said = refused("fit", "npe", here / "data", "--out", run)
+    assert "was fitted with variant=" in said
+    assert "not NPE; resume" in said
     assert contents(run) == before
 
 
@@ -923,4 +927,4 @@ def test_bands_that_hear_nothing_are_refused_before_sounds_are_rendered(tmp_path
     assert not (tmp_path / "data").exists()
     (tmp_path / "data").mkdir()
     assert main([*command, "--feature", "n_fft=512", "--feature", "hop_length=512"]) == 2
-    FeatureSpec(n_mels=128).require_full_bands()
+    FeatureSpec(n_mels=128).require_all_heard()

@@ -490,6 +490,14 @@ def test_files_that_were_there_are_not_replaced(live, tmp_path):
             session.answer(address, ["take"])
         for _ in range(2):  # its own files are
             session.answer(address, ["mine"])
+    for folder in ("folder.wav", "folder.json"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "link.wav").symlink_to("nowhere")
+    (tmp_path / "link.json").symlink_to("nowhere")
+    for address in ("/render", "/save"):
+        for name in ("folder", "link"):
+            with pytest.raises(InputError, match=rf"{name}\..* there before .*give another name"):
+                session.answer(address, [name])
     for address, suffix in (("/render", ".wav"), ("/save", ".json")):
         (tmp_path / f"mine{suffix}").write_bytes(b"edited by hand")
         with pytest.raises(InputError, match=r"mine\..* was changed since; give another name"):

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pyro
 import pytest
 import soundfile
 import torch
@@ -9,6 +10,7 @@ from small import small_run
 from pyrosynth.audio.io import save_audio
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError, RunError
+from pyrosynth.explore import places
 from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.inference.pool import Pool
 from pyrosynth.inference.posterior import Posterior
@@ -24,6 +26,24 @@ def fitted(tmp_path_factory):
 def target(fitted):
     dataset, _ = fitted
     return dataset.x(dataset.rows("test"))[0]
+
+
+def test_programs_of_ones_own_neither_change_draws_nor_see_their_sites(fitted, target):
+    _, posterior = fitted
+    expected = posterior.sample(target, 3, seed=1).values
+    drawn = []
+
+    def program():
+        pyro.sample("mine", pyro.distributions.Normal(0.0, 1.0))
+        drawn.append(posterior.sample(target, 3, seed=1).values)
+        drawn.append(places.drawn(posterior, 3, seed=1))
+
+    latents, _ = places.drawn(posterior, 3, seed=1)
+    own = pyro.poutine.condition(program, data={"v": torch.zeros(3), "z": torch.zeros(3)})
+    sites = pyro.poutine.trace(own).get_trace().nodes
+    assert {*sites} == {"_INPUT", "mine", "_RETURN"}
+    np.testing.assert_array_equal(drawn[0], expected)
+    np.testing.assert_array_equal(drawn[1][0], latents)
 
 
 def test_draws_are_legal_presets_with_their_density(fitted, target):

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
@@ -29,6 +28,8 @@ class Cancellation:
         n, self._n_channels = block.shape
         if not 1 < self._n_channels <= MOST_CHANNELS:
             return
+        import scipy.fft  # which half of what renders would wait for, and never needs
+
         if n < self._window:
             block = np.pad(block, ((0, self._window - n), (0, 0)))
         pieces = sliding_window_view(block, self._window, axis=0)[:: self._window // 2]

@@ -77,11 +77,6 @@ class FeatureSpec:
                 f"mel bands from {self.fmin} to {self.fmax} Hz at {self.sample_rate} Hz: "
                 f"give 0 <= fmin < fmax <= {self.sample_rate / 2}"
             )
-        if self.hop_length > self.n_fft:
-            raise InputError(
-                f"hop_length {self.hop_length} is above n_fft {self.n_fft}: what is between the "
-                "windows is not heard; give n_fft or less"
-            )
         if not SMALLEST_FLOOR <= self.floor <= 1:
             raise InputError(
                 f"floor {self.floor}: it is a power; give a number from {SMALLEST_FLOOR} to 1"
@@ -101,15 +96,20 @@ class FeatureSpec:
         triangles = np.maximum(0.0, np.minimum(rise, fall))
         return (triangles * (2.0 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
 
-    def require_full_bands(self) -> None:
-        """Make sure that each band hears something; those of low notes are narrow.
+    def require_all_heard(self) -> None:
+        """Make sure that all of a sound is heard, before a dataset is begun.
 
-        A band into which no frequency of the spectrum falls is as silent in all sounds, and makes
-        them alike.
+        A band into which no frequency of the spectrum falls, as may be with low notes, is
+        as silent in all sounds, and makes them alike.
 
         Raises:
-            InputError: Some hear nothing.
+            InputError: Some bands hear nothing, or the windows leave something out.
         """
+        if self.hop_length > self.n_fft:
+            raise InputError(
+                f"hop_length {self.hop_length} is above n_fft {self.n_fft}: what is between the "
+                "windows is not heard; give n_fft or less"
+            )
         if deaf := int((self.filters.max(axis=1) == 0).sum()):
             raise InputError(
                 f"{deaf} of the {self.n_mels} bands hear nothing, as windows of {self.n_fft} "

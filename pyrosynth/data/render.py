@@ -137,7 +137,7 @@ def build(
     chunk_rows = integer("chunk_rows", chunk_rows, 1, MOST_CHUNK_ROWS)
     seed = checked_seed(seed)
     if not Store.exists(path):  # one that was begun goes on as it began
-        job.features.require_full_bands()
+        job.features.require_all_heard()
     human = job.human(presets)
     contract = job.contract(human, seed)
     n_rows = len(human) + augmented

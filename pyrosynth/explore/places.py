@@ -165,7 +165,7 @@ def drawn(posterior: Posterior, n: int, seed: int) -> tuple[Array, Float]:
     generator = torch.Generator(posterior.device).manual_seed(checked_seed(seed))
     with noise_from(generator):
         for size in np.diff([*range(0, n, BATCH), n]).tolist():
-            with ONE_AT_A_TIME, pyro.plate("draws", size, dim=-2):
+            with ONE_AT_A_TIME, poutine.block(), pyro.plate("draws", size, dim=-2):
                 nodes: dict[str, Any] = poutine.trace(variant.model).get_trace().nodes
             v = nodes["v"]["value"][:, 0]
             z = nodes["z"]["value"][:, 0] if "z" in nodes else variant.latent(v)[0]

@@ -179,7 +179,10 @@ class SessionFiles:
 
     def may_write(self, file: Path) -> bool:
         """Tell whether a file is not there, or is as this server has written it."""
-        return not file.exists() or self.written.get(file) == _digest(file.read_bytes())
+        if not os.path.lexists(file):
+            return True
+        known = self.written.get(file)
+        return known is not None and file.is_file() and known == _digest(file.read_bytes())
 
     def wrote(self, file: Path) -> None:
         """Remember a file that this server has written."""

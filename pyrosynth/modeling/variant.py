@@ -212,7 +212,7 @@ class Variant(nn.Module, ABC):
         guide = self.guide
         if "v" in batch:
             guide = poutine.condition(guide, {"v": batch["v"]})
-        with ONE_AT_A_TIME:
+        with ONE_AT_A_TIME, poutine.block():  # of a program of the user's that asks for draws
             if n is None:
                 trace = poutine.trace(guide).get_trace(batch)
             else:

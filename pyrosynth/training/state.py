@@ -196,9 +196,12 @@ class TrainingState:
             # A stopped fit may be made longer or shorter: a step reads its rate off the new one.
             further = name == "steps" and info["step"] < value
             if info["settings"].get(name) != value and not further:
+                other = f"{name}={info['settings'].get(name)}, not {value}"
+                if name == "data":  # which is a digest
+                    other = "other data: another dataset, other parameters or other tags"
                 raise RunError(
-                    f"'{self.path}' was fitted with {name}={info['settings'].get(name)}, not "
-                    f"{value}; resume with the same settings or choose another folder"
+                    f"'{self.path}' was fitted with {other}; resume with the same settings or "
+                    "choose another folder"
                 )
         self.step, self.best_step = info["step"], info["best_step"]
         self.rows, self.losses = info["rows"], info["losses"]

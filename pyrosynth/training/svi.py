@@ -130,13 +130,13 @@ def fit(
     if data.n_train == 0:
         raise InputError("there are no training rows; render more presets")
     check_precision(precision)
-    settings = plain({
+    settings = plain({  # what decides most comes first: of a refusal the first is named
+        "variant": type(variant).__name__, "hyperparameters": variant.hyperparameters(),
         "steps": steps, "batch_size": batch_size, "lr": lr, "warm_up": warm_up,
         "weight_decay": weight_decay, "clip": clip, "jitter": jitter,
         "halve_after": halve_after, "validate_every": validate_every, "patience": patience,
         "precision": precision, "seed": seed, "data": data.fingerprint(),
         "buffer_chunks": data.buffer_chunks,
-        "variant": type(variant).__name__, "hyperparameters": variant.hyperparameters(),
     })  # fmt: skip
     variant.to(target, torch.float32)
     batch_size = min(batch_size, data.n_train)
