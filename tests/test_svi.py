@@ -250,6 +250,16 @@ def test_terms_name_sites_that_are_there_and_each_once():
             SyncFreeELBO((term,)).values(variant, batch)
     with pytest.raises(RunError, match="two terms count the model's site 'x'"):
         SyncFreeELBO((Term("a", ("x", "v")), Term("b", ("x",))))
+    for terms in ((("a", ("x",)),), Term("a", ("x",)), None):
+        with pytest.raises(InputError, match="terms of a model .*give a"):
+            SyncFreeELBO(terms)
+
+
+def test_a_model_without_parameters_is_refused():
+    data = toy_data(n=64)
+    variant = small(data).requires_grad_(False)
+    with pytest.raises(InputError, match="has no parameters to learn; keep its layers as attrib"):
+        fit(variant, data, steps=1, **QUICK)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

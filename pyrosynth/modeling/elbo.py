@@ -3,7 +3,7 @@
 The programs of a variant hold no data. They are conditioned here, from outside and row by row.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
@@ -15,7 +15,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from pyrosynth.errors import RunError
+from pyrosynth.errors import RunError, require_type
 from pyrosynth.modeling.dims import DATA, Batch
 from pyrosynth.modeling.distributions import ONE_AT_A_TIME, sharing
 from pyrosynth.modeling.terms import Term
@@ -57,11 +57,15 @@ class SyncFreeELBO:
         terms: The parts of the objective. A site in no term does not count.
 
     Raises:
+        InputError: One of them is no `Term`.
         RunError: Two terms count one site.
     """
 
     def __init__(self, terms: tuple[Term, ...]) -> None:
-        self.terms = terms
+        require_type("terms of a model", terms, Sequence, "a tuple of Term")
+        for term in terms:
+            require_type("one of the terms of a model", term, Term, 'a Term, as Term("v", ("v",))')
+        self.terms = tuple(terms)
         counted = [
             (program, site, _given(term), term.score)
             for term in terms

@@ -210,6 +210,9 @@ def fit(
 def adamw(variant: Variant, lr: float, weight_decay: float) -> AdamW:
     """Return a fused AdamW whose rate is a tensor, so that a captured step sees it change."""
     parameters, device = list(variant.parameters()), variant.origin.device
+    if not any(parameter.requires_grad for parameter in parameters):
+        name = type(variant).__name__
+        raise InputError(f"{name} has no parameters to learn; keep its layers as attributes of it")
     rate = torch.tensor(lr, dtype=torch.float32, device=device)
     if device.type == "cuda":
         return FlatAdamW(parameters, rate, weight_decay=weight_decay)
