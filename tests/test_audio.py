@@ -76,7 +76,7 @@ def bad_files(folder):
     ("name", "word"),
     [
         ("missing.wav", "no sound file"),
-        ("text.wav", "it holds text, such as a web page .*; download the sound itself"),
+        ("text.wav", "it holds text, such as a playlist, .*; give or download the sound itself"),
         ("empty.wav", "not a readable sound file .*; convert it to WAV"),
         ("none.wav", "is empty or cut off"),
         ("cut.ogg", "is cut off: its last page is not whole; copy it again"),

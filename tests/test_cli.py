@@ -97,6 +97,8 @@ def test_synths_and_models(call):
 
 def test_what_install_does_not_fetch_is_said_with_what_to_do(call, monkeypatch):
     assert call("install", "voice")[:2] == (0, "voice is there already: built in\n")
+    code, said, _ = call("install", __file__)
+    assert (code, said.partition(";")[0]) == (0, f"'{__file__}' is there already")
     assert "unknown synth 'surge'; known: voice, amsynth, " in call("install", "surge")[2]
 
     def absent(name):

@@ -58,6 +58,10 @@ def test_what_is_far_from_its_note_is_said(cents, says):
     assert note_to_play(found.to_json()) == f"{says}play {found.words}"
     soft = replace(found, note=replace(found.note, velocity=30))
     assert note_to_play(soft.to_json()) == f"{says}play {found.words}, velocity 30"
+    assert (NOTE.facts, replace(NOTE, velocity=30).facts) == (
+        f"{NOTE.name}, {NOTE.hold_seconds:g} of {NOTE.duration_seconds:g} s held",
+        f"{NOTE.facts}, velocity 30",
+    )
 
 
 @pytest.mark.parametrize("pitch", [43, 52.3, 60, 69, 84])

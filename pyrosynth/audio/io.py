@@ -232,8 +232,8 @@ def _decode(file: BinaryIO, name: str) -> tuple[Audio, Audio, int, float]:
     except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, MemoryError) as error:
         reason, advice = getattr(error, "error_string", error), "convert it to WAV or FLAC"
         if _is_text(file):
-            reason = "it holds text, such as a web page or a pointer of Git LFS"
-            advice = "download the sound itself"
+            reason = "it holds text, such as a playlist, a web page or a pointer of Git LFS"
+            advice = "give or download the sound itself"
         raise InputError(f"'{name}' is not a readable sound file ({reason}); {advice}") from error
     if n_frames > most:
         raise InputError(

@@ -61,8 +61,17 @@ class Note:
     @property
     def words(self) -> str:
         """How to play it, such as ``C3, 1.2 s``; with its velocity if that is not the usual."""
-        velocity = f", velocity {self.velocity}" if self.velocity != type(self).velocity else ""
-        return f"{self.name}, {self.hold_seconds:.1f} s{velocity}"
+        return f"{self.name}, {self.hold_seconds:.1f} s{self._strength}"
+
+    @property
+    def facts(self) -> str:
+        """What it is, such as ``C4, 1 of 1.5 s held``; with its velocity likewise."""
+        length = f"{self.hold_seconds:g} of {self.duration_seconds:g} s held"
+        return f"{self.name}, {length}{self._strength}"
+
+    @property
+    def _strength(self) -> str:
+        return f", velocity {self.velocity}" if self.velocity != type(self).velocity else ""
 
     def n_samples(self, sample_rate: int) -> int:
         """Return the number of samples of the recording."""

@@ -1,5 +1,6 @@
 """The commands about synths and their sounds: what is here, and datasets of rendered presets."""
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,6 +53,9 @@ def install(
             if name == synth:
                 say(f"{name} is there already: {note}")
                 return
+        if os.path.exists(synth):
+            say(f"'{synth}' is there already; whether it can be used: pyrosynth scan '{synth}'")
+            return
         known = [name for name, *_ in status()]
         raise unknown("synth", synth, (*known, "and the plugins here, by 'pyrosynth scan'"))
     plugin = None if force else amsynth.find()

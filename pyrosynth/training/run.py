@@ -101,12 +101,12 @@ class Run:
     def facts(self) -> dict[str, str]:
         """Return the facts of the fit in words: what was fitted, and on which data."""
         n, total = len(self.space), len(self.full_space)
-        note, (base, levels, doubt) = self.note, self.temperature
+        base, levels, doubt = self.temperature
         return {
             "model": type(self.variant).__name__,
             "synth": str(self.synth_spec.get("synth")),
             "parameters": f"{n} of {total}",
-            "note": f"{note.name}, {note.hold_seconds:g} of {note.duration_seconds:g} s held",
+            "note": self.note.facts,
             "features": " × ".join(map(str, self.variant.dims.x_shape)) + " log-mel",
             "best step": str(self.training.best_step),
             "temperature": f"{base:g}, discrete {levels:g}, share in doubt {doubt:g}",
