@@ -202,6 +202,15 @@ def shown(value: Any, longest: int = 60) -> str:
     return one_line(text if value is None else f"{type(value).__name__} {text}", longest)
 
 
+def unseen(progress: object = True) -> bool:
+    """Tell whether a progress bar is hidden: it is not wanted, or nobody could see it.
+
+    Args:
+        progress: Whether there should be one, such as its label.
+    """
+    return not progress or sys.stderr is None  # as in a program with windows of its own
+
+
 def require_type(what: str, value: Any, kind: type | tuple[type, ...], advice: str) -> None:
     """Make sure that an argument has its type.
 

@@ -130,6 +130,15 @@ def test_public_names():
         _ = pyrosynth.nothing
 
 
+def test_progress_bars_are_hidden_where_nobody_sees_them():
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "tqdm":
+                told = {word.arg: ast.unparse(word.value) for word in node.keywords}
+                where = f"{file.name}:{node.lineno}"
+                assert "unseen" in told["disable"] or file.parent.name == "cli", where
+
+
 @pytest.mark.parametrize("command", ["import pyrosynth", "from pyrosynth import cli"])
 def test_importing_is_light(command):
     heavy = ("torch", "pyro", "arviz", "librosa", "pandas", "xarray", "scipy", "matplotlib")

@@ -166,6 +166,28 @@ def test_closed_standard_streams(here, tmp_path, closed):
     assert (tmp_path / "out/note/report.html").is_file()
 
 
+def test_a_program_without_streams_needs_no_progress_bars(here, tmp_path):
+    """As one with windows of its own, where Python has no standard error."""
+    folder, _, _ = here
+    script = f"""
+import sys
+sys.stdout = sys.stderr = None
+import pyrosynth as ps
+data = ps.render_dataset(ps.load_synth("voice"), "data", augmented=20, workers=1,
+    note=ps.Note(hold_seconds=0.2, duration_seconds=0.3),
+    presets=ps.load_synth("voice").presets()[:30])
+ps.fit("mlp", data, "run", steps=2, batch_size=16, options={{"hidden": (8,)}})
+ps.infer_sounds(ps.Posterior.load({str(folder / "run")!r}), [{str(folder / "note.wav")!r}],
+    budget=4, draws=8, workers=1, out="out")
+open("done", "w").write("so")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "done").read_text() == "so"
+
+
 def test_a_log_on_a_full_disk_costs_no_results(here, tmp_path):
     folder, _, _ = here
     infer = ["infer", folder / "run", folder / "note.wav", "--out", tmp_path / "out", *FEW]

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.data.dataset import Dataset, require_dataset
 from pyrosynth.data.tags import Tag, TagTable, labelled
-from pyrosynth.errors import DataError
+from pyrosynth.errors import DataError, unseen
 
 DENIED_BY = {"no", "not", "non", "never", "hardly", "without"}  # "Not Bright" is not bright
 DESCRIBED = (
@@ -80,7 +80,7 @@ def descriptor_tags(
     rows = dataset.rows("all", human_only=human_only)
     bar = tqdm(
         desc="describe", total=len(rows), unit=" sounds", unit_scale=True, dynamic_ncols=True,
-        disable=not progress,
+        disable=unseen(progress),
     )  # fmt: skip
     with bar:
         for start in range(0, len(rows), CHUNK):

@@ -32,6 +32,7 @@ from pyrosynth.errors import (
     counted,
     integer,
     require_type,
+    unseen,
 )
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.executor import Executor, open_executor
@@ -244,12 +245,7 @@ def _create(
 
 
 def _render(
-    job: Job,
-    store: Store,
-    renderer: Renderer,
-    source: Source,
-    rows: tuple[int, int],
-    label: str,
+    job: Job, store: Store, renderer: Renderer, source: Source, rows: tuple[int, int], label: str
 ) -> bool:
     """Render the chunks that are not complete; tell whether there were any."""
     start, stop = rows
@@ -257,8 +253,9 @@ def _render(
     if not blocks:
         return False
     renderer.keep_audio = job.audio == "all" or (job.audio == "human" and start == 0)
-    done = stop - start - sum(b - a for a, b in blocks)
-    with tqdm(total=stop - start, initial=done, desc=label, unit="sound") as bar:
+    total = stop - start
+    done = total - sum(b - a for a, b in blocks)
+    with tqdm(total=total, initial=done, desc=label, unit="sound", disable=unseen()) as bar:
 
         def chunks() -> Iterator[tuple[tuple[int, Columns], NDArray[np.float64]]]:
             for first, last in blocks:
@@ -364,7 +361,7 @@ def drop_leaks(store: Store) -> None:
 
     others = features(held_out)
     dropped, met = 0, np.zeros(len(held_out), bool)
-    for start in tqdm(range(n_human, n_rows, step), desc="leaks", unit="block"):
+    for start in tqdm(range(n_human, n_rows, step), desc="leaks", unit="block", disable=unseen()):
         rows = np.arange(start, min(start + step, n_rows))
         rendered = rows[usable[rows]]
         near, held = alike(features(rendered), others)
@@ -391,7 +388,8 @@ def _summarise(store: Store, features: FeatureSpec) -> None:
     rows = np.flatnonzero((store.read("status") == "ok") & (store.read("split") == "train"))
     scaler = StandardScaler()
     shape, step = store.arrays["x"].shape[1:], store.arrays["x"].chunks[0]
-    for start in tqdm(range(0, len(rows), step), desc="statistics", unit="chunk"):
+    starts = range(0, len(rows), step)
+    for start in tqdm(starts, desc="statistics", unit="chunk", disable=unseen()):
         x = store.read("x", rows[start : start + step]).astype(np.float64)
         scaler.partial_fit(x.reshape(len(x), -1))
     mean, std = scaler.mean_.reshape(shape), np.sqrt(scaler.var_).reshape(shape)

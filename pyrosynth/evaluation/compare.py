@@ -21,7 +21,7 @@ from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset
 from pyrosynth.data.labeling import default_tags
 from pyrosynth.data.tags import Tag, TagTable, read_tags
-from pyrosynth.errors import MOST, InputError, integer
+from pyrosynth.errors import MOST, InputError, integer, unseen
 from pyrosynth.evaluation.benchmark import BEST_OF, Benchmark
 from pyrosynth.evaluation.cache import read_arrays, write_arrays
 from pyrosynth.evaluation.entries import ModelEntry, model_entries, require_options
@@ -153,7 +153,7 @@ def compare(
         claim(out, "compare") as folder,
         open_executor(workers, scheduler) as executor,
         executor.renderer(synth, dataset.note, rate, transform=dataset.features) as renderer,
-        tqdm(total=n_jobs, desc="compare", unit="method", disable=not progress) as bar,
+        tqdm(total=n_jobs, desc="compare", unit="method", disable=unseen(progress)) as bar,
     ):  # fmt: skip
         common = {"dataset": contract_hash(dataset), "presets": len(dataset)}
         require_same(folder, {**common, "training": training}, force=force)

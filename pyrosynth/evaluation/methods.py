@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from pyrosynth.data.bank import Bank
 from pyrosynth.data.dataset import Dataset, Rows
-from pyrosynth.errors import InputError, counted, require_type, unknown
+from pyrosynth.errors import InputError, counted, require_type, unknown, unseen
 from pyrosynth.evaluation.runner import Arrays, EvaluationRunner
 from pyrosynth.evaluation.scores import BANK, GUESS, REFERENCE
 from pyrosynth.inference.pool import Pool
@@ -332,7 +332,7 @@ def _network(
         network = build(unit.shape[1])
         optimiser = AdamW(network.parameters(), RATE)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
-        steps = tqdm(range(STEPS), desc=label, unit="step", disable=label is None)
+        steps = tqdm(range(STEPS), desc=label, unit="step", disable=unseen(label))
         for _ in steps:
             batch = torch.randint(len(rows), (BATCH,))
             predicted = network((sounds[batch].float() - mean) / std).sigmoid()

@@ -26,7 +26,7 @@ from pyrosynth.audio.metrics import (
     mse_n,
     spectral_convergence,
 )
-from pyrosynth.errors import DataError, PyrosynthError, RunError, SynthError
+from pyrosynth.errors import DataError, PyrosynthError, RunError, SynthError, unseen
 from pyrosynth.evaluation.cache import Arrays, each, read_arrays, write_arrays
 from pyrosynth.evaluation.searching import (
     Evolve,
@@ -262,7 +262,7 @@ class EvaluationRunner:
             done = (len(files) - len(missing)) * n_sounds
             with tqdm(
                 total=len(files) * n_sounds, initial=done, desc=label, unit="sound", leave=False,
-                disable=not self.progress,
+                disable=unseen(self.progress),
             ) as bar:  # fmt: skip
                 yield from work(missing, bar.update)
 

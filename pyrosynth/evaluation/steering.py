@@ -16,7 +16,7 @@ from pyrosynth.audio.descriptors import describe_features
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.data.dataset import Dataset, Rows
 from pyrosynth.data.labeling import DESCRIBED
-from pyrosynth.errors import InputError, SynthError, checked_name, counted, numbers
+from pyrosynth.errors import InputError, SynthError, checked_name, counted, numbers, unseen
 from pyrosynth.evaluation.cache import Arrays, each
 from pyrosynth.evaluation.disentanglement import or_none
 from pyrosynth.explore.axes import TagAxis
@@ -236,7 +236,7 @@ def render_steering(
 
         with tqdm(
             total=len(rows) * n_sounds, initial=(len(rows) - len(missing)) * n_sounds,
-            desc="steer", unit="sound", dynamic_ncols=True, disable=not progress,
+            desc="steer", unit="sound", dynamic_ncols=True, disable=unseen(progress),
         ) as bar:  # fmt: skip
             for i, rendered in renderer.stream(chunks()):
                 found = described(rendered, spec)

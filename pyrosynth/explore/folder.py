@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from pyrosynth._version import __version__
 from pyrosynth.audio.io import save_audio
-from pyrosynth.errors import MOST, InputError, SynthError, integer, not_opened
+from pyrosynth.errors import MOST, InputError, SynthError, integer, not_opened, unseen
 from pyrosynth.explore.exploration_report import PICTURE, part_of, write_exploration
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.morphing import Method as Interpolation
@@ -224,7 +224,7 @@ def explore(
         total = len(swept) + 6 + bool(swept)
         with (
             posterior.renderer(workers, keep_audio=True) as renderer,
-            tqdm(total=total, desc="explore", unit="part", disable=not progress) as bar,
+            tqdm(total=total, desc="explore", unit="part", disable=unseen(progress)) as bar,
         ):
             folder = Folder(path, posterior, settings, bar)
             sweeps = {

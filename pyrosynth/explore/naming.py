@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from pyrosynth.audio.qualities import QUALITIES, qualities
 from pyrosynth.data.dataset import Dataset
-from pyrosynth.errors import SynthError, checked_name, counted
+from pyrosynth.errors import SynthError, checked_name, counted, unseen
 from pyrosynth.explore.axes import Axis, LinearAxis, NamedAxis
 from pyrosynth.explore.latent_space import LatentSpace
 from pyrosynth.explore.places import Float, Place
@@ -117,7 +117,9 @@ def name_axes(
         for split, n in zip(("valid", "test"), places, strict=True)
     )
     named = []
-    for name in tqdm(names, desc="name", unit="axis", dynamic_ncols=True, disable=not progress):
+    for name in tqdm(
+        names, desc="name", unit="axis", dynamic_ncols=True, disable=unseen(progress)
+    ):
         i = NAMES.index(name)
         tried = []
         for axis in directions(space, i):

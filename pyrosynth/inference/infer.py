@@ -25,6 +25,7 @@ from pyrosynth.errors import (
     integer,
     reading,
     require_type,
+    unseen,
 )
 from pyrosynth.files import (
     checked_path,
@@ -115,7 +116,7 @@ def infer_sounds(
     rendered = [0] * len(places)
     n_renders = budget + draws
     with tqdm(
-        total=len(places) * n_renders, desc="infer", unit="sound", disable=not progress
+        total=len(places) * n_renders, desc="infer", unit="sound", disable=unseen(progress)
     ) as bar:
 
         def tick(i: int, n: int) -> None:

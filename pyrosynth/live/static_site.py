@@ -28,6 +28,7 @@ from pyrosynth.errors import (
     number,
     reading,
     require_type,
+    unseen,
 )
 from pyrosynth.explore.places import Array, Float
 from pyrosynth.files import read_json, whole
@@ -103,7 +104,7 @@ def write_site(
     total = len(chosen) + len(answers) + (len(swept) + len(answers)) * in_sweep
     with (
         whole(out, "serve --static") as folder,
-        tqdm(total=total, desc="site", unit="sound", disable=not progress) as bar,
+        tqdm(total=total, desc="site", unit="sound", disable=unseen(progress)) as bar,
     ):
         writer = _Writer(page, folder, chosen_axes, steps, bar)
         points = []

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from pyrosynth.errors import SynthError
+from pyrosynth.errors import SynthError, unseen
 
 VERSIONS = "versions.json"
 GROUP = 8  # packages per call of the tool, so that progress is seen
@@ -90,7 +90,8 @@ def fetch(packages: Sequence[str], folder: Path) -> None:
             label = f"fetching {packages[0]}"
             from tqdm.auto import tqdm  # workers, which never get here, start faster without it
 
-            with tqdm(total=sum(sizes.values()), desc=label, unit="B", unit_scale=True) as bar:
+            total, style = sum(sizes.values()), {"unit": "B", "unit_scale": True}
+            with tqdm(total=total, desc=label, disable=unseen(), **style) as bar:
                 for start in range(0, len(sizes), GROUP):
                     group = sorted(sizes)[start : start + GROUP]
                     done = _run([*command, "download", *group], work)

@@ -19,7 +19,15 @@ from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.note import Note
-from pyrosynth.errors import InputError, PyrosynthError, SynthError, one_line, raised, reason
+from pyrosynth.errors import (
+    InputError,
+    PyrosynthError,
+    SynthError,
+    one_line,
+    raised,
+    reason,
+    unseen,
+)
 from pyrosynth.synths.base import Synth
 from pyrosynth.synths.cluster_worker import (
     Needed,
@@ -196,7 +204,8 @@ class Cluster:
             error = asked.exception()
             self._verdicts[address] = f"cannot run pyrosynth ({raised(error)})"
         if why := self._verdicts.get(address):
-            tqdm.write(one_line(f"worker {address} is refused: {why}"), sys.stderr)
+            if not unseen():
+                tqdm.write(one_line(f"worker {address} is refused: {why}"), sys.stderr)
 
     def _result(self, future: Any) -> Any:
         """Return what a task returned, or raise what it raised."""
@@ -268,8 +277,7 @@ class ClusterRenderer(Renderer):
         threads = sum(self._cluster.fitting(0).values())
         size = min(MOST_TASK_SOUNDS, max(1, -(-len(array) // threads)))
         parts = ((i, array[i : i + size]) for i in range(0, len(array), size))
-        hidden = progress is None or sys.stderr is None
-        with tqdm(total=len(array), desc=progress, unit="sound", disable=hidden) as bar:
+        with tqdm(total=len(array), desc=progress, unit="sound", disable=unseen(progress)) as bar:
             for (start, _), part in self._cluster.map(job, parts):
                 rows = slice(start, start + len(part.reason))
                 for name in ("audio", "features", "reason"):

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.note import Note
-from pyrosynth.errors import SynthError, checked_seed, counted, number
+from pyrosynth.errors import SynthError, checked_seed, counted, number, unseen
 from pyrosynth.files import checked_path, read_limited
 from pyrosynth.synths.base import Synth, checked_notes, require_synth
 from pyrosynth.synths.bases import MANY, MOST_BASES, covering, spread_out, still_to_hear, usage_of
@@ -156,7 +156,7 @@ class _Listening:
             notes = notes[:1]  # all would take hours
         heard: list[list[Heard]] = []
         total = len(notes) * len(bases)
-        with tqdm(total=total, desc="listen", unit="base", disable=not self.progress) as bar:
+        with tqdm(total=total, desc="listen", unit="base", disable=unseen(self.progress)) as bar:
             for n, b in np.ndindex(len(notes), len(bases)):
                 heard += [[]] if b == 0 else []
                 key = f"{n} {b}"

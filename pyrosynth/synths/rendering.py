@@ -6,7 +6,6 @@ workers, if the synth's isolation is exact; `probe_isolation` finds out.
 
 import os
 import pickle
-import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -20,7 +19,15 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
 from pyrosynth.audio.note import Note, require_note
-from pyrosynth.errors import InputError, SynthError, integer, number, require_type, shown
+from pyrosynth.errors import (
+    InputError,
+    SynthError,
+    integer,
+    number,
+    require_type,
+    shown,
+    unseen,
+)
 from pyrosynth.synths import Synth
 from pyrosynth.synths.base import LONGEST_SECONDS, require_synth
 from pyrosynth.synths.presets import checked_values
@@ -221,8 +228,7 @@ class Renderer:
         # Small jobs are spread over all workers instead of filling the first.
         size = min(BATCH_SIZE, max(1, -(-len(array) // len(self.workers))))
         batches = ((i, array[i : i + size]) for i in range(0, len(array), size))
-        hidden = progress is None or sys.stderr is None
-        with tqdm(total=len(array), desc=progress, unit="sound", disable=hidden) as bar:
+        with tqdm(total=len(array), desc=progress, unit="sound", disable=unseen(progress)) as bar:
             for start, slot, n in self._finished(batches, note):
                 _copy(slot, rendered, start, n)
                 bar.update(n)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyrosynth.errors import MOST, InputError, checked_seed, integer, number, unknown
+from pyrosynth.errors import MOST, InputError, checked_seed, integer, number, unknown, unseen
 from pyrosynth.modeling import Variant
 from pyrosynth.modeling.adamw import AdamW
 from pyrosynth.modeling.elbo import SyncFreeELBO
@@ -148,7 +148,7 @@ def fit(
     state.restore(resume, target)
     bar = tqdm(
         desc="fit", total=steps * batch_size, initial=state.step * batch_size, unit=" presets",
-        unit_scale=True, disable=not progress, dynamic_ncols=True,
+        unit_scale=True, disable=unseen(progress), dynamic_ncols=True,
     )  # fmt: skip
     gpus = [target] if target.type == "cuda" else []
     waiting: list[Tensor] = []
