@@ -163,6 +163,12 @@ def test_plugins(refused, faulty_plugin, tmp_path):
     assert "no plugin" in refused("scan", tmp_path / "none.so")
     assert "'pyrosynth synths' lists the synths" in refused("scan", "vital")
     assert str(cut) in refused("scan", cut)
+    (tmp_path / "lacks.so").write_bytes(
+        faulty_plugin.read_bytes().replace(b"libc.so.6", b"libx.so.6")
+    )
+    lacks = refused("scan", tmp_path / "lacks.so")
+    assert "lacks.so' is not a usable DSSI plugin: libx.so.6: cannot open" in lacks
+    assert "install the package that holds libx.so.6" in lacks
     said = refused("scan", text)
     assert "is not a usable DSSI plugin" in said
     assert said.count(str(text)) == 1

@@ -264,6 +264,9 @@ def test_what_dawdreamer_cannot_play_is_said(probe, tmp_path):
     (tmp_path / "Cut.so").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(SynthError, match="is cut short"):
         synths.load_synth(tmp_path / "Cut.so", host="dawdreamer")
+    (tmp_path / "Lacking.so").write_bytes(whole.replace(b"libstdc++.so.6", b"libstdc--.so.6"))
+    with pytest.raises(SynthError, match=r"libstdc--.so.6: cannot open .*apt install libstdc"):
+        synths.load_synth(tmp_path / "Lacking.so", host="dawdreamer")
     lines = [found.line() for found in synths.scan([probe / "vst2"])]
     assert [line.split()[0] for line in lines] == ["Plain", "Probe"]  # no effect
     assert all(line.endswith(".so  --option host=dawdreamer") for line in lines)

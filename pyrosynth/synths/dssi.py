@@ -24,7 +24,7 @@ from pyrosynth.synths.answers import answer, kept
 from pyrosynth.synths.base import Isolation
 from pyrosynth.synths.host import Instance, Library, library
 from pyrosynth.synths.hosts.formats import DAWDREAMER
-from pyrosynth.synths.hosts.library import is_vst2
+from pyrosynth.synths.hosts.library import is_vst2, loader_advice
 from pyrosynth.synths.isolation import IsolatedSynth, require_isolation
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.presets import checked_values
@@ -95,8 +95,8 @@ def probe(path: str | os.PathLike[str], seconds: float) -> list[dict[str, Any]]:
     if isinstance(synths, str) and is_there(file.parent / "manifest.ttl"):
         raise SynthError(f"'{file}' is a part of an LV2 plugin; give its folder, '{file.parent}'")
     if isinstance(synths, str):
-        why = synths.removeprefix(f"{file}: ")
-        raise SynthError(f"'{file}' is not a usable DSSI plugin: {why}; get another one")
+        why = loader_advice(synths.removeprefix(f"{file}: "), file, "; get another one")
+        raise SynthError(f"'{file}' is not a usable DSSI plugin: {why}")
     if not synths:
         raise SynthError(f"plugin '{file}' {NO_SYNTH}")
     return synths

@@ -14,6 +14,7 @@ from pyrosynth.audio.io import Audio
 from pyrosynth.audio.note import Note
 from pyrosynth.errors import SynthError
 from pyrosynth.synths.hosts.fxp import FxFile, FxPreset
+from pyrosynth.synths.hosts.library import load_library
 from pyrosynth.synths.hosts.plugin import (
     BLOCK,
     MOST_LABELLED,
@@ -55,7 +56,12 @@ class DawDreamerInstance(Instance):
         try:
             self._processor = self._engine.make_plugin_processor("plugin", str(path))
         except RuntimeError as error:
-            raise SynthError(f"DawDreamer cannot load the plugin '{path}'") from error
+            if path.is_file():
+                load_library(path)  # which says what it lacks, such as another library
+            raise SynthError(
+                f"DawDreamer cannot load the plugin '{path}'; it may be damaged or no instrument, "
+                "install it again"
+            ) from error
         if self._processor.get_num_output_channels() > 2:
             with suppress(RuntimeError):
                 self._processor.disable_nonmain_buses()

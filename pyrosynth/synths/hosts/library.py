@@ -27,7 +27,8 @@ def load_library(path: Path) -> C.CDLL:
     try:
         return C.CDLL(str(path))
     except OSError as error:
-        raise SynthError(f"cannot open plugin '{path}': {_advice(str(error), path)}") from error
+        why = loader_advice(str(error), path)
+        raise SynthError(f"cannot open plugin '{path}': {why}") from error
 
 
 def check_library(path: Path) -> None:
@@ -69,8 +70,14 @@ def is_vst2(path: Path) -> bool:
     return b"VSTPluginMain" in content and b"dssi_descriptor" not in content
 
 
-def _advice(said: str, path: Path) -> str:
-    """Return what the loader said, and what to do."""
+def loader_advice(said: str, path: Path, else_do: str = "") -> str:
+    """Return what the loader said, and what to do.
+
+    Args:
+        said: What it said.
+        path: The library.
+        else_do: What to do if its words give no hint, behind a semicolon.
+    """
     missing = _MISSING.match(said)
     if missing and missing[1] != str(path):
         name = missing[1]
@@ -83,4 +90,4 @@ def _advice(said: str, path: Path) -> str:
         return f"{said}; it was built for a newer system, get one built for this system"
     if "undefined symbol" in said:
         return f"{said}; it does not fit the libraries on this machine, install it again"
-    return said
+    return said + else_do
