@@ -44,6 +44,11 @@ def test_programs_of_ones_own_neither_change_draws_nor_see_their_sites(fitted, t
     assert {*sites} == {"_INPUT", "mine", "_RETURN"}
     np.testing.assert_array_equal(drawn[0], expected)
     np.testing.assert_array_equal(drawn[1][0], latents)
+    with (
+        pyro.plate("mine", 5),
+        pytest.raises(InputError, match='"mine", collide at .* or leave your own pyro.plate'),
+    ):
+        posterior.sample(target, 3)
 
 
 def test_draws_are_legal_presets_with_their_density(fitted, target):
