@@ -404,9 +404,9 @@ def test_counts_of_all_channels_and_sizes_that_a_pipe_leaves_open_are_no_cuts():
     at = content.find(b"ds64") + 24
     content[at : at + 8] = (2 * len(noise)).to_bytes(8, "little")
     assert len(load_audio(io.BytesIO(content), RATE)) == len(noise)
-    content[at : at + 8] = (3 * len(noise)).to_bytes(8, "little")
-    with pytest.raises(InputError, match="is damaged or cut off"):
-        load_audio(io.BytesIO(content), RATE)
+    for cut in (content, file.getvalue()):  # at half, which is what is there by either count
+        with pytest.raises(InputError, match="is damaged or cut off: of .* only 1 s"):
+            load_audio(io.BytesIO(cut[: len(cut) - 4 * RATE]), RATE)
     file = io.BytesIO()
     soundfile.write(file, noise, 192_000, "PCM_24", format="AIFF")
     content = bytearray(file.getvalue())

@@ -6,9 +6,11 @@ from typing import Any
 
 LENGTH_UNKNOWN = 3600  # seconds that no file says it has, unless it does not know
 BYTES_UNKNOWN = 0x7F000000  # as many are said by programs that write to a pipe
-# How libsndfile notes that less is there: of WAV, AIFF, AU, W64 and 8SVX; of RF64.
-BYTES_SAID = re.compile(r"^ *(?:data|SSND|Data Size|riff|BODY) *: (\d+) \(should be (\d+)\)", re.M)
-FRAMES_SAID = re.compile(r"does not match value from 'ds64' chunk of (\d+)")
+# How libsndfile notes that less is there: of WAV, AIFF, AU, W64, 8SVX and RF64. (What RF64 files
+# say of their frames is no use: some programs count the samples of all channels.)
+BYTES_SAID = re.compile(
+    r"^ *(?:data|SSND|Data Size|riff|BODY|Riff size) *: (\d+) \(should be (\d+)\)", re.M
+)
 OGG, FIRST_PAGE = b"OggS\0", 2  # how each page of a stream begins; a flag of its first one
 HEADER = 27  # bytes of a page, of which the last one counts the sizes that follow
 TAGS = (b"Xing", b"Info")  # in the first frame of an MP3 file, with the size of its own
@@ -54,9 +56,7 @@ def frames_said(sound: Any) -> int:
         sound: The open ``soundfile.SoundFile``.
     """
     n_frames = int(sound.frames)
-    told, cut = FRAMES_SAID.search(sound.extra_info), BYTES_SAID.search(sound.extra_info)
-    if told and int(told[1]) != n_frames * sound.channels:  # some programs count all channels
-        return int(told[1])
+    cut = BYTES_SAID.search(sound.extra_info)
     if cut and int(cut[1]) < BYTES_UNKNOWN:
         return int(n_frames * int(cut[1]) / max(int(cut[2]), 1))
     return n_frames

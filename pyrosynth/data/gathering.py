@@ -297,7 +297,7 @@ def _read_json(synth: Synth, file: Path) -> Iterator[Preset | InputError]:
     """Read presets from JSON, as `Preset.save`, `Gathered.save` and the explorer write them."""
     with reading(InputError, f"cannot read presets from '{file}'", "give JSON of presets"):
         data = json.loads(read_limited(file, LARGEST_FILE * 8), object_pairs_hook=keys_or_error)
-        if isinstance(data, dict) and "presets" in data:
+        if isinstance(data, dict) and isinstance(data.get("presets"), list):
             if data["synth"] != synth.name:
                 raise ValueError(f"they are of '{data['synth']}', not of '{synth.name}'")
             common = {"synth": synth.name, "name": ""}

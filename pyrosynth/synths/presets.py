@@ -192,9 +192,10 @@ def preset_from_json(data: Any, synth: str | None, where: str, bank: str) -> Pre
         InputError: A key is missing, a value is no number, or it is of another synth.
     """
     with reading(InputError, f"cannot read a preset from {where}", KEYS):
-        parameters = data.get("parameters") if isinstance(data, dict) else data
-        if isinstance(parameters, ValueError):
-            raise parameters
+        held = (data, *data.values()) if isinstance(data, dict) else (data,)
+        for error in (one for one in held if isinstance(one, ValueError)):
+            raise error
+        parameters = data.get("parameters") if isinstance(data, dict) else None
         if not isinstance(parameters, dict):
             raise ValueError(f"no object with an object 'parameters': {shown(data, 20)}")
         values = {name: number(name, value) for name, value in parameters.items()}
