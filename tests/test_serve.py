@@ -40,7 +40,7 @@ from pyrosynth.errors import InputError, SynthError
 from pyrosynth.inference.hearing import TRIED, Hearing, open_search, refine
 from pyrosynth.inference.infer import infer_sounds
 from pyrosynth.inference.posterior import Posterior
-from pyrosynth.live import connections, osc, page_state, plane, searching, web
+from pyrosynth.live import bodies, connections, osc, plane, searching, web
 from pyrosynth.live.background import in_background, turn_of
 from pyrosynth.live.engine import Live
 from pyrosynth.live.files import IN_FILE
@@ -167,7 +167,7 @@ def test_a_morph_goes_through_its_presets_and_is_rendered(live, monkeypatch):
     assert np.square(np.diff(x, axis=0)).sum() < np.square(np.diff(knobs, axis=0)).sum()
     index = live.posterior.run.full_space.names.index(param.name)
     assert {point["values"][index] for point in json.loads(held)["path"]} == {param.maximum}
-    monkeypatch.setattr(page_state, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(web, "PATIENCE_SECONDS", 0.1)
     with live.searching:
         ((status, content, _),) = ask(live, post("/api/point", {"through": through}))
     assert (status, "search or path is under way" in json.loads(content)["error"]) == (400, True)
@@ -897,30 +897,38 @@ def test_a_machine_takes_half_of_the_threads_at_most_and_none_when_it_has_gone(
     assert (status, n_at_work) == (200, web.THREADS // 2 + 1)
 
 
-def test_morphs_that_wait_take_no_threads_from_others(live, monkeypatch, held_point):
-    go_on, at_work, point = held_point
+def test_morphs_that_wait_take_no_threads_from_others(live, monkeypatch):
+    through = [parent(live, number) for number in (0, 3)]
 
     async def run():
         site = web.Site(live, "small")
-        monkeypatch.setattr(site.page, "point", lambda asked: point(asked) if asked else {})
+        monkeypatch.setattr(site.page, "morph", lambda stops, held: [])
         async with TestClient(TestServer(site.app())) as client:
 
-            async def send(data):
-                async with client.post("/api/point", data=data) as response:
-                    return response.status
+            async def send(asked):
+                async with client.post("/api/point", json=asked) as response:
+                    return response.status, await response.json()
 
-            morphs = [asyncio.create_task(send(b'{"through": []}')) for _ in range(web.THREADS)]
-            while not at_work or site._morphs.asked["127.0.0.1"] < len(morphs):
+            search = live.searching.ask()  # as one that is at work
+            many = web.THREADS + 2
+            morphs = [asyncio.create_task(send({"through": through})) for _ in range(many)]
+            while site._morphs.asked["127.0.0.1"] < many:
                 await asyncio.sleep(0.01)
-            others = [await send(b"{}") for _ in range(web.THREADS)]
-            n_at_work = len(at_work)
-            go_on.set()
-            return others, n_at_work, await asyncio.gather(*morphs), site._morphs.asked
+            wrong = await send({"through": None})  # which is told at once
+            others = [await send({"preset": 1}) for _ in range(web.THREADS)]
+            gone = morphs.pop()
+            gone.cancel()
+            n_waiting = len(live.searching._queue)
+            live.searching.leave(search)
+            return wrong, others, n_waiting, await asyncio.gather(*morphs), site._morphs.asked
 
-    others, n_at_work, morphs, left = asyncio.run(run())
-    assert others == morphs == [200] * web.THREADS
-    assert n_at_work == 1
+    wrong, others, n_waiting, morphs, left = asyncio.run(run())
+    assert wrong[0] == 400
+    assert {status for status, _ in others} == {200}
+    assert n_waiting == 2  # the search, and one morph of the machine
+    assert [told for _, told in morphs] == [{"path": []}] * (web.THREADS + 1)
     assert not left
+    assert not live.searching._queue
 
 
 def test_a_page_of_another_run_is_told_to_be_loaded_again(live):
@@ -978,23 +986,23 @@ def test_slow_uploads_keep_nobody_from_searching(live, monkeypatch):
                 yield sound[100:]
 
             slow = [asyncio.create_task(send(slowly())) for _ in range(2 * web.UPLOADS)]
-            while site._held < 100 * len(slow):
+            while site.bodies.held < 100 * len(slow):
                 await asyncio.sleep(0.01)
             quick = await send(sound)
-            monkeypatch.setattr(web, "MOST_HELD", len(sound) // 2)
+            monkeypatch.setattr(bodies, "MOST_HELD", len(sound) // 2)
             refused = await send(sound)  # is too large beside none, too
-            assert site._held == 0
+            assert site.bodies.held == 0
             ended = await asyncio.gather(*slow)
             monkeypatch.undo()
             slow = [asyncio.create_task(send(slowly())) for _ in range(2 * web.UPLOADS)]
-            while site._held < 100 * len(slow):
+            while site.bodies.held < 100 * len(slow):
                 await asyncio.sleep(0.01)
-            monkeypatch.setattr(web, "MOST_HELD", len(sound) + 250)
+            monkeypatch.setattr(bodies, "MOST_HELD", len(sound) + 250)
             assert (await send(sound))[0] == 200  # what is longest on its way gives way
             monkeypatch.undo()
             go_on.set()
             answered = await asyncio.gather(*slow)
-            assert site._held == 0
+            assert site.bodies.held == 0
             monkeypatch.setattr(web, "BODY_SECONDS", 0.2)
             go_on.clear()
             return quick, [refused, *ended], answered, await send(slowly())
@@ -1037,14 +1045,19 @@ def test_machines_that_have_many_connections_keep_nobody_else_out():
         watched.opened(one)
         return one
 
-    page, *many = (opens(machine) for machine in ("page", "a", "a", "b", "b"))
-    for one in many:
+    idle, *busy = (opens(machine) for machine in ("page", "a", "a", "a", "b"))
+    for one in busy:
         watched.answers(one)
     new = opens("new")
-    assert [one.abort.called for one in (page, *many, new)] == [False] * 4 + [True, False]
-    for machine in ("a", "b"):  # which would have the most again, all being answered
+    assert idle.abort.called  # what waits comes before what is answered, whoever has many
+    watched.answers(new)
+    third = opens("third")
+    assert [one.abort.called for one in (*busy, new, third)] == [False] * 2 + [True] + [False] * 3
+    watched.answers(third)
+    for machine in ("a", "a"):  # which would have the most again
         assert opens(machine).abort.called
-    assert not any(one.abort.called for one in (page, *many[:3], new))
+    assert not any(one.abort.called for one in (*busy[:2], busy[3], new, third))
+    assert len(watched) == watched.most
 
 
 def test_a_connection_that_is_one_too_many_is_closed_without_a_word_in_the_log(caplog):

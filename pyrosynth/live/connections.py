@@ -38,20 +38,21 @@ class Connections:
         return lambda: _Watched(make(), self)
 
     def opened(self, transport: asyncio.Transport) -> None:
-        """Count a new connection; if it is one too many, close one of who has the most.
+        """Count a new connection; if it is one too many, close another, or the new one.
 
-        Of those of the machines that have the most it is the one that waits longest, or if all are
-        being answered the new one, or the one that came last.
+        Of those that wait it is the one that has waited longest of a machine that has many. If all
+        are being answered it is the new one, or the one that came last, of the machine that has
+        the most: so nobody shuts the others out by asking much.
         """
         if len(self._open) >= self.most:
             count = Counter(map(_machine, [*self._open, transport]))
-            theirs = [t for t in self._open if count[_machine(t)] == max(count.values())]
-            waiting = {t: since for t in theirs if (since := self._open[t][1]) is not None}
+            waiting = {t: since for t, (_, since) in self._open.items() if since is not None}
             if waiting:
-                self._close(min(waiting, key=waiting.__getitem__))
+                self._close(min(waiting, key=lambda t: (-count[_machine(t)], waiting[t])))
+            elif count[_machine(transport)] == max(count.values()):
+                self._close(transport)
             else:
-                is_one = count[_machine(transport)] == max(count.values())
-                self._close(transport if is_one else theirs[-1])
+                self._close(max(reversed(self._open), key=lambda t: count[_machine(t)]))
         if not transport.is_closing():
             self.waits(transport, WAIT_SECONDS)
 

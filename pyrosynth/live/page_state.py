@@ -36,7 +36,6 @@ POINT = {*PLACES, *PLACES["z"], *PLACES["knobs"]}  # keys of a question for a po
 STARTS = 16  # places that were moved from and are remembered
 LONGEST = 200  # places of a path asked at once
 STOPS, ALONG = 8, 9  # presets that a morph leads through at most, and presets along it
-PATIENCE_SECONDS = 30.0  # for the searches and paths before this one to end
 FARTHEST = 10.0  # of a place from the corner of the plane, on which presets are from 0 to 1
 DEEPEST_DB, HIGHEST_DB = -70.0, 0.0  # of the pictures of sounds, below their loudest
 
@@ -111,17 +110,16 @@ class PageState:
         Args:
             asked: One of ``z`` (the latent; and ``values``, the preset there), ``knobs`` (native
                 values of all parameters; and ``near``, a latent for models that expect none of
-                presets), ``preset`` (its number), ``random`` (a seed), ``path`` (places on the
-                plane, each two numbers from 0 to 1) or ``through`` (``z`` and ``values`` of
-                presets to morph through); then ``to``, positions of controls by name,
+                presets), ``preset`` (its number), ``random`` (a seed) or ``path`` (places on the
+                plane, each two numbers from 0 to 1); then ``to``, positions of controls by name,
                 ``locked``, native values by name that parameters keep whatever is asked, and
                 ``sound``, whether its sound is to be told as well.
 
         Returns:
             Latent, parameters, positions, place on the plane; after a move, where
             latents are those of sounds, ``share``, how much of it is expected to be heard;
-            ``sound``, see `sound`, unless it cannot be rendered now; of a path the latents alone,
-            of a morph all points.
+            ``sound``, see `sound`, unless it cannot be rendered now; of a path the latents alone.
+            For a morph, which is asked for by ``through``, see `stops` and `morph`.
 
         Raises:
             InputError: It asks for nothing, for several things, or for something that does not
@@ -138,9 +136,6 @@ class PageState:
                     f"give -{FARTHEST:g} to {FARTHEST:g}"
                 )
             return {"path": [self.mixture(place).tolist() for place in places]}
-        if by == "through":
-            through = presets_of(asked, "through", 2, STOPS)
-            return {"path": self.morph(through, locked(asked))}
         on_plane = None
         if by == "z":
             place = self._at(json.dumps([asked["z"], asked.get("values")]))
@@ -169,32 +164,32 @@ class PageState:
                 told["sound"] = self.sound(sound.audio, sound.x)
         return told
 
-    def morph(
-        self, through: Sequence[Mapping[str, Any]], held: Mapping[str, float]
-    ) -> list[dict[str, Any]]:
-        """Return points of a morph through presets, the smoothest of those that are rendered.
+    def stops(self, asked: dict[str, Any]) -> list[Place]:
+        """Return the places that a question for a morph leads through.
 
         Args:
-            through: ``z`` and ``values`` of 2 to 8 presets.
-            held: Native values, by name, that parameters keep.
+            asked: ``through``, with ``z`` and ``values`` of 2 to 8 presets, and ``locked``.
 
         Raises:
-            InputError: These are no presets, or a search is under way.
+            InputError: These are no presets.
         """
-        live = self.live
-        stops = [live.at(stop["z"], stop["values"]) for stop in through]
-        stops = [live.hold(stop, held) for stop in stops]
-        legs = len(stops) - 1
+        way_of(asked, "a point", PLACES)
+        through = presets_of(asked, "through", 2, STOPS)
+        places = [self.live.at(stop["z"], stop["values"]) for stop in through]
+        return [self.live.hold(place, locked(asked)) for place in places]
+
+    def morph(self, stops: Sequence[Place], held: Mapping[str, float]) -> list[dict[str, Any]]:
+        """Return points of a morph through places, the smoothest of those that are rendered.
+
+        It is for whoever has the turn of ``live.searching``.
+
+        Args:
+            stops: See `stops`.
+            held: Native values, by name, that parameters keep.
+        """
+        live, legs = self.live, len(stops) - 1
         steps = max(3, round((ALONG - 1) / legs) + 1)
-        turn = live.searching.ask()
-        try:
-            if not turn.wait(PATIENCE_SECONDS):
-                raise InputError(
-                    "another search or path is under way; stop it, then play the path again"
-                )
-            path = find_path(live.posterior, stops, renderer=live.search_renderer, steps=steps)
-        finally:
-            live.searching.leave(turn)
+        path = find_path(live.posterior, stops, renderer=live.search_renderer, steps=steps)
         position = np.linspace(0, legs, legs * (steps - 1) + 1)
         values = [live.held(one, held) for one in path.values(position)]
         z = PresetPath.through(live.space, stops, "latent").place(position).z

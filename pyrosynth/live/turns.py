@@ -1,8 +1,15 @@
 """Turns of what only one can do at a time, in the order in which it was asked for."""
 
+import asyncio
 from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from threading import Event, Lock
 from types import TracebackType
+
+from pyrosynth.live.sounds import BusyError
+
+LOOK_SECONDS = 0.05  # between two looks whether it is one's turn
 
 
 class Turns:
@@ -28,6 +35,26 @@ class Turns:
             self._queue.remove(turn)
             if self._queue:
                 self._queue[0].set()
+
+    @asynccontextmanager
+    async def taken(self, is_there: Callable[[], bool]) -> AsyncIterator[None]:
+        """Wait for a turn beside an event loop, with no thread that is held for it.
+
+        Args:
+            is_there: Tells whether somebody still waits.
+
+        Raises:
+            BusyError: Nobody does.
+        """
+        turn = self.ask()
+        try:
+            while not turn.is_set():
+                if not is_there():
+                    raise BusyError("who has asked did not wait; ask again")
+                await asyncio.sleep(LOOK_SECONDS)
+            yield
+        finally:
+            self.leave(turn)
 
     def __enter__(self) -> None:
         """Wait for a turn."""

@@ -7,7 +7,7 @@ goes away or a server that is started again loses nothing.
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -16,6 +16,7 @@ from aiohttp import ClientError, HttpVersion11, web
 
 from pyrosynth.errors import InputError, PyrosynthError, checked_seed, integer, one_line, reason
 from pyrosynth.live.background import Result, Slots, in_background, in_thread, turn_of
+from pyrosynth.live.bodies import LARGEST_QUESTION, Bodies
 from pyrosynth.live.connections import BODY_SECONDS, WAIT_SECONDS, Connections, failure
 from pyrosynth.live.engine import Live
 from pyrosynth.live.files import LARGEST_FILE
@@ -36,17 +37,13 @@ POLICY = (
     "img-src 'self' data:; media-src 'self' blob:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-LARGEST_QUESTION = 2**19  # bytes of a question as JSON
 LARGEST_BANK = 2**22  # bytes of one with presets; a browser keeps hardly more
 THREADS = 8  # in which questions are worked on; half of them for one machine at most
 MOST_ASKED = 32  # questions of a machine that wait or are worked on
 MOST_SEARCHES = 8  # that wait, with the one at work
 UPLOADS = 2  # sounds that are read at once
-MOST_HELD = 2 * LARGEST_FILE  # bytes of bodies that are on their way or wait, of all clients
-LEAST_BYTES = 2**18  # of a body, that come in the time for one
-UPLOAD_SECONDS = 600.0  # for a body, however fast it comes
+PATIENCE_SECONDS = 30.0  # for the searches and morphs before one to end
 ANOTHER_RUN = "another run is served here now; load the page again"
-CROWDED = "too many sounds are on their way; try again in a moment"
 BUDGET, MOST_RENDERS = 256, 4096  # sounds that a search renders
 MOST_TOLD = 4000  # letters of a header; servers in between take 8 kB of headers
 MOST_PRESETS = 4096  # of a bank
@@ -74,10 +71,9 @@ class Site:
         self.page = PageState(live, name, sends_midi=self.midi.sends)
         self.connections = Connections()
         self._state = json.dumps(self.page.state()).encode()
-        self._reading, self._held = asyncio.Semaphore(UPLOADS), 0
-        # A morph waits for its turn while nothing else waits for a thread that it has.
-        self._searches, self._threads, self._morphs = 0, Slots(THREADS, THREADS // 2), Slots(1, 1)
-        self._coming: dict[asyncio.Timeout, int] = {}  # bytes held of the bodies on their way
+        self._reading, self.bodies = asyncio.Semaphore(UPLOADS), Bodies(self.connections)
+        self._searches, self._threads = 0, Slots(THREADS, THREADS // 2)
+        self._morphs = Slots(MOST_SEARCHES, 1)  # that wait for their turn, of each machine one
 
     def app(self) -> web.Application:
         """Return the application."""
@@ -173,8 +169,25 @@ class Site:
 
     async def _point(self, request: web.Request) -> web.Response:
         asked = await self._question(request, *POINT)
-        slots = self._morphs if "through" in asked else self._threads
-        return web.json_response(await self._worked(request, self.page.point, asked, slots=slots))
+        if "through" in asked:
+            return web.json_response({"path": await self._morph(request, asked)})
+        return web.json_response(await self._worked(request, self.page.point, asked))
+
+    async def _morph(self, request: web.Request, asked: dict[str, Any]) -> list[dict[str, Any]]:
+        """Wait for the turn of a morph among searches and other morphs, and work it out."""
+        stops = await self._worked(request, self.page.stops, asked)
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    own = self._morphs.of(request.remote or "", MOST_ASKED)
+                    await held.enter_async_context(own)
+                    turn = self.live.searching.taken(lambda: request.transport is not None)
+                    await held.enter_async_context(turn)
+            except TimeoutError:
+                raise InputError(
+                    "another search or path is under way; stop it, then play the path again"
+                ) from None
+            return await self._worked(request, self.page.morph, stops, locked(asked))
 
     async def _sound(self, request: web.Request) -> web.Response:
         asked = await self._question(request, "values", "pitch", "hold")
@@ -201,7 +214,7 @@ class Site:
             "budget": budget, "seed": checked_seed(asked.get("seed", 0)), "start": start,
             "locked": locked(asked),
         }  # fmt: skip
-        content = await self._body(request, LARGEST_FILE)
+        content = await self.bodies.read(request, LARGEST_FILE)
         if self._searches >= MOST_SEARCHES:
             raise web.HTTPServiceUnavailable(
                 reason=f"{MOST_SEARCHES} searches wait or are at work; try again in a moment"
@@ -216,14 +229,14 @@ class Site:
         self, request: web.Request, content: bytes, name: str, options: dict[str, Any]
     ) -> web.StreamResponse:
         held = len(content)
-        self._hold(held)
+        self.bodies.hold(held)
         try:
             async with self._reading:
                 if request.transport is None:  # who has waited here may have gone
                     raise ConnectionResetError
                 hearings = await self._worked(request, self.live.files.upload, content, name)
         finally:
-            self._held -= held
+            self.bodies.held -= held
         # A server in between must pass on each line as it comes.
         headers = {"Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
@@ -289,18 +302,14 @@ class Site:
     async def _question(
         self, request: web.Request, *keys: str, largest: int = LARGEST_QUESTION
     ) -> dict[str, Any]:
-        return question(await self._body(request, largest), keys)
+        return question(await self.bodies.read(request, largest), keys)
 
     async def _worked(
-        self,
-        request: web.Request,
-        work: Callable[..., Result],
-        *given: Any,
-        slots: Slots | None = None,
+        self, request: web.Request, work: Callable[..., Result], *given: Any
     ) -> Result:
         """Do in a thread of its own what a question asks for: few at once, few of a machine."""
         try:
-            async with (slots or self._threads).of(request.remote or "", MOST_ASKED):
+            async with self._threads.of(request.remote or "", MOST_ASKED):
                 if request.transport is None:
                     raise BusyError("who has asked did not wait; ask again")
                 answer = in_background(work, *given)
@@ -313,62 +322,6 @@ class Site:
             raise
         except (Exception, SystemExit) as error:
             raise _WorkError from error
-
-    def _hold(self, n: int, body: asyncio.Timeout | None = None) -> None:
-        """Count bytes that are kept; of too many, the body that is longest on its way ends."""
-        while self._held + n > MOST_HELD:
-            oldest = next(iter(self._coming), None)
-            if oldest is None or oldest is body:
-                raise web.HTTPServiceUnavailable(reason=CROWDED)
-            self._held -= self._coming.pop(oldest)
-            oldest.reschedule(asyncio.get_running_loop().time())
-        self._held += n
-        if body is not None:
-            self._coming[body] += n
-
-    async def _body(self, request: web.Request, largest: int) -> bytes:
-        """Return what a request brings along, as long as it goes on coming."""
-        content, size = bytearray(), 0
-        clock = asyncio.get_running_loop().time
-        ends, patience = clock() + UPLOAD_SECONDS, asyncio.timeout(BODY_SECONDS)
-        if counts := largest > LARGEST_QUESTION:  # small ones are few bytes
-            self._coming[patience] = 0
-        try:
-            async with patience:
-                # It comes in pieces; what is too much is read too, so that the browser hears the
-                # answer.
-                async for piece in request.content.iter_chunked(2**16):
-                    if counts and patience not in self._coming:
-                        raise TimeoutError
-                    if (size + len(piece)) // LEAST_BYTES > size // LEAST_BYTES:
-                        patience.reschedule(min(clock() + BODY_SECONDS, ends))
-                        self.connections.waits(request.transport, 2 * BODY_SECONDS)
-                    size += len(piece)
-                    if size <= largest:
-                        content += piece
-                        if counts:
-                            self._hold(len(piece), patience)
-                    elif size > 2 * LARGEST_FILE:
-                        break
-        except TimeoutError:
-            if counts and patience not in self._coming:
-                raise web.HTTPServiceUnavailable(reason=CROWDED) from None
-            raise web.HTTPRequestTimeout(
-                reason=f"{size} bytes have come, too slowly; send {LEAST_BYTES >> 10} KiB or all "
-                f"of it in {BODY_SECONDS:g} s, and all in {UPLOAD_SECONDS:g} s"
-            ) from None
-        finally:
-            self._held -= self._coming.pop(patience, 0)
-        if size > largest:
-            raise InputError(f"a request of more than {largest >> 10} KiB; send less")
-        packed = request.headers.get("Content-Encoding", "identity")
-        if packed != "identity" or request.content_type.startswith("multipart/"):
-            raise InputError(
-                f"the body is {packed[:40] if packed != 'identity' else 'a form (multipart)'}; "
-                "send the file or the JSON itself, such as by curl --data-binary @x.wav"
-            )
-        self.connections.answers(request.transport)
-        return bytes(content)
 
 
 class _WorkError(Exception):
