@@ -493,6 +493,31 @@ def test_a_bundle_that_cannot_be_read_costs_only_itself(tmp_path, monkeypatch, c
         manifest.rmdir() if manifest.is_dir() else manifest.unlink()
 
 
+@pytest.mark.plugin
+def test_of_two_copies_of_a_plugin_each_has_its_own_presets(tmp_path, monkeypatch, caplog):
+    uri = "http://drobilla.net/plugins/mda/JX10"
+    old, new, same = (tmp_path / name / "mda.lv2" for name in ("old", "new", "same"))
+    for bundle in (old, new):
+        shutil.copytree(MDA, bundle)
+    same.parent.symlink_to(new.parent)
+    text = (new / "JX10.ttl").read_text()
+    (new / "JX10.ttl").write_text(text.replace("lv2:minorVersion 2", "lv2:minorVersion 4"))
+    file = new / "JX10-presets.ttl"
+    file.write_text(file.read_text().replace("pset:value 0.5", "pset:value 0.25"))
+    monkeypatch.setenv("LV2_PATH", ":".join(str(one.parent) for one in (old, new, same)))
+    synth = synths.load_synth(uri)
+    assert synth.path == new
+    assert f"is in 2 bundles, of which '{new}' is taken: none is newer; give" in caplog.text
+    caplog.clear()
+    own, other = synth.presets(), synths.load_synth(f"{old}#MDA JX10").presets()
+    assert len(own) == len(other) == 52
+    assert own != other
+    assert [record.getMessage() for record in caplog.records] == [
+        f"left out: the presets in '{a}', another copy of the plugin than '{b}'"
+        for a, b in ((old, new), (new, old))
+    ]
+
+
 def test_files_of_every_format_that_may_not_be_read_are_named(tmp_path, probe):
     for name in ("open.clap", "closed.clap"):
         shutil.copy(probe / "Probe.clap", tmp_path / name)

@@ -94,7 +94,7 @@ def split_class(text: str, host: str = OWN) -> tuple[str, str]:
     if host not in HOSTS:
         raise unknown("host", str(host), HOSTS)
     if text.startswith(URI):
-        from pyrosynth.synths.hosts.lv2_files import locate
+        from pyrosynth.synths.hosts.lv2_bundles import locate
 
         return str(locate(text)), text
     places, known = [i for i, c in enumerate(text) if c == "#"], {*FORMATS, *HOSTS[host]}

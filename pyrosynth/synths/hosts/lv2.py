@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pyrosynth.audio.note import Note
 from pyrosynth.errors import InputError, SynthError
-from pyrosynth.synths.hosts import lv2_files, lv2_presets
+from pyrosynth.synths.hosts import lv2_bundles, lv2_files, lv2_presets
 from pyrosynth.synths.hosts.blocks import BlockInstance
 from pyrosynth.synths.hosts.plugin import BLOCK, PluginClass, PluginFile, Program
 
@@ -113,12 +113,12 @@ class Lv2File(PluginFile):
     @classmethod
     def folders(cls) -> list[Path]:
         """Return the folders of ``LV2_PATH``, or the standard ones."""
-        return lv2_files.folders()
+        return lv2_bundles.folders()
 
     @classmethod
     def environment(cls) -> dict[str, str]:
         """Have presets found in the user's folder, which is not that of the child process."""
-        return {"LV2_PATH": os.pathsep.join(map(str, lv2_files.folders()))}
+        return {"LV2_PATH": os.pathsep.join(map(str, lv2_bundles.folders()))}
 
     def binary(self, class_id: str = "") -> Path:
         """Return the library of a plugin, or the first one of the bundle."""

@@ -5,14 +5,13 @@ import logging
 import os
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from pyrosynth.errors import InputError, SynthError
-from pyrosynth.files import expanded, is_there
+from pyrosynth.files import is_there
 from pyrosynth.synths.hosts.plugin import (
     MOST_STEPS,
     Control,
@@ -32,6 +31,7 @@ RDFS, DOAP = "http://www.w3.org/2000/01/rdf-schema#", "http://usefulinc.com/ns/d
 FOAF_NAME = "http://xmlns.com/foaf/0.1/name"
 SEE_ALSO, LABEL = RDFS + "seeAlso", RDFS + "label"
 PROPS = EXT + "port-props#"
+VERSION = "minorVersion", "microVersion"
 UNITS = {
     "bar": "bars", "beat": "beats", "bpm": "bpm", "cent": "cents", "cm": "cm", "db": "dB",
     "degree": "degrees", "frame": "samples", "hz": "Hz", "inch": "in", "khz": "kHz", "m": "m",
@@ -82,32 +82,6 @@ class Port:
         return native / sample_rate if self.per_rate else native
 
 
-def folders() -> list[Path]:
-    """Return the folders of ``LV2_PATH``, or the standard ones."""
-    given = [expanded(part) for part in os.environ.get("LV2_PATH", "").split(":") if part]
-    roots = [Path(root) for root in ("/usr/local/lib", "/usr/lib", "/usr/lib64")]
-    roots += sorted(Path("/usr/lib").glob("*-linux-*"))
-    return given or [expanded("~/.lv2"), *(root / "lv2" for root in roots)]
-
-
-def locate(uri: str) -> Path:
-    """Return the bundle that holds a plugin.
-
-    Raises:
-        InputError: None on this machine does; what cannot be read of others is in the log.
-    """
-    damaged = []
-    for bundle in bundles():
-        try:
-            if uri in Bundle(bundle).uris:
-                return bundle
-        except SynthError as error:
-            damaged.append(error)
-    for one in damaged:
-        log.warning("left out: %s", one)
-    raise InputError(f"no LV2 plugin '{uri}' in {', '.join(map(str, folders()))}")
-
-
 class Bundle:
     """The files of one bundle.
 
@@ -138,6 +112,14 @@ class Bundle:
             name = file.name if file else "the library"
             raise SynthError(f"'{self.path}' lacks {name}; install the plugin again")
         return file
+
+    def version(self, uri: str) -> tuple[float, ...]:
+        """Return the version of a plugin, greater if newer; that of a damaged one is least."""
+        try:
+            graph = self.graph(uri)
+        except SynthError:
+            return ()
+        return tuple(graph.number(uri, LV2 + key, 0) for key in VERSION)
 
     def sources(self, uri: str) -> list[Path]:
         """Return the files that describe a plugin, of those that are there."""
@@ -189,13 +171,12 @@ class Bundle:
         graph = self.graph(uri)
         project = str(graph.one(uri, LV2 + "project"))
         maintainer = graph.one(uri, DOAP + "maintainer") or graph.one(project, DOAP + "maintainer")
-        version = "minorVersion", "microVersion"
         unusable = self._unusable(uri, features)
         described = PluginClass(
             uri,
             str(graph.one(uri, DOAP + "name", uri)),
             str(graph.one(str(maintainer), FOAF_NAME)),
-            ".".join(f"{graph.number(uri, LV2 + key, 0):.0f}" for key in version),
+            ".".join(f"{graph.number(uri, LV2 + key, 0):.0f}" for key in VERSION),
             unusable,
             is_effect=bool(unusable) and LV2 + "InstrumentPlugin" not in graph.all(uri, TYPE),
         )
@@ -379,12 +360,3 @@ def read_into(graph: Graph, file: Path) -> None:
         graph.read(file)
     except InputError as error:
         raise SynthError(str(error)) from error
-
-
-def bundles() -> list[Path]:
-    """Return the bundles in the folders of this machine."""
-    listed: list[Path] = []
-    for folder in folders():
-        with suppress(OSError):  # most of the usual ones are not there
-            listed += sorted(folder.iterdir())
-    return [place for place in listed if is_there(place / "manifest.ttl")]

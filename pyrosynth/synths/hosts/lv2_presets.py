@@ -1,6 +1,7 @@
 """Presets of LV2 plugins, which lie as Turtle files in bundles."""
 
 import logging
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrosynth.errors import InputError, SynthError, counted
+from pyrosynth.synths.hosts.lv2_bundles import bundles
 from pyrosynth.synths.hosts.lv2_files import (
     EXT,
     LABEL,
@@ -16,7 +18,6 @@ from pyrosynth.synths.hosts.lv2_files import (
     RDFS,
     Bundle,
     Port,
-    bundles,
     read_into,
 )
 from pyrosynth.synths.hosts.plugin import Program
@@ -31,15 +32,19 @@ log = logging.getLogger(__name__)
 def programs(bundle: Bundle, uri: str) -> list[Program]:
     """Return the presets for a plugin in this bundle and in all others on this machine.
 
-    A file that is damaged is left out, and named in the log.
+    A file that is damaged is left out, and named in the log; so is what comes with another copy
+    of the plugin, whose presets have the same names.
     """
-    ports, listed = bundle.ports(uri), []
+    ports, listed, copies = bundle.ports(uri), list[Program](), dict[str, Path]()
     places = [bundle.path, *(place for place in bundles() if place != bundle.path)]
     for place in places:
         try:
             if place != bundle.path and not _may_hold_preset(place / "manifest.ttl", uri):
                 continue
             other = bundle if place == bundle.path else Bundle(place)
+            if place != bundle.path and uri in other.uris:
+                copies.setdefault(os.path.realpath(place), place)
+                continue
         except (InputError, SynthError) as error:
             log.warning("left out: %s", error)
             continue
@@ -47,6 +52,13 @@ def programs(bundle: Bundle, uri: str) -> list[Program]:
         listed += found
         for wrong in damaged:
             log.warning("left out: %s", wrong)
+    copies.pop(os.path.realpath(bundle.path), None)
+    if copies:
+        others = f" and {counted(len(copies) - 1, 'other')}" if len(copies) > 1 else ""
+        log.warning(
+            "left out: the presets in '%s'%s, another copy of the plugin than '%s'",
+            next(iter(copies.values())), others, bundle.path,
+        )  # fmt: skip
     return listed
 
 
