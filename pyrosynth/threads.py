@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -51,8 +51,10 @@ def _do(done: "Future[Result]", work: Callable[..., Result], given: tuple[Any, .
 def collected_interrupts(patiently: bool = True) -> Iterator[list[int]]:
     """Collect Ctrl-C, so that what is done meanwhile is never left half done.
 
+    So are SIGTERM and SIGHUP where the program has a handler for them, which is called.
+
     Args:
-        patiently: Whether a second one waits too; else it stops at once.
+        patiently: Whether a second Ctrl-C waits too; else it stops at once.
 
     Yields:
         The signals so far; always empty in another thread than the main one, which hears none.
@@ -60,15 +62,23 @@ def collected_interrupts(patiently: bool = True) -> Iterator[list[int]]:
     pressed: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        if pressed and not patiently:
-            raise KeyboardInterrupt
+        if number == signal.SIGINT:
+            if pressed and not patiently:
+                raise KeyboardInterrupt
+        else:
+            with suppress(KeyboardInterrupt):  # which is for later
+                before[number](number, frame)
         pressed.append(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield pressed
         return
-    before = signal.signal(signal.SIGINT, note)
+    before: dict[int, Any] = {signal.SIGINT: signal.signal(signal.SIGINT, note)}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if callable(signal.getsignal(number)):
+            before[number] = signal.signal(number, note)
     try:
         yield pressed
     finally:
-        signal.signal(signal.SIGINT, before)
+        for caught, handler in before.items():
+            signal.signal(caught, handler)

@@ -103,6 +103,32 @@ def test_interrupt_in_the_last_validation_is_heard(tmp_path, monkeypatch):
         fit(small(data), data, steps=3, out=tmp_path, **QUICK)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_that_end_a_command_leave_a_checkpoint_too(tmp_path, monkeypatch, number):
+    """As the scheduler of a cluster sends them; a command notes which one it was."""
+    heard, score = [], svi._Validation.__call__
+
+    def end(number, frame):
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    def ended(validation, *arguments):
+        os.kill(os.getpid(), number)
+        return score(validation, *arguments)
+
+    data = toy_data(n=64)
+    monkeypatch.setattr(svi._Validation, "__call__", ended)
+    before = signal.signal(number, end)
+    try:
+        with pytest.raises(KeyboardInterrupt, match="stopped after step 3; the same fit"):
+            fit(small(data), data, steps=3, out=tmp_path, **QUICK)
+        assert signal.getsignal(number) is end
+    finally:
+        signal.signal(number, before)
+    assert heard == [number]
+    assert (tmp_path / CHECKPOINT).is_file()
+
+
 def test_interrupt_without_a_folder_says_so(interrupt):
     data = toy_data(n=64)
     interrupt(3)
