@@ -14,6 +14,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 from lively import small_posterior
@@ -952,6 +953,31 @@ def test_each_address_at_which_a_server_hears_itself_is_its_own(live, here):
             assert (server._host(name).session.server_port == server.port) == own
             server.receive(write("/ping", []), (name, server.port))
             assert bool(server.hosts[name].turns) == (not own)
+
+
+def test_this_machine_is_known_by_each_of_its_addresses(live, quiet, monkeypatch):
+    """As where the server listens at an address of the local network."""
+    own = [
+        one.address
+        for addresses in psutil.net_if_addrs().values()
+        for one in addresses
+        if one.family == socket.AF_INET and not one.address.startswith("127.")
+    ]
+    for name in (*own, "127.0.0.1", "::1", "::ffff:127.0.0.1"):
+        assert osc_hosts.machine_of(name) == osc_hosts.HERE
+    for name in ("127.0.0.2", "192.0.2.1", "2001:db8::1"):
+        assert osc_hosts.machine_of(name) == name
+    monkeypatch.setattr(
+        osc, "machine_of", {"10.9.9.1": osc_hosts.HERE, "10.9.9.2": "10.9.9.2"}.get
+    )
+    for name in ("10.9.9.1", "10.9.9.2"):
+        quiet.receive(write("/random", [1]), (name, 1024))
+        while quiet.step():
+            pass
+    assert set(quiet.hosts) == {osc_hosts.HERE, "10.9.9.2"}
+    assert quiet.hosts[osc_hosts.HERE].session is quiet.session_here()
+    for name in quiet.hosts:
+        assert quiet.hosts[name].session.local == (name == osc_hosts.HERE)
 
 
 def test_a_program_that_echoes_whatever_it_is_told_is_not_answered_for_ever(client, served):

@@ -186,6 +186,14 @@ def test_calibration_names_the_worst():
     assert is_png(axes)
 
 
+@pytest.mark.parametrize("n_draws", [2, 4, 16, 64])
+def test_intervals_of_few_draws_hold_the_truth_less_often(n_draws):
+    drawn = np.random.default_rng(0).standard_normal((n_draws + 1, 20_000))
+    low, high = np.quantile(drawn[1:], [0.05, 0.95], axis=0)
+    inside = ((low <= drawn[0]) & (drawn[0] <= high)).mean()
+    assert charts.share_inside(n_draws) == pytest.approx(inside, abs=0.03)
+
+
 def test_descriptors():
     truth = RNG.uniform(100, 200, (9, 6))
     draws = truth + RNG.normal(0, 10, (40, 9, 6))

@@ -177,6 +177,18 @@ def _ranks(ax: Axes, u: Float, names: Sequence[str]) -> None:
     ax.legend(handles=handles, title="farthest off", frameon=False, fontsize=8.5, loc="upper left")
 
 
+def share_inside(n_draws: int) -> float:
+    """Return how often an interval from 5 to 95 % of draws has the truth in it, if they are alike.
+
+    The truth is as likely between any two of the draws that are next to each other: of two draws
+    that is in a third of all cases, so that quantiles of few draws are too near to each other.
+
+    Args:
+        n_draws: How many draws there are.
+    """
+    return 0.9 * (n_draws - 1) / (n_draws + 1)
+
+
 def descriptors(
     truth: ArrayLike, draws: ArrayLike, units: Mapping[str, str], ax: Any = None
 ) -> Any:

@@ -23,7 +23,7 @@ from pyrosynth.live.background import TURN_SECONDS, in_background, turn_of
 from pyrosynth.live.connections import failure
 from pyrosynth.live.engine import Live
 from pyrosynth.live.messages import MESSAGES
-from pyrosynth.live.osc_hosts import Address, Credit, Host, Port, digest
+from pyrosynth.live.osc_hosts import HERE, Address, Credit, Host, Port, digest, machine_of
 from pyrosynth.live.osc_packets import Malformed, Part, Sent, read, write
 from pyrosynth.live.protocol import Answer, Arguments, Session
 
@@ -96,8 +96,7 @@ class OscServer:
 
     def session_here(self) -> Session:
         """Return the session of the programs on this machine."""
-        name = str(self.endpoint.getsockname()[0])
-        return self._host(name if _is_local(name) else "127.0.0.1").session
+        return self._host(HERE).session
 
     def open(self, bound: socket.socket) -> None:
         """Start to answer what arrives at a socket."""
@@ -131,10 +130,11 @@ class OscServer:
         self.counts["received"] += 1
         if self._is_own(address):
             return
-        if self._crowded(address[0]):
+        name = machine_of(address[0])
+        if self._crowded(name):
             self.counts["flooding"] += 1
             return
-        host = self._host(address[0])
+        host = self._host(name)
         port = self._port(host, address)
         room = QUEUED * PORTS // max(PORTS, len(host.ports))
         if len(data) > LARGEST:
@@ -291,9 +291,10 @@ class OscServer:
 
     def _host(self, name: str) -> Host:
         if name not in self.hosts:
-            local = _is_local(name)
+            local = ipaddress.ip_address(name.partition("%")[0]).is_loopback
             session = Session(self.live, self.out, local=local, counts=self.counts)
-            session.server_port = self.port if self._is_own((name, self.port)) else None
+            own = self._is_own((name, self.port)) or name == HERE
+            session.server_port = self.port if own else None
             self.hosts[name] = Host(session)
             while len(self.hosts) > HOSTS:
                 _, gone = self.hosts.popitem(last=False)
@@ -332,11 +333,6 @@ class OscServer:
             host.told(address, arguments)
         except OSError:  # the system is full, or the client has gone: UDP promises nothing
             self.counts["unsent"] += 1
-
-
-def _is_local(name: str) -> bool:
-    """Whether an address is one of this machine for itself."""
-    return ipaddress.ip_address(name.partition("%")[0]).is_loopback
 
 
 async def listen(

@@ -1,9 +1,12 @@
 """Those that send OSC messages: what waits of each, its share of the time, echoes of answers."""
 
 import hashlib
+import ipaddress
+import socket
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Hashable
+from functools import lru_cache
 
 import numpy as np
 
@@ -17,7 +20,31 @@ REMEMBERED = 32  # bundles of a port that are recognised when they arrive again
 ECHO_SECONDS, ECHOES = 0.2, 8  # within which what was sent is an echo, and how many are answered
 ANSWERS = 1024  # that are remembered for as long
 
+HERE = "127.0.0.1"  # what this machine is called, at whichever of its addresses it is
+KNOWN = 256  # addresses of which it is remembered whose they are
+
 Address = tuple[str, int]
+
+
+@lru_cache(KNOWN)
+def machine_of(name: str) -> str:
+    """Return what the machine at an address is called: the address, or ``HERE`` for this one.
+
+    The addresses from 127.0.0.2 to 127.255.255.254 count as machines of their own, though they are
+    all this one.
+    """
+    address = ipaddress.ip_address(name.partition("%")[0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_loopback:
+        return str(address) if address.version == 4 else HERE
+    try:
+        # What is sent from here to an address of this machine comes from the same address.
+        place = socket.getaddrinfo(name, 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(place[0], socket.SOCK_DGRAM) as trial:
+            trial.connect(place[4])
+            return HERE if trial.getsockname()[0] == place[4][0] else name
+    except OSError:  # there is no way there from here
+        return name
 
 
 class Credit:
