@@ -44,11 +44,12 @@ def test_programs_of_ones_own_neither_change_draws_nor_see_their_sites(fitted, t
     assert {*sites} == {"_INPUT", "mine", "_RETURN"}
     np.testing.assert_array_equal(drawn[0], expected)
     np.testing.assert_array_equal(drawn[1][0], latents)
-    with (
-        pyro.plate("mine", 5),
-        pytest.raises(InputError, match='"mine", collide at .* or leave your own pyro.plate'),
-    ):
-        posterior.sample(target, 3)
+    for dim in (-1, -2, -3):
+        with pyro.plate("draws", 5, dim=dim) as indices:
+            values = posterior.sample(target, 3, seed=1).values
+            mine = pyro.sample("mine", pyro.distributions.Normal(0.0, 1.0))
+        assert mine.shape[dim] == len(indices) == 5
+        np.testing.assert_array_equal(values, expected)
 
 
 def test_draws_are_legal_presets_with_their_density(fitted, target):

@@ -47,6 +47,18 @@ def full(store):
     return store
 
 
+def test_a_store_that_was_moved_is_not_begun_anew_in_its_old_place(store, tmp_path):
+    store.write(0, rows(0, 8))
+    store.path.rename(tmp_path / "moved")
+    for change in (lambda: store.write(8, rows(8, 16)), lambda: store.set_attribute("a", 1)):
+        with pytest.raises(DataError, match="data' was moved or removed meanwhile; give"):
+            change()
+    assert not store.path.exists()
+    moved = Store(tmp_path / "moved", write=True)
+    moved.write(8, rows(8, 16))
+    assert moved.read("status")[:16].tolist() == ["ok"] * 16
+
+
 def test_what_is_written_is_read(full):
     again = Store(full.path)
     assert again.n_rows == 23

@@ -241,8 +241,14 @@ class Store:
 
     def set_attribute(self, name: str, value: Any) -> None:
         """Write an attribute of the whole store, atomically."""
+        self._require_there()
         with writing(self.path):
             self.group.attrs.update({name: value})
+
+    def _require_there(self) -> None:
+        """Make sure that the folder has not gone: Zarr would begin another in its place."""
+        if not is_remote(self.path) and not (self.path / METADATA).is_file():
+            raise DataError(f"'{self.path}' was moved or removed meanwhile; give its new place")
 
     def resize(self, n_rows: int) -> None:
         """Make room for more presets; a killed resize is completed by the next."""
@@ -271,8 +277,9 @@ class Store:
         """Write consecutive rows; ``status``, if among the columns, after all others.
 
         Raises:
-            DataError: The disk is full or the folder cannot be written.
+            DataError: The disk is full, the folder cannot be written, or it is not there any more.
         """
+        self._require_there()
         with writing(self.path):
             for name in sorted(columns, key=lambda name: name == "status"):
                 array = self.arrays[name]

@@ -20,7 +20,7 @@ from torch import Tensor
 from pyrosynth.errors import MOST, InputError, checked_seed, integer, numbers, require_shapes
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.modeling import noise_from
-from pyrosynth.modeling.distributions import ONE_AT_A_TIME
+from pyrosynth.modeling.distributions import apart
 from pyrosynth.training.torch_modes import plain_torch
 
 Array = NDArray[np.float32]
@@ -165,7 +165,7 @@ def drawn(posterior: Posterior, n: int, seed: int) -> tuple[Array, Float]:
     generator = torch.Generator(posterior.device).manual_seed(checked_seed(seed))
     with noise_from(generator):
         for size in np.diff([*range(0, n, BATCH), n]).tolist():
-            with ONE_AT_A_TIME, poutine.block(), pyro.plate("draws", size, dim=-2):
+            with apart(), pyro.plate("draws", size, dim=-2):
                 nodes: dict[str, Any] = poutine.trace(variant.model).get_trace().nodes
             v = nodes["v"]["value"][:, 0]
             z = nodes["z"]["value"][:, 0] if "z" in nodes else variant.latent(v)[0]

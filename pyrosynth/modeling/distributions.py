@@ -9,7 +9,9 @@ from typing import Any
 
 import pyro.distributions as dist
 import torch
+from pyro import poutine
 from pyro.distributions import TorchDistribution
+from pyro.poutine.runtime import _DIM_ALLOCATOR
 from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.transforms import Transform
@@ -20,6 +22,23 @@ from pyrosynth.modeling.bijections import LOG_SQRT_2PI, Flow, UnitCube
 _Shape = torch.Size | list[int] | tuple[int, ...]
 
 ONE_AT_A_TIME = threading.RLock()
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Run a model or guide apart from a Pyro program that asks for its draws, one at a time.
+
+    The handlers of that program see nothing of it, and its plates take no dimension from it.
+    """
+    with ONE_AT_A_TIME:
+        taken, _DIM_ALLOCATOR._stack = _DIM_ALLOCATOR._stack, []
+        try:
+            with poutine.block():
+                yield
+        finally:
+            _DIM_ALLOCATOR._stack = taken
+
+
 """Held while a program runs: Pyro keeps the handlers of all threads in one list."""
 
 

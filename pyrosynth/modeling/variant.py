@@ -25,9 +25,9 @@ from pyrosynth.errors import InputError, checked_name
 from pyrosynth.modeling.bijections import Flow, UnitCube
 from pyrosynth.modeling.dims import Batch, Dims, tensor_like
 from pyrosynth.modeling.distributions import (
-    ONE_AT_A_TIME,
     CubeNormal,
     MelNormal,
+    apart,
     flow_normal,
     log_mean_density,
     noise_from,
@@ -212,7 +212,7 @@ class Variant(nn.Module, ABC):
         guide = self.guide
         if "v" in batch:
             guide = poutine.condition(guide, {"v": batch["v"]})
-        with ONE_AT_A_TIME, poutine.block():  # of a program of the user's that asks for draws
+        with apart():
             if n is None:
                 trace = poutine.trace(guide).get_trace(batch)
             else:

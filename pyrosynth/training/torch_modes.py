@@ -41,9 +41,7 @@ def plain_torch(gradients: bool = False) -> Iterator[None]:
             if isinstance(error, PyrosynthError | MemoryError) or not (where := place_in(error)):
                 raise
             why = one_line(reason(error).partition("\n")[0], 120)
-            plates = ", or leave your own pyro.plate" if "collide at dim" in why else ""
-            said = f"the model fails in {where} ({why}); correct its code{plates}"
-            raise InputError(said) from error
+            raise InputError(f"the model fails in {where} ({why}); correct its code") from error
         finally:
             if before != torch.float32:
                 torch.set_default_dtype(before)
