@@ -365,3 +365,18 @@ def test_installation_deletes_no_file_of_the_users(tmp_path):
     with pytest.raises(InputError, match="holds 'my sound.wav', which pyrosynth did not write"):
         install(tmp_path)
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"mine"]
+
+
+def test_one_installed_here_that_is_damaged_is_to_be_installed_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    file = tmp_path / "pyrosynth" / "amsynth" / "amsynth_dssi.so"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"")
+    with pytest.raises(
+        SynthError, match="file too short; run 'pyrosynth install amsynth --force'"
+    ):
+        Amsynth()
+    elsewhere = tmp_path / "amsynth_dssi.so"
+    elsewhere.write_bytes(b"")
+    with pytest.raises(SynthError, match="file too short; get another one"):
+        Amsynth(elsewhere)

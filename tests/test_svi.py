@@ -284,7 +284,7 @@ def test_terms_name_sites_that_are_there_and_each_once():
 def test_a_model_without_parameters_is_refused():
     data = toy_data(n=64)
     variant = small(data).requires_grad_(False)
-    with pytest.raises(InputError, match="has no parameters to learn; keep its layers as attrib"):
+    with pytest.raises(InputError, match="has no parameters to learn; make layers attrib"):
         fit(variant, data, steps=1, **QUICK)
 
 

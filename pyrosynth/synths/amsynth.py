@@ -65,7 +65,13 @@ class Amsynth(DssiSynth):
                 "amsynth is not installed; run 'pyrosynth install amsynth', install the package "
                 "'amsynth' with your system's tool, or use the built-in synth 'voice'"
             )
-        super().__init__(plugin, isolation)
+        try:
+            super().__init__(plugin, isolation)
+        except SynthError as error:
+            if not Path(plugin).is_relative_to(data_folder()):
+                raise
+            why = str(error).rpartition("; ")[0] or error
+            raise SynthError(f"{why}; run 'pyrosynth install amsynth --force'") from error
         ports = self.param_space
         plain = ~np.isin(SPACE.names, THREE_SETTINGS)
         if (

@@ -212,7 +212,7 @@ def adamw(variant: Variant, lr: float, weight_decay: float) -> AdamW:
     parameters, device = list(variant.parameters()), variant.origin.device
     if not any(parameter.requires_grad for parameter in parameters):
         name = type(variant).__name__
-        raise InputError(f"{name} has no parameters to learn; keep its layers as attributes of it")
+        raise InputError(f"{name} has no parameters to learn; make layers attributes, not frozen")
     rate = torch.tensor(lr, dtype=torch.float32, device=device)
     if device.type == "cuda":
         return FlatAdamW(parameters, rate, weight_decay=weight_decay)
