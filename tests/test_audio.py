@@ -19,6 +19,7 @@ from pyrosynth.audio.decoder_notes import decoder_errors
 from pyrosynth.audio.descriptors import describe
 from pyrosynth.audio.features import FeatureSpec
 from pyrosynth.audio.io import load_audio, load_heard, save_audio, wav_bytes
+from pyrosynth.audio.metrics import compare_audio
 from pyrosynth.audio.note import Note
 from pyrosynth.audio.tuning import tune
 from pyrosynth.errors import InputError
@@ -199,6 +200,12 @@ def test_integers_and_other_shapes_are_no_audio():
         for bad in (np.nan, np.inf, 1e300):
             with pytest.raises(InputError, match="audio contains NaN or infinite samples"):
                 work(np.append(tone().astype(np.float64), bad), *[RATE] * (work is wav_bytes))
+    sounds = np.stack([tone(), tone()])
+    sounds[1, 7] = np.nan
+    with pytest.raises(InputError, match=r"infinite samples at \(1, 7\); give finite"):
+        FeatureSpec()(sounds)
+    with pytest.raises(InputError, match=r"sound 1 of 2 \(from 0 on\) contains NaN"):
+        compare_audio(sounds, sounds, FeatureSpec())
 
 
 def flac_without_a_length(path):
@@ -337,6 +344,7 @@ def test_a_file_of_which_the_end_is_missing_is_refused(tmp_path, ending):
 
 MEMORY = """
 import resource, sys
+from pyrosynth.audio.metrics import compare_audio
 from pyrosynth.audio.io import load_audio
 from pyrosynth.errors import InputError
 import soundfile, soxr

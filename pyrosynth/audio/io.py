@@ -89,7 +89,9 @@ def checked_audio(
     with np.errstate(over="ignore"):
         sound = samples.astype(np.float32, copy=False)
     if not np.isfinite(sound).all():
-        raise InputError(f"{what} contains NaN or infinite samples; give finite ones")
+        bad = np.argwhere(~np.isfinite(sound))
+        where = f" at {tuple(bad[0].tolist())}" if sound.ndim > 1 else ""
+        raise InputError(f"{what} contains NaN or infinite samples{where}; give finite ones")
     if sound.size and max(sound.max(), -sound.min()) > LOUDEST:
         raise InputError(
             f"{what} has samples of up to {np.abs(sound).max():.0e}, where 1 is full scale; "

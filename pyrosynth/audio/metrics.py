@@ -383,8 +383,11 @@ def _check(target: Tensor, audio: Tensor) -> None:
     if audio.shape[1] <= SCALES[0] // 2:
         shape = tuple(audio.shape)
         raise InputError(f"sounds of shape {shape} must be longer than {SCALES[0] // 2} samples")
-    if not (target.isfinite().all() and audio.isfinite().all()):
-        raise InputError("sounds contain NaN or infinite samples; count a failed one as silence")
+    for sounds in (target, audio):
+        if not (whole := sounds.isfinite().all(1)).all():
+            which = f"sound {whole.int().argmin():d} of {len(sounds)}"
+            said = f"{which} (from 0 on) contains NaN or infinite samples"
+            raise InputError(f"{said}; count a failed one as silence")
 
 
 def _window(spec: FeatureSpec, device: torch.device) -> Tensor:
