@@ -416,6 +416,13 @@ def test_counts_of_all_channels_and_sizes_that_a_pipe_leaves_open_are_no_cuts():
         with pytest.raises(InputError, match="is damaged or cut off: of .* only 1 s"):
             load_audio(io.BytesIO(cut[: len(cut) - 4 * RATE]), RATE)
     file = io.BytesIO()
+    soundfile.write(file, np.repeat(noise, 4, axis=1), 192_000, "FLOAT", format="RF64")
+    content = bytearray(file.getvalue())
+    at = content.find(b"ds64") + 8
+    content[at : at + 8] = (2_500_000_000).to_bytes(8, "little")  # of 64 bits, as it says
+    with pytest.raises(InputError, match="is damaged or cut off: of 407 s only"):
+        load_audio(io.BytesIO(content), 192_000)
+    file = io.BytesIO()
     soundfile.write(file, noise, 192_000, "PCM_24", format="AIFF")
     content = bytearray(file.getvalue())
     for mark, at, size in ((b"SSND", 4, 0x7F000000), (b"COMM", 10, 0x7F000000 // 6)):

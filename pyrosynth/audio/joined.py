@@ -5,11 +5,11 @@ import re
 from typing import Any
 
 LENGTH_UNKNOWN = 3600  # seconds that no file says it has, unless it does not know
-BYTES_UNKNOWN = 0x7F000000  # as many are said by programs that write to a pipe
+BYTES_UNKNOWN = 0x7F000000  # said by programs that write to a pipe; not where sizes have 64 bits
 # How libsndfile notes that less is there: of WAV, AIFF, AU, W64, 8SVX and RF64. (What RF64 files
 # say of their frames is no use: some programs count the samples of all channels.)
 BYTES_SAID = re.compile(
-    r"^ *(?:data|SSND|Data Size|riff|BODY|Riff size) *: (\d+) \(should be (\d+)\)", re.M
+    r"^ *(data|SSND|Data Size|riff|BODY|Riff size) *: (\d+) \(should be (\d+)\)", re.M
 )
 OGG, FIRST_PAGE = b"OggS\0", 2  # how each page of a stream begins; a flag of its first one
 HEADER = 27  # bytes of a page, of which the last one counts the sizes that follow
@@ -57,9 +57,12 @@ def frames_said(sound: Any) -> int:
     """
     n_frames = int(sound.frames)
     cut = BYTES_SAID.search(sound.extra_info)
-    if cut and int(cut[1]) < BYTES_UNKNOWN:
-        return int(n_frames * int(cut[1]) / max(int(cut[2]), 1))
-    return n_frames
+    if cut is None:
+        return n_frames
+    has_64_bits = cut[1] in ("riff", "Riff size")  # of W64 and RF64
+    if int(cut[2]) >= BYTES_UNKNOWN and not has_64_bits:
+        return n_frames
+    return int(n_frames * int(cut[2]) / max(int(cut[3]), 1))
 
 
 def _ends_within_a_page(content: mmap.mmap) -> bool:
