@@ -746,8 +746,8 @@ def test_an_unfinished_fit_with_other_settings_is_kept(refused, here, run):
     assert "was fitted with" in refused("fit", "flow_reg", here / "data", "--out", run)
     # Another model takes other data of the same dataset: it is the model that is named.
     said = refused("fit", "npe", here / "data", "--out", run)
-    assert "was fitted with variant=" in said
-    assert "not NPE; resume" in said
+    assert 'was fitted with variant "' in said
+    assert 'not "NPE"; resume' in said
     assert contents(run) == before
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -957,23 +958,26 @@ def test_each_address_at_which_a_server_hears_itself_is_its_own(live, here):
 
 def test_this_machine_is_known_by_each_of_its_addresses(live, quiet, monkeypatch):
     """As where the server listens at an address of the local network."""
-    own = [
-        one.address
-        for addresses in psutil.net_if_addrs().values()
-        for one in addresses
-        if one.family == socket.AF_INET and not one.address.startswith("127.")
-    ]
-    for name in (*own, "127.0.0.1", "::1", "::ffff:127.0.0.1"):
+    addresses = {
+        "eth0": [(socket.AF_INET, "10.9.9.1"), (socket.AF_INET, "10.9.9.7")],
+        "eth1": [(socket.AF_INET6, "fe80::1%eth1"), (psutil.AF_LINK, "00:00:00:00:00:00")],
+    }
+    named = {
+        name: [SimpleNamespace(family=family, address=address) for family, address in found]
+        for name, found in addresses.items()
+    }
+    assert psutil.net_if_addrs()["lo"]  # what is asked for is there
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: named)
+    osc_hosts._own_addresses.cache_clear()
+    for name in ("10.9.9.1", "10.9.9.7", "fe80::1", "127.0.0.1", "::1", "::ffff:127.0.0.1"):
         assert osc_hosts.machine_of(name) == osc_hosts.HERE
-    for name in ("127.0.0.2", "192.0.2.1", "2001:db8::1"):
+    for name in ("127.0.0.2", "10.9.9.2", "2001:db8::1"):
         assert osc_hosts.machine_of(name) == name
-    monkeypatch.setattr(
-        osc, "machine_of", {"10.9.9.1": osc_hosts.HERE, "10.9.9.2": "10.9.9.2"}.get
-    )
-    for name in ("10.9.9.1", "10.9.9.2"):
+    for name in ("10.9.9.1", "10.9.9.2", "10.9.9.7"):
         quiet.receive(write("/random", [1]), (name, 1024))
-        while quiet.step():
-            pass
+    asked = [port.address for port in quiet.hosts[osc_hosts.HERE].turns]
+    assert asked == [("10.9.9.1", 1024), ("10.9.9.7", 1024)]  # each is answered where it is
+    osc_hosts._own_addresses.cache_clear()
     assert set(quiet.hosts) == {osc_hosts.HERE, "10.9.9.2"}
     assert quiet.hosts[osc_hosts.HERE].session is quiet.session_here()
     for name in quiet.hosts:

@@ -305,16 +305,15 @@ class OscServer:
 
     def _port(self, host: Host, address: Address) -> Port | None:
         """Return a port of a host; None if it is new and something waits at too many others."""
-        number = address[1]
-        if number not in host.ports:
-            idle = [n for n, port in host.ports.items() if not port.waits]
+        if address not in host.ports:
+            idle = [known for known, port in host.ports.items() if not port.waits]
             for gone in idle[: max(0, len(host.ports) - PORTS + 1)]:
                 del host.ports[gone]
             if len(host.ports) >= MOST_PORTS:
                 return None
-            host.ports[number] = Port(address)
-        host.ports.move_to_end(number)
-        return host.ports[number]
+            host.ports[address] = Port(address)
+        host.ports.move_to_end(address)
+        return host.ports[address]
 
     def _complain(self, host: Host, sender: Address, address: str, text: str) -> None:
         self._send(host, sender, "/error", [address[:80], one_line(text)])

@@ -7,8 +7,10 @@ import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Hashable
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
+import psutil
 
 from pyrosynth.live.osc_packets import Part, Sent
 from pyrosynth.live.protocol import Arguments, Session
@@ -21,12 +23,12 @@ ECHO_SECONDS, ECHOES = 0.2, 8  # within which what was sent is an echo, and how 
 ANSWERS = 1024  # that are remembered for as long
 
 HERE = "127.0.0.1"  # what this machine is called, at whichever of its addresses it is
-KNOWN = 256  # addresses of which it is remembered whose they are
+KNOWN_SECONDS = 10.0  # for which it is remembered which addresses these are
+FAMILIES = socket.AF_INET, socket.AF_INET6
 
 Address = tuple[str, int]
 
 
-@lru_cache(KNOWN)
 def machine_of(name: str) -> str:
     """Return what the machine at an address is called: the address, or ``HERE`` for this one.
 
@@ -37,14 +39,15 @@ def machine_of(name: str) -> str:
     address = getattr(address, "ipv4_mapped", None) or address
     if address.is_loopback:
         return str(address) if address.version == 4 else HERE
-    try:
-        # What is sent from here to an address of this machine comes from the same address.
-        place = socket.getaddrinfo(name, 9, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(place[0], socket.SOCK_DGRAM) as trial:
-            trial.connect(place[4])
-            return HERE if trial.getsockname()[0] == place[4][0] else name
-    except OSError:  # there is no way there from here
-        return name
+    return HERE if address in _own_addresses(int(time.monotonic() // KNOWN_SECONDS)) else name
+
+
+@lru_cache(1)
+def _own_addresses(_: int) -> frozenset[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """Return those of this machine, which may change: they are looked up again and again."""
+    found = chain.from_iterable(psutil.net_if_addrs().values())
+    numbers = (one.address.partition("%")[0] for one in found if one.family in FAMILIES)
+    return frozenset(map(ipaddress.ip_address, numbers))
 
 
 class Credit:
@@ -90,7 +93,7 @@ class Host:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.ports: OrderedDict[int, Port] = OrderedDict()
+        self.ports: OrderedDict[Address, Port] = OrderedDict()
         self.turns: deque[Port] = deque()  # ports at which something waits, the next one first
         self.credit = Credit(HOST_SHARE)
         self.slow = Counter[str]()  # slow messages that are being worked on or wait, by lane

@@ -22,6 +22,7 @@ from pyrosynth.modeling.bijections import LOG_SQRT_2PI, Flow, UnitCube
 _Shape = torch.Size | list[int] | tuple[int, ...]
 
 ONE_AT_A_TIME = threading.RLock()
+"""Held while a program runs: Pyro keeps the handlers of all threads in one list."""
 
 
 @contextmanager
@@ -37,9 +38,6 @@ def apart() -> Iterator[None]:
                 yield
         finally:
             _DIM_ALLOCATOR._stack = taken
-
-
-"""Held while a program runs: Pyro keeps the handlers of all threads in one list."""
 
 
 class MelNormal(TorchDistribution):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pyrosynth.errors import RunError, reading
-from pyrosynth.files import regular_file, write_bytes
+from pyrosynth.files import difference, regular_file, write_bytes
 from pyrosynth.modeling import Variant
 
 COVERAGE_NATS = 10.0  # what an error of coverage of 1 counts for
@@ -191,18 +191,15 @@ class TrainingState:
         with reading(RunError, f"'{self.path}' is damaged", "delete it to fit from the start"):
             if info.pop("sha256") != _digest(tensors, info):
                 raise ValueError("other tensors than were saved")
-        # Through JSON, as the stored settings went: tuples have become lists.
-        for name, value in json.loads(json.dumps(self.settings)).items():
+        held, asked = dict(info["settings"]), self.settings
+        if info["step"] < asked["steps"]:
             # A stopped fit may be made longer or shorter: a step reads its rate off the new one.
-            further = name == "steps" and info["step"] < value
-            if info["settings"].get(name) != value and not further:
-                other = f"{name}={info['settings'].get(name)}, not {value}"
-                if name == "data":  # which is a digest
-                    other = "other data: another dataset, other parameters or other tags"
-                raise RunError(
-                    f"'{self.path}' was fitted with {other}; resume with the same settings or "
-                    "choose another folder"
-                )
+            held["steps"] = asked["steps"]
+        if found := difference(held, asked):
+            raise RunError(
+                f"'{self.path}' was fitted with {found}; resume with the same settings or choose "
+                "another folder"
+            )
         self.step, self.best_step = info["step"], info["best_step"]
         self.rows, self.losses = info["rows"], info["losses"]
         clock, processor = info["times"]
