@@ -1016,48 +1016,64 @@ def test_slow_uploads_keep_nobody_from_searching(live, monkeypatch):
     assert "100 bytes have come, too slowly; send 256 KiB or all of it" in late[1]
 
 
-def test_of_too_many_connections_the_one_that_waits_longest_is_closed(monkeypatch):
+@pytest.fixture
+def opens(monkeypatch):
+    """Opens a connection of a machine, of five at most, a second after the one before."""
     clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
     monkeypatch.setattr(connections, "time", clock)
-    watched = connections.Connections()
-    watched.most = 2
-    body, page, new = ones = [create_autospec(asyncio.Transport, instance=True) for _ in range(3)]
-    for one in ones:
-        one.is_closing.return_value = False
-    watched.opened(body)
-    watched.waits(body, connections.BODY_SECONDS)
-    clock.now += 1
-    watched.opened(page)
-    clock.now += 1
-    watched.opened(new)
-    assert body.abort.called  # although its time ends later than that of the page
-    assert not page.abort.called
-
-
-def test_machines_that_have_many_connections_keep_nobody_else_out():
+    monkeypatch.setattr(connections, "FEW", 2)
     watched = connections.Connections()
     watched.most = 5
 
-    def opens(machine):
+    def opened(machine, state="idle"):
+        clock.now += 1
         one = create_autospec(asyncio.Transport, instance=True)
         one.get_extra_info.return_value = (machine, 50_000)
         one.is_closing.side_effect = lambda: one.abort.called
         watched.opened(one)
+        if one.is_closing():
+            return one
+        if state == "body":
+            watched.waits(one, 2 * connections.BODY_SECONDS)
+        elif state == "answered":
+            watched.answers(one)
         return one
 
-    idle, *busy = (opens(machine) for machine in ("page", "a", "a", "a", "b"))
-    for one in busy:
-        watched.answers(one)
-    new = opens("new")
-    assert idle.abort.called  # what waits comes before what is answered, whoever has many
-    watched.answers(new)
-    third = opens("third")
-    assert [one.abort.called for one in (*busy, new, third)] == [False] * 2 + [True] + [False] * 3
-    watched.answers(third)
-    for machine in ("a", "a"):  # which would have the most again
-        assert opens(machine).abort.called
-    assert not any(one.abort.called for one in (*busy[:2], busy[3], new, third))
-    assert len(watched) == watched.most
+    return opened
+
+
+def closed(*ones):
+    return [one.abort.called for one in ones]
+
+
+def test_of_too_many_connections_one_between_two_requests_is_closed(opens):
+    body, first, second = opens("a", "body"), opens("a"), opens("b")
+    search, other = opens("a", "answered"), opens("c")
+    new = opens("d")
+    assert closed(body, first, second, search, other, new) == [0, 1, 0, 0, 0, 0]  # of who has most
+    opens("d")
+    assert closed(body, second, search, other, new) == [0, 0, 0, 0, 1]
+
+
+def test_if_all_connections_are_at_work_one_is_closed_of_who_has_the_most(opens):
+    slow, last = opens("a", "body"), opens("a", "answered")
+    others = [opens("b", "answered"), opens("c", "body"), opens("d", "answered")]
+    assert not any(closed(opens("e", "answered"), last, *others))
+    assert closed(slow) == [1]
+    many = opens("e", "answered")  # which has the most then, all being answered
+    assert closed(many, last, *others) == [1, 0, 0, 0, 0]
+
+
+def test_machines_that_have_many_connections_keep_nobody_else_out(opens):
+    busy = [opens("busy", "answered") for _ in range(3)]
+    page, upload = opens("page"), opens("upload", "body")
+    for _ in range(3):
+        assert closed(opens("busy")) == [1]  # which has more than a few
+    assert closed(page, upload, *busy) == [0] * 5
+    again = opens("page", "answered")
+    assert closed(page, again, upload, *busy) == [1] + [0] * 5  # its own, between two requests
+    third = opens("third", "answered")
+    assert closed(again, upload, third, *busy) == [0, 0, 0, 0, 0, 1]
 
 
 def test_a_connection_that_is_one_too_many_is_closed_without_a_word_in_the_log(caplog):

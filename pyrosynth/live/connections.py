@@ -12,6 +12,7 @@ from pyrosynth.errors import PyrosynthError, one_line, raised
 from pyrosynth.training.zoo import place_in
 
 MOST = 128  # connections at once; fewer where a process may open few files
+FEW = 8  # connections of a machine, such as of one browser, that nobody minds
 SHARE = 3  # part of the files that a process may open, for connections
 WAIT_SECONDS = 15.0  # for the head of a request, or for the next one
 BODY_SECONDS = 60.0  # for its body
@@ -25,8 +26,8 @@ class Connections:
     def __init__(self) -> None:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.most = max(4, min(MOST, files // SHARE))
-        # Deadline, and since when it waits; None of one that is being answered.
-        self._open: dict[asyncio.Transport, tuple[float, float | None]] = {}
+        # Deadline; since when it waits, None of one that is being answered; whether for a body.
+        self._open: dict[asyncio.Transport, tuple[float, float | None, bool]] = {}
         self._unsent: dict[asyncio.Transport, int] = {}  # bytes when the deadline was put off
 
     def __len__(self) -> int:
@@ -40,19 +41,23 @@ class Connections:
     def opened(self, transport: asyncio.Transport) -> None:
         """Count a new connection; if it is one too many, close another, or the new one.
 
-        Of those that wait it is the one that has waited longest of a machine that has many. If all
-        are being answered it is the new one, or the one that came last, of the machine that has
-        the most: so nobody shuts the others out by asking much.
+        Whoever has more than a few, and the most, can only take the place of its own. Else it is
+        one between two requests that goes. If there is none, it is one of whoever has the most:
+        the body that has come for longest, the answer that was asked for last, or the new one.
         """
         if len(self._open) >= self.most:
             count = Counter(map(_machine, [*self._open, transport]))
-            waiting = {t: since for t, (_, since) in self._open.items() if since is not None}
-            if waiting:
-                self._close(min(waiting, key=lambda t: (-count[_machine(t)], waiting[t])))
-            elif count[_machine(transport)] == max(count.values()):
-                self._close(transport)
+            own, most = _machine(transport), max(count.values())
+            since = {t: began for t, (_, began, _) in self._open.items() if began is not None}
+            idle = [t for t in since if not self._open[t][2]]
+            if idle and not FEW < count[own] == most:
+                self._close(min(idle, key=lambda t: (-count[_machine(t)], since[t])))
             else:
-                self._close(max(reversed(self._open), key=lambda t: count[_machine(t)]))
+                machine = own if count[own] == most else max(count, key=count.__getitem__)
+                theirs = [t for t in self._open if _machine(t) == machine]
+                slow = [t for t in theirs if t in since]
+                last = transport if machine == own else theirs[-1]
+                self._close(min(slow, key=since.__getitem__) if slow else last)
         if not transport.is_closing():
             self.waits(transport, WAIT_SECONDS)
 
@@ -60,12 +65,12 @@ class Connections:
         """Give a connection time to send something."""
         if transport is not None:
             now = time.monotonic()
-            self._open[transport] = now + seconds, now
+            self._open[transport] = now + seconds, now, seconds > WAIT_SECONDS
 
     def answers(self, transport: asyncio.Transport | None) -> None:
         """Give the server time to answer what a connection has sent."""
         if transport is not None:
-            self._open[transport] = time.monotonic() + ANSWER_SECONDS, None
+            self._open[transport] = time.monotonic() + ANSWER_SECONDS, None, False
             self._unsent.pop(transport, None)
 
     def closed(self, transport: asyncio.Transport) -> None:
@@ -82,7 +87,7 @@ class Connections:
     def close_late(self) -> None:
         """Close those that have taken too long by now."""
         now = time.monotonic()
-        for transport, (deadline, _) in list(self._open.items()):
+        for transport, (deadline, _, _) in list(self._open.items()):
             if deadline < now and not self._reads_on(transport):
                 self._close(transport)
 
