@@ -31,7 +31,7 @@ from pyrosynth.live import background, connections, files, messages, osc, osc_ho
 from pyrosynth.live.analysis import CURVES
 from pyrosynth.live.engine import Live
 from pyrosynth.live.messages import MESSAGES
-from pyrosynth.live.osc_packets import write
+from pyrosynth.live.osc_packets import read, write
 from pyrosynth.live.protocol import Session
 from pyrosynth.training.fit import fit
 
@@ -997,6 +997,25 @@ def test_a_program_that_echoes_whatever_it_is_told_is_not_answered_for_ever(clie
         assert served.server.counts["echoed"] > echoed
     client.socket.settimeout(WAIT)
     assert set(client.ask("/random", 6)) == {"/params", "/z"}
+
+
+def test_a_program_that_answers_what_it_does_not_know_is_not_answered_for_ever(client, served):
+    """As scsynth does: each would tell the other for ever that it knows no such message."""
+    client.raw(write("/ping", []))
+    heard = 0
+    client.socket.settimeout(0.5)
+    with suppress(TimeoutError):
+        while heard < 100:
+            (asked, *_) = read(client.socket.recv(2**16))[1][0]
+            client.raw(write("/fail", [asked, "Command not found"]))
+            heard += 1
+    client.socket.settimeout(WAIT)
+    assert heard <= 2 + osc_hosts.ECHOES
+    assert "/pong" in client.ask("/ping")
+    for _ in range(2):  # who asks for what there is not, now and then, is told so
+        client.raw(write("/fail", ["x"]))
+        assert "unknown message '/fail'" in str(client.hear())
+        client.ask("/ping")
 
 
 def test_a_client_that_repeats_itself_is_answered(client, served):

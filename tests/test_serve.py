@@ -1560,3 +1560,10 @@ def test_classes_share_the_presets_and_equal_ones_a_class(live):
     bright = live.space.descriptors[:, 1]
     dark = bright[np.array(told[1]["of"]) == 0]
     assert dark.max() <= np.quantile(bright, 0.34)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left on device")])
+def test_a_server_without_room_does_not_blame_the_synth(error):
+    said = connections.failure(error, "a search")
+    assert said.startswith("the server has no room left (")
+    assert "synth" not in said

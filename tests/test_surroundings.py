@@ -45,6 +45,7 @@ from pyrosynth.live.static_site import write_site
 from pyrosynth.synths import load_synth
 from pyrosynth.synths.bases import spread_out
 from pyrosynth.training.fit import fit
+from pyrosynth.training.memory import free_memory
 from pyrosynth.training.run import load_run
 
 RATE = 22050
@@ -855,3 +856,35 @@ def test_bars_within_bars_write_no_terminal_codes(capsys):
     assert "outer: 100%" in said
     assert "\x1b" not in said
     assert "\r" not in said
+
+
+@pytest.mark.parametrize("several", ["", "abc", "0"])
+def test_settings_of_torchrun_that_are_none_are_left_out(several, monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", several)
+    assert free_memory(torch.device("cpu")) > 0
+
+
+def test_a_program_that_embeds_python_is_told_to_name_one():
+    script = """
+import sys
+sys.executable = ""
+import pyrosynth as ps
+try:
+    ps.render_dataset
+except ps.PyrosynthError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "set sys.executable to a Python that has pyrosynth" in done.stdout, done.stderr
+
+
+def test_processes_that_torchrun_has_not_started_are_not_waited_for(here, tmp_path):
+    folder, _, _ = here
+    done = subprocess.run(
+        [sys.executable, "-m", "pyrosynth", "fit", "mlp", folder / "data", "--steps", "1", "--out",
+         tmp_path / "run"],
+        env={**os.environ, "TORCHELASTIC_RUN_ID": "none"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "or unset TORCHELASTIC_RUN_ID" in done.stderr.splitlines()[-1]

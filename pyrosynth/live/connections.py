@@ -1,6 +1,7 @@
 """Limits of the web server: connections that wait for too long or are too many, and its log."""
 
 import asyncio
+import errno
 import logging
 import resource
 import time
@@ -8,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from pyrosynth.errors import PyrosynthError, one_line, raised
+from pyrosynth.errors import PyrosynthError, one_line, raised, reason
 from pyrosynth.training.zoo import place_in
 
 MOST = 128  # connections at once; fewer where a process may open few files
@@ -17,6 +18,7 @@ SHARE = 3  # part of the files that a process may open, for connections
 WAIT_SECONDS = 15.0  # for the head of a request, or for the next one
 BODY_SECONDS = 60.0  # for its body
 ANSWER_SECONDS = 180.0  # to render and send the answer
+FULL = errno.ENOSPC, errno.EDQUOT, errno.ENOMEM
 LOG_SECONDS = 60.0  # between two lines of the log
 
 
@@ -177,5 +179,7 @@ def failure(error: BaseException, asked: str) -> str:
         server_log().error("%s failed", asked, exc_info=error)
     if told:
         return str(error)
+    if isinstance(error, MemoryError) or getattr(error, "errno", 0) in FULL:
+        return f"the server has no room left ({reason(error)}); try again when others have ended"
     why = raised(error, 160)
     return f"the code of the run or the synth raised {why}; try another sound or preset"

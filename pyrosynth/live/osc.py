@@ -214,10 +214,10 @@ class OscServer:
             self.counts["malformed"] += 1
             self._complain(host, sender, address, str(part))
             return
-        if host.only_echoes(part, port.arrived):
+        known = MESSAGES.get(address)
+        if host.only_echoes(part, port.arrived, known is not None):
             self.counts["echoed"] += 1
             return
-        known = MESSAGES.get(address)
         if known is None or not known.slow:
             self._finish(host, sender, part, lambda: host.session.answer(address, arguments))
         elif self._slow[lane := known.lane] >= PENDING[lane] or (

@@ -101,6 +101,7 @@ class Host:
         self._complained = -COMPLAINTS_SECONDS
         self._sent: OrderedDict[Hashable, float] = OrderedDict()  # answers, and when
         self._echoes = 0  # one after the other
+        self._strange: float | None = None  # when the last message came that is none of these
 
     def may_hear(self) -> bool:
         """Whether it is time for another complaint."""
@@ -118,13 +119,21 @@ class Host:
         if len(self._sent) > ANSWERS:
             self._sent.popitem(last=False)
 
-    def only_echoes(self, sent: Sent, arrived: float) -> bool:
+    def only_echoes(self, sent: Sent, arrived: float, is_known: bool) -> bool:
         """Whether a message is one of many in turn that come back as they were just sent.
 
         What a program sends on to where it came from would be answered for ever, as some answers
-        are messages too. Who sends the same presets in turn, such as a sequencer, is slower.
+        are messages too. Who sends the same presets in turn, such as a sequencer, is slower. So
+        would programs that answer what they do not know, such as scsynth by ``/fail``.
+
+        Args:
+            sent: The message.
+            arrived: When it arrived.
+            is_known: Whether there is such a message.
         """
         told = self._sent.get(_plain(*sent))
+        if not is_known:
+            told, self._strange = self._strange, arrived
         echo = told is not None and arrived - told < ECHO_SECONDS
         self._echoes = self._echoes + 1 if echo else 0
         return self._echoes > ECHOES

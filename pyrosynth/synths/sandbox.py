@@ -14,6 +14,11 @@ from pathlib import Path
 
 from pyrosynth.errors import SynthError
 
+if not sys.executable:
+    raise SynthError(
+        "Python does not say where it is, as in a program that embeds it; set sys.executable to a "
+        "Python that has pyrosynth, then import it"
+    )
 # This interpreter; paths and texts have the same bytes in a child as here.
 PYTHON = (sys.executable, "-X", f"utf8={sys.flags.utf8_mode}")
 FILE_BYTES = 1 << 28  # largest file that a plugin may write: some print without end

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-from pyrosynth.errors import InputError, PyrosynthError, counted
+from pyrosynth.errors import InputError, PyrosynthError, counted, reason
 from pyrosynth.modeling.whole_batch import split_batch
 
 BACKENDS = "cpu:gloo,cuda:nccl"
@@ -112,7 +112,7 @@ def leads() -> bool:
 def device_of_process(device: str) -> str:
     """Return the device of this process: of those that ``torchrun`` starts each has its GPU."""
     several = device == "cuda" and distributed.is_torchelastic_launched()
-    return f"cuda:{os.environ['LOCAL_RANK']}" if several else device
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if several else device
 
 
 @contextmanager
@@ -127,7 +127,13 @@ def joined(device: str) -> Iterator[Processes]:
             yield ALONE
         return
     with torch.cuda.device(device) if device.startswith("cuda") else nullcontext():
-        distributed.init_process_group(BACKENDS if torch.cuda.is_available() else "gloo")
+        try:
+            distributed.init_process_group(BACKENDS if torch.cuda.is_available() else "gloo")
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"torchrun's other processes cannot be joined ({reason(error)}); start them by "
+                "torchrun, or unset TORCHELASTIC_RUN_ID"
+            ) from error
         processes = Processes(distributed.get_rank(), distributed.get_world_size())
         try:
             yield processes

@@ -56,6 +56,8 @@ def free_memory(device: torch.device) -> int:
     They pass through the memory of the host, so there must be room on both. Processes that
     ``torchrun`` has started on one host share it.
     """
-    host = psutil.virtual_memory().available // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    several = os.environ.get("LOCAL_WORLD_SIZE", "")
+    n_processes = max(1, int(several)) if several.isdecimal() else 1
+    host = psutil.virtual_memory().available // n_processes
     free = min(host, torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else host
     return int(SHARE * free)
