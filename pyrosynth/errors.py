@@ -269,7 +269,12 @@ def numbers(what: str, values: Any, dtype: Any = None, names: Sequence[str] = ()
     """
     import numpy as np
 
-    given = values.detach().cpu() if hasattr(values, "cpu") else values  # files detach, too
+    try:
+        given = values.detach().cpu() if hasattr(values, "cpu") else values  # files detach, too
+    except RuntimeError as error:
+        raise InputError(
+            f"{what}: a tensor without numbers ({reason(error)}); give some"
+        ) from error
     if str(getattr(given, "dtype", "")) == "torch.bfloat16":  # which NumPy does not have
         given = given.float()
     parts = [*_parts(given)]
@@ -298,6 +303,11 @@ def numbers(what: str, values: Any, dtype: Any = None, names: Sequence[str] = ()
     except (TypeError, ValueError, OverflowError) as error:
         odd = next((shown(part) for part in parts if not hasattr(part, "__float__")), error)
         raise InputError(f"{what} that are no numbers ({odd}); give numbers") from error
+    except RuntimeError as error:  # such as of torch.func, whose tensors stand for others
+        raise InputError(
+            f"{what}: a tensor without numbers of its own, as within torch.func; outside of it, "
+            "give tensor.detach()"
+        ) from error
 
 
 def _labels(values: Any) -> list[Any]:

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -51,7 +51,8 @@ def _do(done: "Future[Result]", work: Callable[..., Result], given: tuple[Any, .
 def collected_interrupts(patiently: bool = True) -> Iterator[list[int]]:
     """Collect Ctrl-C, so that what is done meanwhile is never left half done.
 
-    So are SIGTERM and SIGHUP where the program has a handler for them, which is called.
+    So are SIGTERM and SIGHUP where the handler that the program has for them, which is called,
+    raises KeyboardInterrupt.
 
     Args:
         patiently: Whether a second Ctrl-C waits too; else it stops at once.
@@ -66,8 +67,12 @@ def collected_interrupts(patiently: bool = True) -> Iterator[list[int]]:
             if pressed and not patiently:
                 raise KeyboardInterrupt
         else:
-            with suppress(KeyboardInterrupt):  # which is for later
+            try:
                 before[number](number, frame)
+            except KeyboardInterrupt:  # which is for later
+                pass
+            else:  # one that only notes it, and goes on
+                return
         pressed.append(number)
 
     if threading.current_thread() is not threading.main_thread():

@@ -299,3 +299,11 @@ def test_presets_may_be_keys():
 def test_a_name_that_is_known_but_for_blanks_says_so(given):
     with pytest.raises(ps.PyrosynthError, match="unknown model 'mlp' with blanks .*; known: mlp,"):
         ps.load_model(given)
+
+
+def test_tensors_without_numbers_are_refused_in_a_line():
+    inside = torch.func.vmap(lambda row: torch.tensor(numbers("row", row)))
+    with pytest.raises(InputError, match="row: a tensor without numbers of its own, as within"):
+        inside(torch.ones(3, 2))
+    with pytest.raises(InputError, match="row: a tensor without numbers .*; give some"):
+        numbers("row", torch.ones(3, device="meta"))

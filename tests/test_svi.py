@@ -129,6 +129,24 @@ def test_other_signals_that_end_a_command_leave_a_checkpoint_too(tmp_path, monke
     assert (tmp_path / CHECKPOINT).is_file()
 
 
+def test_a_handler_that_only_notes_a_signal_ends_no_fit(tmp_path, monkeypatch):
+    heard, score = [], svi._Validation.__call__
+
+    def noted(validation, *arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return score(validation, *arguments)
+
+    data = toy_data(n=64)
+    monkeypatch.setattr(svi._Validation, "__call__", noted)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        history = fit(small(data), data, steps=3, out=tmp_path, **QUICK)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM]
+    assert history.rows[-1]["step"] == 3
+
+
 def test_interrupt_without_a_folder_says_so(interrupt):
     data = toy_data(n=64)
     interrupt(3)
