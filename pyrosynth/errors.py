@@ -254,6 +254,13 @@ def require_shapes(what: str, arrays: Mapping[str, tuple[Any, Sequence[str | int
             )
 
 
+def _unreadable(what: str, error: RuntimeError) -> str:
+    return (
+        f"{what}: a tensor whose numbers cannot be read ({one_line(reason(error), 120)}); give a "
+        "plain one, outside of torch.func"
+    )
+
+
 def numbers(what: str, values: Any, dtype: Any = None, names: Sequence[str] = ()) -> Any:
     """Return what a caller gives as numbers as an array of NumPy.
 
@@ -272,9 +279,7 @@ def numbers(what: str, values: Any, dtype: Any = None, names: Sequence[str] = ()
     try:
         given = values.detach().cpu() if hasattr(values, "cpu") else values  # files detach, too
     except RuntimeError as error:
-        raise InputError(
-            f"{what}: a tensor without numbers ({reason(error)}); give some"
-        ) from error
+        raise InputError(_unreadable(what, error)) from error
     if str(getattr(given, "dtype", "")) == "torch.bfloat16":  # which NumPy does not have
         given = given.float()
     parts = [*_parts(given)]
@@ -304,10 +309,7 @@ def numbers(what: str, values: Any, dtype: Any = None, names: Sequence[str] = ()
         odd = next((shown(part) for part in parts if not hasattr(part, "__float__")), error)
         raise InputError(f"{what} that are no numbers ({odd}); give numbers") from error
     except RuntimeError as error:  # such as of torch.func, whose tensors stand for others
-        raise InputError(
-            f"{what}: a tensor without numbers of its own, as within torch.func; outside of it, "
-            "give tensor.detach()"
-        ) from error
+        raise InputError(_unreadable(what, error)) from error
 
 
 def _labels(values: Any) -> list[Any]:

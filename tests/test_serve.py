@@ -1064,6 +1064,18 @@ def test_if_all_connections_are_at_work_one_is_closed_of_who_has_the_most(opens)
     assert closed(many, last, *others) == [1, 0, 0, 0, 0]
 
 
+def test_bodies_of_many_machines_that_never_come_keep_nobody_out(opens):
+    bodies = [opens(machine, "body") for machine in "abcde"]
+    assert closed(opens("f"), *bodies) == [0, 1, 0, 0, 0, 0]
+
+
+def test_of_ones_own_connections_a_body_on_its_way_goes_last(opens):
+    body, idle, *busy = (
+        opens("a", state) for state in ("body", "idle", "answered", "answered", "idle")
+    )
+    assert closed(opens("a"), body, idle, *busy) == [0, 0, 1, 0, 0, 0]
+
+
 def test_machines_that_have_many_connections_keep_nobody_else_out(opens):
     busy = [opens("busy", "answered") for _ in range(3)]
     page, upload = opens("page"), opens("upload", "body")

@@ -30,11 +30,11 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 from pyrosynth.errors import integer
 from pyrosynth.synths.rendering import MOST_WORKERS, n_cores
 from pyrosynth.synths.sandbox import (
-    PYTHON,
     THREAD_LIMITS,
     Scratch,
     die_with_parent,
     keep_freed_memory,
+    python,
 )
 
 Item = TypeVar("Item")
@@ -186,7 +186,7 @@ class _ForkServer:
         paths = [path or os.getcwd() for path in sys.path]
         with theirs:
             self._process = subprocess.Popen(
-                [*PYTHON, "-P", "-c", COMMAND, *map(str, numbers), *self._modules],
+                [*python(), "-P", "-c", COMMAND, *map(str, numbers), *self._modules],
                 env={
                     **os.environ,
                     **dict.fromkeys(THREAD_LIMITS, "1"),

@@ -45,7 +45,7 @@ class Connections:
 
         Whoever has more than a few, and the most, can only take the place of its own. Else it is
         one between two requests that goes. If there is none, it is one of whoever has the most:
-        the body that has come for longest, the answer that was asked for last, or the new one.
+        the body that has come for longest, the connection that was opened last, or the new one.
         """
         if len(self._open) >= self.most:
             count = Counter(map(_machine, [*self._open, transport]))
@@ -55,11 +55,12 @@ class Connections:
             if idle and not FEW < count[own] == most:
                 self._close(min(idle, key=lambda t: (-count[_machine(t)], since[t])))
             else:
-                machine = own if count[own] == most else max(count, key=count.__getitem__)
+                machine = own if count[own] == most > 1 else max(count, key=count.__getitem__)
                 theirs = [t for t in self._open if _machine(t) == machine]
                 slow = [t for t in theirs if t in since]
                 last = transport if machine == own else theirs[-1]
-                self._close(min(slow, key=since.__getitem__) if slow else last)
+                first = min(slow, key=lambda t: (t not in idle, since[t]), default=last)
+                self._close(first)
         if not transport.is_closing():
             self.waits(transport, WAIT_SECONDS)
 

@@ -45,7 +45,10 @@ def machine_of(name: str) -> str:
 @lru_cache(1)
 def _own_addresses(_: int) -> frozenset[ipaddress.IPv4Address | ipaddress.IPv6Address]:
     """Return those of this machine, which may change: they are looked up again and again."""
-    found = chain.from_iterable(psutil.net_if_addrs().values())
+    try:
+        found = [*chain.from_iterable(psutil.net_if_addrs().values())]
+    except OSError:  # the system does not tell
+        return frozenset()
     numbers = (one.address.partition("%")[0] for one in found if one.family in FAMILIES)
     return frozenset(map(ipaddress.ip_address, numbers))
 
@@ -101,7 +104,8 @@ class Host:
         self._complained = -COMPLAINTS_SECONDS
         self._sent: OrderedDict[Hashable, float] = OrderedDict()  # answers, and when
         self._echoes = 0  # one after the other
-        self._strange: float | None = None  # when the last message came that is none of these
+        self._strange: float | None = None  # when the last message came that there is none of
+        self._strangers = 0  # of these, one after the other
 
     def may_hear(self) -> bool:
         """Whether it is time for another complaint."""
@@ -131,12 +135,13 @@ class Host:
             arrived: When it arrived.
             is_known: Whether there is such a message.
         """
-        told = self._sent.get(_plain(*sent))
-        if not is_known:
-            told, self._strange = self._strange, arrived
-        echo = told is not None and arrived - told < ECHO_SECONDS
-        self._echoes = self._echoes + 1 if echo else 0
-        return self._echoes > ECHOES
+        before = self._sent.get(_plain(*sent)) if is_known else self._strange
+        echo = before is not None and arrived - before < ECHO_SECONDS
+        if is_known:
+            self._echoes = self._echoes + 1 if echo else 0
+            return self._echoes > ECHOES
+        self._strange, self._strangers = arrived, self._strangers + 1 if echo else 0
+        return self._strangers > ECHOES
 
 
 @np.errstate(over="ignore")

@@ -68,9 +68,10 @@ class Amsynth(DssiSynth):
         try:
             super().__init__(plugin, isolation)
         except SynthError as error:
-            if not Path(plugin).is_relative_to(data_folder()):
+            why, _, advice = str(error).rpartition("; ")
+            is_damaged = advice.endswith(("get another one", "install it again"))
+            if not (is_damaged and Path(plugin).is_relative_to(data_folder())):
                 raise
-            why = str(error).rpartition("; ")[0] or error
             raise SynthError(f"{why}; run 'pyrosynth install amsynth --force'") from error
         ports = self.param_space
         plain = ~np.isin(SPACE.names, THREE_SETTINGS)

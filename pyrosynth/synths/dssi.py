@@ -29,11 +29,11 @@ from pyrosynth.synths.isolation import IsolatedSynth, require_isolation
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.sandbox import (
-    PYTHON,
     Scratch,
     has_ended,
     kill_all,
     private_home,
+    python,
 )
 
 PROBE_SECONDS = 20.0  # to load a library
@@ -63,7 +63,7 @@ def probe(path: str | os.PathLike[str], seconds: float) -> list[dict[str, Any]]:
         home.mkdir()
         answer = home / "answer.json"
         child = subprocess.Popen(
-            [*PYTHON, "-I", ladspa.__file__, str(file), str(answer), str(os.getpid())],
+            [*python(), "-I", ladspa.__file__, str(file), str(answer), str(os.getpid())],
             env={**os.environ, **private_home(home)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -14,13 +14,6 @@ from pathlib import Path
 
 from pyrosynth.errors import SynthError
 
-if not sys.executable:
-    raise SynthError(
-        "Python does not say where it is, as in a program that embeds it; set sys.executable to a "
-        "Python that has pyrosynth, then import it"
-    )
-# This interpreter; paths and texts have the same bytes in a child as here.
-PYTHON = (sys.executable, "-X", f"utf8={sys.flags.utf8_mode}")
 FILE_BYTES = 1 << 28  # largest file that a plugin may write: some print without end
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_PERTURB = -1, -3, -6  # options of mallopt
@@ -48,6 +41,20 @@ for i in 1 2 3 4 5; do
 done
 rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }
 """
+
+
+def python() -> tuple[str, ...]:
+    """Return the start of a command of this interpreter, with texts and paths of the same bytes.
+
+    Raises:
+        SynthError: It does not say where it is.
+    """
+    if not sys.executable:
+        raise SynthError(
+            "Python does not say where it is, as in a program that embeds it; set sys.executable "
+            "to a Python that has pyrosynth"
+        )
+    return sys.executable, "-X", f"utf8={sys.flags.utf8_mode}"
 
 
 def private_home(folder: str | os.PathLike[str]) -> dict[str, str]:

@@ -42,7 +42,7 @@ from pyrosynth.synths.isolation import IsolatedSynth
 from pyrosynth.synths.packages import version_of
 from pyrosynth.synths.params import Param, ParamSpace
 from pyrosynth.synths.presets import Preset, all_good, checked_presets
-from pyrosynth.synths.sandbox import PYTHON
+from pyrosynth.synths.sandbox import python
 from pyrosynth.synths.vital_presets import (
     SUFFIX,
     SUFFIXES,
@@ -351,7 +351,7 @@ def _told(version: str) -> tuple[ParamSpace, dict[str, str], VitalPreset]:
     paths = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     try:
         answer = subprocess.run(
-            [*PYTHON, "-P", "-c", COMMAND], env={**os.environ, "PYTHONPATH": paths},
+            [*python(), "-P", "-c", COMMAND], env={**os.environ, "PYTHONPATH": paths},
             stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=True,
         ).stdout  # fmt: skip
         told = json.loads(answer)

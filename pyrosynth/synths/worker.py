@@ -32,12 +32,12 @@ from numpy.typing import NDArray
 from pyrosynth.audio.note import Note
 from pyrosynth.errors import LONGEST, SynthError
 from pyrosynth.synths.sandbox import (
-    PYTHON,
     THREAD_LIMITS,
     Scratch,
     has_ended,
     kill_all,
     private_home,
+    python,
     seconds_of_work,
     size_below,
     starves,
@@ -229,7 +229,7 @@ class Worker:
         in_main = threading.current_thread() is threading.main_thread()
         numbers = [end, self._shared.fileno(), os.getpid() if in_main else 0]
         self._process = subprocess.Popen(
-            [*PYTHON, "-P", "-c", COMMAND, *map(str, numbers)],
+            [*python(), "-P", "-c", COMMAND, *map(str, numbers)],
             env={
                 **os.environ,
                 **private_home(self._home),

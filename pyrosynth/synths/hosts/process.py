@@ -22,7 +22,6 @@ from pyrosynth.errors import InputError, SynthError, not_opened
 from pyrosynth.synths.hosts.formats import OWN, another_host, choose, host_of, open_plugin
 from pyrosynth.synths.hosts.plugin import PluginClass, PluginFile
 from pyrosynth.synths.sandbox import (
-    PYTHON,
     THREAD_LIMITS,
     Scratch,
     die_with_parent,
@@ -30,6 +29,7 @@ from pyrosynth.synths.sandbox import (
     kill_all,
     limit_resources,
     private_home,
+    python,
 )
 
 SECONDS = 60.0  # for one question, on a busy machine
@@ -76,7 +76,7 @@ def ask(
         with complaints.open("wb") as errors:
             child = subprocess.Popen(
                 [
-                    *PYTHON, "-P", "-c", COMMAND,
+                    *python(), "-P", "-c", COMMAND,
                     str(os.getpid()), operation, host, os.path.abspath(path), question, answer,
                 ],
                 env={
