@@ -150,7 +150,7 @@ def test_buffers_are_as_large_as_memory_allows_and_a_stopped_fit_keeps_them(
         fit("mlp", dataset, tmp_path / "run", memory=memory_for(dataset, None, 9), **settings)
     interrupt(0)
     assert "read during the fit:" in capfd.readouterr().err
-    with pytest.raises(RunError, match="fitted with buffer_chunks=9, not 8"):
+    with pytest.raises(RunError, match="fitted with buffer_chunks 9, not 8"):
         fit("mlp", dataset, tmp_path / "run", memory=memory_for(dataset, None, 8), **settings)
     fit("mlp", dataset, tmp_path / "run", memory=memory_for(dataset, None, 9), **settings)
     fit("mlp", dataset, tmp_path / "other", **settings)
