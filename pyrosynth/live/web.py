@@ -23,12 +23,19 @@ from pyrosynth.live.files import LARGEST_FILE
 from pyrosynth.live.kept import kept_bank
 from pyrosynth.live.midi import MidiPorts
 from pyrosynth.live.page_state import POINT, PageState
-from pyrosynth.live.questions import locked, name_of, one_of, presets_of, question, question_of
+from pyrosynth.live.questions import (
+    is_loopback,
+    locked,
+    name_of,
+    one_of,
+    place_of,
+    presets_of,
+    question,
+    question_of,
+)
 from pyrosynth.live.relatives import children, similar
 from pyrosynth.live.searching import GrowingSearch
 from pyrosynth.live.sounds import BusyError, Sound
-
-from pyrosynth.live.questions import is_loopback, place_of  # isort: skip
 
 PAGES = Path(__file__).parent / "page"
 FILES = {f"/{file.name}": file for file in sorted(PAGES.glob("*.*"))} | {"/": PAGES / "index.html"}

@@ -313,7 +313,7 @@ class DescribedSynth(Synth):
                     f"the synth {of_synth!r}; a description lists all, in the synth's order"
                 )
         self.synth, self.description = synth, description
-        self._moved = 0  # presets that were said to lie beyond the described ranges
+        self._moved = 0  # presets of which it was said that they are moved
         self.name, self.param_space = synth.name, description.space()
         self.isolation, self.isolations = synth.isolation, synth.isolations
         self.batched, self.memory_limit = synth.batched, synth.memory_limit
