@@ -174,6 +174,19 @@ def test_a_slow_attack_is_no_background(seconds, steep):
     assert (found.level, found.offset) == (0, 0)
 
 
+@pytest.mark.parametrize("hiss_db", [-30, -40, -50])
+@pytest.mark.parametrize("steep", [1, 2])
+def test_a_swell_behind_hiss_begins_where_it_leaves_it(hiss_db, steep):
+    """It rises by less than 15 dB at once, and yet the hiss before it is none of it."""
+    time = np.arange(3 * RATE) / RATE
+    rise = np.minimum(1, np.maximum(0, time - 0.7) / 2) ** steep
+    hiss = 10 ** (hiss_db / 20) * np.random.default_rng(0).standard_normal(len(time))
+    sound = 0.3 * (rise * np.sin(2 * np.pi * 262 * time) + 0.7 * hiss)
+    found = measure_background(sound.astype(np.float32), RATE)
+    assert 0.7 <= found.onset / RATE < 0.7 + 2 * (2 * 10 ** (hiss_db / 20)) ** (1 / steep)
+    assert found.level == pytest.approx(0.21 * 10 ** (hiss_db / 20), rel=0.05)
+
+
 def test_short_sounds_have_an_onset_too():
     for n in (1, 2, 100, 1102, 3000):
         assert measure_background(tone()[1 : n + 1], RATE).onset < 10
