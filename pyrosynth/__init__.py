@@ -10,7 +10,8 @@ Names are imported when they are first used, so that the import itself takes no 
 file is written with comes from `pyrosynth.modeling`.
 """
 
-from typing import TYPE_CHECKING
+from threading import RLock
+from typing import TYPE_CHECKING, Any
 
 import lazy_loader
 
@@ -46,7 +47,7 @@ __all__ = [
     "open_dataset", "plots", "render_dataset", "save_audio", "statistics",
 ]  # fmt: skip
 
-__getattr__, __dir__, _ = lazy_loader.attach(
+_imported, __dir__, _ = lazy_loader.attach(
     __name__,
     submodules=(
         "audio",
@@ -80,3 +81,13 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "training.zoo": ["list_models", "load_model"],
     },
 )
+_importing = RLock()
+
+
+def __getattr__(name: str) -> Any:
+    """Import what a name stands for, for one thread at a time.
+
+    Of modules that import each other, a second thread would see some that are not whole yet.
+    """
+    with _importing:
+        return _imported(name)

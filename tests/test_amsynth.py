@@ -352,6 +352,15 @@ def test_installation_is_whole_or_not_at_all(monkeypatch, tmp_path, faulty_plugi
         assert names == [MARK, "amsynth_dssi.so", "banks", "copyright", "install.json"]
     assert [len(read_bank(file)) for file in bank_files(plugin)] == [2]
 
+    plugin.write_bytes(b"damaged")
+    assert install() == plugin
+    assert plugin.read_bytes() == faulty_plugin.read_bytes()
+    with plugin.open("ab") as file:
+        file.write(b"changed by somebody, and still a plugin")
+    with pytest.raises(InputError, match="holds 'amsynth_dssi.so', which pyrosynth did not write"):
+        install()
+    plugin.write_bytes(faulty_plugin.read_bytes())
+
     archive(tmp_path, {"./usr/bin/amsynth": b"no plugin"})
     with pytest.raises(SynthError, match="holds no DSSI plugin"):
         install()

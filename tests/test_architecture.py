@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,28 @@ def test_progress_bars_are_hidden_where_nobody_sees_them():
                 told = {word.arg: ast.unparse(word.value) for word in node.keywords}
                 where = f"{file.name}:{node.lineno}"
                 assert "unseen" in told["disable"] or file.parent.name == "cli", where
+
+
+def test_threads_may_use_the_package_for_the_first_time_at_once():
+    script = """
+        import threading
+        import pyrosynth as ps
+        names = "Preset", "Param", "load_synth", "open_dataset"
+        start, failed = threading.Barrier(len(names)), []
+        def use(name):
+            start.wait()
+            try:
+                getattr(ps, name)
+            except Exception as error:
+                failed.append(error)
+        threads = [threading.Thread(target=use, args=(name,)) for name in names]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        print(failed)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 @pytest.mark.parametrize("command", ["import pyrosynth", "from pyrosynth import cli"])

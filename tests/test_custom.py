@@ -1,5 +1,7 @@
 """Synths of one's own: a class in a module, and what is wrong with one."""
 
+import subprocess
+import sys
 import textwrap
 
 import numpy as np
@@ -236,6 +238,23 @@ def test_a_class_in_the_working_folder_is_rendered_by_workers(here):
     with Renderer(click, Note(), 22050, workers=1) as renderer:
         rendered = renderer.render([[0.25], [0.5]])
     assert rendered.audio[:, 7].tolist() == [0.25, 0.5]
+
+
+def test_a_file_that_plays_its_synth_whenever_it_is_imported_is_refused(tmp_path, monkeypatch):
+    """Its worker processes would import it, and so start worker processes, without end."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plays.py").write_text(
+        textwrap.dedent(MODULE) + "import pyrosynth as ps\nclick = Click()\n"
+        "with ps.Renderer(click, ps.Note(), 22050, workers=1) as renderer:\n"
+        "    print(renderer.render([[0.25]]).failed)\n"
+    )
+    line = (tmp_path / "plays.py").read_text().count("\n") - 1
+    said = f"cannot import 'plays': line {line} of 'plays.py' plays the synth, and would"
+    with pytest.raises(SynthError, match=said):
+        synths.load_synth("plays:Click")
+    by_hand = "import plays"
+    done = subprocess.run([sys.executable, "-c", by_hand], capture_output=True, text=True)
+    assert said in done.stderr
 
 
 @pytest.mark.parametrize(("name", "said"), [("Hums", False), ("Hisses", True)])

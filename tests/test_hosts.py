@@ -374,6 +374,12 @@ def test_numbers_that_are_not_finite_cost_only_their_control(tmp_path, numbers, 
         assert (param.minimum, param.maximum, param.default) == (1, 8, 1)
 
 
+def test_two_ports_of_one_symbol_are_named(tmp_path):
+    port = ', [ a lv2:ControlPort, lv2:InputPort ; lv2:index {} ; lv2:symbol "a" ]'
+    with pytest.raises(SynthError, match=r"ports 1 and 2 of urn:x:one have one lv2:symbol, 'a'"):
+        bundle(tmp_path / "a.lv2", ports=port.format(1) + port.format(2)).ports("urn:x:one")
+
+
 def test_settings_that_are_not_evenly_spaced_are_numbered(tmp_path):
     (_, port) = bundle(tmp_path / "a.lv2", ports=CHOICE).ports("urn:x:one")
     param = port.control.param()

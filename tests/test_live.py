@@ -295,6 +295,15 @@ def test_only_sounds_in_the_folders_are_read(live, folder, tmp_path, caplog):
         Live(live.posterior, [live.files.folders[0] / "text.wav"])
 
 
+def test_a_file_that_somebody_has_made_long_is_not_read_to_find_that_out(live, tmp_path):
+    files = SessionFiles(live.posterior)
+    (tmp_path / "take.wav").write_bytes(b"rendered")
+    files.wrote(tmp_path / "take.wav")
+    assert files.may_write(tmp_path / "take.wav")
+    os.truncate(tmp_path / "take.wav", 2**43)
+    assert not files.may_write(tmp_path / "take.wav")
+
+
 def test_a_note_is_rendered_at_its_pitch_and_length(live):
     values, own = live.known(0), live.posterior.run.note
     synth, rate = live.posterior.synth, live.posterior.run.features.sample_rate

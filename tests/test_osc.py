@@ -1012,10 +1012,25 @@ def test_a_program_that_answers_what_it_does_not_know_is_not_answered_for_ever(c
     client.socket.settimeout(WAIT)
     assert heard < 100
     assert "/pong" in client.ask("/ping")
+    for _ in range(10):
+        client.raw(write("/clock", [1]))
+    client.raw(write("/fail", ["x"]))  # which nobody sends again and again
+    assert "unknown message '/fail'" in str([client.hear() for _ in range(9)])
+    time.sleep(2 * osc_hosts.ECHO_SECONDS)
     for _ in range(2):  # who asks for what there is not, now and then, is told so
         client.raw(write("/fail", ["x"]))
         assert "unknown message '/fail'" in str(client.hear())
         client.ask("/ping")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"ERR unknown", b"{}", write("/fail", []) + b"x", b"x" * (osc.LARGEST + 1)]
+)
+def test_answers_that_are_no_osc_are_complained_of_a_few_times(quiet, answer):
+    for _ in range(3 * osc_hosts.ECHOES):
+        quiet.receive(answer, ("127.0.0.1", 1024))
+        quiet.step()
+    assert quiet.counts["errors"] == osc_hosts.ECHOES
 
 
 def test_unknown_messages_make_no_echoes_of_others(quiet):

@@ -93,7 +93,7 @@ def test_json_round_trip():
         (lambda: SPACE.select(""), "a name is empty in ''"),
         (lambda: SPACE.to_unit([0, 0, 0]), "last axis must hold 4"),
         (lambda: SPACE.to_unit([0, np.nan, 0, 0]), "'octave' is not a finite number"),
-        (lambda: ParamSpace((SPACE.params[0],) * 2), "share a name"),
+        (lambda: ParamSpace((SPACE.params[0],) * 2), "are called '"),
         (lambda: Param("x", "knob"), "known: continuous"),
         (lambda: Param("x", minimum=1, maximum=1, default=1), "empty"),
         (lambda: Param("x", default=2.0), "lies outside"),

@@ -20,6 +20,7 @@ import weakref
 import zipfile
 import zlib
 from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace
 from unittest.mock import create_autospec
 from urllib.parse import quote, unquote, urlencode
@@ -28,7 +29,7 @@ import numpy as np
 import pytest
 import soundfile
 from aiohttp import ClientError, ClientSession
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from lively import fine_axis, other_run, small_posterior
 
 from pyrosynth.audio.closeness import closeness
@@ -1025,8 +1026,8 @@ def opens(monkeypatch):
     watched = connections.Connections()
     watched.most = 5
 
-    def opened(machine, state="idle"):
-        clock.now += 1
+    def opened(machine, state="idle", *, hurry=False):
+        clock.now += 0.1 if hurry else 1
         one = create_autospec(asyncio.Transport, instance=True)
         one.get_extra_info.return_value = (machine, 50_000)
         one.is_closing.side_effect = lambda: one.abort.called
@@ -1067,6 +1068,26 @@ def test_if_all_connections_are_at_work_one_is_closed_of_who_has_the_most(opens)
 def test_bodies_of_many_machines_that_never_come_keep_nobody_out(opens):
     bodies = [opens(machine, "body") for machine in "abcde"]
     assert closed(opens("f"), *bodies) == [0, 1, 0, 0, 0, 0]
+
+
+def test_bodies_of_one_machine_that_never_come_keep_nobody_out(opens):
+    slow = [opens("slow", "body") for _ in range(4)]
+    page = opens("page")
+    news = [opens(machine) for machine in "abc"]
+    assert closed(*slow, page, *news) == [1, 1, 0, 0, 1, 0, 0, 0]  # then only a few are left
+    assert closed(opens("slow", "body"), *slow[2:], *news) == [0, 1, 0, 0, 0, 0]
+
+
+def test_a_request_whose_head_is_on_its_way_is_not_cut_off_for_another(opens):
+    busy = [opens("busy", "answered") for _ in range(3)]
+    page, first = opens("page", "answered"), opens("first", hurry=True)
+    second = opens("second", hurry=True)
+    assert closed(page, first, second, *busy) == [0, 0, 0, 0, 0, 1]
+
+
+def test_if_nobody_has_many_an_answer_at_work_is_not_cut_off_for_another(opens):
+    busy = [opens(machine, "answered") for machine in "aabbc"]
+    assert closed(opens("d"), *busy) == [1] + [0] * 5
 
 
 def test_of_ones_own_connections_a_body_on_its_way_goes_last(opens):
@@ -1211,6 +1232,25 @@ def test_a_client_on_a_slow_line_gets_the_whole_answer(monkeypatch):
         watched.close_late()
         assert slow.closed == closed
     assert not len(watched)
+
+
+def test_a_long_path_is_not_looked_up_part_by_part(live):
+    """As many parts as fit into a line would stop everything for seconds."""
+
+    async def run(path):
+        asked = []
+        app = web.Site(live, "small").app()
+        for resource in app.router.resources():
+            resource.resolve = partial(match, asked)
+        found = await app.router.resolve(make_mocked_request("GET", path))
+        return found.http_exception.status, asked
+
+    async def match(asked, request):
+        asked.append(request.path)
+        return None, set()
+
+    assert asyncio.run(run("/api/ping/a")) == (404, ["/api/ping/a"] * 2)
+    assert asyncio.run(run("/api/ping" + "/a" * 2**15)) == (404, ["/no such path"])
 
 
 POINT = b"POST /api/point HTTP/1.1\r\nHost: localhost\r\n"

@@ -89,8 +89,8 @@ def checked_audio(
     with np.errstate(over="ignore"):
         sound = samples.astype(np.float32, copy=False)
     if not np.isfinite(sound).all():
-        bad = np.argwhere(~np.isfinite(sound))
-        where = f" at {tuple(bad[0].tolist())}" if sound.ndim > 1 else ""
+        bad = np.unravel_index(np.isfinite(sound).argmin(), sound.shape)
+        where = f" at {tuple(map(int, bad))}" if sound.ndim > 1 else ""
         raise InputError(f"{what} contains NaN or infinite samples{where}; give finite ones")
     if sound.size and max(sound.max(), -sound.min()) > LOUDEST:
         raise InputError(

@@ -261,7 +261,7 @@ def difference(held: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
         if old != new or type(old) is not type(new) and bool in (type(old), type(new)):
             if any(isinstance(v, str) and re.fullmatch("[0-9a-f]{40,}", v) for v in (old, new)):
                 what = f"another content of {key}" if key[-1].isdigit() else f"another {key}"
-                return f"other {key}" if key.endswith("s") else what
+                return f"other {key}" if key.endswith(("s", "data")) else what
             return f"{key} {one_line(json.dumps(old), 40)}, not {one_line(json.dumps(new), 40)}"
     return None
 

@@ -15,6 +15,7 @@ from pyrosynth.training.zoo import place_in
 MOST = 128  # connections at once; fewer where a process may open few files
 FEW = 8  # connections of a machine, such as of one browser, that nobody minds
 SHARE = 3  # part of the files that a process may open, for connections
+HEAD_SECONDS = 1.0  # within which that of a new one arrives, on a slow line too
 WAIT_SECONDS = 15.0  # for the head of a request, or for the next one
 BODY_SECONDS = 60.0  # for its body
 ANSWER_SECONDS = 180.0  # to render and send the answer
@@ -43,26 +44,36 @@ class Connections:
     def opened(self, transport: asyncio.Transport) -> None:
         """Count a new connection; if it is one too many, close another, or the new one.
 
-        Whoever has more than a few, and the most, can only take the place of its own. Else it is
-        one between two requests that goes. If there is none, it is one of whoever has the most:
-        the body that has come for longest, the connection that was opened last, or the new one.
+        Whoever has more than a few, and the most, loses one that waits for a request or for its
+        body, or cannot open another. Else one goes that has been between two requests for a
+        while, then the one that was opened last by whoever has so many. Where nobody has, the
+        body goes that has come for longest, of a machine that has as many as this one at least.
         """
         if len(self._open) >= self.most:
-            count = Counter(map(_machine, [*self._open, transport]))
-            own, most = _machine(transport), max(count.values())
-            since = {t: began for t, (_, began, _) in self._open.items() if began is not None}
-            idle = [t for t in since if not self._open[t][2]]
-            if idle and not FEW < count[own] == most:
-                self._close(min(idle, key=lambda t: (-count[_machine(t)], since[t])))
-            else:
-                machine = own if count[own] == most > 1 else max(count, key=count.__getitem__)
-                theirs = [t for t in self._open if _machine(t) == machine]
-                slow = [t for t in theirs if t in since]
-                last = transport if machine == own else theirs[-1]
-                first = min(slow, key=lambda t: (t not in idle, since[t]), default=last)
-                self._close(first)
+            self._close(self._least_needed(transport))
         if not transport.is_closing():
             self.waits(transport, WAIT_SECONDS)
+
+    def _least_needed(self, new: asyncio.Transport) -> asyncio.Transport:
+        count, own = Counter(map(_machine, [*self._open, new])), _machine(new)
+        most = max(count.values())
+        many = {m for m, n in count.items() if n == most > min(FEW, self.most // 2)}
+        now, theirs = time.monotonic(), [t for t in self._open if _machine(t) in many]
+        asked = [own] if own in many else many
+        since = {
+            t: (body, began) for t, (_, began, body) in self._open.items() if began is not None
+        }
+        waits = sorted((t for t in since if _machine(t) in asked), key=since.__getitem__)
+        idle = [
+            t for t, (body, began) in since.items() if not body and now - began >= HEAD_SECONDS
+        ]
+        idle.sort(key=lambda t: (-count[_machine(t)], since[t]))
+        if waits or own in many:
+            return waits[0] if waits else new
+        if idle or theirs:
+            return idle[0] if idle else theirs[-1]
+        bodies = [t for t, (body, _) in since.items() if body and count[_machine(t)] >= count[own]]
+        return min(bodies, key=lambda t: (-count[_machine(t)], since[t]), default=new)
 
     def waits(self, transport: asyncio.Transport | None, seconds: float) -> None:
         """Give a connection time to send something."""

@@ -49,7 +49,7 @@ class SessionFiles:
 
     def __init__(self, posterior: Posterior, folders: Sequence[str | Path] = ()) -> None:
         self._posterior = posterior
-        self.written: dict[Path, str] = {}
+        self.written: dict[Path, tuple[int, str]] = {}  # bytes and digest
         # By folder, those of earlier servers too; the one played last at the end.
         self._notes: dict[Path, OrderedDict[Path, None]] = {}
         self._hidden: set[Path] = set()  # sounds that another one of their name hides
@@ -181,12 +181,15 @@ class SessionFiles:
         """Tell whether a file is not there, or is as this server has written it."""
         if not os.path.lexists(file):
             return True
-        known = self.written.get(file)
-        return known is not None and file.is_file() and known == _digest(file.read_bytes())
+        n_bytes, digest = self.written.get(file, (-1, ""))
+        if not file.is_file() or file.stat().st_size != n_bytes:  # a long take, and not to be read
+            return False
+        return digest == _digest(file.read_bytes())
 
     def wrote(self, file: Path) -> None:
         """Remember a file that this server has written."""
-        self.written[file] = _digest(file.read_bytes())
+        content = file.read_bytes()
+        self.written[file] = len(content), _digest(content)
 
     def text(self, values: Values, name: str) -> str:
         """Describe a preset as JSON that any host can play, see `pyrosynth.synths.presets`."""

@@ -140,7 +140,8 @@ class OscServer:
         if len(data) > LARGEST:
             self.counts["oversized"] += 1
             said = f"{counted(len(data), 'byte')}; send at most {LARGEST}"
-            self._complain(host, address, "", said)
+            if not host.only_echoes(Malformed(said), host.heard, False):
+                self._complain(host, address, "", said)
             return
         if port is None or len(port.datagrams) >= room:
             self.counts["flooding"] += 1
@@ -210,13 +211,13 @@ class OscServer:
         address, arguments = (part.address, []) if isinstance(part, Malformed) else part
         if address == "/error":  # or two servers would go on telling each other for ever
             return
-        if isinstance(part, Malformed):
-            self.counts["malformed"] += 1
-            self._complain(host, sender, address, str(part))
-            return
         known = MESSAGES.get(address)
+        self.counts["malformed"] += isinstance(part, Malformed)
         if host.only_echoes(part, port.arrived, known is not None):
             self.counts["echoed"] += 1
+            return
+        if isinstance(part, Malformed):
+            self._complain(host, sender, address, str(part))
             return
         if known is None or not known.slow:
             self._finish(host, sender, part, lambda: host.session.answer(address, arguments))

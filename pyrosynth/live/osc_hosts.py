@@ -2,6 +2,7 @@
 
 import hashlib
 import ipaddress
+import math
 import socket
 import time
 from collections import Counter, OrderedDict, deque
@@ -12,7 +13,7 @@ from itertools import chain
 import numpy as np
 import psutil
 
-from pyrosynth.live.osc_packets import Part, Sent
+from pyrosynth.live.osc_packets import Malformed, Part
 from pyrosynth.live.protocol import Arguments, Session
 
 HOST_SHARE = 0.5  # of the server's time
@@ -104,8 +105,8 @@ class Host:
         self._complained = -COMPLAINTS_SECONDS
         self._sent: OrderedDict[Hashable, float] = OrderedDict()  # answers, and when
         self._echoes = 0  # one after the other
-        self._strange: float | None = None  # when the last message came that there is none of
-        self._strangers = 0  # of these, one after the other
+        # By name, messages that there are none of: when the last came, and how many in turn.
+        self._strange: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def may_hear(self) -> bool:
         """Whether it is time for another complaint."""
@@ -123,25 +124,30 @@ class Host:
         if len(self._sent) > ANSWERS:
             self._sent.popitem(last=False)
 
-    def only_echoes(self, sent: Sent, arrived: float, is_known: bool) -> bool:
+    def only_echoes(self, sent: Part, arrived: float, is_known: bool) -> bool:
         """Whether a message is one of many in turn that come back as they were just sent.
 
         What a program sends on to where it came from would be answered for ever, as some answers
         are messages too. Who sends the same presets in turn, such as a sequencer, is slower. So
-        would programs that answer what they do not know, such as scsynth by ``/fail``.
+        would programs that answer what they do not know, such as scsynth by ``/fail``, or by what
+        is no OSC.
 
         Args:
-            sent: The message.
+            sent: The message, or what is malformed.
             arrived: When it arrived.
             is_known: Whether there is such a message.
         """
-        before = self._sent.get(_plain(*sent)) if is_known else self._strange
-        echo = before is not None and arrived - before < ECHO_SECONDS
-        if is_known:
-            self._echoes = self._echoes + 1 if echo else 0
+        if is_known and not isinstance(sent, Malformed):
+            before = self._sent.get(_plain(*sent), -math.inf)
+            self._echoes = self._echoes + 1 if arrived - before < ECHO_SECONDS else 0
             return self._echoes > ECHOES
-        self._strange, self._strangers = arrived, self._strangers + 1 if echo else 0
-        return self._strangers > ECHOES
+        name = sent.address if isinstance(sent, Malformed) else sent[0]
+        before, in_turn = self._strange.pop(name, (-math.inf, 0))
+        in_turn = in_turn + 1 if arrived - before < ECHO_SECONDS else 1
+        self._strange[name] = arrived, in_turn
+        if len(self._strange) > ANSWERS:
+            self._strange.popitem(last=False)
+        return in_turn > ECHOES
 
 
 @np.errstate(over="ignore")

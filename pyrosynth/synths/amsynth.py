@@ -166,7 +166,8 @@ def install(dest: str | os.PathLike[str] | None = None) -> Path:
 
     Args:
         dest: Folder to install into; pyrosynth's data folder if None. What was installed there
-            before is replaced once the new one is whole; a folder with other files is refused.
+            before is replaced once the new one is whole, as is a plugin that cannot be used; a
+            folder with other files is refused.
 
     Returns:
         The plugin file. Beside it lie the preset banks, amsynth's licence and ``install.json``
@@ -182,7 +183,13 @@ def install(dest: str | os.PathLike[str] | None = None) -> Path:
             f"'{folder}' is no place to install into; name a folder of yours by HOME, or by "
             "XDG_DATA_HOME"
         )
-    with whole(folder, "install amsynth") as new:
+    damaged = []
+    if os.path.isfile(plugin := folder / PLUGIN_FILE):
+        try:
+            DssiSynth(plugin)
+        except SynthError:  # nobody made it so
+            damaged = [PLUGIN_FILE]
+    with whole(folder, "install amsynth", damaged=damaged) as new:
         work = new / "download"  # so that it goes too if this process is killed
         work.mkdir()
         _unpack_plugin(download("amsynth", work), new)

@@ -6,6 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping
+from traceback import extract_stack
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +16,7 @@ from pyrosynth.synths.knobs import Reading
 from pyrosynth.synths.params import ParamSpace
 
 GROUP = "pyrosynth.synths"  # of the entry points
+_importing: set[str] = set()  # modules of synths that are being imported
 
 
 def entry_points() -> dict[str, str]:
@@ -169,13 +171,37 @@ VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+def require_imported(spec: Mapping[str, Any]) -> None:
+    """Make sure that no module plays the synth it defines whenever it is imported.
+
+    Each worker process imports it, and would start worker processes in turn, without end.
+
+    Args:
+        spec: What the synth's ``spec`` returned.
+
+    Raises:
+        SynthError: The module is being imported.
+    """
+    if (module := str(spec.get("synth")).partition(":")[0]) in _importing:
+        here = [one for one in extract_stack() if one.name == "<module>"][-1]
+        raise SynthError(
+            f"line {here.lineno} of '{os.path.basename(here.filename)}' plays the synth, and "
+            f"would whenever a worker process imports {module}; put it under "
+            '`if __name__ == "__main__":`, or into another file'
+        )
+
+
 def _module(name: str) -> ModuleType:
     """Import a module, from the working folder if it is nowhere else."""
-    if name in sys.modules or importlib.util.find_spec(name.partition(".")[0]) is not None:
+    if name in sys.modules:
         return importlib.import_module(name)
     here = os.getcwd()
-    sys.path.insert(0, here)
+    elsewhere = importlib.util.find_spec(name.partition(".")[0]) is not None
+    _importing.add(name)
+    sys.path[:0] = [] if elsewhere else [here]
     try:
         return importlib.import_module(name)
     finally:
-        sys.path.remove(here)
+        _importing.discard(name)
+        if not elsewhere:
+            sys.path.remove(here)

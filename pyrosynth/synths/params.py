@@ -147,7 +147,8 @@ class ParamSpace:
         object.__setattr__(self, "params", tuple(self.params))
         require_type("selections", self.selections, Mapping, "a dictionary of names")
         if len(set(self.names)) != len(self.params):
-            raise InputError("two parameters share a name; names must be distinct")
+            twice = max(self.names, key=self.names.count)
+            raise InputError(f"two parameters are called '{twice}'; give each a name of its own")
         for names in self.selections.values():
             require_type("a selection", names, (tuple, list), "a sequence of names")
             self.index(names)
@@ -389,8 +390,7 @@ class ParamSpace:
         """
         array = self.checked(values)
         slack = SLACK * (self.maximum - self.minimum)
-        outside = (array < self.minimum - slack) | (array > self.maximum + slack)
-        if outside.any():
+        if (outside := (array < self.minimum - slack) | (array > self.maximum + slack)).any():
             at = np.argwhere(outside)[0]
             param = self.params[at[-1]]
             raise InputError(

@@ -30,6 +30,7 @@ from pyrosynth.errors import (
 )
 from pyrosynth.synths import Synth
 from pyrosynth.synths.base import LONGEST_SECONDS, require_synth
+from pyrosynth.synths.custom import require_imported
 from pyrosynth.synths.presets import checked_values
 from pyrosynth.synths.sandbox import Scratch
 from pyrosynth.synths.second_tries import SecondTries
@@ -168,6 +169,7 @@ class Renderer:
             shape,
             dtype,
         )
+        require_imported(settings.spec)
         self._scratch = Scratch()
         self.workers = [Worker(settings, self._scratch) for _ in range(n_workers)]
         # A notebook drops a renderer where a cell is run again. At exit the guard does it.

@@ -13,6 +13,7 @@ import torch
 
 from pyrosynth.errors import InputError, RunError, one_line, raised
 from pyrosynth.modeling import Variant, build
+from pyrosynth.synths.sandbox import python
 from pyrosynth.training.zoo import COPY, load_variant
 
 THERE = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
@@ -88,5 +89,5 @@ def _place(module: str) -> Path:
 
 def _is_found_elsewhere(module: str) -> bool:
     """Tell whether a program in another folder finds a module."""
-    command = [sys.executable, "-P", "-c", THERE, module]
+    command = [*python(), "-P", "-c", THERE, module]
     return subprocess.run(command, cwd="/", capture_output=True).returncode == 0

@@ -246,6 +246,15 @@ class _Ports(dict[str, list[Port]]):
             raise SynthError(f"{told}; install it again")
         if [port.index for port in ports] != list(range(len(ports))):
             raise SynthError(f"the ports of {uri} are not numbered 0, 1, 2 …; install it again")
+        by_symbol: dict[str, Port] = {}
+        for port in ports:
+            other = by_symbol.setdefault(port.symbol, port)
+            if port.control and other is not port:
+                raise SynthError(
+                    f"'{self.bundle.path}': ports {other.index} and {port.index} of {uri} have "
+                    f"one lv2:symbol, '{port.symbol}'; give each a symbol of its own, or ask its "
+                    "author to"
+                )
         controls = distinct_names([port.control for port in ports if port.control])
         renamed = {control.id: control for control in controls}
         self._dropped[uri] = [control for control in controls if control.role]
