@@ -251,6 +251,31 @@ def test_a_sure_pitch_is_brought_to_the_note_and_an_octave_is_taken_both_ways(tm
     assert way.pitch is None
 
 
+@pytest.mark.parametrize("pitch", [59, 60])
+def test_a_short_held_note_is_stretched_at_the_runs_own_note_too(tmp_path, pitch):
+    """Else it would be answered by presets that end by themselves, and at B3 by others."""
+    _, posterior = small_posterior()
+    own = posterior.run.note
+    file = tmp_path / "a.wav"
+    time = np.arange(2 * RATE) / RATE
+    phase = 2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * time
+    tone = sum(0.2 * 0.6**k * np.sin(k * phase) for k in range(1, 6))
+    held = tone * np.minimum(1, 20 * np.maximum(0, 0.4 * own.hold_seconds - time))
+    save_audio(file, held.astype(np.float32), RATE)
+    *as_it_is, brought = posterior.hear(file)
+    assert brought.tuned.held
+    assert brought.tuned.note.hold_seconds < 0.6 * own.hold_seconds
+    assert brought.play["name"] == ("B3" if pitch == 59 else "C4")
+    assert len(as_it_is) == (pitch == 60)
+    for way in as_it_is:
+        assert way.says.startswith("was it let go after 0.")
+        np.testing.assert_array_equal(way.audio, posterior.listen(file))
+    pluck = tone * np.exp(-time / 0.1)
+    save_audio(file, pluck.astype(np.float32), RATE)
+    (way,) = posterior.hear(file)
+    assert bool(way.tuned) == (pitch == 59)
+
+
 def tone(envelope, pitch=60):
     """Return a steady tone with a level at every quarter of a second."""
     time = np.arange(len(envelope) * RATE // 4) / RATE

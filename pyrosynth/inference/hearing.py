@@ -2,8 +2,8 @@
 
 One rule for the command line, Python and the page. A sound whose pitch is sure and is another one
 than that of the run's note is brought to that note; one without a pitch, or at that note, is taken
-as it is. Where the pitch is not sure, or whole octaves away, so that the preset rather than the
-key may be the reason, both ways are tried, and the one that is met better is kept.
+as it is. Where the preset rather than the key may be the reason, as of an unsure pitch, one whole
+octaves away or an early end, both ways are tried, and the one that is met better is kept.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 OFF_PITCH = 0.6  # semitones from the note of the run, from which a sound is at another pitch
 OCTAVE = 12  # semitones
 PITCHED = 0.6  # share of a sound's frames that must have a pitch, for it to be at the run's note
+SHORTER = 0.75  # of the hold of the run's note, before which a sound may have been let go
 FADED = 100  # part of its peak that a sound has sunk to when it is over
 BEFORE_SECONDS = 0.1  # by which a note may begin after what is heard first, as by its breath
 TRIED = 2  # draws that each of two ways to take a sound is tried with, besides a known preset
@@ -100,9 +101,8 @@ def hear(posterior: "Posterior", path: str | Path, *, own_level: bool = False) -
         ways = _ways(posterior, path)
     spec = posterior.run.features
     recording, share, cancelled = load_heard(path, spec.sample_rate)
-    lost = [rate_advice(share, spec.sample_rate), channel_advice(cancelled)]
-    if own_level:
-        lost.append(scale_advice(recording))
+    scale = scale_advice(recording) if own_level else ""
+    lost = [rate_advice(share, spec.sample_rate), channel_advice(cancelled), scale]
     unused = (coverage_advice(recording, _used(posterior, way, recording), spec) for way in ways)
     return [
         replace(way, coverage="; ".join(filter(None, (*lost, one))))
@@ -130,21 +130,26 @@ def _used(posterior: "Posterior", way: Hearing, recording: Audio) -> tuple[int, 
 
 def _ways(posterior: "Posterior", path: str | Path) -> list[Hearing]:
     """Return the ways to take a sound of any pitch."""
-    own = posterior.run.note
-    as_it_is = posterior.listen(path)
-    heard = sounding_pitch(as_it_is, posterior.run.features)
-    if heard is not None and abs(heard - own.pitch) < OFF_PITCH:  # nothing slow is imported
+    own, spec, as_it_is = posterior.run.note, posterior.run.features, posterior.listen(path)
+    heard = sounding_pitch(as_it_is, spec)
+    there = heard is not None and abs(heard - own.pitch) < OFF_PITCH
+    if there and _sounding(as_it_is) > SHORTER * own.hold_seconds * spec.sample_rate:
         return [Hearing(as_it_is, pitch=own.pitch)]
     try:
         tuned = posterior.tune(path)
     except InputError:  # it has no pitch
-        return [Hearing(as_it_is)]
+        return [Hearing(as_it_is, pitch=own.pitch if there else None)]
     away = tuned.note.pitch + tuned.cents / 100 - own.pitch
-    wanted = own.pitch if tuned.sure else None
-    if abs(away) < OFF_PITCH:
-        return [Hearing(as_it_is, pitch=wanted)]
-    name = tuned.note.name
+    wanted = own.pitch if tuned.sure or there else None
+    name, hold = tuned.note.name, tuned.note.hold_seconds
     brought = Hearing(tuned.audio, tuned, f"play it at {name}", wanted)
+    if there or abs(away) < OFF_PITCH:
+        short = tuned.held and abs(away) < OFF_PITCH and hold < SHORTER * own.hold_seconds
+        says = (
+            f"was it let go after {hold:.1f} s? the preset ends by itself, with {own.name} pressed"
+        )
+        plain = Hearing(as_it_is, says=says if short else "", pitch=wanted)
+        return [plain, brought] if short else [plain]
     octaves = abs(away - OCTAVE * round(away / OCTAVE)) < OFF_PITCH
     if tuned.sure and not octaves:
         return [brought]
@@ -163,11 +168,16 @@ def sounding_pitch(audio: Audio, spec: FeatureSpec) -> float | None:
         spec: Rate, window and hop.
     """
     frames = pitch(torch.from_numpy(audio)[None], spec)[0].numpy()
-    voiced, level = np.isfinite(frames), np.abs(audio)
-    n_sounding = int(np.flatnonzero(level >= level.max() / FADED)[-1]) + 1
-    if not level.any() or voiced.sum() < PITCHED * np.ceil(n_sounding / spec.hop_length):
+    voiced, n_sounding = np.isfinite(frames), np.ceil(_sounding(audio) / spec.hop_length)
+    if not audio.any() or voiced.sum() < PITCHED * n_sounding:
         return None
     return float(69 + 12 * np.log2(np.median(frames[voiced]) / 440))
+
+
+def _sounding(audio: Audio) -> int:
+    """Return the number of samples until a sound is over."""
+    level = np.abs(audio)
+    return int(np.flatnonzero(level >= level.max() / FADED)[-1]) + 1
 
 
 def off_pitch(audio: Audio, way: Hearing, spec: FeatureSpec) -> float | None:
@@ -228,7 +238,7 @@ def play_tuned(posterior: "Posterior", tuned: TunedSound, values: NDArray[np.flo
         SynthError: The synth cannot play it, or has no sound there.
     """
     rate = posterior.run.features.sample_rate
-    with Renderer(posterior.synth, tuned.note, rate, workers=1, keep_audio=True) as renderer:
+    with Renderer(posterior.synth, tuned.note, rate, workers=1) as renderer:
         rendered = renderer.render(values[None])
     if rendered.reason[0]:
         fate = rendered.fate(0) if rendered.failed[0] else "was silent"
@@ -242,8 +252,7 @@ def distance_as_played(
 ) -> float:
     """Return how far a preset at the note that was heard is from the recording as it is, in dB.
 
-    The distance at the run's note is to the sound that was transposed to it, and may be smaller:
-    a preset need not sound the same at every key, nor a recording as the synth would transpose it.
+    The distance at the run's note, to the sound that was transposed to it, may be smaller.
 
     Args:
         posterior: The run.
@@ -290,8 +299,7 @@ def _tuning_advice(way: Hearing, off: float | None) -> str:
     says = "" if way.tuned else way.says
     if off is None or abs(off) <= IN_TUNE:
         return says
-    side = "above" if off > 0 else "below"
-    away = f"the preset sounds {100 * abs(off):.0f} cents {side}"
+    away = f"the preset sounds {100 * abs(off):.0f} cents {'above' if off > 0 else 'below'}"
     # Of the sound itself it says nothing: taken as it is, that may be off its key as well.
     return f"{says}; {away} that" if says else f"{away} its key"
 
@@ -336,10 +344,8 @@ def choose(searches: Sequence[Search], budget: int) -> int:
     Returns:
         Which of them it is.
     """
-    if len(searches) == 1:
-        return 0
-    tried = budget >= LEAST_TRIED
-    return int(np.argmin([_distance(search, tried) for search in searches]))
+    tried, several = budget >= LEAST_TRIED, len(searches) > 1
+    return int(np.argmin([_distance(search, tried) if several else 0.0 for search in searches]))
 
 
 def _distance(search: Search, tried: bool) -> float:
