@@ -1,3 +1,4 @@
+import errno
 import json
 import random
 import re
@@ -45,6 +46,18 @@ def full(store):
     for start in range(0, 23, 8):
         store.write(start, rows(start, min(start + 8, 23)))
     return store
+
+
+def test_a_dataset_is_made_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    """As on a stick with exFAT."""
+
+    def refused(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refused)
+    store = Store.create(tmp_path / "data", CONTRACT, SIZES, 8, FACTS)
+    store.write(0, rows(0, 8))
+    assert Store(tmp_path / "data").read("status")[:8].tolist() == ["ok"] * 8
 
 
 def test_a_store_that_was_moved_is_not_begun_anew_in_its_old_place(store, tmp_path):

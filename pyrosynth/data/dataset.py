@@ -16,7 +16,8 @@ from pyrosynth.data.location import is_claimed, location
 from pyrosynth.data.render import Job, Kept, build
 from pyrosynth.data.rows import Rows, existing
 from pyrosynth.data.splits import SPLITS
-from pyrosynth.data.store import PENDING, Store, for_zarr
+from pyrosynth.data.store import PENDING, Store
+from pyrosynth.data.zarr_files import for_zarr
 from pyrosynth.errors import (
     DataError,
     InputError,

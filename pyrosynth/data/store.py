@@ -18,10 +18,10 @@ import zarr
 from numpy.typing import ArrayLike, NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ContainsArrayError, ContainsGroupError
-from zarr.storage import LocalStore
 
 from pyrosynth._version import __version__
 from pyrosynth.data.location import failures, is_remote
+from pyrosynth.data.zarr_files import for_zarr
 from pyrosynth.errors import DataError, integer, not_opened, one_line, raised, reading, reason
 from pyrosynth.files import difference, regular_file
 
@@ -371,21 +371,6 @@ def _chunks(name: str, shape: tuple[int, ...], chunk_rows: int) -> tuple[int, ..
         return shape
     rows = math.gcd(chunk_rows, AUDIO_ROWS) if name == "audio" else chunk_rows
     return rows, *shape[1:]
-
-
-class _Files(LocalStore):
-    """The files of a dataset; one that has become a pipe is refused, not awaited for ever."""
-
-    async def get(self, key: str, *options: Any, **more: Any) -> Any:
-        """Read a file, None if there is none."""
-        if (self.root / key).exists():
-            regular_file(self.root / key)
-        return await super().get(key, *options, **more)
-
-
-def for_zarr(path: Path) -> _Files | str:
-    """Return a place as Zarr takes it."""
-    return str(path) if is_remote(path) else _Files(path)
 
 
 @contextmanager
