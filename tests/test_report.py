@@ -177,9 +177,15 @@ def test_report_of_one_sound(tmp_path):
     assert page.tags.count("img") == 3
     assert "a &lt;sound&gt;: inferred preset" in html
     assert "What the sound tells" in html
+    assert "A wide bar means" in html
     assert "contraction" in html
     assert f"{found.lsd[0]:.2f} dB" in html
     for name, (part, control) in zip(
         dataset.full_space.names, grouped(dataset.full_space), strict=True
     ):
         assert re.search(f"<td>{part}</td><td>{control}</td><td>[^<]+</td><td>{name}</td>", html)
+    infer_report(
+        tmp_path / "few.html", name="few", posterior=posterior, target=target, match=found,
+        audio=audio, draws=posterior.sample(x, 1), lsd=np.arange(1), files={}, truth=None,
+    )  # fmt: skip
+    assert "Of 1 draw, their width says nothing" in (tmp_path / "few.html").read_text()

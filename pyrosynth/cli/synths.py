@@ -183,8 +183,8 @@ def render(
     if data.leaks:
         facts["leaks"] = data.leaks
         lines.append(
-            f"  dropped from training: {counted(data.leaks['dropped'], 'augmented preset')} that "
-            "sound like a human preset of valid or test"
+            f"  dropped from training: {counted(data.leaks['dropped'], 'augmented preset')}, too "
+            "near to a human preset of valid or test"
         )
     lines.append(f"Fit a model to them: pyrosynth fit flow_audio {typed(out)} --out run")
     show(facts, lines, as_json)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyrosynth.audio.closeness import closeness
 from pyrosynth.audio.io import Audio
 from pyrosynth.audio.tuning import TunedSound
+from pyrosynth.errors import counted
 from pyrosynth.inference import pictures
 from pyrosynth.inference.answers import Draws, Match
 from pyrosynth.inference.contraction import (
@@ -165,8 +166,14 @@ def infer_report(
                 forest, "Intervals of each control with the inferred value",
                 "What the model deems possible given the sound (bars; of a control with few "
                 "settings, the share of the draws that has each), and the preset that sounded "
-                "nearest (diamonds, its values on the right). A wide bar means that the control "
-                "hardly changes this sound, or trades off against others.",
+                "nearest (diamonds, its values on the right). "
+                + (
+                    "A wide bar means that the control hardly changes this sound, or trades off "
+                    "against others."
+                    if len(draws) >= FEWEST_DRAWS
+                    else f"Of {counted(len(draws), 'draw')}, their width says nothing; take more "
+                    "with --draws."
+                ),
             ),
             table(
                 ("part", "control", "value", "name in preset.json", "value there"),
