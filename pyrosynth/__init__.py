@@ -87,7 +87,8 @@ _importing = RLock()
 def __getattr__(name: str) -> Any:
     """Import what a name stands for, for one thread at a time.
 
-    Of modules that import each other, a second thread would see some that are not whole yet.
+    Of modules that import each other, a second thread would see some that are not whole yet. No
+    module of the package comes here: what it holds while it is imported might be waited for.
     """
     with _importing:
         return _imported(name)

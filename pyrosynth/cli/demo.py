@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pyrosynth import plots, synths
+import pyrosynth.plots as plots
+import pyrosynth.synths as synths
 from pyrosynth.audio.closeness import ALIKE, RELATED, TWINS, closeness
 from pyrosynth.audio.example import EXAMPLE, string_and_flute
 from pyrosynth.audio.io import load_audio, save_audio

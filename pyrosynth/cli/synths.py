@@ -79,7 +79,7 @@ def scan(
     """List the instruments in plugins, with their controls, or say why one cannot be used."""
     from tqdm.auto import tqdm
 
-    from pyrosynth import synths as library
+    import pyrosynth.synths as library
 
     found, scanned = [], library.scan(paths or (), seconds)
     for instrument in tqdm(scanned, desc="instruments", unit="", disable=None):

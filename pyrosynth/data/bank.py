@@ -110,7 +110,8 @@ class Bank:
 
     def _repr_html_(self) -> str:
         """Show what it holds in a notebook, with spectrograms of its first presets."""
-        from pyrosynth import plots, report
+        import pyrosynth.plots as plots
+        import pyrosynth.report as report
 
         x, names = self.sounds(np.arange(min(SHOWN, len(self)))), self.names[:SHOWN]
         facts = {"presets": len(self), "human": int(self.human.sum()), "first": ", ".join(names)}

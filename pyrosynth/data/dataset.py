@@ -107,7 +107,8 @@ class Dataset:
 
     def _repr_html_(self) -> str:
         """Show what it holds in a notebook, with spectrograms and players of some presets."""
-        from pyrosynth import plots, report
+        import pyrosynth.plots as plots
+        import pyrosynth.report as report
 
         rows = self.rows("all", human_only=True)[:SHOWN]
         names = self.names(rows)

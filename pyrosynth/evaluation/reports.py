@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrosynth import plots
+import pyrosynth.plots as plots
 from pyrosynth.audio.descriptors import UNITS
 from pyrosynth.data.bank import Bank
 from pyrosynth.errors import counted

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pyrosynth import report
+import pyrosynth.report as report
 from pyrosynth.audio.io import Audio, save_audio
 from pyrosynth.errors import InputError, RunError, counted, number, require_shapes, shown
 from pyrosynth.files import checked_path, write_bytes
@@ -170,7 +170,7 @@ class Draws:
 
     def _repr_html_(self) -> str:
         """Show the intervals of the parameters in a notebook."""
-        from pyrosynth import plots
+        import pyrosynth.plots as plots
 
         facts = {
             "presets": len(self),
@@ -301,7 +301,7 @@ class Match:
         }
         if self.posterior is None:
             return report.notebook("Match", facts)
-        from pyrosynth import plots
+        import pyrosynth.plots as plots
 
         spec = self.posterior.run.features
         (sound,) = report.wav_sources([self.audio], spec.sample_rate)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.distributions import Normal
 
-from pyrosynth import report as html
+import pyrosynth.report as html
 from pyrosynth.audio.background import load_note
 from pyrosynth.audio.features import loudest, match_loudness
 from pyrosynth.audio.io import Audio, checked_audio, load_audio
