@@ -251,6 +251,16 @@ def test_a_sure_pitch_is_brought_to_the_note_and_an_octave_is_taken_both_ways(tm
     assert way.pitch is None
 
 
+def test_a_pitch_that_is_too_low_to_be_told_is_no_reason_for_silence(tmp_path):
+    _, posterior = small_posterior()
+    time = np.arange(2 * RATE) / RATE
+    saw = sum(np.sin(2 * np.pi * 27.5 * k * time) / k for k in range(1, 300))
+    save_audio(tmp_path / "a.wav", (0.1 * saw).astype(np.float32), RATE)
+    (way,) = posterior.hear(tmp_path / "a.wav")
+    assert way.says.startswith("the pitch is below C1 or above B6")
+    assert hearing_advice(way, None) == way.says
+
+
 @pytest.mark.parametrize("pitch", [59, 60])
 def test_a_short_held_note_is_stretched_at_the_runs_own_note_too(tmp_path, pitch):
     """Else it would be answered by presets that end by themselves, and at B3 by others."""

@@ -48,6 +48,10 @@ TURNS = 4  # times that the middle is taken of what is around it
 AT_MIDDLE = 0.85  # share of the frames of a note around its middle, less than which is a vibrato
 
 
+class OutsideError(InputError):
+    """A sound has a pitch, but one so low or high that it is not told from others."""
+
+
 @cache
 def load_librosa() -> Any:
     """Import librosa, which compiles functions and keeps them for the next process.
@@ -101,13 +105,13 @@ def track_pitch(audio: Audio, name: str) -> tuple[float, bool, NDArray[np.float6
         frame ``PITCH_HOP`` samples apart, NaN where there is none.
 
     Raises:
-        InputError: Too little of the sound is periodic, its pitch is not from C1 to B6, or it is
-            no audio of that shape.
+        InputError: Too little of the sound is periodic, or it is no audio of that shape.
+        OutsideError: Its pitch is not from C1 to B6.
     """
     audio = checked_audio(audio, name, ndim=1, least=1)
     pitch, sure, pitches = _pitch(audio, name)
     if _is_outside(audio, pitch):
-        raise InputError(
+        raise OutsideError(
             f"the pitch of {name} is not from C1 to B6, where pitches are told apart; give a note "
             "played in another octave"
         )

@@ -23,6 +23,7 @@ from pyrosynth.audio.io import Audio, load_heard
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.audio.note import Note
 from pyrosynth.audio.pitch import pitch
+from pyrosynth.audio.pitch_tracking import OutsideError
 from pyrosynth.audio.tuning import TunedSound
 from pyrosynth.errors import InputError, SynthError, checked_seed, integer, require_type
 from pyrosynth.inference.answers import Match
@@ -40,6 +41,7 @@ PITCHED = 0.6  # share of a sound's frames that must have a pitch, for it to be 
 SHORTER = 0.75  # of the hold of the run's note, before which a sound may have been let go
 FADED = 100  # part of its peak that a sound has sunk to when it is over
 BEFORE_SECONDS = 0.1  # by which a note may begin after what is heard first, as by its breath
+OUTSIDE = "the pitch is below C1 or above B6, where none is told: the preset may have another"
 TRIED = 2  # draws that each of two ways to take a sound is tried with, besides a known preset
 LEAST_TRIED = 32  # renders of a search for which there are as many
 
@@ -137,17 +139,16 @@ def _ways(posterior: "Posterior", path: str | Path) -> list[Hearing]:
         return [Hearing(as_it_is, pitch=own.pitch)]
     try:
         tuned = posterior.tune(path)
-    except InputError:  # it has no pitch
-        return [Hearing(as_it_is, pitch=own.pitch if there else None)]
+    except InputError as error:
+        says = OUTSIDE if isinstance(error, OutsideError) else ""  # else it has no pitch
+        return [Hearing(as_it_is, says=says, pitch=own.pitch if there else None)]
     away = tuned.note.pitch + tuned.cents / 100 - own.pitch
     wanted = own.pitch if tuned.sure or there else None
     name, hold = tuned.note.name, tuned.note.hold_seconds
     brought = Hearing(tuned.audio, tuned, f"play it at {name}", wanted)
     if there or abs(away) < OFF_PITCH:
         short = tuned.held and abs(away) < OFF_PITCH and hold < SHORTER * own.hold_seconds
-        says = (
-            f"was it let go after {hold:.1f} s? the preset ends by itself, with {own.name} pressed"
-        )
+        says = f"was it let go after {hold:.1f} s? the preset ends by itself, {own.name} pressed"
         plain = Hearing(as_it_is, says=says if short else "", pitch=wanted)
         return [plain, brought] if short else [plain]
     octaves = abs(away - OCTAVE * round(away / OCTAVE)) < OFF_PITCH
