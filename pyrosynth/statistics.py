@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,14 +73,26 @@ def interval(
         raise InputError(f"statistic is {shown(statistic)}; give a function such as np.mean")
     resamples, seed = integer("resamples", resamples, 1, MOST), checked_seed(seed)
     vectorized = _takes_axis(statistic)
-    estimate = float(statistic(array, axis=0) if vectorized else statistic(array))
+    told = partial(_told, statistic)
+    estimate = float(told(array, axis=0) if vectorized else told(array))
     if len(array) == 1 or np.isnan(estimate):
         return Interval(estimate, estimate, estimate)
     low, high = stats.bootstrap(
-        (array,), statistic, n_resamples=resamples, confidence_level=level, method="percentile",
+        (array,), told, n_resamples=resamples, confidence_level=level, method="percentile",
         vectorized=vectorized, rng=np.random.default_rng(seed),
     ).confidence_interval  # fmt: skip
     return Interval(estimate, float(low), float(high))
+
+
+def _told(statistic: Callable[..., Any], sounds: Float, **axis: int) -> Float:
+    """Return what a statistic gives for each row of sounds, as numbers."""
+    found = numbers("what statistic gives", statistic(sounds, **axis), np.float64)
+    if found.shape != sounds.shape[:-1]:
+        raise InputError(
+            f"statistic gives shape {found.shape} for sounds of shape {sounds.shape}; give a "
+            "function that makes one number of the last axis, such as np.mean"
+        )
+    return np.asarray(found)
 
 
 def _takes_axis(statistic: Callable[..., Any]) -> bool:
@@ -105,7 +118,8 @@ def paired_difference(first: ArrayLike, second: ArrayLike, **options: Any) -> In
 def relative_difference(first: ArrayLike, second: ArrayLike, **options: Any) -> Interval:
     """Return ``mean(first) / mean(second) − 1`` over the same sounds with its interval.
 
-    Both means are of the same resampled sounds. The options are those of ``interval``.
+    Both means are of the same resampled sounds. The options are ``level``, ``resamples`` and
+    ``seed`` of ``interval``.
 
     Raises:
         InputError: The two are not one number each for the same sounds.
@@ -188,7 +202,7 @@ def against_best(scores: Mapping[Any, ArrayLike], statistic: Callable[..., Any] 
             raise InputError(f"scores of '{name}' contain NaN; count a failed sound as silence")
     if not callable(statistic):
         raise InputError(f"statistic is {shown(statistic)}; give a function such as np.mean")
-    best = min(arrays, key=lambda name: float(statistic(arrays[name])))
+    best = min(arrays, key=lambda name: float(_told(statistic, arrays[name])))
     others = [name for name in arrays if name != best]
     p_values = holm([_signed_rank(arrays[name], arrays[best]) for name in others])
     return Lead(best, dict(zip(others, p_values.tolist(), strict=True)))

@@ -109,6 +109,10 @@ class Talks(Click):
     def render(self, values, note, sample_rate):
         raise RuntimeError("word" * 5000)
 
+class Licensed(Click):
+    def render(self, values, note, sample_rate):
+        sys.exit("no licence")
+
 
 class Hums(Click):
     random = False
@@ -252,6 +256,15 @@ def test_a_file_that_plays_its_synth_whenever_it_is_imported_is_refused(tmp_path
     said = f"cannot import 'plays': line {line} of 'plays.py' plays the synth, and would"
     with pytest.raises(SynthError, match=said):
         synths.load_synth("plays:Click")
+    (tmp_path / "package").mkdir()  # which asks for its own module by its name
+    (tmp_path / "package" / "click.py").write_text(textwrap.dedent(MODULE))
+    (tmp_path / "package" / "__init__.py").write_text(
+        "import pyrosynth as ps\n"
+        "click = ps.load_synth('package.click:Click')\n"
+        "ps.Renderer(click, ps.Note(), 22050, workers=1)\n"
+    )
+    with pytest.raises(SynthError, match=r"line 3 of '__init__.py' plays the synth, and would"):
+        synths.load_synth("package.click:Click")
     by_hand = "import plays"
     done = subprocess.run([sys.executable, "-c", by_hand], capture_output=True, text=True)
     assert said in done.stderr
@@ -356,6 +369,11 @@ def test_a_method_that_fails_is_one_line_with_file_and_line(here):
     with (
         Renderer(synths.load_synth("clicking:Talks"), Note(), 22050, workers=1) as renderer,
         pytest.raises(SynthError, match=f"{where}RuntimeError: word.*; correct it"),
+    ):
+        renderer.render([[0.5]])
+    with (
+        Renderer(synths.load_synth("clicking:Licensed"), Note(), 22050, workers=1) as renderer,
+        pytest.raises(SynthError, match=f"Licensed.render {where}SystemExit: no licence"),
     ):
         renderer.render([[0.5]])
 

@@ -35,6 +35,20 @@ def test_interval_agrees_with_scipy():
     assert str(interval([1.0, 1.0])) == "1.00 [1.00–1.00]"
 
 
+def test_a_statistic_may_count():
+    values = np.arange(20.0)
+    alike = interval(values, lambda v, axis=-1: (v < 5).sum(axis=axis), resamples=200)
+    assert alike.estimate == 5
+    assert alike.low < 5 < alike.high
+    assert interval(values, len, resamples=50) == (20, 20, 20)
+    for work in (
+        lambda: interval(values, np.sort, resamples=50),
+        lambda: against_best({"a": values, "b": values}, np.sort),
+    ):
+        with pytest.raises(InputError, match="statistic gives"):
+            work()
+
+
 @pytest.mark.parametrize(
     ("own", "known"),
     [

@@ -17,6 +17,7 @@ from pyrosynth.modeling import SyncFreeELBO, Term, build
 from pyrosynth.training import svi, zoo
 from pyrosynth.training.batches import TrainData, seed_of
 from pyrosynth.training.state import read_tensors, settings_of
+from pyrosynth.training.step import require_dense
 from pyrosynth.training.svi import CHECKPOINT, fit
 
 QUICK = {"batch_size": 32, "validate_every": 10, "warm_up": 5, "lr": 3e-3, "progress": False}
@@ -248,7 +249,7 @@ def test_checkpoints_are_not_overwritten_or_mixed(tmp_path):
         fit(small(data), data, steps=5, out=tmp_path, resume=True, **QUICK)
     with pytest.raises(RunError, match="hyperparameters.gamma 1.0, not 2.0"):
         fit(small(data, gamma=2.0), data, steps=10, out=tmp_path, resume=True, **QUICK)
-    with pytest.raises(RunError, match="with another data; resume"):
+    with pytest.raises(RunError, match="with other data; resume"):
         fit(small(data), toy_data(n=65), steps=10, out=tmp_path, resume=True, **QUICK)
     file = tmp_path / "checkpoints/last.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
@@ -304,6 +305,38 @@ def test_a_model_without_parameters_is_refused():
     variant = small(data).requires_grad_(False)
     with pytest.raises(InputError, match="has no parameters to learn; make layers attrib"):
         fit(variant, data, steps=1, **QUICK)
+
+
+class Stateful(torch.nn.Module):
+    def get_extra_state(self):
+        return {"version": 3}
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        (Stateful(), "'part._extra_state' of Toy is .*, which a run cannot keep; make it"),
+        (torch.nn.Linear(2, 2, device="meta"), "'part.weight' of Toy has no values"),
+        (torch.nn.Parameter(torch.ones(1).expand(4)), "has one value in several places"),
+        (torch.nn.LazyLinear(2), "'part.weight' of Toy has no shape, as it is never"),
+    ],
+)
+def test_a_model_that_cannot_be_learnt_or_kept_is_refused(part, said):
+    data = toy_data(n=64)
+    variant = small(data)
+    variant.part = part
+    with pytest.raises(InputError, match=said.replace("Toy", type(variant).__name__)):
+        fit(variant, data, steps=1, **QUICK)
+
+
+def test_a_sparse_gradient_is_refused():
+    data = toy_data(n=64)
+    variant = small(data)
+    variant.part = torch.nn.Embedding(4, 2, sparse=True)
+    loss = variant.part(torch.tensor([1])).sum()
+    loss.backward()
+    with pytest.raises(InputError, match="gradient of 'part.weight' of .* is sparse, which AdamW"):
+        require_dense(variant)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

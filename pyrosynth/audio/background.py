@@ -22,6 +22,7 @@ STEADY_SHARE = 0.9  # of a background that is within so many dB of its median
 LEAVES_DB = 10.0  # of the background, from which it is at an end: rumble varies by that much
 RISE_DB = 15.0  # from a background to the sound within 0.1 s, at least
 SWELL_DB = 3.0  # within which a background stays from which a sound rises slowly
+NOISY_SHARE = 0.5  # of the energy of noise at most, in the loudest twentieth of its spectrum
 FAINT = 0.01  # share of the peak below which nothing is heard, whatever the background
 OFFSET_SHARE = 0.5  # of the spread of the quietest stretch; a smaller mean is no offset
 START_SECONDS = 0.001  # in which an offset is there already
@@ -54,8 +55,8 @@ def measure_background(audio: ArrayLike, sample_rate: int) -> Background:
     The offset is the mean of the quietest tenth of a second, if that is more than its own
     fluctuation and the recording begins with it too. A recording that begins with a steady level,
     for at least 0.1 s, and then rises by 15 dB at once has that background, and its sound begins
-    where it stands out of it. If it rises slowly, the level before must stay within 3 dB, as hiss
-    does and the attacks of amsynth's presets do not (of 1,600, one does). Any other begins at 1 %
+    where it stands out of it. If it rises slowly, the level before must stay within 3 dB and be
+    that of noise, as of hiss and unlike the quiet beginning of a note. Any other begins at 1 %
     of its peak, so that a slow attack is not taken for a background. A click is skipped: 30 ms
     with less than 5 % of the energy of what follows, and a pause of 50 ms 15 dB below both.
 
@@ -201,11 +202,12 @@ def _onset(sound: Audio, sample_rate: int) -> tuple[int, float]:
     early = np.median(levels[:shortest])
     leaves = np.flatnonzero((levels > early + LEAVES_DB) & (soon > early + RISE_DB))
     before = levels[: leaves[0]] if len(leaves) else levels[:0]
-    # A swell begins long before it rises so much. Slow attacks of synths, whose quiet beginnings
-    # are no background, vary by more than that of a room.
+    # A swell begins long before it rises so much. Quiet beginnings of notes, which are no
+    # background, vary by more than that of a room, or have partials.
     low = np.flatnonzero(before < early + SWELL_DB)
     room = before[: low[-1] + 1] if len(low) else before[:0]
-    if _is_steady(room, SWELL_DB, shortest):
+    heard = sound[first : first + len(room) * hop]
+    if _is_steady(room, SWELL_DB, shortest) and _is_noise(heard):
         before = room
     elif not _is_steady(before, ABOVE_DB, shortest):
         return plain, 0.0
@@ -222,6 +224,12 @@ def _is_steady(levels: NDArray[np.float64], within_db: float, shortest: int) -> 
     """Say whether levels in dB may be those of a background, of so many frames at least."""
     near = np.abs(levels - np.median(levels)) < within_db if len(levels) >= shortest else [0.0]
     return bool(np.mean(near) >= STEADY_SHARE)
+
+
+def _is_noise(sound: Audio) -> bool:
+    """Say whether a sound has no partials: its spectrum is spread as that of hiss or rumble is."""
+    power = np.sort(np.abs(np.fft.rfft(np.diff(sound) * np.hanning(len(sound) - 1))) ** 2)
+    return bool(power[-max(1, len(power) // 20) :].sum() < NOISY_SHARE * power.sum())
 
 
 def _click_end(sound: Audio, sample_rate: int) -> int:

@@ -21,6 +21,7 @@ BURST_SECONDS = 0.25  # of work at once
 COMPLAINTS_SECONDS = 1.0  # between two complaints about a flood
 REMEMBERED = 32  # bundles of a port that are recognised when they arrive again
 ECHO_SECONDS, ECHOES = 0.2, 8  # within which what was sent is an echo, and how many are answered
+LONGEST_NAME = 80  # letters of an unknown message by which it is known again
 ANSWERS = 1024  # that are remembered for as long
 
 HERE = "127.0.0.1"  # what this machine is called, at whichever of its addresses it is
@@ -141,7 +142,7 @@ class Host:
             before = self._sent.get(_plain(*sent), -math.inf)
             self._echoes = self._echoes + 1 if arrived - before < ECHO_SECONDS else 0
             return self._echoes > ECHOES
-        name = sent.address if isinstance(sent, Malformed) else sent[0]
+        name = (sent.address if isinstance(sent, Malformed) else sent[0])[:LONGEST_NAME]
         before, in_turn = self._strange.pop(name, (-math.inf, 0))
         in_turn = in_turn + 1 if arrived - before < ECHO_SECONDS else 1
         self._strange[name] = arrived, in_turn

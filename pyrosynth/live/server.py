@@ -156,7 +156,10 @@ def _opened(address: str) -> bool:
     windows = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")  # one in the terminal would take it over
     if sys.platform == "linux" and not any(os.environ.get(name) for name in windows):
         return False
-    return webbrowser.open(address)
+    try:
+        return webbrowser.open(address)
+    except (LookupError, ValueError):  # BROWSER is no command
+        return False
 
 
 async def _in_use(host: str, port: int, ours: Mapping[str, str], error: Exception) -> InputError:

@@ -65,7 +65,8 @@ def paper_recipe(**options: Any) -> Mapping[str, Recipe]:
 def plain(value: Any) -> Any:
     """Turn numbers of NumPy and torch into Python's own, which JSON can hold, also in tuples."""
     if isinstance(value, list | tuple):
-        return type(value)(map(plain, value))
+        parts = map(plain, value)
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     if isinstance(value, Mapping):
         return {name: plain(item) for name, item in value.items()}
     return value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value

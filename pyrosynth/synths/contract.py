@@ -34,7 +34,7 @@ def wrap_methods(owner: type) -> None:
             raise SynthError(f"{_where(owner, name)} is {shown(method)}; make it a method")
 
 
-def failure(synth: Any, error: Exception) -> str:
+def failure(synth: Any, error: BaseException) -> str:
     """Say what failed in a worker, and in which line if it is one of the synth's own module."""
     why = raised(error, LONGEST_REASON)
     line = line_of(error, type(synth).__module__)

@@ -183,17 +183,19 @@ def require_imported(spec: Mapping[str, Any]) -> None:
         SynthError: The module is being imported.
     """
     if (module := str(spec.get("synth")).partition(":")[0]) in _importing:
-        here = [one for one in extract_stack() if one.name == "<module>"][-1]
+        here = f"'{module}'"  # in a thread that it starts
+        for one in extract_stack():
+            if one.name == "<module>":
+                here = f"line {one.lineno} of '{os.path.basename(one.filename)}'"
         raise SynthError(
-            f"line {here.lineno} of '{os.path.basename(here.filename)}' plays the synth, and "
-            f"would whenever a worker process imports {module}; put it under "
-            '`if __name__ == "__main__":`, or into another file'
+            f"{here} plays the synth, and would whenever a worker process imports {module}; put "
+            'it under `if __name__ == "__main__":`, or into another file'
         )
 
 
 def _module(name: str) -> ModuleType:
     """Import a module, from the working folder if it is nowhere else."""
-    if name in sys.modules:
+    if name in sys.modules or name in _importing:
         return importlib.import_module(name)
     here = os.getcwd()
     elsewhere = importlib.util.find_spec(name.partition(".")[0]) is not None

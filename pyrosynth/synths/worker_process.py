@@ -48,6 +48,8 @@ HEADER = struct.Struct("<IIBB")  # length and CRC-32 of the text, kind, slot
 READY, FAILED = 1, 2  # kinds of message: a slot is rendered; the worker ends, the text says why
 LONGEST_TEXT = 2000  # bytes
 
+FAILURES = Exception, SystemExit  # of the code of a synth
+
 Memory = mmap.mmap | memoryview
 Transform = Callable[[NDArray[np.float32]], NDArray[Any]]
 
@@ -185,7 +187,7 @@ def main(arguments: list[str]) -> None:
             _render_batch(settings, synth, slots[number], start, size, step, is_new)
             connection.send(packed(READY, number))
             is_new = False
-    except Exception as error:
+    except FAILURES as error:
         if isinstance(error, PyrosynthError):
             text = str(error)
         else:
@@ -274,7 +276,7 @@ def _plays(synth: Synth, note: Note, sample_rate: int) -> bool:
     """Return whether a synth of one's own works at all: whether it plays its defaults."""
     try:
         _sounds(synth, synth.param_space.defaults[None], note, sample_rate)
-    except Exception:
+    except FAILURES:
         return False
     return True
 
@@ -303,7 +305,7 @@ def _render_batch(
         slot.at[0] = first
         try:
             audio = _sounds(synth, slot.values[first:last], note, settings.sample_rate)
-        except Exception as error:
+        except FAILURES as error:
             of_plugin = isinstance(error, SynthError | MemoryError)
             of_plugin &= not isinstance(error, _WrongSoundError)
             own = synth.memory_limit is None and not of_plugin

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
 
 from pyrosynth.data.bank import Bank
 from pyrosynth.errors import DataError, counted
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pyrosynth.data.dataset import Dataset
 
 LEARNT = "learnt"  # where a run keeps the fingerprints, among what it says of its dataset
+ROUNDED = 1e-5  # of the range of a control, by which a host may round its values
 BYTES = 8  # of a fingerprint: two of a million presets share one with a chance of 3e-8
 
 
@@ -36,7 +38,9 @@ def learnt_presets(
 
 
 def has_learnt(run: Run, bank: Bank | None, values: ArrayLike) -> NDArray[np.bool_]:
-    """Return which presets a run has learnt, to the last bit.
+    """Return which presets a run has learnt, to the last bit, or nearly so if its bank has them.
+
+    Hosts keep values as shares of a range in single precision, so that they come back rounded.
 
     Args:
         run: The run.
@@ -47,7 +51,13 @@ def has_learnt(run: Run, bank: Bank | None, values: ArrayLike) -> NDArray[np.boo
         Shape (n,).
     """
     known = _known(run, bank)
-    return np.array([fingerprint in known for fingerprint in _fingerprints(values)], bool)
+    seen = np.array([fingerprint in known for fingerprint in _fingerprints(values)], bool)
+    if bank is not None and len(seen):
+        space = run.full_space
+        width = np.maximum(space.maximum - space.minimum, np.finfo(float).tiny)
+        tree = cKDTree(bank.values / width)
+        seen |= tree.query(np.asarray(values) / width, p=np.inf)[0] < ROUNDED
+    return seen
 
 
 def require_unseen(run: Run, bank: Bank | None, values: ArrayLike) -> None:

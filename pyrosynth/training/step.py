@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
+from pyrosynth.errors import InputError, shown
 from pyrosynth.modeling import Variant, networks
 from pyrosynth.modeling.elbo import SyncFreeELBO
 from pyrosynth.training.batches import TrainData
@@ -102,6 +103,8 @@ class Step:
             loss = self.elbo.loss(self.variant, batch, self.weights)
         self.optimiser.zero_grad()
         loss.backward()
+        if check:
+            require_dense(self.variant)
         loss = self.processes.mean(loss.detach(), self.parameters)
         parameters: Iterable[nn.Parameter] = self.parameters
         if isinstance(self.optimiser, FlatAdamW):
@@ -109,3 +112,38 @@ class Step:
         clip_grad_norm_(parameters, self.clip)
         self.optimiser.step()
         return loss
+
+
+def require_kept(variant: Variant) -> None:
+    """Make sure that a model can be learnt and kept: all that it holds are tensors of numbers.
+
+    Raises:
+        InputError: Something is none, has no values or shape, or shares memory with itself.
+    """
+    for name, value in variant.state_dict().items():
+        called = f"'{name}' of {type(variant).__name__}"
+        if not isinstance(value, Tensor):
+            raise InputError(
+                f"{called} is {shown(value)}, which a run cannot keep; make it a buffer, or leave "
+                "it out of the state"
+            )
+        if nn.parameter.is_lazy(value):
+            raise InputError(f"{called} has no shape, as it is never used; take it away")
+        if value.is_meta:
+            raise InputError(f"{called} has no values; make it on no device, such as by zeros")
+        if value.untyped_storage().nbytes() < value.numel() * value.itemsize:
+            raise InputError(f"{called} has one value in several places; add .clone() to it")
+
+
+def require_dense(variant: Variant) -> None:
+    """Make sure that all gradients, once there are some, are those that AdamW takes.
+
+    Raises:
+        InputError: One is sparse.
+    """
+    for name, parameter in variant.named_parameters():
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            raise InputError(
+                f"the gradient of '{name}' of {type(variant).__name__} is sparse, which AdamW "
+                "does not take; leave sparse=True out"
+            )

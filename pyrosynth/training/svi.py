@@ -27,7 +27,7 @@ from pyrosynth.training.capture import Captured, seed_noise, side_stream
 from pyrosynth.training.distributed import ALONE, Processes
 from pyrosynth.training.optimiser import FlatAdamW
 from pyrosynth.training.state import History, Row, TrainingState
-from pyrosynth.training.step import Step
+from pyrosynth.training.step import Step, require_kept
 from pyrosynth.training.torch_modes import plain_torch
 from pyrosynth.training.uncertainty import FEWEST, coverage_error, shares_denser, watched
 
@@ -138,6 +138,7 @@ def fit(
         "precision": precision, "seed": seed, "data": data.fingerprint(),
         "buffer_chunks": data.buffer_chunks,
     })  # fmt: skip
+    require_kept(variant)
     variant.to(target, torch.float32)
     batch_size = min(batch_size, data.n_train)
     rows_each = processes.rows_each(batch_size)
