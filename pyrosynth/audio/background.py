@@ -23,6 +23,7 @@ LEAVES_DB = 10.0  # of the background, from which it is at an end: rumble varies
 RISE_DB = 15.0  # from a background to the sound within 0.1 s, at least
 SWELL_DB = 3.0  # within which a background stays from which a sound rises slowly
 NOISY_SHARE = 0.5  # of the energy of noise at most, in the loudest twentieth of its spectrum
+LOOKED_AT = 2**16  # samples of what is before a sound, to know noise by
 FAINT = 0.01  # share of the peak below which nothing is heard, whatever the background
 OFFSET_SHARE = 0.5  # of the spread of the quietest stretch; a smaller mean is no offset
 START_SECONDS = 0.001  # in which an offset is there already
@@ -206,7 +207,7 @@ def _onset(sound: Audio, sample_rate: int) -> tuple[int, float]:
     # background, vary by more than that of a room, or have partials.
     low = np.flatnonzero(before < early + SWELL_DB)
     room = before[: low[-1] + 1] if len(low) else before[:0]
-    heard = sound[first : first + len(room) * hop]
+    heard = sound[first : first + min(len(room) * hop, LOOKED_AT)]
     if _is_steady(room, SWELL_DB, shortest) and _is_noise(heard):
         before = room
     elif not _is_steady(before, ABOVE_DB, shortest):

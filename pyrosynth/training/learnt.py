@@ -50,13 +50,13 @@ def has_learnt(run: Run, bank: Bank | None, values: ArrayLike) -> NDArray[np.boo
     Returns:
         Shape (n,).
     """
-    known = _known(run, bank)
+    values, known = np.asarray(values, np.float64), _known(run, bank)
     seen = np.array([fingerprint in known for fingerprint in _fingerprints(values)], bool)
     if bank is not None and len(seen):
         space = run.full_space
-        width = np.maximum(space.maximum - space.minimum, np.finfo(float).tiny)
-        tree = cKDTree(bank.values / width)
-        seen |= tree.query(np.asarray(values) / width, p=np.inf)[0] < ROUNDED
+        width = np.where(space.maximum > space.minimum, space.maximum - space.minimum, 1.0)
+        near = {"p": np.inf, "distance_upper_bound": ROUNDED}
+        seen |= np.isfinite(cKDTree(bank.values / width).query(values / width, **near)[0])
     return seen
 
 
