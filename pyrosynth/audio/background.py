@@ -22,7 +22,8 @@ STEADY_SHARE = 0.9  # of a background that is within so many dB of its median
 LEAVES_DB = 10.0  # of the background, from which it is at an end: rumble varies by that much
 RISE_DB = 15.0  # from a background to the sound within 0.1 s, at least
 SWELL_DB = 3.0  # within which a background stays from which a sound rises slowly
-NOISY_SHARE = 0.5  # of the energy of noise at most, in the loudest twentieth of its spectrum
+PERIODS = 0.002, 0.05  # seconds, at which a note repeats itself
+REPEATS_ITSELF, REPEATS = 0.8, 0.4  # of its energy, at least, and of that of its steps: no rumble
 LOOKED_AT = 2**16  # samples of what is before a sound, to know noise by
 FAINT = 0.01  # share of the peak below which nothing is heard, whatever the background
 OFFSET_SHARE = 0.5  # of the spread of the quietest stretch; a smaller mean is no offset
@@ -208,7 +209,7 @@ def _onset(sound: Audio, sample_rate: int) -> tuple[int, float]:
     low = np.flatnonzero(before < early + SWELL_DB)
     room = before[: low[-1] + 1] if len(low) else before[:0]
     heard = sound[first : first + min(len(room) * hop, LOOKED_AT)]
-    if _is_steady(room, SWELL_DB, shortest) and _is_noise(heard):
+    if _is_steady(room, SWELL_DB, shortest) and _is_noise(heard, sample_rate):
         before = room
     elif not _is_steady(before, ABOVE_DB, shortest):
         return plain, 0.0
@@ -227,10 +228,16 @@ def _is_steady(levels: NDArray[np.float64], within_db: float, shortest: int) -> 
     return bool(np.mean(near) >= STEADY_SHARE)
 
 
-def _is_noise(sound: Audio) -> bool:
-    """Say whether a sound has no partials: its spectrum is spread as that of hiss or rumble is."""
-    power = np.sort(np.abs(np.fft.rfft(np.diff(sound) * np.hanning(len(sound) - 1))) ** 2)
-    return bool(power[-max(1, len(power) // 20) :].sum() < NOISY_SHARE * power.sum())
+def _is_noise(sound: Audio, sample_rate: int) -> bool:
+    """Say whether a sound repeats itself at no period, as hiss does and no note."""
+    n = len(sound)
+    first, last = (max(1, round(seconds * sample_rate)) for seconds in PERIODS)
+    for heard, least in ((sound, REPEATS_ITSELF), (np.diff(sound), REPEATS)):
+        power = np.abs(np.fft.rfft(heard, 2 * n)) ** 2
+        same = np.fft.irfft(power)[: n // 2] * n / np.arange(n, n - n // 2, -1)
+        if same[first:last].max(initial=0.0) > least * same[0]:
+            return False
+    return True
 
 
 def _click_end(sound: Audio, sample_rate: int) -> int:

@@ -41,7 +41,7 @@ PITCHED = 0.6  # share of a sound's frames that must have a pitch, for it to be 
 SHORTER = 0.75  # of the hold of the run's note, before which a sound may have been let go
 FADED = 100  # part of its peak that a sound has sunk to when it is over
 BEFORE_SECONDS = 0.1  # by which a note may begin after what is heard first, as by its breath
-OUTSIDE = "the pitch is below C1 or above B6, where none is told: the preset may have another"
+OUTSIDE = "no pitch from C1 to B6 is told (another, or a chord?): the preset has one of its own"
 TRIED = 2  # draws that each of two ways to take a sound is tried with, besides a known preset
 LEAST_TRIED = 32  # renders of a search for which there are as many
 

@@ -287,7 +287,8 @@ def pitch_section(
     return section(
         "Pitch",
         text(
-            f"Heard: {note.name} {round(tuned.cents):+d} cents, {lasting} {note.hold_seconds:.1f} s. "
+            f"Heard: {note.name} {round(tuned.cents):+d} cents, {lasting} "
+            f"{note.hold_seconds:.1f} s. "
             f"The sections below are about the sound at the note of the run; to hear it as it "
             f"was recorded, play {tuned.words}. Played there, the preset is {lsd_db:.2f} dB from "
             "the recording."
