@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import cKDTree
 
 from pyrosynth.data.bank import Bank
 from pyrosynth.errors import DataError, counted
@@ -53,6 +52,8 @@ def has_learnt(run: Run, bank: Bank | None, values: ArrayLike) -> NDArray[np.boo
     values, known = np.asarray(values, np.float64), _known(run, bank)
     seen = np.array([fingerprint in known for fingerprint in _fingerprints(values)], bool)
     if bank is not None and len(seen):
+        from scipy.spatial import cKDTree  # which a short inference has no use for
+
         space = run.full_space
         width = np.where(space.maximum > space.minimum, space.maximum - space.minimum, 1.0)
         near = {"p": np.inf, "distance_upper_bound": ROUNDED}
