@@ -52,7 +52,7 @@ def test_other_tags_are_another_fit(dataset, table, tmp_path):
     with pytest.raises(RunError, match="a finished run with other tags; give another folder"):
         dis(dataset, tmp_path, tags=table.hide(0.5))
     (tmp_path / "run.json").unlink()  # as if it had been stopped before its end
-    with pytest.raises(RunError, match=f"{CHECKPOINT}' was fitted with another data; "):
+    with pytest.raises(RunError, match=f"{CHECKPOINT}' was fitted with other data; "):
         dis(dataset, tmp_path, tags=table.hide(0.5))
     assert dis(dataset, tmp_path, tags=table).training.rows == first.training.rows
 
