@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -1232,6 +1233,16 @@ def test_a_client_on_a_slow_line_gets_the_whole_answer(monkeypatch):
         watched.close_late()
         assert slow.closed == closed
     assert not len(watched)
+
+
+@pytest.mark.parametrize("browser", [" ", 'firefox "%s'])
+def test_a_browser_that_is_no_command_is_none(browser):
+    script = "from pyrosynth.live.server import _opened; print(_opened('http://localhost'))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "BROWSER": browser},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout == "False\n", done.stderr
 
 
 def test_a_long_path_is_not_looked_up_part_by_part(live):

@@ -22,8 +22,10 @@ STEADY_SHARE = 0.9  # of a background that is within so many dB of its median
 LEAVES_DB = 10.0  # of the background, from which it is at an end: rumble varies by that much
 RISE_DB = 15.0  # from a background to the sound within 0.1 s, at least
 SWELL_DB = 3.0  # within which a background stays from which a sound rises slowly
-PERIODS = 0.002, 0.05  # seconds, at which a note repeats itself
-REPEATS_ITSELF, REPEATS = 0.8, 0.4  # of its energy, at least, and of that of its steps: no rumble
+PERIODS = 0.002, 0.05  # seconds, at one of which a note resembles itself
+# Least correlation with itself of a note, and of its differences, which hold less of the rumble
+# that resembles itself for long.
+ALIKE_SOUND, ALIKE_STEPS = 0.8, 0.4
 LOOKED_AT = 2**16  # samples of what is before a sound, to know noise by
 FAINT = 0.01  # share of the peak below which nothing is heard, whatever the background
 OFFSET_SHARE = 0.5  # of the spread of the quietest stretch; a smaller mean is no offset
@@ -207,10 +209,10 @@ def _onset(sound: Audio, sample_rate: int) -> tuple[int, float]:
     # A swell begins long before it rises so much. Quiet beginnings of notes, which are no
     # background, vary by more than that of a room, or have partials.
     low = np.flatnonzero(before < early + SWELL_DB)
-    room = before[: low[-1] + 1] if len(low) else before[:0]
-    heard = sound[first : first + min(len(room) * hop, LOOKED_AT)]
-    if _is_steady(room, SWELL_DB, shortest) and _is_noise(heard, sample_rate):
-        before = room
+    quiet = before[: low[-1] + 1] if len(low) else before[:0]
+    heard = sound[first : first + min(len(quiet) * hop, LOOKED_AT)]
+    if _is_steady(quiet, SWELL_DB, shortest) and _is_noise(heard, sample_rate):
+        before = quiet
     elif not _is_steady(before, ABOVE_DB, shortest):
         return plain, 0.0
     background = float(np.median(before))
@@ -232,7 +234,7 @@ def _is_noise(sound: Audio, sample_rate: int) -> bool:
     """Say whether a sound repeats itself at no period, as hiss does and no note."""
     n = len(sound)
     first, last = (max(1, round(seconds * sample_rate)) for seconds in PERIODS)
-    for heard, least in ((sound, REPEATS_ITSELF), (np.diff(sound), REPEATS)):
+    for heard, least in ((sound, ALIKE_SOUND), (np.diff(sound), ALIKE_STEPS)):
         power = np.abs(np.fft.rfft(heard, 2 * n)) ** 2
         same = np.fft.irfft(power)[: n // 2] * n / np.arange(n, n - n // 2, -1)
         if same[first:last].max(initial=0.0) > least * same[0]:

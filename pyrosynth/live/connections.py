@@ -55,6 +55,7 @@ class Connections:
             self.waits(transport, WAIT_SECONDS)
 
     def _least_needed(self, new: asyncio.Transport) -> asyncio.Transport:
+        """Return the connection that is closed for a new one, or the new one; see ``opened``."""
         count, own = Counter(map(_machine, [*self._open, new])), _machine(new)
         most = max(count.values())
         many = {m for m, n in count.items() if n == most > min(FEW, self.most // 2)}

@@ -87,7 +87,7 @@ class Site:
         """Return the application."""
         app = web.Application(middlewares=[self._guard])
         app.on_response_prepare.append(_protect)
-        app.router.resolve = _of_short_paths(app.router.resolve)  # type: ignore
+        app.router.resolve = _of_short_paths(app.router.resolve)  # type: ignore[assignment, method-assign]
         app.router.add_get("/api/ping", self._ping)
         app.router.add_get("/api/state", self._get_state)
         app.router.add_get("/api/sound/{number:[0-9]{1,7}}", self._known)
