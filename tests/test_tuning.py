@@ -31,12 +31,11 @@ from pyrosynth.inference.hearing import (
     choose,
     distance_as_played,
     hear,
-    hearing_advice,
-    note_to_play,
     off_pitch,
     open_search,
     refine,
 )
+from pyrosynth.inference.hearing_words import hearing_advice, note_to_play
 from pyrosynth.inference.infer import infer_sound, infer_sounds
 from pyrosynth.inference.pool import NO_FARTHER_DB, Pool
 from pyrosynth.live.searching import shown, tuning

@@ -69,7 +69,7 @@ def infer(
             show({"sounds": [], "failed": missing}, [], as_json)
         raise typer.Exit(2)
     from pyrosynth.audio.closeness import closeness
-    from pyrosynth.inference.hearing import note_to_play
+    from pyrosynth.inference.hearing_words import note_to_play
     from pyrosynth.inference.infer import infer_sounds
     from pyrosynth.inference.outcome import to_json
     from pyrosynth.inference.posterior import Posterior

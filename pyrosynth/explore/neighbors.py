@@ -16,7 +16,7 @@ from pyrosynth.errors import MOST, InputError, checked_seed, integer, number, nu
 from pyrosynth.explore.latent_space import LatentSpace, Location, require_renderer
 from pyrosynth.explore.places import Array, Float, Place
 from pyrosynth.explore.result import Result, labelled, location_name, rendered_sounds
-from pyrosynth.inference.hearing import hearing_advice, note_to_play
+from pyrosynth.inference.hearing_words import hearing_advice, note_to_play
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.synths.presets import Preset, distinct_names
 from pyrosynth.synths.rendering import Renderer

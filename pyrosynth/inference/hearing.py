@@ -27,7 +27,7 @@ from pyrosynth.audio.pitch_tracking import OutsideError
 from pyrosynth.audio.tuning import TunedSound
 from pyrosynth.errors import InputError, SynthError, checked_seed, integer, require_type
 from pyrosynth.inference.answers import Match
-from pyrosynth.inference.pool import IN_TUNE, NO_FARTHER_DB, Pool
+from pyrosynth.inference.pool import NO_FARTHER_DB, Pool
 from pyrosynth.inference.search import Search, require_report
 from pyrosynth.synths.rendering import Renderer, RenderResult
 from pyrosynth.training.torch_modes import plain_torch
@@ -136,7 +136,7 @@ def _ways(posterior: "Posterior", path: str | Path) -> list[Hearing]:
     heard = sounding_pitch(as_it_is, spec)
     there = heard is not None and abs(heard - own.pitch) < OFF_PITCH
     if there and _sounding(as_it_is) > SHORTER * own.hold_seconds * spec.sample_rate:
-        return [Hearing(as_it_is, pitch=own.pitch)]
+        return [Hearing(as_it_is, pitch=own.pitch)]  # and nothing slow is imported
     try:
         tuned = posterior.tune(path)
     except InputError as error:
@@ -253,7 +253,8 @@ def distance_as_played(
 ) -> float:
     """Return how far a preset at the note that was heard is from the recording as it is, in dB.
 
-    The distance at the run's note, to the sound that was transposed to it, may be smaller.
+    The distance at the run's note is to the sound that was transposed to it, and may be smaller:
+    a preset need not sound the same at every key, nor a recording as the synth would transpose it.
 
     Args:
         posterior: The run.
@@ -269,40 +270,6 @@ def distance_as_played(
     wanted = posterior.match_loudness(fit_length(recording, n_samples, rate))
     heard = posterior.features(fit_length(played, n_samples, rate))
     return float(log_distance(heard, posterior.features(wanted)))
-
-
-def note_to_play(play: Mapping[str, Any]) -> str:
-    """Say which note plays what was heard, and how far from that note it was if that is much.
-
-    Args:
-        play: From `TunedSound.to_json`; with the distance there, ``lsd_db``, if it was measured.
-
-    Returns:
-        Such as ``play C3, 1.2 s (4.31 dB there)``.
-    """
-    there = f" ({play['lsd_db']:.2f} dB there)" if "lsd_db" in play else ""
-    name, cents = play["name"], play["cents"]
-    heard = f"heard {name} {cents:+.0f} cents, " if abs(cents) > 100 * IN_TUNE else ""
-    return f"{heard}play {Note(**play['note']).words}{there}"
-
-
-def hearing_advice(way: Hearing, off: float | None) -> str:
-    """Say at which pitch a preset sounds, where it is not that of the key, and what was not used.
-
-    Args:
-        way: How the sound was taken.
-        off: Semitones of the preset above the pitch that is wanted, from `off_pitch`.
-    """
-    return "; ".join(filter(None, (_tuning_advice(way, off), way.coverage)))
-
-
-def _tuning_advice(way: Hearing, off: float | None) -> str:
-    says = "" if way.tuned else way.says
-    if off is None or abs(off) <= IN_TUNE:
-        return says
-    away = f"the preset sounds {100 * abs(off):.0f} cents {'above' if off > 0 else 'below'}"
-    # Of the sound itself it says nothing: taken as it is, that may be off its key as well.
-    return f"{says}; {away} that" if says else f"{away} its key"
 
 
 def open_search(

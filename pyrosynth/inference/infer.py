@@ -40,11 +40,11 @@ from pyrosynth.inference.hearing import (
     Hearing,
     distance_as_played,
     hear,
-    hearing_advice,
     off_its_key,
     play_tuned,
     refine,
 )
+from pyrosynth.inference.hearing_words import hearing_advice
 from pyrosynth.inference.outcome import FILE_HASH, PRESET, SOUND_HASH, Failed, Inferred, earlier
 from pyrosynth.inference.posterior import Posterior
 from pyrosynth.inference.report import candidates, infer_report, pitch_section

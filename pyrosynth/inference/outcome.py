@@ -8,7 +8,7 @@ from typing import Any
 
 from pyrosynth.errors import InputError, reading
 from pyrosynth.files import missing_files, read_json
-from pyrosynth.inference.hearing import note_to_play
+from pyrosynth.inference.hearing_words import note_to_play
 
 PRESET = "preset.json"
 SOUND_HASH, FILE_HASH = "sound_sha256", "file_sha256"

@@ -16,7 +16,8 @@ from pyrosynth.audio.closeness import closeness, short_advice
 from pyrosynth.audio.metrics import log_distance
 from pyrosynth.errors import InputError
 from pyrosynth.explore.places import Float
-from pyrosynth.inference.hearing import Hearing, choose, hearing_advice, open_search
+from pyrosynth.inference.hearing import Hearing, choose, open_search
+from pyrosynth.inference.hearing_words import hearing_advice
 from pyrosynth.inference.pool import IN_TUNE, Pool
 from pyrosynth.inference.search import PART, Search
 from pyrosynth.live.background import Tell
